@@ -1,0 +1,45 @@
+"""Errors that say what was given, what was expected, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class StyleIDError(Exception):
+    """Base of every error that styleid raises on purpose."""
+
+
+class MissingDependencyError(StyleIDError):
+    """Something optional is not installed. Fields: what, package."""
+
+    def __init__(self, what: str, package: str) -> None:
+        self.what, self.package = what, package
+        super().__init__(f"{what} is not installed. Type: pip install {package}")
+
+
+class ImageError(StyleIDError):
+    """An image file cannot be used. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")
+
+
+class BundleError(StyleIDError):
+    """A bundle is missing, incomplete, altered or not usable. Fields: bundle, reason."""
+
+    def __init__(self, bundle: Path | str, reason: str) -> None:
+        self.bundle, self.reason = str(bundle), reason
+        super().__init__(f"Bundle {bundle}: {reason}")
+
+
+class OptionError(StyleIDError):
+    """An option has a value that cannot work. Fields: option, reason."""
+
+    def __init__(self, option: str, reason: str) -> None:
+        self.option, self.reason = option, reason
+        super().__init__(f"{option}: {reason}")
+
+
+class TrainingError(StyleIDError):
+    """A training run cannot start or go on."""

@@ -1,0 +1,123 @@
+"""Align faces by their five landmarks, and bring crops back.
+
+Convention
+----------
+A `CropTemplate` places the five landmarks in a square of ``size_px``; a crop is the image under the similarity that
+brings a face's landmarks nearest to it (least squares, Umeyama 1991). Matrices are (2, 3) and map **image to crop**
+points, (x, y, 1) columns, pixel centres at integers. Beyond the image's border the crop holds reflected pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from styleid.types import FloatArray, ImageRGB
+
+UTKFACE_POINTS = ((0.302, 0.297), (0.698, 0.297), (0.5, 0.513), (0.336, 0.686), (0.664, 0.686))
+"""Five landmarks as fractions of a tight crop: the symmetric means over UTKFace."""
+
+ARCFACE_112_POINTS_PX = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
+"""The usual template of face recognisers, in pixels of a 112 px crop."""
+
+
+@dataclass(frozen=True)
+class CropTemplate:
+    """Place the five landmarks in a square crop of size_px; points_px: five (x, y)."""
+
+    size_px: int
+    points_px: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if self.size_px < 8:
+            raise ValueError(f"A crop needs at least 8 px, not {self.size_px}.")
+        if np.shape(self.points_px) != (5, 2):
+            raise ValueError(f"A template needs five (x, y) points, not an array of {np.shape(self.points_px)}.")
+
+    @classmethod
+    def tight(cls, inner_px: int, margin_px: int = 0) -> CropTemplate:
+        """Return the UTKFace template at inner_px, with a margin of margin_px on each side."""
+        points = np.asarray(UTKFACE_POINTS) * inner_px - 0.5 + margin_px
+        return cls(inner_px + 2 * margin_px, tuple((float(x), float(y)) for x, y in points))
+
+    @classmethod
+    def arcface112(cls) -> CropTemplate:
+        """Return the template of face recognisers at 112 px."""
+        return cls(112, ARCFACE_112_POINTS_PX)
+
+    def matrix(self, landmarks_px: FloatArray) -> FloatArray:
+        """Return the (2, 3) similarity from the image to the crop for one face's (5, 2) landmarks."""
+        return fit_similarity(landmarks_px, np.asarray(self.points_px, np.float32))
+
+    def crop(self, image_rgb: ImageRGB, matrix: FloatArray) -> ImageRGB:
+        """Cut one crop, uint8 (size_px, size_px, 3); large faces are averaged down, not skipped over."""
+        return warp_to(image_rgb, matrix, self.size_px)
+
+
+def fit_similarity(points: FloatArray, onto: FloatArray) -> FloatArray:
+    """Return the (2, 3) similarity that maps points, (n, 2), nearest to onto, (n, 2)."""
+    source, target = np.asarray(points, np.float64), np.asarray(onto, np.float64)
+    if not np.isfinite(source).all():
+        raise ValueError("Landmarks must be finite to align a face.")
+    source_mean, target_mean = source.mean(0), target.mean(0)
+    z = (source - source_mean) @ np.array([1, 1j])
+    u = (target - target_mean) @ np.array([1, 1j])
+    energy = float((np.abs(z) ** 2).sum())
+    if energy < 1e-9:
+        raise ValueError("Landmarks coincide: no similarity is defined.")
+    turn = (np.conj(z) * u).sum() / energy
+    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    return np.column_stack([linear, target_mean - linear @ source_mean]).astype(np.float32)
+
+
+def invert(matrix: FloatArray) -> FloatArray:
+    """Return the (2, 3) inverse of a (2, 3) similarity."""
+    return np.asarray(cv2.invertAffineTransform(np.asarray(matrix, np.float64)), np.float32)
+
+
+def scale_of(matrix: FloatArray) -> float:
+    """Return how many crop pixels one image pixel becomes."""
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
+def transform_points(points: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Apply a (2, 3) matrix to (..., 2) points."""
+    return (np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def warp_to(image: np.ndarray[Any, Any], matrix: FloatArray, size_px: int) -> np.ndarray[Any, Any]:
+    """Resample an image (height, width[, channels]) into a square crop under an image-to-crop matrix.
+
+    Where the crop is smaller than what it shows, the image is first averaged down, so that nothing aliases.
+    """
+    shrink = 1.0 / scale_of(matrix)
+    if shrink > 1.5:
+        image, matrix = _averaged_down(image, matrix, shrink, size_px)
+    return cv2.warpAffine(
+        image, np.asarray(matrix, np.float64), (size_px, size_px), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def _averaged_down(
+    image: np.ndarray[Any, Any], matrix: FloatArray, shrink: float, size_px: int
+) -> tuple[np.ndarray[Any, Any], FloatArray]:
+    """Return the part of the image that the crop shows, averaged down by about `shrink`, and its matrix."""
+    height, width = image.shape[:2]
+    corners = np.array([[-1, -1], [size_px, -1], [-1, size_px], [size_px, size_px]], np.float32)
+    quad = transform_points(corners, invert(matrix))
+    pad = int(np.ceil(2 * shrink))
+    x0, y0 = np.maximum(np.floor(quad.min(0)).astype(int) - pad, 0)
+    x1, y1 = np.minimum(np.ceil(quad.max(0)).astype(int) + pad, [width, height])
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return image, matrix
+    part = image[y0:y1, x0:x1]
+    size = (max(2, round((x1 - x0) / shrink)), max(2, round((y1 - y0) / shrink)))
+    fx, fy = size[0] / (x1 - x0), size[1] / (y1 - y0)
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    # crop = M @ image point; image point = (small point + 0.5) / f - 0.5 + corner
+    linear = matrix[:, :2] / np.array([fx, fy], np.float32)
+    shift = matrix[:, :2] @ np.array([0.5 / fx - 0.5 + x0, 0.5 / fy - 0.5 + y0], np.float32) + matrix[:, 2]
+    return small, np.column_stack([linear, shift]).astype(np.float32)

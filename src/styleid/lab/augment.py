@@ -1,0 +1,116 @@
+"""Cut and vary training views from a pack's crops, on the device that trains.
+
+Convention
+----------
+Matrices are (n, 2, 3) and map **view to crop** pixels (the direction that resampling needs), pixel centres at integers.
+Views are float32 (n, 3, size, size) in [-1, 1]. Every random number comes from the generator that is passed in, drawn
+on the CPU, so that a run can resume and two devices agree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from styleid.faces.align import CropTemplate, fit_similarity
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Bound random similarities: degrees, shares of the size, log-scale; mirror: chance of a mirrored view."""
+
+    degrees: float = 10.0
+    shift: float = 0.04
+    scale: float = 0.1
+    mirror: float = 0.5
+
+
+def uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
+    """Draw from [low, high) on the CPU."""
+    return torch.rand(shape, generator=generator) * (high - low) + low
+
+
+def base_matrix(crop: CropTemplate, view: CropTemplate) -> torch.Tensor:
+    """Return the (2, 3) matrix from a view's template to a crop's."""
+    points = np.asarray(view.points_px, np.float32), np.asarray(crop.points_px, np.float32)
+    return torch.from_numpy(fit_similarity(*points))
+
+
+def random_matrices(base: torch.Tensor, n: int, view_px: int, jitter: Jitter, generator: torch.Generator) -> torch.Tensor:
+    """Return (n, 2, 3) view-to-crop matrices: `base` after random turns, shifts and scales about the view's centre."""
+    angle = uniform(generator, -1, 1, n) * math.radians(jitter.degrees)
+    scale = torch.exp(uniform(generator, -1, 1, n) * jitter.scale)
+    shift = uniform(generator, -1, 1, n, 2) * jitter.shift * view_px
+    flip = torch.where(torch.rand(n, generator=generator) < jitter.mirror, -1.0, 1.0)
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    linear = torch.stack([torch.stack([cos * flip, -sin], 1), torch.stack([sin * flip, cos], 1)], 1)
+    centre = torch.full((2,), (view_px - 1) / 2)
+    offset = centre + shift - (linear @ centre)
+    return torch.cat([base[:, :2] @ linear, (offset @ base[:, :2].T + base[:, 2])[..., None]], 2)
+
+
+def cut_views(crops_u8: torch.Tensor, matrices: torch.Tensor, view_px: int, padding: str = "reflection") -> torch.Tensor:
+    """Resample views, float32 (n, 3, view_px, view_px) in [-1, 1], from uint8 crops (n, size, size, 3)."""
+    size = crops_u8.shape[1]
+    images = crops_u8.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+    return functional.grid_sample(
+        images, sampling_grid(matrices.to(images.device), view_px, size), padding_mode=padding, align_corners=False
+    )
+
+
+def sampling_grid(matrices: torch.Tensor, view_px: int, size_px: int) -> torch.Tensor:
+    """Return grid_sample's grid, (n, view_px, view_px, 2), for view-to-crop matrices."""
+    ticks = torch.arange(view_px, dtype=torch.float32, device=matrices.device)
+    y, x = torch.meshgrid(ticks, ticks, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+    mapped = points @ matrices.transpose(1, 2)
+    return ((mapped + 0.5) * (2 / size_px) - 1).reshape(-1, view_px, view_px, 2)
+
+
+def vary_light(images: torch.Tensor, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
+    """Vary brightness, contrast, gamma, colour cast and saturation; some views become grey."""
+    n = len(images)
+
+    def draw(spread: float) -> torch.Tensor:
+        return (uniform(generator, -spread, spread, n, 1, 1, 1) * strength).to(images.device)
+
+    x = ((images + 1) / 2).clamp(1e-3, 1) ** torch.exp(draw(0.35))
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = (x - mean) * torch.exp(draw(0.25)) + mean * torch.exp(draw(0.2))
+    cast = torch.exp(uniform(generator, -0.08, 0.08, n, 3, 1, 1) * strength).to(images.device)
+    grey = x.mean(1, keepdim=True)
+    saturation = torch.exp(draw(0.4))
+    saturation = torch.where((torch.rand(n, 1, 1, 1, generator=generator) < 0.08).to(images.device), 0.0, saturation)
+    return ((grey + (x - grey) * saturation) * cast).clamp(0, 1) * 2 - 1
+
+
+def degrade(images: torch.Tensor, generator: torch.Generator, chance: float = 0.5) -> torch.Tensor:
+    """Make some views soft (down and up again) and some noisy, as small and dark faces are."""
+    size = images.shape[-1]
+    soft = torch.rand(len(images), generator=generator) < chance
+    out = images
+    if soft.any():
+        small = int(uniform(generator, 0.3, 0.9, 1).item() * size)
+        low = functional.interpolate(images, (small, small), mode="bilinear", antialias=True)
+        blurred = functional.interpolate(low, (size, size), mode="bilinear")
+        out = torch.where(soft.to(images.device)[:, None, None, None], blurred, out)
+    noisy = (torch.rand(len(images), 1, 1, 1, generator=generator) < chance / 2).float()
+    noise = torch.randn(out.shape, generator=generator) * (noisy * uniform(generator, 0, 0.1, len(images), 1, 1, 1))
+    return (out + noise.to(out.device)).clamp(-1, 1)
+
+
+def cover(images: torch.Tensor, generator: torch.Generator, chance: float = 0.2) -> torch.Tensor:
+    """Cover part of some views with a rectangle of one colour."""
+    n, _, height, width = images.shape
+    centre = torch.rand(n, 2, generator=generator)
+    half = uniform(generator, 0.04, 0.18, n, 2)
+    y = (torch.arange(height) / height)[None, :, None]
+    x = (torch.arange(width) / width)[None, None, :]
+    inside = ((y - centre[:, :1, None]).abs() < half[:, :1, None]) & ((x - centre[:, 1:, None]).abs() < half[:, 1:, None])
+    inside &= (torch.rand(n, generator=generator) < chance)[:, None, None]
+    colour = uniform(generator, -1, 1, n, 3, 1, 1).to(images.device)
+    return torch.where(inside[:, None].to(images.device), colour, images)

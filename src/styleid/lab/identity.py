@@ -1,0 +1,156 @@
+"""The identity network: aligned face -> unit embedding, distilled from a teacher.
+
+The student sees what the teacher sees, over and over in other views and in blends of two people, and learns the
+teacher as a function ("a good teacher is patient and consistent", Beyer et al. 2022), so that a small set of faces
+goes a long way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from styleid.faces.align import CropTemplate
+from styleid.lab import augment
+from styleid.lab.loop import update_average
+from styleid.lab.optim import adam_with_decay, autocast, set_learning_rate
+from styleid.lab.pack import Pack
+from styleid.lab.teachers import IdentityTeacher
+
+TEMPLATE = CropTemplate.arcface112()
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """Shape the network: widths and blocks per stage at 56, 28, 14 and 7 px."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 192)
+    blocks: tuple[int, ...] = (1, 2, 4, 1)
+    embedding: int = 128
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 4 or len(self.blocks) != 4 or min(self.blocks) < 1:
+            raise ValueError("The identity network has four stages of at least one block each.")
+
+
+class IdentityNet(nn.Module):
+    """Embed faces. Input: float (n, 3, 112, 112) in [-1, 1], RGB, ArcFace template. Output: (n, embedding), unit length."""
+
+    def __init__(self, config: IdentityConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or IdentityConfig()
+        layers: list[nn.Module] = [_conv(3, self.config.widths[0], 3, 2), nn.LeakyReLU(0.1, inplace=True)]
+        width = self.config.widths[0]
+        for stage, (after, blocks) in enumerate(zip(self.config.widths, self.config.blocks, strict=True)):
+            for block in range(blocks):
+                layers.append(_Residual(width, after, 2 if stage and not block else 1))
+                width = after
+        self.trunk = nn.Sequential(*layers)  # (n, width, 7, 7)
+        self.pool = _conv(width, width, 7, 1, padding=0, groups=width)
+        self.project = nn.Linear(width, self.config.embedding)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.trunk(x)).flatten(1)
+        return functional.normalize(self.project(x).float())
+
+
+class _Residual(nn.Module):
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_conv(before, after, 3, stride), nn.LeakyReLU(0.1, inplace=True), _conv(after, after, 3, 1))
+        same = stride == 1 and before == after
+        self.skip = nn.Identity() if same else nn.Sequential(nn.AvgPool2d(stride), _conv(before, after, 1, 1))
+        self.act = nn.LeakyReLU(0.1, inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.body(x) + self.skip(x))
+
+
+def _conv(before: int, after: int, kernel: int, stride: int, padding: int | None = None, groups: int = 1) -> nn.Sequential:
+    pad = kernel // 2 if padding is None else padding
+    conv = nn.Conv2d(before, after, kernel, stride, pad, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(after))
+
+
+class IdentityTask:
+    """Distil the identity teacher into an `IdentityNet`."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        teachers: Path,
+        config: IdentityConfig | None = None,
+        batch: int = 64,
+        learning_rate: float = 2e-3,
+        device: str = "cpu",
+    ) -> None:
+        torch.manual_seed(0)
+        self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
+        self._teacher = IdentityTeacher(teachers).to(device, memory_format=torch.channels_last)
+        train = np.nonzero(~pack.held_out)[0]
+        self._crops = torch.from_numpy(pack.crops(train)).to(device)
+        self._held_out = torch.from_numpy(pack.crops(np.nonzero(pack.held_out)[0][:1024])).to(device)
+        self._base = augment.base_matrix(pack.template, TEMPLATE)
+        self._student = IdentityNet(config).to(device, memory_format=torch.channels_last)
+        self._average = IdentityNet(config).to(device).requires_grad_(False)
+        self._average.load_state_dict(self._student.state_dict())
+        self.networks: dict[str, nn.Module] = {"student": self._student, "identity": self._average}
+        self._optimizer = adam_with_decay(self._student, learning_rate, decay=0.02)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+
+    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        set_learning_rate(self._optimizer, self.learning_rate, progress)
+        views = self._views(generator)
+        with torch.no_grad(), autocast(self.device):
+            wanted = torch.cat([self._teacher(part) for part in views.split(32)])  # small parts stay in cache
+        self._student.train()
+        with autocast(self.device):
+            given = self._student(views)
+        distance = 1 - (given * wanted).sum(1)
+        relations = functional.mse_loss(given @ given.T, wanted @ wanted.T)
+        loss = distance.mean() + 2.0 * relations
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
+        self._optimizer.step()
+        update_average(self._average, self._student, 0.999 if progress > 0.02 else 0.9)
+        return {"distance": distance.mean().detach(), "relations": relations.detach()}
+
+    def _views(self, generator: torch.Generator) -> torch.Tensor:
+        index = torch.randint(len(self._crops), (self.images_per_step,), generator=generator)
+        jitter = augment.Jitter(degrees=8, shift=0.03, scale=0.08)
+        matrices = augment.random_matrices(self._base, len(index), TEMPLATE.size_px, jitter, generator)
+        views = augment.cut_views(self._crops[index.to(self.device)], matrices, TEMPLATE.size_px)
+        views = augment.cover(
+            augment.degrade(augment.vary_light(views, generator, 0.8), generator, 0.4), generator, 0.15
+        )
+        return blend_people(views, generator).contiguous(memory_format=torch.channels_last)
+
+    def evaluate(self) -> dict[str, float]:
+        self._average.eval()
+        similarity = []
+        base = self._base.expand(128, 2, 3)
+        with torch.no_grad():
+            for part in self._held_out.split(128):
+                views = augment.cut_views(part, base[: len(part)], TEMPLATE.size_px)
+                similarity.append((self._teacher(views) * self._average(views)).sum(1))
+        joined = torch.cat(similarity)
+        return {"teacher_similarity": float(joined.mean()), "teacher_similarity_p05": float(joined.quantile(0.05))}
+
+    def sheet(self) -> None:
+        return None
+
+
+def blend_people(views: torch.Tensor, generator: torch.Generator, chance: float = 0.35) -> torch.Tensor:
+    """Blend some views with another of the batch, in any share: people between people."""
+    n = len(views)
+    other = views[torch.randperm(n, generator=generator).to(views.device)]
+    share = torch.rand(n, 1, 1, 1, generator=generator)
+    share = torch.where(torch.rand(n, 1, 1, 1, generator=generator) < chance, share, 0.0).to(views.device)
+    return views + (other - views) * share

@@ -1,0 +1,33 @@
+"""Optimisers, schedules and precision that the trainers share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+def autocast(device: str) -> torch.autocast:
+    """Compute in bfloat16 where it pays: on CUDA, and on CPUs (their matrix units read it)."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+
+
+def adam_with_decay(network: nn.Module, learning_rate: float, decay: float = 0.01) -> torch.optim.AdamW:
+    """Return AdamW that decays matrices and kernels, but neither biases nor normalisation."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: float, warm_up: float = 0.02) -> None:
+    """Set a warm-up followed by a cosine to 1 % of the peak."""
+    if progress < warm_up:
+        rate = peak * max(progress / warm_up, 0.05)
+    else:
+        rate = peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))))
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,140 @@
+"""The values that flow through styleid: `Faces`, `FaceOutcome`, `Outcome`.
+
+Convention
+----------
+Images are ``uint8`` arrays of shape (height, width, 3), RGB. Points are (x, y) in pixels of the image that they
+belong to, with **pixel centres at integers** (OpenCV's convention): the top-left pixel covers [-0.5, 0.5) x [-0.5, 0.5).
+Boxes are (x0, y0, x1, y1) in the same frame. Five-point landmarks stand in the order left eye, right eye, nose tip,
+left mouth corner, right mouth corner, where left means the *image's* left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Hold the faces found in one image.
+
+    boxes_xyxy: (n, 4) float32. scores: (n,) float32 in [0, 1]. landmarks_px: (n, 5, 2) float32, NaN where a face came
+    as a box without landmarks.
+    """
+
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    landmarks_px: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes_xyxy)
+        expected = {"boxes_xyxy": (n, 4), "scores": (n,), "landmarks_px": (n, 5, 2)}
+        for name, shape in expected.items():
+            array = np.asarray(getattr(self, name), np.float32)
+            if array.shape != shape:
+                raise ValueError(f"Faces.{name} must have shape {shape}, not {array.shape}.")
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def empty(cls) -> Faces:
+        """Return a container with no face."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Faces]) -> Faces:
+        """Join several containers of the same image, in order."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            np.concatenate([p.boxes_xyxy for p in parts]),
+            np.concatenate([p.scores for p in parts]),
+            np.concatenate([p.landmarks_px for p in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: Any) -> Faces:
+        """Select faces by a slice, an index array or a boolean mask."""
+        if isinstance(index, int | np.integer):
+            index = [index]
+        return Faces(self.boxes_xyxy[index], self.scores[index], self.landmarks_px[index])
+
+    def __iter__(self) -> Iterator[Faces]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def min_sides_px(self) -> FloatArray:
+        """The shorter side of each box, (n,) pixels."""
+        return np.minimum(
+            self.boxes_xyxy[:, 2] - self.boxes_xyxy[:, 0], self.boxes_xyxy[:, 3] - self.boxes_xyxy[:, 1]
+        )
+
+    def moved(self, scale: float, offset_xy: tuple[float, float]) -> Faces:
+        """Return the faces in another frame: each point becomes ``(point + 0.5) * scale - 0.5 + offset``."""
+        offset = np.asarray(offset_xy, np.float32)
+        boxes = (self.boxes_xyxy.reshape(-1, 2, 2) + 0.5) * scale - 0.5 + offset
+        landmarks = (self.landmarks_px + 0.5) * scale - 0.5 + offset
+        return Faces(boxes.reshape(-1, 4), self.scores, landmarks)
+
+
+class Action(StrEnum):
+    """Say what became of a face."""
+
+    ANONYMIZED = "anonymised"
+    OBSCURED = "obscured"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class FaceOutcome:
+    """Tell what became of one face.
+
+    box_xyxy: pixels of the upright image. gate: the figures of the last try (identity distance and its threshold,
+    landmark error as a fraction of the inter-ocular distance, ...), empty where no gate ran. reason: why a face was
+    obscured although a method was asked for, else "".
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    action: Action
+    method: str
+    tries: int
+    gate: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the journal's form: numbers rounded to two decimals, never an embedding."""
+        record: dict[str, Any] = {
+            "box": [round(float(v), 1) for v in self.box_xyxy],
+            "action": str(self.action),
+            "method": self.method,
+            "tries": self.tries,
+            "gate": {name: round(float(value), 2) for name, value in self.gate.items()},
+        }
+        if self.reason:
+            record["reason"] = self.reason
+        return record
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Hold an anonymised image and what became of each of its faces.
+
+    image_rgb: uint8 (height, width, 3), equal to the input outside the composited regions. region_mask: bool
+    (height, width), true where a pixel may differ from the input.
+    """
+
+    image_rgb: ImageRGB
+    faces: tuple[FaceOutcome, ...]
+    region_mask: np.ndarray[Any, np.dtype[np.bool_]]
+
+    def count(self, action: Action) -> int:
+        """Count the faces that ended so."""
+        return sum(face.action is action for face in self.faces)
