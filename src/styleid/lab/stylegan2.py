@@ -97,16 +97,16 @@ class Blur(nn.Module):
 
     kernel: torch.Tensor
 
-    def __init__(self, padding: int, gain: float = 1.0) -> None:
+    def __init__(self, padding: int, gain: float = 1.0, stride: int = 1) -> None:
         super().__init__()
-        self.padding = padding
+        self.padding, self.stride = padding, stride
         self.register_buffer("kernel", blur_kernel(gain))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Filter (n, c, h, w) to (n, c, h + 2 padding - 3, w + 2 padding - 3)."""
+        """Filter (n, c, h, w) to sides of h + 2 padding - 3 over stride."""
         channels = x.shape[1]
         kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
-        return functional.conv2d(x, kernel, padding=self.padding, groups=channels)
+        return functional.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=channels)
 
 
 class Upsample(nn.Module):
