@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from styleid.errors import TrainingError
 from styleid.lab.stylegan2 import Generator, GeneratorConfig, ModulatedConv2d, upstream_channels
 
 TINY = GeneratorConfig(resolution=32, width=32, mapping_layers=2, channels=dict.fromkeys((4, 8, 16, 32), 16))
@@ -92,6 +93,21 @@ def test_configuration_rejects_the_impossible() -> None:
     ffhq = GeneratorConfig()
     assert (ffhq.layers, len(ffhq.style_channels), sum(ffhq.style_channels)) == (18, 26, 9088)
     assert upstream_channels(1)[1024] == 16
+
+
+@pytest.mark.parametrize("config", [TINY, GeneratorConfig.mini(), GeneratorConfig(resolution=256)])
+def test_configuration_reads_off_a_state_dict(config: GeneratorConfig) -> None:
+    with torch.device("meta"):
+        state = Generator(config).state_dict()
+    read = GeneratorConfig.of_state(state)
+    assert (read.resolution, read.width, read.mapping_layers) == (
+        config.resolution,
+        config.width,
+        config.mapping_layers,
+    )
+    assert read.style_channels == config.style_channels
+    with pytest.raises(TrainingError, match="generator"):
+        GeneratorConfig.of_state({"conv1.weight": torch.zeros(1)})
 
 
 def test_noise_is_fixed_unless_it_is_given() -> None:

@@ -23,6 +23,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from styleid.errors import TrainingError
+
 MINI_CHANNELS = {4: 256, 8: 256, 16: 192, 32: 128, 64: 64, 128: 32}
 """The channel table of the built-in bundles' generator."""
 
@@ -54,6 +56,28 @@ class GeneratorConfig:
             raise ValueError("A generator needs a width and a number of mapping layers of at least 1.")
         if missing := [side for side in self.sides if self.channels.get(side, 0) < 1]:
             raise ValueError(f"The channel table says nothing for {missing} px; it has {dict(self.channels)}.")
+
+    @classmethod
+    def mini(
+        cls, resolution: int = 128, width: int = 256, mapping_layers: int = 8, most_channels: int = 256
+    ) -> GeneratorConfig:
+        """Return the built-in bundles' shape at up to 128 px, with at most so many channels anywhere."""
+        channels = {side: min(count, most_channels) for side, count in MINI_CHANNELS.items() if side <= resolution}
+        return cls(resolution, width, mapping_layers, channels)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, torch.Tensor]) -> GeneratorConfig:
+        """Read the shape off a state dict, ours or upstream's; raises TrainingError where it is no generator's."""
+        try:
+            first = state["conv1.conv.weight"].shape[1]
+            mapping_layers = sum(name.startswith("style.") and name.endswith(".weight") for name in state)
+            channels, side = {4: first}, 4
+            while (name := f"to_rgbs.{side.bit_length() - 3}.conv.weight") in state:
+                side *= 2
+                channels[side] = state[name].shape[2]
+            return cls(side, state["style.1.weight"].shape[1], mapping_layers, channels)
+        except (KeyError, IndexError, ValueError) as error:
+            raise TrainingError(f"These tensors are not those of a StyleGAN2 generator ({error}).") from error
 
     @property
     def sides(self) -> list[int]:
