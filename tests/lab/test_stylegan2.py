@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from styleid.errors import TrainingError
-from styleid.lab.stylegan2 import Generator, GeneratorConfig, ModulatedConv2d, upstream_channels
+from styleid.lab.stylegan2 import Blur, Generator, GeneratorConfig, ModulatedConv2d, Upsample, upstream_channels
 
 TINY = GeneratorConfig(resolution=32, width=32, mapping_layers=2, channels=dict.fromkeys((4, 8, 16, 32), 16))
 
@@ -63,6 +63,16 @@ def test_upstream_names_and_shapes(resolution: int, shared: Path) -> None:
         generator = Generator(GeneratorConfig(resolution=resolution))
     own = {name: list(value.shape) for name, value in generator.state_dict().items()}
     assert own == {name: how["shape"] for name, how in case.items()}
+
+
+@pytest.mark.parametrize("layer", [Blur(1), Blur(2), Blur(1, stride=2), Blur(1, gain=4.0), Upsample()])
+def test_filters_differentiate_twice(layer: torch.nn.Module) -> None:
+    torch.manual_seed(0)
+    layer = layer.double()
+    x = torch.randn(2, 3, 6, 6, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, x, fast_mode=True)
+    assert torch.autograd.gradgradcheck(layer, x, fast_mode=True)
+    torch.testing.assert_close(layer(x).detach(), layer(x.detach()))
 
 
 @pytest.mark.parametrize("kind", ["conv", "up", "rgb"])

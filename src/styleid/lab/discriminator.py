@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from styleid.errors import TrainingError
 from styleid.lab.stylegan2 import Blur, EqualLinear, GeneratorConfig, activate, single, upstream_channels
 
 
@@ -39,6 +40,19 @@ class DiscriminatorConfig:
         """Return a discriminator for a generator, `wider` times as wide, but with at most `most` channels."""
         wide = {side: min(round(generator.channels[side] * wider), most) for side in generator.sides}
         return cls(generator.resolution, wide)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, torch.Tensor]) -> DiscriminatorConfig:
+        """Read the shape off a state dict, ours or upstream's; raises TrainingError where it is no discriminator's."""
+        try:
+            channels, side = {4: state["final_conv.0.weight"].shape[0]}, 4
+            blocks = sum(name.startswith("convs.") and name.endswith(".skip.1.weight") for name in state)
+            for number in range(blocks, 0, -1):
+                side *= 2
+                channels[side] = state[f"convs.{number}.skip.1.weight"].shape[1]
+            return cls(side, channels)
+        except (KeyError, IndexError, ValueError) as error:
+            raise TrainingError(f"These tensors are not those of a StyleGAN2 discriminator ({error}).") from error
 
 
 class Discriminator(nn.Module):

@@ -18,6 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -116,6 +117,36 @@ def blur_kernel(gain: float = 1.0) -> torch.Tensor:
     return row[:, None] * row * (gain / 64)
 
 
+_How = tuple[int, int, bool]
+
+
+def _filter(x: torch.Tensor, kernel: torch.Tensor, how: _How) -> torch.Tensor:
+    """Filter each channel with a symmetric (4, 4) kernel; how: stride, padding, transposed."""
+    stride, padding, transposed = how
+    channels = x.shape[1]
+    kernels = kernel.to(x.dtype).expand(channels, 1, 4, 4)
+    if transposed and stride > 1:
+        return functional.conv_transpose2d(x, kernels, stride=stride, padding=padding, groups=channels)
+    padding = 3 - padding if transposed else padding
+    return functional.conv2d(x, kernels, stride=stride, padding=padding, groups=channels)
+
+
+class _Filter(torch.autograd.Function):
+    """Make every derivative of a filter a filter: PyTorch's second derivative takes one convolution per channel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, kernel: torch.Tensor, how: _How) -> torch.Tensor:
+        ctx.save_for_backward(kernel)
+        ctx.how = how
+        return _filter(x, kernel, how)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        stride, padding, transposed = ctx.how
+        gradient = _Filter.apply(grad_outputs[0], ctx.saved_tensors[0], (stride, padding, not transposed))
+        return gradient, None, None
+
+
 class Blur(nn.Module):
     """Low-pass each channel with a binomial kernel; gain 4 makes up for the zeros of an upsampling."""
 
@@ -128,13 +159,12 @@ class Blur(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Filter (n, c, h, w) to sides of h + 2 padding - 3 over stride."""
-        channels = x.shape[1]
-        kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
-        return functional.conv2d(x, kernel, stride=self.stride, padding=self.padding, groups=channels)
+        apply = _Filter.apply if x.requires_grad else _filter
+        return apply(x, self.kernel, (self.stride, self.padding, False))
 
 
 class Upsample(nn.Module):
-    """Double the side of an image, low-passed."""
+    """Double the side of an image, low-passed, in float32."""
 
     kernel: torch.Tensor
 
@@ -144,9 +174,9 @@ class Upsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Enlarge (n, c, h, w) to (n, c, 2 h, 2 w)."""
-        channels = x.shape[1]
-        kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
-        return functional.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+        apply = _Filter.apply if x.requires_grad else _filter
+        with single(x):
+            return apply(x, self.kernel, (2, 1, True))
 
 
 class _PixelNorm(nn.Module):
