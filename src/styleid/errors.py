@@ -25,6 +25,14 @@ class ImageError(StyleIDError):
         super().__init__(f"{path}: {reason}")
 
 
+class OutputError(StyleIDError):
+    """An output file cannot be written. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")
+
+
 class BundleError(StyleIDError):
     """A bundle is missing, incomplete, altered or not usable. Fields: bundle, reason."""
 

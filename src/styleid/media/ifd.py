@@ -1,0 +1,174 @@
+"""Read and build the tagged directories that TIFF files and EXIF blocks share.
+
+The reader trusts nothing: counts, offsets and chains are checked against the data and visited once. The builder
+writes little-endian classic TIFF only, from a list of fields, so what it writes holds nothing else.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from styleid.media.containers import BadFileError, CutShortError
+
+ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL = 2, 3, 4, 5, 7, 10
+
+_FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
+            13: "I", 16: "Q", 17: "q", 18: "Q"}  # fmt: skip
+
+EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, SUB_IFDS = 34665, 34853, 40965, 330
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
+
+Values = tuple[int | float, ...] | bytes
+
+
+@dataclass(frozen=True)
+class Field:
+    """Hold one tag. values: ints, floats, or numerators and denominators in turn; bytes for ASCII and UNDEFINED."""
+
+    tag: int
+    kind: int
+    values: Values
+
+    @property
+    def count(self) -> int:
+        """How many values the tag has, a rational being one."""
+        return len(self.values) // (2 if self.kind in (RATIONAL, SRATIONAL) else 1)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Hold one IFD: its fields by tag, the byte ranges that it and its values take, and the next one's offset."""
+
+    fields: dict[int, Field]
+    ranges: tuple[tuple[int, int], ...]
+    next_offset: int
+
+    def ints(self, tag: int, default: Sequence[int] = ()) -> tuple[int, ...]:
+        """Return a tag's values as ints, or the default where it is missing or not of numbers."""
+        found = self.fields.get(tag)
+        if found is None or isinstance(found.values, bytes):
+            return tuple(default)
+        return tuple(int(v) for v in found.values)
+
+    def integer(self, tag: int, default: int) -> int:
+        """Return a tag's first value as an int, or the default."""
+        return (self.ints(tag) or (default,))[0]
+
+    def ratio(self, tag: int) -> float | None:
+        """Return a tag's first value, a rational, or None where it is missing or has no value."""
+        found = self.fields.get(tag)
+        if found is None or found.kind not in (RATIONAL, SRATIONAL) or found.count < 1 or not found.values[1]:
+            return None
+        return float(found.values[0]) / float(found.values[1])
+
+
+@dataclass(frozen=True)
+class TiffReader:
+    """Read directories from a TIFF file or an EXIF block (without its "Exif" prefix)."""
+
+    data: bytes
+    order: str
+    big: bool
+    first_offset: int
+
+    @classmethod
+    def open(cls, data: bytes) -> TiffReader:
+        """Read the header; raise `BadFileError` where it is none."""
+        order = {b"II": "<", b"MM": ">"}.get(data[:2])
+        if order is None or len(data) < 8:
+            raise BadFileError("it does not begin like a TIFF")
+        magic = struct.unpack_from(order + "H", data, 2)[0]
+        if magic == 42:
+            return cls(data, order, False, struct.unpack_from(order + "I", data, 4)[0])
+        if magic == 43 and len(data) >= 16 and struct.unpack_from(order + "HH", data, 4) == (8, 0):
+            return cls(data, order, True, struct.unpack_from(order + "Q", data, 8)[0])
+        raise BadFileError("it does not begin like a TIFF")
+
+    @property
+    def header_bytes(self) -> int:
+        """The length of the header."""
+        return 16 if self.big else 8
+
+    def chain(self, limit: int = 1000) -> list[Directory]:
+        """Return the main directories in order; a chain that turns back on itself is damaged."""
+        directories: list[Directory] = []
+        seen: set[int] = set()
+        offset = self.first_offset
+        while offset:
+            if offset in seen or len(seen) >= limit:
+                raise BadFileError("the TIFF is damaged: its list of pages turns back on itself")
+            seen.add(offset)
+            directories.append(self.directory(offset))
+            offset = directories[-1].next_offset
+        return directories
+
+    def directory(self, offset: int) -> Directory:
+        """Read the directory at an offset; fields whose values lie outside the data raise `BadFileError`."""
+        count_format, pointer, entry_bytes = ("Q", "Q", 20) if self.big else ("H", "I", 12)
+        start = offset + struct.calcsize(count_format)
+        if start > len(self.data):
+            raise CutShortError("a directory of the TIFF or EXIF")
+        count = struct.unpack_from(self.order + count_format, self.data, offset)[0]
+        after = start + count * entry_bytes
+        if after > len(self.data):
+            raise CutShortError("a directory of the TIFF or EXIF")
+        room = struct.calcsize(pointer)
+        end = min(after + room, len(self.data))
+        following = struct.unpack_from(self.order + pointer, self.data, after)[0] if end == after + room else 0
+        fields: dict[int, Field] = {}
+        ranges = [(offset, end)]
+        for position in range(start, after, entry_bytes):
+            tag, kind, values = struct.unpack_from(self.order + "HH" + pointer, self.data, position)
+            unit = _FORMATS.get(kind)
+            if unit is None:
+                fields.setdefault(tag, Field(tag, kind, b""))
+                continue
+            size = struct.calcsize("<" + unit) * values
+            where = position + 4 + room
+            if size > room:
+                where = struct.unpack_from(self.order + pointer, self.data, where)[0]
+                ranges.append((where, where + size))
+            if where + size > len(self.data):
+                raise CutShortError(f"the values of TIFF or EXIF tag {tag}")
+            fields.setdefault(tag, Field(tag, kind, self._values(kind, unit, values, where)))
+        return Directory(fields, tuple(ranges), following)
+
+    def _values(self, kind: int, unit: str, count: int, where: int) -> Values:
+        if kind in (1, ASCII, UNDEFINED):
+            return self.data[where : where + count]
+        return struct.unpack_from(f"{self.order}{count * len(unit)}{unit[0]}", self.data, where)
+
+
+def build_directory(fields: Iterable[Field], at: int, next_offset: int = 0) -> bytes:
+    """Return a classic little-endian IFD that will stand at offset `at`, with its longer values behind it."""
+    ordered = sorted(fields, key=lambda f: f.tag)
+    table = struct.pack("<H", len(ordered))
+    values_at = at + 2 + 12 * len(ordered) + 4
+    behind = b""
+    for field in ordered:
+        raw = _packed(field)
+        if len(raw) <= 4:
+            value = raw.ljust(4, b"\0")
+        else:
+            value = struct.pack("<I", values_at + len(behind))
+            behind += raw + b"\0" * (len(raw) & 1)
+        table += struct.pack("<HHI", field.tag, field.kind, field.count) + value
+    return table + struct.pack("<I", next_offset) + behind
+
+
+def _packed(field: Field) -> bytes:
+    if isinstance(field.values, bytes):
+        return field.values
+    return struct.pack(f"<{len(field.values)}{_FORMATS[field.kind][0]}", *field.values)
+
+
+def uncovered(data: bytes, ranges: Iterable[tuple[int, int]]) -> int:
+    """Count the non-zero bytes that no range covers."""
+    position = missing = 0
+    for start, end in sorted(ranges):
+        if start > position:
+            missing += len(data[position:start].replace(b"\0", b""))
+        position = max(position, end)
+    return missing + len(data[position:].replace(b"\0", b""))

@@ -1,0 +1,189 @@
+"""Read a photo, and write it again the way it was: same format, depth, profile, orientation and quality, no metadata.
+
+Convention
+----------
+`Photo.image_rgb` is uint8 (h, w, 3), **upright** (EXIF orientation applied), in the picture's own RGB colour space
+(CMYK: as sRGB), alpha left out. Files are known by their content, not by their name. Arrays of a `Photo` are
+read-only: copy before painting.
+
+What comes back: lossless formats (PNG, lossless WebP, TIFF, BMP, GIF) have every pixel outside the region
+bit-identical at the native depth, alpha included. JPEG is encoded with the source's quantisation tables and
+subsampling, lossy WebP and AVIF at the source's quantiser; their pixels outside are taken from the source, never from
+the given image. Sizes and pixel order as stored stay, so annotations stay valid.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from PIL import ImageFile
+
+from styleid.errors import ImageError
+from styleid.media import avif, bmp, gif, jpeg, png, tiff, webp
+from styleid.media.codec import Decoded
+from styleid.media.containers import BadFileError
+from styleid.media.exif import Kept, MetadataMode
+from styleid.media.metadata import find_leftovers
+from styleid.media.raster import ImageRGB, Layout, Mask, Raster, repaint, stored, upright, view_rgb
+from styleid.media.sniff import SUFFIXES, sniff
+
+MAX_PIXELS = 300_000_000
+"""The largest picture that is decoded unless asked otherwise: above any camera's, below what exhausts a workstation."""
+
+
+class _Repaint(Protocol):
+    def __call__(
+        self, raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: Mask, icc_profile: bytes | None = None
+    ) -> Raster: ...
+
+
+class _Codec(NamedTuple):
+    decode: Callable[[bytes, int], Decoded]
+    encode: Callable[[Raster, Kept, Any, MetadataMode], bytes]
+    repaint: _Repaint = repaint
+
+
+_CODECS = {
+    "JPEG": _Codec(jpeg.decode, jpeg.encode),
+    "PNG": _Codec(png.decode, png.encode),
+    "WebP": _Codec(webp.decode, webp.encode),
+    "TIFF": _Codec(tiff.decode, tiff.encode),
+    "BMP": _Codec(bmp.decode, bmp.encode),
+    "GIF": _Codec(gif.decode, gif.encode, gif.repaint),
+    "AVIF": _Codec(avif.decode, avif.encode),
+}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Hold a decoded photo and all that is needed to write it again.
+
+    name: the file's, for messages. image_rgb: uint8 (h, w, 3), upright, read-only. format: a key of `SUFFIXES`.
+    raster: the pixels as stored. kept: the metadata that may follow them. encoding: how the file was compressed.
+    notes: what a user should know about this file, for the journal.
+    """
+
+    name: str
+    image_rgb: ImageRGB
+    format: str
+    raster: Raster
+    kept: Kept
+    encoding: Any
+    notes: tuple[str, ...] = ()
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8."""
+        return self.kept.orientation
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The colour profile as it will be written, without its texts."""
+        return self.kept.icc_profile
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the file holds one grey channel (and perhaps alpha)."""
+        return self.raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
+
+
+def read_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read and decode a photo.
+
+    max_pixels: the most that a header may announce; more is refused before decoding.
+    Raises `ImageError` where the file is missing, no regular file, not readable, not a still picture of a known
+    format, damaged, cut short or too large.
+    """
+    path = Path(path)
+    try:
+        data = _file_bytes(path)
+    except OSError as error:
+        raise ImageError(path, _os_reason(path, error)) from error
+    return read_photo_bytes(data, str(path), max_pixels=max_pixels)
+
+
+def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode a photo from its bytes; name is used in messages and to notice a misleading suffix. See `read_photo`."""
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ImageError(name, "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process, so damage would go unseen. "
+                         "Set it to False")  # fmt: skip
+    try:
+        kind = sniff(data)
+        decoded = _CODECS[kind].decode(data, max_pixels)
+    except BadFileError as error:
+        raise ImageError(name, str(error)) from error
+    except MemoryError as error:
+        raise ImageError(name, "it does not fit into this machine's memory") from error
+    except Exception as error:  # decoders raise whatever they please on damaged bytes
+        raise ImageError(name, f"it cannot be decoded: the file is damaged or cut short ({error})") from error
+    notes = (*_name_notes(kind, name), *decoded.notes)
+    image = upright(view_rgb(decoded.raster, decoded.kept.icc_profile), decoded.kept.orientation)
+    image.setflags(write=False)
+    return Photo(name, image, kind, decoded.raster, decoded.kept, decoded.encoding, notes)
+
+
+def encode_photo(photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata: MetadataMode = "strip") -> bytes:
+    """Encode a photo's new pixels in the format and quality of its source.
+
+    image_rgb: uint8 (h, w, 3), upright; used only where region_mask, bool (h, w), is true.
+    metadata: "strip" keeps orientation, pixel density and colour profile; "safe" also exposure fields.
+    Raises `ValueError` for arrays of another shape or type or an unknown mode, `ImageError` where the format cannot
+    hold the result, `RuntimeError` if the result were found to hold anything outside the allow-list.
+    """
+    if image_rgb.shape != photo.image_rgb.shape or image_rgb.dtype != np.uint8:
+        raise ValueError(f"image_rgb must be uint8 {photo.image_rgb.shape}, not {image_rgb.dtype} {image_rgb.shape}.")
+    if region_mask.shape != photo.image_rgb.shape[:2] or region_mask.dtype != np.bool_:
+        raise ValueError(f"region_mask must be bool {photo.image_rgb.shape[:2]}, not {region_mask.dtype} "
+                         f"{region_mask.shape}.")  # fmt: skip
+    if metadata not in ("strip", "safe"):
+        raise ValueError(f'metadata must be "strip" or "safe", not {metadata!r}.')
+    codec = _CODECS[photo.format]
+    raster = photo.raster
+    try:
+        if region_mask.any():
+            turned = (stored(a, photo.orientation) for a in (photo.image_rgb, image_rgb, region_mask))
+            raster = codec.repaint(raster, *turned, icc_profile=photo.icc_profile)
+        data = codec.encode(raster, photo.kept, photo.encoding, metadata)
+    except BadFileError as error:
+        raise ImageError(photo.name, str(error)) from error
+    if leftovers := find_leftovers(data, metadata):
+        raise RuntimeError(f"{photo.name}: the output would hold more than pixels: {'; '.join(leftovers)}")
+    return data
+
+
+def _file_bytes(path: Path) -> bytes:
+    """Read a regular file; anything else (a pipe would block for ever) raises OSError."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return path.read_bytes()
+
+
+def _os_reason(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return "it is a link to a file that does not exist"
+    reasons = {
+        errno.ENOENT: "there is no such file",
+        errno.EISDIR: "it is a folder, not a file",
+        errno.EINVAL: "it is a device, pipe or socket, not a file",
+        errno.ELOOP: "it is a link that leads back to itself",
+        errno.EACCES: "reading it is not permitted. Check the owner and the mode of the file and its folders",
+        errno.ENAMETOOLONG: "its name is too long for this file system",
+        errno.EIO: "the disk reports an error when it is read",
+    }
+    return reasons.get(error.errno or 0, f"it cannot be read ({error.strerror or error})")
+
+
+def _name_notes(kind: str, name: str) -> tuple[str, ...]:
+    suffix = Path(name).suffix.lower()
+    if not suffix or suffix in SUFFIXES[kind]:
+        return ()
+    return (f"named {suffix} but holds {kind}: written as {kind} under the same name",)

@@ -1,0 +1,274 @@
+"""Pixels as a file stores them, their 8-bit RGB view, and painting new pixels into them at the native depth.
+
+Convention
+----------
+A `Raster` is in **stored** orientation. Samples are unsigned; ``bits`` of 1, 2 or 4 are held in uint8 with values
+below ``2**bits``. A view is uint8 (h, w, 3): greys are repeated, alpha is left out (what lies under a transparent
+pixel may be a face), 16-bit values are rounded to ``v / 257`` and come back as ``v * 257``. RGB numbers stay in the
+picture's own colour space; CMYK is seen through its profile as sRGB.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Samples = np.ndarray[Any, np.dtype[Any]]
+ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+_ROWS = 256
+_CMYK_INK_TOTAL = 255
+
+
+class Layout(StrEnum):
+    """Name what the channels are."""
+
+    GREY = "grey"
+    GREY_ALPHA = "grey and alpha"
+    RGB = "RGB"
+    RGB_ALPHA = "RGB and alpha"
+    PALETTE = "palette"
+    CMYK = "CMYK"
+
+    @property
+    def channels(self) -> int:
+        """How many samples a pixel has."""
+        return {"grey": 1, "palette": 1, "grey and alpha": 2, "RGB": 3}.get(self.value, 4)
+
+    @property
+    def space(self) -> bytes:
+        """The colour space that a profile must be for."""
+        return b"CMYK" if self is Layout.CMYK else b"GRAY" if self in (Layout.GREY, Layout.GREY_ALPHA) else b"RGB "
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Hold a palette. colours: uint8 (n, 3). alphas: uint8 (n,) or None where all are opaque."""
+
+    colours: ImageRGB
+    alphas: Samples | None = None
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Hold stored pixels.
+
+    samples: (h, w) where a pixel has one channel, else (h, w, c); uint8, or uint16 where bits is 16.
+    key: the samples of the one colour that stands for transparent (PNG without alpha), or None.
+    premultiplied: whether colours are already multiplied by alpha (TIFF).
+    """
+
+    samples: Samples
+    layout: Layout
+    bits: int = 8
+    palette: Palette | None = None
+    key: tuple[int, ...] | None = None
+    premultiplied: bool = False
+
+    def __post_init__(self) -> None:
+        channels = self.samples.shape[2] if self.samples.ndim == 3 else 1
+        dtype = np.uint16 if self.bits == 16 else np.uint8
+        if channels != self.layout.channels or self.samples.dtype != dtype:
+            raise ValueError(f"A {self.layout} raster of {self.bits} bits cannot hold {self.samples.shape} "
+                             f"of {self.samples.dtype}.")  # fmt: skip
+        if (self.layout is Layout.PALETTE) != (self.palette is not None):
+            raise ValueError("A raster has a palette where its layout says so, and only there.")
+        self.samples.setflags(write=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) as stored."""
+        return int(self.samples.shape[0]), int(self.samples.shape[1])
+
+
+def upright(array: Samples, orientation: int) -> Samples:
+    """Turn and mirror a stored array (h, w[, c]) as EXIF orientation 1 to 8 asks."""
+    steps = {2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1]}
+    if orientation in steps:
+        return np.ascontiguousarray(steps[orientation])
+    if orientation >= 5:
+        turned = array.swapaxes(0, 1)
+        turned = {5: turned, 6: turned[:, ::-1], 7: turned[::-1, ::-1], 8: turned[::-1]}[orientation]
+        return np.ascontiguousarray(turned)
+    return array
+
+
+def stored(array: Samples, orientation: int) -> Samples:
+    """Undo `upright`."""
+    return upright(array, {6: 8, 8: 6}.get(orientation, orientation))
+
+
+def view_rgb(raster: Raster, icc_profile: bytes | None = None) -> ImageRGB:
+    """Return the uint8 (h, w, 3) view of a raster, in stored orientation; shares memory with 8-bit RGB samples."""
+    samples = raster.samples
+    if raster.layout is Layout.CMYK:
+        return _cmyk_to_rgb(to_8_bits(samples, raster.bits), icc_profile)
+    if raster.palette is not None:
+        return np.take(_padded(raster.palette.colours, raster.bits), samples, axis=0)
+    colours = (
+        samples[..., : 1 if raster.layout is Layout.GREY_ALPHA else 3] if samples.ndim == 3 else samples[..., None]
+    )
+    eight = to_8_bits(colours, raster.bits)
+    return eight if eight.shape[2] == 3 else np.repeat(eight, 3, axis=2)
+
+
+def repaint(
+    raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: Mask, icc_profile: bytes | None = None
+) -> Raster:
+    """Return the raster with the pixels of new_rgb where mask is true, at the native depth.
+
+    old_rgb: the raster's view. Pixels that new_rgb leaves as they were keep their native samples, alpha is kept, a
+    grey raster takes the new pixels' luma, and a palette becomes RGB (with alpha, if it had any) if anything changed.
+    """
+    rows, columns = np.nonzero(mask)
+    changed = (new_rgb[rows, columns] != old_rgb[rows, columns]).any(axis=1)
+    rows, columns = rows[changed], columns[changed]
+    if not len(rows):
+        return raster
+    if raster.palette is not None:
+        raster = expanded(raster)
+    new = new_rgb[rows, columns]
+    samples = raster.samples.copy()
+    before = samples[rows, columns].reshape(len(rows), -1)
+    after = before.copy()
+    if raster.layout is Layout.CMYK:
+        after[:] = _from_8_bits(_rgb_to_cmyk(new, to_8_bits(before, raster.bits), icc_profile), raster.bits)
+    else:
+        grey = raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
+        after[:, : 1 if grey else 3] = _from_8_bits(luma(new)[:, None] if grey else new, raster.bits)
+    if raster.premultiplied:
+        after = np.minimum(after, after[:, -1:])
+    if raster.key is not None:
+        after = _kept_off_key(before, after, raster.key)
+    samples[rows, columns] = after.reshape(samples[rows, columns].shape)
+    return replace(raster, samples=samples)
+
+
+def expanded(raster: Raster) -> Raster:
+    """Return a palette raster as 8-bit RGB, with alpha if the palette has any."""
+    if raster.palette is None:
+        return raster
+    colours = view_rgb(raster)
+    if raster.palette.alphas is None:
+        return Raster(colours, Layout.RGB)
+    table = np.full(256, 255, np.uint8)
+    table[: len(raster.palette.alphas)] = raster.palette.alphas
+    return Raster(np.dstack([colours, table[raster.samples]]), Layout.RGB_ALPHA)
+
+
+def luma(rgb: ImageRGB) -> ImageRGB:
+    """Return the Rec. 601 luma of (..., 3) pixels; greys come back exactly."""
+    wide = rgb.astype(np.uint32)
+    return ((19595 * wide[..., 0] + 38470 * wide[..., 1] + 7471 * wide[..., 2] + 32768) >> 16).astype(np.uint8)
+
+
+def to_8_bits(samples: Samples, bits: int) -> Samples:
+    """Scale samples to uint8."""
+    return samples if bits == 8 else np.take(_down_table(bits), samples)
+
+
+def to_image(array: Samples, mode: str) -> Image.Image:
+    """Return uint8 samples as a Pillow image of a mode, without a copy where Pillow can share them."""
+    height, width = array.shape[:2]
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return Image.frombuffer(mode, (width, height), flat, "raw", mode, 0, 1)
+
+
+def from_image(image: Image.Image) -> Samples:
+    """Return a Pillow image's samples as a new array, band by band, so that no second copy is alive."""
+    width, height = image.size
+    first = np.asarray(image.crop((0, 0, 1, 1)))
+    array = np.empty((height, width, *first.shape[2:]), first.dtype)
+    band = max(1, (1 << 24) // width)
+    for top in range(0, height, band):
+        array[top : top + band] = np.asarray(image.crop((0, top, width, min(top + band, height))))
+    return array
+
+
+def _from_8_bits(values: Samples, bits: int) -> Samples:
+    if bits == 8:
+        return values
+    if bits == 16:
+        return values.astype(np.uint16) * np.uint16(257)
+    top = (1 << bits) - 1
+    return ((values.astype(np.uint16) * top + 127) // 255).astype(np.uint8)
+
+
+@lru_cache
+def _down_table(bits: int) -> Samples:
+    top = (1 << bits) - 1
+    return ((np.arange(top + 1, dtype=np.uint32) * 255 + top // 2) // top).astype(np.uint8)
+
+
+def _padded(colours: ImageRGB, bits: int) -> ImageRGB:
+    table = np.zeros((1 << bits, 3), np.uint8)
+    table[: len(colours)] = colours
+    return table
+
+
+def _kept_off_key(before: Samples, after: Samples, key: tuple[int, ...]) -> Samples:
+    """Keep transparent pixels transparent, and no others."""
+    was = (before == np.array(key)).all(axis=1)
+    is_now = (after == np.array(key)).all(axis=1)
+    hit = is_now & ~was
+    after[hit, -1] = np.where(after[hit, -1] > 0, after[hit, -1] - 1, 1)
+    after[was] = before[was]
+    return after
+
+
+def _cmyk_to_rgb(cmyk: ImageRGB, icc_profile: bytes | None) -> ImageRGB:
+    """Return (h, w, 3) sRGB through the profile, or by (1 - c)(1 - k) without one."""
+    transforms = _cmyk_transforms(icc_profile)
+    rgb = np.empty((*cmyk.shape[:2], 3), np.uint8)
+    for top in range(0, len(cmyk), _ROWS):
+        part = cmyk[top : top + _ROWS]
+        if transforms is None:
+            light = 255 - part.astype(np.uint16)
+            rgb[top : top + _ROWS] = (light[..., :3] * light[..., 3:] + 127) // 255
+        else:
+            rgb[top : top + _ROWS] = np.asarray(transforms[0].apply(to_image(part, "CMYK")))
+    return rgb
+
+
+def _rgb_to_cmyk(rgb: ImageRGB, old_cmyk: Samples, icc_profile: bytes | None) -> Samples:
+    """Return (n, 4) inks for (n, 3) sRGB pixels.
+
+    Without a profile, each pixel keeps as much of its old black ink as its new colour allows, so that a print's black
+    generation stays.
+    """
+    transforms = _cmyk_transforms(icc_profile)
+    if transforms is not None:
+        return np.asarray(transforms[1].apply(to_image(rgb[None], "RGB")))[0]
+    light = rgb.astype(np.int32)
+    black = np.minimum(old_cmyk[:, 3].astype(np.int32), _CMYK_INK_TOTAL - light.max(axis=1))
+    room = np.maximum(_CMYK_INK_TOTAL - black, 1)[:, None]
+    inks = _CMYK_INK_TOTAL - (light * _CMYK_INK_TOTAL + room // 2) // room
+    return np.clip(np.column_stack([inks, black]), 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _cmyk_transforms(icc_profile: bytes | None) -> tuple[Any, Any] | None:
+    """Return the colour engine's transforms to sRGB and back, or None where it cannot do both."""
+    if icc_profile is None:
+        return None
+    try:
+        from PIL import ImageCms
+    except ImportError:
+        return None
+    try:
+        inks = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
+        light = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+        return (
+            ImageCms.buildTransform(inks, light, "CMYK", "RGB", intent, flags),
+            ImageCms.buildTransform(light, inks, "RGB", "CMYK", intent, flags),
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,106 @@
+"""Tell what a file holds by its first bytes, never by its name."""
+
+from __future__ import annotations
+
+from styleid.media.containers import PNG_SIGNATURE, BadFileError
+
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png",),
+    "WebP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+}
+"""The formats that can be read and written, with the suffixes that name them."""
+
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+"""Photos that cannot be read, but must be named, not passed over."""
+
+IMAGE_SUFFIXES = frozenset(s for group in SUFFIXES.values() for s in group) | frozenset(HEIC_SUFFIXES)
+"""Suffixes, in lower case, of the files that a walked folder yields."""
+
+_MAGICS = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (PNG_SIGNATURE, "PNG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+)
+_HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+_OTHERS = (
+    (b"PK\x03\x04", "a ZIP archive (or an Office file)"),
+    (b"%PDF", "a PDF"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"8BPS", "a Photoshop document"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR picture"),
+    (b"#?RADIANCE", "a Radiance HDR picture"),
+    (b"P4", "a PBM picture"),
+    (b"P5", "a PGM picture"),
+    (b"P6", "a PPM picture"),
+    (b"qoif", "a QOI picture"),
+    (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
+    (b"FUJIFILM", "a camera's raw file"),
+    (b"IIRO", "a camera's raw file"),
+    (b"IIU\0", "a camera's raw file"),
+    (b"\0MRM", "a camera's raw file"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"SQLite format 3", "a database"),
+)
+
+
+def sniff(data: bytes) -> str:
+    """Return a key of `SUFFIXES`; raises `BadFileError`, saying what the bytes are instead, for anything else."""
+    if not data:
+        raise BadFileError("the file is empty (0 bytes). Fetch or copy it again")
+    for magic, kind in _MAGICS:
+        if data.startswith(magic):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:2] == b"BM" and len(data) > 26 and data[15:18] == b"\0\0\0":
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        return _iso_kind(data)
+    raise BadFileError(f"it is no picture that can be read: {_described(data)}. Known are {', '.join(SUFFIXES)}")
+
+
+def _iso_kind(data: bytes) -> str:
+    brands = data[8 : int.from_bytes(data[:4], "big")] if data[3] <= 128 and data[:3] == bytes(3) else data[8:12]
+    if any(brand in brands for brand in _HEIF_BRANDS):
+        return "AVIF"
+    if b"crx " in brands:
+        raise BadFileError("it is a camera's raw file. Develop it to TIFF or JPEG first")
+    raise BadFileError("it is a video, not a photo")
+
+
+def _described(data: bytes) -> str:
+    for magic, name in _OTHERS:
+        if data.startswith(magic):
+            return f"it is {name}"
+    if data[:4] == b"RIFF":
+        return f"it is a RIFF file of kind {data[8:12].decode('latin-1')!r}"
+    if not data[:4096].strip(b"\0"):
+        return "it is all zeros, as a broken download or disk leaves it"
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head[:1] == b"<":
+        return "it is a web page or XML (SVG)"
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = head[: error.start].decode("utf-8") if error.start >= len(head) - 3 else ""
+    if text and all(c.isprintable() or c in "\t\r\n" for c in text):
+        return f"it is text ({text.splitlines()[0][:30]!r})"
+    return f"it begins with the bytes {data[:8].hex(' ')}"
