@@ -64,6 +64,17 @@ def test_steps_are_finite_and_a_stop_changes_nothing(pack, tmp_path: Path) -> No
     assert (tmp_path / "sheet.png").is_file()
 
 
+def test_rates_warm_up_again_where_moments_are_lost(pack) -> None:
+    task = make(pack)
+    train(task, 0, 2)
+    before = task.optimizers["generator"].param_groups[0]["lr"]
+    for optimizer in task.optimizers.values():
+        optimizer.state.clear()
+    train(task, 2, 3)
+    assert task.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(before / 2)
+    assert int(task.networks["state"].warm_from) == 2
+
+
 def test_evaluation_and_sheet(pack) -> None:
     task = make(pack)
     measured = task.evaluate()

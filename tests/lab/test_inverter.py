@@ -19,8 +19,9 @@ from styleid.lab.inverter import (
     feature_distance,
     load_inverter,
 )
-from styleid.lab.loop import RunState, Task, load_checkpoint, save_checkpoint
+from styleid.lab.loop import RunOptions, RunState, Task, load_checkpoint, run, save_checkpoint
 from styleid.lab.stylegan2 import Generator, GeneratorConfig
+from styleid.lab.train import GanOptions, make_task
 from styleid.runtime import open_session
 from tests.lab.synthetic import synthetic_pack
 
@@ -116,6 +117,19 @@ def test_checkpoint_exports_as_torch_computes(pack, tmp_path: Path) -> None:
     assert np.abs(given - wanted).max() < 0.02 * wanted.std()
     with pytest.raises(TrainingError, match="inverter"):
         InverterConfig.of_state({"mean": torch.zeros(3)})
+
+
+def test_trainings_follow_one_another_by_name(pack, tmp_path: Path) -> None:
+    said: list[str] = []
+    shape = GanOptions(width=16, channels=8, generator=tmp_path / "generator")
+    for name in ("generator", "inverter"):
+        task = make_task(name, pack, tmp_path, "cpu", 4, gan=shape)
+        state = run(task, RunOptions("60s", steps=1, save_to=tmp_path / name), said.append)
+        assert state.step == 1
+        assert all(np.isfinite(value) for value in state.history[-1].values())
+    assert load_inverter(tmp_path / "inverter").config.width == 16
+    with pytest.raises(TrainingError, match="--generator"):
+        make_task("inverter", pack, tmp_path, "cpu", 4)
 
 
 def test_feature_distance_and_a_generator_that_does_not_fit(pack) -> None:
