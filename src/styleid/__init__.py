@@ -1,0 +1,57 @@
+"""styleid anonymises the faces in photos: each becomes a face of nobody, checked before it is written."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from styleid.bundles.bundle import Bundle as Bundle
+    from styleid.bundles.registry import load_bundle as load_bundle
+    from styleid.errors import BundleError as BundleError
+    from styleid.errors import ImageError as ImageError
+    from styleid.errors import MissingDependencyError as MissingDependencyError
+    from styleid.errors import OptionError as OptionError
+    from styleid.errors import StyleIDError as StyleIDError
+    from styleid.faces.detect import DetectorOptions as DetectorOptions
+    from styleid.faces.detect import FaceDetector as FaceDetector
+    from styleid.options import AnonymizeOptions as AnonymizeOptions
+    from styleid.pipeline import Anonymizer as Anonymizer
+    from styleid.types import Action as Action
+    from styleid.types import FaceOutcome as FaceOutcome
+    from styleid.types import Faces as Faces
+    from styleid.types import Outcome as Outcome
+
+_HOMES = {
+    "Bundle": "bundles.bundle",
+    "load_bundle": "bundles.registry",
+    "BundleError": "errors",
+    "ImageError": "errors",
+    "MissingDependencyError": "errors",
+    "OptionError": "errors",
+    "StyleIDError": "errors",
+    "DetectorOptions": "faces.detect",
+    "FaceDetector": "faces.detect",
+    "AnonymizeOptions": "options",
+    "Anonymizer": "pipeline",
+    "Action": "types",
+    "FaceOutcome": "types",
+    "Faces": "types",
+    "Outcome": "types",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+try:
+    __version__ = version("styleid")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used, so that `styleid --help` need not wait for them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'styleid' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"styleid.{_HOMES[name]}"), name)

@@ -51,6 +51,7 @@ def open_session(model: Path | bytes, device: Device = "cpu") -> Any:
     options.intra_op_num_threads = cpu_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [provider] if device == "cpu" else [provider, "CPUExecutionProvider"]
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=providers)

@@ -1,0 +1,1 @@
+"""Bundles: folders of networks with a description, built-in or the user's own."""

@@ -1,0 +1,1 @@
+"""Engines: run the pipeline over many files, keep the journal, resume, report."""

@@ -61,6 +61,21 @@ class FaceDetector:
         found = [self._detect_at(image_rgb, *view) for view in _views(*image_rgb.shape[:2], self.options.min_face_px)]
         return suppress_overlaps(Faces.concatenate(found))
 
+    def sees_central_face(self, views_rgb: ImageRGB) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Say for each view whether a face is found about its centre, bool (n,).
+
+        views_rgb: uint8 (n, side, side, 3), each centred on where a face should be; the side is a multiple of 32.
+        """
+        batch = views_rgb.astype(np.float32).transpose(0, 3, 1, 2)
+        outputs = self._session.run(None, {self._session.get_inputs()[0].name: batch})
+        side = views_rgb.shape[1]
+        seen = np.zeros(len(views_rgb), bool)
+        for i in range(len(views_rgb)):
+            faces = _decode(*(np.asarray(o)[i] for o in outputs), threshold=self.options.threshold)
+            centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
+            seen[i] = bool((np.abs(centres - side / 2) < side / 5).all(1).any())
+        return seen
+
     def _detect_at(self, image_rgb: ImageRGB, box: tuple[int, int, int, int], scale: float) -> Faces:
         x0, y0, x1, y1 = box
         view = image_rgb[y0:y1, x0:x1]

@@ -174,7 +174,6 @@ class GeneratorTask:
             self._state.warm_from.fill_(step)
         warmth = min(1.0, (step - int(self._state.warm_from) + 1) / _WARM_UP_STEPS)
         for name, optimizer in self._optimizers.items():
-            align_moments(optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = self._rates[name] * warmth
         self._state.steps.add_(1)
@@ -280,14 +279,6 @@ def _adam(network: nn.Module, options: GeneratorOptions, every: int) -> torch.op
     """Return Adam with its pace corrected for an extra step every so many steps (0: none)."""
     pace = every / (every + 1) if every else 1.0
     return torch.optim.Adam(network.parameters(), options.learning_rate * pace, (0.0, 0.99**pace), fused=True)
-
-
-def align_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Lay restored moments out in memory as their parameters are: fused Adam pairs them by address, not by index."""
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if value.shape == parameter.shape and value.stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def channels_last(network: _Network) -> _Network:

@@ -27,7 +27,7 @@ from styleid.faces.align import CropTemplate
 from styleid.lab import augment
 from styleid.lab.discriminator import Discriminator
 from styleid.lab.export import ExportReport, export_network
-from styleid.lab.generator_task import align_moments, channels_last, read_state
+from styleid.lab.generator_task import channels_last, read_state
 from styleid.lab.inner import draw_grid, inner_square
 from styleid.lab.loop import update_average
 from styleid.lab.optim import adam_with_decay, autocast, set_learning_rate
@@ -265,7 +265,6 @@ class InverterTask:
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
         """Train on half a batch of real faces and half a batch of generated ones."""
         options = self.options
-        align_moments(self._optimizer)
         set_learning_rate(self._optimizer, options.learning_rate, progress)
         known, made = self._generated(self.images_per_step // 2, generator)
         wanted = torch.cat([self._real(self.images_per_step - len(made), generator), made])

@@ -240,6 +240,11 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torc
         _, _, index, key = name.split(".")
         state.setdefault(int(index), {})[key] = value.float() if value.is_floating_point() else value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    for parameter, restored in optimizer.state.items():
+        for key, value in restored.items():
+            # fused optimisers pair moments with weights by address, so both must lie in memory alike
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                restored[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:

@@ -196,7 +196,7 @@ def draw_parses(images: torch.Tensor, logits: torch.Tensor, landmarks: torch.Ten
     for image, scores, points in zip(images, logits, landmarks, strict=True):
         rgb = ((image.permute(1, 2, 0).cpu().float().numpy() + 1) * 127.5).clip(0, 255)
         labels = cv2.resize(scores.argmax(0).cpu().numpy().astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
-        tile = (0.65 * rgb + 0.35 * palette[labels]).astype(np.uint8)
+        tile = (0.65 * rgb + 0.35 * palette[labels]).astype(np.uint8, order="C")
         for x, y in points.cpu().numpy():
             cv2.circle(tile, (round(float(x)), round(float(y))), 1, (0, 255, 0), -1)
         tiles.append(tile)

@@ -1,0 +1,108 @@
+"""A bundle at work: its networks, opened when they are first needed and only if they are what bundle.json says."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.bundles.spec import NETWORKS, BundleSpec
+from styleid.errors import BundleError
+from styleid.runtime import Device, open_session, run_batched
+from styleid.types import FloatArray, ImageRGB
+
+
+class Bundle:
+    """Run a bundle's networks on batches of any length.
+
+    Crops go in as uint8 (n, s, s, 3) RGB and are normalised to [-1, 1] here, once for every network.
+    """
+
+    def __init__(self, folder: Path, device: Device = "cpu") -> None:
+        self.folder, self.device = folder, device
+        self.spec = BundleSpec.read(folder)
+        self._sessions: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def has(self, role: str) -> bool:
+        """Say whether the bundle brings a network for this role."""
+        return role in self.spec.networks
+
+    def session(self, role: str) -> Any:
+        """Return the network's session, opening and checking it on first use."""
+        with self._lock:
+            if role not in self._sessions:
+                self._sessions[role] = open_session(self._checked(role), self.device)
+            return self._sessions[role]
+
+    def check(self, role: str) -> None:
+        """Raise BundleError unless the network's file is the one that bundle.json names."""
+        self._checked(role)
+
+    def run(self, role: str, **inputs: np.ndarray) -> list[np.ndarray]:
+        """Run a network; of the inputs given, those are fed that it asks for."""
+        session = self.session(role)
+        wanted = [value.name for value in session.get_inputs()]
+        if missing := [name for name in wanted if name not in inputs]:
+            raise BundleError(self.spec.name, f"{role} asks for {', '.join(missing)}, which styleid does not know.")
+        feeds = {name: np.ascontiguousarray(inputs[name], np.float32) for name in wanted}
+        return run_batched(session, feeds)
+
+    def parse(self, crops: ImageRGB) -> tuple[FloatArray, FloatArray]:
+        """Return label logits (n, 19, h, w) and landmarks (n, 68, 2) in pixels of the crops."""
+        logits, landmarks = self.run("parser", crop=to_float(crops))
+        return logits, landmarks
+
+    def embed(self, identity_crops: ImageRGB) -> FloatArray:
+        """Return unit embeddings, (n, d), of crops under the bundle's identity template."""
+        return self.run("identity", crop=to_float(identity_crops))[0]
+
+    def describe(self, crops: ImageRGB) -> FloatArray:
+        """Return (n, 7): age in years, P(female), P(group) for White, Black, Asian, Indian, other."""
+        return self.run("attributes", crop=to_float(crops))[0]
+
+    def invert(self, crops: ImageRGB, landmarks: FloatArray, visible: FloatArray) -> FloatArray:
+        """Return W+ (n, layers, width). visible: (n, 1, s, s) in [0, 1], 0 where something hides the face."""
+        return self.run("inverter", crop=to_float(crops), landmarks=landmarks, visible=visible)[0]
+
+    def sample(self, z: FloatArray, attributes: FloatArray, source: FloatArray) -> FloatArray:
+        """Return targets' W+ (n, layers, width) for z (n, z) and what is known of the sources."""
+        return self.run("mapping", z=z, attributes=attributes, source=source)[0]
+
+    def generate(self, wplus: FloatArray) -> FloatArray:
+        """Return images, float32 (n, s, s, 3) in [0, 255]."""
+        images = self.run("generator", wplus=wplus)[0]
+        return ((images.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255)
+
+    def _checked(self, role: str) -> bytes:
+        entry = self.spec.networks.get(role)
+        if entry is None:
+            raise BundleError(self.spec.name, f"it has no {role} ({NETWORKS.get(role, 'an unknown role')}).")
+        path = self.folder / entry.file
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BundleError(self.spec.name, f"{path} cannot be read: {error.strerror}.") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != entry.sha256:
+            raise BundleError(
+                self.spec.name,
+                f"{entry.file} has the SHA-256 {found[:12]}..., bundle.json says {entry.sha256[:12]}...: "
+                "the file was changed or is incomplete. Reinstall styleid, or build the bundle again.",
+            )
+        return content
+
+
+def to_float(crops: ImageRGB) -> FloatArray:
+    """Turn uint8 (n, s, s, 3) into float32 (n, 3, s, s) in [-1, 1]."""
+    return crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+
+
+@cache
+def bundle_hash(folder: Path) -> str:
+    """Return the SHA-256 of bundle.json, which names the SHA-256 of everything else."""
+    return hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()

@@ -1,0 +1,72 @@
+"""Find bundles: the built-in ones by name, any other by its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from styleid.bundles.bundle import Bundle
+from styleid.errors import BundleError, OptionError
+from styleid.runtime import Device
+
+DEFAULT = "aam128"
+_HERE = Path(__file__).parent
+
+
+def built_in() -> dict[str, Path]:
+    """Return the folders of the bundles that come with styleid, by name."""
+    return {path.parent.name: path.parent for path in sorted(_HERE.glob("*/bundle.json"))}
+
+
+def find_bundle(name: str | Path) -> Path:
+    """Return a bundle's folder from its name, or from a path to it."""
+    known = built_in()
+    if str(name) in known:
+        return known[str(name)]
+    folder = Path(name)
+    if (folder / "bundle.json").is_file():
+        return folder
+    raise OptionError(
+        "--bundle", f"'{name}' is neither a built-in bundle ({', '.join(known) or 'none'}) nor a folder with a bundle.json."
+    )
+
+
+def load_bundle(name: str | Path = DEFAULT, device: Device = "cpu") -> Bundle:
+    """Load a bundle by name or folder; its networks are opened when they are first used."""
+    return Bundle(find_bundle(name), device)
+
+
+def verify(folder: Path) -> list[str]:
+    """Check every file of a bundle and return what is wrong, nothing if all is well."""
+    problems: list[str] = []
+    try:
+        bundle = Bundle(folder)
+    except BundleError as error:
+        return [str(error)]
+    for role in bundle.spec.networks:
+        try:
+            bundle.check(role)
+            _check_shapes(bundle, role)
+        except BundleError as error:
+            problems.append(str(error))
+    known = {"bundle.json", "rankings.npz", "CARD.md", "README.md"} | {f.file for f in bundle.spec.networks.values()}
+    problems += [f"Bundle {folder}: {path.name} is not named in bundle.json." for path in folder.iterdir() if path.name not in known]
+    return problems
+
+
+def _check_shapes(bundle: Bundle, role: str) -> None:
+    """Raise BundleError where a network's sizes contradict bundle.json."""
+    spec, session = bundle.spec, bundle.session(role)
+    side = spec.resolution
+    wplus = [spec.layers, spec.width]
+    expected = {
+        "crop": [3, spec.identity_crop.size_px] * 1 if role == "identity" else [3, spec.crop.size_px],
+        "wplus": wplus,
+        "source": wplus,
+        "z": [spec.z],
+        "landmarks": [68, 2],
+        "visible": [1, side],
+    }
+    for value in session.get_inputs():
+        wanted = expected.get(value.name)
+        if wanted is not None and list(value.shape[1 : 1 + len(wanted)]) != wanted:
+            raise BundleError(spec.name, f"{role} takes {value.name} of shape {value.shape}, bundle.json says {wanted}.")

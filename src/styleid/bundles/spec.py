@@ -1,0 +1,161 @@
+"""What a bundle says of itself: `bundle.json`, read strictly.
+
+Everything the runtime does is written against these numbers, never against one network's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from styleid.errors import BundleError
+from styleid.faces.align import CropTemplate
+
+FORMAT = 1
+NETWORKS = {
+    "inverter": "crop (and landmarks, visible, where it asks for them) -> W+",
+    "mapping": "z (and attributes, source, where it asks for them) -> W+",
+    "generator": "W+ -> image",
+    "parser": "crop -> label logits, landmarks",
+    "identity": "crop -> unit embedding",
+    "attributes": "crop -> age in years, P(female), P(group) x 5",
+    "affines": "W+ -> S",
+    "synthesis": "S -> image",
+    "mask_encoder": "labels -> W+",
+    "swapper": "(source W+, target W+) -> mixing weights",
+}
+REQUIRED = ("inverter", "mapping", "generator", "parser", "identity", "attributes")
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """Name one network's file. bytes: its size; sha256: of its content; opset: ONNX operator set."""
+
+    file: str
+    sha256: str
+    bytes: int
+    opset: int
+
+
+@dataclass(frozen=True)
+class SimilarityRange:
+    """Bound the cosine similarity of strangers at one false-match rate: a share `fmr` lies above `high`, one below `low`."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SwapStep:
+    """Say what one try swaps. rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1."""
+
+    rows: tuple[int, ...]
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class BundleSpec:
+    """Describe a bundle.
+
+    resolution: side of generated images and of crops, pixels. layers, width: shape of W+. z: length of z. levels: first
+    and last row of each level. swaps: what the tries of the method `latent` swap, from the least change to the most.
+    thresholds: similarity ranges of strangers by false-match rate. max_landmark_error: how far the anonymised face's
+    landmarks may lie from the original's, in inter-ocular distances. quality: measured figures by name.
+    """
+
+    name: str
+    version: str
+    licence: str
+    provenance: str
+    resolution: int
+    layers: int
+    width: int
+    z: int
+    levels: Mapping[str, tuple[int, int]]
+    swaps: tuple[SwapStep, ...]
+    crop: CropTemplate
+    identity_crop: CropTemplate
+    thresholds: Mapping[float, SimilarityRange]
+    max_landmark_error: float
+    networks: Mapping[str, NetworkFile]
+    quality: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> BundleSpec:
+        """Read and check a bundle's description; raises BundleError that names what is wrong."""
+        path = folder / "bundle.json"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise BundleError(folder, "bundle.json is missing; a bundle is a folder that holds one.") from error
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise BundleError(folder, f"bundle.json cannot be read: {error}") from error
+        try:
+            return cls.from_json(record)
+        except KeyError as error:
+            raise BundleError(folder, f"bundle.json lacks {error}.") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise BundleError(folder, f"bundle.json: {error}") from error
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> BundleSpec:
+        """Build from the parsed `bundle.json`; raises KeyError or ValueError where it is not one."""
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']} is not {FORMAT}, the one this version of styleid reads.")
+        layers = int(record["layers"])
+        levels = {str(name): (int(first), int(last)) for name, (first, last) in record["levels"].items()}
+        for name, (first, last) in levels.items():
+            if not 0 <= first <= last < layers:
+                raise ValueError(f"level '{name}' holds rows {first} to {last} of {layers}.")
+        swaps = tuple(SwapStep(_rows(step["levels"], levels), float(step["strength"])) for step in record["swaps"])
+        if not swaps:
+            raise ValueError("'swaps' is empty: there is nothing to anonymise with.")
+        networks = {}
+        for role, entry in record["networks"].items():
+            if role not in NETWORKS:
+                raise ValueError(f"network '{role}' is unknown; the roles are {', '.join(NETWORKS)}.")
+            if Path(entry["file"]).name != entry["file"]:
+                raise ValueError(f"network '{role}' lies outside the bundle: {entry['file']}")
+            networks[role] = NetworkFile(entry["file"], entry["sha256"], int(entry["bytes"]), int(entry["opset"]))
+        if missing := [role for role in REQUIRED if role not in networks]:
+            raise ValueError(f"the networks {', '.join(missing)} are missing.")
+        thresholds = {float(fmr): SimilarityRange(float(r["low"]), float(r["high"])) for fmr, r in record["thresholds"].items()}
+        return cls(
+            name=str(record["name"]),
+            version=str(record["version"]),
+            licence=str(record["licence"]),
+            provenance=str(record["provenance"]),
+            resolution=int(record["resolution"]),
+            layers=layers,
+            width=int(record["width"]),
+            z=int(record["z"]),
+            levels=levels,
+            swaps=swaps,
+            crop=_template(record["crop"]),
+            identity_crop=_template(record["identity_crop"]),
+            thresholds=dict(sorted(thresholds.items())),
+            max_landmark_error=float(record["max_landmark_error"]),
+            networks=networks,
+            quality=dict(record.get("quality", {})),
+        )
+
+    def rows_of(self, levels: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the rows of the named levels; raises KeyError for a level that the bundle does not have."""
+        return _rows(levels, self.levels)
+
+
+def _rows(names: Any, levels: Mapping[str, tuple[int, int]]) -> tuple[int, ...]:
+    rows: set[int] = set()
+    for name in names:
+        if name not in levels:
+            raise ValueError(f"level '{name}' is unknown; the bundle's levels are {', '.join(levels)}.")
+        first, last = levels[name]
+        rows.update(range(first, last + 1))
+    return tuple(sorted(rows))
+
+
+def _template(record: Mapping[str, Any]) -> CropTemplate:
+    return CropTemplate(int(record["size"]), tuple((float(x), float(y)) for x, y in record["points"]))

@@ -1,0 +1,102 @@
+"""Read pose and expression off 68 landmarks, and close the forehead over them.
+
+Convention
+----------
+Landmarks follow the 68-point scheme of iBUG 300-W: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67; "left" is
+the image's left. Arrays are (..., 68, 2), (x, y) in pixels. Lengths are fractions of the inter-ocular distance, the
+distance between the eyes' centres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from styleid.types import FloatArray
+
+JAW, BROWS, NOSE_TIP, LEFT_EYE, RIGHT_EYE = slice(0, 17), slice(17, 27), 30, slice(36, 42), slice(42, 48)
+POINTS_WITH_FOREHEAD = 78
+FOREHEAD_RISE = 0.55
+MOUTH_OPEN_FROM = 0.08
+"""Inner-lip opening from which a mouth counts as open, in inter-ocular distances."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Describe pose and expression; every field is an array of the landmarks' leading shape.
+
+    mouth_opening, eye_opening, brow_height: inter-ocular distances. smile: how far the mouth's corners stand above its
+    middle, inter-ocular distances. yaw: -1 to 1, positive where the face turns to the image's right. pitch: how far down
+    the nose tip lies between eyes (0) and mouth (1). roll: radians, positive clockwise in the image.
+    """
+
+    mouth_opening: FloatArray
+    smile: FloatArray
+    eye_opening: FloatArray
+    brow_height: FloatArray
+    yaw: FloatArray
+    pitch: FloatArray
+    roll: FloatArray
+
+    @property
+    def mouth_is_open(self) -> np.ndarray:
+        """True where the lips are parted enough to count, bool."""
+        return self.mouth_opening > MOUTH_OPEN_FROM
+
+
+def inter_ocular(landmarks: FloatArray) -> FloatArray:
+    """Return the distance between the eyes' centres, (...)."""
+    left, right = (landmarks[..., eye, :].mean(-2) for eye in (LEFT_EYE, RIGHT_EYE))
+    return np.linalg.norm(right - left, axis=-1)
+
+
+def five_points(landmarks: FloatArray) -> FloatArray:
+    """Reduce 68 landmarks to eyes, nose tip and mouth corners, (..., 5, 2)."""
+    eyes = [landmarks[..., eye, :].mean(-2) for eye in (LEFT_EYE, RIGHT_EYE)]
+    return np.stack([*eyes, landmarks[..., 30, :], landmarks[..., 48, :], landmarks[..., 54, :]], -2)
+
+
+def with_forehead(landmarks: FloatArray) -> FloatArray:
+    """Append ten points above the brows, (..., 78, 2): the brows raised by .55 of their height over the nose tip."""
+    brows, nose, chin = landmarks[..., BROWS, :], landmarks[..., NOSE_TIP, None, :], landmarks[..., 8, None, :]
+    up = landmarks[..., 36:48, :].mean(-2, keepdims=True) - chin
+    up = up / np.linalg.norm(up, axis=-1, keepdims=True)
+    height = ((brows - nose) * up).sum(-1, keepdims=True)
+    return np.concatenate([landmarks, brows + up * height * FOREHEAD_RISE], -2).astype(np.float32)
+
+
+def landmark_error(found: FloatArray, true: FloatArray) -> FloatArray:
+    """Return the mean distance of two sets of landmarks, as a fraction of the true inter-ocular distance, (...)."""
+    return np.linalg.norm(found - true, axis=-1).mean(-1) / np.maximum(inter_ocular(true), 1e-6)
+
+
+def expression(landmarks: FloatArray) -> Expression:
+    """Measure pose and expression."""
+    unit = np.maximum(inter_ocular(landmarks), 1e-6)
+
+    def between(a: int, b: int) -> FloatArray:
+        return np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1) / unit
+
+    eyes = landmarks[..., 36:48, :].mean(-2)
+    axis = landmarks[..., RIGHT_EYE, :].mean(-2) - landmarks[..., LEFT_EYE, :].mean(-2)
+    along = axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-6)
+    down = np.stack([-along[..., 1], along[..., 0]], -1)
+
+    def depth(point: FloatArray) -> FloatArray:
+        return ((point - eyes) * down).sum(-1) / unit
+
+    corners = (landmarks[..., 48, :] + landmarks[..., 54, :]) / 2
+    middle = (landmarks[..., 62, :] + landmarks[..., 66, :]) / 2
+    to_left = np.linalg.norm(landmarks[..., 30, :] - landmarks[..., 2, :], axis=-1)
+    to_right = np.linalg.norm(landmarks[..., 30, :] - landmarks[..., 14, :], axis=-1)
+    mouth = np.maximum(depth(landmarks[..., 48:60, :].mean(-2)), 1e-3)
+    return Expression(
+        mouth_opening=(between(61, 67) + between(62, 66) + between(63, 65)) / 3,
+        smile=depth(middle) - depth(corners),
+        eye_opening=(between(37, 41) + between(38, 40) + between(43, 47) + between(44, 46)) / 4,
+        brow_height=-depth(landmarks[..., BROWS, :].mean(-2)),
+        yaw=(to_left - to_right) / np.maximum(to_left + to_right, 1e-6),
+        pitch=depth(landmarks[..., 30, :]) / mouth,
+        roll=np.arctan2(along[..., 1], along[..., 0]),
+    )

@@ -1,0 +1,41 @@
+"""Swap units of W+ between a source and a target (METHODS 3a)."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from styleid.bundles.spec import BundleSpec, SwapStep
+from styleid.errors import OptionError
+from styleid.types import FloatArray
+
+
+def swap(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
+    """Return W+ with the step's rows moved from source towards target: (1 - a) source + a target.
+
+    source, target: (n, layers, width).
+    """
+    out = source.copy()
+    rows = list(step.rows)
+    out[:, rows] += np.float32(step.strength) * (target[:, rows] - source[:, rows])
+    return out
+
+
+def parse_units(text: str, spec: BundleSpec) -> tuple[int, ...]:
+    """Read `--units`: `layers:3-57`, `layers:4,6-9` or `levels:shape,texture`; raises OptionError that says what exists."""
+    kind, _, rest = text.partition(":")
+    try:
+        if kind == "levels" and rest:
+            return spec.rows_of(tuple(rest.split(",")))
+        if kind == "layers" and re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", rest):
+            rows: set[int] = set()
+            for part in rest.split(","):
+                first, _, last = part.partition("-")
+                rows.update(range(int(first), int(last or first) + 1))
+            if rows and max(rows) < spec.layers:
+                return tuple(sorted(rows))
+            raise ValueError(f"the bundle has layers 0 to {spec.layers - 1}")
+        raise ValueError("write layers:3-57 or levels:NAME,NAME")
+    except ValueError as error:
+        raise OptionError("--units", f"'{text}': {error}.") from error

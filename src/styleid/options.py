@@ -1,0 +1,47 @@
+"""Options of the library and of its commands: frozen dataclasses, whose docstrings are the help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from styleid.errors import OptionError
+from styleid.faces.detect import DetectorOptions
+from styleid.pixel.obscure import OBSCURINGS, Obscuring
+
+Method = Literal["latent", "none"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+@dataclass(frozen=True)
+class AnonymizeOptions:
+    """Choose how faces are anonymised.
+
+    method: latent swaps identity in the generator's latent space; none obscures every face.
+    units: what latent swaps, such as levels:shape,texture or layers:3-57; empty takes the bundle's own choice.
+    strength: share of the target in what is swapped, 0 to 1.
+    privacy: low, standard, high, max, or a false-match rate: the anonymised face may not match its original at the
+        threshold that accepts this share of strangers.
+    tries: targets that are tried before a face is obscured.
+    obscure: how a face is hidden that cannot be replaced safely: solid, blur or pixelate.
+    seed: makes targets repeatable; without it every run draws new ones.
+    """
+
+    method: Method = "latent"
+    units: str = ""
+    strength: float = 1.0
+    privacy: str | float = "standard"
+    tries: int = 4
+    obscure: Obscuring = "solid"
+    seed: int | None = None
+    detector: DetectorOptions = field(default_factory=DetectorOptions)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise OptionError("--method", f"'{self.method}' is unknown; choose one of {', '.join(METHODS)}.")
+        if self.obscure not in OBSCURINGS:
+            raise OptionError("--obscure", f"'{self.obscure}' is unknown; choose one of {', '.join(OBSCURINGS)}.")
+        if not 0 < self.strength <= 1:
+            raise OptionError("--strength", f"{self.strength} does not lie in (0, 1].")
+        if self.tries < 1:
+            raise OptionError("--tries", f"{self.tries} leaves no try at all.")

@@ -1,0 +1,336 @@
+"""The way of a face: detect, align, analyse, borrow, swap, generate, composite, check, or obscure.
+
+This is the only module that knows the order. Each stage runs on all faces of a photo at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from styleid.bundles.bundle import Bundle
+from styleid.bundles.registry import DEFAULT, load_bundle
+from styleid.bundles.spec import SwapStep
+from styleid.faces.align import CropTemplate, invert, transform_points
+from styleid.faces.detect import FaceDetector, suppress_overlaps
+from styleid.latent.swap import parse_units, swap
+from styleid.latent.targets import FreshTargets
+from styleid.options import AnonymizeOptions
+from styleid.pixel.composite import NewFace, composite
+from styleid.pixel.obscure import obscure_face
+from styleid.pixel.regions import FACE, GLASSES, class_probability
+from styleid.privacy.dial import PrivacyLevel, privacy_level
+from styleid.privacy.gate import Measured, Verdict, judge
+from styleid.runtime import Device
+from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Outcome
+
+_LOOK_AGAIN = CropTemplate.tight(96, 48)
+_NEIGHBOURHOOD = 0.6
+_GLASSES_WORN = 0.004
+_OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
+
+
+class Anonymizer:
+    """Anonymise the faces of images.
+
+    >>> import numpy as np
+    >>> from styleid import Anonymizer
+    >>> outcome = Anonymizer.from_bundle().anonymize(np.zeros((64, 64, 3), np.uint8))
+    >>> len(outcome.faces)
+    0
+    """
+
+    def __init__(self, bundle: Bundle | None, options: AnonymizeOptions | None = None, device: Device = "cpu") -> None:
+        self.options = options or AnonymizeOptions()
+        self._bundle = bundle
+        self._detector = FaceDetector(self.options.detector, device)
+        self._targets = FreshTargets(self.options.seed)
+        self.seconds: dict[str, float] = defaultdict(float)
+        if self.options.method != "none":
+            self._level, self._steps = self._settings(self.bundle)
+
+    @classmethod
+    def from_bundle(
+        cls, name: str | Path = DEFAULT, options: AnonymizeOptions | None = None, device: Device = "cpu"
+    ) -> Anonymizer:
+        """Load a bundle by name or folder; the method `none` needs no bundle and loads none."""
+        needs_none = options is not None and options.method == "none"
+        return cls(None if needs_none else load_bundle(name, device), options, device)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle at work."""
+        if self._bundle is None:
+            raise ValueError(f"The method '{self.options.method}' needs a bundle.")
+        return self._bundle
+
+    def anonymize(self, image_rgb: ImageRGB, *, name: str = "", boxes_xyxy: FloatArray | None = None) -> Outcome:
+        """Anonymise every face of an image; the input is left as it is.
+
+        image_rgb: uint8 (height, width, 3), upright. name: what the photo is called, which a seed's targets depend on.
+        boxes_xyxy: (n, 4) further faces, in pixels, for those that the detector may miss.
+        """
+        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+            raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
+        with self._timed("detect"):
+            faces = self._find(image_rgb, boxes_xyxy)
+        run = _Run(image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * len(faces))
+        replaceable = np.isfinite(faces.landmarks_px).all((1, 2))
+        if self.options.method != "none" and replaceable.any():
+            self._replace(image_rgb, faces, np.nonzero(replaceable)[0], run, name)
+        for index, outcome in enumerate(run.outcomes):
+            if outcome is None:
+                reason = "" if self.options.method == "none" else "no landmarks were found in the given box"
+                self._obscure(run, faces, index, reason)
+        return Outcome(run.image_rgb, tuple(o for o in run.outcomes if o is not None), run.changed)
+
+    def _settings(self, bundle: Bundle) -> tuple[PrivacyLevel, tuple[SwapStep, ...]]:
+        options, spec = self.options, bundle.spec
+        level = privacy_level(options.privacy, spec.thresholds)
+        if options.units:
+            return level, (SwapStep(parse_units(options.units, spec), options.strength),)
+        return level, tuple(SwapStep(step.rows, step.strength * options.strength) for step in spec.swaps)
+
+    # ---------------------------------------------------------------- finding
+
+    def _find(self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None) -> Faces:
+        found = self._detector.detect(image_rgb)
+        if boxes_xyxy is None or len(boxes_xyxy) == 0:
+            return found
+        boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
+        unknown = np.full((len(boxes), 5, 2), np.nan, np.float32)
+        # a detection outranks the box that it overlaps, since it brings landmarks
+        given = Faces(boxes, np.zeros(len(boxes), np.float32), unknown)
+        return suppress_overlaps(Faces.concatenate([found, given]))
+
+    # -------------------------------------------------------------- replacing
+
+    def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, run: _Run, name: str) -> None:
+        sources = self._analyse(image_rgb, faces, rows)
+        pending = sources
+        for attempt in range(self.options.tries):
+            if not pending:
+                break
+            self._try(pending, run, name, attempt)
+            pending = [source for source in pending if source.best is None or source.best.verdict.rank[:2] != (0, 0)]
+        for source in sources:
+            if source.best is not None and source.best.verdict.passed:
+                source.best.commit(run, source)
+            else:
+                why = "; ".join(source.best.verdict.failures) if source.best else "it could not be analysed"
+                self._obscure(run, faces, source.index, why, source)
+
+    def _analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[_Source]:
+        bundle, spec = self.bundle, self.bundle.spec
+        with self._timed("align"):
+            matrices = [spec.crop.matrix(faces.landmarks_px[i]) for i in rows]
+            crops = np.stack([spec.crop.crop(image_rgb, m) for m in matrices])
+            identity_matrices = [spec.identity_crop.matrix(faces.landmarks_px[i]) for i in rows]
+            identity_crops = np.stack([spec.identity_crop.crop(image_rgb, m) for m in identity_matrices])
+        with self._timed("parse"):
+            logits, landmarks = bundle.parse(crops)
+            bare = class_probability(logits, FACE, spec.crop.size_px)
+            glasses = class_probability(logits, (GLASSES,), spec.crop.size_px)
+        with self._timed("identity"):
+            embeddings = bundle.embed(identity_crops)
+        with self._timed("attributes"):
+            attributes = bundle.describe(crops)
+        with self._timed("invert"):
+            wplus = bundle.invert(crops, landmarks, bare[:, None])
+        sources = []
+        for k, index in enumerate(rows):
+            measured = Measured(True, landmarks[k], embeddings[k], attributes[k])
+            window = _neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape)
+            sources.append(
+                _Source(
+                    int(index),
+                    faces[int(index)],
+                    matrices[k],
+                    identity_matrices[k],
+                    window,
+                    crops[k],
+                    bare[k],
+                    glasses[k],
+                    measured,
+                    wplus[k],
+                )
+            )
+        worn = [s for s in sources if s.glasses.mean() > _GLASSES_WORN]
+        if worn:
+            with self._timed("generate"):
+                for source, rebuilt in zip(worn, bundle.generate(np.stack([s.wplus for s in worn])), strict=True):
+                    source.rebuilt = rebuilt
+        return sources
+
+    def _try(self, sources: list[_Source], run: _Run, name: str, attempt: int) -> None:
+        bundle = self.bundle
+        own = np.stack([s.wplus for s in sources])
+        with self._timed("generate"):
+            z = np.stack([self._targets.z(name, s.index, attempt, bundle.spec.z) for s in sources])
+            targets = bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
+            swapped = [
+                swap(own[k : k + 1], targets[k : k + 1], self._steps[s.step])[0] for k, s in enumerate(sources)
+            ]
+            images = bundle.generate(np.stack(swapped))
+        with self._timed("parse"):
+            landmarks = bundle.parse(images.round().astype(np.uint8))[1]
+        patches, masks = [], []
+        with self._timed("composite"):
+            for source, image, points in zip(sources, images, landmarks, strict=True):
+                patch, mask = source.composite(run.image_rgb, image, points)
+                patches.append(patch)
+                masks.append(mask)
+        for source, patch, mask, after in zip(sources, patches, masks, self._look_again(sources, patches), strict=True):
+            verdict = judge(source.before, after, self._level, bundle.spec.max_landmark_error)
+            source.tries = attempt + 1
+            if source.best is None or verdict.rank < source.best.verdict.rank:
+                source.best = _Try(patch, mask, verdict)
+            if "too like the original" in verdict.failures:
+                source.step = min(source.step + 1, len(self._steps) - 1)
+
+    def _look_again(self, sources: list[_Source], patches: list[ImageRGB]) -> list[Measured]:
+        """Measure finished faces in their photo, aligned as an attacker who knows the original would."""
+        bundle, spec = self.bundle, self.bundle.spec
+        with self._timed("align"):
+            pairs = list(zip(sources, patches, strict=True))
+            crops = np.stack([spec.crop.crop(p, s.local(s.matrix)) for s, p in pairs])
+            identity_crops = np.stack([spec.identity_crop.crop(p, s.local(s.identity_matrix)) for s, p in pairs])
+            views = np.stack([_LOOK_AGAIN.crop(p, s.local(_LOOK_AGAIN.matrix(s.face.landmarks_px[0]))) for s, p in pairs])
+        with self._timed("parse"):
+            landmarks = bundle.parse(crops)[1]
+        with self._timed("identity"):
+            embeddings = bundle.embed(identity_crops)
+        with self._timed("attributes"):
+            attributes = bundle.describe(crops)
+        with self._timed("detect"):
+            found = self._detector.sees_central_face(views)
+        return [Measured(bool(f), m, e, a) for f, m, e, a in zip(found, landmarks, embeddings, attributes, strict=True)]
+
+    # -------------------------------------------------------------- obscuring
+
+    def _obscure(self, run: _Run, faces: Faces, index: int, reason: str, source: _Source | None = None) -> None:
+        how, box = self.options.obscure, faces.boxes_xyxy[index]
+        with self._timed("obscure"):
+            before = run.image_rgb.copy() if source is not None and how != "solid" else None
+            mask = obscure_face(run.image_rgb, box, how)
+            if before is not None and source is not None:
+                mask |= self._obscure_until_safe(run, before, source, box)
+        run.changed |= mask
+        gate = source.best.verdict.figures if source is not None and source.best is not None else {}
+        run.outcomes[index] = FaceOutcome(
+            tuple(float(v) for v in box), Action.OBSCURED, how, source.tries if source else 0, gate, reason
+        )
+
+    def _obscure_until_safe(self, run: _Run, before: ImageRGB, source: _Source, box: FloatArray) -> np.ndarray:
+        """Obscure more and more strongly until the face no longer matches; solid if nothing else helps."""
+        template, changed = self.bundle.spec.identity_crop, np.zeros(before.shape[:2], bool)
+        for strength in (*_OBSCURE_STRENGTHS[1:], None):
+            crop = template.crop(run.image_rgb, source.identity_matrix)
+            if float(self.bundle.embed(crop[None])[0] @ source.before.embedding) <= self._level.strangers.high:
+                break
+            if strength is None:
+                changed |= obscure_face(run.image_rgb, box, "solid")
+            else:
+                run.image_rgb[:] = before
+                changed |= obscure_face(run.image_rgb, box, self.options.obscure, strength)
+        return changed
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+@dataclass
+class _Run:
+    """A photo in the making: what has been written so far, what changed, and what became of each face."""
+
+    image_rgb: ImageRGB
+    changed: np.ndarray
+    outcomes: list[FaceOutcome | None]
+
+
+@dataclass
+class _Try:
+    patch: ImageRGB
+    mask: np.ndarray
+    verdict: Verdict
+
+    def commit(self, run: _Run, source: _Source) -> None:
+        x0, y0, x1, y1 = source.window
+        run.image_rgb[y0:y1, x0:x1][self.mask] = self.patch[self.mask]
+        run.changed[y0:y1, x0:x1] |= self.mask
+        run.outcomes[source.index] = FaceOutcome(
+            tuple(float(v) for v in source.face.boxes_xyxy[0]),
+            Action.ANONYMIZED,
+            "latent",
+            source.tries,
+            self.verdict.figures,
+        )
+
+
+@dataclass
+class _Source:
+    """One face of the original and what its tries have come to. window: its neighbourhood in the photo, x0 y0 x1 y1."""
+
+    index: int
+    face: Faces
+    matrix: FloatArray
+    identity_matrix: FloatArray
+    window: tuple[int, int, int, int]
+    crop: ImageRGB
+    bare: FloatArray
+    glasses: FloatArray
+    before: Measured
+    wplus: FloatArray
+    rebuilt: FloatArray | None = None
+    step: int = 0
+    tries: int = 0
+    best: _Try | None = None
+
+    @cached_property
+    def _offset(self) -> FloatArray:
+        return np.float32([self.window[0], self.window[1]])
+
+    def local(self, matrix: FloatArray) -> FloatArray:
+        """Return an image-to-crop matrix for the neighbourhood instead of the photo."""
+        return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
+
+    def composite(self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray) -> tuple[ImageRGB, np.ndarray]:
+        """Return the neighbourhood with the generated face in it, and the mask of what changed there."""
+        x0, y0, x1, y1 = self.window
+        patch = image_rgb[y0:y1, x0:x1].copy()
+        face = NewFace(
+            generated,
+            self.crop.astype(np.float32),
+            self.rebuilt,
+            landmarks,
+            self.before.landmarks,
+            self.bare,
+            self.glasses,
+        )
+        return patch, composite(patch, face, self.local(self.matrix))
+
+
+def _neighbourhood(
+    box_xyxy: FloatArray, matrix: FloatArray, size_px: int, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """Return the part of the photo that a face's crops show, x0 y0 x1 y1."""
+    corners = np.array([[0, 0], [size_px, 0], [size_px, size_px], [0, size_px]], np.float32)
+    quad = np.concatenate([transform_points(corners, invert(matrix)), box_xyxy.reshape(2, 2)])
+    pad = _NEIGHBOURHOOD * float(np.ptp(quad, axis=0).max())
+    low = np.maximum(np.floor(quad.min(0) - pad).astype(int), 0)
+    high = np.minimum(np.ceil(quad.max(0) + pad).astype(int) + 1, [shape[1], shape[0]])
+    low = np.minimum(low, np.array([shape[1], shape[0]]) - 1)
+    high = np.maximum(high, low + 1)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])

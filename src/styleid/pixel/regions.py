@@ -1,0 +1,41 @@
+"""Say which pixels of a crop are bare face, and which lie before it.
+
+Convention
+----------
+Label logits are (19, h, w) over CelebAMask-HQ's classes; masks are float32 (s, s) in [0, 1] over the crop.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from styleid.faces.geometry import with_forehead
+from styleid.types import FloatArray
+
+SKIN, NOSE, GLASSES, HAIR = 1, 2, 3, 13
+FACE = (1, 2, 4, 5, 6, 7, 10, 11, 12)
+"""Classes of a bare face: skin, nose, eyes, brows, mouth, lips (METHODS 3b, "full")."""
+
+
+def class_probability(logits: FloatArray, classes: tuple[int, ...], size_px: int) -> FloatArray:
+    """Return the probability that a pixel belongs to one of the classes, (n, s, s), of logits (n, 19, h, w)."""
+    scores = np.exp(logits - logits.max(1, keepdims=True))
+    share = scores[:, list(classes)].sum(1) / scores.sum(1)
+    return np.stack([cv2.resize(m, (size_px, size_px), interpolation=cv2.INTER_LINEAR) for m in share])
+
+
+def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.04, softness: float = 0.035) -> FloatArray:
+    """Return the soft hull of one face's 68 landmarks with the forehead closed, (s, s).
+
+    inset: how far the half-way line lies inside the hull; softness: deviation of the edge; both in hull widths.
+    """
+    points = with_forehead(landmarks)
+    side = float(np.ptp(points[:, 0]))
+    hull = np.zeros((size_px, size_px), np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull((points * 16).round().astype(np.int32)), 255, shift=4)
+    hull[[0, -1]] = 0
+    hull[:, [0, -1]] = 0
+    inside = cv2.distanceTransform(hull, cv2.DIST_L2, 5)
+    ramp = (inside - inset * side) / max(softness * side, 1e-3)
+    return (1 / (1 + np.exp(-np.clip(2 * ramp, -30, 30)))).astype(np.float32) * (hull > 0)

@@ -1,0 +1,83 @@
+"""Smooth warps between two outlines of a face, still at the crop's border.
+
+Convention
+----------
+Points are (x, y) pixels of a square crop, pixel centres at integers. A displacement field is float32 (s, s, 2): what to
+add to a pixel's own place to find where it is taken from (backward mapping, as resampling needs).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from styleid.types import FloatArray
+
+_GRID = 24
+_ANCHORS_PER_SIDE = 6
+_STIFFNESS = 50.0
+_FADE = 0.08
+
+
+def outline_displacement(source: FloatArray, generated: FloatArray, size_px: int, max_shift_px: float) -> FloatArray:
+    """Return the field that makes the surroundings of a source outline follow a generated one.
+
+    source, generated: (k, 2) matching points. A thin-plate spline (Bookstein 1989) with its knots on the generated
+    outline and on the crop's border, which does not move; shifts are limited to max_shift_px and fade to nothing at the
+    border, so that a crop pasted back joins its photo exactly.
+    """
+    shift = source - generated
+    length = np.linalg.norm(shift, axis=1, keepdims=True)
+    shift = shift * np.minimum(1, max_shift_px / np.maximum(length, 1e-6))
+    knots = np.concatenate([generated, _anchors(size_px)]).astype(np.float64)
+    values = np.concatenate([shift, np.zeros((len(knots) - len(shift), 2))])
+    ticks = np.linspace(0, size_px - 1, _GRID)
+    places = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
+    coarse = thin_plate(knots, values, places).reshape(_GRID, _GRID, 2).astype(np.float32)
+    step = (size_px - 1) / (_GRID - 1)
+    grid = np.arange(size_px, dtype=np.float32) / step
+    x, y = np.meshgrid(grid, grid)
+    field = cv2.remap(coarse, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return field * _border_fade(size_px)[..., None]
+
+
+def thin_plate(knots: FloatArray, values: FloatArray, places: FloatArray) -> FloatArray:
+    """Spline values (k, c) given at knots (k, 2) to places (m, 2): (m, c)."""
+    return thin_plate_matrix(knots, places) @ values
+
+
+def thin_plate_matrix(knots: FloatArray, places: FloatArray, stiffness: float = _STIFFNESS) -> FloatArray:
+    """Return the matrix (m, k) that takes values at knots (k, 2) to places (m, 2); stiffness smooths."""
+    count = len(knots)
+    affine = np.concatenate([np.ones((count, 1)), knots], 1)
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _kernel(knots, knots) + stiffness * np.eye(count)
+    system[:count, count:], system[count:, :count] = affine, affine.T
+    terms = np.concatenate([_kernel(places, knots), np.ones((len(places), 1)), places], 1)
+    return np.linalg.solve(system.T, terms.T).T[:, :count]
+
+
+def _kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+    square = ((a[:, None] - b[None]) ** 2).sum(-1)
+    return square * np.log(np.maximum(square, 1e-12))
+
+
+@cache
+def _anchors(size_px: int) -> FloatArray:
+    return border_anchors(size_px, _ANCHORS_PER_SIDE)
+
+
+def border_anchors(size_px: int, per_side: int) -> FloatArray:
+    """Return points round the border of a square, (4 * per_side - 4, 2)."""
+    ticks = np.linspace(0, size_px - 1, per_side)
+    ends = {ticks[0], ticks[-1]}
+    return np.array([(x, y) for x in ticks for y in ticks if x in ends or y in ends])
+
+
+@cache
+def _border_fade(size_px: int) -> FloatArray:
+    ramp = np.minimum(np.arange(size_px), np.arange(size_px)[::-1]) / (_FADE * size_px)
+    ramp = np.clip(ramp, 0, 1) ** 2 * (3 - 2 * np.clip(ramp, 0, 1))
+    return (ramp[:, None] * ramp[None, :]).astype(np.float32)
