@@ -17,7 +17,7 @@ from PIL import Image
 
 from styleid.media.av1 import base_quantiser
 from styleid.media.codec import Decoded, check_size, kept_profile
-from styleid.media.containers import BadFileError
+from styleid.media.containers import BadFileError, check_tail
 from styleid.media.exif import ExifFacts, Kept, MetadataMode, read_exif
 from styleid.media.isobmff import HeifFile, Item, read_heif
 from styleid.media.raster import Layout, Raster, from_image, to_image
@@ -52,6 +52,8 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     for body in (b for i in (file.items.get(file.primary), item) if i and (b := i.property_body(b"ispe"))):
         if len(body) >= 12:
             check_size(*struct.unpack_from(">II", body, 4), max_pixels)
+    for start, end in item.places:
+        check_tail(data[start:end])
     image = opened(io.BytesIO(data))
     check_size(*image.size, max_pixels)
     if image.n_frames > 1:

@@ -11,7 +11,7 @@ from styleid.media.icc import adobe_rgb_profile, clean_profile
 from styleid.media.raster import Raster
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decoded:
     """Hold a decoded file.
 

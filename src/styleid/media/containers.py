@@ -34,6 +34,12 @@ class CutShortError(BadFileError):
         super().__init__(f"the file is cut short: it ends inside {where}. Fetch or copy it again")
 
 
+def check_tail(stream: bytes) -> None:
+    """Raise where a compressed stream ends in a kilobyte of zeros: no coder writes that, broken downloads do."""
+    if len(stream) > 1024 and not stream[-1024:].strip(b"\0"):
+        raise CutShortError("its pixels: the rest is zeros")
+
+
 @dataclass(frozen=True)
 class JpegSegment:
     """Hold one marker segment: marker (the byte after 0xFF), payload without its length, start and end in the file.
@@ -49,11 +55,10 @@ class JpegSegment:
 
 @dataclass(frozen=True)
 class JpegParts:
-    """Hold the segments up to the first picture's end, and where that is; has_end tells whether EOI was there."""
+    """Hold the segments of the first picture, and the offset after its EOI."""
 
     segments: tuple[JpegSegment, ...]
     end: int
-    has_end: bool
 
 
 def jpeg_parts(data: bytes) -> JpegParts:
@@ -69,13 +74,11 @@ def jpeg_parts(data: bytes) -> JpegParts:
         if position == start or position >= len(data):
             if position < len(data):
                 raise BadFileError(f"the JPEG is damaged: no marker at byte {start}")
-            if any(s.marker == 0xDA for s in segments):
-                return JpegParts(tuple(segments), len(data), False)
-            raise CutShortError("the JPEG header")
+            raise CutShortError("the JPEG's pixels" if any(s.marker == 0xDA for s in segments) else "the JPEG's header")
         marker = data[position]
         position += 1
         if marker == 0xD9:
-            return JpegParts(tuple(segments), position, True)
+            return JpegParts(tuple(segments), position)
         if marker == 0x01 or 0xD0 <= marker <= 0xD7:
             continue
         if position + 2 > len(data):
@@ -93,11 +96,25 @@ def jpeg_parts(data: bytes) -> JpegParts:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Hold one chunk of a PNG or RIFF file: kind (four bytes), body, and whether its checksum agrees (PNG)."""
+    """Hold one chunk of a PNG or RIFF file.
+
+    kind: four bytes. start, end: where its body lies in `source`, so that large bodies are not copied until asked for.
+    sound: whether its checksum agrees (PNG).
+    """
 
     kind: bytes
-    body: bytes
+    source: bytes
+    start: int
+    end: int
     sound: bool = True
+
+    @property
+    def body(self) -> bytes:
+        """The chunk's content."""
+        return self.source[self.start : self.end]
+
+    def __len__(self) -> int:
+        return self.end - self.start
 
 
 def png_chunks(data: bytes) -> tuple[list[Chunk], int]:
@@ -112,10 +129,10 @@ def png_chunks(data: bytes) -> tuple[list[Chunk], int]:
         length, kind = struct.unpack_from(">I4s", data, position)
         if position + 12 + length > len(data):
             raise CutShortError(f"the PNG chunk {kind.decode('latin-1')!r}")
-        body = data[position + 8 : position + 8 + length]
-        stored = struct.unpack_from(">I", data, position + 8 + length)[0]
-        chunks.append(Chunk(kind, body, zlib.crc32(body, zlib.crc32(kind)) == stored))
-        position += 12 + length
+        start, end = position + 8, position + 8 + length
+        stored = struct.unpack_from(">I", data, end)[0]
+        chunks.append(Chunk(kind, data, start, end, zlib.crc32(memoryview(data)[position + 4 : end]) == stored))
+        position = end + 4
         if kind == b"IEND":
             return chunks, position
     raise CutShortError("the PNG, before its IEND chunk")
@@ -133,17 +150,16 @@ def riff_chunks(data: bytes) -> tuple[list[Chunk], int]:
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     if end > len(data) + (end & 1):
         raise CutShortError("the WebP")
-    return list(riff_body(data[12 : min(end, len(data))])), min(end + (end & 1), len(data))
+    return list(riff_body(data, 12, min(end, len(data)))), min(end + (end & 1), len(data))
 
 
-def riff_body(body: bytes) -> Iterator[Chunk]:
-    """Yield the chunks of a RIFF block's body."""
-    position = 0
-    while position + 8 <= len(body):
-        kind, length = struct.unpack_from("<4sI", body, position)
-        if position + 8 + length > len(body):
+def riff_body(data: bytes, position: int, end: int) -> Iterator[Chunk]:
+    """Yield the chunks between two offsets."""
+    while position + 8 <= end:
+        kind, length = struct.unpack_from("<4sI", data, position)
+        if position + 8 + length > end:
             raise CutShortError(f"the WebP chunk {kind.decode('latin-1')!r}")
-        yield Chunk(kind, body[position + 8 : position + 8 + length])
+        yield Chunk(kind, data, position + 8, position + 8 + length)
         position += 8 + length + (length & 1)
 
 

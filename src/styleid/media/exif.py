@@ -64,6 +64,7 @@ EXPOSURE_TAGS: dict[int, tuple[str, tuple[int, ...]]] = {
 
 PREFIX = b"Exif\0\0"
 _UNCALIBRATED = 0xFFFF
+_THUMBNAIL, _THUMBNAIL_LENGTH = 513, 514
 
 
 @dataclass(frozen=True)
@@ -190,24 +191,28 @@ def directory_leftovers(
 ) -> list[str]:
     """List the tags of a main directory outside `allowed` and the exposure fields; adds to ranges what is accounted."""
     ranges += directory.ranges
+    if _THUMBNAIL in directory.fields:
+        start = directory.integer(_THUMBNAIL, 0)
+        ranges.append((start, start + directory.integer(_THUMBNAIL_LENGTH, 0)))
     found = []
     for field in directory.fields.values():
-        if field.tag == EXIF_POINTER and metadata == "safe":
-            details = reader.directory(directory.integer(EXIF_POINTER, 0))
+        if field.tag in (EXIF_POINTER, GPS_POINTER):
+            details = reader.directory(directory.integer(field.tag, 0))
             ranges += details.ranges
-            found += [_named("EXIF", f) for f in details.fields.values() if not is_exposure(f)]
-        elif field.tag not in allowed:
+            if field.tag == EXIF_POINTER:
+                found += [_named("EXIF", f) for f in details.fields.values() if not is_exposure(f)]
+        if field.tag not in allowed and (field.tag != EXIF_POINTER or metadata == "strip"):
             found.append(_named(where, field))
     return found
 
 
 _NAMES = {
     270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime", 315: "Artist",
-    316: "HostComputer", 513: "thumbnail", 514: "thumbnail length", 700: "XMP", 33432: "Copyright", 33723: "IPTC",
-    34377: "Photoshop resources", EXIF_POINTER: "exposure details", GPS_POINTER: "GPS position",
-    36867: "DateTimeOriginal", 36868: "DateTimeDigitized", 37500: "maker's note", 37510: "UserComment",
-    37724: "Photoshop layers", 42016: "ImageUniqueID", 42032: "owner's name", 42033: "body serial number",
-    42037: "lens serial number",
+    316: "HostComputer", _THUMBNAIL: "thumbnail", _THUMBNAIL_LENGTH: "thumbnail length", 700: "XMP",
+    33432: "Copyright", 33723: "IPTC", 34377: "Photoshop resources", EXIF_POINTER: "exposure details",
+    GPS_POINTER: "GPS position", 36867: "DateTimeOriginal", 36868: "DateTimeDigitized", 37500: "maker's note",
+    37510: "UserComment", 37724: "Photoshop layers", 42016: "ImageUniqueID", 42032: "owner's name",
+    42033: "body serial number", 42037: "lens serial number",
 }  # fmt: skip
 
 

@@ -60,7 +60,7 @@ _CODECS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """Hold a decoded photo and all that is needed to write it again.
 
@@ -152,6 +152,8 @@ def encode_photo(photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata:
         data = codec.encode(raster, photo.kept, photo.encoding, metadata)
     except BadFileError as error:
         raise ImageError(photo.name, str(error)) from error
+    except (OSError, ValueError, MemoryError) as error:
+        raise ImageError(photo.name, f"its new pixels cannot be encoded as {photo.format} ({error})") from error
     if leftovers := find_leftovers(data, metadata):
         raise RuntimeError(f"{photo.name}: the output would hold more than pixels: {'; '.join(leftovers)}")
     return data

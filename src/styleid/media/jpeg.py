@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from styleid.media.codec import Decoded, check_size, kept_profile
-from styleid.media.containers import BadFileError, CutShortError, JpegParts, JpegSegment, jpeg_parts
+from styleid.media.containers import BadFileError, JpegParts, JpegSegment, jpeg_parts
 from styleid.media.exif import PREFIX, Density, ExifFacts, Kept, MetadataMode, read_exif
 from styleid.media.raster import Layout, Raster, from_image, to_image
 
@@ -59,8 +59,6 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     parts = jpeg_parts(data)
     frame = _frame(parts.segments)
     check_size(frame.width, frame.height, max_pixels)
-    if not parts.has_end and not data[-16:].strip(b"\0"):
-        raise CutShortError("the JPEG's pixels (its tail is all zeros)")
     bare = _bare(data, parts)
     image = JpegImageFile(io.BytesIO(bare))
     layout = {"L": Layout.GREY, "RGB": Layout.RGB, "CMYK": Layout.CMYK}.get(image.mode)
@@ -147,9 +145,7 @@ def _bare(data: bytes, parts: JpegParts) -> bytes:
             pieces.append(b"\xff\xe0\0\x10" + segment.payload[:12] + b"\0\0")
         elif _is_adobe(segment):
             pieces.append(b"\xff\xee\0\x0e" + segment.payload[:12])
-    if parts.has_end:
-        pieces.append(b"\xff\xd9")
-    return b"".join(pieces)
+    return b"".join([*pieces, b"\xff\xd9"])
 
 
 def _tables(image: JpegImageFile, frame: _Frame) -> tuple[tuple[int, ...], ...]:
@@ -246,8 +242,6 @@ def _notes(data: bytes, parts: JpegParts, layout: Layout) -> tuple[str, ...]:
         notes.append("the file holds further pictures (MPO, a preview or a gain map): only the first is written")
     elif len(data) > parts.end and data[parts.end :].strip(b"\0"):
         notes.append(f"{len(data) - parts.end} bytes after the picture (a further picture or a video) were left out")
-    if not parts.has_end:
-        notes.append("the JPEG's end marker was missing")
     if layout is Layout.CMYK:
         adobe = next((s for s in parts.segments if _is_adobe(s)), None)
         if adobe is not None and adobe.payload[11] == 2:

@@ -31,6 +31,13 @@ __all__ = ["MetadataMode", "find_leftovers"]
 _KNOWN_NAMES = frozenset({b"", b"Color", b"Alpha", b"Exif", b"libavif"})
 _PROPERTIES = frozenset(b"ispe pixi av1C hvcC colr irot imir auxC pasp clap a1op a1lx lsel clli mdcv".split())
 _PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
+_SEGMENTS = {
+    b"http://ns.adobe.com/xap/1.0/": "XMP",
+    b"http://ns.adobe.com/xmp/extension/": "XMP",
+    b"Photoshop 3.0": "IPTC and Photoshop resources",
+    b"MPF": "further pictures",
+    b"JFXX": "thumbnail",
+}
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
 
@@ -65,8 +72,9 @@ def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
         elif marker == 0xFE:
             found.append(f"JPEG comment: {_excerpt(payload)}")
         else:
-            name = _excerpt(payload.split(b"\0")[0][:32])
-            found.append(f"JPEG segment {_marker_name(marker)} {name} ({len(payload)} bytes)")
+            name = payload.split(b"\0")[0][:32]
+            known = f" ({_SEGMENTS[name]})" if name in _SEGMENTS else ""
+            found.append(f"JPEG segment {_marker_name(marker)} {_excerpt(name)}{known}, {len(payload)} bytes")
     return found + (profile_leftovers(profile) if profile else [])
 
 
@@ -75,7 +83,7 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
     found = _trailing(data, end)
     lengths = png.COLOUR_CHUNKS | {b"IHDR": 13, b"pHYs": 9, b"IEND": 0}
     for chunk in chunks:
-        if chunk.kind in (b"PLTE", b"IDAT", b"tRNS") or lengths.get(chunk.kind) == len(chunk.body):
+        if chunk.kind in (b"PLTE", b"IDAT", b"tRNS") or lengths.get(chunk.kind) == len(chunk):
             continue
         if chunk.kind == b"eXIf":
             found += exif_leftovers(chunk.body, metadata)
@@ -85,7 +93,7 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
                 found.append(f"PNG colour profile's name: {_excerpt(name)}")
             found += _packed_profile(packed[1:])
         else:
-            found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {_excerpt(chunk.body)} ({len(chunk.body)} bytes)")
+            found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {_excerpt(chunk.body)} ({len(chunk)} bytes)")
     return found
 
 
@@ -98,7 +106,7 @@ def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
         elif chunk.kind == b"ICCP":
             found += profile_leftovers(chunk.body)
         elif chunk.kind not in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH"):
-            found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({len(chunk.body)} bytes)")
+            found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({len(chunk)} bytes)")
     return found
 
 

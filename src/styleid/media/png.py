@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from styleid.media.codec import Decoded, check_size, kept_profile
 from styleid.media.containers import PNG_SIGNATURE, BadFileError, Chunk, CutShortError, png_chunk, png_chunks
 from styleid.media.exif import Density, ExifFacts, Kept, MetadataMode, read_exif
-from styleid.media.raster import Layout, Palette, Raster, Samples, from_image, to_image
+from styleid.media.raster import Layout, Palette, Raster, Samples, from_image, swap_red_and_blue, to_image
 
 PROFILE_NAME = b"ICC profile"
 COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
@@ -86,15 +86,16 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     unsound = next((c.kind.decode() for c in chunks if c.kind in _READ and not c.sound), None)
     if unsound:
         raise BadFileError(f"the PNG is damaged: the checksum of its {unsound} chunk does not agree")
-    first = {c.kind: c.body for c in reversed(chunks)}
-    pixels = b"".join(c.body for c in chunks if c.kind == b"IDAT")
-    if not pixels:
+    first = {c.kind: c.body for c in reversed(chunks) if c.kind != b"IDAT"}
+    pixels = [c for c in chunks if c.kind == b"IDAT"]
+    if sum(map(len, pixels)) < 2:
         raise BadFileError("the PNG is damaged: it holds no pixels")
     raster = _raster(header, first, pixels)
     facts = read_exif(first[b"eXIf"]) if b"eXIf" in first else ExifFacts()
     profile, notes = kept_profile(_profile(first.get(b"iCCP")), raster, facts)
     density = _density(first.get(b"pHYs", b"")) or facts.density
-    level = _LEVELS[pixels[1] >> 6] if len(pixels) > 1 else 6
+    start = b"".join(c.body for c in pixels[:2])
+    level = _LEVELS[start[1] >> 6] if len(start) > 1 else 6
     colours = tuple((k, first[k]) for k, size in COLOUR_CHUNKS.items() if len(first.get(k, b"")) == size)
     if data[end:].strip(b"\0"):
         notes = (*notes, f"{len(data) - end} bytes after the picture were left out")
@@ -155,7 +156,7 @@ def _header(chunks: list[Chunk]) -> _Header:
     return _Header(width, height, bits, colour, bool(interlaced))
 
 
-def _raster(header: _Header, first: dict[bytes, bytes], pixels: bytes) -> Raster:
+def _raster(header: _Header, first: dict[bytes, bytes], pixels: list[Chunk]) -> Raster:
     transparency = first.get(b"tRNS")
     palette, key = None, None
     if header.layout is Layout.PALETTE:
@@ -169,22 +170,25 @@ def _raster(header: _Header, first: dict[bytes, bytes], pixels: bytes) -> Raster
     return Raster(_samples(header, first, pixels), header.layout, header.bits, palette, key)
 
 
-def _samples(header: _Header, first: dict[bytes, bytes], pixels: bytes) -> Samples:
-    rest = png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
-    colours = png_chunk(b"PLTE", first[b"PLTE"]) if header.layout is Layout.PALETTE else b""
-    if header.bits == 16 and header.layout in (Layout.RGB, Layout.RGB_ALPHA):
+def _samples(header: _Header, first: dict[bytes, bytes], pixels: list[Chunk]) -> Samples:
+    wide_colour = header.bits == 16 and header.layout in (Layout.RGB, Layout.RGB_ALPHA)
+    disguised = header
+    if header.bits == 16 and not wide_colour:
+        twin = 4 if header.layout is Layout.GREY else 6
+        disguised = _Header(header.width, header.height, 8, twin, header.interlaced)
+    pieces = [PNG_SIGNATURE, disguised.packed()]
+    if header.layout is Layout.PALETTE:
+        pieces.append(png_chunk(b"PLTE", first[b"PLTE"]))
+    pieces += [memoryview(c.source)[c.start - 8 : c.end + 4] for c in pixels]
+    bare = b"".join([*pieces, png_chunk(b"IEND", b"")])
+    if wide_colour:
         _check_inflates(pixels, header.inflated_bytes())
-        bare = np.frombuffer(PNG_SIGNATURE + header.packed() + rest, np.uint8)
-        found = cv2.imdecode(bare, cv2.IMREAD_UNCHANGED)
+        found = cv2.imdecode(np.frombuffer(bare, np.uint8), cv2.IMREAD_UNCHANGED)
         expected = (header.height, header.width, header.layout.channels)
         if found is None or found.shape != expected or found.dtype != np.uint16:
             raise BadFileError("the PNG's pixels cannot be decoded")
-        return cv2.cvtColor(found, cv2.COLOR_BGR2RGB if expected[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    disguised = header
-    if header.bits == 16:
-        twin = 4 if header.layout is Layout.GREY else 6
-        disguised = _Header(header.width, header.height, 8, twin, header.interlaced)
-    image = PngImageFile(io.BytesIO(PNG_SIGNATURE + disguised.packed() + colours + rest))
+        return swap_red_and_blue(found)
+    image = PngImageFile(io.BytesIO(bare))
     found = from_image(image)
     image.close()
     if header.bits == 16:
@@ -195,15 +199,14 @@ def _samples(header: _Header, first: dict[bytes, bytes], pixels: bytes) -> Sampl
     return found
 
 
-def _check_inflates(pixels: bytes, expected: int) -> None:
-    """Raise unless the stream inflates to the expected length and its checksum agrees."""
-    stream, total, rest = zlib.decompressobj(), 0, pixels
+def _check_inflates(pixels: list[Chunk], expected: int) -> None:
+    """Raise unless the stream inflates to the expected length; zlib itself checks the stream's checksum."""
+    stream, total = zlib.decompressobj(), 0
     try:
-        while rest and not stream.eof and total <= expected:
-            total += len(stream.decompress(rest, 1 << 20))
-            rest = stream.unconsumed_tail
-        if total < expected:
-            total += len(stream.flush())
+        for chunk in pixels:
+            for start in range(chunk.start, chunk.end, 1 << 16):
+                if total <= expected:
+                    total += len(stream.decompress(chunk.source[start : min(start + (1 << 16), chunk.end)]))
     except zlib.error as error:
         raise BadFileError(f"the PNG is damaged: its pixels do not inflate ({error})") from error
     if total < expected:
@@ -214,8 +217,8 @@ def _deflated(raster: Raster, level: int) -> bytes:
     """Return the zlib stream of a raster's filtered rows."""
     samples = raster.samples
     if raster.bits == 16 and raster.layout.channels >= 3:
-        swap = cv2.COLOR_RGB2BGR if raster.layout is Layout.RGB else cv2.COLOR_RGBA2BGRA
-        done, found = cv2.imencode(".png", cv2.cvtColor(samples, swap), [cv2.IMWRITE_PNG_COMPRESSION, level])
+        bgr = swap_red_and_blue(samples.copy())
+        done, found = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, level])
         if not done:
             raise MemoryError("the PNG encoder returned nothing")
         encoded = found.tobytes()

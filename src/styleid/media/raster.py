@@ -48,7 +48,7 @@ class Layout(StrEnum):
         return b"CMYK" if self is Layout.CMYK else b"GRAY" if self in (Layout.GREY, Layout.GREY_ALPHA) else b"RGB "
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Palette:
     """Hold a palette. colours: uint8 (n, 3). alphas: uint8 (n,) or None where all are opaque."""
 
@@ -56,7 +56,7 @@ class Palette:
     alphas: Samples | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Raster:
     """Hold stored pixels.
 
@@ -127,16 +127,25 @@ def repaint(
     old_rgb: the raster's view. Pixels that new_rgb leaves as they were keep their native samples, alpha is kept, a
     grey raster takes the new pixels' luma, and a palette becomes RGB (with alpha, if it had any) if anything changed.
     """
-    rows, columns = np.nonzero(mask)
-    changed = (new_rgb[rows, columns] != old_rgb[rows, columns]).any(axis=1)
-    rows, columns = rows[changed], columns[changed]
-    if not len(rows):
-        return raster
-    if raster.palette is not None:
-        raster = expanded(raster)
-    new = new_rgb[rows, columns]
-    samples = raster.samples.copy()
-    before = samples[rows, columns].reshape(len(rows), -1)
+    target = raster
+    samples: Samples | None = None
+    for top in range(0, len(mask), _ROWS):
+        band = slice(top, top + _ROWS)
+        if not mask[band].any():
+            continue
+        changed = mask[band] & (new_rgb[band] != old_rgb[band]).any(axis=2)
+        if changed.any():
+            if samples is None:
+                target = expanded(raster)
+                samples = target.samples.copy()
+            pixels = samples[band][changed]
+            painted = _painted(pixels.reshape(len(pixels), -1), new_rgb[band][changed], target, icc_profile)
+            samples[band][changed] = painted.reshape(pixels.shape)
+    return raster if samples is None else replace(target, samples=samples)
+
+
+def _painted(before: Samples, new: ImageRGB, raster: Raster, icc_profile: bytes | None) -> Samples:
+    """Return the (n, c) native samples that show (n, 3) new pixels in place of the samples `before`."""
     after = before.copy()
     if raster.layout is Layout.CMYK:
         after[:] = _from_8_bits(_rgb_to_cmyk(new, to_8_bits(before, raster.bits), icc_profile), raster.bits)
@@ -147,8 +156,7 @@ def repaint(
         after = np.minimum(after, after[:, -1:])
     if raster.key is not None:
         after = _kept_off_key(before, after, raster.key)
-    samples[rows, columns] = after.reshape(samples[rows, columns].shape)
-    return replace(raster, samples=samples)
+    return after
 
 
 def expanded(raster: Raster) -> Raster:
@@ -172,6 +180,15 @@ def luma(rgb: ImageRGB) -> ImageRGB:
 def to_8_bits(samples: Samples, bits: int) -> Samples:
     """Scale samples to uint8."""
     return samples if bits == 8 else np.take(_down_table(bits), samples)
+
+
+def swap_red_and_blue(array: Samples) -> Samples:
+    """Exchange the first and third channels of (h, w, 3 or more) in place, band by band, and return the array."""
+    for top in range(0, len(array), _ROWS):
+        red = array[top : top + _ROWS, :, 0].copy()
+        array[top : top + _ROWS, :, 0] = array[top : top + _ROWS, :, 2]
+        array[top : top + _ROWS, :, 2] = red
+    return array
 
 
 def to_image(array: Samples, mode: str) -> Image.Image:

@@ -10,12 +10,16 @@ Not kept: planar storage and tiles (written as strips of interleaved pixels), bi
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from styleid.media.codec import Decoded, check_size, kept_profile
@@ -61,6 +65,7 @@ _PIXEL_CODECS = {2: "fax", 3: "fax", 4: "fax", 7: "JPEG"}
 _PIXEL_TAGS = (_FILL_ORDER, 292, 293, _JPEG_TABLES, 530, 531, 532)
 _PHOTOMETRIC_NAMES = {0: Layout.GREY, 1: Layout.GREY, 2: Layout.RGB, 3: Layout.PALETTE, 5: Layout.CMYK}
 _WRITTEN_CODES = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000}
+_LIMIT_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -312,10 +317,23 @@ def _pillow(data: bytes, fields: list[Field], order: str = "<") -> Samples:
         raise BadFileError("it is a TIFF of more than 4 GiB")
     # libtiff reads 16-bit values of the pixel stream in the file's order, but there are none: bytes or codes only.
     bare = b"II*\0" + struct.pack("<I", at) + data[8:] + bytes(len(data) & 1) + build_directory(fields, at)
-    image = TiffImageFile(io.BytesIO(bare))
-    found = from_image(image)
-    image.close()
+    with _limit_lifted():
+        image = TiffImageFile(io.BytesIO(bare))
+        found = from_image(image)
+        image.close()
     return found
+
+
+@contextlib.contextmanager
+def _limit_lifted() -> Iterator[None]:
+    """Lift Pillow's own limit of pixels, which would count bytes here; the page was held against ours before."""
+    with _LIMIT_LOCK:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _samples(rows: Samples, page: _Page, per_pixel: int, order: str) -> Samples:

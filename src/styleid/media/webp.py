@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from styleid.media.codec import Decoded, check_size, kept_profile
-from styleid.media.containers import BadFileError, Chunk, CutShortError, riff_body, riff_chunk, riff_chunks
+from styleid.media.containers import BadFileError, Chunk, CutShortError, check_tail, riff_body, riff_chunk, riff_chunks
 from styleid.media.exif import ExifFacts, Kept, MetadataMode, read_exif
-from styleid.media.raster import Layout, Raster, to_image
+from styleid.media.raster import Layout, Raster, swap_red_and_blue, to_image
 
 _ALPHA_FLAG = 0x10
 
@@ -37,6 +37,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     bitstream = next((c for c in parts if c.kind in (b"VP8 ", b"VP8L")), None)
     if bitstream is None:
         raise BadFileError("the WebP is damaged: it holds no picture")
+    check_tail(bitstream.body)
     lossless = bitstream.kind == b"VP8L"
     width, height = _lossless_size(bitstream.body) if lossless else _lossy_size(bitstream.body)
     check_size(width, height, max_pixels)
@@ -45,8 +46,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     if found is None or found.ndim != 3 or found.shape[:2] != (height, width):
         raise BadFileError("the WebP's pixels cannot be decoded: the file is cut short or damaged")
     four = found.shape[2] == 4
-    samples = cv2.cvtColor(found, cv2.COLOR_BGRA2RGBA if four else cv2.COLOR_BGR2RGB)
-    raster = Raster(samples, Layout.RGB_ALPHA if four else Layout.RGB)
+    raster = Raster(swap_red_and_blue(found), Layout.RGB_ALPHA if four else Layout.RGB)
     first = {c.kind: c.body for c in reversed(chunks)}
     facts = read_exif(first[b"EXIF"]) if b"EXIF" in first else ExifFacts()
     profile, more = kept_profile(first.get(b"ICCP"), raster, facts)
@@ -76,7 +76,9 @@ def _still_parts(chunks: list[Chunk]) -> tuple[list[Chunk], tuple[str, ...]]:
         canvas = next((c.body[4:10] for c in chunks if c.kind == b"VP8X"), b"")
         if frames[0].body[:12] != bytes(6) + canvas:
             raise BadFileError("it is an animated WebP whose one frame covers a part of its canvas. Save it as a still")
-        return list(riff_body(frames[0].body[16:])), ("an animation of one frame was written as a still picture",)
+        return list(riff_body(frames[0].source, frames[0].start + 16, frames[0].end)), (
+            "an animation of one frame was written as a still picture",
+        )
     return chunks, ()
 
 
@@ -148,6 +150,7 @@ def _quality(body: bytes) -> float:
     reader.literal(2)
     segments: list[int] = []
     absolute = 0
+    branches = [255, 255, 255]
     if reader.flag():
         moves_map, has_data = reader.flag(), reader.flag()
         if has_data:
@@ -156,17 +159,26 @@ def _quality(body: bytes) -> float:
             for _ in range(4):
                 reader.optional(6)
         if moves_map:
-            for _ in range(3):
-                if reader.flag():
-                    reader.literal(8)
+            branches = [reader.literal(8) if reader.flag() else 255 for _ in range(3)]
     reader.literal(1 + 6 + 3)
     if reader.flag() and reader.flag():
         for _ in range(8):
             reader.optional(6)
     reader.literal(2)
     base = reader.literal(7)
-    indices = [v if absolute else base + v for v in segments] or [base]
-    # One step finer than the mean: coarse segments cover less of a picture than fine ones, so their mean is too coarse.
-    mean = max(float(np.clip(indices, 0, 127).mean()) - 1, 0.0)
-    linear = (1 - mean / 127) ** 3
+    indices = [v if absolute else base + v for v in segments] or [base] * 4
+    return _quality_of(indices, [b / 255 for b in branches])
+
+
+def _quality_of(indices: list[int], branches: list[float]) -> float:
+    """Return the quality behind the quantiser indices of four segments.
+
+    branches: the tree of segments' probabilities: of the first two together, of the first among those, of the third
+    among the others. libwebp raises one base to powers whose mean over the blocks is 1, so the weighted mean of the
+    logarithms gives the base back.
+    """
+    pair, first, third = branches
+    weights = np.array([pair * first, pair * (1 - first), (1 - pair) * third, (1 - pair) * (1 - third)])
+    fineness = np.clip(1 - np.clip(indices, 0, 127) / 127, 1e-3, 1)
+    linear = float(np.exp(weights @ np.log(fineness))) ** 3
     return float(np.clip(linear * 150 if linear < 0.5 else (linear + 1) * 50, 1, 100))
