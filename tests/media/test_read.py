@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
@@ -367,6 +368,23 @@ def test_reading_without_permission(tmp_path, as_nobody) -> None:
         read_photo(path)
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.EACCES
+
+
+def test_a_huge_file_of_another_kind_is_not_read_whole(tmp_path) -> None:
+    path = tmp_path / "film.jpg"
+    with path.open("wb") as file:
+        file.write(b"\0\0\0\x18ftypisom\0\0\x02\0isommp42")
+        file.truncate(1 << 40)
+    with pytest.raises(ImageError, match="video"):
+        read_photo(path)
+
+
+def test_other_libraries_take_the_read_only_array() -> None:
+    image = read_photo_bytes(EIGHT_BIT["jpeg"], "photo.jpg").image_rgb
+    assert cv2.resize(image, (10, 10)).shape == (10, 10, 3)
+    assert Image.fromarray(image).size == (53, 37)
+    with pytest.raises(ValueError, match="read-only"):
+        image[0, 0] = 0
 
 
 def test_a_file_is_read(tmp_path) -> None:

@@ -105,6 +105,8 @@ def read_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         data = _file_bytes(path)
     except OSError as error:
         raise ImageError(path, _os_reason(path, error)) from error
+    except BadFileError as error:
+        raise ImageError(path, str(error)) from error
     return read_photo_bytes(data, str(path), max_pixels=max_pixels)
 
 
@@ -160,13 +162,19 @@ def encode_photo(photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata:
 
 
 def _file_bytes(path: Path) -> bytes:
-    """Read a regular file; anything else (a pipe would block for ever) raises OSError."""
+    """Read a regular file that begins like a picture, so that no video is read whole only to be refused.
+
+    Anything that is no file raises OSError: a pipe would block for ever.
+    """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "is no regular file", str(path))
-    return path.read_bytes()
+    with path.open("rb") as file:
+        sniff(file.read(4096))
+        file.seek(0)
+        return file.read()
 
 
 def _os_reason(path: Path, error: OSError) -> str:

@@ -29,7 +29,8 @@ COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 
 _LAYOUTS = {0: Layout.GREY, 2: Layout.RGB, 3: Layout.PALETTE, 4: Layout.GREY_ALPHA, 6: Layout.RGB_ALPHA}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-_LEVELS = {0: 1, 1: 3, 2: 6, 3: 7}
+_LEVELS = {0: 4, 1: 5, 2: 6, 3: 9}
+_LARGE_PIXELS = 2_000_000
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _READ = (*_CRITICAL, b"tRNS", b"iCCP", b"eXIf", b"pHYs", *COLOUR_CHUNKS)
 _MAX_PROFILE_BYTES = 16 << 20
@@ -96,6 +97,8 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     density = _density(first.get(b"pHYs", b"")) or facts.density
     start = b"".join(c.body for c in pixels[:2])
     level = _LEVELS[start[1] >> 6] if len(start) > 1 else 6
+    if header.width * header.height > _LARGE_PIXELS:
+        level = min(level, 7)
     colours = tuple((k, first[k]) for k, size in COLOUR_CHUNKS.items() if len(first.get(k, b"")) == size)
     if data[end:].strip(b"\0"):
         notes = (*notes, f"{len(data) - end} bytes after the picture were left out")
