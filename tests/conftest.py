@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -14,3 +15,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared data folder is not here: set STYLEID_SHARED to it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """The public-domain portrait that scikit-image carries, uint8 (512, 512, 3)."""
+    from skimage import data
+
+    return data.astronaut()
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    """The built-in default bundle."""
+    from styleid import load_bundle
+
+    return load_bundle()

@@ -18,19 +18,25 @@ pixels of the crop, pixel centres at integers. W+ is (n, layers, width).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from styleid.errors import TrainingError
 from styleid.faces.geometry import FOREHEAD_RISE, POINTS_WITH_FOREHEAD
 from styleid.pixel.warp import border_anchors, thin_plate_matrix
 
 ANCHORS_PER_SIDE = 5
 _INVERSION_STEPS = 5
+_FILE = "aam.safetensors"
 
 
 @dataclass(frozen=True)
@@ -265,6 +271,29 @@ class AAMGenerator(nn.Module):
 
     def forward(self, wplus: torch.Tensor) -> torch.Tensor:
         return self.refiner(self.model(wplus)[0]).clamp(-1, 1)
+
+
+def save_aam(model: ActiveAppearanceModel, folder: Path) -> None:
+    """Write a fitted model to a folder, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / ".aam.partial"
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, partial, {"config": json.dumps(asdict(model.config))})
+    partial.replace(folder / _FILE)
+
+
+def load_aam(folder: Path) -> ActiveAppearanceModel:
+    """Read a fitted model; raises TrainingError where the folder holds none."""
+    path = folder / _FILE
+    if not path.is_file():
+        raise TrainingError(f"{path} is missing. Fit the model first: styleid train aam --out {folder}")
+    with safe_open(path, "pt") as file:
+        record = json.loads(file.metadata()["config"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = AAMConfig(**record | {"texture_hw": tuple(record["texture_hw"])})
+    model = ActiveAppearanceModel(config, tensors["mask"].numpy())
+    model.load_state_dict(tensors, strict=True)
+    return model.eval()
 
 
 def with_forehead(landmarks: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from torch import nn
 
 from styleid.faces import geometry
 from styleid.lab.aam import GAZE, SHAPE_EXPRESSIONS, AAMConfig, ActiveAppearanceModel, shape_warp, with_forehead
+from styleid.lab.optim import autocast
 from styleid.lab.pack import Pack
 
 FACE_CLASSES = (1, 2, 4, 5, 6, 7, 10, 11, 12)
@@ -64,8 +65,8 @@ def fit_aam(
 
 def face_visibility(parser: nn.Module, crops: torch.Tensor) -> torch.Tensor:
     """Return how much of each pixel is bare face, (n, 1, s, s) in [0, 1], of crops (n, 3, s, s) in [-1, 1]."""
-    with torch.no_grad():
-        face = parser(crops)[0].softmax(1)[:, list(FACE_CLASSES)].sum(1, keepdim=True)
+    with torch.no_grad(), autocast(str(crops.device)):
+        face = parser(crops.contiguous(memory_format=torch.channels_last))[0].softmax(1)[:, list(FACE_CLASSES)].sum(1, keepdim=True)
     return nn.functional.interpolate(face, crops.shape[-2:], mode="bilinear")
 
 

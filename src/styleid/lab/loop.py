@@ -56,10 +56,13 @@ class Task(Protocol):
 class RunOptions:
     """Bound a run.
 
-    time_budget: this slice's length, such as 8m, 90s or 2h; it stops by itself, having saved. total_time: length of
-    the whole training over all its slices, which the learning rate's schedule follows; 0 means this slice is all.
-    steps: stop after so many steps in all (0: no such bound); then the schedule follows steps, not time.
-    save_every: time between saves. resume_from, save_to: folders of checkpoints (resume_from may be empty or absent).
+    time_budget: this slice's length, such as 8m, 90s or 2h; it stops by itself, having saved.
+    total_time: length of the whole training over all its slices, which schedules follow; 0 means this slice is all.
+    steps: stop after so many steps in all; 0 sets no such bound. With it, schedules follow steps, not time.
+    save_every: time between saves.
+    resume_from: folder of a checkpoint to go on from; one that is empty or absent starts afresh.
+    save_to: folder that the checkpoint is written to.
+    seed: of everything random.
     """
 
     time_budget: str = "8m"

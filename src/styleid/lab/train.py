@@ -1,4 +1,8 @@
-"""Train the networks of a bundle: a table of tasks, one run contract (`styleid.lab.loop`)."""
+"""Train the networks of a bundle: a table of tasks, one run contract (`styleid.lab.loop`).
+
+`styleid train NAME ...` and `python -m styleid.lab.train NAME ...` are the same. `pack` makes the data, `aam` fits the
+appearance model, `aam128` joins what was trained into a bundle; the others train one network each.
+"""
 
 from __future__ import annotations
 
@@ -9,100 +13,179 @@ from pathlib import Path
 
 import torch
 
+from styleid.arguments import add_options, read_options
 from styleid.errors import TrainingError
-from styleid.lab.loop import RunOptions, Task, run
-from styleid.lab.pack import Pack
+from styleid.lab.loop import RunOptions, Task, load_network, run
+from styleid.lab.pack import Pack, PackOptions, build_pack
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Say what a task learns from and where it runs.
+
+    data: the data pack, an .npz file that `styleid train pack` made.
+    teachers: folder of the teachers' files, where the task has one.
+    checkpoints: folder of the other networks' checkpoints, each in a folder of its name, where the task needs them.
+    batch: images per step; 0 takes the task's own.
+    device: cpu or cuda; auto takes cuda where there is one.
+    """
+
+    data: Path
+    teachers: Path = Path("teachers")
+    checkpoints: Path = Path("checkpoints")
+    batch: int = 0
+    device: str = "auto"
+
+    @property
+    def torch_device(self) -> str:
+        """The device, with auto resolved."""
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def sized(self) -> dict[str, int]:
+        """Return the batch as an argument, nothing where the task's own is wanted."""
+        return {"batch": self.batch} if self.batch else {}
 
 
 @dataclass(frozen=True)
 class GanOptions:
-    """Shape a generator, and say what an inverter learns from.
+    """Shape a generator and its inverter.
 
-    resolution: side of the images (0: the pack's, at most 128). width: of w. channels: at most so many anywhere.
-    compiled: use torch.compile. generator, identity: checkpoints' folders, for the inverter; identity may be None.
+    resolution: side of the images; 0 takes the pack's inner square, at most 128 px.
+    width: of w.
+    channels: at most so many anywhere.
+    compiled: use torch.compile.
     """
 
     resolution: int = 0
     width: int = 256
     channels: int = 256
     compiled: bool = False
-    generator: Path | None = None
-    identity: Path | None = None
 
 
-def make_task(name: str, pack: Pack, teachers: Path, device: str, batch: int, *, gan: GanOptions | None = None) -> Task:
-    """Build the named task on a pack."""
-    size = {"batch": batch} if batch else {}
-    if name == "identity":
-        from styleid.lab.identity import IdentityTask
+def _identity(options: TaskOptions, gan: GanOptions) -> Task:
+    from styleid.lab.identity import IdentityTask
 
-        return IdentityTask(pack, teachers, device=device, **size)
-    if name == "parser":
-        from styleid.lab.parser import ParserTask
-
-        return ParserTask(pack, device=device, **size)
-    if name == "attributes":
-        from styleid.lab.attributes import AttributesTask
-
-        return AttributesTask(pack, device=device, **size)
-    if name == "generator":
-        return _generator_task(pack, device, batch or 32, gan or GanOptions())
-    if name == "inverter":
-        return _inverter_task(pack, device, batch or 32, gan or GanOptions())
-    raise KeyError(name)
+    return IdentityTask(Pack.load(options.data), options.teachers, device=options.torch_device, **options.sized())
 
 
-def _generator_task(pack: Pack, device: str, batch: int, gan: GanOptions) -> Task:
+def _parser(options: TaskOptions, gan: GanOptions) -> Task:
+    from styleid.lab.parser import ParserTask
+
+    return ParserTask(Pack.load(options.data), device=options.torch_device, **options.sized())
+
+
+def _attributes(options: TaskOptions, gan: GanOptions) -> Task:
+    from styleid.lab.attributes import AttributesTask
+
+    return AttributesTask(Pack.load(options.data), device=options.torch_device, **options.sized())
+
+
+def _refiner(options: TaskOptions, gan: GanOptions) -> Task:
+    from styleid.lab.aam import load_aam
+    from styleid.lab.parser import ParserConfig, ParserNet
+    from styleid.lab.refiner import RefinerConfig, RefinerTask
+
+    pack, model = Pack.load(options.data), load_aam(options.checkpoints / "aam")
+    side = pack.template.size_px
+    parser = load_network(ParserNet(ParserConfig(side)), options.checkpoints / "parser", "parser")
+    return RefinerTask(pack, model, parser, RefinerConfig(side), device=options.torch_device, **options.sized())
+
+
+def _generator(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.generator_task import GeneratorOptions, GeneratorTask
     from styleid.lab.inner import inner_square
     from styleid.lab.stylegan2 import GeneratorConfig
 
+    pack = Pack.load(options.data)
     side = gan.resolution or min(128, inner_square(pack.template)[0])
     config = GeneratorConfig.mini(side, gan.width, most_channels=gan.channels)
-    return GeneratorTask(pack, config, GeneratorOptions(compiled=gan.compiled), device=device, batch=batch)
+    how = GeneratorOptions(compiled=gan.compiled)
+    return GeneratorTask(pack, config, how, device=options.torch_device, batch=options.batch or 32)
 
 
-def _inverter_task(pack: Pack, device: str, batch: int, gan: GanOptions) -> Task:
+def _inverter(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.generator_task import load_discriminator, load_generator
     from styleid.lab.identity import IdentityNet
     from styleid.lab.inverter import InnerEmbedder, InverterConfig, InverterTask
-    from styleid.lab.loop import load_network
 
-    if gan.generator is None:
-        raise TrainingError("An inverter needs a generator's checkpoint. Type: --generator FOLDER")
-    generator = load_generator(gan.generator)
+    pack, folder = Pack.load(options.data), options.checkpoints / "generator"
+    generator, judge = load_generator(folder), load_discriminator(folder)
     identity = None
-    if gan.identity is not None:
-        identity = InnerEmbedder(load_network(IdentityNet(), gan.identity, "identity"), generator.config.resolution)
-    config = InverterConfig.beside(generator.config, gan.channels)
-    judge = load_discriminator(gan.generator)
-    return InverterTask(pack, generator, judge, identity, config=config, device=device, batch=batch)
+    if (options.checkpoints / "identity").is_dir():
+        network = load_network(IdentityNet(), options.checkpoints / "identity", "identity")
+        identity = InnerEmbedder(network, generator.config.resolution)
+    return InverterTask(
+        pack,
+        generator,
+        judge,
+        identity,
+        config=InverterConfig.beside(generator.config, gan.channels),
+        device=options.torch_device,
+        batch=options.batch or 32,
+    )
 
 
-def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = print) -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("name")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--teachers", type=Path)
-    parser.add_argument("--time-budget", default="8m")
-    parser.add_argument("--total-time", default="0s")
-    parser.add_argument("--save-every", default="5m")
-    parser.add_argument("--steps", type=int, default=0)
-    parser.add_argument("--resume-from", type=Path)
-    parser.add_argument("--save-to", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--resolution", type=int, default=0)
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--compiled", action="store_true")
-    parser.add_argument("--generator", type=Path)
-    parser.add_argument("--identity", type=Path)
-    a = parser.parse_args(arguments)
-    gan = GanOptions(a.resolution, a.width, a.channels, a.compiled, a.generator, a.identity)
-    task = make_task(a.name, Pack.load(a.data), a.teachers, a.device, a.batch, gan=gan)
-    run(task, RunOptions(a.time_budget, a.total_time, a.steps, a.save_every, a.resume_from, a.save_to), say)
+TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
+    "identity": ("the identity network, distilled from a teacher", _identity),
+    "parser": ("labels and landmarks", _parser),
+    "attributes": ("age, sex, group", _attributes),
+    "refiner": ("sharpens what the appearance model renders; needs aam and parser", _refiner),
+    "generator": ("a StyleGAN2 with adaptive augmentation", _generator),
+    "inverter": ("crops to W+ of a generator; needs generator, uses identity", _inverter),
+}
+
+
+def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = print) -> int:
+    """Run one training command."""
+    parser = argparse.ArgumentParser("styleid train", description=__doc__.split("\n")[0] if __doc__ else None)
+    commands = parser.add_subparsers(metavar="NAME", required=True, dest="name")
+    pack = commands.add_parser("pack", help="cut aligned faces from the source archives into a data pack")
+    pack.add_argument("--sources", type=Path, required=True, help="folder of the source archives (.tar)")
+    pack.add_argument("--teachers", type=Path, required=True, help="folder of the teachers' files")
+    pack.add_argument("--out", type=Path, required=True, help="the pack to write, an .npz file")
+    add_options(pack, PackOptions)
+    for name, (text, _) in TASKS.items():
+        command = commands.add_parser(name, help=text)
+        for cls in (TaskOptions, RunOptions, GanOptions) if name in ("generator", "inverter") else (TaskOptions, RunOptions):
+            add_options(command, cls)
+    for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
+        command = commands.add_parser(name, help=text)
+        add_options(command, TaskOptions)
+        command.add_argument("--out", type=Path, required=True, help="folder to write")
+    values = vars(parser.parse_args(arguments))
+    return _run(values.pop("name"), values, say)
+
+
+def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> int:
+    if name == "pack":
+        counts = build_pack(values["sources"], values["out"], values["teachers"], read_options(PackOptions, values))  # type: ignore[arg-type]
+        say(", ".join(f"{count} {what}" for what, count in counts.items()))
+        return 0
+    options = read_options(TaskOptions, values)
+    if name in TASKS:
+        gan = read_options(GanOptions, values) if "channels" in values else GanOptions()
+        run(TASKS[name][1](options, gan), read_options(RunOptions, values), say)
+        return 0
+    out = values["out"]
+    if not isinstance(out, Path):
+        raise TrainingError("--out is missing.")
+    if name == "aam":
+        from styleid.lab.aam import AAMConfig, save_aam
+        from styleid.lab.aam_fit import fit_aam
+        from styleid.lab.parser import ParserConfig, ParserNet
+
+        pack = Pack.load(options.data)
+        side = pack.template.size_px
+        parser = load_network(ParserNet(ParserConfig(side)), options.checkpoints / "parser", "parser")
+        save_aam(fit_aam(pack, parser, AAMConfig(side), say), out)
+        return 0
+    from styleid.lab.aam_bundle import build_aam_bundle
+
+    build_aam_bundle(Pack.load(options.data), options.checkpoints, out, say)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -18,7 +18,8 @@ def swap(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
     """
     out = source.copy()
     rows = list(step.rows)
-    out[:, rows] += np.float32(step.strength) * (target[:, rows] - source[:, rows])
+    share = np.float32(step.strength)
+    out[:, rows] = (1 - share) * source[:, rows] + share * target[:, rows]
     return out
 
 

@@ -1,0 +1,78 @@
+"""Build command-line arguments from frozen dataclasses, whose docstrings are the help.
+
+A class docstring's paragraphs of the form ``name: what it is.`` describe the fields; nested option classes are laid out
+flat, under their own names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def add_options(parser: argparse.ArgumentParser, cls: type[Any]) -> None:
+    """Add an argument for each field of an option class."""
+    texts, hints = field_help(cls), get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        kind = _unwrapped(hints[field.name])
+        if dataclasses.is_dataclass(kind):
+            add_options(parser, kind)
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        default = _default(field)
+        text = texts.get(field.name, "").replace("%", "%%")
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", help=text)
+            continue
+        required = default is dataclasses.MISSING
+        shown = "" if required or default in (None, "") else f" (default: {default})"
+        choices = list(get_args(kind)) if get_origin(kind) is Literal else None
+        parser.add_argument(
+            flag,
+            required=required,
+            default=None if required else default,
+            type=str if choices or kind not in (int, float, Path) else kind,
+            choices=choices,
+            metavar=None if choices else _metavar(field.name, kind),
+            help=text + shown,
+        )
+
+
+def read_options(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Build an option class from parsed arguments."""
+    hints = get_type_hints(cls)
+    chosen = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        kind = _unwrapped(hints[field.name])
+        chosen[field.name] = read_options(kind, values) if dataclasses.is_dataclass(kind) else values[field.name]
+    return cls(**chosen)
+
+
+def field_help(cls: type[Any]) -> dict[str, str]:
+    """Return each field's description from the class docstring."""
+    names = "|".join(field.name for field in dataclasses.fields(cls))
+    text = re.sub(r"\s+", " ", cls.__doc__ or "")
+    parts = re.split(rf"(?:^|(?<=\. )|(?<=\.))\s*({names}): ", text)
+    return {name: body.strip().rstrip(".") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _unwrapped(kind: Any) -> Any:
+    if get_origin(kind) in (Union, types.UnionType):
+        options = [option for option in get_args(kind) if option is not type(None)]
+        return options[0]
+    return kind
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default
+
+
+def _metavar(name: str, kind: Any) -> str:
+    return {int: "N", float: "X", Path: "PATH"}.get(kind, name.split("_")[-1].upper())

@@ -1,0 +1,109 @@
+"""The command line: a table of commands. What they do lives in `styleid.commands` and the library below it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import styleid
+from styleid.errors import OptionError, StyleIDError
+
+_EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with some faces obscured against the asked
+method or some inputs withheld (each is named on standard error and in the journal); 1 failure."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["train"]:
+        return _guarded(lambda: _train(given[1:]))
+    parser = _parser(given)
+    parsed = parser.parse_args(given)
+    return _guarded(lambda: parsed.run(parsed))
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except OptionError as error:
+        print(f"styleid: {error}", file=sys.stderr)
+        return 2
+    except StyleIDError as error:
+        print(f"styleid: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("styleid: interrupted; what is written is whole, and --resume goes on from here", file=sys.stderr)
+        return 1
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="styleid", description=styleid.__doc__, epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"styleid {styleid.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (text, fill) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
+        if given[:1] == [name]:  # a command's options are built only when it is called: importing them takes time
+            fill(command)
+    commands.add_parser("train", help="train the networks of a bundle (needs the extra lab)", add_help=False)
+    return parser
+
+
+def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
+    from styleid.commands.anonymize import CommandOptions, anonymize
+    from styleid.engine.local import RunOptions
+    from styleid.options import AnonymizeOptions
+
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="files, folders, or - for standard input")
+    for cls in (RunOptions, AnonymizeOptions, CommandOptions):
+        add_options(parser, cls)
+
+    def run(parsed: argparse.Namespace) -> int:
+        values = vars(parsed)
+        how, where, command = (read_options(cls, values) for cls in (AnonymizeOptions, RunOptions, CommandOptions))
+        return anonymize(parsed.inputs, how, where, command)
+
+    parser.set_defaults(run=run)
+
+
+def _fill_bundles(parser: argparse.ArgumentParser) -> None:
+    from styleid.bundles.registry import DEFAULT
+    from styleid.commands import bundles
+
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the built-in bundles")
+    listing.set_defaults(run=lambda parsed: bundles.list_bundles())
+    for name, text, action in (
+        ("show", "what a bundle holds, and its measured figures", bundles.show_bundle),
+        ("verify", "check every file of a bundle against bundle.json", bundles.verify_bundle),
+    ):
+        command = actions.add_parser(name, help=text)
+        command.add_argument("bundle", nargs="?", default=DEFAULT, help=f"name or folder (default: {DEFAULT})")
+        command.set_defaults(run=lambda parsed, action=action: action(parsed.bundle))
+
+
+def _fill_doctor(parser: argparse.ArgumentParser) -> None:
+    from styleid.commands.doctor import doctor
+
+    parser.set_defaults(run=lambda parsed: doctor())
+
+
+def _train(arguments: Sequence[str]) -> int:
+    try:
+        from styleid.lab.train import main as train
+    except ModuleNotFoundError as error:
+        raise OptionError("train", f"{error.name} is not installed. Type: pip install 'styleid[lab]'") from error
+    return train(arguments)
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
+    "bundles": ("list, show and verify bundles of networks", _fill_bundles),
+    "doctor": ("say what is installed and test that it works", _fill_doctor),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""styleid anonymize: photos and folders in, the same without the people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.bundles.registry import DEFAULT
+from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
+from styleid.engine.report import write_report
+from styleid.errors import OptionError
+from styleid.media.image import encode_photo, read_photo_bytes
+from styleid.options import AnonymizeOptions
+from styleid.pipeline import Anonymizer
+from styleid.runtime import Device
+from styleid.types import Action
+
+_SHOWN = 20
+STDIN = Path("-")
+
+
+@dataclass(frozen=True)
+class CommandOptions:
+    """Choose what the command uses and says.
+
+    bundle: a built-in bundle's name, or a folder with a bundle.json.
+    device: where networks run: cpu, cuda or openvino.
+    boxes: JSON file of further face boxes, {"name.jpg": [[x0, y0, x1, y1], ...]} in pixels of the upright photo.
+    report: also write styleid-report.html, a page of results without originals.
+    json: print a one-line JSON summary on standard output instead of the readable one.
+    quiet: show no progress bar.
+    """
+
+    bundle: str = DEFAULT
+    device: Device = "cpu"
+    boxes: Path | None = None
+    report: bool = False
+    json: bool = False
+    quiet: bool = False
+
+
+def anonymize(inputs: Sequence[Path], how: AnonymizeOptions, run: RunOptions, command: CommandOptions) -> int:
+    """Anonymise files and folders; return the exit status."""
+    anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
+    if STDIN in inputs:
+        return _pipe(inputs, anonymizer, run)
+    boxes = read_boxes(command.boxes) if command.boxes else None
+    with _progress(command.quiet or command.json) as watch:
+        summary = anonymize_files(inputs, anonymizer, run, boxes, watch)
+    page = write_report(run.out, summary) if command.report else None
+    for name, reason in summary.failures:
+        print(f"styleid: {name}: {reason} (not written)", file=sys.stderr)
+    for name, reason in summary.fallbacks[:_SHOWN]:
+        print(f"styleid: {name}: a face was obscured: {reason}", file=sys.stderr)
+    if (more := len(summary.fallbacks) - _SHOWN) > 0:
+        print(f"styleid: ... and {more} more faces; the journal names them all", file=sys.stderr)
+    if command.json:
+        print(json.dumps(summary.to_json(), ensure_ascii=False))
+    else:
+        print(_readable(summary, run.out, page))
+    return summary.exit_status
+
+
+def _pipe(inputs: Sequence[Path], anonymizer: Anonymizer, run: RunOptions) -> int:
+    """Read one photo from standard input and write it to standard output."""
+    if list(inputs) != [STDIN] or run.out != STDIN:
+        raise OptionError("INPUT", "'-' reads one photo from standard input and goes with --out - alone.")
+    photo = read_photo_bytes(sys.stdin.buffer.read(), "standard input")
+    outcome = anonymizer.anonymize(photo.image_rgb, name="-")
+    sys.stdout.buffer.write(encode_photo(photo, outcome.image_rgb, outcome.region_mask, run.metadata))
+    sys.stdout.buffer.flush()
+    fallbacks = [face.reason for face in outcome.faces if face.reason]
+    for reason in fallbacks:
+        print(f"styleid: standard input: a face was obscured: {reason}", file=sys.stderr)
+    return 3 if fallbacks else 0
+
+
+def _readable(summary: Summary, out: Path, page: Path | None) -> str:
+    faces = summary.faces
+    parts = [f"{faces[action]} {action}" for action in Action if faces[action]]
+    rate = summary.written / summary.seconds if summary.seconds else float(np.inf)
+    lines = [
+        f"{summary.written} of {summary.inputs} files written to {out}"
+        + (f" ({summary.resumed} of them earlier)" if summary.resumed else ""),
+        f"faces: {', '.join(parts) or 'none found'}"
+        + (f"; {summary.without_faces} files without a face" if summary.without_faces else ""),
+        f"{summary.seconds:.1f} s, {rate:.1f} files a second",
+    ]
+    if summary.failures:
+        lines.append(f"{len(summary.failures)} files could not be handled and were not copied; each is named above")
+    if page is not None:
+        lines.append(f"report: {page}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Any:
+    """Show a progress bar on a terminal; yield what a run calls after each file, or None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def watch(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=name[-40:])
+
+        watcher: Callable[[int, int, str], None] = watch
+        yield watcher

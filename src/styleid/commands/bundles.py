@@ -1,0 +1,58 @@
+"""styleid bundles: list, show, verify."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from styleid.bundles.registry import DEFAULT, built_in, find_bundle, verify
+from styleid.bundles.spec import NETWORKS, BundleSpec
+
+
+def list_bundles() -> int:
+    """Print the built-in bundles, the default marked."""
+    for name, folder in built_in().items():
+        spec = BundleSpec.read(folder)
+        size = sum(file.bytes for file in spec.networks.values()) / 1e6
+        mark = "*" if name == DEFAULT else " "
+        print(f"{mark} {name} {spec.version}  {spec.resolution} px, {spec.layers} x {spec.width}, {size:.1f} MB")
+    return 0
+
+
+def show_bundle(name: str) -> int:
+    """Print what a bundle says of itself."""
+    folder = find_bundle(name)
+    spec = BundleSpec.read(folder)
+    print(f"{spec.name} {spec.version}\n{spec.provenance}\nLicence: {spec.licence}\nFolder: {folder}\n")
+    print(f"{spec.resolution} px, W+ {spec.layers} x {spec.width}, levels:")
+    for level, (first, last) in spec.levels.items():
+        print(f"  {level:12} rows {first} to {last}")
+    print("similarity of strangers, by false-match rate:")
+    for fmr, strangers in spec.thresholds.items():
+        print(f"  {fmr:<8g} {strangers.low:+.3f} to {strangers.high:+.3f}")
+    print("networks:")
+    for role, file in spec.networks.items():
+        print(f"  {role:12} {file.bytes / 1e6:5.1f} MB  {file.sha256[:12]}  opset {file.opset}  {NETWORKS[role]}")
+    if spec.quality:
+        print("measured:")
+        _print_figures(spec.quality, "  ")
+    return 0
+
+
+def verify_bundle(name: str) -> int:
+    """Check every file of a bundle; the status is 1 where something is wrong."""
+    problems = verify(find_bundle(name))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print(f"{name}: every file is what bundle.json says")
+    return 1 if problems else 0
+
+
+def _print_figures(figures: Any, indent: str) -> None:
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            print(f"{indent}{name}:")
+            _print_figures(value, indent + "  ")
+        else:
+            print(f"{indent}{name}: {value}")

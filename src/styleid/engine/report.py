@@ -1,0 +1,159 @@
+"""The page of results: one HTML file with counts, the gate's figures, timings and the anonymised faces.
+
+It is self-contained and shows outputs only, never an original.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import styleid
+from styleid.engine.journal import Journal
+from styleid.engine.local import Summary
+from styleid.errors import ImageError
+from styleid.media.files import write_atomic
+from styleid.media.image import read_photo
+from styleid.types import Action
+
+NAME = "styleid-report.html"
+_MOST_FACES = 240
+_TILE_PX = 112
+_AROUND = 0.35
+_COLOURS = {Action.ANONYMIZED: "#2a7f62", Action.OBSCURED: "#b8562f", Action.KEPT: "#6b6b6b"}
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1d1d1f}
+h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p.lead{color:#555;margin:.2rem 0 1.5rem}
+.cards{display:flex;flex-wrap:wrap;gap:.8rem}.card{border:1px solid #ddd;border-radius:8px;padding:.6rem 1rem}
+.card b{display:block;font-size:1.5rem}.card span{color:#666;font-size:.85rem}
+.faces{display:flex;flex-wrap:wrap;gap:6px}.faces figure{margin:0;width:112px}
+.faces img{display:block;width:112px;height:112px;border-radius:4px;border-bottom:4px solid}
+.faces figcaption{font-size:.7rem;color:#666;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
+table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums}svg text{font:11px system-ui,sans-serif;fill:#555}
+"""
+
+
+def write_report(out: Path, summary: Summary) -> Path:
+    """Write the page for a run's folder from its journal and its outputs, and return its path."""
+    records = Journal(out).records()
+    faces = [(record, face) for record in records for face in record.get("faces", [])]
+    sections = [
+        _cards(summary),
+        _histogram(face["gate"] for _, face in faces if face["gate"]),
+        _timings(summary),
+        _gallery(out, records, len(faces)),
+        _table("Not written", [(name, reason) for name, reason in summary.failures]),
+        _table("Obscured against the asked method", summary.fallbacks),
+        _table("Notes", summary.notes),
+        _settings(records),
+    ]
+    body = "\n".join(section for section in sections if section)
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>styleid report</title><style>{_STYLE}</style><body><h1>styleid report</h1>"
+        f'<p class="lead">styleid {html.escape(styleid.__version__)}. Every picture on this page is an output; '
+        f"no original is shown.</p>{body}</body></html>"
+    )
+    path = out / NAME
+    write_atomic(path, page.encode())
+    return path
+
+
+def _cards(summary: Summary) -> str:
+    figures = [(f"{summary.written} / {summary.inputs}", "files written")]
+    figures += [(str(summary.faces[action]), f"faces {action}") for action in Action if summary.faces[action]]
+    figures.append((str(summary.without_faces), "files without a face"))
+    figures.append((f"{summary.seconds:.1f} s", "in this run"))
+    cards = "".join(f'<div class="card"><b>{html.escape(v)}</b><span>{html.escape(k)}</span></div>' for v, k in figures)
+    return f'<div class="cards">{cards}</div>'
+
+
+def _histogram(gates: Iterable[Mapping[str, float]]) -> str:
+    measured = [gate for gate in gates if "distance" in gate]
+    if not measured:
+        return ""
+    distances = np.array([gate["distance"] for gate in measured])
+    edges = np.linspace(0, 2, 41)
+    counts, _ = np.histogram(distances, edges)
+    tall, wide, low = 140, 720, 160
+    bars = "".join(
+        f'<rect x="{30 + e / 2 * wide:.1f}" y="{low - c / counts.max() * tall:.1f}" width="{wide / 41:.1f}" '
+        f'height="{c / counts.max() * tall:.1f}" fill="#5b7fa6"><title>{e:.2f}: {c} faces</title></rect>'
+        for e, c in zip(edges[:-1], counts, strict=True)
+    )
+    at = 30 + float(np.median([gate["threshold"] for gate in measured])) / 2 * wide
+    ticks = "".join(f'<text x="{30 + v / 2 * wide:.0f}" y="{low + 16}">{v:g}</text>' for v in np.arange(0, 2.01, 0.25))
+    return (
+        "<h2>Identity distance of each face to its original</h2>"
+        "<p>Unit-embedding distance by the gate's own network; faces right of the line pass.</p>"
+        f'<svg viewBox="0 0 {wide + 60} {low + 24}" width="{wide + 60}" role="img" aria-label="histogram">{bars}'
+        f'<line x1="{at:.1f}" x2="{at:.1f}" y1="8" y2="{low}" stroke="#b8562f" stroke-width="2"/>'
+        f'<text x="{at + 5:.1f}" y="16">threshold</text>{ticks}</svg>'
+    )
+
+
+def _timings(summary: Summary) -> str:
+    total = sum(summary.stage_seconds.values())
+    if not total:
+        return ""
+    rows = "".join(
+        f'<tr><td>{html.escape(stage)}</td><td class="n">{seconds:.2f} s</td><td class="n">{seconds / total:.0%}</td></tr>'
+        for stage, seconds in sorted(summary.stage_seconds.items(), key=lambda item: -item[1])
+    )
+    return f"<h2>Where the time went</h2><table>{rows}</table>"
+
+
+def _gallery(out: Path, records: Sequence[Mapping[str, Any]], total: int) -> str:
+    tiles: list[str] = []
+    for record in records:
+        if len(tiles) >= _MOST_FACES:
+            break
+        faces = record.get("faces", [])
+        if not faces or "sha256" not in record:
+            continue
+        try:
+            image = read_photo(out / record["input"]).image_rgb
+        except ImageError:
+            continue  # an output that was moved or changed since: the journal still counts it
+        tiles += [_tile(image, face, record["input"]) for face in faces[: _MOST_FACES - len(tiles)]]
+    if not tiles:
+        return ""
+    shown = f"the first {len(tiles)} of {total}" if len(tiles) < total else f"all {total}"
+    legend = ", ".join(f'<span style="color:{colour}">{action}</span>' for action, colour in _COLOURS.items())
+    return f'<h2>Faces as they were written ({shown}; {legend})</h2><div class="faces">{"".join(tiles)}</div>'
+
+
+def _tile(image_rgb: np.ndarray, face: Mapping[str, Any], name: str) -> str:
+    x0, y0, x1, y1 = face["box"]
+    side = max(x1 - x0, y1 - y0) * (1 + 2 * _AROUND)
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    scale = _TILE_PX / max(side, 1)
+    matrix = np.array([[scale, 0, _TILE_PX / 2 - cx * scale], [0, scale, _TILE_PX / 2 - cy * scale]])
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    tile = cv2.warpAffine(image_rgb, matrix, (_TILE_PX, _TILE_PX), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    jpeg = cv2.imencode(".jpg", tile[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    colour = _COLOURS[Action(face["action"])]
+    why = html.escape(face.get("reason", "") or f"distance {face['gate'].get('distance', '')}")
+    return (
+        f'<figure title="{html.escape(name)}: {why}"><img style="border-color:{colour}" alt="" '
+        f'src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"><figcaption>{html.escape(name)}</figcaption></figure>'
+    )
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    if not rows:
+        return ""
+    body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in rows)
+    return f"<h2>{html.escape(title)}</h2><table>{body}</table>"
+
+
+def _settings(records: Sequence[Mapping[str, Any]]) -> str:
+    settings = records[-1].get("settings", {}) if records else {}
+    return _table("Settings", [(str(key), str(value)) for key, value in settings.items()])

@@ -1,0 +1,88 @@
+"""The mapping of the appearance model: z and what a target should share with its source -> W+ of somebody who is nobody.
+
+A target mixes a few synthetic people of a bank, chosen by chance among those of the wanted sex, age and group. What it
+takes from its source is a handful of rough answers (sex, age to a decade, group), never a measurement.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from styleid.lab.aam_fit import ridge
+from styleid.lab.pack import GROUPS
+
+Z = 64
+MIXED_PEOPLE = 3
+_ATTRIBUTES = 2 + len(GROUPS)
+_AGE_STEP = 10.0
+_ATTRIBUTE_ROW = 3
+_LIVELINESS = 0.85
+
+
+class TargetMapping(nn.Module):
+    """Draw targets. Input: z (n, 64), attributes (n, 7) as the attribute network gives them. Output: W+ (n, layers, w).
+
+    Buffers: people_q int8 (people, layers, w) with people_scale (layers, w), their codes; traits (people, 7), their
+    rounded attributes; trait_row (7 + 1, w), the attribute row that such traits bring; directions (64, people), which
+    turn z into luck.
+    """
+
+    def __init__(self, people: int, layers: int, width: int) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(11)
+        buffers = {
+            "people_q": torch.zeros(people, layers, width, dtype=torch.int8),
+            "people_scale": torch.ones(layers, width),
+            "traits": torch.zeros(people, _ATTRIBUTES),
+            "trait_row": torch.zeros(_ATTRIBUTES + 1, width),
+            "directions": torch.randn(Z, people, generator=draw) / Z**0.5,
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+
+    def forward(self, z: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        wanted = round_traits(attributes)
+        apart = wanted[:, None] - self.traits[None]
+        age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:]
+        mismatch = 0.5 * age.abs() + 4 * sex.abs() + group.abs().sum(-1)
+        chosen = (z @ self.directions - mismatch).topk(MIXED_PEOPLE, 1).indices
+        share = z[:, :MIXED_PEOPLE].softmax(1)
+        share = share / (share * share).sum(1, keepdim=True) ** (0.5 * _LIVELINESS)
+        mixed = ((self.people_q[chosen].float() * self.people_scale) * share[..., None, None]).sum(1)
+        total = share.sum(1, keepdim=True)
+        traits = (self.traits[chosen] * (share / total)[..., None]).sum(1)
+        shift = self._row(wanted) - self._row(traits)
+        row = mixed[:, _ATTRIBUTE_ROW] / total + shift
+        return torch.cat([mixed[:, :_ATTRIBUTE_ROW], row[:, None], mixed[:, _ATTRIBUTE_ROW + 1 :]], 1)
+
+    def _row(self, traits: torch.Tensor) -> torch.Tensor:
+        return traits @ self.trait_row[:-1] + self.trait_row[-1]
+
+
+def round_traits(attributes: torch.Tensor) -> torch.Tensor:
+    """Round (n, 7) attributes to what a target may know: age to ten years, sex and group to the likeliest."""
+    age = (attributes[:, :1] / _AGE_STEP).round() * _AGE_STEP
+    sex = (attributes[:, 1:2] > 0.5).float()
+    group = attributes[:, 2:]
+    return torch.cat([age, sex, (group >= group.max(1, keepdim=True).values).float()], 1)
+
+
+def fit_mapping(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray[Any, Any]) -> TargetMapping:
+    """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
+
+    Only faces of nobody may serve. The attribute row's part is learnt from all.
+    """
+    rounded = round_traits(traits)
+    mapping = TargetMapping(int(bank.sum()), *codes.shape[1:])
+    people = codes[bank]
+    scale = people.abs().amax(0).clamp_min(1e-6) / 127
+    mapping.people_scale.copy_(scale)
+    mapping.people_q.copy_((people / scale).round().to(torch.int8))
+    mapping.traits.copy_(rounded[bank])
+    known = np.concatenate([rounded.numpy(), np.ones((len(rounded), 1))], 1).astype(np.float64)
+    mapping.trait_row.copy_(torch.from_numpy(ridge(known, codes[:, _ATTRIBUTE_ROW].numpy().astype(np.float64), 1e-4)))
+    return mapping

@@ -1,0 +1,61 @@
+import cv2
+import numpy as np
+import pytest
+
+from styleid.faces.detect import DetectorOptions, FaceDetector, suppress_overlaps
+from styleid.types import Faces
+
+ASTRONAUT_EYES = np.array([[203, 101], [246, 104]])
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return FaceDetector()
+
+
+def test_the_astronaut_is_found(detector, astronaut):
+    faces = detector.detect(astronaut)
+    assert len(faces) == 1
+    assert faces.scores[0] > 0.8
+    assert np.abs(faces.landmarks_px[0, :2] - ASTRONAUT_EYES).max() < 4
+
+
+@pytest.mark.parametrize("factor", [0.15, 0.5, 3, 7])
+def test_faces_of_all_sizes_are_found_in_place(detector, astronaut, factor):
+    side = round(512 * factor)
+    image = cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    faces = detector.detect(image)
+    assert len(faces) == 1
+    eyes = (ASTRONAUT_EYES + 0.5) * factor - 0.5
+    assert np.abs(faces.landmarks_px[0, :2] - eyes).max() < 5 * factor + 1
+
+
+def test_a_small_face_in_a_large_photo_is_found(detector, astronaut):
+    image = np.full((3000, 4000, 3), 90, np.uint8)
+    small = cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)  # the face is 22 px wide
+    image[2000:2128, 955:1083] = small  # across the border of two tiles
+    image[100:228, 3800:3928] = small
+    faces = detector.detect(image)
+    centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
+    for corner in ((955, 2000), (3800, 100)):
+        expected = np.array(corner) + [56, 29]
+        assert np.linalg.norm(centres - expected, axis=1).min() < 6
+
+
+def test_nothing_is_found_where_nothing_is(detector):
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3)).astype(np.uint8)
+    for image in (np.zeros((1, 1, 3), np.uint8), np.zeros((5, 2000, 3), np.uint8), noise):
+        assert len(detector.detect(image)) == 0
+
+
+def test_overlaps_keep_the_best():
+    boxes = np.float32([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 60]])
+    faces = Faces(boxes, np.float32([0.5, 0.9, 0.7]), np.zeros((3, 5, 2)))
+    kept = suppress_overlaps(faces)
+    assert np.allclose(kept.scores, [0.9, 0.7])
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 0}, {"threshold": 1.5}, {"min_face_px": 3}])
+def test_impossible_options_are_refused(wrong):
+    with pytest.raises(ValueError):
+        DetectorOptions(**wrong)

@@ -1,0 +1,145 @@
+import cv2
+import numpy as np
+import pytest
+
+from styleid.faces.align import CropTemplate, invert, transform_points
+from styleid.pixel.composite import NewFace, composite
+from styleid.pixel.obscure import OBSCURINGS, face_ellipse, obscure_face
+from styleid.pixel.regions import class_probability, face_hull
+from styleid.pixel.warp import border_anchors, outline_displacement, thin_plate
+from tests.faces.test_geometry import _neutral
+
+SIZE = 160
+
+
+def _landmarks(scale: float = 0.6, shift: tuple[float, float] = (20, 10)) -> np.ndarray:
+    return (_neutral() * scale + np.float32(shift)).astype(np.float32)
+
+
+def _new_face(**changes) -> NewFace:
+    rng = np.random.default_rng(0)
+    source = cv2.GaussianBlur(rng.uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32), (0, 0), 3)
+    values = {
+        "generated": source[::-1].copy(),
+        "source": source,
+        "rebuilt": None,
+        "generated_landmarks": _landmarks(),
+        "source_landmarks": _landmarks(),
+        "bare": np.ones((SIZE, SIZE), np.float32),
+        "glasses": np.zeros((SIZE, SIZE), np.float32),
+    }
+    return NewFace(**values | changes)
+
+
+@pytest.mark.parametrize("how", OBSCURINGS)
+def test_obscuring_changes_only_what_it_says(how):
+    image = np.random.default_rng(0).integers(0, 255, (200, 300, 3)).astype(np.uint8)
+    before = image.copy()
+    mask = obscure_face(image, np.float32([100, 50, 160, 130]), how)
+    assert np.array_equal(image[~mask], before[~mask])
+    assert (image[mask] != before[mask]).mean() > 0.9
+    assert mask[50:130, 105:155].all()
+
+
+@pytest.mark.parametrize("box", [(-50, -50, 20, 20), (290, 190, 400, 300), (0, 0, 300, 200), (10, 10, 10, 10)])
+def test_boxes_at_the_border_are_obscured_as_far_as_they_go(box):
+    image = np.random.default_rng(0).integers(0, 255, (200, 300, 3)).astype(np.uint8)
+    mask = obscure_face(image, np.float32(box), "pixelate")
+    assert mask.shape == (200, 300)
+    assert face_ellipse(np.float32(box), (200, 300)).sum() == mask.sum()
+
+
+def test_stronger_blur_keeps_less():
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[:, 50:] = 255
+    spread = []
+    for strength in (1, 2, 4):
+        copy = image.copy()
+        mask = obscure_face(copy, np.float32([20, 20, 80, 80]), "blur", strength)
+        spread.append(copy[mask].std())
+    assert spread == sorted(spread, reverse=True)
+
+
+def test_class_probabilities_sum_to_one():
+    logits = np.random.default_rng(0).normal(size=(2, 19, 10, 10)).astype(np.float32) * 3
+    parts = [class_probability(logits, (k,), 40) for k in range(19)]
+    assert np.allclose(np.sum(parts, axis=0), 1, atol=1e-5)
+
+
+def test_hull_is_soft_inside_and_zero_outside():
+    hull = face_hull(_landmarks(), SIZE)
+    assert hull.max() > 0.99
+    assert hull[0].max() == hull[-1].max() == 0
+    assert np.abs(np.diff(hull, axis=1)).max() < 0.5
+
+
+def test_thin_plate_passes_through_its_knots_when_not_stiff():
+    rng = np.random.default_rng(0)
+    knots = rng.uniform(0, 100, (12, 2))
+    values = rng.normal(size=(12, 2))
+    assert np.abs(thin_plate(knots, values, knots) - values).max() < 0.3
+
+
+def test_outline_moves_and_the_border_stays():
+    source, wider = _landmarks()[:17], _landmarks()[:17].copy()
+    wider[:, 0] += np.linspace(-6, 6, 17).astype(np.float32)
+    field = outline_displacement(source, wider, SIZE, 20)
+    assert np.abs(field[[0, -1]]).max() == 0
+    assert np.abs(field[:, [0, -1]]).max() == 0
+    at = field[np.round(wider[4, 1]).astype(int), np.round(wider[4, 0]).astype(int)]
+    assert np.allclose(at, (source - wider)[4], atol=1.5)
+    limited = outline_displacement(source, wider + 50, SIZE, 5)
+    assert np.linalg.norm(limited, axis=-1).max() < 7
+
+
+def test_anchors_go_round():
+    points = border_anchors(100, 4)
+    assert len(points) == 12
+    assert set(np.unique(points[:, 0])) == {0, 33, 66, 99}
+
+
+def test_nothing_changes_outside_the_composite():
+    photo = np.random.default_rng(1).integers(0, 255, (300, 300, 3)).astype(np.uint8)
+    matrix = np.float32([[0.9, 0.1, -20], [-0.1, 0.9, 5]])
+    before = photo.copy()
+    mask = composite(photo, _new_face(), matrix)
+    assert mask.any()
+    assert np.array_equal(photo[~mask], before[~mask])
+    quad = transform_points(np.float32([[0, 0], [SIZE, 0], [SIZE, SIZE], [0, SIZE]]), invert(matrix))
+    ys, xs = np.nonzero(mask)
+    assert xs.min() >= quad[:, 0].min() - 1
+    assert ys.max() <= quad[:, 1].max() + 1
+
+
+def test_a_hidden_face_is_left_to_what_hides_it():
+    photo = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    identity = np.float32([[1, 0, 0], [0, 1, 0]])
+    face = _new_face(bare=np.zeros((SIZE, SIZE), np.float32))
+    assert not composite(photo, face, identity).any()
+
+
+def test_colours_meet_at_the_border():
+    """A face that is brighter all over joins its photo without a step."""
+    flat = np.full((SIZE, SIZE, 3), 100, np.float32)
+    photo = flat.astype(np.uint8)
+    composite(photo, _new_face(source=flat, generated=flat + 40), np.float32([[1, 0, 0], [0, 1, 0]]))
+    assert np.abs(photo.astype(int) - 100).max() <= 12
+
+
+def test_glasses_stay_before_the_new_face():
+    source = np.full((SIZE, SIZE, 3), 150, np.float32)
+    glasses = np.zeros((SIZE, SIZE), np.float32)
+    glasses[50:80, 30:130] = 1
+    source[55:60, 30:130] = 10  # a dark frame
+    photo = source.astype(np.uint8)
+    bare = 1 - glasses
+    face = _new_face(source=source, generated=np.full_like(source, 150), rebuilt=np.full_like(source, 150), bare=bare, glasses=glasses)
+    composite(photo, face, np.float32([[1, 0, 0], [0, 1, 0]]))
+    assert photo[57, 60:100].max() < 60
+    assert photo[70, 60:100].min() > 120
+
+
+def test_a_crop_outside_the_photo_changes_nothing():
+    photo = np.full((50, 50, 3), 9, np.uint8)
+    assert not composite(photo, _new_face(), np.float32([[1, 0, 5000], [0, 1, 0]])).any()
+    assert CropTemplate.tight(8).size_px == 8
