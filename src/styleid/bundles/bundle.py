@@ -71,11 +71,12 @@ class Bundle:
 
     def sample(self, z: FloatArray, attributes: FloatArray, source: FloatArray) -> FloatArray:
         """Return targets' W+ (n, layers, width) for z (n, z) and what is known of the sources."""
-        return self.run("mapping", z=z, attributes=attributes, source=source)[0]
+        w = self.run("mapping", z=z, attributes=attributes, source=source)[0]
+        return w if w.ndim == 3 else np.repeat(w[:, None], self.spec.layers, 1)
 
     def generate(self, wplus: FloatArray) -> FloatArray:
         """Return images, float32 (n, s, s, 3) in [0, 255]."""
-        images = self.run("generator", wplus=wplus)[0]
+        images = self.run("generator", w_plus=wplus)[0]
         return ((images.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255)
 
     def _checked(self, role: str) -> bytes:

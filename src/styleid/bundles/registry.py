@@ -60,7 +60,7 @@ def _check_shapes(bundle: Bundle, role: str) -> None:
     wplus = [spec.layers, spec.width]
     expected = {
         "crop": [3, spec.identity_crop.size_px] * 1 if role == "identity" else [3, spec.crop.size_px],
-        "wplus": wplus,
+        "w_plus": wplus,
         "source": wplus,
         "z": [spec.z],
         "landmarks": [68, 2],
