@@ -1,14 +1,16 @@
 """The active appearance model (Cootes, Edwards and Taylor 2001) as the generator of a bundle.
 
 A face is a shape (78 points) and a texture (the face warped to the mean shape). Both are linear models whose
-coordinates are ordered for anonymising: a few rows of W+ say what should stay (pose, expression, light), one says what
-is shared by many (age, sex, group), and the rest, which is what remains when those are taken out, says who it is.
+coordinates are ordered for anonymising: a few rows of W+ say what should stay, one says what is shared by many, and the
+rest, which is what remains when those are taken out, says who it is.
 
-    W+ row   0            1            2         3              4 ... 4 + s    ... layers
-             pose         expression   light     attributes     shape          texture
+    W+ row   0      1           2            3       4            5 ... 4 + s    ... layers
+             pose   placement   expression   light   attributes   shape          texture
 
-Every row is a residual given the rows before it, so that rows of two people join without contradiction: an open mouth
-brings its teeth, a turned head its shadow. Coordinates have unit variance over the training faces.
+pose: yaw (twice), pitch. placement: where the face lies in its crop, how large and how turned. expression: mouth
+opening, smile, opening of each eye, gaze across and down. attributes: age, child, female, three groups, moustache,
+beard. Every row is a residual given the rows before it, so that rows of two people join without contradiction: an open
+mouth brings its teeth, a turned head its shadow. Coordinates have unit variance over the training faces.
 
 Convention
 ----------
@@ -36,6 +38,12 @@ from styleid.pixel.warp import border_anchors, thin_plate_matrix
 
 ANCHORS_PER_SIDE = 5
 _INVERSION_STEPS = 5
+
+SINGLE_ROWS = ("pose", "placement", "expression", "light", "attributes")
+EXPRESSION_ROW, ATTRIBUTE_ROW, SHAPE_ROW = 2, 4, 5
+SHAPE_EXPRESSIONS = 4
+"""Channels of the expression row that the shape tells; the next two are the gaze, which the texture tells."""
+GAZE = 2
 _FILE = "aam.safetensors"
 
 
@@ -53,25 +61,19 @@ class AAMConfig:
         if self.size_px % 4 or any(side % 4 for side in self.texture_hw):
             raise ValueError(f"Crop and texture sides must be divisible by 4: {self}.")
         if self.width < 8:
-            raise ValueError(f"A row needs at least 8 channels to hold a pose, not {self.width}.")
+            raise ValueError(f"A row needs at least 8 channels to hold the attributes, not {self.width}.")
 
     @property
     def layers(self) -> int:
         """Rows of W+."""
-        return 4 + self.shape_rows + self.texture_rows
+        return SHAPE_ROW + self.shape_rows + self.texture_rows
 
     @property
     def levels(self) -> dict[str, tuple[int, int]]:
         """First and last row (inclusive) of each level."""
-        shape_end = 3 + self.shape_rows
-        return {
-            "pose": (0, 0),
-            "expression": (1, 1),
-            "light": (2, 2),
-            "attributes": (3, 3),
-            "shape": (4, shape_end),
-            "texture": (shape_end + 1, self.layers - 1),
-        }
+        texture = SHAPE_ROW + self.shape_rows
+        single = {name: (row, row) for row, name in enumerate(SINGLE_ROWS)}
+        return single | {"shape": (SHAPE_ROW, texture - 1), "texture": (texture, self.layers - 1)}
 
     @property
     def texture_components(self) -> int:
@@ -79,14 +81,10 @@ class AAMConfig:
         return GAZE + self.width * (2 + self.texture_rows)
 
 
-SHAPE_EXPRESSIONS = 6
-GAZE = 2
-
-
 class ActiveAppearanceModel(nn.Module):
     """Hold the fitted model; `styleid.lab.aam_fit` fills it.
 
-    Buffers: mean_shape (78, 2); shape_in (156, w * (2 + shape rows)), shape_out its reverse; mean_texture (d,);
+    Buffers: mean_shape (78, 2); shape_in (156, w * (3 + shape rows)), shape_out its reverse; mean_texture (d,);
     basis_q int8 (k, d) with basis_scale (k, 1); texture_in (k, k), texture_out (k, k), shape_to_texture
     (kept shape channels, k); warps and index maps between crop, texture and packed texture.
     """
@@ -101,7 +99,7 @@ class ActiveAppearanceModel(nn.Module):
         half = mask.reshape(height // 2, 2, width // 2, 2).any((1, 3))
         packed_half = int(half.sum())
         self.packed = (packed, packed_half)
-        k, shape_channels = config.texture_components, config.width * (2 + config.shape_rows)
+        k, shape_channels = config.texture_components, config.width * (3 + config.shape_rows)
         kept = config.width + SHAPE_EXPRESSIONS
         points = POINTS_WITH_FOREHEAD
         buffers = {
@@ -129,12 +127,12 @@ class ActiveAppearanceModel(nn.Module):
     # ------------------------------------------------------------------ shape
 
     def shape_codes(self, points: torch.Tensor) -> torch.Tensor:
-        """Return the shape's channels, (n, w * (2 + shape rows)), of (n, 78, 2) points."""
+        """Return the shape's channels, (n, w * (3 + shape rows)), of (n, 78, 2) points."""
         return (points - self.mean_shape).flatten(1) @ self.shape_in
 
     def points(self, wplus: torch.Tensor) -> torch.Tensor:
         """Return the (n, 78, 2) points that a W+ places."""
-        rows = torch.cat([wplus[:, :2], wplus[:, 4 : 4 + self.config.shape_rows]], 1)
+        rows = torch.cat([wplus[:, :3], wplus[:, SHAPE_ROW : SHAPE_ROW + self.config.shape_rows]], 1)
         return (rows.flatten(1) @ self.shape_out).reshape(-1, POINTS_WITH_FOREHEAD, 2) + self.mean_shape
 
     # ---------------------------------------------------------------- texture
@@ -199,8 +197,10 @@ class ActiveAppearanceModel(nn.Module):
         return self.join(shape, codes)
 
     def expected_texture(self, shape: torch.Tensor) -> torch.Tensor:
-        """Return the texture codes, (n, k), that a pose and an expression bring by themselves."""
-        return shape[:, : self.config.width + SHAPE_EXPRESSIONS] @ self.shape_to_texture
+        """Return the texture codes, (n, k), that a shape's pose and expression bring by themselves."""
+        width, row = self.config.width, EXPRESSION_ROW * self.config.width
+        kept = torch.cat([shape[:, :width], shape[:, row : row + SHAPE_EXPRESSIONS]], 1)
+        return kept @ self.shape_to_texture
 
     def _project(self, packed: torch.Tensor, seen: torch.Tensor, first_guess: torch.Tensor) -> torch.Tensor:
         basis = self.basis()
@@ -212,28 +212,35 @@ class ActiveAppearanceModel(nn.Module):
 
     def join(self, shape: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Order shape channels and texture codes (n, k) into W+."""
-        width = self.config.width
+        width, row = self.config.width, EXPRESSION_ROW * self.config.width
         texture = (codes - self.expected_texture(shape)) @ self.texture_in
         gaze, texture = texture[:, :GAZE], texture[:, GAZE:]
         filler = torch.zeros_like(shape[:, : width - SHAPE_EXPRESSIONS - GAZE])
-        expression = [shape[:, width : width + SHAPE_EXPRESSIONS], gaze, filler]
-        flat = [shape[:, :width], *expression, texture[:, : 2 * width], shape[:, 2 * width :], texture[:, 2 * width :]]
-        return torch.cat(flat, 1).reshape(-1, self.config.layers, width)
+        first = [shape[:, : row + SHAPE_EXPRESSIONS], gaze, filler, texture[:, : 2 * width]]
+        flat = torch.cat([*first, shape[:, row + width :], texture[:, 2 * width :]], 1)
+        return flat.reshape(-1, self.config.layers, width)
 
     def texture_codes(self, wplus: torch.Tensor) -> torch.Tensor:
         """Return a W+'s texture codes, (n, k)."""
-        first = 4 + self.config.shape_rows
-        gaze = wplus[:, 1, SHAPE_EXPRESSIONS : SHAPE_EXPRESSIONS + GAZE]
-        own = torch.cat([gaze, wplus[:, 2:4].flatten(1), wplus[:, first:].flatten(1)], 1)
-        shape = torch.cat([wplus[:, 0], wplus[:, 1, :SHAPE_EXPRESSIONS]], 1)
-        return own @ self.texture_out + shape @ self.shape_to_texture
+        expression = wplus[:, EXPRESSION_ROW]
+        gaze = expression[:, SHAPE_EXPRESSIONS : SHAPE_EXPRESSIONS + GAZE]
+        rows = wplus[:, 3:SHAPE_ROW].flatten(1), wplus[:, SHAPE_ROW + self.config.shape_rows :].flatten(1)
+        shape = torch.cat([wplus[:, 0], expression[:, :SHAPE_EXPRESSIONS]], 1)
+        return torch.cat([gaze, *rows], 1) @ self.texture_out + shape @ self.shape_to_texture
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Render W+: image (n, 3, s, s) in [-1, 1] and the face's coverage (n, 1, s, s) in [0, 1]."""
-        textures = self.unpack(self.texture_codes(wplus) @ self.basis() + self.mean_texture)
-        mask = self.mask.float().expand(len(wplus), 1, *self.config.texture_hw)
-        rendered = self.place_texture(torch.cat([textures, mask], 1), self.points(wplus))
+        mask = self.mask.float().expand(wplus.shape[0], 1, *self.config.texture_hw)
+        rendered = self.place_texture(torch.cat([self.textures(wplus), mask], 1), self.points(wplus))
         return rendered[:, :3].clamp(-1, 1), rendered[:, 3:]
+
+    def render(self, wplus: torch.Tensor) -> torch.Tensor:
+        """Render the image of W+ alone, (n, 3, s, s) in [-1, 1]."""
+        return self.place_texture(self.textures(wplus), self.points(wplus)).clamp(-1, 1)
+
+    def textures(self, wplus: torch.Tensor) -> torch.Tensor:
+        """Return the RGB textures of W+, (n, 3, h, w)."""
+        return self.unpack(self.texture_codes(wplus) @ self.basis() + self.mean_texture)
 
     def place_texture(self, textures: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Warp textures (n, c, h, w) from the mean shape to points, (n, c, s, s)."""
@@ -270,7 +277,7 @@ class AAMGenerator(nn.Module):
         self.model, self.refiner = model, refiner
 
     def forward(self, wplus: torch.Tensor) -> torch.Tensor:
-        return self.refiner(self.model(wplus)[0]).clamp(-1, 1)
+        return self.refiner(self.model.render(wplus)).clamp(-1, 1)
 
 
 def save_aam(model: ActiveAppearanceModel, folder: Path) -> None:

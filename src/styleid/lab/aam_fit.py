@@ -17,7 +17,15 @@ import torch
 from torch import nn
 
 from styleid.faces import geometry
-from styleid.lab.aam import GAZE, SHAPE_EXPRESSIONS, AAMConfig, ActiveAppearanceModel, shape_warp, with_forehead
+from styleid.lab.aam import (
+    EXPRESSION_ROW,
+    GAZE,
+    SHAPE_EXPRESSIONS,
+    AAMConfig,
+    ActiveAppearanceModel,
+    shape_warp,
+    with_forehead,
+)
 from styleid.lab.optim import autocast
 from styleid.lab.pack import Pack
 
@@ -105,20 +113,24 @@ def _textures(model: ActiveAppearanceModel, pack: Pack, parser: nn.Module | None
     return packed, seen
 
 
-def pose_features(landmarks: np.ndarray, mean: np.ndarray) -> Array:
-    """Return place, size, turn, yaw (twice) and pitch of (n, 68, 2) landmarks against the mean shape, (n, 7)."""
-    centred, reference = landmarks - landmarks.mean(1, keepdims=True), mean[:68] - mean[:68].mean(0)
+def pose_features(landmarks: np.ndarray) -> Array:
+    """Return yaw (by the sides of the face, by the nose) and pitch of (n, 68, 2) landmarks, (n, 3)."""
+    face = geometry.expression(landmarks)
+    sideways = (landmarks[:, 30, 0] - landmarks[:, 36:48, 0].mean(1)) / geometry.inter_ocular(landmarks)
+    return np.stack([face.yaw, sideways, face.pitch], 1)
+
+
+def placement_features(landmarks: np.ndarray, mean: np.ndarray) -> Array:
+    """Return shift across and down, size and turn of (n, 68, 2) landmarks against a mean shape, (n, 4)."""
+    centred, reference = landmarks - landmarks.mean(1, keepdims=True), mean - mean.mean(0)
     z, z0 = centred @ np.array([1, 1j]), reference @ np.array([1, 1j])
     turn = (z * np.conj(z0)).sum(1) / (np.abs(z0) ** 2).sum()
-    unit = geometry.inter_ocular(landmarks)
-    shift = (landmarks.mean(1) - mean[:68].mean(0)) / unit[:, None]
-    face = geometry.expression(landmarks)
-    sideways = (landmarks[:, 30, 0] - landmarks[:, 36:48, 0].mean(1)) / unit
-    return np.stack([*shift.T, turn.real - 1, turn.imag, face.yaw, sideways, face.pitch], 1)
+    shift = landmarks.mean(1) - mean.mean(0)
+    return np.stack([*shift.T, turn.real - 1, turn.imag], 1)
 
 
 def expression_features(landmarks: np.ndarray) -> Array:
-    """Return mouth opening and width, smile, left and right eye opening, brow height of (n, 68, 2), (n, 6)."""
+    """Return mouth opening, smile, left and right eye opening of (n, 68, 2) landmarks, (n, 4)."""
     unit = geometry.inter_ocular(landmarks)
 
     def between(a: int, b: int) -> np.ndarray:
@@ -126,24 +138,28 @@ def expression_features(landmarks: np.ndarray) -> Array:
 
     face = geometry.expression(landmarks)
     eyes = (between(37, 41) + between(38, 40)) / 2, (between(43, 47) + between(44, 46)) / 2
-    return np.stack([face.mouth_opening, between(48, 54), face.smile, *eyes, face.brow_height], 1)
+    return np.stack([face.mouth_opening, face.smile, *eyes], 1)
 
 
 def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.ndarray) -> Array:
-    """Fill the shape's matrices and return the training faces' kept channels, (n, w + SHAPE_EXPRESSIONS)."""
+    """Fill the shape's matrices and return what of the training faces' shapes bears on texture, (n, w + 4)."""
     width, mean = model.config.width, model.mean_shape.numpy()
-    data = (points - mean).reshape(len(points), -1).astype(np.float64)
-    poses = np.pad(pose_features(landmarks, mean), ((0, 0), (0, width - 7)))
-    expressions = np.pad(expression_features(landmarks), ((0, 0), (0, width - SHAPE_EXPRESSIONS)))
-    blocks = [reading_block(data, poses)]
-    rest = blocks[0].left_over(data)
-    blocks.append(reading_block(rest, expressions))
-    rest = blocks[1].left_over(rest)
+    rest = data = (points - mean).reshape(len(points), -1).astype(np.float64)
+    blocks = []
+    for wanted in (
+        pose_features(landmarks),
+        placement_features(landmarks, mean[:68]),
+        expression_features(landmarks),
+    ):
+        blocks.append(reading_block(rest, np.pad(wanted, ((0, 0), (0, width - wanted.shape[1])))))
+        rest = blocks[-1].left_over(rest)
     blocks.append(component_block(rest, width * model.config.shape_rows))
     read, write = chain(blocks)
     _set(model, "shape_in", read)
     _set(model, "shape_out", write)
-    return (data @ read)[:, : width + SHAPE_EXPRESSIONS]
+    row = EXPRESSION_ROW * width
+    channels = [*range(width), *range(row, row + SHAPE_EXPRESSIONS)]
+    return (data @ read)[:, channels]
 
 
 def _fit_basis(

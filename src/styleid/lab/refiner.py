@@ -17,14 +17,13 @@ from torch import nn
 from torch.nn import functional
 
 from styleid.lab import augment
-from styleid.lab.aam import ActiveAppearanceModel
+from styleid.lab.aam import ATTRIBUTE_ROW, ActiveAppearanceModel
 from styleid.lab.aam_fit import face_visibility
 from styleid.lab.loop import update_average
 from styleid.lab.optim import autocast
 from styleid.lab.pack import Pack
 
 _R1_EVERY = 16
-_KEPT_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -240,8 +239,8 @@ class RefinerTask:
         mixed = (self._codes[people.to(self.device)] * share[..., None, None]).sum(1)
         own = self._codes[sources.to(self.device)]
         keep_attributes = (torch.rand(n, 1, generator=generator) < 0.7).to(self.device)
-        mixed[:, :_KEPT_ROWS] = own[:, :_KEPT_ROWS]
-        mixed[:, _KEPT_ROWS] = torch.where(keep_attributes, own[:, _KEPT_ROWS], mixed[:, _KEPT_ROWS])
+        mixed[:, :ATTRIBUTE_ROW] = own[:, :ATTRIBUTE_ROW]
+        mixed[:, ATTRIBUTE_ROW] = torch.where(keep_attributes, own[:, ATTRIBUTE_ROW], mixed[:, ATTRIBUTE_ROW])
         return mixed
 
     def evaluate(self) -> dict[str, float]:

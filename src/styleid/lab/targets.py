@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from styleid.lab.aam import ATTRIBUTE_ROW
 from styleid.lab.aam_fit import ridge
 from styleid.lab.pack import GROUPS
 
@@ -19,8 +20,8 @@ Z = 64
 MIXED_PEOPLE = 3
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
-_ATTRIBUTE_ROW = 3
 _LIVELINESS = 0.85
+_EMPHASIS = 2.0
 
 
 class TargetMapping(nn.Module):
@@ -55,9 +56,9 @@ class TargetMapping(nn.Module):
         mixed = ((self.people_q[chosen].float() * self.people_scale) * share[..., None, None]).sum(1)
         total = share.sum(1, keepdim=True)
         traits = (self.traits[chosen] * (share / total)[..., None]).sum(1)
-        shift = self._row(wanted) - self._row(traits)
-        row = mixed[:, _ATTRIBUTE_ROW] / total + shift
-        return torch.cat([mixed[:, :_ATTRIBUTE_ROW], row[:, None], mixed[:, _ATTRIBUTE_ROW + 1 :]], 1)
+        shift = _EMPHASIS * (self._row(wanted) - self._row(traits))
+        row = mixed[:, ATTRIBUTE_ROW] / total + shift
+        return torch.cat([mixed[:, :ATTRIBUTE_ROW], row[:, None], mixed[:, ATTRIBUTE_ROW + 1 :]], 1)
 
     def _row(self, traits: torch.Tensor) -> torch.Tensor:
         return traits @ self.trait_row[:-1] + self.trait_row[-1]
@@ -84,5 +85,5 @@ def fit_mapping(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray[Any,
     mapping.people_q.copy_((people / scale).round().to(torch.int8))
     mapping.traits.copy_(rounded[bank])
     known = np.concatenate([rounded.numpy(), np.ones((len(rounded), 1))], 1).astype(np.float64)
-    mapping.trait_row.copy_(torch.from_numpy(ridge(known, codes[:, _ATTRIBUTE_ROW].numpy().astype(np.float64), 1e-4)))
+    mapping.trait_row.copy_(torch.from_numpy(ridge(known, codes[:, ATTRIBUTE_ROW].numpy().astype(np.float64), 1e-4)))
     return mapping
