@@ -40,7 +40,24 @@ _HOMES = {
     "Outcome": "types",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = [
+    "Action",
+    "AnonymizeOptions",
+    "Anonymizer",
+    "Bundle",
+    "BundleError",
+    "DetectorOptions",
+    "FaceDetector",
+    "FaceOutcome",
+    "Faces",
+    "ImageError",
+    "MissingDependencyError",
+    "OptionError",
+    "Outcome",
+    "StyleIDError",
+    "__version__",
+    "load_bundle",
+]
 
 try:
     __version__ = version("styleid")

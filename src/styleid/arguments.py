@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any]) -> None:
     texts, hints = field_help(cls), get_type_hints(cls)
     for field in dataclasses.fields(cls):
         kind = _unwrapped(hints[field.name])
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             add_options(parser, kind)
             continue
         flag = "--" + field.name.replace("_", "-")
@@ -51,7 +51,8 @@ def read_options(cls: type[T], values: Mapping[str, Any]) -> T:
     chosen = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         kind = _unwrapped(hints[field.name])
-        chosen[field.name] = read_options(kind, values) if dataclasses.is_dataclass(kind) else values[field.name]
+        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        chosen[field.name] = read_options(kind, values) if nested else values[field.name]
     return cls(**chosen)
 
 
@@ -75,4 +76,4 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _metavar(name: str, kind: Any) -> str:
-    return {int: "N", float: "X", Path: "PATH"}.get(kind, name.split("_")[-1].upper())
+    return {int: "N", float: "X", Path: "PATH"}.get(kind, name.rsplit("_", maxsplit=1)[-1].upper())

@@ -62,8 +62,8 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
 
     def run(parsed: argparse.Namespace) -> int:
         values = vars(parsed)
-        how, where, command = (read_options(cls, values) for cls in (AnonymizeOptions, RunOptions, CommandOptions))
-        return anonymize(parsed.inputs, how, where, command)
+        how, where = read_options(AnonymizeOptions, values), read_options(RunOptions, values)
+        return anonymize(parsed.inputs, how, where, read_options(CommandOptions, values))
 
     parser.set_defaults(run=run)
 

@@ -41,7 +41,7 @@ class BundleError(StyleIDError):
         super().__init__(f"Bundle {bundle}: {reason}")
 
 
-class OptionError(StyleIDError):
+class OptionError(StyleIDError, ValueError):
     """An option has a value that cannot work. Fields: option, reason."""
 
     def __init__(self, option: str, reason: str) -> None:

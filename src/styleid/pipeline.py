@@ -24,7 +24,7 @@ from styleid.latent.swap import parse_units, swap
 from styleid.latent.targets import FreshTargets
 from styleid.options import AnonymizeOptions
 from styleid.pixel.composite import NewFace, composite
-from styleid.pixel.obscure import obscure_face
+from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.pixel.regions import FACE, GLASSES, class_probability
 from styleid.privacy.dial import PrivacyLevel, privacy_level
 from styleid.privacy.gate import Measured, Verdict, judge
@@ -76,8 +76,9 @@ class Anonymizer:
 
         image_rgb: uint8 (height, width, 3), upright. name: what the photo is called, which a seed's targets depend on.
         boxes_xyxy: (n, 4) further faces, in pixels, for those that the detector may miss.
+        Raises ValueError for an image of another kind, and for a box that is empty, not finite or outside the image.
         """
-        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
         with self._timed("detect"):
             faces = self._find(image_rgb, boxes_xyxy)
@@ -104,7 +105,7 @@ class Anonymizer:
         found = self._detector.detect(image_rgb)
         if boxes_xyxy is None or len(boxes_xyxy) == 0:
             return found
-        boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
+        boxes = boxes_inside(boxes_xyxy, image_rgb.shape)
         unknown = np.full((len(boxes), 5, 2), np.nan, np.float32)
         # a detection outranks the box that it overlaps, since it brings landmarks
         given = Faces(boxes, np.zeros(len(boxes), np.float32), unknown)
@@ -120,12 +121,25 @@ class Anonymizer:
                 break
             self._try(pending, run, name, attempt)
             pending = [source for source in pending if source.best is None or source.best.verdict.rank[:2] != (0, 0)]
+        # obscured faces first, so that no neighbour's composite brings them back
         for source in sources:
-            if source.best is not None and source.best.verdict.passed:
-                source.best.commit(run, source)
-            else:
+            if source.best is None or not source.best.verdict.passed:
                 why = "; ".join(source.best.verdict.failures) if source.best else "it could not be analysed"
                 self._obscure(run, faces, source.index, why, source)
+        passed = [source for source in sources if source.best is not None and source.best.verdict.passed]
+        if any([source.best.commit(run, source) for source in passed if source.best is not None]):
+            self._judge_together(passed, run, faces)
+
+    def _judge_together(self, sources: list[_Source], run: _Run, faces: Faces) -> None:
+        """Judge faces again where neighbours have changed what each was judged in, and obscure those that now fail."""
+        patches = [run.image_rgb[y0:y1, x0:x1] for x0, y0, x1, y1 in (source.window for source in sources)]
+        for source, after in zip(sources, self._look_again(sources, patches), strict=True):
+            assert source.best is not None
+            source.best.verdict = judge(source.before, after, self._level, self.bundle.spec.max_landmark_error)
+            if source.best.verdict.passed:
+                run.outcomes[source.index] = source.best.outcome(source)
+            else:
+                self._obscure(run, faces, source.index, "; ".join(source.best.verdict.failures), source)
 
     def _analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[_Source]:
         bundle, spec = self.bundle, self.bundle.spec
@@ -181,17 +195,14 @@ class Anonymizer:
             images = bundle.generate(np.stack(swapped))
         with self._timed("parse"):
             landmarks = bundle.parse(images.round().astype(np.uint8))[1]
-        patches, masks = [], []
         with self._timed("composite"):
-            for source, image, points in zip(sources, images, landmarks, strict=True):
-                patch, mask = source.composite(run.image_rgb, image, points)
-                patches.append(patch)
-                masks.append(mask)
-        for source, patch, mask, after in zip(sources, patches, masks, self._look_again(sources, patches), strict=True):
+            made = [s.composite(run.image_rgb, *new) for s, *new in zip(sources, images, landmarks, strict=True)]
+        measured = self._look_again(sources, [patch for patch, _ in made])
+        for k, (source, (patch, mask), after) in enumerate(zip(sources, made, measured, strict=True)):
             verdict = judge(source.before, after, self._level, bundle.spec.max_landmark_error)
             source.tries = attempt + 1
             if source.best is None or verdict.rank < source.best.verdict.rank:
-                source.best = _Try(patch, mask, verdict)
+                source.best = _Try(patch, mask, verdict, images[k], landmarks[k])
             if "too like the original" in verdict.failures:
                 source.step = min(source.step + 1, len(self._steps) - 1)
 
@@ -221,26 +232,25 @@ class Anonymizer:
             before = run.image_rgb.copy() if source is not None and how != "solid" else None
             mask = obscure_face(run.image_rgb, box, how)
             if before is not None and source is not None:
-                mask |= self._obscure_until_safe(run, before, source, box)
+                how = self._obscure_until_safe(run, before, source, box)
         run.changed |= mask
         gate = source.best.verdict.figures if source is not None and source.best is not None else {}
         run.outcomes[index] = FaceOutcome(
             tuple(float(v) for v in box), Action.OBSCURED, how, source.tries if source else 0, gate, reason
         )
 
-    def _obscure_until_safe(self, run: _Run, before: ImageRGB, source: _Source, box: FloatArray) -> np.ndarray:
-        """Obscure more and more strongly until the face no longer matches; solid if nothing else helps."""
-        template, changed = self.bundle.spec.identity_crop, np.zeros(before.shape[:2], bool)
+    def _obscure_until_safe(self, run: _Run, before: ImageRGB, source: _Source, box: FloatArray) -> Obscuring:
+        """Obscure more and more strongly until the face no longer matches; solid if nothing else helps. Return which."""
+        template = self.bundle.spec.identity_crop
         for strength in (*_OBSCURE_STRENGTHS[1:], None):
             crop = template.crop(run.image_rgb, source.identity_matrix)
             if float(self.bundle.embed(crop[None])[0] @ source.before.embedding) <= self._level.strangers.high:
-                break
-            if strength is None:
-                changed |= obscure_face(run.image_rgb, box, "solid")
-            else:
+                return self.options.obscure
+            if strength is not None:
                 run.image_rgb[:] = before
-                changed |= obscure_face(run.image_rgb, box, self.options.obscure, strength)
-        return changed
+                obscure_face(run.image_rgb, box, self.options.obscure, strength)
+        obscure_face(run.image_rgb, box, "solid")
+        return "solid"
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -262,15 +272,27 @@ class _Run:
 
 @dataclass
 class _Try:
+    """One try: the neighbourhood with the new face, the mask of what changed there, and what they were made from."""
+
     patch: ImageRGB
     mask: np.ndarray
     verdict: Verdict
+    generated: FloatArray
+    landmarks: FloatArray
 
-    def commit(self, run: _Run, source: _Source) -> None:
+    def commit(self, run: _Run, source: _Source) -> bool:
+        """Write the face into the photo, and say whether its neighbourhood had changed since it was judged."""
         x0, y0, x1, y1 = source.window
-        run.image_rgb[y0:y1, x0:x1][self.mask] = self.patch[self.mask]
-        run.changed[y0:y1, x0:x1] |= self.mask
-        run.outcomes[source.index] = FaceOutcome(
+        patch, mask, met = self.patch, self.mask, bool(run.changed[y0:y1, x0:x1].any())
+        if met:  # the patch shows the neighbours' original faces: put the new face among their new ones instead
+            patch, mask = source.composite(run.image_rgb, self.generated, self.landmarks)
+        run.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
+        run.changed[y0:y1, x0:x1] |= mask
+        run.outcomes[source.index] = self.outcome(source)
+        return met
+
+    def outcome(self, source: _Source) -> FaceOutcome:
+        return FaceOutcome(
             tuple(float(v) for v in source.face.boxes_xyxy[0]),
             Action.ANONYMIZED,
             "latent",
@@ -320,6 +342,19 @@ class _Source:
             self.glasses,
         )
         return patch, composite(patch, face, self.local(self.matrix))
+
+
+def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """Return own boxes, (n, 4), cut off at the image's borders; raises ValueError where one cannot hold a face."""
+    boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
+    edges = np.float32([shape[1], shape[0]] * 2) - 0.5
+    inside = np.clip(boxes, -0.5, edges)
+    for box in boxes[~(inside[:, 2:] > inside[:, :2]).all(1)]:
+        raise ValueError(
+            f"The box {box.tolist()} holds nothing of an image of {shape[1]} x {shape[0]} px: "
+            "boxes are x0, y0, x1, y1 in pixels of the upright image."
+        )
+    return inside
 
 
 def _neighbourhood(

@@ -3,7 +3,8 @@
 Convention
 ----------
 Images are ``uint8`` arrays of shape (height, width, 3), RGB. Points are (x, y) in pixels of the image that they
-belong to, with **pixel centres at integers** (OpenCV's convention): the top-left pixel covers [-0.5, 0.5) x [-0.5, 0.5).
+belong to, with **pixel centres at integers** (OpenCV's convention): the top-left pixel covers [-0.5, 0.5) x
+[-0.5, 0.5).
 Boxes are (x0, y0, x1, y1) in the same frame. Five-point landmarks stand in the order left eye, right eye, nose tip,
 left mouth corner, right mouth corner, where left means the *image's* left.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
 
 

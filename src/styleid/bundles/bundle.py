@@ -23,7 +23,8 @@ class Bundle:
     """
 
     def __init__(self, folder: Path, device: Device = "cpu") -> None:
-        self.folder, self.device = folder, device
+        self.folder = folder
+        self.device: Device = device
         self.spec = BundleSpec.read(folder)
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()

@@ -26,7 +26,8 @@ def find_bundle(name: str | Path) -> Path:
     if (folder / "bundle.json").is_file():
         return folder
     raise OptionError(
-        "--bundle", f"'{name}' is neither a built-in bundle ({', '.join(known) or 'none'}) nor a folder with a bundle.json."
+        "--bundle",
+        f"'{name}' is neither a built-in bundle ({', '.join(known) or 'none'}) nor a folder with a bundle.json.",
     )
 
 
@@ -49,7 +50,8 @@ def verify(folder: Path) -> list[str]:
         except BundleError as error:
             problems.append(str(error))
     known = {"bundle.json", "rankings.npz", "CARD.md", "README.md"} | {f.file for f in bundle.spec.networks.values()}
-    problems += [f"Bundle {folder}: {path.name} is not named in bundle.json." for path in folder.iterdir() if path.name not in known]
+    strays = [path.name for path in folder.iterdir() if path.name not in known]
+    problems += [f"Bundle {folder}: {name} is not named in bundle.json." for name in strays]
     return problems
 
 
@@ -69,4 +71,5 @@ def _check_shapes(bundle: Bundle, role: str) -> None:
     for value in session.get_inputs():
         wanted = expected.get(value.name)
         if wanted is not None and list(value.shape[1 : 1 + len(wanted)]) != wanted:
-            raise BundleError(spec.name, f"{role} takes {value.name} of shape {value.shape}, bundle.json says {wanted}.")
+            shape = value.shape
+            raise BundleError(spec.name, f"{role} takes {value.name} of shape {shape}, bundle.json says {wanted}.")

@@ -42,7 +42,7 @@ class NetworkFile:
 
 @dataclass(frozen=True)
 class SimilarityRange:
-    """Bound the cosine similarity of strangers at one false-match rate: a share `fmr` lies above `high`, one below `low`."""
+    """Bound the cosine similarity of strangers at one FMR: a share `fmr` lies above `high`, one below `low`."""
 
     low: float
     high: float
@@ -91,13 +91,15 @@ class BundleSpec:
             record = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise BundleError(folder, "bundle.json is missing; a bundle is a folder that holds one.") from error
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise BundleError(folder, f"bundle.json cannot be read: {error}") from error
         try:
+            if not isinstance(record, dict):
+                raise ValueError("it must hold a JSON object.")
             return cls.from_json(record)
         except KeyError as error:
             raise BundleError(folder, f"bundle.json lacks {error}.") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(folder, f"bundle.json: {error}") from error
 
     @classmethod
@@ -111,8 +113,11 @@ class BundleSpec:
             if not 0 <= first <= last < layers:
                 raise ValueError(f"level '{name}' holds rows {first} to {last} of {layers}.")
         swaps = tuple(SwapStep(_rows(step["levels"], levels), float(step["strength"])) for step in record["swaps"])
-        if not swaps:
+        if not swaps or not all(step.rows for step in swaps):
             raise ValueError("'swaps' is empty: there is nothing to anonymise with.")
+        for step in swaps:
+            if not 0 < step.strength <= 1:
+                raise ValueError(f"a swap's strength lies in (0, 1], not at {step.strength}.")
         networks = {}
         for role, entry in record["networks"].items():
             if role not in NETWORKS:
@@ -122,7 +127,18 @@ class BundleSpec:
             networks[role] = NetworkFile(entry["file"], entry["sha256"], int(entry["bytes"]), int(entry["opset"]))
         if missing := [role for role in REQUIRED if role not in networks]:
             raise ValueError(f"the networks {', '.join(missing)} are missing.")
-        thresholds = {float(fmr): SimilarityRange(float(r["low"]), float(r["high"])) for fmr, r in record["thresholds"].items()}
+        ranges = record["thresholds"].items()
+        thresholds = {float(fmr): SimilarityRange(float(r["low"]), float(r["high"])) for fmr, r in ranges}
+        if not thresholds:
+            raise ValueError("'thresholds' is empty: there is nothing to judge by.")
+        for fmr, strangers in thresholds.items():
+            if not (0 < fmr < 1 and -1 <= strangers.low < strangers.high < 1):
+                raise ValueError(f"the threshold {fmr:g} bounds similarities by {strangers.low} and {strangers.high}.")
+        crop, error = _template(record["crop"]), float(record["max_landmark_error"])
+        if not 0 < error < float("inf"):
+            raise ValueError(f"max_landmark_error is {error}; it must be positive.")
+        if crop.size_px != int(record["resolution"]):
+            raise ValueError(f"crops have {crop.size_px} px and generated images {record['resolution']}; they must agree.")
         return cls(
             name=str(record["name"]),
             version=str(record["version"]),
@@ -134,10 +150,10 @@ class BundleSpec:
             z=int(record["z"]),
             levels=levels,
             swaps=swaps,
-            crop=_template(record["crop"]),
+            crop=crop,
             identity_crop=_template(record["identity_crop"]),
             thresholds=dict(sorted(thresholds.items())),
-            max_landmark_error=float(record["max_landmark_error"]),
+            max_landmark_error=error,
             networks=networks,
             quality=dict(record.get("quality", {})),
         )

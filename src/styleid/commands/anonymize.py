@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from styleid.bundles.registry import DEFAULT
-from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
+from styleid.engine.journal import to_json_line
+from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.report import write_report
-from styleid.errors import OptionError
+from styleid.errors import ImageError, OptionError
 from styleid.media.image import encode_photo, read_photo_bytes
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
@@ -49,9 +49,9 @@ class CommandOptions:
 def anonymize(inputs: Sequence[Path], how: AnonymizeOptions, run: RunOptions, command: CommandOptions) -> int:
     """Anonymise files and folders; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    if STDIN in inputs:
-        return _pipe(inputs, anonymizer, run)
     boxes = read_boxes(command.boxes) if command.boxes else None
+    if STDIN in (*inputs, run.out):
+        return _pipe(inputs, anonymizer, run, boxes)
     with _progress(command.quiet or command.json) as watch:
         summary = anonymize_files(inputs, anonymizer, run, boxes, watch)
     page = write_report(run.out, summary) if command.report else None
@@ -62,19 +62,28 @@ def anonymize(inputs: Sequence[Path], how: AnonymizeOptions, run: RunOptions, co
     if (more := len(summary.fallbacks) - _SHOWN) > 0:
         print(f"styleid: ... and {more} more faces; the journal names them all", file=sys.stderr)
     if command.json:
-        print(json.dumps(summary.to_json(), ensure_ascii=False))
+        print(to_json_line(summary.to_json()))
     else:
         print(_readable(summary, run.out, page))
     return summary.exit_status
 
 
-def _pipe(inputs: Sequence[Path], anonymizer: Anonymizer, run: RunOptions) -> int:
+def _pipe(inputs: Sequence[Path], anonymizer: Anonymizer, run: RunOptions, boxes: Boxes | None) -> int:
     """Read one photo from standard input and write it to standard output."""
     if list(inputs) != [STDIN] or run.out != STDIN:
         raise OptionError("INPUT", "'-' reads one photo from standard input and goes with --out - alone.")
-    photo = read_photo_bytes(sys.stdin.buffer.read(), "standard input")
-    outcome = anonymizer.anonymize(photo.image_rgb, name="-")
-    sys.stdout.buffer.write(encode_photo(photo, outcome.image_rgb, outcome.region_mask, run.metadata))
+    if boxes and set(boxes) != {"-"}:
+        raise OptionError("--boxes", "the photo from standard input is named '-'.")
+    try:
+        photo = read_photo_bytes(sys.stdin.buffer.read(), "standard input")
+        outcome = anonymizer.anonymize(photo.image_rgb, name="-", boxes_xyxy=boxes["-"] if boxes else None)
+        if run.require_faces and not outcome.faces:
+            raise ImageError("standard input", "no face was found, and --require-faces asks for one")
+        encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, run.metadata)
+    except ImageError as error:
+        print(f"styleid: {error} (not written)", file=sys.stderr)
+        return 3
+    sys.stdout.buffer.write(encoded)
     sys.stdout.buffer.flush()
     fallbacks = [face.reason for face in outcome.faces if face.reason]
     for reason in fallbacks:

@@ -1,0 +1,1 @@
+"""Read and write image data sets with their labels."""

@@ -26,7 +26,7 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line and bring it to the disk; raises OutputError where that fails."""
-        line = json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n"
+        line = to_json_line(record) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
@@ -67,11 +67,25 @@ class Journal:
         return list(self._lines.values())
 
 
+def to_json_line(record: Mapping[str, Any]) -> str:
+    """Return one line of JSON in plain Unicode; escaped where it holds a file name that is not UTF-8."""
+    line = json.dumps(record, ensure_ascii=False, sort_keys=True)
+    return line if _is_unicode(line) else json.dumps(record, sort_keys=True)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
     lines: dict[str, dict[str, Any]] = {}
     if not path.is_file():
         return lines
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
         except json.JSONDecodeError:

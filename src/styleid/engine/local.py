@@ -15,11 +15,11 @@ import numpy as np
 import styleid
 from styleid.bundles.bundle import bundle_hash
 from styleid.engine.journal import Journal
-from styleid.errors import ImageError
+from styleid.errors import ImageError, OptionError
 from styleid.media.files import InputFile, remove_stale, walk_inputs, write_atomic
 from styleid.media.image import Photo, encode_photo, read_photo
 from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
+from styleid.pipeline import Anonymizer, boxes_inside
 from styleid.types import FloatArray, Outcome
 
 Boxes = Mapping[str, FloatArray]
@@ -102,10 +102,14 @@ def anonymize_files(
 
     boxes: further face boxes by relative name, (n, 4) pixels of the upright image. watch: called with how many inputs
     are done, how many there are, and the name of the last. Unreadable inputs are named, counted and not copied; the run
-    goes on. Raises OutputError where the output cannot be written (a full disk, say): what was written stays whole.
+    goes on. Raises OutputError where the output cannot be written (a full disk, say): what was written stays whole; and
+    OptionError where boxes are given for a name that is no input, since a face would be left as it is.
     """
     started = time.perf_counter()
     files = walk_inputs(inputs, exclude=options.out)
+    own = {name: rows for name, rows in (boxes or {}).items() if len(rows)}
+    if unknown := sorted(own.keys() - {file.relative.as_posix() for file in files}):
+        raise OptionError("--boxes", f"'{unknown[0]}' is no input of this run. Names are relative to the input folder.")
     summary = Summary(inputs=len(files))
     settings = run_settings(anonymizer, options)
     if options.out.is_dir():
@@ -117,7 +121,7 @@ def anonymize_files(
     for file in files:
         name = file.relative.as_posix()
         done = journal.finished(name, options.out / file.relative, settings) if options.resume else None
-        if done is None:
+        if done is None or done.get("own_boxes", []) != _rows(own.get(name)):
             todo.append(file)
         else:
             summary.resumed += 1
@@ -126,7 +130,7 @@ def anonymize_files(
         name = file.relative.as_posix()
         begun = time.perf_counter() - reading_s
         try:
-            record = _anonymize_one(name, file, photo, anonymizer, options, (boxes or {}).get(name))
+            record = _anonymize_one(name, file, photo, anonymizer, options, boxes=own.get(name))
         except ImageError as error:
             record = {"faces": [], "error": error.reason}
         seconds = round(time.perf_counter() - begun, 3)
@@ -146,16 +150,24 @@ def _anonymize_one(
     photo: Photo | ImageError,
     anonymizer: Anonymizer,
     options: RunOptions,
+    *,
     boxes: FloatArray | None,
 ) -> dict[str, Any]:
     if isinstance(photo, ImageError):
         raise photo
+    if boxes is not None:
+        try:
+            boxes_inside(boxes, photo.image_rgb.shape)
+        except ValueError as error:
+            raise ImageError(file.path, str(error)) from error
     outcome: Outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=boxes)
     if options.require_faces and not outcome.faces:
         raise ImageError(file.path, "no face was found, and --require-faces asks for one")
     encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
     digest = write_atomic(options.out / file.relative, encoded)
     record: dict[str, Any] = {"sha256": digest, "faces": [face.to_json() for face in outcome.faces]}
+    if boxes is not None:
+        record["own_boxes"] = _rows(boxes)
     if photo.notes:
         record["notes"] = list(photo.notes)
     return record
@@ -195,8 +207,6 @@ def read_boxes(path: Path) -> dict[str, FloatArray]:
     """Read own boxes: a JSON object of relative names, each with a list of [x0, y0, x1, y1] in pixels, upright."""
     import json
 
-    from styleid.errors import OptionError
-
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): np.asarray(rows, np.float32).reshape(-1, 4) for name, rows in record.items()}
@@ -206,6 +216,10 @@ def read_boxes(path: Path) -> dict[str, FloatArray]:
         raise OptionError(
             "--boxes", f'{path} must hold JSON such as {{"street/1.jpg": [[10, 20, 60, 90]]}}: {error}'
         ) from error
+
+
+def _rows(boxes: FloatArray | None) -> list[list[float]]:
+    return [] if boxes is None else [[round(float(v), 2) for v in row] for row in boxes]
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ It is self-contained and shows outputs only, never an original.
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def write_report(out: Path, summary: Summary) -> Path:
         f"no original is shown.</p>{body}</body></html>"
     )
     path = out / NAME
-    write_atomic(path, page.encode())
+    write_atomic(path, page.encode(errors="backslashreplace"))
     return path
 
 
@@ -104,7 +105,8 @@ def _timings(summary: Summary) -> str:
     if not total:
         return ""
     rows = "".join(
-        f'<tr><td>{html.escape(stage)}</td><td class="n">{seconds:.2f} s</td><td class="n">{seconds / total:.0%}</td></tr>'
+        f'<tr><td>{html.escape(stage)}</td><td class="n">{seconds:.2f} s</td>'
+        f'<td class="n">{seconds / total:.0%}</td></tr>'
         for stage, seconds in sorted(summary.stage_seconds.items(), key=lambda item: -item[1])
     )
     return f"<h2>Where the time went</h2><table>{rows}</table>"
@@ -118,10 +120,13 @@ def _gallery(out: Path, records: Sequence[Mapping[str, Any]], total: int) -> str
         faces = record.get("faces", [])
         if not faces or "sha256" not in record:
             continue
-        try:
-            image = read_photo(out / record["input"]).image_rgb
-        except ImageError:
-            continue  # an output that was moved or changed since: the journal still counts it
+        path = out / record["input"]
+        try:  # an output that was moved or changed since is no output: the journal still counts it
+            if hashlib.sha256(path.read_bytes()).hexdigest() != record["sha256"]:
+                continue
+            image = read_photo(path).image_rgb
+        except (OSError, ImageError):
+            continue
         tiles += [_tile(image, face, record["input"]) for face in faces[: _MOST_FACES - len(tiles)]]
     if not tiles:
         return ""

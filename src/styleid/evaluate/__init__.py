@@ -1,0 +1,1 @@
+"""Attack anonymised faces, and measure what they are still good for."""

@@ -59,7 +59,8 @@ def search_other_photos(probes: FloatArray, clear: FloatArray, people: FloatArra
     rng = np.random.default_rng(seed)
     rows = np.arange(len(people))
     gallery = np.array([rng.choice(rows[people == name]) for name in np.unique(people)])
-    several = np.isin(people, [name for name, count in zip(*np.unique(people, return_counts=True), strict=True) if count > 1])
+    names, counts = np.unique(people, return_counts=True)
+    several = np.isin(people, names[counts > 1])
     probed = several & ~np.isin(rows, gallery)
     return float(rank_one(probes[probed], people[probed], clear[gallery], people[gallery]).mean())
 

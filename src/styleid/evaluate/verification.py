@@ -34,12 +34,18 @@ def threshold_at_fmr(impostors: FloatArray, fmr: float) -> float:
     Raises ValueError where there are fewer than 30 / fmr pairs, too few to place the threshold.
     """
     if len(impostors) * fmr < 30:
-        raise ValueError(f"{len(impostors)} impostor pairs cannot place a threshold at FMR {fmr:g}; give {30 / fmr:.0f}.")
+        given, needed = len(impostors), 30 / fmr
+        raise ValueError(f"{given} impostor pairs cannot place a threshold at FMR {fmr:g}; give {needed:.0f}.")
     return float(np.quantile(impostors, 1 - fmr))
 
 
 def best_mated_similarity(
-    probes: FloatArray, probe_people: FloatArray, gallery: FloatArray, gallery_people: FloatArray, *, exclude_same_row: bool
+    probes: FloatArray,
+    probe_people: FloatArray,
+    gallery: FloatArray,
+    gallery_people: FloatArray,
+    *,
+    exclude_same_row: bool,
 ) -> FloatArray:
     """Return, for each probe, its highest similarity to the gallery's photos of the same person (NaN where none).
 
@@ -53,7 +59,9 @@ def best_mated_similarity(
     return np.where(mated.any(1), best, np.nan)
 
 
-def rank_one(probes: FloatArray, probe_people: FloatArray, gallery: FloatArray, gallery_people: FloatArray) -> FloatArray:
+def rank_one(
+    probes: FloatArray, probe_people: FloatArray, gallery: FloatArray, gallery_people: FloatArray
+) -> FloatArray:
     """Return, for each probe, 1.0 where the most similar gallery photo shows the same person, else 0.0."""
     similarity = probes @ gallery.T
     similarity = np.where(np.isfinite(similarity), similarity, -np.inf)

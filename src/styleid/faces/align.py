@@ -97,7 +97,11 @@ def warp_to(image: np.ndarray[Any, Any], matrix: FloatArray, size_px: int) -> np
     if shrink > 1.5:
         image, matrix = _averaged_down(image, matrix, shrink, size_px)
     return cv2.warpAffine(
-        image, np.asarray(matrix, np.float64), (size_px, size_px), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        image,
+        np.asarray(matrix, np.float64),
+        (size_px, size_px),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT_101,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from styleid.errors import MissingDependencyError
+from styleid.errors import MissingDependencyError, OptionError
 from styleid.runtime import Device, open_session, tidy_model
 from styleid.types import Faces, ImageRGB
 
@@ -41,9 +41,9 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
-            raise ValueError(f"The detection threshold must lie between 0 and 1, not {self.threshold}.")
-        if self.min_face_px < 8:
-            raise ValueError(f"Faces under 8 px cannot be found; min_face_px is {self.min_face_px}.")
+            raise OptionError("--threshold", f"{self.threshold} does not lie between 0 and 1.")
+        if not self.min_face_px >= 8:
+            raise OptionError("--min-face-px", f"{self.min_face_px}: faces under 8 px cannot be found.")
 
 
 class FaceDetector:
@@ -58,7 +58,9 @@ class FaceDetector:
 
         image_rgb: uint8 (height, width, 3).
         """
-        found = [self._detect_at(image_rgb, *view) for view in _views(*image_rgb.shape[:2], self.options.min_face_px)]
+        height, width = image_rgb.shape[:2]
+        views = _views(height, width, self.options.min_face_px)
+        found = [self._detect_at(image_rgb, *view) for view in views]
         return suppress_overlaps(Faces.concatenate(found))
 
     def sees_central_face(self, views_rgb: ImageRGB) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -82,7 +84,7 @@ class FaceDetector:
         size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
         if size != (x1 - x0, y1 - y0):
             view = cv2.resize(view, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        faces = self._run(np.ascontiguousarray(view))
+        faces = self._run(np.ascontiguousarray(view, np.uint8))
         inner = ~_cut_by_border(faces, box, scale, image_rgb.shape[:2])
         return faces[inner].moved(1.0 / scale, (x0, y0))
 
@@ -116,7 +118,8 @@ def suppress_overlaps(faces: Faces, max_overlap: float = 0.4) -> Faces:
         return faces
     corners = faces.boxes_xyxy
     boxes_xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxes(boxes_xywh.tolist(), faces.scores.tolist(), 0.0, max_overlap)
+    above_zero = faces.scores.astype(np.float64) + 1  # OpenCV drops scores of 0, which own boxes have
+    kept = cv2.dnn.NMSBoxes(boxes_xywh.tolist(), above_zero.tolist(), 0.0, max_overlap)
     return faces[np.asarray(kept, np.int64).reshape(-1)]
 
 

@@ -27,8 +27,8 @@ class Expression:
     """Describe pose and expression; every field is an array of the landmarks' leading shape.
 
     mouth_opening, eye_opening, brow_height: inter-ocular distances. smile: how far the mouth's corners stand above its
-    middle, inter-ocular distances. yaw: -1 to 1, positive where the face turns to the image's right. pitch: how far down
-    the nose tip lies between eyes (0) and mouth (1). roll: radians, positive clockwise in the image.
+    middle, inter-ocular distances. yaw: -1 to 1, positive where the face turns to the image's right. pitch: how far
+    down the nose tip lies between eyes (0) and mouth (1). roll: radians, positive clockwise in the image.
     """
 
     mouth_opening: FloatArray

@@ -89,6 +89,24 @@ class ActiveAppearanceModel(nn.Module):
     (kept shape channels, k); warps and index maps between crop, texture and packed texture.
     """
 
+    mean_shape: torch.Tensor
+    shape_in: torch.Tensor
+    shape_out: torch.Tensor
+    mean_texture: torch.Tensor
+    basis_q: torch.Tensor
+    basis_scale: torch.Tensor
+    texture_in: torch.Tensor
+    texture_out: torch.Tensor
+    shape_to_texture: torch.Tensor
+    rectangle: torch.Tensor
+    texture_warp: torch.Tensor
+    crop_warp: torch.Tensor
+    mask: torch.Tensor
+    pack_index: torch.Tensor
+    pack_index_half: torch.Tensor
+    unpack_index: torch.Tensor
+    unpack_index_half: torch.Tensor
+
     def __init__(self, config: AAMConfig | None = None, mask: np.ndarray | None = None) -> None:
         super().__init__()
         self.config = config = config or AAMConfig()
@@ -96,7 +114,7 @@ class ActiveAppearanceModel(nn.Module):
         if mask is None:
             mask = np.ones((height, width), bool)
         packed = int(mask.sum())
-        half = mask.reshape(height // 2, 2, width // 2, 2).any((1, 3))
+        half = np.asarray(mask.reshape(height // 2, 2, width // 2, 2).any((1, 3)))
         packed_half = int(half.sum())
         self.packed = (packed, packed_half)
         k, shape_channels = config.texture_components, config.width * (3 + config.shape_rows)
@@ -266,6 +284,7 @@ class AAMInverter(nn.Module):
         self.model = model
 
     def forward(self, crop: torch.Tensor, landmarks: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """See `ActiveAppearanceModel.encode`."""
         return self.model.encode(crop, landmarks, visible)
 
 
@@ -277,6 +296,7 @@ class AAMGenerator(nn.Module):
         self.model, self.refiner = model, refiner
 
     def forward(self, wplus: torch.Tensor) -> torch.Tensor:
+        """Return images (n, 3, s, s) in [-1, 1]."""
         return self.refiner(self.model.render(wplus)).clamp(-1, 1)
 
 
@@ -325,6 +345,7 @@ def _nearest_packed(mask: np.ndarray) -> np.ndarray:
     """Return, for each pixel of a mask, the packed number of the nearest pixel inside it, int64 (pixels,)."""
     inside = mask.astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(1 - inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    labels = np.asarray(labels, np.int64)
     number = np.zeros(labels.max() + 1, np.int64)
     number[labels[mask]] = np.arange(int(mask.sum()))
     return number[labels].reshape(-1)

@@ -62,7 +62,7 @@ def build_aam_bundle(pack: Pack, checkpoints: Path, out: Path, say: Callable[[st
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    reports = _export(partial, pack, model, refiner, mapping, networks, faces)
+    reports = _export(partial, pack, faces, model=model, refiner=refiner, mapping=mapping, networks=networks)
     for role, report in reports.items():
         say(f"{role}: {report.size_bytes / 1e6:.1f} MB, parity {report.max_error:.1e}")
     thresholds = _thresholds(faces["embeddings"][pack.held_out])
@@ -100,15 +100,17 @@ def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn
 def _export(
     folder: Path,
     pack: Pack,
+    faces: dict[str, np.ndarray],
+    *,
     model: ActiveAppearanceModel,
     refiner: nn.Module,
     mapping: TargetMapping,
     networks: dict[str, nn.Module],
-    faces: dict[str, np.ndarray],
 ) -> dict[str, ExportReport]:
     crops_u8 = torch.from_numpy(pack.crops([0, 1, 2]))
     crop = crops_u8.permute(0, 3, 1, 2).float() / 127.5 - 1
-    views = cut_views(crops_u8, base_matrix(pack.template, IDENTITY_TEMPLATE).expand(3, 2, 3), IDENTITY_TEMPLATE.size_px)
+    base = base_matrix(pack.template, IDENTITY_TEMPLATE)
+    views = cut_views(crops_u8, base.expand(3, 2, 3), IDENTITY_TEMPLATE.size_px)
     landmarks = torch.from_numpy(pack.landmarks68[:3])
     visible = face_visibility(networks["parser"], crop)
     z = torch.randn(3, Z, generator=torch.Generator().manual_seed(0))

@@ -33,7 +33,7 @@ FACE_CLASSES = (1, 2, 4, 5, 6, 7, 10, 11, 12)
 _HULL_MARGIN_PX = 6
 _BASIS_FACES = 9000
 _FILL_ROUNDS = 3
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,15 @@ def fit_aam(
     say("texture basis")
     codes = _fit_basis(model, packed, seen, train)
     say("texture blocks")
-    _fit_texture(model, codes, shape, pack, train, packed)
+    _fit_texture(model, codes, shape, pack=pack, train=train, packed=packed)
     return model
 
 
 def face_visibility(parser: nn.Module, crops: torch.Tensor) -> torch.Tensor:
     """Return how much of each pixel is bare face, (n, 1, s, s) in [0, 1], of crops (n, 3, s, s) in [-1, 1]."""
     with torch.no_grad(), autocast(str(crops.device)):
-        face = parser(crops.contiguous(memory_format=torch.channels_last))[0].softmax(1)[:, list(FACE_CLASSES)].sum(1, keepdim=True)
+        labels = parser(crops.contiguous(memory_format=torch.channels_last))[0].softmax(1)
+        face = labels[:, list(FACE_CLASSES)].sum(1, keepdim=True)
     return nn.functional.interpolate(face, crops.shape[-2:], mode="bilinear")
 
 
@@ -194,6 +195,7 @@ def _fit_texture(
     model: ActiveAppearanceModel,
     codes: np.ndarray,
     shape: Array,
+    *,
     pack: Pack,
     train: np.ndarray,
     packed: np.ndarray,
@@ -209,7 +211,7 @@ def _fit_texture(
     labelled = np.isfinite(pack.age[train])
     age, sex, group = (column[train][labelled].astype(np.float64) for column in (pack.age, pack.sex, pack.group))
     beard = _beard(model, packed[train])[labelled]
-    wanted = np.stack([age, age < 12, sex, *(group == k for k in (1, 2, 3)), *beard.T], 1)
+    wanted = np.stack([age, age < 12, sex, *(group == k for k in (1, 2, 3)), *beard.T], 1).astype(np.float64)
     blocks.append(reading_block(rest, wanted[:, :width], rows=labelled, penalty=3e-3))
     rest = blocks[-1].left_over(rest)
     blocks.append(component_block(rest, width * model.config.texture_rows))
@@ -279,7 +281,10 @@ def _light_block(model: ActiveAppearanceModel, rest: Array) -> Block:
 
 
 def ridge(inputs: Array, outputs: Array, penalty: float = 1e-3) -> Array:
-    """Return the (a, b) weights that map inputs (n, a) nearest to outputs (n, b); penalty relative to the inputs' variance."""
+    """Return the (a, b) weights that map inputs (n, a) nearest to outputs (n, b).
+
+    penalty: relative to the inputs' variance.
+    """
     strength = penalty * len(inputs) * max(float(inputs.var(0).mean()), 1e-12)
     return np.linalg.solve(inputs.T @ inputs + strength * np.eye(inputs.shape[1]), inputs.T @ outputs)
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from styleid.lab import augment
 from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, channels_last, set_learning_rate
 from styleid.lab.pack import GROUPS, Pack
 
 YEARS = 101
@@ -66,6 +66,7 @@ class AttributesNet(nn.Module):
         return x[:, :YEARS], x[:, YEARS], x[:, YEARS + 1 :]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return age in years, P(female) and P(group), (n, 7)."""
         years, female, group = self.logits(x)
         age = mean_age(years)
         return torch.cat([age[:, None], female.sigmoid()[:, None], group.softmax(1)], 1)
@@ -109,7 +110,7 @@ class AttributesTask:
         train = np.nonzero(~pack.held_out & (pack.sex >= 0))[0]
         test = np.nonzero(pack.held_out & np.isfinite(pack.age))[0]
         self._train, self._test = (_Labelled(pack, index, device) for index in (train, test))
-        self._student = AttributesNet(self.config).to(device, memory_format=torch.channels_last)
+        self._student = channels_last(AttributesNet(self.config), device)
         self._average = AttributesNet(self.config).to(device).requires_grad_(False)
         self._average.load_state_dict(self._student.state_dict())
         self.networks: dict[str, nn.Module] = {"student": self._student, "attributes": self._average}
@@ -117,6 +118,7 @@ class AttributesTask:
         self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """See `Task.step`."""
         set_learning_rate(self._optimizer, self.learning_rate, progress)
         data = self._train
         index = torch.multinomial(data.weights, self.images_per_step, replacement=True, generator=generator)
@@ -145,6 +147,7 @@ class AttributesTask:
         return {"age": age_loss.detach(), "sex": sex_loss.detach(), "group": group_loss.detach()}
 
     def evaluate(self) -> dict[str, float]:
+        """See `Task.evaluate`."""
         self._average.eval()
         with torch.no_grad():
             eye = torch.eye(2, 3).expand(128, 2, 3)
@@ -165,7 +168,7 @@ class AttributesTask:
         }
 
     def sheet(self) -> None:
-        return None
+        """Draw nothing: there is nothing to see."""
 
 
 def _age_loss(years: torch.Tensor, age: torch.Tensor) -> torch.Tensor:

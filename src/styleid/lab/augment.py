@@ -40,7 +40,9 @@ def base_matrix(crop: CropTemplate, view: CropTemplate) -> torch.Tensor:
     return torch.from_numpy(fit_similarity(*points))
 
 
-def random_matrices(base: torch.Tensor, n: int, view_px: int, jitter: Jitter, generator: torch.Generator) -> torch.Tensor:
+def random_matrices(
+    base: torch.Tensor, n: int, view_px: int, jitter: Jitter, generator: torch.Generator
+) -> torch.Tensor:
     """Return (n, 2, 3) view-to-crop matrices: `base` after random turns, shifts and scales about the view's centre."""
     angle = uniform(generator, -1, 1, n) * math.radians(jitter.degrees)
     scale = torch.exp(uniform(generator, -1, 1, n) * jitter.scale)
@@ -53,7 +55,9 @@ def random_matrices(base: torch.Tensor, n: int, view_px: int, jitter: Jitter, ge
     return torch.cat([base[:, :2] @ linear, (offset @ base[:, :2].T + base[:, 2])[..., None]], 2)
 
 
-def cut_views(crops_u8: torch.Tensor, matrices: torch.Tensor, view_px: int, padding: str = "reflection") -> torch.Tensor:
+def cut_views(
+    crops_u8: torch.Tensor, matrices: torch.Tensor, view_px: int, padding: str = "reflection"
+) -> torch.Tensor:
     """Resample views, float32 (n, 3, view_px, view_px) in [-1, 1], from uint8 crops (n, size, size, 3)."""
     size = crops_u8.shape[1]
     images = crops_u8.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
@@ -110,7 +114,8 @@ def cover(images: torch.Tensor, generator: torch.Generator, chance: float = 0.2)
     half = uniform(generator, 0.04, 0.18, n, 2)
     y = (torch.arange(height) / height)[None, :, None]
     x = (torch.arange(width) / width)[None, None, :]
-    inside = ((y - centre[:, :1, None]).abs() < half[:, :1, None]) & ((x - centre[:, 1:, None]).abs() < half[:, 1:, None])
+    inside = (y - centre[:, :1, None]).abs() < half[:, :1, None]
+    inside = inside & ((x - centre[:, 1:, None]).abs() < half[:, 1:, None])
     inside &= (torch.rand(n, generator=generator) < chance)[:, None, None]
     colour = uniform(generator, -1, 1, n, 3, 1, 1).to(images.device)
     return torch.where(inside[:, None].to(images.device), colour, images)

@@ -19,7 +19,7 @@ from torch.nn import functional
 from styleid.faces.align import CropTemplate
 from styleid.lab import augment
 from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, channels_last, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.teachers import IdentityTeacher
 
@@ -40,7 +40,10 @@ class IdentityConfig:
 
 
 class IdentityNet(nn.Module):
-    """Embed faces. Input: float (n, 3, 112, 112) in [-1, 1], RGB, ArcFace template. Output: (n, embedding), unit length."""
+    """Embed faces.
+
+    Input: float (n, 3, 112, 112) in [-1, 1], RGB, ArcFace template. Output: (n, embedding), unit length.
+    """
 
     def __init__(self, config: IdentityConfig | None = None) -> None:
         super().__init__()
@@ -56,6 +59,7 @@ class IdentityNet(nn.Module):
         self.project = nn.Linear(width, self.config.embedding)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return unit embeddings, (n, embedding)."""
         x = self.pool(self.trunk(x)).flatten(1)
         return functional.normalize(self.project(x).float())
 
@@ -63,7 +67,8 @@ class IdentityNet(nn.Module):
 class _Residual(nn.Module):
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(before, after, 3, stride), nn.LeakyReLU(0.1, inplace=True), _conv(after, after, 3, 1))
+        act = nn.LeakyReLU(0.1, inplace=True)
+        self.body = nn.Sequential(_conv(before, after, 3, stride), act, _conv(after, after, 3, 1))
         same = stride == 1 and before == after
         self.skip = nn.Identity() if same else nn.Sequential(nn.AvgPool2d(stride), _conv(before, after, 1, 1))
         self.act = nn.LeakyReLU(0.1, inplace=True)
@@ -72,7 +77,9 @@ class _Residual(nn.Module):
         return self.act(self.body(x) + self.skip(x))
 
 
-def _conv(before: int, after: int, kernel: int, stride: int, padding: int | None = None, groups: int = 1) -> nn.Sequential:
+def _conv(
+    before: int, after: int, kernel: int, stride: int, *, padding: int | None = None, groups: int = 1
+) -> nn.Sequential:
     pad = kernel // 2 if padding is None else padding
     conv = nn.Conv2d(before, after, kernel, stride, pad, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(after))
@@ -86,18 +93,19 @@ class IdentityTask:
         pack: Pack,
         teachers: Path,
         config: IdentityConfig | None = None,
+        *,
         batch: int = 64,
         learning_rate: float = 2e-3,
         device: str = "cpu",
     ) -> None:
         torch.manual_seed(0)
         self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
-        self._teacher = IdentityTeacher(teachers).to(device, memory_format=torch.channels_last)
+        self._teacher = channels_last(IdentityTeacher(teachers), device)
         train = np.nonzero(~pack.held_out)[0]
         self._crops = torch.from_numpy(pack.crops(train)).to(device)
         self._held_out = torch.from_numpy(pack.crops(np.nonzero(pack.held_out)[0][:1024])).to(device)
         self._base = augment.base_matrix(pack.template, TEMPLATE)
-        self._student = IdentityNet(config).to(device, memory_format=torch.channels_last)
+        self._student = channels_last(IdentityNet(config), device)
         self._average = IdentityNet(config).to(device).requires_grad_(False)
         self._average.load_state_dict(self._student.state_dict())
         self.networks: dict[str, nn.Module] = {"student": self._student, "identity": self._average}
@@ -105,6 +113,7 @@ class IdentityTask:
         self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """See `Task.step`."""
         set_learning_rate(self._optimizer, self.learning_rate, progress)
         views = self._views(generator)
         with torch.no_grad(), autocast(self.device):
@@ -133,6 +142,7 @@ class IdentityTask:
         return blend_people(views, generator).contiguous(memory_format=torch.channels_last)
 
     def evaluate(self) -> dict[str, float]:
+        """See `Task.evaluate`."""
         self._average.eval()
         similarity = []
         base = self._base.expand(128, 2, 3)
@@ -144,7 +154,7 @@ class IdentityTask:
         return {"teacher_similarity": float(joined.mean()), "teacher_similarity_p05": float(joined.quantile(0.05))}
 
     def sheet(self) -> None:
-        return None
+        """Draw nothing: there is nothing to see."""
 
 
 def blend_people(views: torch.Tensor, generator: torch.Generator, chance: float = 0.35) -> torch.Tensor:

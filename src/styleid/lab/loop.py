@@ -9,8 +9,8 @@ names and becomes valid when ``state.json`` is replaced, which is atomic.
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +21,15 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from styleid.errors import TrainingError
 
-_MAX_PART_BYTES = 15_000_000
+_MAX_PART_BYTES = 14_900_000
+"""Of tensors; a file's header comes on top, and the whole stays under 15 MB."""
 _MAX_TOTAL_BYTES = 60_000_000
 _PRINT_EVERY_S = 20.0
 
@@ -152,8 +154,9 @@ def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
             moments = {}
     tensors = weights | moments
     files: list[str] = []
+    stem = _unused_stem(folder, state.step)
     for number, part in enumerate(_split(tensors)):
-        name = f"part-{state.step:08d}-{number:02d}.safetensors"
+        name = f"{stem}-{number:02d}.safetensors"
         save_file(part, folder / name)
         files.append(name)
     record = {"step": state.step, "seconds": state.seconds, "images": state.images, "history": state.history}
@@ -164,16 +167,29 @@ def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
         _replace(folder / "sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
+def _unused_stem(folder: Path, step: int) -> str:
+    """Return a beginning of file names that no file has: a step can be saved twice, and the first must stay whole."""
+    stems = (f"part-{step:08d}" + (f"-again{n}" if n else "") for n in itertools.count())
+    return next(stem for stem in stems if not any(folder.glob(f"{stem}-[0-9]*")))
+
+
 def load_checkpoint(task: Task, folder: Path) -> RunState:
-    """Bring a task back to where a checkpoint left it; a folder without one starts afresh."""
+    """Bring a task back to where a checkpoint left it; a folder without one starts afresh.
+
+    Raises TrainingError where the checkpoint cannot be read or is one of other networks.
+    """
     path = folder / "state.json"
     if not path.is_file():
         return RunState()
-    record = json.loads(path.read_text())
-    tensors: dict[str, torch.Tensor] = {}
-    for name in record["files"]:
-        with safe_open(folder / name, "pt") as file:
-            tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    try:
+        record = json.loads(path.read_text())
+        state = RunState(record["step"], record["seconds"], record["images"], record["history"])
+        tensors: dict[str, torch.Tensor] = {}
+        for name in record["files"]:
+            with safe_open(folder / name, "pt") as file:
+                tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise TrainingError(f"{folder} holds no whole checkpoint ({error}). Resume from another.") from error
     for name, network in task.networks.items():
         prefix = f"network.{name}."
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -183,7 +199,7 @@ def load_checkpoint(task: Task, folder: Path) -> RunState:
             raise TrainingError(f"{folder} holds another network than '{name}': {error}") from error
     for name, optimizer in task.optimizers.items():
         _restore_optimizer(optimizer, {k: v for k, v in tensors.items() if k.startswith(f"optimizer.{name}.")})
-    return RunState(record["step"], record["seconds"], record["images"], record["history"])
+    return state
 
 
 def load_network(network: nn.Module, folder: Path, name: str) -> nn.Module:
@@ -215,8 +231,9 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
     """Move an exponential moving average of a network's weights one step; buffers are copied."""
     with torch.no_grad():
         parameters = dict(network.named_parameters())
-        targets = [p for _, p in average.named_parameters()]
-        torch._foreach_lerp_(targets, [parameters[name].detach() for name, _ in average.named_parameters()], 1 - decay)
+        targets: list[torch.Tensor] = [p for _, p in average.named_parameters()]
+        current = [parameters[name].detach() for name, _ in average.named_parameters()]
+        get_ema_multi_avg_fn(decay)(targets, current, None)
         buffers = dict(network.named_buffers())
         for name, buffer in average.named_buffers():
             buffer.copy_(buffers[name])
@@ -266,4 +283,4 @@ def _split(tensors: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
 def _replace(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
-    os.replace(partial, path)
+    partial.replace(path)

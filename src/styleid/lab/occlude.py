@@ -85,7 +85,8 @@ def _glasses(points: np.ndarray, size: int, rng: np.random.Generator) -> tuple[n
     for eye in eyes:
         centre = eye + down * drop
         if round_lens:
-            outline = cv2.ellipse2Poly((0, 0), (100, 100), 0, 0, 360, 10).astype(np.float32) / 100 * half
+            circle = cv2.ellipse2Poly((0, 0), (100, 100), 0, 0, 360, 10)
+            outline = np.asarray(circle, np.float32) / 100 * half
         else:
             corner = rng.uniform(0.7, 1.0)
             box = np.array([[-1, -1], [1, -1], [1, 0.4], [corner, 1], [-corner, 1], [-1, 0.4]], np.float32)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def autocast(device: str) -> torch.autocast:
     """Compute in bfloat16 where it pays: on CUDA, and on CPUs (their matrix units read it)."""
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+
+
+def channels_last(network: Network, device: str) -> Network:
+    """Move a network to a device, its kernels laid out as convolutions of bfloat16 read them fastest."""
+    return network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] # the stub lacks it
 
 
 def adam_with_decay(network: nn.Module, learning_rate: float, decay: float = 0.01) -> torch.optim.AdamW:

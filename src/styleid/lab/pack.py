@@ -16,11 +16,12 @@ import hashlib
 import io
 import re
 import tarfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import cv2
 import numpy as np
@@ -89,7 +90,7 @@ class Pack:
                 columns = {name: file[name] for name in file.files}
             points, size = columns.pop("template_points"), int(columns.pop("template_size"))
             return cls(template=CropTemplate(size, tuple(map(tuple, points.tolist()))), **columns)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise TrainingError(f"{path} is not a data pack ({error}). Type: styleid train pack --help") from error
 
     def crops(self, indices: Sequence[int] | np.ndarray[Any, Any] | None = None) -> ImageRGB:
@@ -100,7 +101,7 @@ class Pack:
 
         def decode(place: int) -> None:
             i = int(wanted[place])
-            bgr = cv2.imdecode(self.webp[self.offsets[i] : self.offsets[i + 1]], cv2.IMREAD_COLOR)
+            bgr = _decoded(self.webp[self.offsets[i] : self.offsets[i + 1]], cv2.IMREAD_COLOR, f"crop {i}")
             cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out[place])
 
         with ThreadPoolExecutor() as pool:
@@ -110,14 +111,21 @@ class Pack:
     def labels(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         """Decode one face's label map, uint8 (size, size) of CelebAMask-HQ classes, or None where there is none."""
         part = self.labels_png[self.labels_offsets[index] : self.labels_offsets[index + 1]]
-        return None if len(part) == 0 else cv2.imdecode(part, cv2.IMREAD_GRAYSCALE)
+        return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
 
-    def valid_mask(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def valid_mask(self, index: SupportsIndex) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return uint8 (size, size), 255 where the crop shows the photo, 0 where it shows reflected border."""
         size = self.template.size_px
         mask = np.zeros((size, size), np.uint8)
         cv2.fillConvexPoly(mask, np.round(self.valid_quads[index]).astype(np.int32), 255)
         return mask
+
+
+def _decoded(content: np.ndarray[Any, Any], flags: int, what: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    image = cv2.imdecode(content, flags)
+    if image is None:
+        raise TrainingError(f"The data pack is damaged: {what} cannot be decoded. Make the pack again.")
+    return np.asarray(image, np.uint8)
 
 
 def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | None = None) -> dict[str, int]:
@@ -130,7 +138,7 @@ def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | Non
     detector = FaceDetector(DetectorOptions(threshold=_MIN_SCORE))
     teacher = LandmarkTeacher(teachers)
     rows: list[dict[str, Any]] = []
-    counts = dict.fromkeys((*SOURCES, "no face", "unsure landmarks"), 0)
+    counts: dict[str, int] = dict.fromkeys((*SOURCES, "no face", "unsure landmarks"), 0)
     for number, source in enumerate(SOURCES):
         for name, image_rgb, labels in _read_archive(data / f"{source}.tar"):
             face = _main_face(detector.detect(image_rgb), image_rgb.shape)
@@ -144,7 +152,8 @@ def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | Non
                 continue
             counts[source] += 1
             rows.append(
-                _row(name, number, image_rgb, labels, face, matrix, template, options) | {"landmarks68": landmarks}
+                _row(name, number, image_rgb, labels, face=face, matrix=matrix, template=template, options=options)
+                | {"landmarks68": landmarks}
             )
     _write(out, rows, template)
     return counts
@@ -167,7 +176,8 @@ def _read_archive(path: Path) -> Iterator[tuple[str, ImageRGB, np.ndarray[Any, A
             if name.endswith((".webp", ".jpg")):
                 labels_name = f"{Path(name).stem}.png"
                 labels = read(labels_name, cv2.IMREAD_GRAYSCALE) if labels_name in members else None
-                yield Path(name).stem, cv2.cvtColor(read(name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), labels
+                image_rgb = cv2.cvtColor(read(name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+                yield Path(name).stem, np.asarray(image_rgb, np.uint8), labels
 
 
 def _main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
@@ -184,6 +194,7 @@ def _row(
     source: int,
     image_rgb: ImageRGB,
     labels: np.ndarray[Any, Any] | None,
+    *,
     face: Faces,
     matrix: np.ndarray[Any, Any],
     template: CropTemplate,

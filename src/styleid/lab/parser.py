@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from styleid.lab import augment, occlude
 from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, channels_last, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.teachers import MIRRORED_68
 
@@ -45,7 +45,8 @@ class ParserConfig:
 class ParserNet(nn.Module):
     """Parse crops. Input: float (n, 3, s, s) in [-1, 1]. Output: label logits (n, 19, s/2, s/2), landmarks (n, 68, 2).
 
-    Landmarks are pixels of the crop, pixel centres at integers, read off heat maps at s/4 by their mean (Sun et al. 2018).
+    Landmarks are pixels of the crop, pixel centres at integers, read off heat maps at s/4 by their mean (Sun et al.
+    2018).
     """
 
     def __init__(self, config: ParserConfig | None = None) -> None:
@@ -66,6 +67,7 @@ class ParserNet(nn.Module):
         self.heat = nn.Conv2d(w[1], LANDMARKS, 1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return label logits (n, 19, s/2, s/2) and landmarks (n, 68, 2)."""
         features = []
         for stage in self.down:
             x = stage(x)
@@ -122,7 +124,7 @@ class ParserTask:
         self._others = _Faces(pack, np.nonzero(~has_labels & ~pack.held_out)[0], device)
         self._test = _Faces(pack, np.nonzero(pack.held_out)[0][:1024], device)
         self._test_labels = _Faces(pack, np.nonzero(has_labels & pack.held_out)[0], device)
-        self._student = ParserNet(self.config).to(device, memory_format=torch.channels_last)
+        self._student = channels_last(ParserNet(self.config), device)
         self._average = ParserNet(self.config).to(device).requires_grad_(False)
         self._average.load_state_dict(self._student.state_dict())
         self.networks: dict[str, nn.Module] = {"student": self._student, "parser": self._average}
@@ -130,6 +132,7 @@ class ParserTask:
         self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """See `Task.step`."""
         set_learning_rate(self._optimizer, self.learning_rate, progress)
         half = self.images_per_step // 2
         jitter = augment.Jitter(degrees=15, shift=0.05, scale=0.12)
@@ -162,6 +165,7 @@ class ParserTask:
         return torch.where(sure > _CONFIDENT, labels, _UNKNOWN).to(torch.uint8)
 
     def evaluate(self) -> dict[str, float]:
+        """See `Task.evaluate`."""
         self._average.eval()
         errors, overlap = [], np.zeros((2, CLASSES))
         with torch.no_grad():
@@ -181,6 +185,7 @@ class ParserTask:
         return measured | {f"iou_{name}": float(iou[k]) for k, name in names.items() if overlap[1, k]}
 
     def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Draw parses of held-out faces."""
         self._average.eval()
         images, _, _ = next(self._test.plain(24))
         with torch.no_grad():
@@ -195,8 +200,9 @@ def draw_parses(images: torch.Tensor, logits: torch.Tensor, landmarks: torch.Ten
     tiles = []
     for image, scores, points in zip(images, logits, landmarks, strict=True):
         rgb = ((image.permute(1, 2, 0).cpu().float().numpy() + 1) * 127.5).clip(0, 255)
-        labels = cv2.resize(scores.argmax(0).cpu().numpy().astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
-        tile = (0.65 * rgb + 0.35 * palette[labels]).astype(np.uint8, order="C")
+        classes = scores.argmax(0).cpu().numpy().astype(np.uint8)
+        enlarged = np.asarray(cv2.resize(classes, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
+        tile = (0.65 * rgb + 0.35 * palette[enlarged]).astype(np.uint8, order="C")
         for x, y in points.cpu().numpy():
             cv2.circle(tile, (round(float(x)), round(float(y))), 1, (0, 255, 0), -1)
         tiles.append(tile)
@@ -242,7 +248,11 @@ class _Faces:
         grid = augment.sampling_grid(matrices, self.size, self.size)[:, ::2, ::2]
         grid = grid + augment.sampling_grid(matrices, self.size, self.size)[:, 1::2, 1::2]
         labels = functional.grid_sample(
-            self.labels[index][:, None].float(), grid / 2, mode="nearest", padding_mode="reflection", align_corners=False
+            self.labels[index][:, None].float(),
+            grid / 2,
+            mode="nearest",
+            padding_mode="reflection",
+            align_corners=False,
         )[:, 0].to(torch.uint8)
         swapped = _MIRRORED_LABELS.to(labels.device)[labels.long()].to(torch.uint8)
         return images, points, torch.where(mirrored[:, None, None], swapped, labels)

@@ -20,7 +20,7 @@ from styleid.lab import augment
 from styleid.lab.aam import ATTRIBUTE_ROW, ActiveAppearanceModel
 from styleid.lab.aam_fit import face_visibility
 from styleid.lab.loop import update_average
-from styleid.lab.optim import autocast
+from styleid.lab.optim import autocast, channels_last
 from styleid.lab.pack import Pack
 
 _R1_EVERY = 16
@@ -41,6 +41,8 @@ class RefinerConfig:
 class Refiner(nn.Module):
     """Refine rendered faces: (n, 3, s, s) in [-1, 1] -> the same, not clamped."""
 
+    noise: torch.Tensor
+
     def __init__(self, config: RefinerConfig | None = None) -> None:
         super().__init__()
         self.config = config or RefinerConfig()
@@ -52,10 +54,11 @@ class Refiner(nn.Module):
         noise = torch.randn(1, 1, self.config.size_px // 2, self.config.size_px // 2, generator=_seeded(7))
         self.register_buffer("noise", noise)
         self.leave = nn.Conv2d(w[0], 12, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, rendered: torch.Tensor) -> torch.Tensor:
+        """Return refined faces, (n, 3, s, s)."""
         x = self.enter(functional.pixel_unshuffle(rendered, 2))
         features = []
         for level, block in enumerate(self.down):
@@ -83,6 +86,8 @@ class _Block(nn.Module):
 class FaceCritic(nn.Module):
     """Judge faces: (n, 3, s, s) -> logits (n, places); returns the features of each stage beside them."""
 
+    steps: torch.Tensor
+
     def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128, 160)) -> None:
         super().__init__()
         self.enter = nn.Conv2d(12, widths[0], 3, padding=1)
@@ -92,6 +97,7 @@ class FaceCritic(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return logits, (n, places), and the features of each stage."""
         x = self.enter(functional.pixel_unshuffle(x, 2))
         features = []
         for level, stage in enumerate(self.stages):
@@ -109,6 +115,7 @@ class RefinerTask:
         model: ActiveAppearanceModel,
         parser: nn.Module,
         config: RefinerConfig | None = None,
+        *,
         batch: int = 16,
         learning_rate: float = 1e-3,
         device: str = "cpu",
@@ -126,10 +133,10 @@ class RefinerTask:
         self._crops = torch.from_numpy(pack.crops()).to(device)
         test = np.nonzero(faces.bare & faces.sharp & pack.held_out)[0]
         self._test = torch.from_numpy(test[np.linspace(0, len(test) - 1, min(len(test), 128)).astype(int)])
-        self._refiner = Refiner(config).to(device, memory_format=torch.channels_last)
+        self._refiner = channels_last(Refiner(config), device)
         self._average = Refiner(config).to(device).requires_grad_(False)
         self._average.load_state_dict(self._refiner.state_dict())
-        self._critic = FaceCritic().to(device, memory_format=torch.channels_last)
+        self._critic = channels_last(FaceCritic(), device)
         self.networks: dict[str, nn.Module] = {
             "student": self._refiner,
             "refiner": self._average,
@@ -143,6 +150,7 @@ class RefinerTask:
         }
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """See `Task.step`."""
         rate = self.learning_rate * (1.0 if progress < 0.6 else max(0.02, (1 - progress) / 0.4))
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -164,7 +172,8 @@ class RefinerTask:
         real_view = self._view(photo, shown, matrices[:half])
         fake_cover = torch.cat([shown, coverage[half:]])
         losses = self._train_critic(real_view, self._view(refined.detach(), fake_cover, matrices), half)
-        return losses | self._train_refiner(refined, rendered, photo, shown, fake_cover, real_view, matrices)
+        covers = shown, fake_cover
+        return losses | self._train_refiner(refined, rendered, photo, covers, real_view=real_view, matrices=matrices)
 
     def _train_critic(self, real_view: torch.Tensor, fake_view: torch.Tensor, half: int) -> dict[str, torch.Tensor]:
         self._critic.steps += 1
@@ -190,12 +199,12 @@ class RefinerTask:
         refined: torch.Tensor,
         rendered: torch.Tensor,
         photo: torch.Tensor,
-        shown: torch.Tensor,
-        fake_cover: torch.Tensor,
+        covers: tuple[torch.Tensor, torch.Tensor],
+        *,
         real_view: torch.Tensor,
         matrices: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        half = len(photo)
+        half, (shown, fake_cover) = len(photo), covers
         self._critic.requires_grad_(False)
         with autocast(self.device):
             on_fake, features = self._critic(self._view(refined, fake_cover, matrices))
@@ -203,9 +212,8 @@ class RefinerTask:
                 wanted = self._critic(real_view)[1]
         self._critic.requires_grad_(True)
         fool = functional.softplus(-on_fake).mean()
-        alike = torch.stack(
-            [(f[:half].float() - w.float()).abs().mean() / w.float().abs().mean() for f, w in zip(features, wanted, strict=True)]
-        ).mean()
+        pairs = [(f[:half].float(), w.float()) for f, w in zip(features, wanted, strict=True)]
+        alike = torch.stack([(f - w).abs().mean() / w.abs().mean() for f, w in pairs]).mean()
         rebuilt = ((refined[:half] - photo).abs() * shown).sum() / (3 * shown.sum() + 1)
         low = functional.avg_pool2d((refined - rendered) * fake_cover, 8).abs().mean()
         loss = fool + 2 * alike + 4 * rebuilt + 8 * low
@@ -244,14 +252,16 @@ class RefinerTask:
         return mixed
 
     def evaluate(self) -> dict[str, float]:
+        """See `Task.evaluate`."""
         photo = self._images(self._test)
         with torch.no_grad():
             rendered, coverage = self._model(self._codes[self._test.to(self.device)])
             refined = torch.cat([self._average(part) for part in rendered.split(16)])
         cover = coverage * self._shown_of(self._test)
-        energy = [_detail(image, cover) for image in (photo, rendered, refined)]
+        detail = [_detail(image, cover) for image in (photo, rendered, refined)]
         error = ((refined - photo).abs() * cover).sum() / (3 * cover.sum())
-        return {"rebuilt": float(error), "detail_rendered": energy[1] / energy[0], "detail_refined": energy[2] / energy[0]}
+        shares = {"detail_rendered": detail[1] / detail[0], "detail_refined": detail[2] / detail[0]}
+        return {"rebuilt": float(error)} | shares
 
     def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Show, four rows each: photo, rendered, refined; then mixed codes rendered and refined."""

@@ -1,4 +1,4 @@
-"""The mapping of the appearance model: z and what a target should share with its source -> W+ of somebody who is nobody.
+"""The mapping of the appearance model: z and what a target should share with its source -> W+ of a face of nobody.
 
 A target mixes a few synthetic people of a bank, chosen by chance among those of the wanted sex, age and group. What it
 takes from its source is a handful of rough answers (sex, age to a decade, group), never a measurement.
@@ -32,6 +32,12 @@ class TargetMapping(nn.Module):
     turn z into luck.
     """
 
+    people_q: torch.Tensor
+    people_scale: torch.Tensor
+    traits: torch.Tensor
+    trait_row: torch.Tensor
+    directions: torch.Tensor
+
     def __init__(self, people: int, layers: int, width: int) -> None:
         super().__init__()
         draw = torch.Generator().manual_seed(11)
@@ -46,6 +52,7 @@ class TargetMapping(nn.Module):
             self.register_buffer(name, value)
 
     def forward(self, z: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        """Return W+ of targets, (n, layers, w)."""
         wanted = round_traits(attributes)
         apart = wanted[:, None] - self.traits[None]
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -18,9 +19,11 @@ from styleid.runtime import open_session, tidy_model
 from styleid.types import Faces, FloatArray, ImageRGB
 
 MIRRORED_68 = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+    [
+        *(*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
+    ]
 )
 """Where each of the 68 landmarks goes when the image is mirrored."""
 
@@ -127,6 +130,7 @@ class IdentityTeacher(nn.Module):
         return super().train(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return unit embeddings, (n, 128)."""
         mean = x.new_tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         std = x.new_tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
         x = ((x + 1) / 2 - mean) / std
@@ -140,7 +144,7 @@ def _fuse_normalisation(network: nn.Module) -> None:
         _fuse_normalisation(child)
     if isinstance(network, nn.Sequential):
         named = list(network.named_children())
-        for (name, layer), (next_name, following) in zip(named, named[1:], strict=False):
+        for (name, layer), (next_name, following) in pairwise(named):
             if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
                 setattr(network, name, fuse_conv_bn_eval(layer, following))
                 setattr(network, next_name, nn.Identity())

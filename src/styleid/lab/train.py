@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 
@@ -17,6 +18,12 @@ from styleid.arguments import add_options, read_options
 from styleid.errors import TrainingError
 from styleid.lab.loop import RunOptions, Task, load_network, run
 from styleid.lab.pack import Pack, PackOptions, build_pack
+
+
+class Sized(TypedDict, total=False):
+    """Arguments that size a task."""
+
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class TaskOptions:
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def sized(self) -> dict[str, int]:
+    def sized(self) -> Sized:
         """Return the batch as an argument, nothing where the task's own is wanted."""
         return {"batch": self.batch} if self.batch else {}
 
@@ -148,7 +155,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     add_options(pack, PackOptions)
     for name, (text, _) in TASKS.items():
         command = commands.add_parser(name, help=text)
-        for cls in (TaskOptions, RunOptions, GanOptions) if name in ("generator", "inverter") else (TaskOptions, RunOptions):
+        shape = (GanOptions,) if name in ("generator", "inverter") else ()
+        for cls in (TaskOptions, RunOptions, *shape):
             add_options(command, cls)
     for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
         command = commands.add_parser(name, help=text)

@@ -1,0 +1,1 @@
+"""Choose targets and swap rows of W+."""

@@ -24,7 +24,10 @@ def swap(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
 
 
 def parse_units(text: str, spec: BundleSpec) -> tuple[int, ...]:
-    """Read `--units`: `layers:3-57`, `layers:4,6-9` or `levels:shape,texture`; raises OptionError that says what exists."""
+    """Read `--units`: `layers:3-57`, `layers:4,6-9` or `levels:shape,texture`.
+
+    Raises OptionError that says what exists.
+    """
     kind, _, rest = text.partition(":")
     try:
         if kind == "levels" and rest:

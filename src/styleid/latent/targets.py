@@ -27,7 +27,7 @@ class FreshTargets:
         if self.seed is None:
             entropy = secrets.randbits(128)
         else:
-            name = f"{self.seed}\0{photo}\0{face}\0{attempt}".encode()
+            name = f"{self.seed}\0{photo}\0{face}\0{attempt}".encode(errors="surrogatepass")
             entropy = int.from_bytes(hashlib.sha256(name).digest()[:16], "big")
         return np.random.default_rng(entropy).standard_normal(length).astype(np.float32)
 

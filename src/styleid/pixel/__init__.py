@@ -1,0 +1,1 @@
+"""Work on pixels: regions, warps, composites, obscuring."""

@@ -26,6 +26,7 @@ _MAX_SHIFT = 0.12
 _EDGE = (0.03, 0.5)
 _MEMBRANE_SIGMAS = (0.02, 0.04, 0.08, 0.16, 0.32)
 _GLASS_RESIDUAL = (14.0, 34.0)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndar
     x0, y0, x1, y1 = window
     patch = image_rgb[y0:y1, x0:x1]
     place = _crop_places(window, matrix)
-    field = cv2.remap(displacement, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    coverage = cv2.remap(alpha, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    field = _remap(displacement, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    coverage = _remap(alpha, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
     moved = (np.abs(field).max(-1) > 1e-3) | (coverage > 1e-3)
     surroundings = _move(image_rgb, window, field, matrix)
-    new = cv2.remap(generated, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    new = _remap(generated, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
     new = _match_sharpness(new, patch.astype(np.float32), coverage, scale_of(matrix))
     blended = surroundings + (new - surroundings) * coverage[..., None]
     patch[moved] = blended.round().clip(0, 255).astype(np.uint8)[moved]
@@ -124,11 +125,11 @@ def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, s
         low, high = 0.0, 3.0
         for _ in range(5):
             sigma = (low + high) / 2
-            if _fine_energy(cv2.GaussianBlur(new, (0, 0), sigma), core) > wanted:
+            if _fine_energy(_blurred(new, sigma), core) > wanted:
                 low = sigma
             else:
                 high = sigma
-        return cv2.GaussianBlur(new, (0, 0), high)
+        return _blurred(new, high)
     grain = min(6.0, 0.8 * _grain(photo, core)) if scale < 1.5 else 0.0
     missing = np.sqrt(max(grain**2 - _grain(new, core) ** 2, 0.0))
     if missing < 0.3:
@@ -138,14 +139,14 @@ def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, s
 
 
 def _fine_energy(image: FloatArray, core: np.ndarray) -> float:
-    luma = image @ np.float32([0.299, 0.587, 0.114])
+    luma = image @ _LUMA
     return float(np.sqrt(np.mean((luma - cv2.GaussianBlur(luma, (0, 0), 1.0))[core] ** 2)))
 
 
 def _grain(image: FloatArray, core: np.ndarray) -> float:
     """Estimate the noise's deviation from the median of fine differences, which edges hardly move."""
-    luma = image @ np.float32([0.299, 0.587, 0.114])
-    kernel = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+    luma = image @ _LUMA
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     return float(np.median(np.abs(cv2.filter2D(luma, -1, kernel)[core]))) / 0.6745 / 6
 
 
@@ -183,9 +184,15 @@ def _crop_places(window: tuple[int, int, int, int], matrix: FloatArray) -> Float
 def _take(values: FloatArray, displacement: FloatArray) -> FloatArray:
     size = displacement.shape[0]
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
-    return cv2.remap(
-        values, x + displacement[..., 0], y + displacement[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    return _remap(values, np.stack([x, y], -1) + displacement, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+
+
+def _remap(values: FloatArray, place: FloatArray, how: int, border: int) -> FloatArray:
+    return np.asarray(cv2.remap(values, place[..., 0], place[..., 1], how, borderMode=border), np.float32)
+
+
+def _blurred(image: FloatArray, sigma: float) -> FloatArray:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 
 def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:

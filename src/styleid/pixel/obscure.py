@@ -38,16 +38,21 @@ def obscure_face(
         hidden = np.broadcast_to(around.mean(0).round().astype(np.uint8), patch.shape)
     elif how == "pixelate":
         blocks = max(1, round(_PIXELATE_BLOCKS / strength))
-        small = cv2.resize(patch, (blocks, max(1, round(blocks * patch.shape[0] / patch.shape[1]))), interpolation=cv2.INTER_AREA)
+        size = blocks, max(1, round(blocks * patch.shape[0] / patch.shape[1]))
+        small = cv2.resize(patch, size, interpolation=cv2.INTER_AREA)
         hidden = cv2.resize(small, patch.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     else:
-        hidden = cv2.GaussianBlur(patch, (0, 0), max(1.0, side * _BLUR_OF_SIDE * strength / 2), borderType=cv2.BORDER_REFLECT)
+        sigma = max(1.0, side * _BLUR_OF_SIDE * strength / 2)
+        hidden = cv2.GaussianBlur(patch, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     patch[inside] = hidden[inside]
     return mask
 
 
 def face_ellipse(box_xyxy: FloatArray, shape: tuple[int, int], enlarge: float = _ENLARGE) -> np.ndarray:
-    """Return the ellipse that a box enlarged about its centre holds, bool (height, width); never empty inside the image."""
+    """Return the ellipse that a box enlarged about its centre holds, bool (height, width).
+
+    It is never empty inside the image.
+    """
     mask = np.zeros(shape, np.uint8)
     x0, y0, x1, y1 = (float(v) for v in box_xyxy)
     centre = (round((x0 + x1) / 2), round((y0 + y1) / 2))

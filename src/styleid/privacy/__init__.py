@@ -1,0 +1,1 @@
+"""Decide whether a face is private enough."""

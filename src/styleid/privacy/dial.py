@@ -39,7 +39,8 @@ def privacy_level(wanted: str | float, thresholds: Mapping[float, SimilarityRang
             raise OptionError("--privacy", f"'{wanted}' is neither {', '.join(LEVELS)} nor a number.") from None
     rates = sorted(thresholds)
     if not rates[0] <= fmr <= rates[-1]:
-        raise OptionError("--privacy", f"{fmr:g} lies outside what the bundle was measured for, {rates[0]:g} to {rates[-1]:g}.")
+        measured = f"{rates[0]:g} to {rates[-1]:g}"
+        raise OptionError("--privacy", f"{fmr:g} lies outside what the bundle was measured for, {measured}.")
     at, grid = np.log10(fmr), np.log10(rates)
     low = float(np.interp(at, grid, [thresholds[r].low for r in rates]))
     high = float(np.interp(at, grid, [thresholds[r].high for r in rates]))

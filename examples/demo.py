@@ -1,0 +1,53 @@
+"""Anonymise the sample photos and lay each before and after side by side.
+
+`make demo` runs this. The astronaut (Eileen Collins, photographed by NASA, public domain) comes with scikit-image; the
+group beside it was made by `examples/make_scene.py` and shows nobody.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage import data
+
+from styleid.cli import main as styleid
+from styleid.media.image import read_photo
+
+HERE = Path(__file__).parent
+OUT = Path("demo-output")
+SHEET_HEIGHT_PX = 512
+
+
+def main() -> int:
+    originals, results = OUT / "originals", OUT / "anonymised"
+    shutil.rmtree(OUT, ignore_errors=True)
+    originals.mkdir(parents=True)
+    Image.fromarray(data.astronaut()).save(originals / "astronaut.png")
+    shutil.copy(HERE / "group.jpg", originals)
+    print(f"styleid anonymize {originals} --out {results} --seed 7 --report\n")
+    status = styleid(["anonymize", str(originals), "--out", str(results), "--seed", "7", "--report"])
+    sheet = OUT / "before-and-after.jpg"
+    draw_sheet(originals, results).save(sheet, quality=90)
+    print(f"\nLook at  {sheet}\nPhotos   {results}\nReport   {results / 'styleid-report.html'}")
+    print("Yours:   .venv/bin/styleid anonymize FOLDER --out ANOTHER-FOLDER --report")
+    return status
+
+
+def draw_sheet(originals: Path, results: Path) -> Image.Image:
+    """Lay each photo beside what was made of it, one row a photo."""
+    rows = []
+    for path in sorted(originals.iterdir()):
+        pair = [Image.fromarray(read_photo(folder / path.name).image_rgb) for folder in (originals, results)]
+        size = (round(pair[0].width * SHEET_HEIGHT_PX / pair[0].height), SHEET_HEIGHT_PX)
+        rows.append(np.concatenate([np.asarray(photo.resize(size, Image.Resampling.LANCZOS)) for photo in pair], 1))
+    wide = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return Image.fromarray(np.concatenate(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

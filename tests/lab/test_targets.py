@@ -1,0 +1,131 @@
+"""The mapping of the appearance model: who is mixed, and what the mixture keeps of what was wanted."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from styleid.lab.aam import ATTRIBUTE_ROW
+from styleid.lab.export import export_network
+from styleid.lab.pack import GROUPS
+from styleid.lab.targets import MIXED_PEOPLE, TargetMapping, Z, fit_mapping, round_traits
+
+WIDTH, EACH = 8, 16
+CELLS = list(itertools.product((20.0, 40.0, 60.0), (0.0, 1.0), (0, 1, 2)))
+PEOPLE = len(CELLS) * EACH
+FIRST = ATTRIBUTE_ROW + 1
+"""First of the rows that say who somebody is: there each person has a channel of their own."""
+LAYERS = FIRST + PEOPLE // WIDTH
+
+
+def attributes(age: float, female: float, group: int) -> list[float]:
+    return [age, female, *(float(group == k) for k in range(len(GROUPS)))]
+
+
+@pytest.fixture(scope="module")
+def traits() -> torch.Tensor:
+    return torch.tensor([attributes(*cell) for cell in CELLS for _ in range(EACH)])
+
+
+@pytest.fixture(scope="module")
+def bank() -> np.ndarray:
+    return np.arange(PEOPLE) % 4 != 3
+
+
+@pytest.fixture(scope="module")
+def codes(traits: torch.Tensor) -> torch.Tensor:
+    """W+ of people whose attribute row is linear in their traits, and whose later rows name them."""
+    draw = torch.Generator().manual_seed(0)
+    out = torch.randn(PEOPLE, LAYERS, WIDTH, generator=draw)
+    out[:, ATTRIBUTE_ROW] = (traits - traits.mean(0)) @ torch.randn(2 + len(GROUPS), WIDTH, generator=draw) / 10
+    out[:, FIRST:] = torch.eye(PEOPLE).reshape(PEOPLE, -1, WIDTH)
+    return out
+
+
+@pytest.fixture(scope="module")
+def mapping(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray) -> TargetMapping:
+    return fit_mapping(codes, traits, bank).eval()
+
+
+def draws(n: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(n, Z, generator=torch.Generator().manual_seed(seed))
+
+
+def weights(wplus: torch.Tensor) -> torch.Tensor:
+    """Return how much of each person a target holds, (n, people)."""
+    return wplus[:, FIRST:].flatten(1)
+
+
+def test_only_people_of_the_bank_are_mixed(mapping: TargetMapping, bank: np.ndarray, traits: torch.Tensor) -> None:
+    wplus = mapping(draws(PEOPLE), traits)
+    held = weights(wplus) > 1e-3
+    assert wplus.shape == (PEOPLE, LAYERS, WIDTH)
+    assert wplus.isfinite().all()
+    assert held.sum(1).tolist() == [MIXED_PEOPLE] * PEOPLE
+    assert held[:, ~bank].sum() == 0
+    assert held[:, bank].any(0).float().mean() > 0.8  # luck reaches nearly all of the bank
+
+
+def test_wanted_sex_age_and_group_are_respected(mapping: TargetMapping, traits: torch.Tensor) -> None:
+    z = draws(40)
+    for age, female, group in CELLS:
+        wanted = torch.tensor([attributes(age, female, group)]).expand(len(z), -1)
+        share = weights(mapping(z, wanted))
+        share = share / share.sum(1, keepdim=True)
+        given = share @ traits
+        assert ((given[:, 1] - female).abs() < 0.5).all()
+        assert (given[:, 2 + group] > 0.5).float().mean() > 0.9
+        assert (given[:, 0] - age).abs().mean() < 8
+
+
+def test_attribute_row_goes_where_the_wanted_traits_are(
+    mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor
+) -> None:
+    # wanted traits that all three mixed people have: the row is theirs, whatever the shares
+    z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW]
+    for cell, wanted in enumerate(traits[::EACH]):
+        wplus = mapping(z, wanted.expand(len(z), -1))
+        held = weights(wplus) > 1e-3
+        same = (held.float() @ (traits - wanted).abs().sum(1)) == 0
+        assert same.any()
+        assert (wplus[same, ATTRIBUTE_ROW] - row[cell]).abs().max() < 0.05 * row.std()
+    # an age beyond the bank's: the row overshoots towards it
+    old, oldest = (torch.tensor([attributes(age, 0.0, 0)]).expand(60, -1) for age in (90.0, 60.0))
+    along = row[CELLS.index((60.0, 0.0, 0))] - row[CELLS.index((40.0, 0.0, 0))]
+    assert ((mapping(z, old) - mapping(z, oldest))[:, ATTRIBUTE_ROW] @ along > 0).float().mean() > 0.95
+
+
+def test_a_target_knows_rounded_traits_only(mapping: TargetMapping) -> None:
+    z = draws(8)
+    exact = torch.tensor([[37.9, 0.93, 0.1, 0.5, 0.2, 0.1, 0.1]]).expand(8, -1)
+    rough = torch.tensor([[40.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]]).expand(8, -1)
+    assert torch.equal(mapping(z, exact), mapping(z, rough))
+
+
+def test_z_alone_decides(mapping: TargetMapping, traits: torch.Tensor) -> None:
+    wanted, z = traits[:1].expand(30, -1), draws(30)
+    first = mapping(z, wanted)
+    assert torch.equal(first, mapping(z, wanted))
+    assert torch.allclose(first[4:5], mapping(z[4:5], wanted[4:5]), atol=1e-5)
+    apart = torch.cdist(first.flatten(1), first.flatten(1)) + 10 * torch.eye(30)
+    assert apart.min() > 0.1
+
+
+def test_mapping_exports(mapping: TargetMapping, traits: torch.Tensor, tmp_path) -> None:
+    inputs = {"z": draws(3), "attributes": traits[::EACH][:3] + 1.0}
+    keep = ["directions", "people_scale"]
+    assert export_network(mapping, inputs, ["w_plus"], tmp_path / "mapping.onnx", keep=keep).max_error <= 1e-3
+
+
+@pytest.mark.parametrize(
+    ("given", "rounded"),
+    [
+        ((34.9, 0.2, 0.6, 0.1, 0.1, 0.1, 0.1), (30, 0, 1, 0, 0, 0, 0)),
+        ((35.1, 0.51, 0.1, 0.1, 0.1, 0.1, 0.6), (40, 1, 0, 0, 0, 0, 1)),
+        ((4.9, 0.5, 0.1, 0.3, 0.2, 0.2, 0.2), (0, 0, 0, 1, 0, 0, 0)),
+        ((96.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0), (100, 1, 0, 0, 1, 0, 0)),
+    ],
+)
+def test_rounded_traits(given: tuple[float, ...], rounded: tuple[float, ...]) -> None:
+    assert round_traits(torch.tensor([given])).tolist() == [list(rounded)]
