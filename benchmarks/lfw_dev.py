@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet as ONNX, 112 px, ImageNet statistics")
+    parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet, ONNX, 112 px, ImageNet statistics")
     parser.add_argument("--bundle", default=DEFAULT)
     parser.add_argument("--privacy", default="standard")
     parser.add_argument("--seed", type=int, default=1)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import styleid.pipeline
-from styleid import Action, Anonymizer, AnonymizeOptions, Bundle, Faces, Outcome
+from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.bundles.registry import DEFAULT, built_in
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
-from tests.tiny_bundle import looking_networks, tiny_bundle
+from tests.tiny_bundle import likeness, looking_networks, tiny_bundle
 
 FACE = (181, 58, 270, 178)  # the astronaut's, x0 y0 x1 y1
 OWN_BOX = np.float32([[300, 300, 380, 400]])
@@ -33,7 +33,8 @@ def make(tmp_path_factory) -> Callable[..., Anonymizer]:
 def crowd(astronaut) -> np.ndarray:
     """Six astronauts of three sizes, half of them mirrored."""
     canvas = np.full((800, 900, 3), 96, np.uint8)
-    for index, (x, y, side) in enumerate([(0, 0, 400), (420, 10, 400), (10, 480, 256), (300, 500, 256), (600, 480, 128), (760, 640, 128)]):
+    places = [(0, 0, 400), (420, 10, 400), (10, 480, 256), (300, 500, 256), (600, 480, 128), (760, 640, 128)]
+    for index, (x, y, side) in enumerate(places):
         small = cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA)
         canvas[y : y + side, x : x + side] = small[:, ::-1] if index % 2 else small
     return canvas
@@ -47,21 +48,6 @@ def pair(astronaut: np.ndarray, apart_px: int) -> np.ndarray:
     canvas[20:280, left - half : left + half] = head
     canvas[20:280, left + half : left + half + 2 * half] = head[:, ::-1]
     return canvas
-
-
-def detail(image_rgb: np.ndarray, sigma: float) -> np.ndarray:
-    luma = image_rgb.astype(np.float32).mean(-1)
-    return luma - cv2.GaussianBlur(luma, (0, 0), sigma)
-
-
-def likeness(original: np.ndarray, output: np.ndarray, box) -> float:
-    """Correlate the details of two images over the ellipse that a face's box holds; 0 where the output is flat."""
-    x0, y0, x1, y1 = (round(float(v)) for v in box)
-    inside = np.zeros(original.shape[:2], np.uint8)
-    cv2.ellipse(inside, ((x0 + x1) // 2, (y0 + y1) // 2), ((x1 - x0) // 2, (y1 - y0) // 2), 0, 0, 360, 1, -1)
-    a, b = (detail(image, max(1.0, 0.06 * (x1 - x0)))[inside > 0] for image in (original, output))
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))) if b.std() > 0.5 else 0.0
 
 
 def assert_hidden(original: np.ndarray, outcome: Outcome, faces: int, below: float = 0.35) -> None:
@@ -194,7 +180,8 @@ def test_a_blurred_fallback_passes_the_gate_or_is_solid(make, astronaut, how, lo
     (face,) = outcome.faces
     template = anonymizer.bundle.spec.identity_crop
     matrix = template.matrix(anonymizer._detector.detect(astronaut).landmarks_px[0])
-    before, after = anonymizer.bundle.embed(np.stack([template.crop(i, matrix) for i in (astronaut, outcome.image_rgb)]))
+    views = np.stack([template.crop(i, matrix) for i in (astronaut, outcome.image_rgb)])
+    before, after = anonymizer.bundle.embed(views)
     x0, y0, x1, y1 = (round(v) for v in face.box_xyxy)
     colours = np.ptp(outcome.image_rgb[y0 + 30 : y1 - 30, x0 + 20 : x1 - 20].reshape(-1, 3), axis=0)
     if face.method == how:
@@ -255,7 +242,15 @@ def test_boxes_that_hold_nothing_are_refused(astronaut, box):
 
 @pytest.mark.parametrize("generator", ["copy", "noise", "other"])
 @pytest.mark.parametrize(
-    "window", [(0, 512, 225, 512), (0, 512, 0, 225), (110, 512, 0, 512), (0, 125, 0, 512), (95, 140, 190, 260), (0, 512, 240, 512)]
+    "window",
+    [
+        (0, 512, 225, 512),
+        (0, 512, 0, 225),
+        (110, 512, 0, 512),
+        (0, 125, 0, 512),
+        (95, 140, 190, 260),
+        (0, 512, 240, 512),
+    ],
 )
 def test_faces_at_the_border_do_not_escape(make, astronaut, generator, window):
     y0, y1, x0, x1 = window
@@ -282,7 +277,8 @@ def test_images_too_small_for_a_face_stay_as_they_are(make, shape):
 @pytest.mark.parametrize("generator", ["copy", "noise", "other"])
 def test_tiny_faces_are_handled(make, astronaut, generator, side_px):
     image = np.full((200, 200, 3), 120, np.uint8)
-    image[20 : 20 + side_px, 30 : 30 + side_px] = cv2.resize(astronaut, (side_px, side_px), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(astronaut, (side_px, side_px), interpolation=cv2.INTER_AREA)
+    image[20 : 20 + side_px, 30 : 30 + side_px] = small
     outcome = make(generator).anonymize(image)
     assert len(outcome.faces) >= (side_px > 50)  # the face is 10 px wide in the second
     assert np.array_equal(outcome.image_rgb[~outcome.region_mask], image[~outcome.region_mask])
@@ -292,7 +288,8 @@ def test_tiny_faces_are_handled(make, astronaut, generator, side_px):
 
 def test_tiny_own_boxes_are_obscured():
     image = np.random.default_rng(0).integers(0, 255, (50, 60, 3)).astype(np.uint8)
-    outcome = Anonymizer(None, AnonymizeOptions(method="none")).anonymize(image, boxes_xyxy=np.float32([[20, 20, 21, 21]]))
+    anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
+    outcome = anonymizer.anonymize(image, boxes_xyxy=np.float32([[20, 20, 21, 21]]))
     assert outcome.region_mask[20, 20]
     assert outcome.region_mask.sum() < 20
 

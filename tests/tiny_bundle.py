@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -24,8 +25,8 @@ from styleid.pixel.regions import face_hull
 SIDE_PX = 128
 TEMPLATE = CropTemplate.tight(64, 32)
 GENERATORS = ("copy", "noise", "flat", "other")
-"""copy: the original face; noise: the same noise for all; flat: grey; other: the original under a chessboard, which the small
-identity network takes for somebody else."""
+"""copy: the original face; noise: the same noise for all; flat: grey; other: the original under a chessboard, which the
+small identity network takes for somebody else."""
 
 Works = dict[str, tuple[Any, dict[str, Any], list[str]]]
 LOOKING = ("parser", "identity", "attributes")
@@ -41,17 +42,33 @@ def looking_networks() -> tuple[str, ...]:
 
 def tiny_bundle(factory: pytest.TempPathFactory, generator: str, looking: str = "small") -> Path:
     """Return the folder of a bundle, made once a session; skips the test where torch or its exporter is missing."""
-    for package in ("torch", "onnxscript"):
-        pytest.importorskip(package, reason=f"tiny bundles are made with {package}: pip install 'styleid[lab]'")
     root = factory.getbasetemp() / "tiny_bundles" / looking
     folder, common = root / generator, root / "common"
+    if (folder / "bundle.json").is_file():
+        return folder
+    for package in ("torch", "onnxscript"):
+        pytest.importorskip(package, reason=f"tiny bundles are made with {package}: pip install 'styleid[lab]'")
     if not (common / "bundle.json").is_file():
         _make_common(common, looking)
-    if not (folder / "bundle.json").is_file():
-        shutil.copytree(common, folder, ignore=shutil.ignore_patterns("bundle.json"), dirs_exist_ok=True)
-        record = json.loads((common / "bundle.json").read_text()) | {"name": f"tiny-{generator}"}
-        _export_all(folder, record, _drawing(generator, record["resolution"]))
+    shutil.copytree(common, folder, ignore=shutil.ignore_patterns("bundle.json"), dirs_exist_ok=True)
+    record = json.loads((common / "bundle.json").read_text()) | {"name": f"tiny-{generator}"}
+    _export_all(folder, record, _drawing(generator, record["resolution"]))
     return folder
+
+
+def likeness(original: np.ndarray, output: np.ndarray, box) -> float:
+    """Correlate the details of two images over the ellipse that a face's box holds; 0 where the output is flat."""
+    x0, y0, x1, y1 = (round(float(v)) for v in box)
+    inside = np.zeros(original.shape[:2], np.uint8)
+    cv2.ellipse(inside, ((x0 + x1) // 2, (y0 + y1) // 2), ((x1 - x0) // 2, (y1 - y0) // 2), 0, 0, 360, 1, -1)
+    a, b = (_detail(image, max(1.0, 0.06 * (x1 - x0)))[inside > 0] for image in (original, output))
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))) if b.std() > 0.5 else 0.0
+
+
+def _detail(image_rgb: np.ndarray, sigma: float) -> np.ndarray:
+    luma = image_rgb.astype(np.float32).mean(-1)
+    return luma - cv2.GaussianBlur(luma, (0, 0), sigma)
 
 
 def _make_common(folder: Path, looking: str) -> None:
@@ -82,7 +99,7 @@ def edit_bundle(folder: Path, out: Path, **changes: Any) -> Path:
 
 
 def checks() -> np.ndarray:
-    """Return what `other` adds to a crop, (SIDE_PX, SIDE_PX): a soft chessboard over the face, which no face looks like."""
+    """Return what `other` adds to a crop, (SIDE_PX, SIDE_PX): a soft chessboard, which no face looks like."""
     x, y = np.meshgrid(np.arange(SIDE_PX) - (SIDE_PX - 1) / 2, np.arange(SIDE_PX) - (SIDE_PX - 1) / 2)
     window = np.exp(-(x**2 + y**2) / (2 * 26**2))
     return (np.sin(2 * np.pi * x / _PERIOD_PX) * np.sin(2 * np.pi * y / _PERIOD_PX) * window).astype(np.float32)
@@ -139,7 +156,10 @@ def _passing(side: int) -> Works:
     crop = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     given = {"z": torch.ones(2, 4), "source": crop.flatten(2)}
     kinds = _kinds()
-    return {"inverter": (kinds["inverter"](), {"crop": crop}, ["w_plus"]), "mapping": (kinds["mapping"](), given, ["w_plus"])}
+    return {
+        "inverter": (kinds["inverter"](), {"crop": crop}, ["w_plus"]),
+        "mapping": (kinds["mapping"](), given, ["w_plus"]),
+    }
 
 
 def _drawing(generator: str, side: int) -> Works:

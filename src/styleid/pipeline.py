@@ -127,7 +127,8 @@ class Anonymizer:
                 why = "; ".join(source.best.verdict.failures) if source.best else "it could not be analysed"
                 self._obscure(run, faces, source.index, why, source)
         passed = [source for source in sources if source.best is not None and source.best.verdict.passed]
-        if any([source.best.commit(run, source) for source in passed if source.best is not None]):
+        met = [source.best.commit(run, source) for source in passed if source.best is not None]
+        if any(met):
             self._judge_together(passed, run, faces)
 
     def _judge_together(self, sources: list[_Source], run: _Run, faces: Faces) -> None:
@@ -179,7 +180,11 @@ class Anonymizer:
         worn = [s for s in sources if s.glasses.mean() > _GLASSES_WORN]
         if worn:
             with self._timed("generate"):
-                for source, rebuilt in zip(worn, bundle.generate(np.stack([s.wplus for s in worn])), strict=True):
+                # with the eyes behind the lenses seen, what their own codes cannot rebuild is frames and reflections
+                seen = np.stack([(s.bare + s.glasses).clip(0, 1)[None] for s in worn])
+                landmarks = np.stack([s.before.landmarks for s in worn])
+                own = bundle.invert(np.stack([s.crop for s in worn]), landmarks, seen)
+                for source, rebuilt in zip(worn, bundle.generate(own), strict=True):
                     source.rebuilt = rebuilt
         return sources
 
@@ -189,9 +194,7 @@ class Anonymizer:
         with self._timed("generate"):
             z = np.stack([self._targets.z(name, s.index, attempt, bundle.spec.z) for s in sources])
             targets = bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
-            swapped = [
-                swap(own[k : k + 1], targets[k : k + 1], self._steps[s.step])[0] for k, s in enumerate(sources)
-            ]
+            swapped = [swap(own[k : k + 1], targets[k : k + 1], self._steps[s.step])[0] for k, s in enumerate(sources)]
             images = bundle.generate(np.stack(swapped))
         with self._timed("parse"):
             landmarks = bundle.parse(images.round().astype(np.uint8))[1]
@@ -213,7 +216,9 @@ class Anonymizer:
             pairs = list(zip(sources, patches, strict=True))
             crops = np.stack([spec.crop.crop(p, s.local(s.matrix)) for s, p in pairs])
             identity_crops = np.stack([spec.identity_crop.crop(p, s.local(s.identity_matrix)) for s, p in pairs])
-            views = np.stack([_LOOK_AGAIN.crop(p, s.local(_LOOK_AGAIN.matrix(s.face.landmarks_px[0]))) for s, p in pairs])
+            views = np.stack(
+                [_LOOK_AGAIN.crop(p, s.local(_LOOK_AGAIN.matrix(s.face.landmarks_px[0]))) for s, p in pairs]
+            )
         with self._timed("parse"):
             landmarks = bundle.parse(crops)[1]
         with self._timed("identity"):
@@ -236,11 +241,11 @@ class Anonymizer:
         run.changed |= mask
         gate = source.best.verdict.figures if source is not None and source.best is not None else {}
         run.outcomes[index] = FaceOutcome(
-            tuple(float(v) for v in box), Action.OBSCURED, how, source.tries if source else 0, gate, reason
+            _xyxy(box), Action.OBSCURED, how, source.tries if source else 0, gate, reason
         )
 
     def _obscure_until_safe(self, run: _Run, before: ImageRGB, source: _Source, box: FloatArray) -> Obscuring:
-        """Obscure more and more strongly until the face no longer matches; solid if nothing else helps. Return which."""
+        """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
         template = self.bundle.spec.identity_crop
         for strength in (*_OBSCURE_STRENGTHS[1:], None):
             crop = template.crop(run.image_rgb, source.identity_matrix)
@@ -293,7 +298,7 @@ class _Try:
 
     def outcome(self, source: _Source) -> FaceOutcome:
         return FaceOutcome(
-            tuple(float(v) for v in source.face.boxes_xyxy[0]),
+            _xyxy(source.face.boxes_xyxy[0]),
             Action.ANONYMIZED,
             "latent",
             source.tries,
@@ -322,13 +327,15 @@ class _Source:
 
     @cached_property
     def _offset(self) -> FloatArray:
-        return np.float32([self.window[0], self.window[1]])
+        return np.array(self.window[:2], np.float32)
 
     def local(self, matrix: FloatArray) -> FloatArray:
         """Return an image-to-crop matrix for the neighbourhood instead of the photo."""
         return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
 
-    def composite(self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray) -> tuple[ImageRGB, np.ndarray]:
+    def composite(
+        self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray
+    ) -> tuple[ImageRGB, np.ndarray]:
         """Return the neighbourhood with the generated face in it, and the mask of what changed there."""
         x0, y0, x1, y1 = self.window
         patch = image_rgb[y0:y1, x0:x1].copy()
@@ -347,7 +354,7 @@ class _Source:
 def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """Return own boxes, (n, 4), cut off at the image's borders; raises ValueError where one cannot hold a face."""
     boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
-    edges = np.float32([shape[1], shape[0]] * 2) - 0.5
+    edges = np.array([shape[1], shape[0]] * 2, np.float32) - 0.5
     inside = np.clip(boxes, -0.5, edges)
     for box in boxes[~(inside[:, 2:] > inside[:, :2]).all(1)]:
         raise ValueError(
@@ -355,6 +362,11 @@ def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
             "boxes are x0, y0, x1, y1 in pixels of the upright image."
         )
     return inside
+
+
+def _xyxy(box: FloatArray) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return x0, y0, x1, y1
 
 
 def _neighbourhood(

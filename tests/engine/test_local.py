@@ -41,7 +41,7 @@ def photos(tmp_path_factory, astronaut) -> Path:
             image = Image.new("RGB", (side, side), (90, 120, 60))
         path = folder / ("", "street", "street/deep")[index % 3] / f"{index:02d}.{KINDS[index % 6]}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        (image.convert("P") if path.suffix == ".gif" else image).save(path)
+        (image.quantize(64) if path.suffix == ".gif" else image).save(path)
     return folder
 
 
@@ -181,10 +181,11 @@ def test_other_settings_are_refused(run, tmp_path, options, metadata, named):
     assert run(by=other, metadata=metadata).resumed == 0
 
 
-def test_another_bundle_is_refused(run, photos, tmp_path, tmp_path_factory):
+def test_another_bundle_is_refused(run, photos, tmp_path, tmp_path_factory, astronaut):
     options = AnonymizeOptions(seed=1, tries=1)
     anonymizers = [Anonymizer(Bundle(tiny_bundle(tmp_path_factory, name)), options) for name in ("other", "copy")]
-    first, second = (photos / "00.png", photos / "06.png")
+    first, second = (tmp_path / "first.png", photos / "06.png")
+    Image.fromarray(astronaut).save(first)
     assert run(first, by=anonymizers[0]).faces == {"anonymised": 1}
     with pytest.raises(OptionError, match="bundle, bundle_sha256"):
         run(second, by=anonymizers[1], resume=True)
@@ -221,7 +222,7 @@ def test_boxes_that_came_later_are_not_skipped(run, photos, tmp_path):
 
 
 def test_boxes_for_no_input_are_an_error(run, tmp_path):
-    with pytest.raises(OptionError, match="'10.tif' is no input"):
+    with pytest.raises(OptionError, match=r"'10\.tif' is no input"):
         run(boxes={"10.tif": np.float32([[0, 0, 9, 9]])})
     assert not (tmp_path / "out").exists()
 
@@ -234,7 +235,8 @@ def test_a_box_outside_its_photo_withholds_it(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "[]", "7", '{"a": 1}', '{"a": [1, 2, 3]}', '{"a": [[1, 2, 3, "x"]]}', '{"a": [[1, 2], [3]]}', "\udcff"]
+    "text",
+    ["", "[", "[]", "7", '{"a": 1}', '{"a": [1, 2, 3]}', '{"a": [[1, 2, 3, "x"]]}', '{"a": [[1, 2], [3]]}', "\udcff"],
 )
 def test_boxes_are_read_strictly(tmp_path, text):
     path = tmp_path / "boxes.json"
@@ -247,12 +249,17 @@ def test_boxes_are_read(tmp_path):
     path = tmp_path / "boxes.json"
     path.write_text('{"a/b.jpg": [[1, 2, 3.5, 4], [5, 6, 7, 8]], "c.png": []}')
     boxes = read_boxes(path)
-    assert {name: rows.tolist() for name, rows in boxes.items()} == {"a/b.jpg": [[1, 2, 3.5, 4], [5, 6, 7, 8]], "c.png": []}
+    assert {name: rows.tolist() for name, rows in boxes.items()} == {
+        "a/b.jpg": [[1, 2, 3.5, 4], [5, 6, 7, 8]],
+        "c.png": [],
+    }
     with pytest.raises(OptionError, match="cannot be read"):
         read_boxes(tmp_path / "typo.json")
 
 
-@pytest.mark.parametrize("name", ["фото.png", "日本 1.png", "a\u2028b\u0085c.png", 'q"\\.png', os.fsdecode(b"caf\xe9.png")])
+@pytest.mark.parametrize(
+    "name", ["фото.png", "日本 1.png", "a\u2028b\u0085c.png", 'q"\\.png', os.fsdecode(b"caf\xe9.png")]
+)
 def test_files_of_any_name_are_done_once(run, photos, tmp_path, tmp_path_factory, name):
     try:
         shutil.copy(photos / "06.png", tmp_path / name)
@@ -307,7 +314,12 @@ def fork_run() -> Iterator[Callable[..., int]]:
     """Run the command in a child of a process that has imported everything already; delay_s: when to kill it."""
     quiet = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-c", _FORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
+        [sys.executable, "-c", _FORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=quiet,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -322,7 +334,9 @@ def fork_run() -> Iterator[Callable[..., int]]:
 
 
 def _spawn_run(arguments: list[str], delay_s: float | None = None) -> int:
-    process = subprocess.Popen([sys.executable, "-m", "styleid", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "styleid", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     if delay_s is not None:
         time.sleep(delay_s)
         process.kill()
@@ -348,7 +362,8 @@ def test_killed_runs_leave_no_half_file_and_resume(photos, tmp_path, tmp_path_fa
         return ["anonymize", str(photos), "--out", str(out), "--seed", "1", "--quiet", "--resume", *method]
 
     begun = time.time()
-    assert start(command(tmp_path / "unbroken")) == 0
+    usual = start(command(tmp_path / "unbroken"))
+    assert usual in (0, 3)
     whole_s = time.time() - begun
     expected = contents(tmp_path / "unbroken")
     assert len(expected) == 12
@@ -358,14 +373,14 @@ def test_killed_runs_leave_no_half_file_and_resume(photos, tmp_path, tmp_path_fa
     killed, counts = 0, []
     while killed < KILLS[kind]:
         status = start(command(out), draw.uniform(0.9 * first_s, whole_s))
-        assert status in (0, -signal.SIGKILL)
-        killed += status != 0
+        assert status in (usual, -signal.SIGKILL)
+        killed += status != usual
         counts.append(assert_whole(out, expected) if out.is_dir() else 0)
         if counts[-1] == 12:
-            assert start(command(out)) == 0  # the journal's last line may be missing or cut
+            assert start(command(out)) == usual  # the journal's last line may be missing or cut
             assert contents(out) == expected
             shutil.rmtree(out)
-    assert start(command(out)) == 0
+    assert start(command(out)) == usual
     assert contents(out) == expected
     assert {record["input"] for record in journal(out) if "sha256" in record} == expected.keys()
     assert remove_stale(out) == 0

@@ -38,7 +38,7 @@ def test_a_small_face_in_a_large_photo_is_found(detector, astronaut):
     faces = detector.detect(image)
     centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
     for corner in ((955, 2000), (3800, 100)):
-        expected = np.array(corner) + [56, 29]
+        expected = np.add(corner, [56, 29])
         assert np.linalg.norm(centres - expected, axis=1).min() < 6
 
 

@@ -6,10 +6,14 @@ Faces are laid out in the unit square of the tight crop, (x, y), and drawn with 
 lies at p * inner_px - 0.5 + margin_px of the crop, as `CropTemplate.tight` has it.
 """
 
+from dataclasses import fields
+from pathlib import Path
+
 import cv2
 import numpy as np
 
 from styleid.faces.align import UTKFACE_POINTS, CropTemplate
+from styleid.lab import pack as packs
 from styleid.lab.pack import Pack
 
 _SKIN_RGB = np.array([(236, 205, 185), (110, 75, 55), (232, 200, 160), (175, 125, 90), (205, 160, 130)], np.float32)
@@ -53,6 +57,18 @@ def synthetic_pack(n: int = 24, inner_px: int = 32, margin_px: int = 4, seed: in
         labels_png=np.concatenate(labels),
         labels_offsets=np.cumsum([0, *map(len, labels)], dtype=np.int64),
     )
+
+
+def write_pack(pack: Pack, path: Path) -> None:
+    """Write a pack to a file as `build_pack` does."""
+    columns = [f.name for f in fields(Pack) if f.name not in ("template", "webp", "offsets")]
+    rows = []
+    for i in range(len(pack)):
+        row = {name: getattr(pack, name)[i] for name in columns if not name.startswith("labels_")}
+        row["webp"] = pack.webp[pack.offsets[i] : pack.offsets[i + 1]]
+        row["labels_png"] = pack.labels_png[pack.labels_offsets[i] : pack.labels_offsets[i + 1]]
+        rows.append(row)
+    packs._write(path, rows, pack.template)
 
 
 def five_of_68(points: np.ndarray) -> np.ndarray:

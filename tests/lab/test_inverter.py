@@ -1,5 +1,6 @@
 """The inverter's training at 32 px on cartoon faces: finite, resumable to the bit, exported as torch computes it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ from styleid.lab.inverter import (
     feature_distance,
     load_inverter,
 )
-from styleid.lab.loop import RunOptions, RunState, Task, load_checkpoint, run, save_checkpoint
+from styleid.lab.loop import RunState, Task, load_checkpoint, save_checkpoint
 from styleid.lab.stylegan2 import Generator, GeneratorConfig
-from styleid.lab.train import GanOptions, make_task
+from styleid.lab.train import main
 from styleid.runtime import open_session
-from tests.lab.synthetic import synthetic_pack
+from tests.lab.synthetic import synthetic_pack, write_pack
 
 SHAPE = GeneratorConfig.mini(32, width=32, mapping_layers=2, most_channels=16)
 CONFIG = InverterConfig.beside(SHAPE, most_channels=16)
@@ -120,16 +121,22 @@ def test_checkpoint_exports_as_torch_computes(pack, tmp_path: Path) -> None:
 
 
 def test_trainings_follow_one_another_by_name(pack, tmp_path: Path) -> None:
+    write_pack(pack, tmp_path / "pack.npz")
+    options = f"--data {tmp_path}/pack.npz --checkpoints {tmp_path} --device cpu --batch 4 --width 16 --channels 8"
+    options += " --steps 1 --time-budget 60s"
     said: list[str] = []
-    shape = GanOptions(width=16, channels=8, generator=tmp_path / "generator")
+
+    def train_by_name(name: str) -> int:
+        return main([name, *options.split(), "--save-to", str(tmp_path / name)], said.append)
+
+    with pytest.raises(TrainingError, match="generator"):
+        train_by_name("inverter")
     for name in ("generator", "inverter"):
-        task = make_task(name, pack, tmp_path, "cpu", 4, gan=shape)
-        state = run(task, RunOptions("60s", steps=1, save_to=tmp_path / name), said.append)
-        assert state.step == 1
-        assert all(np.isfinite(value) for value in state.history[-1].values())
+        assert train_by_name(name) == 0
+        record = json.loads((tmp_path / name / "state.json").read_text())
+        assert record["step"] == 1
+        assert all(np.isfinite(value) for value in record["history"][-1].values())
     assert load_inverter(tmp_path / "inverter").config.width == 16
-    with pytest.raises(TrainingError, match="--generator"):
-        make_task("inverter", pack, tmp_path, "cpu", 4)
 
 
 def test_feature_distance_and_a_generator_that_does_not_fit(pack) -> None:

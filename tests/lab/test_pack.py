@@ -10,33 +10,19 @@ import numpy as np
 import pytest
 
 from styleid.errors import TrainingError
-from styleid.faces.align import CropTemplate
 from styleid.faces.geometry import five_points
 from styleid.lab import pack as packs
 from styleid.lab.pack import SOURCES, Pack, PackOptions, build_pack
-from tests.lab.synthetic import synthetic_pack
-
-
-def write(pack: Pack, path: Path) -> None:
-    """Write a pack as `build_pack` does."""
-    columns = [f.name for f in fields(Pack) if f.name not in ("template", "webp", "offsets")]
-    rows = []
-    for i in range(len(pack)):
-        row = {name: getattr(pack, name)[i] for name in columns if not name.startswith("labels_")}
-        row["webp"] = pack.webp[pack.offsets[i] : pack.offsets[i + 1]]
-        row["labels_png"] = pack.labels_png[pack.labels_offsets[i] : pack.labels_offsets[i + 1]]
-        rows.append(row)
-    packs._write(path, rows, pack.template)
+from tests.lab.synthetic import synthetic_pack, write_pack
 
 
 def test_round_trip(tmp_path: Path) -> None:
     pack, path = synthetic_pack(12, 32, 4), tmp_path / "new" / "pack.npz"
-    write(pack, path)
+    write_pack(pack, path)
     assert list(path.parent.iterdir()) == [path]
     read = Pack.load(path)
-    assert read.template == CropTemplate.tight(32, 4) or np.allclose(
-        read.template.points_px, pack.template.points_px, atol=1e-4
-    )
+    assert read.template.size_px == 40
+    assert np.allclose(read.template.points_px, pack.template.points_px, atol=1e-4)
     for column in fields(Pack):
         if column.name != "template":
             wanted, given = getattr(pack, column.name), getattr(read, column.name)
@@ -70,18 +56,34 @@ def test_label_maps_and_what_the_photo_covers() -> None:
     assert pack.valid_mask(1)[:, 10:].min() == 255
 
 
+def test_thinned_packs_keep_every_held_out_face_and_a_share_of_each_source() -> None:
+    pack = synthetic_pack(40, 32, 4)
+    thin, thinner = pack.thinned(8), pack.thinned(5)
+    assert [(thin.source[~thin.held_out] == source).sum() for source in (0, 3)] == [8, 8]
+    assert [(thinner.source[~thinner.held_out] == source).sum() for source in (0, 3)] == [5, 5]
+    assert set(pack.names[pack.held_out]) == set(thin.names[thin.held_out])
+    assert set(thinner.names) < set(thin.names) < set(pack.names)
+    rows = [list(pack.names).index(name) for name in thin.names]
+    assert np.array_equal(thin.crops(), pack.crops(rows))
+    assert np.array_equal(thin.landmarks68, pack.landmarks68[rows])
+    for i, row in enumerate(rows):
+        wanted, given = pack.labels(row), thin.labels(i)
+        assert (wanted is None and given is None) or np.array_equal(wanted, given)
+    assert len(pack.thinned(1000)) == len(pack)
+
+
 def npz(path: Path, **arrays: np.ndarray) -> None:
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
 
 def truncated(path: Path) -> None:
-    write(synthetic_pack(4, 32, 4), path)
+    write_pack(synthetic_pack(4, 32, 4), path)
     path.write_bytes(path.read_bytes()[:-200])
 
 
 def damaged(path: Path) -> None:
-    write(synthetic_pack(4, 32, 4), path)
+    write_pack(synthetic_pack(4, 32, 4), path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
@@ -201,7 +203,8 @@ def test_split_is_by_the_hash_of_the_name(built: tuple[Pack, dict[str, int]], sh
     sides = dict(zip(pack.names, pack.held_out, strict=True))
     common = [name for name in other.names if name in sides]
     assert common
-    assert [bool(sides[n]) for n in common] == [bool(h) for n, h in zip(other.names, other.held_out, strict=True) if n in sides]
+    again = dict(zip(other.names, other.held_out, strict=True))
+    assert [sides[name] for name in common] == [again[name] for name in common]
 
 
 @pytest.mark.shared

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from styleid.lab.aam import ATTRIBUTE_ROW
+from styleid.lab.aam import ATTRIBUTE_ROW, BEARD
 from styleid.lab.export import export_network
 from styleid.lab.pack import GROUPS
 from styleid.lab.targets import MIXED_PEOPLE, TargetMapping, Z, fit_mapping, round_traits
@@ -52,13 +52,29 @@ def draws(n: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(n, Z, generator=torch.Generator().manual_seed(seed))
 
 
+def draw_from(mapping: TargetMapping, z: torch.Tensor, wanted: torch.Tensor, beard: float = 0.0) -> torch.Tensor:
+    """Draw targets for sources of whom nothing but the beard is known."""
+    source = torch.zeros(len(z), LAYERS, WIDTH)
+    source[:, ATTRIBUTE_ROW, BEARD] = beard
+    return mapping(z, wanted, source)
+
+
+def test_of_the_source_only_a_rounded_beard_is_read(mapping: TargetMapping, traits: torch.Tensor) -> None:
+    z = draws(PEOPLE)
+    bearded, shaven = draw_from(mapping, z, traits, 1.9), draw_from(mapping, z, traits, 0.1)
+    assert torch.equal(bearded[:, ATTRIBUTE_ROW, BEARD], torch.full((PEOPLE, 2), 2.0))
+    assert torch.equal(shaven, draw_from(mapping, z, traits, -0.4))
+    bearded[:, ATTRIBUTE_ROW, BEARD] = 0
+    assert torch.equal(bearded, shaven)
+
+
 def weights(wplus: torch.Tensor) -> torch.Tensor:
     """Return how much of each person a target holds, (n, people)."""
     return wplus[:, FIRST:].flatten(1)
 
 
 def test_only_people_of_the_bank_are_mixed(mapping: TargetMapping, bank: np.ndarray, traits: torch.Tensor) -> None:
-    wplus = mapping(draws(PEOPLE), traits)
+    wplus = draw_from(mapping, draws(PEOPLE), traits)
     held = weights(wplus) > 1e-3
     assert wplus.shape == (PEOPLE, LAYERS, WIDTH)
     assert wplus.isfinite().all()
@@ -71,7 +87,7 @@ def test_wanted_sex_age_and_group_are_respected(mapping: TargetMapping, traits: 
     z = draws(40)
     for age, female, group in CELLS:
         wanted = torch.tensor([attributes(age, female, group)]).expand(len(z), -1)
-        share = weights(mapping(z, wanted))
+        share = weights(draw_from(mapping, z, wanted))
         share = share / share.sum(1, keepdim=True)
         given = share @ traits
         assert ((given[:, 1] - female).abs() < 0.5).all()
@@ -85,35 +101,37 @@ def test_attribute_row_goes_where_the_wanted_traits_are(
     # wanted traits that all three mixed people have: the row is theirs, whatever the shares
     z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW]
     for cell, wanted in enumerate(traits[::EACH]):
-        wplus = mapping(z, wanted.expand(len(z), -1))
+        wplus = draw_from(mapping, z, wanted.expand(len(z), -1))
         held = weights(wplus) > 1e-3
         same = (held.float() @ (traits - wanted).abs().sum(1)) == 0
         assert same.any()
-        assert (wplus[same, ATTRIBUTE_ROW] - row[cell]).abs().max() < 0.05 * row.std()
+        assert (wplus[same, ATTRIBUTE_ROW, : BEARD.start] - row[cell, : BEARD.start]).abs().max() < 0.05 * row.std()
     # an age beyond the bank's: the row overshoots towards it
     old, oldest = (torch.tensor([attributes(age, 0.0, 0)]).expand(60, -1) for age in (90.0, 60.0))
     along = row[CELLS.index((60.0, 0.0, 0))] - row[CELLS.index((40.0, 0.0, 0))]
-    assert ((mapping(z, old) - mapping(z, oldest))[:, ATTRIBUTE_ROW] @ along > 0).float().mean() > 0.95
+    apart = draw_from(mapping, z, old) - draw_from(mapping, z, oldest)
+    assert (apart[:, ATTRIBUTE_ROW] @ along > 0).float().mean() > 0.95
 
 
 def test_a_target_knows_rounded_traits_only(mapping: TargetMapping) -> None:
     z = draws(8)
     exact = torch.tensor([[37.9, 0.93, 0.1, 0.5, 0.2, 0.1, 0.1]]).expand(8, -1)
     rough = torch.tensor([[40.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]]).expand(8, -1)
-    assert torch.equal(mapping(z, exact), mapping(z, rough))
+    assert torch.equal(draw_from(mapping, z, exact), draw_from(mapping, z, rough))
 
 
 def test_z_alone_decides(mapping: TargetMapping, traits: torch.Tensor) -> None:
     wanted, z = traits[:1].expand(30, -1), draws(30)
-    first = mapping(z, wanted)
-    assert torch.equal(first, mapping(z, wanted))
-    assert torch.allclose(first[4:5], mapping(z[4:5], wanted[4:5]), atol=1e-5)
+    first = draw_from(mapping, z, wanted)
+    assert torch.equal(first, draw_from(mapping, z, wanted))
+    assert torch.allclose(first[4:5], draw_from(mapping, z[4:5], wanted[4:5]), atol=1e-5)
     apart = torch.cdist(first.flatten(1), first.flatten(1)) + 10 * torch.eye(30)
     assert apart.min() > 0.1
 
 
 def test_mapping_exports(mapping: TargetMapping, traits: torch.Tensor, tmp_path) -> None:
-    inputs = {"z": draws(3), "attributes": traits[::EACH][:3] + 1.0}
+    source = torch.randn(3, LAYERS, WIDTH, generator=torch.Generator().manual_seed(4))
+    inputs = {"z": draws(3), "attributes": traits[::EACH][:3] + 1.0, "source": source}
     keep = ["directions", "people_scale"]
     assert export_network(mapping, inputs, ["w_plus"], tmp_path / "mapping.onnx", keep=keep).max_error <= 1e-3
 

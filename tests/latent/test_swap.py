@@ -21,13 +21,16 @@ def test_full_strength_leaves_nothing_of_the_source():
 
 
 @pytest.mark.parametrize(
-    ("text", "rows"), [("layers:3", (3,)), ("layers:0-2,5", (0, 1, 2, 5)), ("levels:pose", (0,)), ("levels:pose,light", (0, 2))]
+    ("text", "rows"),
+    [("layers:3", (3,)), ("layers:0-2,5", (0, 1, 2, 5)), ("levels:pose", (0,)), ("levels:pose,light", (0, 2))],
 )
 def test_units_name_rows(bundle, text, rows):
     assert parse_units(text, bundle.spec) == rows
 
 
-@pytest.mark.parametrize("text", ["", "layers:", "layers:900", "layers:a", "levels:", "levels:soul", "channels:x", "3-5"])
+@pytest.mark.parametrize(
+    "text", ["", "layers:", "layers:900", "layers:a", "levels:", "levels:soul", "channels:x", "3-5"]
+)
 def test_unknown_units_are_refused_with_what_exists(bundle, text):
     with pytest.raises(OptionError, match="--units"):
         parse_units(text, bundle.spec)
@@ -37,7 +40,8 @@ def test_seeded_targets_repeat_and_differ_by_photo_face_try_and_seed():
     draw = FreshTargets(7)
     first = draw.z("a.jpg", 0, 0, 16)
     assert np.array_equal(first, FreshTargets(7).z("a.jpg", 0, 0, 16))
-    others = [draw.z("b.jpg", 0, 0, 16), draw.z("a.jpg", 1, 0, 16), draw.z("a.jpg", 0, 1, 16), FreshTargets(8).z("a.jpg", 0, 0, 16)]
+    others = [draw.z(*of, 16) for of in (("b.jpg", 0, 0), ("a.jpg", 1, 0), ("a.jpg", 0, 1))]
+    others.append(FreshTargets(8).z("a.jpg", 0, 0, 16))
     assert all(not np.allclose(first, other) for other in others)
 
 

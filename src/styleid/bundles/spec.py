@@ -113,11 +113,6 @@ class BundleSpec:
             if not 0 <= first <= last < layers:
                 raise ValueError(f"level '{name}' holds rows {first} to {last} of {layers}.")
         swaps = tuple(SwapStep(_rows(step["levels"], levels), float(step["strength"])) for step in record["swaps"])
-        if not swaps or not all(step.rows for step in swaps):
-            raise ValueError("'swaps' is empty: there is nothing to anonymise with.")
-        for step in swaps:
-            if not 0 < step.strength <= 1:
-                raise ValueError(f"a swap's strength lies in (0, 1], not at {step.strength}.")
         networks = {}
         for role, entry in record["networks"].items():
             if role not in NETWORKS:
@@ -129,17 +124,7 @@ class BundleSpec:
             raise ValueError(f"the networks {', '.join(missing)} are missing.")
         ranges = record["thresholds"].items()
         thresholds = {float(fmr): SimilarityRange(float(r["low"]), float(r["high"])) for fmr, r in ranges}
-        if not thresholds:
-            raise ValueError("'thresholds' is empty: there is nothing to judge by.")
-        for fmr, strangers in thresholds.items():
-            if not (0 < fmr < 1 and -1 <= strangers.low < strangers.high < 1):
-                raise ValueError(f"the threshold {fmr:g} bounds similarities by {strangers.low} and {strangers.high}.")
-        crop, error = _template(record["crop"]), float(record["max_landmark_error"])
-        if not 0 < error < float("inf"):
-            raise ValueError(f"max_landmark_error is {error}; it must be positive.")
-        if crop.size_px != int(record["resolution"]):
-            raise ValueError(f"crops have {crop.size_px} px and generated images {record['resolution']}; they must agree.")
-        return cls(
+        spec = cls(
             name=str(record["name"]),
             version=str(record["version"]),
             licence=str(record["licence"]),
@@ -150,13 +135,34 @@ class BundleSpec:
             z=int(record["z"]),
             levels=levels,
             swaps=swaps,
-            crop=crop,
+            crop=_template(record["crop"]),
             identity_crop=_template(record["identity_crop"]),
             thresholds=dict(sorted(thresholds.items())),
-            max_landmark_error=error,
+            max_landmark_error=float(record["max_landmark_error"]),
             networks=networks,
             quality=dict(record.get("quality", {})),
         )
+        spec._check()
+        return spec
+
+    def _check(self) -> None:
+        """Raise ValueError where numbers would let every face pass, or contradict each other; NaN does the former."""
+        if not self.swaps or not all(step.rows for step in self.swaps):
+            raise ValueError("'swaps' is empty: there is nothing to anonymise with.")
+        for step in self.swaps:
+            if not 0 < step.strength <= 1:
+                raise ValueError(f"a swap's strength lies in (0, 1], not at {step.strength}.")
+        if not self.thresholds:
+            raise ValueError("'thresholds' is empty: there is nothing to judge by.")
+        for fmr, strangers in self.thresholds.items():
+            if not (0 < fmr < 1 and -1 <= strangers.low < strangers.high < 1):
+                raise ValueError(f"the threshold {fmr:g} bounds similarities by {strangers.low} and {strangers.high}.")
+        if not 0 < self.max_landmark_error < float("inf"):
+            raise ValueError(f"max_landmark_error is {self.max_landmark_error}; it must be positive.")
+        if self.crop.size_px != self.resolution:
+            raise ValueError(
+                f"crops have {self.crop.size_px} px and generated images {self.resolution}; they must agree."
+            )
 
     def rows_of(self, levels: tuple[str, ...]) -> tuple[int, ...]:
         """Return the rows of the named levels; raises KeyError for a level that the bundle does not have."""

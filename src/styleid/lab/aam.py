@@ -41,6 +41,8 @@ _INVERSION_STEPS = 5
 
 SINGLE_ROWS = ("pose", "placement", "expression", "light", "attributes")
 EXPRESSION_ROW, ATTRIBUTE_ROW, SHAPE_ROW = 2, 4, 5
+BEARD = slice(6, 8)
+"""Channels of the attribute row that tell how dark the upper lip and the chin are."""
 SHAPE_EXPRESSIONS = 4
 """Channels of the expression row that the shape tells; the next two are the gaze, which the texture tells."""
 GAZE = 2

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from styleid.lab import augment
 from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, channels_last, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
 from styleid.lab.pack import GROUPS, Pack
 
 YEARS = 101
@@ -143,7 +143,7 @@ class AttributesTask:
         loss.backward()
         nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
         self._optimizer.step()
-        update_average(self._average, self._student, 0.999 if progress > 0.03 else 0.9)
+        update_average(self._average, self._student, averaging_decay(self._optimizer))
         return {"age": age_loss.detach(), "sex": sex_loss.detach(), "group": group_loss.detach()}
 
     def evaluate(self) -> dict[str, float]:

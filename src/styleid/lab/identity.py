@@ -19,7 +19,7 @@ from torch.nn import functional
 from styleid.faces.align import CropTemplate
 from styleid.lab import augment
 from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, channels_last, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.teachers import IdentityTeacher
 
@@ -128,7 +128,7 @@ class IdentityTask:
         loss.backward()
         nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
         self._optimizer.step()
-        update_average(self._average, self._student, 0.999 if progress > 0.02 else 0.9)
+        update_average(self._average, self._student, averaging_decay(self._optimizer))
         return {"distance": distance.mean().detach(), "relations": relations.detach()}
 
     def _views(self, generator: torch.Generator) -> torch.Tensor:

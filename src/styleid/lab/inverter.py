@@ -30,7 +30,7 @@ from styleid.lab.export import ExportReport, export_network
 from styleid.lab.generator_task import channels_last, read_state
 from styleid.lab.inner import draw_grid, inner_square
 from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.stylegan2 import Generator, GeneratorConfig
 from styleid.types import ImageRGB
@@ -284,7 +284,7 @@ class InverterTask:
         loss.backward()
         nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
         self._optimizer.step()
-        update_average(self._average, self._student, 0.999 if progress > 0.02 else 0.9)
+        update_average(self._average, self._student, averaging_decay(self._optimizer))
         return {name: value.detach() for name, value in losses.items()}
 
     def evaluate(self) -> dict[str, float]:

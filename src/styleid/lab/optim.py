@@ -39,3 +39,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: f
         rate = peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))))
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def averaging_decay(optimizer: torch.optim.Optimizer, most: float = 0.999) -> float:
+    """Return the decay of a moving average of the weights, whose reach is a twentieth of the steps so far.
+
+    A fixed long reach would, in a short run, average over weights that knew nothing yet.
+    """
+    steps = max((float(state["step"]) for state in optimizer.state.values()), default=0.0)
+    return min(most, steps / (steps + 20))

@@ -19,7 +19,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -86,7 +86,7 @@ class Pack:
     def load(cls, path: Path | str) -> Pack:
         """Read a pack; raises TrainingError where the file is not one."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 columns = {name: file[name] for name in file.files}
             points, size = columns.pop("template_points"), int(columns.pop("template_size"))
             return cls(template=CropTemplate(size, tuple(map(tuple, points.tolist()))), **columns)
@@ -112,6 +112,22 @@ class Pack:
         """Decode one face's label map, uint8 (size, size) of CelebAMask-HQ classes, or None where there is none."""
         part = self.labels_png[self.labels_offsets[index] : self.labels_offsets[index + 1]]
         return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
+
+    def thinned(self, most_per_source: int) -> Pack:
+        """Return the pack with all held-out faces but at most so many training faces a source, chosen by name."""
+        order = np.argsort([hashlib.sha256(str(name).encode()).hexdigest() for name in self.names])
+        keep = self.held_out.copy()
+        for source in np.unique(self.source):
+            keep[order[(self.source[order] == source) & ~self.held_out[order]][:most_per_source]] = True
+        rows = np.nonzero(keep)[0]
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "template"}
+        per_face = {name: value[rows] for name, value in columns.items() if len(value) == len(self)}
+        for bytes_name, offsets_name in (("webp", "offsets"), ("labels_png", "labels_offsets")):
+            content, offsets = columns[bytes_name], columns[offsets_name]
+            parts = [content[offsets[i] : offsets[i + 1]] for i in rows]
+            columns[bytes_name] = np.concatenate(parts)
+            columns[offsets_name] = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+        return Pack(self.template, **columns | per_face)
 
     def valid_mask(self, index: SupportsIndex) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return uint8 (size, size), 255 where the crop shows the photo, 0 where it shows reflected border."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from styleid.lab import augment, occlude
 from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, channels_last, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.teachers import MIRRORED_68
 
@@ -155,7 +155,7 @@ class ParserTask:
         loss.backward()
         nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
         self._optimizer.step()
-        update_average(self._average, self._student, 0.998 if progress > 0.03 else 0.9)
+        update_average(self._average, self._student, averaging_decay(self._optimizer))
         return {"labels": label_loss.detach(), "landmarks": point_loss.detach()}
 
     def _own_labels(self, images: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ from styleid.lab import augment
 from styleid.lab.aam import ATTRIBUTE_ROW, ActiveAppearanceModel
 from styleid.lab.aam_fit import face_visibility
 from styleid.lab.loop import update_average
-from styleid.lab.optim import autocast, channels_last
+from styleid.lab.optim import autocast, averaging_decay, channels_last
 from styleid.lab.pack import Pack
 
 _R1_EVERY = 16
@@ -220,7 +220,7 @@ class RefinerTask:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
-        update_average(self._average, self._refiner, 0.999 if int(self._critic.steps) > 1000 else 0.99)
+        update_average(self._average, self._refiner, averaging_decay(self._optimizer))
         return {"fool": fool.detach(), "alike": alike.detach(), "rebuilt": rebuilt.detach(), "low": low.detach()}
 
     def _view(self, images: torch.Tensor, cover: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
@@ -299,7 +299,7 @@ class _Codes:
             sharpness.append(_detail_each(crops, coverage * visible).numpy())
         self.codes, self.shown = torch.cat(codes), torch.cat(shown)
         share, detail = np.concatenate(bare), np.concatenate(sharpness)
-        self.bare = share > 0.93
+        self.bare = share > np.quantile(share, 0.4)
         self.sharp = detail > np.quantile(detail, 0.35)
 
 

@@ -1,7 +1,8 @@
 """The mapping of the appearance model: z and what a target should share with its source -> W+ of a face of nobody.
 
 A target mixes a few synthetic people of a bank, chosen by chance among those of the wanted sex, age and group. What it
-takes from its source is a handful of rough answers (sex, age to a decade, group), never a measurement.
+takes from its source is a handful of rough answers (sex, age to a decade, group, how much of a beard), never a
+measurement.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from styleid.lab.aam import ATTRIBUTE_ROW
+from styleid.lab.aam import ATTRIBUTE_ROW, BEARD
 from styleid.lab.aam_fit import ridge
 from styleid.lab.pack import GROUPS
 
@@ -22,10 +23,14 @@ _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
 _LIVELINESS = 0.85
 _EMPHASIS = 2.0
+_BEARD_STEP = 1.0
 
 
 class TargetMapping(nn.Module):
-    """Draw targets. Input: z (n, 64), attributes (n, 7) as the attribute network gives them. Output: W+ (n, layers, w).
+    """Draw targets.
+
+    Input: z (n, 64), attributes (n, 7) as the attribute network gives them, source W+ (n, layers, w), of which only the
+    beard is read. Output: W+ (n, layers, w).
 
     Buffers: people_q int8 (people, layers, w) with people_scale (layers, w), their codes; traits (people, 7), their
     rounded attributes; trait_row (7 + 1, w), the attribute row that such traits bring; directions (64, people), which
@@ -51,7 +56,7 @@ class TargetMapping(nn.Module):
         for name, value in buffers.items():
             self.register_buffer(name, value)
 
-    def forward(self, z: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, attributes: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """Return W+ of targets, (n, layers, w)."""
         wanted = round_traits(attributes)
         apart = wanted[:, None] - self.traits[None]
@@ -65,6 +70,9 @@ class TargetMapping(nn.Module):
         traits = (self.traits[chosen] * (share / total)[..., None]).sum(1)
         shift = _EMPHASIS * (self._row(wanted) - self._row(traits))
         row = mixed[:, ATTRIBUTE_ROW] / total + shift
+        # a beard goes on below the chin, where no new face comes: the new one must have it too
+        beard = (source[:, ATTRIBUTE_ROW, BEARD] / _BEARD_STEP).round() * _BEARD_STEP
+        row = torch.cat([row[:, : BEARD.start], beard, row[:, BEARD.stop :]], 1)
         return torch.cat([mixed[:, :ATTRIBUTE_ROW], row[:, None], mixed[:, ATTRIBUTE_ROW + 1 :]], 1)
 
     def _row(self, traits: torch.Tensor) -> torch.Tensor:

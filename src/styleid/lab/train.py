@@ -34,6 +34,7 @@ class TaskOptions:
     teachers: folder of the teachers' files, where the task has one.
     checkpoints: folder of the other networks' checkpoints, each in a folder of its name, where the task needs them.
     batch: images per step; 0 takes the task's own.
+    faces: most training faces of each source archive, for aam, refiner and aam128; 0 takes the task's own.
     device: cpu or cuda; auto takes cuda where there is one.
     """
 
@@ -41,6 +42,7 @@ class TaskOptions:
     teachers: Path = Path("teachers")
     checkpoints: Path = Path("checkpoints")
     batch: int = 0
+    faces: int = 0
     device: str = "auto"
 
     @property
@@ -94,7 +96,7 @@ def _refiner(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.parser import ParserConfig, ParserNet
     from styleid.lab.refiner import RefinerConfig, RefinerTask
 
-    pack, model = Pack.load(options.data), load_aam(options.checkpoints / "aam")
+    pack, model = Pack.load(options.data).thinned(options.faces or 2000), load_aam(options.checkpoints / "aam")
     side = pack.template.size_px
     parser = load_network(ParserNet(ParserConfig(side)), options.checkpoints / "parser", "parser")
     return RefinerTask(pack, model, parser, RefinerConfig(side), device=options.torch_device, **options.sized())
@@ -184,14 +186,15 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
         from styleid.lab.aam_fit import fit_aam
         from styleid.lab.parser import ParserConfig, ParserNet
 
-        pack = Pack.load(options.data)
+        pack = Pack.load(options.data).thinned(options.faces or 3000)
         side = pack.template.size_px
         parser = load_network(ParserNet(ParserConfig(side)), options.checkpoints / "parser", "parser")
         save_aam(fit_aam(pack, parser, AAMConfig(side), say), out)
         return 0
     from styleid.lab.aam_bundle import build_aam_bundle
 
-    build_aam_bundle(Pack.load(options.data), options.checkpoints, out, say)
+    pack = Pack.load(options.data).thinned(options.faces or 2000)
+    build_aam_bundle(pack, options.checkpoints, options.teachers, out, say)
     return 0
 
 

@@ -26,6 +26,7 @@ _MAX_SHIFT = 0.12
 _EDGE = (0.03, 0.5)
 _MEMBRANE_SIGMAS = (0.02, 0.04, 0.08, 0.16, 0.32)
 _GLASS_RESIDUAL = (14.0, 34.0)
+_DARK_LENS = 0.35
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -82,12 +83,22 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
     """Return the new face's opacity (s, s) and its colours (s, s, 3) before sharpness is matched."""
     hull = face_hull(face.generated_landmarks, size)
     source, bare, glasses = (_take(m, displacement) for m in (face.source, face.bare, face.glasses))
-    alpha = hull * _ramp(bare + glasses, 0.35, 0.75)
+    dark = _are_dark(source, bare, glasses)  # then nothing shows behind them, and they stay as they are
+    alpha = hull * _ramp(bare if dark else bare + glasses, 0.35, 0.75)
     alpha = cv2.GaussianBlur(alpha, (0, 0), 0.006 * size)
     generated = face.generated + _membrane(source - face.generated, alpha)
-    if face.rebuilt is not None and glasses.max() > 0.3:
+    if face.rebuilt is not None and not dark and glasses.max() > 0.3:
         generated = _wear_glasses(generated, source, _take(face.rebuilt, displacement), glasses)
     return alpha, generated
+
+
+def _are_dark(source: FloatArray, bare: FloatArray, glasses: FloatArray) -> bool:
+    """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
+    luma = source @ np.array([0.299, 0.587, 0.114], np.float32)
+    lenses, skin = luma[glasses > 0.6], luma[bare > 0.8]
+    if len(lenses) < 0.01 * luma.size or len(skin) == 0:
+        return False
+    return bool(np.quantile(lenses, 0.6) < _DARK_LENS * np.median(skin))
 
 
 def _wear_glasses(generated: FloatArray, source: FloatArray, rebuilt: FloatArray, glasses: FloatArray) -> FloatArray:
