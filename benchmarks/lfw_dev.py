@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from styleid.bundles.registry import DEFAULT, load_bundle
+from styleid.bundles.registry import DEFAULT, find_bundle, load_bundle
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.evaluate.attacks import ridge_rank_one, search_other_photos
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cache", type=Path, help="file that keeps the clear photos' embeddings between runs")
     parser.add_argument("--attackers", default="dlib,teacher")
+    parser.add_argument("--record", action="store_true", help="write the figures into the bundle's bundle.json")
     args = parser.parse_args()
 
     anonymizer = Anonymizer.from_bundle(args.bundle, AnonymizeOptions(privacy=args.privacy, seed=args.seed))
@@ -83,6 +84,15 @@ def main() -> None:
         figures[recogniser.name] = attack(recogniser, photos, args)
     figures["utility"] = utility(photos, args)
     print(json.dumps(figures, indent=1))
+    if args.record:
+        record(find_bundle(args.bundle) / "bundle.json", args.privacy, figures)
+
+
+def record(path: Path, privacy: str, figures: dict) -> None:
+    """Keep the figures beside the bundle's others, under the level of the dial that they were measured at."""
+    described = json.loads(path.read_text(encoding="utf-8"))
+    described["quality"].setdefault("lfw", {})[privacy] = figures
+    path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
 def find_photos(folder: Path, records: dict[str, dict]) -> tuple[list[Photo], int]:

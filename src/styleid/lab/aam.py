@@ -8,9 +8,10 @@ rest, which is what remains when those are taken out, says who it is.
              pose   placement   expression   light   attributes   shape          texture
 
 pose: yaw (twice), pitch. placement: where the face lies in its crop, how large and how turned. expression: mouth
-opening, smile, opening of each eye, gaze across and down. attributes: age, child, female, three groups, moustache,
-beard. Every row is a residual given the rows before it, so that rows of two people join without contradiction: an open
-mouth brings its teeth, a turned head its shadow. Coordinates have unit variance over the training faces.
+opening, smile, opening of each eye, gaze across and down, teeth. attributes: age, child, female, three groups,
+moustache, beard. Every row is a residual given the rows before it, so that rows of two people join without
+contradiction: an open mouth brings its teeth, a turned head its shadow. Coordinates have unit variance over the
+training faces.
 
 Convention
 ----------
@@ -44,8 +45,9 @@ EXPRESSION_ROW, ATTRIBUTE_ROW, SHAPE_ROW = 2, 4, 5
 BEARD = slice(6, 8)
 """Channels of the attribute row that tell how dark the upper lip and the chin are."""
 SHAPE_EXPRESSIONS = 4
-"""Channels of the expression row that the shape tells; the next two are the gaze, which the texture tells."""
-GAZE = 2
+"""Channels of the expression row that the shape tells."""
+TEXTURE_EXPRESSIONS = 3
+"""The channels after those, which the texture tells: gaze across, gaze down, teeth."""
 _FILE = "aam.safetensors"
 
 
@@ -79,8 +81,8 @@ class AAMConfig:
 
     @property
     def texture_components(self) -> int:
-        """Components of the texture's basis: gaze, light and attributes take some, the texture rows the rest."""
-        return GAZE + self.width * (2 + self.texture_rows)
+        """Components of the texture's basis: expression, light and attributes take some, the texture rows the rest."""
+        return TEXTURE_EXPRESSIONS + self.width * (2 + self.texture_rows)
 
 
 class ActiveAppearanceModel(nn.Module):
@@ -234,19 +236,19 @@ class ActiveAppearanceModel(nn.Module):
         """Order shape channels and texture codes (n, k) into W+."""
         width, row = self.config.width, EXPRESSION_ROW * self.config.width
         texture = (codes - self.expected_texture(shape)) @ self.texture_in
-        gaze, texture = texture[:, :GAZE], texture[:, GAZE:]
-        filler = torch.zeros_like(shape[:, : width - SHAPE_EXPRESSIONS - GAZE])
-        first = [shape[:, : row + SHAPE_EXPRESSIONS], gaze, filler, texture[:, : 2 * width]]
+        told, texture = texture[:, :TEXTURE_EXPRESSIONS], texture[:, TEXTURE_EXPRESSIONS:]
+        filler = torch.zeros_like(shape[:, : width - SHAPE_EXPRESSIONS - TEXTURE_EXPRESSIONS])
+        first = [shape[:, : row + SHAPE_EXPRESSIONS], told, filler, texture[:, : 2 * width]]
         flat = torch.cat([*first, shape[:, row + width :], texture[:, 2 * width :]], 1)
         return flat.reshape(-1, self.config.layers, width)
 
     def texture_codes(self, wplus: torch.Tensor) -> torch.Tensor:
         """Return a W+'s texture codes, (n, k)."""
         expression = wplus[:, EXPRESSION_ROW]
-        gaze = expression[:, SHAPE_EXPRESSIONS : SHAPE_EXPRESSIONS + GAZE]
+        told = expression[:, SHAPE_EXPRESSIONS : SHAPE_EXPRESSIONS + TEXTURE_EXPRESSIONS]
         rows = wplus[:, 3:SHAPE_ROW].flatten(1), wplus[:, SHAPE_ROW + self.config.shape_rows :].flatten(1)
         shape = torch.cat([wplus[:, 0], expression[:, :SHAPE_EXPRESSIONS]], 1)
-        return torch.cat([gaze, *rows], 1) @ self.texture_out + shape @ self.shape_to_texture
+        return torch.cat([told, *rows], 1) @ self.texture_out + shape @ self.shape_to_texture
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Render W+: image (n, 3, s, s) in [-1, 1] and the face's coverage (n, 1, s, s) in [0, 1]."""

@@ -19,7 +19,6 @@ from torch import nn
 from styleid.faces import geometry
 from styleid.lab.aam import (
     EXPRESSION_ROW,
-    GAZE,
     SHAPE_EXPRESSIONS,
     AAMConfig,
     ActiveAppearanceModel,
@@ -204,7 +203,8 @@ def _fit_texture(
     data = codes[train].astype(np.float64)
     expected = ridge(shape, data)
     rest = data - shape @ expected
-    blocks = [reading_block(rest, _gaze(model, packed[train]))]
+    told = np.concatenate([_gaze(model, packed[train]), _teeth(model, packed[train])], 1)
+    blocks = [reading_block(rest, told)]
     rest = blocks[-1].left_over(rest)
     blocks.append(_light_block(model, rest))
     rest = blocks[-1].left_over(rest)
@@ -235,7 +235,19 @@ def _gaze(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:
         dark /= dark.sum((1, 2), keepdims=True)
         y, x = np.mgrid[-1 : 1 : patch.shape[1] * 1j, -1 : 1 : patch.shape[2] * 1j]
         places.append(np.stack([(dark * x).sum((1, 2)), (dark * y).sum((1, 2))], 1))
-    return np.mean(places, axis=0)[:, :GAZE]
+    return np.mean(places, axis=0)
+
+
+def _teeth(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:
+    """Return how much brighter than the lips the inside of the mouth is, (n, 1)."""
+    x0, y0, x1, y1 = model.rectangle.numpy()
+    height, width = model.config.texture_hw
+    mean = (model.mean_shape.numpy() - [x0, y0]) / [x1 - x0, y1 - y0] * [width - 1, height - 1]
+    lips, inside = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    for mask, points in ((lips, mean[48:60]), (inside, mean[60:68])):
+        cv2.fillPoly(mask, [(points * 16).round().astype(np.int32)], 1, shift=4)
+    luma = np.stack([t.numpy() for t in _luma_images(model, packed)])
+    return (luma[:, inside > 0].mean(1) - luma[:, (lips > 0) & (inside == 0)].mean(1))[:, None]
 
 
 def _beard(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:

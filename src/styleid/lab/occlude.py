@@ -61,7 +61,7 @@ def draw_objects(
     inside = inside * (torch.rand(n, 1, 1, generator=generator) < chance)
     flat = uniform(generator, -1, 1, n, 3, 1, 1).expand(n, 3, size, size)
     other = images[torch.randperm(n, generator=generator).to(device)].roll((size // 3, size // 3), (2, 3))
-    textured = (torch.rand(n, 1, 1, 1, generator=generator) < 0.6).to(device)
+    textured = (torch.rand(n, 1, 1, 1, generator=generator) < 0.25).to(device)
     surface = torch.where(textured, other, flat.to(device))
     inside = inside.to(device)[:, None]
     hidden = functional.avg_pool2d(inside, 2)[:, 0] > 0.5

@@ -142,7 +142,7 @@ class ParserTask:
         if progress > 0.3:
             labels[half:] = self._own_labels(images[half:])
         images, labels = occlude.draw_glasses(images, labels, landmarks, generator, chance=0.15)
-        images, labels = occlude.draw_objects(images, labels, generator, chance=0.3)
+        images, labels = occlude.draw_objects(images, labels, generator, chance=0.15)
         images = augment.degrade(augment.vary_light(images, generator), generator, 0.35)
         self._student.train()
         with autocast(self.device):
