@@ -18,7 +18,7 @@ from styleid.bundles.registry import load_bundle
 from styleid.faces.detect import FaceDetector
 from styleid.latent.swap import swap
 from styleid.pixel.composite import NewFace, composite
-from styleid.pixel.regions import FACE, GLASSES, class_probability
+from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.types import ImageRGB
 
 CANVAS_HW = (720, 1280)
@@ -79,7 +79,8 @@ def with_new_face(bundle: Bundle, photo: ImageRGB, attributes: np.ndarray, seed:
     matrix = spec.crop.matrix(face.landmarks_px[0])
     crop = spec.crop.crop(photo, matrix)[None]
     logits, landmarks = bundle.parse(crop)
-    bare, glasses = (class_probability(logits, classes, spec.crop.size_px) for classes in (FACE, (GLASSES,)))
+    bare = bare_face(logits, landmarks, spec.crop.size_px)
+    glasses = class_probability(logits, (GLASSES,), spec.crop.size_px)
     source = bundle.invert(crop, landmarks, bare[:, None])
     z = np.random.default_rng(seed).standard_normal((1, spec.z)).astype(np.float32)
     image = bundle.generate(swap(source, bundle.sample(z, attributes, source), spec.swaps[-1]))

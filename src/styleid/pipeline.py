@@ -25,7 +25,7 @@ from styleid.latent.targets import FreshTargets
 from styleid.options import AnonymizeOptions
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.obscure import Obscuring, obscure_face
-from styleid.pixel.regions import FACE, GLASSES, class_probability
+from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.privacy.dial import PrivacyLevel, privacy_level
 from styleid.privacy.gate import Measured, Verdict, judge
 from styleid.runtime import Device
@@ -151,7 +151,7 @@ class Anonymizer:
             identity_crops = np.stack([spec.identity_crop.crop(image_rgb, m) for m in identity_matrices])
         with self._timed("parse"):
             logits, landmarks = bundle.parse(crops)
-            bare = class_probability(logits, FACE, spec.crop.size_px)
+            bare = bare_face(logits, landmarks, spec.crop.size_px)
             glasses = class_probability(logits, (GLASSES,), spec.crop.size_px)
         with self._timed("identity"):
             embeddings = bundle.embed(identity_crops)

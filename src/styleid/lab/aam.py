@@ -39,6 +39,8 @@ from styleid.pixel.warp import border_anchors, thin_plate_matrix
 
 ANCHORS_PER_SIDE = 5
 _INVERSION_STEPS = 5
+_FURTHEST = 3.0
+"""Deviations beyond which no coordinate is believed: odd light or a hidden face would else come out as a blotch."""
 
 SINGLE_ROWS = ("pose", "placement", "expression", "light", "attributes")
 EXPRESSION_ROW, ATTRIBUTE_ROW, SHAPE_ROW = 2, 4, 5
@@ -216,7 +218,7 @@ class ActiveAppearanceModel(nn.Module):
         textures = self.take_texture(torch.cat([images, visible], 1), points)
         packed, seen = self.pack(textures[:, :3]), self.pack_visible(textures[:, 3:])
         codes = self._project(packed, seen, self.expected_texture(shape))
-        return self.join(shape, codes)
+        return self.join(shape, codes).clamp(-_FURTHEST, _FURTHEST)
 
     def expected_texture(self, shape: torch.Tensor) -> torch.Tensor:
         """Return the texture codes, (n, k), that a shape's pose and expression bring by themselves."""

@@ -22,7 +22,8 @@ MIXED_PEOPLE = 3
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
 _LIVELINESS = 0.85
-_EMPHASIS = 2.0
+_EMPHASIS = 1.5
+_FURTHEST_ROW = 2.5
 _BEARD_STEP = 1.0
 
 
@@ -69,7 +70,7 @@ class TargetMapping(nn.Module):
         total = share.sum(1, keepdim=True)
         traits = (self.traits[chosen] * (share / total)[..., None]).sum(1)
         shift = _EMPHASIS * (self._row(wanted) - self._row(traits))
-        row = mixed[:, ATTRIBUTE_ROW] / total + shift
+        row = (mixed[:, ATTRIBUTE_ROW] / total + shift).clamp(-_FURTHEST_ROW, _FURTHEST_ROW)
         # a beard goes on below the chin, where no new face comes: the new one must have it too
         beard = (source[:, ATTRIBUTE_ROW, BEARD] / _BEARD_STEP).round() * _BEARD_STEP
         row = torch.cat([row[:, : BEARD.start], beard, row[:, BEARD.stop :]], 1)

@@ -27,6 +27,7 @@ _EDGE = (0.03, 0.5)
 _MEMBRANE_SIGMAS = (0.02, 0.04, 0.08, 0.16, 0.32)
 _GLASS_RESIDUAL = (14.0, 34.0)
 _DARK_LENS = 0.35
+_MOST_SHIFT = 40.0
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -117,7 +118,7 @@ def _membrane(difference: FloatArray, alpha: FloatArray) -> FloatArray:
     """
     size = alpha.shape[0]
     ring = ((alpha > _EDGE[0]) & (alpha < _EDGE[1])).astype(np.float32)
-    clipped = np.clip(difference, -60, 60) * ring[..., None]
+    clipped = np.clip(difference, -_MOST_SHIFT, _MOST_SHIFT) * ring[..., None]
     total, weight = np.zeros_like(difference), np.full(alpha.shape, 1e-6, np.float32)
     for order, sigma in enumerate(_MEMBRANE_SIGMAS):
         share = 0.25**order

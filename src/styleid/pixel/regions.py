@@ -15,7 +15,8 @@ from styleid.types import FloatArray
 
 SKIN, NOSE, GLASSES, HAIR = 1, 2, 3, 13
 FACE = (1, 2, 4, 5, 6, 7, 10, 11, 12)
-"""Classes of a bare face: skin, nose, eyes, brows, mouth, lips (METHODS 3b, "full")."""
+"""Classes of a bare face: skin, nose, eyes, brows, mouth, lips (StyleID's region "full")."""
+_FACE_ODDS = 10.0
 
 
 def class_probability(logits: FloatArray, classes: tuple[int, ...], size_px: int) -> FloatArray:
@@ -23,6 +24,17 @@ def class_probability(logits: FloatArray, classes: tuple[int, ...], size_px: int
     scores = np.exp(logits - logits.max(1, keepdims=True))
     share = scores[:, list(classes)].sum(1) / scores.sum(1)
     return np.stack([cv2.resize(m, (size_px, size_px), interpolation=cv2.INTER_LINEAR) for m in share])
+
+
+def bare_face(logits: FloatArray, landmarks: FloatArray, size_px: int) -> FloatArray:
+    """Return how likely a pixel shows bare face, (n, s, s), of logits (n, 19, h, w) and landmarks (n, 68, 2).
+
+    Inside the landmarks' hull a face is what to expect, so the parser must be sure of anything else there: what it
+    takes for hair or a hand keeps the original's pixels.
+    """
+    found = class_probability(logits, FACE, size_px)
+    prior = np.stack([1 + (_FACE_ODDS - 1) * face_hull(points, size_px) for points in landmarks])
+    return (prior * found / (prior * found + 1 - found)).astype(np.float32)
 
 
 def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.04, softness: float = 0.035) -> FloatArray:
