@@ -1,4 +1,4 @@
-"""Attacks on anonymised faces, from embeddings to figures (EVALUATION: A0 naive, A2 trained)."""
+"""Attacks on anonymised faces, from embeddings to figures: naive (A0), and trained on other people (A2)."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ _PROVENANCE = (
 _SWAPS = (("attributes", "shape", "texture"), ("light", "attributes", "shape", "texture"))
 _SAME_PERSON = 0.45
 """Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
+_GROWN_UP = 18
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
 _KEEP = ("rectangle", "mean_shape", "texture_warp", "crop_warp", "shape_in", "shape_out", "basis_scale", "directions")
@@ -73,7 +74,8 @@ def build_aam_bundle(
     reports = _export(partial, pack, faces, model=model, refiner=refiner, mapping=mapping, networks=networks)
     for role, report in reports.items():
         say(f"{role}: {report.size_bytes / 1e6:.1f} MB, parity {report.max_error:.1e}")
-    thresholds = _thresholds(faces["embeddings"][pack.held_out], _embed_by_teacher(pack, teachers))
+    grown = pack.held_out & ~pack.synthetic & ~(pack.age < _GROWN_UP)
+    thresholds = _thresholds(faces["embeddings"][grown], _embed_by_teacher(pack, np.nonzero(grown)[0], teachers))
     quality = {name: _history(checkpoints / name) for name in ("identity", "parser", "attributes", "refiner")}
     quality["parity"] = {role: float(f"{report.max_error:.1e}") for role, report in reports.items()}
     description = _describe(pack.template, model, reports, thresholds, quality)
@@ -105,11 +107,11 @@ def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn
     return {name: np.concatenate(parts) for name, parts in out.items()}
 
 
-def _embed_by_teacher(pack: Pack, teachers: Path) -> np.ndarray:
-    """Return the identity teacher's embeddings of the held-out faces."""
+def _embed_by_teacher(pack: Pack, faces: np.ndarray, teachers: Path) -> np.ndarray:
+    """Return the identity teacher's embeddings of some faces, given by their rows."""
     teacher, base = IdentityTeacher(teachers), base_matrix(pack.template, IDENTITY_TEMPLATE)
     parts = []
-    for rows in np.array_split(np.nonzero(pack.held_out)[0], max(1, int(pack.held_out.sum()) // 64)):
+    for rows in np.array_split(faces, max(1, len(faces) // 64)):
         views = cut_views(torch.from_numpy(pack.crops(rows)), base.expand(len(rows), 2, 3), IDENTITY_TEMPLATE.size_px)
         with torch.no_grad():
             parts.append(teacher(views).numpy())
@@ -150,8 +152,10 @@ def _export(
 
 
 def _thresholds(embeddings: np.ndarray, by_teacher: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return the similarities that bound strangers, from all pairs of held-out faces of different people.
+    """Return the similarities that bound strangers, from all pairs of faces of different people.
 
+    The faces are those of grown people who exist: children, and people drawn by one network, are more alike than
+    strangers are, and would make the gate lax.
     embeddings, by_teacher: (n, d) of the same faces by the bundle's network and by its teacher. The sources name
     nobody, and some people come more than once: pairs that the teacher all but knows to be one person are left out.
     """

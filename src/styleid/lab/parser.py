@@ -140,7 +140,7 @@ class ParserTask:
         images, landmarks = (torch.cat([part[i] for part in parts]) for i in (0, 1))
         labels = torch.cat([part[2] for part in parts])
         if progress > 0.3:
-            labels[half:] = self._own_labels(images[half:])
+            labels[half:] = self._own_labels(images[half:], landmarks[half:])
         images, labels = occlude.draw_glasses(images, labels, landmarks, generator, chance=0.15)
         images, labels = occlude.draw_objects(images, labels, generator, chance=0.15)
         images = augment.degrade(augment.vary_light(images, generator), generator, 0.35)
@@ -158,11 +158,17 @@ class ParserTask:
         update_average(self._average, self._student, averaging_decay(self._optimizer))
         return {"labels": label_loss.detach(), "landmarks": point_loss.detach()}
 
-    def _own_labels(self, images: torch.Tensor) -> torch.Tensor:
+    def _own_labels(self, images: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+        """Return the average's own labels where it is sure, except that a face's outline holds no background.
+
+        Without that bound it would, once it has mistaken skin for an object before the face, teach itself to go on.
+        """
         self._average.eval()
         with torch.no_grad(), autocast(self.device):
             sure, labels = self._average(images)[0].softmax(1).max(1)
-        return torch.where(sure > _CONFIDENT, labels, _UNKNOWN).to(torch.uint8)
+        labels = torch.where(sure > _CONFIDENT, labels, _UNKNOWN).to(torch.uint8)
+        inside = torch.from_numpy(_skin_and_nose(landmarks.cpu().numpy(), labels.shape[-1])).to(labels.device)
+        return torch.where((inside > 0) & ((labels == 0) | (labels == _UNKNOWN)), inside, labels)
 
     def evaluate(self) -> dict[str, float]:
         """See `Task.evaluate`."""
@@ -191,6 +197,15 @@ class ParserTask:
         with torch.no_grad():
             logits, located = self._average(images)
         return draw_parses(images, logits, located)
+
+
+def _skin_and_nose(landmarks: np.ndarray, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return uint8 (n, side, side): 1 inside jaw and brows, 2 on the nose, else 0; landmarks are at twice the side."""
+    masks = np.zeros((len(landmarks), side, side), np.uint8)
+    for mask, points in zip(masks, landmarks / 2, strict=True):
+        for label, part in ((1, points[:27]), (2, points[27:36])):
+            cv2.fillConvexPoly(mask, cv2.convexHull((part * 16).round().astype(np.int32)), label, shift=4)
+    return masks
 
 
 def draw_parses(images: torch.Tensor, logits: torch.Tensor, landmarks: torch.Tensor) -> np.ndarray[Any, Any]:

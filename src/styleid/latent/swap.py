@@ -1,4 +1,4 @@
-"""Swap units of W+ between a source and a target (METHODS 3a)."""
+"""Swap units of W+ between a source and a target (StyleID, in latent space)."""
 
 from __future__ import annotations
 
