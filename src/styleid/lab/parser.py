@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from styleid.faces import geometry
 from styleid.lab import augment, occlude
 from styleid.lab.loop import update_average
 from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
@@ -200,10 +201,10 @@ class ParserTask:
 
 
 def _skin_and_nose(landmarks: np.ndarray, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return uint8 (n, side, side): 1 inside jaw and brows, 2 on the nose, else 0; landmarks are at twice the side."""
+    """Return uint8 (n, side, side): 1 from jaw to forehead, 2 on the nose, else 0; landmarks are at twice the side."""
     masks = np.zeros((len(landmarks), side, side), np.uint8)
     for mask, points in zip(masks, landmarks / 2, strict=True):
-        for label, part in ((1, points[:27]), (2, points[27:36])):
+        for label, part in ((1, geometry.with_forehead(points)), (2, points[27:36])):
             cv2.fillConvexPoly(mask, cv2.convexHull((part * 16).round().astype(np.int32)), label, shift=4)
     return masks
 
