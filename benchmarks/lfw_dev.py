@@ -13,11 +13,14 @@ import argparse
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, find_bundle, load_bundle
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files
@@ -25,12 +28,11 @@ from styleid.evaluate.attacks import ridge_rank_one, search_other_photos
 from styleid.evaluate.recognisers import IMAGENET_MEAN, IMAGENET_STD, DlibRecogniser, OnnxRecogniser, Recogniser
 from styleid.evaluate.verification import impostor_similarities, threshold_at_fmr
 from styleid.faces import geometry
-from styleid.faces.align import CropTemplate
+from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
-from styleid.pixel.obscure import obscure_face
 from styleid.types import Action, Faces, ImageRGB
 
 _SEEDS = range(5)
@@ -112,19 +114,30 @@ def find_photos(folder: Path, records: dict[str, dict]) -> tuple[list[Photo], in
     return photos, missed
 
 
-def solid(image_rgb: ImageRGB, face: Faces) -> ImageRGB:
-    """Return the photo with its main face filled: what an attacker learns from the surroundings alone."""
-    hidden = image_rgb.copy()
-    obscure_face(hidden, face.boxes_xyxy[0], "solid")
+def solid(image_rgb: ImageRGB, face: Faces, bundle: Bundle) -> ImageRGB:
+    """Return the photo with its main face, from jaw to forehead, filled: what the surroundings alone tell."""
+    template, hidden = bundle.spec.crop, image_rgb.copy()
+    matrix = template.matrix(face.landmarks_px[0])
+    landmarks = bundle.parse(template.crop(image_rgb, matrix)[None])[1][0]
+    outline = transform_points(geometry.with_forehead(landmarks), invert(matrix))
+    inside = np.zeros(hidden.shape[:2], np.uint8)
+    cv2.fillConvexPoly(inside, cv2.convexHull(outline.round().astype(np.int32)), 1)
+    hidden[inside > 0] = hidden[inside > 0].mean(0).round() if inside.any() else 0
     return hidden
 
 
-def embed_all(recogniser: Recogniser, photos: list[Photo], folder: Path, hide: bool = False) -> np.ndarray:
+def embed_all(
+    recogniser: Recogniser,
+    photos: list[Photo],
+    folder: Path,
+    change: Callable[[ImageRGB, Faces], ImageRGB] | None = None,
+) -> np.ndarray:
     """Embed each photo's main face as found in `folder`, aligned by the original's landmarks."""
     rows = []
     for photo in photos:
         image = read_photo(folder / photo.name).image_rgb
-        rows.append(recogniser.embed(solid(image, photo.face) if hide else image, photo.face.landmarks_px[0]))
+        shown = change(image, photo.face) if change else image
+        rows.append(recogniser.embed(shown, photo.face.landmarks_px[0]))
     return np.stack(rows)
 
 
@@ -157,18 +170,21 @@ def attack(recogniser: Recogniser, photos: list[Photo], args: argparse.Namespace
 
 
 def cached(recogniser: Recogniser, photos: list[Photo], args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Return embeddings of the clear and of the solidly filled photos, from the cache where it has them."""
-    names = np.array([photo.name for photo in photos])
-    path = args.cache.with_name(f"{args.cache.stem}-{recogniser.name}.npz") if args.cache else None
-    if path is not None and path.is_file():
-        with np.load(path) as file:
-            if np.array_equal(file["names"], names):
-                return file["clear"], file["hidden"]
-    clear = embed_all(recogniser, photos, args.folder)
-    hidden = embed_all(recogniser, photos, args.folder, hide=True)
-    if path is not None:
-        np.savez(path, names=names, clear=clear, hidden=hidden)
-    return clear, hidden
+    """Return embeddings of the clear and of the filled photos, from the cache where it has them."""
+    bundle = load_bundle(args.bundle)
+    changes = {"clear": None, "hidden": lambda image, face: solid(image, face, bundle)}
+    out, names = [], np.array([photo.name for photo in photos])
+    for kind, change in changes.items():
+        path = args.cache.with_name(f"{args.cache.stem}-{recogniser.name}-{kind}.npz") if args.cache else None
+        if path is not None and path.is_file():
+            with np.load(path) as file:
+                if np.array_equal(file["names"], names):
+                    out.append(file["rows"])
+                    continue
+        out.append(embed_all(recogniser, photos, args.folder, change))
+        if path is not None:
+            np.savez(path, names=names, rows=out[-1])
+    return out[0], out[1]
 
 
 def utility(photos: list[Photo], args: argparse.Namespace) -> dict:

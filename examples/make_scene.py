@@ -55,9 +55,10 @@ def cut_out(photo: ImageRGB) -> np.ndarray:
     cv2.ellipse(mask, (225, 120), (45, 70), 0, 0, 360, cv2.GC_FGD, -1)
     cv2.grabCut(photo[..., ::-1].copy(), mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
     inside = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    return cv2.GaussianBlur((labels == largest).astype(np.float32), (0, 0), 1.5)
+    outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    whole = np.zeros_like(inside)
+    cv2.drawContours(whole, [max(outlines, key=cv2.contourArea)], 0, 1, cv2.FILLED)
+    return cv2.GaussianBlur(whole.astype(np.float32), (0, 0), 1.5)
 
 
 def dyed(photo: ImageRGB, hue: int) -> ImageRGB:

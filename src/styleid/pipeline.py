@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from styleid.latent.targets import FreshTargets
 from styleid.options import AnonymizeOptions
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.obscure import Obscuring, obscure_face
-from styleid.pixel.regions import GLASSES, bare_face, class_probability
+from styleid.pixel.regions import FACE, GLASSES, bare_face, class_probability, face_hull
 from styleid.privacy.dial import PrivacyLevel, privacy_level
 from styleid.privacy.gate import Measured, Verdict, judge
 from styleid.runtime import Device
@@ -163,20 +163,20 @@ class Anonymizer:
         for k, index in enumerate(rows):
             measured = Measured(True, landmarks[k], embeddings[k], attributes[k])
             window = _neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape)
-            sources.append(
-                _Source(
-                    int(index),
-                    faces[int(index)],
-                    matrices[k],
-                    identity_matrices[k],
-                    window,
-                    crops[k],
-                    bare[k],
-                    glasses[k],
-                    measured,
-                    wplus[k],
-                )
+            source = _Source(
+                int(index),
+                faces[int(index)],
+                matrices[k],
+                identity_matrices[k],
+                window,
+                crops[k],
+                bare[k],
+                glasses[k],
+                measured,
+                wplus[k],
             )
+            source.before = replace(measured, face_share=source.face_share(logits[k]))
+            sources.append(source)
         worn = [s for s in sources if s.glasses.mean() > _GLASSES_WORN]
         if worn:
             with self._timed("generate"):
@@ -220,14 +220,15 @@ class Anonymizer:
                 [_LOOK_AGAIN.crop(p, s.local(_LOOK_AGAIN.matrix(s.face.landmarks_px[0]))) for s, p in pairs]
             )
         with self._timed("parse"):
-            landmarks = bundle.parse(crops)[1]
+            logits, landmarks = bundle.parse(crops)
+            shares = [s.face_share(one) for s, one in zip(sources, logits, strict=True)]
         with self._timed("identity"):
             embeddings = bundle.embed(identity_crops)
         with self._timed("attributes"):
             attributes = bundle.describe(crops)
         with self._timed("detect"):
-            found = self._detector.sees_central_face(views)
-        return [Measured(bool(f), m, e, a) for f, m, e, a in zip(found, landmarks, embeddings, attributes, strict=True)]
+            found = self._detector.sees_central_face(views).tolist()
+        return [Measured(*m) for m in zip(found, landmarks, embeddings, attributes, shares, strict=True)]
 
     # -------------------------------------------------------------- obscuring
 
@@ -328,6 +329,16 @@ class _Source:
     @cached_property
     def _offset(self) -> FloatArray:
         return np.array(self.window[:2], np.float32)
+
+    @cached_property
+    def _shown(self) -> FloatArray:
+        """Where the original shows its bare face, (s, s) in [0, 1]."""
+        return face_hull(self.before.landmarks, len(self.bare)) * (self.bare > 0.5)
+
+    def face_share(self, logits: FloatArray) -> float:
+        """Return how much of where the original shows bare face is taken for it in logits (19, h, w)."""
+        found = class_probability(logits[None], FACE, len(self.bare))[0]
+        return float((found * self._shown).sum() / max(float(self._shown.sum()), 1e-6))
 
     def local(self, matrix: FloatArray) -> FloatArray:
         """Return an image-to-crop matrix for the neighbourhood instead of the photo."""

@@ -90,7 +90,7 @@ def test_codes_have_unit_variance_and_mean_zero(codes: torch.Tensor) -> None:
     shape = torch.cat([spread[:3], spread[SHAPE_ROW:TEXTURE_ROW]])
     assert shape[shape > 1e-3] == pytest.approx(1.0, abs=0.05)
     assert mean.abs().max() < 0.2
-    assert spread[EXPRESSION_ROW, 6:].max() == 0
+    assert spread[EXPRESSION_ROW, 7:].max() == 0
 
 
 def test_shape_channels_round_trip(
@@ -99,7 +99,9 @@ def test_shape_channels_round_trip(
     points = with_forehead(inputs["landmarks"])
     read = model.shape_codes(points)
     again = model.shape_codes(model.points(codes))
-    assert torch.allclose(read, again, atol=2e-2)
+    believed = (read.abs() < 3).all(1)  # beyond three deviations coordinates are cut
+    assert believed.float().mean() > 0.5
+    assert torch.allclose(read[believed], again[believed], atol=2e-2)
     placed = (model.points(codes) - points).norm(dim=-1).mean()
     assert placed < 0.5 * (model.mean_shape - points).norm(dim=-1).mean()
     assert torch.allclose(model.points(torch.zeros_like(codes)), model.mean_shape.expand(len(codes), -1, -1))

@@ -22,7 +22,7 @@ def test_full_strength_leaves_nothing_of_the_source():
 
 @pytest.mark.parametrize(
     ("text", "rows"),
-    [("layers:3", (3,)), ("layers:0-2,5", (0, 1, 2, 5)), ("levels:pose", (0,)), ("levels:pose,light", (0, 2))],
+    [("layers:3", (3,)), ("layers:0-2,5", (0, 1, 2, 5)), ("levels:pose", (0,)), ("levels:pose,light", (0, 3))],
 )
 def test_units_name_rows(bundle, text, rows):
     assert parse_units(text, bundle.spec) == rows

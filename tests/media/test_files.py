@@ -155,6 +155,7 @@ def test_an_interrupt_leaves_nothing_and_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"old")
     done = in_a_process(
         tmp_path / "photo.jpg",
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "real = os.fsync\n"
         "def fsync(descriptor):\n"
         "    signal.raise_signal(signal.SIGINT)\n"

@@ -299,8 +299,8 @@ class _Codes:
             sharpness.append(_detail_each(crops, coverage * visible).numpy())
         self.codes, self.shown = torch.cat(codes), torch.cat(shown)
         share, detail = np.concatenate(bare), np.concatenate(sharpness)
-        self.bare = share > np.quantile(share, 0.4)
-        self.sharp = detail > np.quantile(detail, 0.35)
+        self.bare = share >= np.quantile(share, 0.4)
+        self.sharp = detail >= np.quantile(detail, 0.35)
 
 
 def _detail_each(images: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:

@@ -14,19 +14,24 @@ from styleid.faces import geometry
 from styleid.privacy.dial import PrivacyLevel
 from styleid.types import FloatArray
 
+MIN_FACE_SHARE = 0.9
+"""How much less of the face than before may be taken for one: new faces keep .97 and more, noise at most .83."""
+
 
 @dataclass(frozen=True)
 class Measured:
     """What is known of one face, before or after.
 
     found: whether the detector sees a face there. landmarks: (68, 2) pixels of the crop. embedding: (d,), unit length.
-    attributes: age in years, P(female), P(group) x 5.
+    attributes: age in years, P(female), P(group) x 5. face_share: how much of where the original shows bare face the
+    parser takes for bare face, 0 to 1.
     """
 
     found: bool
     landmarks: FloatArray
     embedding: FloatArray
     attributes: FloatArray
+    face_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ def judge(before: Measured, after: Measured, level: PrivacyLevel, max_landmark_e
     failures = []
     if not after.found:
         failures.append("no face is found after the swap")
+    elif not after.face_share >= MIN_FACE_SHARE * before.face_share:
+        failures.append("what is found does not look like a face")
     if not np.isfinite(similarity) or similarity > level.strangers.high:
         failures.append("too like the original")
     elif similarity < level.strangers.low:
