@@ -28,13 +28,13 @@ def main() -> int:
     originals.mkdir(parents=True)
     Image.fromarray(data.astronaut()).save(originals / "astronaut.png")
     shutil.copy(HERE / "group.jpg", originals)
-    print(f"styleid anonymize {originals} --out {results} --seed 7 --report\n")
-    status = styleid(["anonymize", str(originals), "--out", str(results), "--seed", "7", "--report"])
+    print(f"styleid anonymize {originals} --out {results} --seed 3 --report\n")
+    status = styleid(["anonymize", str(originals), "--out", str(results), "--seed", "3", "--report"])
     sheet = OUT / "before-and-after.jpg"
     draw_sheet(originals, results).save(sheet, quality=90)
     print(f"\nLook at  {sheet}\nPhotos   {results}\nReport   {results / 'styleid-report.html'}")
     print("Yours:   .venv/bin/styleid anonymize FOLDER --out ANOTHER-FOLDER --report")
-    return status
+    return 0 if status == 3 else status  # 3: a face was obscured, and the lines above say which
 
 
 def draw_sheet(originals: Path, results: Path) -> Image.Image:
