@@ -1,0 +1,20 @@
+"""The README's example runs as it stands."""
+
+import re
+from pathlib import Path
+
+from styleid.types import Action
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert (tmp_path / "anonymised.png").is_file()
+    assert len(names["outcome"].faces) == 4
+    assert {face.action for face in names["outcome"].faces} <= {Action.ANONYMIZED, Action.OBSCURED}
+    assert "anonymised" in capsys.readouterr().out
