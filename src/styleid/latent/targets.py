@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from styleid.bundles.bundle import Bundle
 from styleid.types import FloatArray
 
 
@@ -30,8 +29,3 @@ class FreshTargets:
             name = f"{self.seed}\0{photo}\0{face}\0{attempt}".encode(errors="surrogatepass")
             entropy = int.from_bytes(hashlib.sha256(name).digest()[:16], "big")
         return np.random.default_rng(entropy).standard_normal(length).astype(np.float32)
-
-
-def draw_targets(bundle: Bundle, z: FloatArray, attributes: FloatArray, source: FloatArray) -> FloatArray:
-    """Return targets' W+ (n, layers, width); a mapping that knows of attributes keeps age, sex and group near."""
-    return bundle.sample(z, attributes, source)
