@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 
 from styleid.errors import TrainingError
-from styleid.faces.align import CropTemplate, invert, warp_to
+from styleid.faces.align import CropTemplate, invert
 from styleid.faces.detect import DetectorOptions, FaceDetector
 from styleid.lab.teachers import LandmarkTeacher
 from styleid.types import Faces, ImageRGB
@@ -273,6 +273,3 @@ def _write(out: Path, rows: list[dict[str, Any]], template: CropTemplate) -> Non
     partial = out.with_suffix(".partial")
     partial.write_bytes(buffer.getbuffer())
     partial.replace(out)
-
-
-__all__ = ["Pack", "PackOptions", "build_pack", "warp_to"]
