@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from styleid.errors import ImageError
 from styleid.media.exif import EXPOSURE_TAGS, MetadataMode, is_exposure
 from styleid.media.ifd import Field
 from styleid.media.image import encode_photo, read_photo_bytes
@@ -182,5 +183,5 @@ def test_dropped_parts_are_noted() -> None:
 def test_an_output_that_would_leak_is_withheld() -> None:
     photo = read_photo_bytes(EIGHT_BIT["png"], "photo.png")
     spoiled = replace(photo, kept=replace(photo.kept, icc_profile=PROFILE))
-    with pytest.raises(RuntimeError, match="more than pixels"):
+    with pytest.raises(ImageError, match="more than pixels"):
         encode_photo(spoiled, photo.image_rgb, np.zeros(RGB.shape[:2], bool))

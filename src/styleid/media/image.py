@@ -136,7 +136,7 @@ def encode_photo(photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata:
     image_rgb: uint8 (h, w, 3), upright; used only where region_mask, bool (h, w), is true.
     metadata: "strip" keeps orientation, pixel density and colour profile; "safe" also exposure fields.
     Raises `ValueError` for arrays of another shape or type or an unknown mode, `ImageError` where the format cannot
-    hold the result, `RuntimeError` if the result were found to hold anything outside the allow-list.
+    hold the result, or if the result were found to hold anything outside the allow-list.
     """
     if image_rgb.shape != photo.image_rgb.shape or image_rgb.dtype != np.uint8:
         raise ValueError(f"image_rgb must be uint8 {photo.image_rgb.shape}, not {image_rgb.dtype} {image_rgb.shape}.")
@@ -157,7 +157,7 @@ def encode_photo(photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata:
     except (OSError, ValueError, MemoryError) as error:
         raise ImageError(photo.name, f"its new pixels cannot be encoded as {photo.format} ({error})") from error
     if leftovers := find_leftovers(data, metadata):
-        raise RuntimeError(f"{photo.name}: the output would hold more than pixels: {'; '.join(leftovers)}")
+        raise ImageError(photo.name, f"the output would hold more than pixels: {'; '.join(leftovers)}")
     return data
 
 
