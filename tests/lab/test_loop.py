@@ -19,6 +19,7 @@ from styleid.lab.loop import RunOptions, RunState, Task, load_checkpoint, load_n
 from styleid.lab.loop import save_checkpoint as save
 from styleid.lab.optim import adam_with_decay
 from styleid.lab.parser import ParserConfig, ParserTask
+from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
 
 
@@ -48,18 +49,6 @@ class TinyTask:
 
     def sheet(self) -> np.ndarray:
         return np.zeros((4, 4, 3), np.uint8)
-
-
-class Teacher(nn.Module):
-    """Stand for the identity teacher, whose file may be absent."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.project = nn.Linear(3 * 16, 128)
-
-    def forward(self, views: torch.Tensor) -> torch.Tensor:
-        small = nn.functional.adaptive_avg_pool2d(views.float(), 4)
-        return nn.functional.normalize(self.project(small.flatten(1)).float())
 
 
 @pytest.fixture(scope="module")

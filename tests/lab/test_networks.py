@@ -20,6 +20,7 @@ from styleid.lab.parser import CLASSES, LANDMARKS, ParserConfig, ParserNet, Pars
 from styleid.lab.refiner import FaceCritic, Refiner, RefinerConfig, RefinerTask
 from styleid.lab.teachers import MIRRORED_68, IdentityTeacher
 from styleid.runtime import open_session, tidy_model
+from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
 
 PARSER, ATTRIBUTES = ParserConfig(32, (4, 6, 8, 8)), AttributesConfig(32, (4, 6, 8, 8))
@@ -39,18 +40,6 @@ class Bare(nn.Module):
         logits = torch.zeros(n, CLASSES, height // 2, width // 2)
         logits[:, 1] = 20.0
         return logits, torch.zeros(n, LANDMARKS, 2)
-
-
-class Teacher(nn.Module):
-    """Stand for the identity teacher, whose file may be absent."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.project = nn.Linear(3 * 16, 128)
-
-    def forward(self, views: torch.Tensor) -> torch.Tensor:
-        small = nn.functional.adaptive_avg_pool2d(views.float(), 4)
-        return nn.functional.normalize(self.project(small.flatten(1)).float())
 
 
 def crops(n: int, size: int = 32) -> torch.Tensor:

@@ -95,7 +95,7 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
 
 def _are_dark(source: FloatArray, bare: FloatArray, glasses: FloatArray) -> bool:
     """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
-    luma = source @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = source @ _LUMA
     lenses, skin = luma[glasses > 0.6], luma[bare > 0.8]
     if len(lenses) < 0.01 * luma.size or len(skin) == 0:
         return False
