@@ -33,7 +33,6 @@ from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Outc
 
 _LOOK_AGAIN = CropTemplate.tight(96, 48)
 _NEIGHBOURHOOD = 0.6
-_GLASSES_WORN = 0.004
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
 
 
@@ -177,15 +176,6 @@ class Anonymizer:
             )
             source.before = replace(measured, face_share=source.face_share(logits[k]))
             sources.append(source)
-        worn = [s for s in sources if s.glasses.mean() > _GLASSES_WORN]
-        if worn:
-            with self._timed("generate"):
-                # with the eyes behind the lenses seen, what their own codes cannot rebuild is frames and reflections
-                seen = np.stack([(s.bare + s.glasses).clip(0, 1)[None] for s in worn])
-                landmarks = np.stack([s.before.landmarks for s in worn])
-                own = bundle.invert(np.stack([s.crop for s in worn]), landmarks, seen)
-                for source, rebuilt in zip(worn, bundle.generate(own), strict=True):
-                    source.rebuilt = rebuilt
         return sources
 
     def _try(self, sources: list[_Source], run: _Run, name: str, attempt: int) -> None:
@@ -195,9 +185,7 @@ class Anonymizer:
             z = np.stack([self._targets.z(name, s.index, attempt, bundle.spec.z) for s in sources])
             targets = bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
             swapped = [swap(own[k : k + 1], targets[k : k + 1], self._steps[s.step])[0] for k, s in enumerate(sources)]
-            images = bundle.generate(np.stack(swapped))
-        with self._timed("parse"):
-            landmarks = bundle.parse(images.round().astype(np.uint8))[1]
+            images, landmarks = bundle.render(np.stack(swapped))
         with self._timed("composite"):
             made = [s.composite(run.image_rgb, *new) for s, *new in zip(sources, images, landmarks, strict=True)]
         measured = self._look_again(sources, [patch for patch, _ in made])
@@ -321,7 +309,6 @@ class _Source:
     glasses: FloatArray
     before: Measured
     wplus: FloatArray
-    rebuilt: FloatArray | None = None
     step: int = 0
     tries: int = 0
     best: _Try | None = None
@@ -353,7 +340,6 @@ class _Source:
         face = NewFace(
             generated,
             self.crop.astype(np.float32),
-            self.rebuilt,
             landmarks,
             self.before.landmarks,
             self.bare,

@@ -240,10 +240,13 @@ def test_generator_exports_as_torch_computes(model: ActiveAppearanceModel, codes
     refiner = Refiner(RefinerConfig(48, (8, 8, 8, 8)))
     nn.init.normal_(refiner.leave.weight, std=0.02)
     network = AAMGenerator(model, refiner)
-    report = export_network(network, {"w_plus": codes[:3]}, ["image"], tmp_path / "generator.onnx", keep=keep(network))
+    outputs, path = ["image", "landmarks"], tmp_path / "generator.onnx"
+    report = export_network(network, {"w_plus": codes[:3]}, outputs, path, keep=keep(network))
     assert report.max_error <= 1e-3
     with torch.no_grad():
-        assert network(codes[:3]).abs().max() <= 1
+        images, landmarks = network(codes[:3])
+    assert images.abs().max() <= 1
+    assert torch.equal(landmarks, model.points(codes[:3])[:, :68])
 
 
 def test_levels_cover_the_rows_in_order() -> None:

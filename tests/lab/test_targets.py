@@ -99,7 +99,7 @@ def test_attribute_row_goes_where_the_wanted_traits_are(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor
 ) -> None:
     # wanted traits that all three mixed people have: the row is theirs, whatever the shares
-    z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW].clamp(-2.5, 2.5)  # as far as a target goes
+    z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW].clamp(-3, 3)  # as far as a target goes
     for cell, wanted in enumerate(traits[::EACH]):
         wplus = draw_from(mapping, z, wanted.expand(len(z), -1))
         held = weights(wplus) > 1e-3

@@ -77,8 +77,20 @@ class Bundle:
 
     def generate(self, wplus: FloatArray) -> FloatArray:
         """Return images, float32 (n, s, s, 3) in [0, 255]."""
-        images = self.run("generator", w_plus=wplus)[0]
-        return ((images.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255)
+        return self._images(self.run("generator", w_plus=wplus)[0])
+
+    def render(self, wplus: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return images as `generate` does, and their landmarks (n, 68, 2) in pixels.
+
+        A generator that places landmarks itself says where; the images of any other are parsed.
+        """
+        first, *rest = self.run("generator", w_plus=wplus)
+        images = self._images(first)
+        return images, rest[0] if rest else self.parse(images.round().astype(np.uint8))[1]
+
+    @staticmethod
+    def _images(outputs: FloatArray) -> FloatArray:
+        return ((outputs.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255)
 
     def _checked(self, role: str) -> bytes:
         entry = self.spec.networks.get(role)

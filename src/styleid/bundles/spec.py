@@ -18,7 +18,7 @@ FORMAT = 1
 NETWORKS = {
     "inverter": "crop (and landmarks, visible, where it asks for them) -> W+",
     "mapping": "z (and attributes, source, where it asks for them) -> W+",
-    "generator": "W+ -> image",
+    "generator": "W+ -> image (and its landmarks, where it places them)",
     "parser": "crop -> label logits, landmarks",
     "identity": "crop -> unit embedding",
     "attributes": "crop -> age in years, P(female), P(group) x 5",

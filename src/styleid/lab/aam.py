@@ -39,6 +39,7 @@ from styleid.pixel.warp import border_anchors, thin_plate_matrix
 
 ANCHORS_PER_SIDE = 5
 _INVERSION_STEPS = 5
+LANDMARKS = 68
 _FURTHEST = 3.0
 """Deviations beyond which no coordinate is believed: odd light or a hidden face would else come out as a blotch."""
 
@@ -295,15 +296,15 @@ class AAMInverter(nn.Module):
 
 
 class AAMGenerator(nn.Module):
-    """W+ -> image, for export: render, then refine."""
+    """W+ -> image and landmarks, for export: render, then refine."""
 
     def __init__(self, model: ActiveAppearanceModel, refiner: nn.Module) -> None:
         super().__init__()
         self.model, self.refiner = model, refiner
 
-    def forward(self, wplus: torch.Tensor) -> torch.Tensor:
-        """Return images (n, 3, s, s) in [-1, 1]."""
-        return self.refiner(self.model.render(wplus)).clamp(-1, 1)
+    def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images (n, 3, s, s) in [-1, 1] and landmarks (n, 68, 2)."""
+        return self.refiner(self.model.render(wplus)).clamp(-1, 1), self.model.points(wplus)[:, :LANDMARKS]
 
 
 def save_aam(model: ActiveAppearanceModel, folder: Path) -> None:

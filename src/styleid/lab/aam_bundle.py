@@ -142,7 +142,7 @@ def _export(
         "attributes": (networks["attributes"], {"crop": crop}, ["attributes"]),
         "inverter": (AAMInverter(model), {"crop": crop, "landmarks": landmarks, "visible": visible}, ["w_plus"]),
         "mapping": (mapping, {"z": z, "attributes": traits, "source": codes}, ["w_plus"]),
-        "generator": (AAMGenerator(model, refiner), {"w_plus": codes}, ["image"]),
+        "generator": (AAMGenerator(model, refiner), {"w_plus": codes}, ["image", "landmarks"]),
     }
     reports = {}
     for role, (network, inputs, outputs) in works.items():

@@ -31,7 +31,7 @@ class RefinerConfig:
     """Shape the U-Net: widths at 1/2, 1/4, 1/8 and 1/16 of the side."""
 
     size_px: int = 160
-    widths: tuple[int, ...] = (40, 64, 96, 128)
+    widths: tuple[int, ...] = (16, 32, 48, 64)
 
     def __post_init__(self) -> None:
         if self.size_px % 16 or len(self.widths) != 4:
@@ -88,7 +88,7 @@ class FaceCritic(nn.Module):
 
     steps: torch.Tensor
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128, 160)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (24, 48, 72, 96, 128)) -> None:
         super().__init__()
         self.enter = nn.Conv2d(12, widths[0], 3, padding=1)
         pairs = zip(widths, (*widths[1:], widths[-1]), strict=True)

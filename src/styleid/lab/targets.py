@@ -21,10 +21,13 @@ Z = 64
 MIXED_PEOPLE = 3
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
+_AGE_WEIGHT = 1.5
 _LIVELINESS = 0.85
-_EMPHASIS = 1.5
-_FURTHEST_ROW = 2.5
+_EMPHASIS = 2.0
+_FURTHEST_ROW = 3.0
 _BEARD_STEP = 1.0
+_USUAL_SHARE = 0.85
+"""Share of the bank whose distance from the mean face bounds everybody's: odd light and paint lie beyond."""
 
 
 class TargetMapping(nn.Module):
@@ -62,7 +65,7 @@ class TargetMapping(nn.Module):
         wanted = round_traits(attributes)
         apart = wanted[:, None] - self.traits[None]
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:]
-        mismatch = 0.5 * age.abs() + 4 * sex.abs() + group.abs().sum(-1)
+        mismatch = _AGE_WEIGHT * age.abs() + 8 * sex.abs() + 2 * group.abs().sum(-1)
         chosen = (z @ self.directions - mismatch).topk(MIXED_PEOPLE, 1).indices
         share = z[:, :MIXED_PEOPLE].softmax(1)
         share = share / (share * share).sum(1, keepdim=True) ** (0.5 * _LIVELINESS)
@@ -95,7 +98,7 @@ def fit_mapping(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray[Any,
     """
     rounded = round_traits(traits)
     mapping = TargetMapping(int(bank.sum()), *codes.shape[1:])
-    people = codes[bank]
+    people = nearer(codes[bank])
     scale = people.abs().amax(0).clamp_min(1e-6) / 127
     mapping.people_scale.copy_(scale)
     mapping.people_q.copy_((people / scale).round().to(torch.int8))
@@ -103,3 +106,11 @@ def fit_mapping(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray[Any,
     known = np.concatenate([rounded.numpy(), np.ones((len(rounded), 1))], 1).astype(np.float64)
     mapping.trait_row.copy_(torch.from_numpy(ridge(known, codes[:, ATTRIBUTE_ROW].numpy().astype(np.float64), 1e-4)))
     return mapping
+
+
+def nearer(people: torch.Tensor) -> torch.Tensor:
+    """Draw those of a bank's people (n, layers, w) nearer whose shape and texture lie further out than most."""
+    own = people[:, ATTRIBUTE_ROW + 1 :]
+    distance = own.flatten(1).norm(dim=1)
+    scale = (distance.quantile(_USUAL_SHARE) / distance.clamp_min(1e-6)).clamp_max(1.0)
+    return torch.cat([people[:, : ATTRIBUTE_ROW + 1], own * scale[:, None, None]], 1)

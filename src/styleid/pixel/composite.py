@@ -17,17 +17,25 @@ import cv2
 import numpy as np
 
 from styleid.faces.align import invert, scale_of, transform_points
-from styleid.faces.geometry import JAW, with_forehead
+from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE, with_forehead
 from styleid.pixel.regions import face_hull
 from styleid.pixel.warp import outline_displacement
 from styleid.types import FloatArray, ImageRGB
 
 _MAX_SHIFT = 0.12
-_EDGE = (0.03, 0.5)
-_MEMBRANE_SIGMAS = (0.02, 0.04, 0.08, 0.16, 0.32)
+_RIM = (0.1, 0.03)
+"""How far into the face its rim reaches, and how softly it ends, in face widths."""
+_UNUSUAL = 0.4
+_MEMBRANE_SIGMAS = (0.16, 0.32)
+_MEMBRANE_SHRINK = 4
+_LEFT_BROW, _RIGHT_BROW = slice(17, 22), slice(22, 27)
+_FRAME = 0.025
+_FRAME_SHOWS = 0.8
 _GLASS_RESIDUAL = (14.0, 34.0)
 _DARK_LENS = 0.35
-_MOST_SHIFT = 40.0
+_MOST_GAIN = 0.5
+_DARKEST = 16.0
+"""Added before logarithms are taken, so that what is nearly black tells no colour."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -35,14 +43,12 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 class NewFace:
     """What a composite needs, all in crop pixels of side s.
 
-    generated, source: float32 (s, s, 3) in [0, 255], the new face and the crop it replaces. rebuilt: the source as its
-    own codes rebuild it, needed where glasses are worn, else None. generated_landmarks, source_landmarks: (68, 2).
-    bare, glasses: (s, s) in [0, 1], where the source shows bare face and where glasses.
+    generated, source: float32 (s, s, 3) in [0, 255], the new face and the crop it replaces. generated_landmarks,
+    source_landmarks: (68, 2). bare, glasses: (s, s) in [0, 1], where the source shows bare face and where glasses.
     """
 
     generated: FloatArray
     source: FloatArray
-    rebuilt: FloatArray | None
     generated_landmarks: FloatArray
     source_landmarks: FloatArray
     bare: FloatArray
@@ -87,9 +93,11 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
     dark = _are_dark(source, bare, glasses)  # then nothing shows behind them, and they stay as they are
     alpha = hull * _ramp(bare if dark else bare + glasses, 0.35, 0.75)
     alpha = cv2.GaussianBlur(alpha, (0, 0), 0.006 * size)
-    generated = face.generated + _membrane(source - face.generated, alpha)
-    if face.rebuilt is not None and not dark and glasses.max() > 0.3:
-        generated = _wear_glasses(generated, source, _take(face.rebuilt, displacement), glasses)
+    rim = hull * (1 - face_hull(face.generated_landmarks, size, *_RIM)) * _ramp(bare, 0.75, 0.95)
+    gain = np.log((source + _DARKEST) / (face.generated + _DARKEST))
+    generated = (face.generated + _DARKEST) * np.exp(_membrane(gain, rim * _usual(gain, rim))) - _DARKEST
+    if not dark and glasses.max() > 0.5:
+        generated = _wear_glasses(generated, source, glasses, face.source_landmarks)
     return alpha, generated
 
 
@@ -102,29 +110,48 @@ def _are_dark(source: FloatArray, bare: FloatArray, glasses: FloatArray) -> bool
     return bool(np.quantile(lenses, 0.6) < _DARK_LENS * np.median(skin))
 
 
-def _wear_glasses(generated: FloatArray, source: FloatArray, rebuilt: FloatArray, glasses: FloatArray) -> FloatArray:
-    """Carry frames, tint and reflections over: what the source shows there and its own bare face would not."""
-    residual = source - rebuilt
-    strong = _ramp(np.abs(residual).max(-1), *_GLASS_RESIDUAL)
-    strong = cv2.GaussianBlur(strong, (0, 0), 0.8) * _ramp(glasses, 0.3, 0.7)
-    return generated + (source - generated) * strong[..., None]
+def _wear_glasses(generated: FloatArray, source: FloatArray, glasses: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """Carry the frames over: what the source shows along the border of the glasses, outside the eyes."""
+    size = len(glasses)
+    worn = (glasses > 0.5).astype(np.uint8)
+    reach = max(round(_FRAME * float(np.ptp(landmarks[:, 0]))), 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    frame = cv2.dilate(worn, disc) - cv2.erode(worn, disc)
+    for part in (_LEFT_BROW, _RIGHT_BROW, LEFT_EYE, RIGHT_EYE):
+        cv2.fillConvexPoly(frame, cv2.convexHull(landmarks[part].round().astype(np.int32)), 0)
+    strong = _ramp(np.abs(source - generated).max(-1), *_GLASS_RESIDUAL) * frame
+    border = (worn - cv2.erode(worn, np.ones((3, 3), np.uint8))) * frame
+    shows = (cv2.dilate(strong, disc) * border).sum()
+    if shows < _FRAME_SHOWS * border.sum():  # bits of a rim that hardly shows would look like scratches
+        return generated
+    return generated + (source - generated) * cv2.GaussianBlur(strong.astype(np.float32), (0, 0), 0.8)[..., None]
 
 
-def _membrane(difference: FloatArray, alpha: FloatArray) -> FloatArray:
-    """Spread the colour difference at the border smoothly over the face, so that no seam is left (s, s, 3).
+def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:
+    """Return how far to trust each pixel's gain, (s, s): least where few others agree, as on a beard."""
+    on_rim = gain[rim > 0.5]
+    if len(on_rim) == 0:
+        return np.ones_like(rim)
+    apart = (gain - np.median(on_rim, axis=0)) / _UNUSUAL
+    return (1 / (1 + (apart * apart).sum(-1)) ** 2).astype(np.float32)
 
-    A multi-scale stand-in for Poisson cloning (Perez et al. 2003): near the border its nearest stretch counts, in the
-    middle the whole border does.
+
+def _membrane(gain: FloatArray, rim: FloatArray) -> FloatArray:
+    """Spread the gains of the rim's skin, in logarithms, smoothly over the face, so that no seam is left (s, s, 3).
+
+    A multi-scale stand-in for Poisson cloning (Perez et al. 2003): near the rim its nearest stretch counts, in the
+    middle the whole rim does.
     """
-    size = alpha.shape[0]
-    ring = ((alpha > _EDGE[0]) & (alpha < _EDGE[1])).astype(np.float32)
-    clipped = np.clip(difference, -_MOST_SHIFT, _MOST_SHIFT) * ring[..., None]
-    total, weight = np.zeros_like(difference), np.full(alpha.shape, 1e-6, np.float32)
+    size = rim.shape[0]
+    small = max(size // _MEMBRANE_SHRINK, 8)  # all of it is smooth, so that few pixels hold it
+    clipped = np.clip(gain, -_MOST_GAIN, _MOST_GAIN) * rim[..., None]
+    rim, clipped = (cv2.resize(m, (small, small), interpolation=cv2.INTER_AREA) for m in (rim, clipped))
+    total, weight = np.zeros_like(clipped), np.full(rim.shape, 1e-6, np.float32)
     for order, sigma in enumerate(_MEMBRANE_SIGMAS):
         share = 0.25**order
-        total += share * cv2.GaussianBlur(clipped, (0, 0), sigma * size)
-        weight += share * cv2.GaussianBlur(ring, (0, 0), sigma * size)
-    return total / weight[..., None]
+        total += share * cv2.GaussianBlur(clipped, (0, 0), sigma * small)
+        weight += share * cv2.GaussianBlur(rim, (0, 0), sigma * small)
+    return np.asarray(cv2.resize(total / weight[..., None], (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, scale: float) -> FloatArray:

@@ -37,7 +37,7 @@ def bare_face(logits: FloatArray, landmarks: FloatArray, size_px: int) -> FloatA
     return (prior * found / (prior * found + 1 - found)).astype(np.float32)
 
 
-def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.04, softness: float = 0.035) -> FloatArray:
+def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.0, softness: float = 0.02) -> FloatArray:
     """Return the soft hull of one face's 68 landmarks with the forehead closed, (s, s).
 
     inset: how far the half-way line lies inside the hull; softness: deviation of the edge; both in hull widths.
@@ -48,6 +48,9 @@ def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.04, softness
     cv2.fillConvexPoly(hull, cv2.convexHull((points * 16).round().astype(np.int32)), 255, shift=4)
     hull[[0, -1]] = 0
     hull[:, [0, -1]] = 0
-    inside = cv2.distanceTransform(hull, cv2.DIST_L2, 5)
-    ramp = (inside - inset * side) / max(softness * side, 1e-3)
-    return (1 / (1 + np.exp(-np.clip(2 * ramp, -30, 30)))).astype(np.float32) * (hull > 0)
+    inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, 5) for part in (hull, 255 - hull))
+    ramp = (np.where(hull > 0, inside - 0.5, 0.5 - outside) - inset * side) / max(softness * side, 1e-3)
+    soft = (1 / (1 + np.exp(-np.clip(2 * ramp, -30, 30)))).astype(np.float32)
+    soft[[0, -1]] = 0
+    soft[:, [0, -1]] = 0
+    return soft
