@@ -112,7 +112,6 @@ def _are_dark(source: FloatArray, bare: FloatArray, glasses: FloatArray) -> bool
 
 def _wear_glasses(generated: FloatArray, source: FloatArray, glasses: FloatArray, landmarks: FloatArray) -> FloatArray:
     """Carry the frames over: what the source shows along the border of the glasses, outside the eyes."""
-    size = len(glasses)
     worn = (glasses > 0.5).astype(np.uint8)
     reach = max(round(_FRAME * float(np.ptp(landmarks[:, 0]))), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
@@ -145,12 +144,12 @@ def _membrane(gain: FloatArray, rim: FloatArray) -> FloatArray:
     size = rim.shape[0]
     small = max(size // _MEMBRANE_SHRINK, 8)  # all of it is smooth, so that few pixels hold it
     clipped = np.clip(gain, -_MOST_GAIN, _MOST_GAIN) * rim[..., None]
-    rim, clipped = (cv2.resize(m, (small, small), interpolation=cv2.INTER_AREA) for m in (rim, clipped))
-    total, weight = np.zeros_like(clipped), np.full(rim.shape, 1e-6, np.float32)
+    few, sums = (cv2.resize(m, (small, small), interpolation=cv2.INTER_AREA) for m in (rim, clipped))
+    total, weight = np.zeros_like(sums), np.full(few.shape, 1e-6, np.float32)
     for order, sigma in enumerate(_MEMBRANE_SIGMAS):
         share = 0.25**order
-        total += share * cv2.GaussianBlur(clipped, (0, 0), sigma * small)
-        weight += share * cv2.GaussianBlur(rim, (0, 0), sigma * small)
+        total += share * cv2.GaussianBlur(sums, (0, 0), sigma * small)
+        weight += share * cv2.GaussianBlur(few, (0, 0), sigma * small)
     return np.asarray(cv2.resize(total / weight[..., None], (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
