@@ -76,6 +76,8 @@ def _name_failures(evaluation: Evaluation) -> None:
 def _readable(evaluation: Evaluation, pages: Sequence[Path]) -> str:
     table = evaluation.table
     lines = [f"{len(table.seen)} originals, {len(table.subjects)} faces"]
+    if (floor := evaluation.exposed_floor) is not None:
+        lines.append(f"with every face filled, {floor.value:.3f} of them are recognised by their surroundings alone")
     for verdict in evaluation.verdicts:
         lines += _summary(verdict)
     lines += [f"not measured: {why}" for why in evaluation.not_measured]

@@ -13,7 +13,7 @@ import numpy as np
 
 from styleid.evaluate.attacks.linkage import linkage
 from styleid.evaluate.attacks.search import Search, Split, accepted_itself, accepted_others, negation, search
-from styleid.evaluate.attacks.trained import TrainedAttack, network_attack, ridge_attack
+from styleid.evaluate.attacks.trained import Sides, TrainedAttack, network_attack, ridge_attack
 from styleid.evaluate.statistics import Estimate, Sums, estimate
 from styleid.evaluate.verification import impostor_similarities, threshold_at_fmr
 
@@ -98,8 +98,8 @@ class Case:
     def only_named(self) -> Case:
         """Return the case of the named faces."""
         rows = self.named
-        parts = (values[rows] for values in (self.clear, self.shown, self.labels, self.named, self.lost))
-        return Case(*parts, self.thresholds)
+        clear, shown, lost = self.clear[rows], self.shown[rows], self.lost[rows]
+        return Case(clear, shown, self.labels[rows], rows[rows], lost, self.thresholds)
 
 
 Measured = dict[tuple[str, str], tuple[Sums, float]]
@@ -138,8 +138,6 @@ class Battery:
                 problems.append(f"{asked}: they need several photos of a person, and more than one person.")
         elif "A2" in self.attacks:
             try:
-                from styleid.evaluate.attacks.trained import Sides
-
                 Sides.of(labels, 0, self.trained.train_share)
             except ValueError as error:
                 problems.append(f"A2: {error}")
@@ -149,9 +147,7 @@ class Battery:
 Finding = tuple[tuple[str, str], tuple[Sums, float]]
 
 
-def figures(
-    found: Measured, floor: Measured | None, recogniser: str, alignment: str
-) -> list[Figure]:
+def figures(found: Measured, floor: Measured | None, recogniser: str, alignment: str) -> list[Figure]:
     """Turn what attacks found into figures beside their floor."""
     floors = {} if floor is None else {key: estimate(sums) for key, (sums, _) in floor.items()}
     return [

@@ -46,6 +46,15 @@ def fates(table: FaceTable, tool: ToolTable, recognised: np.ndarray[Any, Any]) -
     return np.array(found, object)
 
 
+def recognised_when_filled(table: FaceTable, thresholds: dict[str, float]) -> np.ndarray[Any, Any]:
+    """Say for each face whether any recogniser accepts the photo with it filled, bool (n,): the floor of the fate."""
+    found = np.zeros(len(table.subjects), bool)
+    for recogniser, threshold in thresholds.items():
+        clear, filled = (table.embeddings(recogniser, view) for view in ("clear", "filled"))
+        found |= matches_itself(filled, clear, threshold)
+    return found
+
+
 def recognised_by_any(
     table: FaceTable, tool: ToolTable, thresholds: dict[str, float], alignments: Sequence[str]
 ) -> np.ndarray[Any, Any]:

@@ -26,6 +26,7 @@ Context = Literal["tight", "crop", "photo"]
 CONTEXTS: tuple[Context, ...] = get_args(Context)
 _GREY = 128
 _PHOTO_SIDE = 12
+_WITNESS_FACE_PX, _WITNESS_VIEW_PX = 88, 200
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,14 @@ class DlibWitness:
         self._predictor = library.shape_predictor(str(dlib_model("shape_predictor_68_face_landmarks.dat")))
 
     def finds(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> bool:
-        """Say whether the detector sees a face where the box is, in its surroundings brought to one size."""
+        """Say whether the detector sees a face where the box is, in its surroundings brought to the size it looks for."""
         x0, y0, x1, y1 = box_xyxy
-        side, centre = 1.25 * max(x1 - x0, y1 - y0), ((x0 + x1) / 2, (y0 + y1) / 2)
-        scale = 90 / side
-        matrix = np.array([[scale, 0, 100 - centre[0] * scale], [0, scale, 100 - centre[1] * scale]])
-        flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        view = cv2.warpAffine(image_rgb, matrix, (200, 200), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        found = self._detector(np.ascontiguousarray(view, np.uint8), 1)
-        return any(abs(r.center().x - 100) < 40 and abs(r.center().y - 100) < 40 for r in found)
+        scale, half = _WITNESS_FACE_PX / max(x1 - x0, y1 - y0), _WITNESS_VIEW_PX / 2
+        matrix = np.array([[scale, 0, half - (x0 + x1) / 2 * scale], [0, scale, half - (y0 + y1) / 2 * scale]])
+        flags, size = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR, (_WITNESS_VIEW_PX, _WITNESS_VIEW_PX)
+        view = cv2.warpAffine(image_rgb, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        centres = [rectangle.center() for rectangle in self._detector(np.ascontiguousarray(view, np.uint8), 0)]
+        return any(max(abs(c.x - half), abs(c.y - half)) < _WITNESS_VIEW_PX / 5 for c in centres)
 
     def landmarks(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> FloatArray:
         """Return 68 landmarks, (68, 2) pixels of the image, that start from the box."""

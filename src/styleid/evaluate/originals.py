@@ -133,7 +133,7 @@ def unpacked(bits: bytes, side: int) -> np.ndarray:
 
 
 def filled(image_rgb: ImageRGB, subjects: list[Subject]) -> ImageRGB:
-    """Return the photo with every face, from jaw to forehead, filled with its mean: what the surroundings alone tell."""
+    """Return the photo with every face, from jaw to forehead, filled with its mean, so that only surroundings tell."""
     hidden = image_rgb.copy()
     for subject in subjects:
         inside = fill(hidden.shape[:2], subject.outline)

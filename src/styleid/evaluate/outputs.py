@@ -55,8 +55,11 @@ class FaceResult:
 
 @dataclass
 class Result:
-    """One output. status: of the file; error: why it could not be read, else ""; path: the file, None for a baseline.
-    faces: in the order of the original's subjects."""
+    """One output.
+
+    status: of the file. error: why it could not be read, else "". faces: in the order of the original's subjects.
+    path: the file, None for a baseline.
+    """
 
     name: str
     status: Status
@@ -69,8 +72,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Task:
-    """Ask for a look. path: the output, None where there is none. baseline: draw this one instead of reading a file;
-    patches: the faces that it pastes, uint8 (n, s, s, 3)."""
+    """Ask for a look.
+
+    path: the output, None where there is none. baseline: draw this one instead of reading a file. patches: the faces
+    that it pastes, uint8 (n, s, s, 3).
+    """
 
     seen: Seen
     path: Path | None = None
@@ -114,19 +120,17 @@ def _without_look(name: str, status: Status, seen: Seen, error: str = "", side: 
     return Result(name, status, error, [FaceResult(status) for _ in seen.subjects], side)
 
 
-def _look_at_faces(
-    tools: Instruments, subjects: list[Subject], before: ImageRGB, after: ImageRGB
-) -> list[FaceResult]:
+def _look_at_faces(tools: Instruments, subjects: list[Subject], before: ImageRGB, after: ImageRGB) -> list[FaceResult]:
     if not subjects:
         return []
     template = tools.bundle.spec.crop
     crops = np.stack([template.crop(after, template.matrix(s.landmarks)) for s in subjects])
     side = crops.shape[1]
     shown, skin = (np.stack([unpacked(getattr(s, name), side) for s in subjects]) for name in ("shown", "skin"))
-    looks = looks_of(tools, crops, shown, skin)
+    untouched = (before == after).all(-1)
+    looks = [s.look for s in subjects] if untouched.all() else looks_of(tools, crops, shown, skin)
     detected = tools.detect(after)
     outside = _outside(subjects, before.shape[:2])
-    untouched = (before == after).all(-1)
     around = {
         "outside_unchanged": float(untouched[outside].mean()) if outside.any() else float("nan"),
         "outside_change": _change(before, after, outside),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from styleid.evaluate.statistics import Estimate
 
 FloatArray = np.ndarray[Any, Any]
 _LEFT, _TOP, _WIDE, _HIGH = 64, 20, 620, 340
+_LABEL_WIDE, _LABEL_HIGH = 90, 13
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ def scatter(points: Sequence[Point], chance: float, floor: float | None) -> str:
     def y(value: float) -> float:
         return _TOP + _HIGH * (1 - min(value, top) / top)
 
-    parts = [f'<svg viewBox="0 0 {_LEFT + _WIDE + 40} {_TOP + _HIGH + 60}" role="img" aria-label="privacy and utility">']
+    parts = [
+        f'<svg viewBox="0 0 {_LEFT + _WIDE + 40} {_TOP + _HIGH + 60}" role="img" aria-label="privacy and utility">'
+    ]
     parts.append(f'<rect x="{x(0.5)}" y="{y(top / 4)}" width="{_WIDE / 2}" height="{y(0) - y(top / 4):.1f}" '
                  'fill="#e4f2ea"/>')  # fmt: skip
     parts.append(f'<text x="{x(1) - 6}" y="{y(top / 4) + 16:.1f}" text-anchor="end">private and useful</text>')
@@ -55,22 +59,47 @@ def scatter(points: Sequence[Point], chance: float, floor: float | None) -> str:
             parts.append(f'<line x1="{_LEFT}" x2="{x(1)}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#999" '
                          'stroke-dasharray="4 3"/>')  # fmt: skip
             parts.append(f'<text x="{_LEFT + 6}" y="{y(value) - 4:.1f}">{name} {value:.1%}</text>')
-    parts += [_point(point, x(point.useful.value), y(point.found.value), y) for point in points]
+    names = _spread([(x(p.useful.value), y(p.found.value)) for p in points])
+    for point, label_y in zip(points, names, strict=True):
+        at_x, at_y = x(point.useful.value), y(point.found.value)
+        parts.append(_point(point, at_x, at_y, label_y))
+        parts.append(_line(point, at_x, y(point.found.low), at_x, y(point.found.high)))
+        parts.append(_line(point, x(max(point.useful.low, 0)), at_y, x(min(point.useful.high, 1)), at_y))
     return "".join(parts) + "</svg>"
 
 
-def _point(point: Point, at_x: float, at_y: float, y: Any) -> str:
-    name = html.escape(point.name)
-    colour = "#8a8a8a" if point.is_baseline else "#1f6f54"
-    bar = f'<line x1="{at_x:.1f}" x2="{at_x:.1f}" y1="{y(point.found.low):.1f}" y2="{y(point.found.high):.1f}" '
+def _line(point: Point, x1: float, y1: float, x2: float, y2: float) -> str:
+    """Draw an interval."""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{_colour(point)}"/>'
+
+
+def _spread(places: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the heights of labels beside points so that neighbours' do not cover each other."""
+    heights = [0.0] * len(places)
+    placed: list[tuple[float, float]] = []
+    for index in sorted(range(len(places)), key=lambda one: -places[one][1]):
+        at_x, height = places[index]
+        while any(abs(at_x - x) < _LABEL_WIDE and abs(height - y) < _LABEL_HIGH for x, y in placed):
+            height -= 2
+        placed.append((at_x, height))
+        heights[index] = height
+    return heights
+
+
+def _point(point: Point, at_x: float, at_y: float, label_y: float) -> str:
+    name, colour = html.escape(point.name), _colour(point)
     after, anchor = (-9, "end") if at_x > _LEFT + 0.75 * _WIDE else (9, "start")
     title = f"{name}: finds {point.found.value:.1%}, keeps {point.useful.value:.2f}"
     weight = "normal" if point.is_baseline else "bold"
     return (
-        f'{bar}stroke="{colour}"/><circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="5" fill="{colour}"><title>{title}</title>'
-        f'</circle><text x="{at_x + after:.1f}" y="{at_y + 4:.1f}" text-anchor="{anchor}" font-weight="{weight}">'
-        f"{name}</text>"
+        f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="5" fill="{colour}"><title>{title}</title></circle>'
+        f'<text x="{at_x + after:.1f}" y="{label_y + 4:.1f}" text-anchor="{anchor}" font-weight="{weight}" '
+        f'style="fill:{colour}">{name}</text>'
     )
+
+
+def _colour(point: Point) -> str:
+    return "#7a7a7a" if point.is_baseline else "#1f6f54"
 
 
 def histograms(kinds: Mapping[str, FloatArray], thresholds: Mapping[float, float]) -> str:
@@ -84,7 +113,7 @@ def histograms(kinds: Mapping[str, FloatArray], thresholds: Mapping[float, float
         heights = counts / max(int(counts.max(initial=0)), 1)
         steps = " ".join(
             f"{10 + (e + 1) / 2 * wide:.1f},{high - h * (high - 20):.1f}"
-            for edge, h in zip(zip(edges[:-1], edges[1:], strict=True), heights, strict=True)
+            for edge, h in zip(pairwise(edges), heights, strict=True)
             for e in edge
         )
         parts.append(f'<polyline points="{steps}" fill="none" stroke="{colour}" stroke-width="2"><title>'
@@ -98,7 +127,6 @@ def histograms(kinds: Mapping[str, FloatArray], thresholds: Mapping[float, float
         for v in np.linspace(-1, 1, 9)
     ]
     legend = " ".join(
-        f'<span style="color:{c}">&#9632; {html.escape(name)}</span>'
-        for name, c in zip(kinds, colours, strict=False)
+        f'<span style="color:{c}">&#9632; {html.escape(name)}</span>' for name, c in zip(kinds, colours, strict=False)
     )
     return "".join(parts) + f"</svg><p>{legend}; dashed: thresholds, by false-match rate</p>"

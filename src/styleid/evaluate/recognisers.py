@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -104,20 +103,24 @@ class OnnxRecogniser:
             size = int(record.get("size", 112))
             usual = np.asarray(CropTemplate.arcface112().points_px) * size / 112
             points = tuple((float(x), float(y)) for x, y in record.get("points", usual))
-            mean, std = (tuple(float(v) for v in record.get(key, (0.5,) * 3)) for key in ("mean", "std"))
-            if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
-                raise ValueError("mean and std hold three numbers each, std above zero")
+            mean, std = _three(record, "mean"), _three(record, "std")
+            if not all(value > 0 for value in std):
+                raise ValueError("std lies above zero")
             bgr = {"RGB": False, "BGR": True}[record.get("channels", "RGB")]
             name, gate = str(record.get("name", path.stem)), bool(record.get("in_gate", False))
-            return cls(name, path, CropTemplate(size, points), mean, std, bgr, gate)  # type: ignore[arg-type]
+            return cls(name, path, CropTemplate(size, points), mean, std, bgr, gate)
         except FileNotFoundError:
             raise OptionError("--recognisers", f"{path} needs a card, {card.name}, such as {CARD_EXAMPLE}.") from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise OptionError("--recognisers", f"{card}: {error}. A card looks like {CARD_EXAMPLE}.") from error
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """The hash of weights and preprocessing."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> str:
         card = f"{self.template}{self.mean}{self.std}{self.bgr}".encode()
         return hashlib.sha256(self.path.read_bytes() + card).hexdigest()
 
@@ -133,7 +136,7 @@ class OnnxRecogniser:
     def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
         """See `Recogniser.embed_crop`."""
         pixels = (crop_rgb[..., ::-1] if self.bgr else crop_rgb).astype(np.float32) / 255
-        scaled = ((pixels - np.float32(self.mean)) / np.float32(self.std)).transpose(2, 0, 1)[None]
+        scaled = ((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1)[None]
         scaled = np.ascontiguousarray(scaled, np.float32)
         return unit(np.asarray(self._session.run(None, {self._session.get_inputs()[0].name: scaled})[0]).reshape(-1))
 
@@ -143,13 +146,13 @@ class DlibRecogniser:
 
     name, in_gate, chip_px = "dlib", False, 150
 
-    @cached_property
+    @property
     def template(self) -> CropTemplate:
         """The template of dlib's chips."""
         side = self.chip_px
         return CropTemplate(side, tuple((x * side, y * side) for x, y in _DLIB_POINTS))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """The version of the package that carries the weights, and the template."""
         return f"dlib-{dlib_models_version()}-{self.chip_px}-{_DLIB_POINTS}"
@@ -232,11 +235,16 @@ def unit(vector: FloatArray) -> FloatArray:
     return (vector / max(float(np.linalg.norm(vector)), 1e-12)).astype(np.float32)
 
 
-def _usual_models(package: str) -> Sequence[Recogniser]:
+def _usual_models(package: str) -> list[Recogniser]:
     folder, patterns = _USUAL[package]
     root = folder.expanduser()
     files = sorted({path for pattern in patterns for path in root.rglob(pattern)}) if root.is_dir() else []
     return [OnnxRecogniser(f"{package}/{path.stem}", path) for path in files]
+
+
+def _three(card: Any, key: str) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in card.get(key, [0.5, 0.5, 0.5]))
+    return red, green, blue
 
 
 def _none_there(package: str) -> list[Recogniser]:

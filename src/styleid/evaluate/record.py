@@ -35,9 +35,12 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "bundle": {"name": options.bundle, "sha256": bundle_hash(find_bundle(options.bundle))},
         "originals": _counts(table),
         "recognisers": [
-            described | _thresholds(evaluation.thresholds.get(described["name"])) for described in evaluation.recognisers
+            described | _thresholds(evaluation.thresholds.get(described["name"]))
+            for described in evaluation.recognisers
         ],
         "tools": [_verdict(table, verdict) for verdict in evaluation.verdicts],
+        "exposed_when_filled": None if evaluation.exposed_floor is None else evaluation.exposed_floor.to_json(),
+        "exposed_at_fmr": evaluation.exposed_at,
         "not_measured": evaluation.not_measured,
         "seconds": {name: round(value, 1) for name, value in evaluation.seconds.items()},
         "exit_status": evaluation.exit_status,

@@ -37,7 +37,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;paddin
 h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .5rem}p.lead,p.note{color:#555;margin:.2rem 0 1rem}
 table{border-collapse:collapse;font-size:.88rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}
 td.n{font-variant-numeric:tabular-nums;white-space:nowrap}tr.own td{font-weight:600}tr{border-bottom:1px solid #eee}
-svg{max-width:740px;width:100%}svg text{font:12px system-ui,sans-serif;fill:#444}
+.wide{overflow-x:auto}svg{max-width:740px;width:100%}svg text{font:12px system-ui,sans-serif;fill:#444}
 small{color:#777;font-weight:400}details{margin:.6rem 0}summary{cursor:pointer}
 .faces{display:flex;flex-wrap:wrap;gap:8px}.faces figure{margin:0}.faces img{height:128px;border-radius:4px}
 .faces figcaption{font-size:.7rem;color:#666;max-width:256px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
@@ -61,6 +61,7 @@ def page(evaluation: Evaluation, record: Mapping[str, Any]) -> str:
         _attacks(evaluation),
         _similarities(evaluation),
         _fates(record),
+        _files(record),
         _side_channels(record),
         _utility(record),
         _groups(evaluation),
@@ -73,7 +74,8 @@ def page(evaluation: Evaluation, record: Mapping[str, Any]) -> str:
     names = html.escape(", ".join(verdict.table.name for verdict in evaluation.judged))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>styleid evaluate: {names}</title><style>{_STYLE}</style><body><h1>How private, how useful: {names}</h1>"
+        f"<title>styleid evaluate: {names}</title><style>{_STYLE}</style><body>"
+        f"<h1>How private, how useful: {names}</h1>"
         f'<p class="lead">styleid {html.escape(styleid.__version__)}. Intervals are 95 %, by resampling people. The '
         "worst of all recognisers and alignments is shown; evaluation.json has every one.</p>"
         f"{body}</body></html>"
@@ -125,15 +127,16 @@ def _attacks(evaluation: Evaluation) -> str:
         floor = max(floors, key=lambda one: one.value, default=None)
         cells = [html.escape(" ".join(key)), f"{known[0].chance:.4f}", _number(floor)]
         cells += [
-            _number(figure and figure.estimate) + (f"<br><small>{html.escape(figure.recogniser)}</small>" if figure else "")
+            _number(figure and figure.estimate)
+            + (f"<br><small>{html.escape(figure.recogniser)}</small>" if figure else "")
             for figure in figures
         ]
         rows.append((cells, False))
     return (
-        "<h2>Attacks <small>ISO/IEC 27559, 7.3 and 8.2.3</small></h2><p class=note>A0 searches with the anonymised face "
-        "among other photos; A0s among the very originals; A1 anonymises the gallery too; A2 trains on other people; "
-        "A3 learns to undo the pixels; A4 links anonymised photos; A5 looks for what is suspiciously unlike.</p>"
-        + _table(heads, rows)
+        "<h2>Attacks <small>ISO/IEC 27559, 7.3 and 8.2.3</small></h2>"
+        "<p class=note>A0 searches with the anonymised face among other photos; A0s among the very originals; A1 "
+        "anonymises the gallery too; A2 trains on other people; A3 learns to undo the pixels; A4 links anonymised "
+        "photos; A5 looks for what is suspiciously unlike.</p>" + _table(heads, rows)
     )
 
 
@@ -173,15 +176,26 @@ def _fates(record: Mapping[str, Any]) -> str:
           str(tool["end_to_end"]["faces"])], not tool["baseline"])
         for tool in tools
     ]  # fmt: skip
-    files = [key for key in tools[0]["files"]] if tools else []
+    floor, fmr = record["exposed_when_filled"], record["exposed_at_fmr"]
+    note = (
+        ""
+        if floor is None
+        else (
+            f"<p class=note>A face counts as recognised where any recogniser takes it for its very original at a "
+            f"false-match rate of {fmr:g}. With the faces filled, the surroundings alone give {_plain(floor)}.</p>"
+        )
+    )
+    return "<h2>What became of every face (A6)</h2>" + note + _table(["", *names, "all faces"], rows)
+
+
+def _files(record: Mapping[str, Any]) -> str:
+    tools = record["tools"]
+    files = list(tools[0]["files"]) if tools else []
     file_rows = [
         ([html.escape(tool["name"]), *(str(tool["files"][name]) for name in files)], not tool["baseline"])
         for tool in tools
     ]
-    return (
-        "<h2>What became of every face (A6)</h2>" + _table(["", *names, "all faces"], rows)
-        + "<h2>What became of every file</h2>" + _table(["", *files], file_rows)
-    )  # fmt: skip
+    return "<h2>What became of every file</h2>" + _table(["", *files], file_rows)
 
 
 def _side_channels(record: Mapping[str, Any]) -> str:
@@ -202,7 +216,10 @@ def _utility(record: Mapping[str, Any]) -> str:
     tools = record["tools"]
     titles = list(dict.fromkeys(title for tool in tools for title in [*tool["utility"], *tool["variety"]]))
     rows = [
-        ([html.escape(title), *(_plain((tool["utility"] | tool["variety"]).get(title)) for tool in tools)], title == SCORE)
+        (
+            [html.escape(title), *(_plain((tool["utility"] | tool["variety"]).get(title)) for tool in tools)],
+            title == SCORE,
+        )
         for title in titles
     ]
     note = "<p class=note>Shares count every face: one that is withheld, not found or no face agrees in nothing.</p>"
@@ -325,7 +342,7 @@ def _table(heads: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]) -> 
         f'<tr class="{"own" if own else ""}">' + "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>"
         for cells, own in rows
     )
-    return f"<table><tr>{top}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
 
 
 def _number(one: Any) -> str:

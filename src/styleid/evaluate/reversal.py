@@ -83,11 +83,13 @@ def restore(
 
 
 def _figures(
-    after: FloatArray, before: FloatArray, people: FloatArray, sides: Sides, lost: FloatArray, recogniser: str
+    after: FloatArray, before: FloatArray, people: FloatArray, sides: Sides, lost: np.ndarray[Any, Any], recogniser: str
 ) -> list[Figure]:
     rows, found = sides.attack, []
     for name, split in (("other photos", Split.other_photos), ("same photo", Split.same_photo)):
-        results = [search(after[rows], before[rows], people[rows], split(people[rows], s), lost[rows]) for s in range(3)]
+        results = [
+            search(after[rows], before[rows], people[rows], split(people[rows], s), lost[rows]) for s in range(3)
+        ]
         merged = Search.merged(results)
         found += [
             Figure("A3", f"rank-{rank}, {name}", recogniser, "original", estimate(sums), merged.chance(rank))

@@ -21,7 +21,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Sums:
-    """Hold a figure's total and count by person. people: (k,) names, sorted, each once; totals, counts: (k,) float64."""
+    """Hold a figure's total and count by person.
+
+    people: (k,) names, sorted, each once. totals, counts: (k,) float64.
+    """
 
     people: np.ndarray[Any, Any]
     totals: np.ndarray[Any, Any]
@@ -70,8 +73,9 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, null where there is none."""
-        numbers = {name: None if math.isnan(v := getattr(self, name)) else round(v, 6) for name in ("value", "low", "high")}
-        return numbers | {"count": self.count, "people": self.people}
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        plain = {name: None if math.isnan(number) else round(number, 6) for name, number in numbers.items()}
+        return plain | {"count": self.count, "people": self.people}
 
 
 def estimate(sums: Sums, *, share: bool = True) -> Estimate:

@@ -16,7 +16,7 @@ from styleid.bundles.registry import DEFAULT
 from styleid.errors import OptionError
 from styleid.evaluate.baselines import PASTED, patches_for, read_names
 from styleid.evaluate.battery import Battery, Case, Figure, Measured, Thresholds, figures, worst
-from styleid.evaluate.end_to_end import fates, recognised_by_any
+from styleid.evaluate.end_to_end import fates, recognised_by_any, recognised_when_filled
 from styleid.evaluate.instruments import Context, Setup
 from styleid.evaluate.outputs import ALIGNMENTS, Status, Task
 from styleid.evaluate.protocol import pair_outputs, read_originals
@@ -107,7 +107,12 @@ class Verdict:
 
 @dataclass
 class Evaluation:
-    """Hold everything that a report says."""
+    """Hold everything that a report says.
+
+    exposed_floor: the share of faces recognised by their surroundings alone, the floor of A6. exposed_at: the
+    false-match rate at which one recogniser decides there; with several, strangers are taken for the original up to
+    that many times as often.
+    """
 
     options: EvaluateOptions
     table: FaceTable
@@ -116,6 +121,8 @@ class Evaluation:
     verdicts: list[Verdict]
     not_measured: list[str]
     seconds: dict[str, float]
+    exposed_floor: Estimate | None = None
+    exposed_at: float | None = None
 
     @property
     def judged(self) -> list[Verdict]:
@@ -176,7 +183,11 @@ def _tasks(name: str, table: FaceTable) -> list[Task]:
 
 
 def _judge(
-    table: FaceTable, tools: Sequence[ToolTable], surveyor: Surveyor, options: EvaluateOptions, seconds: dict[str, float]
+    table: FaceTable,
+    tools: Sequence[ToolTable],
+    surveyor: Surveyor,
+    options: EvaluateOptions,
+    seconds: dict[str, float],
 ) -> Evaluation:
     recognisers, thresholds, problems = surveyor.tools.recognisers, {}, []
     battery = Battery(options.chosen_attacks, options.seeds)
@@ -204,13 +215,17 @@ def _judge(
     usual = {name: one.usual[1] for name, one in thresholds.items() if one.usual is not None}
     if not usual and table.subjects:
         problems.append("A6 cannot say who is recognised: no threshold could be placed; unchanged faces still count.")
+    floor = estimate(Sums.of(recognised_when_filled(table, usual), table.labels)) if usual else None
     for verdict in verdicts:
         _measure(table, verdict, usual)
     if "A3" in options.chosen_attacks and table.subjects:
         problems += reversal(table, verdicts, surveyor.tools)
     problems += _few_recognisers(recognisers)
     described = [{"name": r.name, "fingerprint": r.fingerprint, "in_gate": r.in_gate} for r in recognisers]
-    return Evaluation(options, table, described, thresholds, verdicts, problems, seconds)
+    rates = [one.usual[0] for one in thresholds.values() if one.usual is not None]
+    return Evaluation(
+        options, table, described, thresholds, verdicts, problems, seconds, floor, max(rates, default=None)
+    )
 
 
 def _measure(table: FaceTable, verdict: Verdict, thresholds: dict[str, float]) -> None:

@@ -14,7 +14,8 @@ from styleid.evaluate.originals import Seen, see_original
 from styleid.evaluate.outputs import Result, Task, see_output
 from styleid.evaluate.protocol import Original
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 Watch = Callable[[int, int, str], None]
 _CHUNK = 4
 _instruments: Instruments | None = None

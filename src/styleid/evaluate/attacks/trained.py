@@ -31,13 +31,13 @@ class TrainedAttack:
     penalties: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
     hidden: int = 256
     epochs: int = 60
-    rate: float = 2e-3
+    rate: float = 5e-3
     temperature: float = 0.1
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Split faces by person. learn, check: rows that the attacker learns from and checks himself on; attack: the rest."""
+    """Split faces by person, bool (n,): learn from some, check himself on others, attack the rest."""
 
     learn: FloatArray
     check: FloatArray
@@ -93,9 +93,12 @@ def network_attack(
 def learn_ridge(
     clear: FloatArray, anonymized: FloatArray, people: FloatArray, sides: Sides, seed: int, settings: TrainedAttack
 ) -> Recover:
-    """Learn a linear recovery; penalty and aim (the photo's own clear embedding, or its person's mean) are chosen by
-    the people whom the attacker checks himself on."""
-    usable = np.isfinite(anonymized).all(1) & np.isfinite(clear).all(1)
+    """Learn a linear recovery.
+
+    Penalty and aim (the photo's own clear embedding, or its person's mean) are chosen by the people whom the attacker
+    checks himself on.
+    """
+    usable = _usable(clear, anonymized)
     if (usable & (sides.learn | sides.check)).sum() < FEWEST_LEARNT:
         return lambda probes: np.full_like(probes, np.nan)
     aims = (clear, _person_means(clear, people, usable))
@@ -121,9 +124,11 @@ def learn_network(
     seed: int,
     settings: TrainedAttack,
 ) -> Recover:
-    """Learn a hidden layer beside a linear recovery; the epoch that does best on checked people is kept, the linear
-    recovery alone among them."""
-    usable = np.isfinite(anonymized).all(1) & np.isfinite(clear).all(1)
+    """Learn a hidden layer beside a linear recovery.
+
+    The epoch that does best on checked people is kept; the linear recovery alone is one of the choices.
+    """
+    usable = _usable(clear, anonymized)
     rows = np.nonzero(sides.learn & usable)[0]
     if len(rows) < FEWEST_LEARNT:
         return linear
@@ -191,7 +196,7 @@ class _Network:
             moment[0] += 0.1 * (gradient - moment[0])
             moment[1] += 0.001 * (gradient**2 - moment[1])
             first, second = moment[0] / (1 - 0.9**self.steps), moment[1] / (1 - 0.999**self.steps)
-            weight -= rate * (first / (np.sqrt(second) + 1e-8) + 1e-3 * weight)
+            weight[...] -= rate * (first / (np.sqrt(second) + 1e-8) + 1e-3 * weight)
 
     def frozen(self, base: Recover) -> Recover:
         w1, b1, w2 = (weight.copy() for weight in self.weights)
@@ -218,6 +223,10 @@ def _rate(
     split = Split.other_photos(people[rows], seed)
     value = search(recover(anonymized[rows]), clear[rows], people[rows], split).hits[1].value
     return value if np.isfinite(value) else 0.0
+
+
+def _usable(clear: FloatArray, anonymized: FloatArray) -> FloatArray:
+    return np.asarray(np.isfinite(anonymized).all(1) & np.isfinite(clear).all(1))
 
 
 def _person_means(clear: FloatArray, people: FloatArray, usable: FloatArray) -> FloatArray:
