@@ -101,7 +101,7 @@ class DlibWitness:
         self._predictor = library.shape_predictor(str(dlib_model("shape_predictor_68_face_landmarks.dat")))
 
     def finds(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> bool:
-        """Say whether the detector sees a face where the box is, in its surroundings brought to the size it looks for."""
+        """Say whether the detector sees a face where the box is, brought to the size that it looks for."""
         x0, y0, x1, y1 = box_xyxy
         scale, half = _WITNESS_FACE_PX / max(x1 - x0, y1 - y0), _WITNESS_VIEW_PX / 2
         matrix = np.array([[scale, 0, half - (x0 + x1) / 2 * scale], [0, scale, half - (y0 + y1) / 2 * scale]])

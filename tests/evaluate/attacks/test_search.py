@@ -108,7 +108,7 @@ def test_what_is_lost_is_found():
 
 
 def test_people_with_one_photo_fill_the_gallery_only():
-    clear, people = crowd(6, 3, 0.01)
+    _, people = crowd(6, 3, 0.01)
     people = people.astype("U8")
     people[9:] = [f"alone{i}" for i in range(9)]
     split = Split.other_photos(people, 0)
