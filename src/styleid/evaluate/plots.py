@@ -58,7 +58,7 @@ def scatter(points: Sequence[Point], chance: float, floor: float | None) -> str:
         if value is not None and np.isfinite(value):
             parts.append(f'<line x1="{_LEFT}" x2="{x(1)}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#999" '
                          'stroke-dasharray="4 3"/>')  # fmt: skip
-            parts.append(f'<text x="{_LEFT + 6}" y="{y(value) - 4:.1f}">{name} {value:.1%}</text>')
+            parts.append(f'<text x="{x(0.22)}" y="{y(value) - 4:.1f}">{name} {value:.1%}</text>')
     names = _spread([(x(p.useful.value), y(p.found.value)) for p in points])
     for point, label_y in zip(points, names, strict=True):
         at_x, at_y = x(point.useful.value), y(point.found.value)
@@ -118,10 +118,10 @@ def histograms(kinds: Mapping[str, FloatArray], thresholds: Mapping[float, float
         )
         parts.append(f'<polyline points="{steps}" fill="none" stroke="{colour}" stroke-width="2"><title>'
                      f"{html.escape(name)}</title></polyline>")  # fmt: skip
-    for fmr, value in thresholds.items():
+    for order, (fmr, value) in enumerate(thresholds.items()):
         at = 10 + (value + 1) / 2 * wide
         parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="14" y2="{high}" stroke="#444" stroke-dasharray="3 3"/>'
-                     f'<text x="{at + 3:.1f}" y="12">{fmr:g}</text>')  # fmt: skip
+                     f'<text x="{at + 3:.1f}" y="{12 + 13 * order}">{fmr:g}</text>')  # fmt: skip
     parts += [
         f'<text x="{10 + (v + 1) / 2 * wide:.0f}" y="{high + 16}" text-anchor="middle">{v:g}</text>'
         for v in np.linspace(-1, 1, 9)

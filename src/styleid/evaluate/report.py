@@ -104,11 +104,10 @@ def _overview(evaluation: Evaluation) -> str:
         cells = [html.escape(verdict.table.name), _number(strongest and strongest.estimate), html.escape(attack),
                  _number(floor), _number(exposed), _number(score)]  # fmt: skip
         rows.append((cells, not verdict.table.is_baseline))
-    named = [v.strongest for v in evaluation.verdicts if v.strongest is not None]
+    first = next((v.strongest for v in evaluation.verdicts if v.strongest is not None), None)
     plot = ""
-    if points:
-        floors = [figure.floor.value for figure in named if figure.floor is not None]
-        plot = scatter(points, named[0].chance, max(floors, default=None))
+    if points and first is not None:
+        plot = scatter(points, first.chance, None if first.floor is None else first.floor.value)
     heads = ["", "people found by the strongest attack", "which is", "the same with the face filled",
              "faces exposed end to end (A6)", "utility score"]  # fmt: skip
     return "<h2>At a glance <small>ISO/IEC 27559, 8.2.2</small></h2>" + plot + _table(heads, rows)
