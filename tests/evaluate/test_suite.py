@@ -278,3 +278,45 @@ def test_folders_that_cannot_be_judged_are_refused(few, tmp_path, capsys):
 def run(originals: Path, tool: Path, recogniser: Path, tmp_path: Path, *more: str) -> int:
     base = ("--out", str(tmp_path / "report"), "--recognisers", str(recogniser), "--baselines", "", "--json")
     return main(["evaluate", str(originals), str(tool), *base, "--workers", "1", *more])
+
+
+@pytest.mark.parametrize("context", ["tight", "photo"])
+def test_context_decides_what_the_attacker_sees(few, recogniser, tmp_path, context):
+    # a tool that changes nothing but the wall
+    tool = made(few, tmp_path / "tool", _other_wall)
+    options = EvaluateOptions(tmp_path, recognisers=str(recogniser), baselines="", context=context, workers=1)
+    found = evaluate(few, {"wall": tool, "copy": few}, options)
+    tables = [one.table for one in found.judged]
+    width = 192 + 432 * (context == "photo")
+    wall, copy = (one.embeddings("pixels", "original", width) for one in tables)
+    alike = (wall * copy).sum(1)
+    if context == "tight":
+        assert alike == pytest.approx(1.0, abs=0.01)
+    else:
+        assert (alike < 0.9).all()
+
+
+def test_nobody_named_leaves_faces_compared_with_themselves(few, recogniser, tmp_path, capsys):
+    assert run(few, few, recogniser, tmp_path, "--identities", "none") == 0
+    record = json.loads(capsys.readouterr().out)
+    (copy,) = record["tools"]
+    assert record["originals"]["named_faces"] == 0
+    assert {figure["attack"] for figure in copy["figures"]} == {"A0s"}
+    assert any("several photos of a person" in why for why in record["not_measured"])
+    assert copy["end_to_end"]["fates"]["left as it was"] == 4
+
+
+def test_pixels_are_learnt_back_where_the_tool_only_turns_colours(originals, recogniser, tmp_path):
+    tool = made(originals, tmp_path / "tool", lambda image: np.ascontiguousarray(255 - image[..., ::-1]))
+    options = EvaluateOptions(tmp_path, recognisers=str(recogniser), baselines="", attacks="A0s,A3", workers=1, seeds=1)
+    (one,) = evaluate(originals, {"tool": tool}, options).verdicts
+    assert one.reversal["pairs"] > 40
+    assert value(one, "A3", "rank-1, same photo") > 0.8
+    assert value(one, "A0s", "rank-1") < 0.3
+
+
+def _other_wall(image: np.ndarray) -> np.ndarray:
+    changed = image.copy()
+    wall = (image == image[0, 0]).all(-1)
+    changed[wall] = 255 - image[0, 0]
+    return changed
