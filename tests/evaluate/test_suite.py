@@ -16,7 +16,7 @@ from styleid.evaluate.end_to_end import Fate
 from styleid.evaluate.record import to_json
 from styleid.evaluate.report import write_report
 from styleid.evaluate.rows import columns_of
-from styleid.evaluate.suite import EvaluateOptions, Evaluation, Verdict, evaluate
+from styleid.evaluate.suite import ATTACKS, EvaluateOptions, Evaluation, Verdict, evaluate
 from styleid.evaluate.utility import SCORE
 from tests.evaluate.rig import PEOPLE, boxed, copied, draw_people, made, pixel_recogniser, with_thumbnail
 
@@ -43,7 +43,10 @@ def evaluation(originals, recogniser, tmp_path_factory) -> Evaluation:
         "negator": made(originals, out / "negator", lambda image: 255 - image),
         "dropper": copied(originals, out / "dropper", lambda index: index % 2 == 0),
     }
-    options = EvaluateOptions(out / "report", recognisers=str(recogniser), baselines="", seeds=1, workers=1)
+    judged_by = str(recogniser)
+    options = EvaluateOptions(
+        out / "report", attacks=",".join(ATTACKS), recognisers=judged_by, baselines="", seeds=1, workers=1
+    )
     return evaluate(originals, tools, options)
 
 
@@ -130,6 +133,7 @@ def test_a_dropper_is_named_for_what_it_drops(evaluation):
 def test_the_floor_stands_beside_every_figure(evaluation):
     figures = [figure for one in evaluation.verdicts for figure in one.figures]
     assert figures
+    figures = [figure for figure in figures if figure.attack != "A3"]  # its floor is the baseline "solid"
     assert all(figure.floor is not None for figure in figures)
     floors = {(f.attack, f.name, f.recogniser): f.floor for f in figures}
     assert all(floors[f.attack, f.name, f.recogniser] == f.floor for f in figures)
@@ -293,7 +297,7 @@ def test_context_decides_what_the_attacker_sees(few, recogniser, tmp_path, conte
     if context == "tight":
         assert alike == pytest.approx(1.0, abs=0.01)
     else:
-        assert (alike < 0.9).all()
+        assert (alike < 0.98).all()
 
 
 def test_nobody_named_leaves_faces_compared_with_themselves(few, recogniser, tmp_path, capsys):
@@ -306,13 +310,12 @@ def test_nobody_named_leaves_faces_compared_with_themselves(few, recogniser, tmp
     assert copy["end_to_end"]["fates"]["left as it was"] == 4
 
 
-def test_pixels_are_learnt_back_where_the_tool_only_turns_colours(originals, recogniser, tmp_path):
-    tool = made(originals, tmp_path / "tool", lambda image: np.ascontiguousarray(255 - image[..., ::-1]))
-    options = EvaluateOptions(tmp_path, recognisers=str(recogniser), baselines="", attacks="A0s,A3", workers=1, seeds=1)
-    (one,) = evaluate(originals, {"tool": tool}, options).verdicts
-    assert one.reversal["pairs"] > 40
-    assert value(one, "A3", "rank-1, same photo") > 0.8
-    assert value(one, "A0s", "rank-1") < 0.3
+def test_pixels_that_a_tool_only_turns_are_learnt_back(evaluation):
+    negator, box = verdict(evaluation, "negator"), verdict(evaluation, "box")
+    assert negator.reversal["pairs"] > 40
+    assert value(negator, "A3", "rank-1, same photo") > 0.8
+    found = box.worst["A3", "rank-1, same photo"]
+    assert found.estimate.value == pytest.approx(found.chance, abs=0.1)
 
 
 def _other_wall(image: np.ndarray) -> np.ndarray:
