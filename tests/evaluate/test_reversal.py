@@ -36,6 +36,12 @@ def test_what_is_gone_is_not_restored(pairs):
     assert error(restored, clear, sides.attack) > 0.5
 
 
+def test_behind_solid_boxes_everybody_becomes_the_mean(pairs):
+    clear, _, sides = pairs
+    restored, _ = restore(clear, np.full_like(clear, 0.5), np.ones(240, bool), sides)
+    assert np.ptp(restored, axis=0).max() < 1e-6
+
+
 def test_the_attacked_are_not_learnt_from(pairs):
     clear, _, sides = pairs
     shuffled = clear[:, np.random.default_rng(1).permutation(300)]

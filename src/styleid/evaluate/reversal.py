@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SIDE_PX = 48
 COMPONENTS = 200
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+_TINY = 1e-9
 
 
 def reversal(table: FaceTable, verdicts: list[Verdict], tools: Instruments) -> list[str]:
@@ -68,7 +69,7 @@ def restore(
     x, y = _weights(shown, shown_space), _weights(clear, clear_space)
 
     def learnt(penalty: float, rows: np.ndarray[Any, Any]) -> FloatArray:
-        scale = float((x[rows] ** 2).sum(0).mean())
+        scale = max(float((x[rows] ** 2).sum(0).mean()), _TINY)
         return np.linalg.solve(x[rows].T @ x[rows] + penalty * scale * np.eye(x.shape[1]), x[rows].T @ y[rows])
 
     errors = {p: float(((x[check] @ learnt(p, learn) - y[check]) ** 2).sum(1).mean()) for p in PENALTIES}
@@ -103,7 +104,9 @@ def _components(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean = rows.mean(0)
     centred = rows - mean
     values, vectors = np.linalg.eigh(centred @ centred.T)
-    kept = values > values.max() * 1e-5 + 1e-9
+    kept = values > values.max() * 1e-5 + _TINY
+    kept[-1] = True  # where all rows are the same, as behind solid boxes, one empty component remains
+    values = np.maximum(values, _TINY)
     values, vectors = values[kept][-COMPONENTS:], vectors[:, kept][:, -COMPONENTS:]
     return mean, ((centred.T @ vectors) / np.sqrt(values)).T
 
