@@ -6,6 +6,7 @@ are not attacked: the attacker has the tool and photos of his own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -135,13 +136,16 @@ def learn_network(
     rng, base = np.random.default_rng(seed), linear
     network = _Network.fresh(clear.shape[1], settings.hidden, rng)
     best, found = base, _rate(base, clear, anonymized, people, sides.check, seed)
-    started = {row: base(anonymized[row : row + 1])[0] for row in rows}
+    x, aim = anonymized.astype(np.float32), clear.astype(np.float32)
+    started = base(anonymized).astype(np.float32)
+    _, whose = np.unique(people, return_inverse=True)
+    photos = [rows[whose[rows] == person] for person in range(whose.max() + 1)]
     for epoch in range(settings.epochs):
         order = rng.permutation(rows)
         for batch in np.array_split(order, max(1, len(order) // 128)):
-            aims = np.array([rng.choice(rows[people[rows] == people[row]]) for row in batch])
-            start = np.stack([started[row] for row in batch])
-            network.step(anonymized[batch], start, clear[aims], people[batch], settings, epoch)
+            own = [photos[person] for person in whose[batch]]
+            aims = [one[int(draw * len(one))] for one, draw in zip(own, rng.random(len(own)), strict=True)]
+            network.step(x[batch], started[batch], aim[aims], whose[batch], settings, epoch)
         if epoch % 5 == 4:
             recover = network.frozen(base)
             rate = _rate(recover, clear, anonymized, people, sides.check, seed)
@@ -160,8 +164,8 @@ class _Network:
 
     @classmethod
     def fresh(cls, width: int, hidden: int, rng: np.random.Generator) -> _Network:
-        first = 0.7 * rng.standard_normal((width, hidden))
-        return cls([first, np.zeros(hidden), np.zeros((hidden, width))])
+        first = 0.7 * rng.standard_normal((width, hidden)).astype(np.float32)
+        return cls([first, np.zeros(hidden, np.float32), np.zeros((hidden, width), np.float32)])
 
     def step(
         self,
@@ -182,12 +186,12 @@ class _Network:
         scores -= scores.max(1, keepdims=True)
         chance = np.exp(scores)
         chance /= chance.sum(1, keepdims=True)
-        mated = (people[:, None] == people[None, :]).astype(np.float64)
+        mated = (people[:, None] == people[None, :]).astype(np.float32)
         pull = (chance - mated / mated.sum(1, keepdims=True)) @ aims / settings.temperature / len(x)
         d_raw = (pull - (pull * out).sum(1, keepdims=True) * out) / length
         d_active = (d_raw @ w2.T) * (before > 0)
         gradients = [x.T @ d_active, d_active.sum(0), active.T @ d_raw]
-        rate = settings.rate * 0.5 * (1 + np.cos(np.pi * epoch / settings.epochs))
+        rate = settings.rate * 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
         self._adam(gradients, rate)
 
     def _adam(self, gradients: list[FloatArray], rate: float) -> None:
