@@ -67,6 +67,15 @@ def test_the_worst_figure_counts():
     assert found["A0", "rank-1"].recogniser == "b"
 
 
+def test_galleries_of_different_sizes_are_compared_beyond_their_chance():
+    def figure(value: float, chance: float) -> Figure:
+        return Figure("A2", "rank-1, ridge", "r", "own", Estimate(value, 0, 1, 9, 9), chance)
+
+    assert figure(0.1, 0.1).beyond_chance == 0
+    assert figure(1.0, 0.1).beyond_chance == 1
+    assert figure(0.2, 0.01).beyond_chance > figure(0.25, 0.1).beyond_chance
+
+
 def test_floors_stand_beside_their_own_attack():
     clear, people = crowd(60, 3, 0.05)
     battery = Battery(("A0", "A4"), seeds=1)

@@ -40,6 +40,11 @@ class Figure:
     chance: float
     floor: Estimate | None = None
 
+    @property
+    def beyond_chance(self) -> float:
+        """How far the value lies from chance towards 1: comparable between galleries of different sizes."""
+        return (self.estimate.value - self.chance) / (1 - self.chance)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers."""
         who = {"attack": self.attack, "name": self.name, "recogniser": self.recogniser, "alignment": self.alignment}

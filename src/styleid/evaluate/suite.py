@@ -100,9 +100,9 @@ class Verdict:
 
     @property
     def strongest(self) -> Figure | None:
-        """The rank-1 figure of the attack that finds most people from other photos of theirs."""
+        """The rank-1 figure of the attack that finds most people from other photos of theirs, beyond its chance."""
         found = [f for f in self.figures if f.name.startswith("rank-1") and "same photo" not in f.name]
-        return max((f for f in found if f.attack != "A0s"), key=lambda f: f.estimate.value, default=None)
+        return max((f for f in found if f.attack != "A0s"), key=lambda f: f.beyond_chance, default=None)
 
 
 @dataclass
