@@ -13,40 +13,51 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+from evaluation_table import recognisers
 
-from styleid.bundles.bundle import Bundle
-from styleid.bundles.registry import DEFAULT, find_bundle, load_bundle
+from styleid.bundles.registry import DEFAULT, find_bundle
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files
-from styleid.evaluate.attacks import ridge_rank_one, search_other_photos
-from styleid.evaluate.recognisers import IMAGENET_MEAN, IMAGENET_STD, DlibRecogniser, OnnxRecogniser, Recogniser
+from styleid.evaluate.attacks.search import Split, search
+from styleid.evaluate.attacks.trained import ridge_attack
+from styleid.evaluate.battery import FMRS
+from styleid.evaluate.instruments import Setup
+from styleid.evaluate.outputs import Task
+from styleid.evaluate.protocol import pair_outputs, read_originals
+from styleid.evaluate.survey import Surveyor
+from styleid.evaluate.table import FaceTable, ToolTable
 from styleid.evaluate.verification import impostor_similarities, threshold_at_fmr
-from styleid.faces import geometry
-from styleid.faces.align import CropTemplate, invert, transform_points
-from styleid.faces.detect import FaceDetector
-from styleid.media.image import read_photo
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
-from styleid.types import Action, Faces, ImageRGB
+from styleid.runtime import cpu_threads
+from styleid.types import Action
 
 _SEEDS = range(5)
-_MEASURED_AT_ONCE = 32
+_KEPT = {
+    "face_found": "found",
+    "sex_agrees": "sex_agrees",
+    "mouth_agrees": "mouth_agrees",
+    "age_error_years": "age_change",
+    "landmarks_error": "landmark_error",
+    "yaw_error": "yaw_change",
+    "smile_error": "smile_change",
+    "eyes_error": "eye_change",
+}
 
 
-@dataclass
-class Photo:
-    """One photo of the set: whose it is, its main face, and what became of it."""
+@dataclass(frozen=True)
+class Looked:
+    """What was seen. rows: the faces of named people; replaced: (rows,) bool, which of them got a new face."""
 
-    name: str
-    person: str
-    face: Faces
-    outcome: dict
+    table: FaceTable
+    tool: ToolTable
+    rows: np.ndarray
+    replaced: np.ndarray
 
 
 def main() -> None:
@@ -57,7 +68,7 @@ def main() -> None:
     parser.add_argument("--bundle", default=DEFAULT)
     parser.add_argument("--privacy", default="standard")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cache", type=Path, help="file that keeps the clear photos' embeddings between runs")
+    parser.add_argument("--cache", type=Path, help="file that keeps embeddings between runs")
     parser.add_argument("--attackers", default="dlib,teacher")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's bundle.json")
     args = parser.parse_args()
@@ -75,16 +86,13 @@ def main() -> None:
     reasons = Counter(face.get("reason") for record in records.values() for face in record["faces"] if "reason" in face)
     figures["obscured_because"] = dict(reasons.most_common(6))
 
-    photos, missed = find_photos(args.folder, records)
-    figures["photos"], figures["photos_without_a_face"] = len(photos), missed
-    recognisers: list[Recogniser] = [
-        OnnxRecogniser("teacher", args.teacher, CropTemplate.arcface112(), IMAGENET_MEAN, IMAGENET_STD)
-    ]
-    if "dlib" in args.attackers:
-        recognisers.append(DlibRecogniser())
-    for recogniser in recognisers:
-        figures[recogniser.name] = attack(recogniser, photos, args)
-    figures["utility"] = utility(photos, args)
+    looked = look(args, records)
+    figures["photos"] = len(looked.rows)
+    figures["photos_without_a_face"] = sum(not seen.subjects for seen in looked.table.seen)
+    names = {"teacher": "mobilefacenet"}
+    for attacker in ("teacher", *(name for name in args.attackers.split(",") if name != "teacher")):
+        figures[attacker] = attack(looked, names.get(attacker, attacker))
+    figures["utility"] = utility(looked)
     print(json.dumps(figures, indent=1))
     if args.record:
         record(find_bundle(args.bundle) / "bundle.json", args.privacy, figures)
@@ -97,139 +105,69 @@ def record(path: Path, privacy: str, figures: dict) -> None:
     path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def find_photos(folder: Path, records: dict[str, dict]) -> tuple[list[Photo], int]:
-    """Return each photo's main face, the one nearest to the centre, with its journal entry."""
-    detector, photos, missed = FaceDetector(), [], 0
-    for name, record in sorted(records.items()):
-        image = read_photo(folder / name).image_rgb
-        faces = detector.detect(image)
-        if not len(faces):
-            missed += 1
-            continue
-        centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
-        main_face = faces[int(np.argmin(np.hypot(*(centres - np.array(image.shape[1::-1]) / 2).T)))]
-        box = main_face.boxes_xyxy[0]
-        outcome = min(record["faces"], key=lambda face: float(np.abs(np.array(face["box"]) - box).max()))
-        photos.append(Photo(name, name.split("/")[0], main_face, outcome))
-    return photos, missed
+def look(args: argparse.Namespace, records: Mapping[str, dict]) -> Looked:
+    """Look at originals and outputs, and find what the journal says of each photo's main face."""
+    originals = read_originals(args.folder)
+    outputs = pair_outputs(originals, args.out).outputs
+    beside = args.out.parent / f"{args.out.name}-judged"
+    beside.mkdir(parents=True, exist_ok=True)
+    cache = args.cache or beside / "cache.sqlite"
+    wanted = recognisers(args.teacher, beside).replace("auto", "dlib" if "dlib" in args.attackers else "gate")
+    with Surveyor(Setup(cache, args.bundle, wanted), cpu_threads()) as surveyor:
+        seen = surveyor.originals(originals)
+        tasks = [Task(one, outputs.get(one.original.name)) for one in seen]
+        tool = ToolTable("styleid", surveyor.outputs(tasks, "outputs"))
+    table = FaceTable(seen)
+    rows = np.nonzero(table.named)[0]
+    replaced = [_outcome(records, table, row)["action"] == Action.ANONYMIZED for row in rows]
+    return Looked(table, tool, rows, np.array(replaced, bool))
 
 
-def solid(image_rgb: ImageRGB, face: Faces, bundle: Bundle) -> ImageRGB:
-    """Return the photo with its main face, from jaw to forehead, filled: what the surroundings alone tell."""
-    template, hidden = bundle.spec.crop, image_rgb.copy()
-    matrix = template.matrix(face.landmarks_px[0])
-    landmarks = bundle.parse(template.crop(image_rgb, matrix)[None])[1][0]
-    outline = transform_points(geometry.with_forehead(landmarks), invert(matrix))
-    inside = np.zeros(hidden.shape[:2], np.uint8)
-    cv2.fillConvexPoly(inside, cv2.convexHull(outline.round().astype(np.int32)), 1)
-    hidden[inside > 0] = hidden[inside > 0].mean(0).round() if inside.any() else 0
-    return hidden
+def _outcome(records: Mapping[str, dict], table: FaceTable, row: int) -> dict:
+    subject = table.subjects[row]
+    faces = records[subject.photo]["faces"]
+    return min(faces, key=lambda face: float(np.abs(np.array(face["box"]) - subject.box).max()))
 
 
-def embed_all(
-    recogniser: Recogniser,
-    photos: list[Photo],
-    folder: Path,
-    change: Callable[[ImageRGB, Faces], ImageRGB] | None = None,
-) -> np.ndarray:
-    """Embed each photo's main face as found in `folder`, aligned by the original's landmarks."""
-    rows = []
-    for photo in photos:
-        image = read_photo(folder / photo.name).image_rgb
-        shown = change(image, photo.face) if change else image
-        rows.append(recogniser.embed(shown, photo.face.landmarks_px[0]))
-    return np.stack(rows)
-
-
-def attack(recogniser: Recogniser, photos: list[Photo], args: argparse.Namespace) -> dict:
-    people = np.array([photo.person for photo in photos])
-    clear, hidden = cached(recogniser, photos, args)
-    anonymized = embed_all(recogniser, photos, args.out)
+def attack(looked: Looked, recogniser: str) -> dict:
+    """Attack the named faces with one recogniser, aligned by the originals' landmarks."""
+    rows, replaced, people = looked.rows, looked.replaced, looked.table.labels[looked.rows]
+    clear, hidden = (looked.table.embeddings(recogniser, view)[rows] for view in ("clear", "filled"))
+    anonymized = looked.tool.embeddings(recogniser, "original", clear.shape[1])[rows]
     impostors = impostor_similarities(clear, people)
-    same_person = people[:, None] == people[None, :]
-    other_photo = same_person & ~np.eye(len(people), dtype=bool)
-    replaced = np.array([photo.outcome["action"] == Action.ANONYMIZED for photo in photos])
+    other_photo = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
     across, itself = anonymized @ clear.T, (anonymized * clear).sum(1)
     figures: dict = {"impostor_pairs": len(impostors), "anonymised_faces": int(replaced.sum())}
-    for fmr in (1e-2, 1e-3, 1e-4):
+    for fmr in FMRS:
         threshold = threshold_at_fmr(impostors, fmr)
         figures[f"fmr_{fmr:g}"] = {
             "clear_pairs_accepted": share((clear @ clear.T)[other_photo] > threshold),
             "other_photos_accepted": share(across[replaced][other_photo[replaced]] > threshold),
             "same_photo_accepted": share(itself[replaced] > threshold),
         }
-    chance = 1 / len(np.unique(people))
-    figures["rank1_naive"] = mean_of(lambda seed: search_other_photos(anonymized, clear, people, seed))
-    figures["rank1_naive_floor"] = mean_of(lambda seed: search_other_photos(hidden, clear, people, seed))
-    figures["rank1_clear"] = mean_of(lambda seed: search_other_photos(clear, clear, people, seed))
-    figures["rank1_chance"] = round(chance, 4)
-    if len(np.unique(people)) >= 400:
-        figures["rank1_ridge"] = mean_of(lambda seed: ridge_rank_one(clear, anonymized, people, seed))
-        figures["rank1_ridge_floor"] = mean_of(lambda seed: ridge_rank_one(clear, hidden, people, seed))
+
+    def naive(probes: np.ndarray) -> dict[str, float]:
+        return mean_of(lambda s: search(probes, clear, people, Split.other_photos(people, s)).hits[1].value)
+
+    figures["rank1_naive"], figures["rank1_naive_floor"] = naive(anonymized), naive(hidden)
+    figures["rank1_clear"], figures["rank1_chance"] = naive(clear), round(1 / len(np.unique(people)), 4)
+    for name, probes in (("rank1_ridge", anonymized), ("rank1_ridge_floor", hidden)):
+        figures[name] = mean_of(lambda s, probes=probes: ridge_attack(clear, probes, people, s).hits[1].value)
     return figures
 
 
-def cached(recogniser: Recogniser, photos: list[Photo], args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Return embeddings of the clear and of the filled photos, from the cache where it has them."""
-    bundle = load_bundle(args.bundle)
-    changes = {"clear": None, "hidden": lambda image, face: solid(image, face, bundle)}
-    out, names = [], np.array([photo.name for photo in photos])
-    for kind, change in changes.items():
-        path = args.cache.with_name(f"{args.cache.stem}-{recogniser.name}-{kind}.npz") if args.cache else None
-        if path is not None and path.is_file():
-            with np.load(path) as file:
-                if np.array_equal(file["names"], names):
-                    out.append(file["rows"])
-                    continue
-        out.append(embed_all(recogniser, photos, args.folder, change))
-        if path is not None:
-            np.savez(path, names=names, rows=out[-1])
-    return out[0], out[1]
-
-
-def utility(photos: list[Photo], args: argparse.Namespace) -> dict:
+def utility(looked: Looked) -> dict[str, float]:
     """Measure what was kept, over the anonymised faces, by the bundle's own parser and attribute network."""
-    bundle, detector = load_bundle(args.bundle), FaceDetector()
-    template = bundle.spec.crop
-    shown = [photo for photo in photos if photo.outcome["action"] == Action.ANONYMIZED]
-    rows: dict[str, list] = {name: [] for name in ("found", "sex", "mouth", "age", "landmarks", "yaw", "smile", "eyes")}
-    for start in range(0, len(shown), _MEASURED_AT_ONCE):
-        part = shown[start : start + _MEASURED_AT_ONCE]
-        crops = []
-        for folder in (args.folder, args.out):
-            images = [read_photo(folder / photo.name).image_rgb for photo in part]
-            matrices = [template.matrix(photo.face.landmarks_px[0]) for photo in part]
-            crops.append(np.stack([template.crop(i, m) for i, m in zip(images, matrices, strict=True)]))
-        rows["found"] += [is_found(detector, i, p.face) for i, p in zip(images, part, strict=True)]
-        (_, before), (_, after) = (bundle.parse(c) for c in crops)
-        was, now = (bundle.describe(c) for c in crops)
-        face_was, face_now = geometry.expression(before), geometry.expression(after)
-        rows["sex"] += list((was[:, 1] > 0.5) == (now[:, 1] > 0.5))
-        rows["age"] += list(np.abs(was[:, 0] - now[:, 0]))
-        rows["mouth"] += list(face_was.mouth_is_open == face_now.mouth_is_open)
-        rows["landmarks"] += list(geometry.landmark_error(after, before))
-        rows["yaw"] += list(np.abs(face_was.yaw - face_now.yaw))
-        rows["smile"] += list(np.abs(face_was.smile - face_now.smile))
-        rows["eyes"] += list(np.abs(face_was.eye_opening - face_now.eye_opening))
-    names = {"found": "face_found", "sex": "sex_agrees", "mouth": "mouth_agrees", "age": "age_error_years"}
-    return {names.get(name, f"{name}_error"): round(float(np.mean(values)), 4) for name, values in rows.items()}
-
-
-def is_found(detector: FaceDetector, image_rgb: ImageRGB, face: Faces) -> bool:
-    """Say whether a face is found where the original had one (intersection over union above 0.3)."""
-    found, (x0, y0, x1, y1) = detector.detect(image_rgb).boxes_xyxy, face.boxes_xyxy[0]
-    wide = np.clip(np.minimum(found[:, 2], x1) - np.maximum(found[:, 0], x0), 0, None)
-    high = np.clip(np.minimum(found[:, 3], y1) - np.maximum(found[:, 1], y0), 0, None)
-    areas = (found[:, 2] - found[:, 0]) * (found[:, 3] - found[:, 1]) + (x1 - x0) * (y1 - y0)
-    return bool((wide * high / (areas - wide * high) > 0.3).any())
+    shown = looked.rows[looked.replaced]
+    return {name: round(float(np.mean(looked.tool.measure(key)[shown])), 4) for name, key in _KEPT.items()}
 
 
 def share(values: np.ndarray) -> float:
     return round(float(values.mean()), 4) if len(values) else float("nan")
 
 
-def mean_of(figure) -> dict[str, float]:
-    values = [figure(seed) for seed in _SEEDS]
+def mean_of(figure: Callable[[int], float]) -> dict[str, float]:
+    values: Sequence[float] = [figure(seed) for seed in _SEEDS]
     return {"mean": round(float(np.mean(values)), 4), "low": round(min(values), 4), "high": round(max(values), 4)}
 
 

@@ -11,7 +11,8 @@ import styleid
 from styleid.errors import OptionError, StyleIDError
 
 _EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with some faces obscured against the asked
-method or some inputs withheld (each is named on standard error and in the journal); 1 failure."""
+method or some inputs withheld, unreadable or missing (each is named on standard error and in the journal or report);
+1 failure."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +91,27 @@ def _fill_doctor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=lambda parsed: doctor())
 
 
+def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
+    from styleid.commands.evaluate import EvaluateCommandOptions, evaluate_folders
+    from styleid.evaluate.suite import EvaluateOptions
+
+    parser.add_argument("originals", type=Path, metavar="ORIGINALS", help="folder of the photos as they were")
+    parser.add_argument("anonymized", type=Path, metavar="ANONYMIZED", help="folder of what a tool made of them")
+    parser.add_argument(
+        "--compare", nargs="+", type=Path, default=[], metavar="DIR", help="what other tools made of the same originals"
+    )
+    for cls in (EvaluateOptions, EvaluateCommandOptions):
+        add_options(parser, cls)
+
+    def run(parsed: argparse.Namespace) -> int:
+        values, folders = vars(parsed), [parsed.anonymized, *parsed.compare]
+        options, command = read_options(EvaluateOptions, values), read_options(EvaluateCommandOptions, values)
+        return evaluate_folders(parsed.originals, folders, options, command)
+
+    parser.set_defaults(run=run)
+
+
 def _train(arguments: Sequence[str]) -> int:
     try:
         from styleid.lab.train import main as train
@@ -100,6 +122,7 @@ def _train(arguments: Sequence[str]) -> int:
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
+    "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),
     "doctor": ("say what is installed and test that it works", _fill_doctor),
 }

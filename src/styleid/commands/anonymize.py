@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from styleid.bundles.registry import DEFAULT
+from styleid.commands.progress import progress
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.report import write_report
@@ -52,7 +51,7 @@ def anonymize(inputs: Sequence[Path], how: AnonymizeOptions, run: RunOptions, co
     boxes = read_boxes(command.boxes) if command.boxes else None
     if STDIN in (*inputs, run.out):
         return _pipe(inputs, anonymizer, run, boxes)
-    with _progress(command.quiet or command.json) as watch:
+    with progress(command.quiet or command.json) as watch:
         summary = anonymize_files(inputs, anonymizer, run, boxes, watch)
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:
@@ -107,23 +106,3 @@ def _readable(summary: Summary, out: Path, page: Path | None) -> str:
     if page is not None:
         lines.append(f"report: {page}")
     return "\n".join(lines)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Any:
-    """Show a progress bar on a terminal; yield what a run calls after each file, or None."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def watch(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=name[-40:])
-
-        watcher: Callable[[int, int, str], None] = watch
-        yield watcher

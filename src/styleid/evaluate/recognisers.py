@@ -1,38 +1,81 @@
-"""Recognisers that attack: a face of a photo -> unit embedding.
+"""Recognisers that attack: a crop of a face -> unit embedding.
 
-An attacker who has the original knows where the face was, so every recogniser aligns by five landmarks that it is
-given, whatever the pixels there show now.
+Every recogniser says by which five-point template its crops are cut, so that whoever uses it decides where the face is:
+an attacker who has the original knows that, whatever the pixels there show now.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from styleid.errors import MissingDependencyError
+from styleid.bundles.bundle import Bundle, bundle_hash
+from styleid.errors import MissingDependencyError, OptionError
 from styleid.faces.align import CropTemplate
 from styleid.runtime import open_session, tidy_model
 from styleid.types import FloatArray, ImageRGB
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CARD_EXAMPLE = '{"name": "arcface", "size": 112, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}'
+_USUAL = {
+    "insightface": (Path("~/.insightface/models"), ("w600k_r50.onnx", "w600k_mbf.onnx", "glintr100.onnx")),
+    "uniface": (Path("~/.uniface/models"), ("arcface_*.onnx", "mobilenetv*.onnx", "edgeface*.onnx", "adaface*.onnx")),
+}
+"""Where those packages keep their recognisers; all of them take 112 px RGB crops scaled to [-1, 1]."""
 _DLIB_POINTS = ((0.317, 0.306), (0.683, 0.306), (0.5, 0.522), (0.345, 0.689), (0.655, 0.689))
 """Where eyes, nose tip and mouth corners lie in dlib's chips, as fractions: medians over 120 faces that dlib's own
 landmarks aligned, made symmetric."""
 
 
 class Recogniser(Protocol):
-    """Embed faces."""
+    """Embed crops of faces.
 
-    name: str
+    name: for reports. fingerprint: changes with the weights and the preprocessing. in_gate: whether the tool under test
+    may have looked at it, so that it is no independent judge.
+    """
 
-    def embed(self, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
-        """Return a unit embedding, (d,), of the face whose five landmarks, (5, 2), are given in pixels of the image."""
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def in_gate(self) -> bool: ...  # noqa: D102
+    @property
+    def template(self) -> CropTemplate: ...  # noqa: D102
+
+    def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
+        """Return the unit embedding, (d,) float32, of one crop under the template, uint8 (s, s, 3)."""
         ...
+
+
+@dataclass(frozen=True)
+class BundleRecogniser:
+    """The identity network of a bundle: what styleid's own gate looks at, so no independent judge of styleid."""
+
+    bundle: Bundle
+    name: str = "gate"
+    in_gate: bool = True
+
+    @property
+    def fingerprint(self) -> str:
+        """The bundle's hash."""
+        return bundle_hash(self.bundle.folder)
+
+    @property
+    def template(self) -> CropTemplate:
+        """The bundle's template for identity crops."""
+        return self.bundle.spec.identity_crop
+
+    def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
+        """See `Recogniser.embed_crop`."""
+        return unit(self.bundle.embed(crop_rgb[None])[0])
 
 
 @dataclass(frozen=True)
@@ -41,44 +84,150 @@ class OnnxRecogniser:
 
     name: str
     path: Path
-    template: CropTemplate
+    template: CropTemplate = field(default_factory=CropTemplate.arcface112)
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    bgr: bool = False
+    in_gate: bool = False
+
+    @classmethod
+    def from_card(cls, path: Path) -> OnnxRecogniser:
+        """Read the card beside an ONNX file, `NAME.json` beside `NAME.onnx`.
+
+        Its fields: name, size (pixels), points (five (x, y) in pixels of the crop; left out for the usual 112 px
+        template), mean and std of pixels in [0, 1], channels ("RGB" or "BGR"), in_gate. Raises OptionError.
+        """
+        card = path.with_suffix(".json")
+        try:
+            record = json.loads(card.read_text(encoding="utf-8"))
+            size = int(record.get("size", 112))
+            usual = np.asarray(CropTemplate.arcface112().points_px) * size / 112
+            points = tuple((float(x), float(y)) for x, y in record.get("points", usual))
+            mean, std = _three(record, "mean"), _three(record, "std")
+            if not all(value > 0 for value in std):
+                raise ValueError("std lies above zero")
+            bgr = {"RGB": False, "BGR": True}[record.get("channels", "RGB")]
+            name, gate = str(record.get("name", path.stem)), bool(record.get("in_gate", False))
+            return cls(name, path, CropTemplate(size, points), mean, std, bgr, gate)
+        except FileNotFoundError:
+            raise OptionError("--recognisers", f"{path} needs a card, {card.name}, such as {CARD_EXAMPLE}.") from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise OptionError("--recognisers", f"{card}: {error}. A card looks like {CARD_EXAMPLE}.") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of weights and preprocessing."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> str:
+        card = f"{self.template}{self.mean}{self.std}{self.bgr}".encode()
+        return hashlib.sha256(self.path.read_bytes() + card).hexdigest()
 
     @cached_property
     def _session(self) -> Any:
-        return open_session(tidy_model(self.path))
+        try:
+            return open_session(tidy_model(self.path))
+        except MissingDependencyError:
+            raise
+        except Exception as error:  # ONNX and ONNX Runtime raise many kinds for a file that is no network
+            raise OptionError("--recognisers", f"{self.path} cannot be opened as an ONNX network: {error}") from error
 
-    def embed(self, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
-        """See `Recogniser.embed`."""
-        crop = self.template.crop(image_rgb, self.template.matrix(landmarks_px)).astype(np.float32) / 255
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        scaled = ((crop - mean) / std).transpose(2, 0, 1)[None]
-        return unit(self._session.run(None, {self._session.get_inputs()[0].name: scaled})[0][0])
+    def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
+        """See `Recogniser.embed_crop`."""
+        pixels = (crop_rgb[..., ::-1] if self.bgr else crop_rgb).astype(np.float32) / 255
+        scaled = ((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1)[None]
+        scaled = np.ascontiguousarray(scaled, np.float32)
+        return unit(np.asarray(self._session.run(None, {self._session.get_inputs()[0].name: scaled})[0]).reshape(-1))
 
 
 class DlibRecogniser:
     """dlib's ResNet (King 2017), trained by others on other faces: 150 px chips, 128 numbers. It needs `eval`."""
 
-    name = "dlib"
-    chip_px = 150
+    name, in_gate, chip_px = "dlib", False, 150
+
+    @property
+    def template(self) -> CropTemplate:
+        """The template of dlib's chips."""
+        side = self.chip_px
+        return CropTemplate(side, tuple((x * side, y * side) for x, y in _DLIB_POINTS))
+
+    @property
+    def fingerprint(self) -> str:
+        """The version of the package that carries the weights, and the template."""
+        return f"dlib-{dlib_models_version()}-{self.chip_px}-{_DLIB_POINTS}"
 
     @cached_property
     def _network(self) -> Any:
-        try:
-            import dlib
+        file = dlib_model("dlib_face_recognition_resnet_model_v1.dat")
+        import dlib
 
-            models = importlib.metadata.distribution("face_recognition_models")
-        except (ImportError, importlib.metadata.PackageNotFoundError) as error:
-            raise MissingDependencyError("dlib's recogniser", "'styleid[eval]'") from error
-        file = models.locate_file("face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat")
         return dlib.face_recognition_model_v1(str(file))  # pyright: ignore[reportAttributeAccessIssue] # not in its stub
 
-    def embed(self, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
-        """See `Recogniser.embed`."""
-        template = CropTemplate(self.chip_px, tuple((x * self.chip_px, y * self.chip_px) for x, y in _DLIB_POINTS))
-        chip = template.crop(image_rgb, template.matrix(landmarks_px))
-        return unit(np.asarray(self._network.compute_face_descriptor(np.ascontiguousarray(chip)), np.float32))
+    def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
+        """See `Recogniser.embed_crop`."""
+        chip = np.ascontiguousarray(crop_rgb)
+        return unit(np.asarray(self._network.compute_face_descriptor(chip), np.float32))
+
+
+def load_recognisers(wanted: str, bundle: Bundle) -> list[Recogniser]:
+    """Return the recognisers that a comma-separated list names.
+
+    gate is the bundle's identity network; dlib needs the extra `eval`; insightface and uniface are those packages'
+    models where their usual folder holds some; anything that ends in .onnx is a file with a card; auto is all that is
+    here but files. Raises OptionError for an unknown name or one that is not here.
+    """
+    found: list[Recogniser] = []
+    for name in dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()):
+        if name == "auto":
+            found += [BundleRecogniser(bundle), *([DlibRecogniser()] if has_dlib() else [])]
+            found += [model for package in _USUAL for model in _usual_models(package)]
+        elif name == "gate":
+            found.append(BundleRecogniser(bundle))
+        elif name == "dlib":
+            dlib_model("dlib_face_recognition_resnet_model_v1.dat")
+            found.append(DlibRecogniser())
+        elif name in _USUAL:
+            found += _usual_models(name) or _none_there(name)
+        elif name.endswith(".onnx"):
+            found.append(OnnxRecogniser.from_card(Path(name).expanduser()))
+        else:
+            raise OptionError("--recognisers", f"'{name}' is unknown; give gate, dlib, insightface, uniface, auto or "
+                              "an .onnx file.")  # fmt: skip
+    names = [recogniser.name for recogniser in found]
+    if not names or len(set(names)) < len(names):
+        raise OptionError("--recognisers", f"'{wanted}' gives {names}: at least one is needed, each name once.")
+    return found
+
+
+def dlib_model(name: str) -> Path:
+    """Locate one of dlib's models; raises MissingDependencyError where dlib or its models are not installed."""
+    try:
+        import dlib  # noqa: F401
+
+        models = importlib.metadata.distribution("face_recognition_models")
+    except (ImportError, importlib.metadata.PackageNotFoundError) as error:
+        raise MissingDependencyError("dlib's recogniser", "'styleid[eval]'") from error
+    return Path(str(models.locate_file(f"face_recognition_models/models/{name}")))
+
+
+def dlib_models_version() -> str:
+    """Return the version of the package that carries dlib's models."""
+    return importlib.metadata.version("face_recognition_models")
+
+
+def has_dlib() -> bool:
+    """Say whether dlib and its models are installed."""
+    try:
+        return dlib_model("dlib_face_recognition_resnet_model_v1.dat").is_file()
+    except MissingDependencyError:
+        return False
+
+
+def embed(recogniser: Recogniser, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
+    """Return the unit embedding, (d,), of the face whose five landmarks, (5, 2), are given in pixels of the image."""
+    template = recogniser.template
+    return recogniser.embed_crop(template.crop(image_rgb, template.matrix(landmarks_px)))
 
 
 def unit(vector: FloatArray) -> FloatArray:
@@ -86,3 +235,18 @@ def unit(vector: FloatArray) -> FloatArray:
     return (vector / max(float(np.linalg.norm(vector)), 1e-12)).astype(np.float32)
 
 
+def _usual_models(package: str) -> list[Recogniser]:
+    folder, patterns = _USUAL[package]
+    root = folder.expanduser()
+    files = sorted({path for pattern in patterns for path in root.rglob(pattern)}) if root.is_dir() else []
+    return [OnnxRecogniser(f"{package}/{path.stem}", path) for path in files]
+
+
+def _three(card: Any, key: str) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in card.get(key, [0.5, 0.5, 0.5]))
+    return red, green, blue
+
+
+def _none_there(package: str) -> list[Recogniser]:
+    raise OptionError("--recognisers", f"{package} keeps no recogniser in {_USUAL[package][0]}; use it once, so that "
+                      "it fetches its models, or name an .onnx file.")  # fmt: skip

@@ -1,0 +1,157 @@
+"""Search a gallery for anonymised faces: naive (A0), same photo (A0s), parrot (A1) and negation (A5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from styleid.evaluate.statistics import Sums
+
+FloatArray = np.ndarray[Any, Any]
+RANKS = (1, 5)
+PLACES = tuple(float(m) for m in np.linspace(-1, 1, 41))
+"""Similarities about which A5 looks for the original; -1 ranks by -cos, 1 by cos."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Hold what a search found. hits: by rank, the share of probes whose person stands that high. gallery: its size."""
+
+    hits: Mapping[int, Sums]
+    gallery: int
+
+    @classmethod
+    def merged(cls, parts: Iterable[Search]) -> Search:
+        """Add several searches up, of splits or of parts."""
+        parts = list(parts)
+        hits = {rank: Sums.merged(part.hits[rank] for part in parts) for rank in RANKS}
+        return cls(hits, min((part.gallery for part in parts), default=0))
+
+    def chance(self, rank: int) -> float:
+        """Return what guessing finds at a rank."""
+        return min(1.0, rank / self.gallery) if self.gallery else float("nan")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Choose a gallery and probes. gallery, probes: rows; the gallery holds one row of each person."""
+
+    gallery: FloatArray
+    probes: FloatArray
+
+    @classmethod
+    def other_photos(cls, people: FloatArray, seed: int) -> Split:
+        """Put one photo of each person into the gallery, at random, and probe with the others."""
+        gallery = _one_each(people, seed)
+        names, counts = np.unique(people, return_counts=True)
+        rows = np.arange(len(people))
+        return cls(gallery, rows[np.isin(people, names[counts > 1]) & ~np.isin(rows, gallery)])
+
+    @classmethod
+    def same_photo(cls, people: FloatArray, seed: int) -> Split:
+        """Probe with what became of the very photos that the gallery holds."""
+        gallery = _one_each(people, seed)
+        return cls(gallery, gallery)
+
+
+Score = Callable[[FloatArray], FloatArray]
+
+
+def search(
+    probes: FloatArray,
+    clear: FloatArray,
+    people: FloatArray,
+    split: Split,
+    lost: FloatArray | None = None,
+    score: Score | None = None,
+) -> Search:
+    """Rank the split's gallery by similarity for each probe.
+
+    A0: `clear` holds clear embeddings and the split other photos; A0s: the split is of the same photos; A1: `clear`
+    holds anonymised embeddings too. score: turns similarities, (n, g), into what the gallery is ranked by.
+    """
+    similarity = _similarity(probes[split.probes], clear[split.gallery])
+    scores = similarity if score is None else np.where(np.isfinite(similarity), score(similarity), -np.inf)
+    mated = people[split.probes][:, None] == people[split.gallery][None, :]
+    forced = None if lost is None else lost[split.probes]
+    hits = {rank: Sums.of(rank_hits(scores, mated, rank, forced), people[split.probes]) for rank in RANKS}
+    return Search(hits, len(split.gallery))
+
+
+def negation(
+    probes: FloatArray, clear: FloatArray, people: FloatArray, split: Split, lost: FloatArray | None = None
+) -> Search:
+    """Rank the gallery by the distance of the similarity to m, for every m of `PLACES` (A5).
+
+    Half of the people tell the attacker the best m for the other half, so that chance stays chance; -cos and cos are
+    among the choices.
+    """
+    names = np.unique(people[split.probes])
+    first = np.isin(people[split.probes], np.random.default_rng(len(names)).permutation(names)[: len(names) // 2])
+    tried = [
+        search(probes, clear, people, split, lost, score=lambda similarity, m=m: -np.abs(similarity - m))
+        for m in PLACES
+    ]
+    parts = []
+    for half in (first, ~first):
+        told, attacked = (set(people[split.probes][rows].astype(str)) for rows in (~half, half))
+        best = max(tried, key=lambda one: _only(one.hits[1], told).totals.sum())
+        parts.append(Search({k: _only(best.hits[k], attacked) for k in RANKS}, best.gallery))
+    return Search.merged(parts)
+
+
+def rank_hits(scores: FloatArray, mated: FloatArray, rank: int, forced: FloatArray | None = None) -> FloatArray:
+    """Return for each probe how probably a mated entry stands among the first `rank`, ties broken at random.
+
+    scores, mated: (n, g). A probe without any score, all -inf, finds nobody. forced: (n,) bool, counted as found.
+    """
+    best = np.where(mated, scores, -np.inf).max(1, initial=-np.inf)
+    higher = (~mated & (scores > best[:, None])).sum(1)
+    equal = (~mated & (scores == best[:, None])).sum(1)
+    hits = np.where(np.isfinite(best), np.clip((rank - higher) / (equal + 1), 0, 1), 0.0)
+    return hits if forced is None else np.where(forced, 1.0, hits)
+
+
+def accepted_others(
+    probes: FloatArray, clear: FloatArray, people: FloatArray, threshold: float, lost: FloatArray | None = None
+) -> Sums:
+    """Return how many of a person's other photos each probe is accepted against, as a share.
+
+    People with one photo have no other and are left out; a mated photo that is not there is not accepted.
+    """
+    mated = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
+    rows = np.nonzero(mated.any(1))[0]
+    taken = (_similarity(probes[rows], clear) > threshold) & mated[rows]
+    share = taken.sum(1) / mated[rows].sum(1)
+    return Sums.of(share if lost is None else np.where(lost[rows], 1.0, share), people[rows])
+
+
+def accepted_itself(
+    probes: FloatArray, clear: FloatArray, people: FloatArray, threshold: float, lost: FloatArray | None = None
+) -> Sums:
+    """Return whether each probe is accepted against its very original (A0s)."""
+    taken = matches_itself(probes, clear, threshold)
+    return Sums.of(taken if lost is None else taken | lost, people)
+
+
+def matches_itself(probes: FloatArray, clear: FloatArray, threshold: float) -> FloatArray:
+    """Say for each probe whether it is accepted against its very original, bool (n,)."""
+    return np.nan_to_num((probes * clear).sum(1), nan=-np.inf) > threshold
+
+
+def _one_each(people: FloatArray, seed: int) -> FloatArray:
+    rng, rows = np.random.default_rng(seed), np.arange(len(people))
+    return np.array([rng.choice(rows[people == name]) for name in np.unique(people)], int)
+
+
+def _similarity(probes: FloatArray, gallery: FloatArray) -> FloatArray:
+    similarity = probes @ gallery.T
+    return np.where(np.isfinite(similarity), similarity, -np.inf)
+
+
+def _only(sums: Sums, people: set[str]) -> Sums:
+    kept = np.isin(sums.people, list(people))
+    return Sums(sums.people[kept], sums.totals[kept], sums.counts[kept])

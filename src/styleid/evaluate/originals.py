@@ -1,0 +1,191 @@
+"""Look at the originals: which faces they show, whose, and what networks say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from styleid.errors import ImageError
+from styleid.evaluate.instruments import Instruments, fill
+from styleid.evaluate.protocol import Named, Original
+from styleid.faces.align import UTKFACE_POINTS, invert, transform_points
+from styleid.faces.geometry import with_forehead
+from styleid.media.image import read_photo
+from styleid.pixel.regions import FACE, SKIN, bare_face, class_probability, face_hull
+from styleid.types import Faces, FloatArray, ImageRGB
+
+_OVERLAP = 0.3
+_FEWEST_SKIN_PX = 60
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the bundle's networks say of one crop.
+
+    landmarks: (68, 2) pixels of the crop. attributes: (7,) as `Bundle.describe`. face_share: how much of where the
+    original shows bare face is taken for it. tone: the skin's individual typology angle in degrees, NaN if unseen.
+    """
+
+    landmarks: FloatArray
+    attributes: FloatArray
+    face_share: float
+    tone: float
+
+
+@dataclass
+class Subject:
+    """One face of an original.
+
+    person: as the protocol names it, "" for somebody whom it does not name. found: whether the detector sees it (a
+    named box may be missed). outline: (k, 2) pixels of the photo. shown, skin: where the crop shows bare face and skin,
+    packed bits. seen_by_witness, witness_landmarks: what dlib sees, None without it. crop: kept on demand.
+    """
+
+    photo: str
+    index: int
+    person: str
+    box: FloatArray
+    landmarks: FloatArray
+    found: bool
+    outline: FloatArray
+    look: Look
+    shown: bytes
+    skin: bytes
+    seen_by_witness: bool | None = None
+    witness_landmarks: FloatArray | None = None
+    crop: ImageRGB | None = None
+    embeddings: dict[tuple[str, str], FloatArray] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The person, or a name of the face's own."""
+        return self.person or f"{self.photo}#{self.index}"
+
+
+@dataclass
+class Seen:
+    """One original as seen. error: why it could not be read, else "". unfound: named people without a face."""
+
+    original: Original
+    error: str = ""
+    subjects: list[Subject] = field(default_factory=list)
+    unfound: list[str] = field(default_factory=list)
+
+
+def see_original(original: Original, tools: Instruments) -> Seen:
+    """Read an original, find its faces, and embed each as it is and with all faces of the photo filled."""
+    try:
+        image = read_photo(original.path).image_rgb
+    except ImageError as error:
+        return Seen(original, error.reason)
+    faces, people, found, unfound = _whose(tools.detect(image), original.named, image.shape)
+    seen = Seen(original, unfound=unfound)
+    if not len(faces):
+        return seen
+    matrices = [tools.bundle.spec.crop.matrix(points) for points in faces.landmarks_px]
+    crops = np.stack([tools.bundle.spec.crop.crop(image, matrix) for matrix in matrices])
+    logits, landmarks = tools.bundle.parse(crops)
+    shown = np.stack([face_hull(p, crops.shape[1]) for p in landmarks])
+    shown = (shown * bare_face(logits, landmarks, crops.shape[1])) > 0.5
+    skin = shown & (class_probability(logits, (SKIN,), crops.shape[1]) > 0.5)
+    looks = looks_of(tools, crops, shown, skin, (logits, landmarks))
+    for index, look in enumerate(looks):
+        outline = transform_points(with_forehead(look.landmarks), invert(matrices[index]))
+        seen.subjects.append(
+            Subject(
+                original.name, index, people[index], faces.boxes_xyxy[index], faces.landmarks_px[index],
+                bool(found[index]), outline, look, np.packbits(shown[index]).tobytes(),
+                np.packbits(skin[index]).tobytes(), crop=crops[index] if tools.setup.keep_crops else None,
+            )
+        )  # fmt: skip
+    _witness(tools, image, seen.subjects)
+    hidden = filled(image, seen.subjects)
+    for subject in seen.subjects:
+        for recogniser in tools.recognisers:
+            for view, shown_image in (("clear", image), ("filled", hidden)):
+                subject.embeddings[recogniser.name, view] = tools.embed(
+                    recogniser, shown_image, subject.landmarks, subject.outline
+                )
+    return seen
+
+
+def looks_of(
+    tools: Instruments,
+    crops: ImageRGB,
+    shown: np.ndarray,
+    skin: np.ndarray,
+    parsed: tuple[FloatArray, FloatArray] | None = None,
+) -> list[Look]:
+    """Look at crops, uint8 (n, s, s, 3). shown, skin: bool (n, s, s), where their originals show face and skin."""
+    logits, landmarks = parsed or tools.bundle.parse(crops)
+    attributes = tools.bundle.describe(crops)
+    found = class_probability(logits, FACE, crops.shape[1])
+    shares = (found * shown).sum((1, 2)) / np.maximum(shown.sum((1, 2)), 1)
+    tones = [_tone(crop, mask) for crop, mask in zip(crops, skin, strict=True)]
+    return [Look(landmarks[i], attributes[i], float(shares[i]), tones[i]) for i in range(len(crops))]
+
+
+def unpacked(bits: bytes, side: int) -> np.ndarray:
+    """Return packed bits as a mask, bool (side, side)."""
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=side * side).reshape(side, side).astype(bool)
+
+
+def filled(image_rgb: ImageRGB, subjects: list[Subject]) -> ImageRGB:
+    """Return the photo with every face, from jaw to forehead, filled with its mean, so that only surroundings tell."""
+    hidden = image_rgb.copy()
+    for subject in subjects:
+        inside = fill(hidden.shape[:2], subject.outline)
+        if inside.any():
+            hidden[inside] = hidden[inside].mean(0).round()
+    return hidden
+
+
+def overlaps(boxes: FloatArray, box: FloatArray) -> FloatArray:
+    """Return the intersection over union of boxes, (n, 4), with one box."""
+    wide = np.clip(np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0]), 0, None)
+    high = np.clip(np.minimum(boxes[:, 3], box[3]) - np.maximum(boxes[:, 1], box[1]), 0, None)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) + (box[2] - box[0]) * (box[3] - box[1])
+    return wide * high / np.maximum(areas - wide * high, 1e-9)
+
+
+def _whose(
+    faces: Faces, named: tuple[Named, ...], shape: tuple[int, ...]
+) -> tuple[Faces, list[str], list[bool], list[str]]:
+    """Give faces their names; a named box that the detector misses becomes a face with its points put by template."""
+    people, found, unfound = [""] * len(faces), [True] * len(faces), []
+    for one in named:
+        if one.box_xyxy is None:
+            if not len(faces):
+                unfound.append(one.person)
+                continue
+            centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
+            people[int(np.argmin(np.hypot(*(centres - np.array(shape[1::-1]) / 2).T)))] = one.person
+            continue
+        box = np.asarray(one.box_xyxy, np.float32)
+        shares = overlaps(faces.boxes_xyxy, box) if len(faces) else np.zeros(1)
+        if shares.max() >= _OVERLAP and not people[int(shares.argmax())]:
+            people[int(shares.argmax())] = one.person
+            continue
+        points = box[:2] + np.asarray(UTKFACE_POINTS, np.float32) * (box[2:] - box[:2])
+        faces = Faces.concatenate([faces, Faces(box[None], np.zeros(1, np.float32), points[None])])
+        people, found = [*people, one.person], [*found, False]
+    return faces, people, found, unfound
+
+
+def _witness(tools: Instruments, image: ImageRGB, subjects: list[Subject]) -> None:
+    if tools.witness is None:
+        return
+    for subject in subjects:
+        subject.seen_by_witness = tools.witness.finds(image, subject.box)
+        subject.witness_landmarks = tools.witness.landmarks(image, subject.box)
+
+
+def _tone(crop_rgb: ImageRGB, skin: np.ndarray) -> float:
+    """Return the individual typology angle, atan((L - 50) / b) of CIELAB in degrees, of the median skin pixel."""
+    if skin.sum() < _FEWEST_SKIN_PX:
+        return float("nan")
+    lab = cv2.cvtColor(crop_rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[skin]
+    lightness, _, yellow = np.median(lab, axis=0)
+    return float(np.degrees(np.arctan2(lightness - 50, max(float(yellow), 1e-3))))

@@ -1,0 +1,85 @@
+"""Look at whole data sets, photo by photo, on several processes, in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, TypeVar
+
+from styleid.evaluate.instruments import Instruments, Setup
+from styleid.evaluate.originals import Seen, see_original
+from styleid.evaluate.outputs import Result, Task, see_output
+from styleid.evaluate.protocol import Original
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Watch = Callable[[int, int, str], None]
+_CHUNK = 4
+_instruments: Instruments | None = None
+
+
+@dataclass
+class Surveyor:
+    """Look at originals and outputs. workers: processes; with one, the work is done in this process.
+
+    Use it as a context manager: leaving it ends the processes.
+    """
+
+    setup: Setup
+    workers: int = 1
+    watch: Watch | None = None
+    _pool: ProcessPoolExecutor | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Surveyor:
+        self.tools = Instruments(self.setup)  # here too, so that what is wrong is said before any process begins
+        if self.workers > 1:
+            fresh = multiprocessing.get_context("spawn")  # forked processes would share the networks' threads
+            self._pool = ProcessPoolExecutor(self.workers, fresh, _start, (self.setup,))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self.tools.cache.close()
+
+    def originals(self, originals: Sequence[Original]) -> list[Seen]:
+        """Look at all originals."""
+        return list(self._each(_see_original, originals, "originals", lambda original: original.name))
+
+    def outputs(self, tasks: Sequence[Task], title: str) -> list[Result]:
+        """Look at all outputs of one tool."""
+        return list(self._each(_see_output, tasks, title, lambda task: task.seen.original.name))
+
+    def _each(
+        self, work: Callable[[Given], Made], given: Sequence[Given], title: str, name: Callable[[Given], str]
+    ) -> Iterator[Made]:
+        global _instruments  # noqa: PLW0603 # the way to give a process what it builds once
+        if self._pool is None:
+            _instruments = self.tools
+            made: Any = map(work, given)
+        else:
+            made = self._pool.map(work, given, chunksize=_CHUNK)
+        for index, one in enumerate(made):
+            if self.watch is not None:
+                self.watch(index + 1, len(given), f"{title}: {name(given[index])}")
+            yield one
+
+
+def _start(setup: Setup) -> None:
+    global _instruments  # noqa: PLW0603
+    _instruments = Instruments(setup)
+
+
+def _see_original(original: Original) -> Seen:
+    assert _instruments is not None
+    return see_original(original, _instruments)
+
+
+def _see_output(task: Task) -> Result:
+    assert _instruments is not None
+    return see_output(task, _instruments)
