@@ -57,7 +57,11 @@ class CropTemplate:
     def ffhq(cls, size_px: int) -> CropTemplate:
         """Return FFHQ's crop at size_px, its points those of the usual tight face."""
         face = cls.tight(size_px)
-        return cls(size_px, _as_points(transform_points(np.array(face.points_px), ffhq_matrix(face.points_px, size_px))), "ffhq")
+        return cls(
+            size_px,
+            _as_points(transform_points(np.array(face.points_px), ffhq_matrix(face.points_px, size_px))),
+            "ffhq",
+        )
 
     @classmethod
     def arcface112(cls) -> CropTemplate:

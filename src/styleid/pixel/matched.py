@@ -1,7 +1,7 @@
 """Put a generated face into a crop by its labels: region masks, histograms matched, alpha-composited.
 
-StyleID's method in pixel space (METHODS of the public code: `facial_mask`, `area_mask`, `matched_swap`), whose radii are
-given at 256 px and scale with the crop here. At 256 px the result is upstream's, byte for byte.
+StyleID's method in pixel space (the public code's `facial_mask`, `area_mask` and `matched_swap`), whose radii are given
+at 256 px and scale with the crop here. At 256 px the result is upstream's, byte for byte.
 
 Convention
 ----------

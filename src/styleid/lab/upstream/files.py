@@ -90,7 +90,14 @@ def _plain_values() -> list[Any]:
     from numpy._core.multiarray import scalar
 
     dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
-    return [argparse.Namespace, collections.OrderedDict, (scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *dtypes]
+    return [
+        argparse.Namespace,
+        collections.OrderedDict,
+        (scalar, "numpy.core.multiarray.scalar"),
+        scalar,
+        np.dtype,
+        *dtypes,
+    ]
 
 
 def _not_torch(head: bytes) -> str:
@@ -112,8 +119,8 @@ def _not_torch(head: bytes) -> str:
 
 
 _NVIDIA_REFUSED = (
-    "it is one of NVIDIA's .pkl files. They carry program code that runs when they are loaded, so styleid does not load "
-    "them. Take the same network as a .pt file, which the StyleID release links; or convert it where nothing can be "
-    "lost, in a container without network, with convert_weight.py of rosinality/stylegan2-pytorch, and give styleid "
+    "it is one of NVIDIA's .pkl files. They carry program code that runs when they are loaded, so styleid does not "
+    "load them. Take the same network as a .pt file, which the StyleID release links; or convert it where nothing can "
+    "be lost, in a container without network, by convert_weight.py of rosinality/stylegan2-pytorch, and give styleid "
     "the .pt file that comes out."
 )

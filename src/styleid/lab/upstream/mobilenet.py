@@ -1,4 +1,4 @@
-"""The attribute network of the public StyleID release: a MobileNet (Howard et al. 2017) with Mish, 40 CelebA attributes.
+"""The attribute network of the public StyleID release: a MobileNet (Howard et al. 2017) with Mish, of 40 attributes.
 
 Convention
 ----------
