@@ -28,8 +28,8 @@ _SWAPS = (("identity",), ("identity", "medium"), ("identity", "medium", "fine"))
 _PIXEL_ROWS = ((5, 9), (5, 11))
 """Rows that the target gives in the public code: by default, and where attributes are asked for."""
 _PAPER_SIDE_PX = 256
-_PAPER_UNITS = {"channels": "channels:3072", "groups": "groups:12"}
-"""A third of W+, our choice: the public code takes the number from its user."""
+_PAPER_SHARE = 3
+"""The public code swaps the best of a ranking but takes their number from its user: a third of them is our choice."""
 _CHUNK = 1 << 20
 
 
@@ -85,7 +85,8 @@ def write_description(folder: Path, options: BuildOptions, parts: Parts, stand_i
 
 def _methods(parts: Parts) -> dict[str, Any]:
     """Return how the method `pixel` works here, and the settings of the public code."""
-    paper: dict[str, Any] = {"units": next((_PAPER_UNITS[name] for name in _PAPER_UNITS if name in parts.rankings), "")}
+    counts = [f"{name}:{max(1, scores.size // _PAPER_SHARE)}" for name, scores in sorted(parts.rankings.items())]
+    paper: dict[str, Any] = {"units": counts[0] if counts else ""}
     out: dict[str, Any] = {"presets": {"paper": paper}}
     if "mask_encoder" in parts.reports:
         rows = [[first, min(last, parts.layers - 1)] for first, last in _PIXEL_ROWS]
