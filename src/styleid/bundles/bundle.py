@@ -19,6 +19,8 @@ from styleid.types import FloatArray, ImageRGB
 
 _PIXELS_AT_ONCE = 1 << 20
 """How many pixels of crops a network sees in one call: what lies between its layers takes memory by the pixel."""
+_LARGE_BYTES = 1 << 26
+"""From this size on a network is opened from its file, since its content beside it would double what it takes."""
 
 
 class Bundle:
@@ -42,12 +44,12 @@ class Bundle:
         """Return the network's session, opening and checking it on first use."""
         with self._lock:
             if role not in self._sessions:
-                self._sessions[role] = open_session(self._checked(role), self.device)
+                self._sessions[role] = open_session(self._source(role), self.device)
             return self._sessions[role]
 
     def check(self, role: str) -> None:
         """Raise BundleError unless the network's file is the one that bundle.json names."""
-        self._checked(role)
+        self._source(role)
 
     def run(self, role: str, **inputs: np.ndarray) -> list[np.ndarray]:
         """Run a network; of the inputs given, those are fed that it asks for."""
@@ -94,9 +96,9 @@ class Bundle:
         """Return scores of units of W+ by name, (layers, units per row), higher the better to swap."""
         if self.spec.rankings is None:
             return {}
-        content = self._content(self.spec.rankings)
+        content = self._checked(self.spec.rankings)
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            with np.load(content if isinstance(content, Path) else io.BytesIO(content), allow_pickle=False) as file:
                 return {name: np.asarray(file[name], np.float64) for name in file.files}
         except (OSError, ValueError, EOFError) as error:
             raise BundleError(self.spec.name, f"{self.spec.rankings.file} cannot be read: {error}") from error
@@ -106,26 +108,32 @@ class Bundle:
         images = self.run("generator", w_plus=wplus)[0]
         return ((images.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255)
 
-    def _checked(self, role: str) -> bytes:
+    def _source(self, role: str) -> bytes | Path:
+        """Return a network's checked content, or the path of its checked file where it is large."""
         entry = self.spec.networks.get(role)
         if entry is None:
             raise BundleError(self.spec.name, f"it has no {role} ({NETWORKS.get(role, 'an unknown role')}).")
-        return self._content(entry)
+        return self._checked(entry)
 
-    def _content(self, entry: NetworkFile) -> bytes:
-        path = self.folder / entry.file
+    def _checked(self, entry: NetworkFile) -> bytes | Path:
+        path, digest, parts = self.folder / entry.file, hashlib.sha256(), []
+        large = entry.bytes > _LARGE_BYTES
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                while part := file.read(_LARGE_BYTES):
+                    digest.update(part)
+                    if not large:
+                        parts.append(part)
         except OSError as error:
             raise BundleError(self.spec.name, f"{path} cannot be read: {error.strerror}.") from error
-        found = hashlib.sha256(content).hexdigest()
+        found = digest.hexdigest()
         if found != entry.sha256:
             raise BundleError(
                 self.spec.name,
                 f"{entry.file} has the SHA-256 {found[:12]}..., bundle.json says {entry.sha256[:12]}...: "
                 "the file was changed or is incomplete. Reinstall styleid, or build the bundle again.",
             )
-        return content
+        return path if large else b"".join(parts)
 
 
 def to_float(crops: ImageRGB) -> FloatArray:

@@ -19,6 +19,7 @@ import numpy as np
 from styleid.faces.align import invert, scale_of, transform_points
 from styleid.faces.geometry import JAW, with_forehead
 from styleid.pixel.regions import face_hull
+from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.warp import outline_displacement
 from styleid.types import FloatArray, ImageRGB
 
@@ -51,6 +52,7 @@ class NewFace:
 
 def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndarray:
     """Put one new face into the photo, in place, and return the mask of what may have changed, bool (height, width)."""
+    face, matrix = at_photo_scale(face, face.source.shape[0], matrix)
     size = face.source.shape[0]
     displacement = _displacement(face, size)
     alpha, generated = _prepare(face, displacement, size)

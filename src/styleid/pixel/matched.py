@@ -20,6 +20,7 @@ from PIL import Image, ImageFilter
 
 from styleid.faces.align import invert, scale_of, transform_points
 from styleid.pixel.regions import FACE, SKIN
+from styleid.pixel.scale import scaled_matrix
 from styleid.types import FloatArray, ImageRGB
 
 Region = Literal["full", "inner"]
@@ -114,7 +115,7 @@ class MatchedFace:
             return changed
         side = self.side_px or min(size, max(_LEAST_PX, round(size / scale_of(matrix))))
         new, alpha = self._drawn(drawn, side)
-        places = _scaled(matrix, side / size)
+        places = scaled_matrix(matrix, side / size)
         opacity = _warped(alpha, places, window, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
         colours = _warped(new.astype(np.float32), places, window, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
         x0, y0, x1, y1 = window
@@ -148,11 +149,6 @@ def _window(matrix: FloatArray, size: int, shape: tuple[int, ...]) -> tuple[int,
     if (high - low < 1).any():
         return None
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
-
-
-def _scaled(matrix: FloatArray, scale: float) -> FloatArray:
-    """Return the matrix from the photo to the crop at another scale, pixel centres at integers."""
-    return np.column_stack([matrix[:, :2] * scale, (matrix[:, 2] + 0.5) * scale - 0.5])
 
 
 def _warped(
