@@ -19,7 +19,7 @@ from styleid.types import FloatArray, ImageRGB
 
 _PIXELS_AT_ONCE = 1 << 20
 """How many pixels of crops a network sees in one call: what lies between its layers takes memory by the pixel."""
-_LARGE_BYTES = 1 << 26
+_LARGE_BYTES = 1 << 25
 """From this size on a network is opened from its file, since its content beside it would double what it takes."""
 
 
