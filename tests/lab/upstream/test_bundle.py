@@ -171,6 +171,22 @@ def test_thresholds_are_measured_where_there_are_people_enough() -> None:
         thresholds.measured(people[:100])
 
 
+def test_people_are_embedded_from_their_photos(built: Path, bundle: Bundle, tmp_path: Path, astronaut) -> None:
+    from PIL import Image
+
+    for name, image in {"a.png": astronaut, "b.jpg": astronaut[:, ::-1], "none.png": astronaut[:60, :60]}.items():
+        Image.fromarray(image).save(tmp_path / name)
+    crop = bundle.spec.identity_crop
+    found = thresholds.embed_people(tmp_path, bundle.session("identity"), crop)
+    assert found.shape == (2, 24)
+    matrix = crop.matrix(FaceDetector().detect(astronaut).landmarks_px[0])
+    assert np.allclose(found[0], bundle.embed(crop.crop(astronaut, matrix)[None])[0], atol=1e-5)
+    with pytest.raises(OptionError, match="no face was found"):
+        (tmp_path / "a.png").unlink()
+        (tmp_path / "b.jpg").unlink()
+        thresholds.embed_people(tmp_path, bundle.session("identity"), crop)
+
+
 def test_the_crop_is_ffhqs() -> None:
     rng = np.random.default_rng(0)
     face = np.array([[40.0, 50], [72, 51], [56, 70], [45, 90], [70, 91]]) + rng.normal(0, 3, (5, 2))

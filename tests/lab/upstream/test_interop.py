@@ -108,16 +108,16 @@ def test_upstream_generator_in_onnx(shared: Path, tmp_path: Path) -> None:
 
 @pytest.mark.shared
 def test_upstream_files_are_told_apart_and_their_shapes_read(shared: Path) -> None:
-    files = {
-        kinds.GENERATOR: "stylegan2_size1024",
-        kinds.INVERTER: "e4e_encoder",
-        kinds.MASK_ENCODER: "psp_seg_encoder",
-        kinds.SWAPPER: "levels_join_mapper",
-        kinds.IDENTITY: "curricularface_ir101",
-        kinds.ATTRIBUTES: "attribute_mobilenet",
-        kinds.PARSER: "parsing_unet",
-    }
-    for kind, name in files.items():
+    files = [
+        (kinds.GENERATOR, "stylegan2_size1024"),
+        (kinds.INVERTER, "e4e_encoder"),
+        (kinds.MASK_ENCODER, "psp_seg_encoder"),
+        (kinds.SWAPPER, "levels_join_mapper"),
+        (kinds.IDENTITY, "curricularface_ir101"),
+        (kinds.ATTRIBUTES, "attribute_mobilenet"),
+        (kinds.PARSER, "parsing_unet"),
+    ]
+    for kind, name in files:
         record = json.loads((shared / "interop" / f"{name}.json").read_text())
         state = {tensor: torch.empty(how["shape"], device="meta") for tensor, how in record.items()}
         assert kinds.seems(state) is kind

@@ -2,9 +2,9 @@
 
 The built-in recogniser brings its own thresholds. For another they are measured on photos of different people; without
 such photos the strictest bounds are taken that a network of its kind can have: those of embeddings that are spread
-evenly over the sphere, whose similarity has the deviation 1 / sqrt(d). No network can spread strangers wider apart (the
-mean square of the similarity of independent unit vectors is at least 1 / d), so a gate with these bounds refuses more
-faces than it must, and lets through none that it should not.
+evenly over the sphere, whose similarity has the deviation 1 / sqrt(d). No network can spread strangers wider apart: the
+mean square of the similarity of independent unit vectors is at least 1 / d. So a gate with these bounds refuses more
+faces than it must.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
     return bounds
 
 
-def embed_people(folder: Path, session: object, crop: CropTemplate) -> FloatArray:
+def embed_people(folder: Path, session: Any, crop: CropTemplate) -> FloatArray:
     """Return the embedding of the largest face in each photo of a folder that has one, (n, d)."""
     from styleid.media.files import walk_inputs
     from styleid.media.image import read_photo
