@@ -142,9 +142,9 @@ class _Build:
             names = {"crop": "inner", "attributes": "attributes"}
             self._join("attributes", [self._cut(), self._built_in("attributes", names)], ["attributes"])
             return
-        network = self._load(self.options.attributes, kinds.ATTRIBUTES).network
-        network = Resized(network, self.side, mobilenet.SIDE_PX)
-        given = {"described": torch.rand(3, 7), "seen": torch.rand(3, network.network.config.attributes)}
+        seeing = self._load(self.options.attributes, kinds.ATTRIBUTES).network
+        network = Resized(seeing, self.side, mobilenet.SIDE_PX)
+        given = {"described": torch.rand(3, 7), "seen": torch.rand(3, seeing.config.attributes)}
         parts = [
             self._cut(),
             self._built_in("attributes", {"crop": "inner", "attributes": "described"}),

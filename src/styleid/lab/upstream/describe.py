@@ -97,7 +97,8 @@ def _methods(parts: Parts) -> dict[str, Any]:
 
 def _write_rankings(folder: Path, rankings: Mapping[str, FloatArray]) -> dict[str, Any]:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: scores.astype(np.float32) for name, scores in rankings.items()})
+    arrays: dict[str, Any] = {name: scores.astype(np.float32) for name, scores in rankings.items()}
+    np.savez_compressed(buffer, **arrays)
     content = buffer.getvalue()
     (folder / "rankings.npz").write_bytes(content)
     return {"file": "rankings.npz", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
