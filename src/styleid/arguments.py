@@ -31,6 +31,9 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any]) -> None:
         if kind is bool:
             parser.add_argument(flag, action="store_true", help=text)
             continue
+        if get_origin(kind) is tuple:
+            parser.add_argument(flag, nargs="+", default=default, type=get_args(kind)[0], metavar="PATH", help=text)
+            continue
         required = default is dataclasses.MISSING
         shown = "" if required or default in (None, "") else f" (default: {default})"
         choices = list(get_args(kind)) if get_origin(kind) is Literal else None
@@ -53,6 +56,8 @@ def read_options(cls: type[T], values: Mapping[str, Any]) -> T:
         kind = _unwrapped(hints[field.name])
         nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
         chosen[field.name] = read_options(kind, values) if nested else values[field.name]
+        if get_origin(kind) is tuple:
+            chosen[field.name] = tuple(chosen[field.name])
     return cls(**chosen)
 
 

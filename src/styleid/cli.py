@@ -83,6 +83,19 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
         command = actions.add_parser(name, help=text)
         command.add_argument("bundle", nargs="?", default=DEFAULT, help=f"name or folder (default: {DEFAULT})")
         command.set_defaults(run=lambda parsed, action=action: action(parsed.bundle))
+    _fill_build(
+        actions.add_parser("build", help="make a bundle from somebody else's checkpoints (needs the extra lab)")
+    )
+
+
+def _fill_build(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
+    from styleid.commands import bundles
+    from styleid.lab.upstream.options import BuildOptions
+
+    parser.add_argument("recipe", choices=bundles.RECIPES, help="ffhq1024: the public StyleID release's files")
+    add_options(parser, BuildOptions)
+    parser.set_defaults(run=lambda parsed: bundles.build_bundle(read_options(BuildOptions, vars(parsed))))
 
 
 def _fill_doctor(parser: argparse.ArgumentParser) -> None:

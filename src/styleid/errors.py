@@ -41,6 +41,14 @@ class BundleError(StyleIDError):
         super().__init__(f"Bundle {bundle}: {reason}")
 
 
+class CheckpointError(StyleIDError):
+    """A file of somebody else's weights cannot be used. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")
+
+
 class OptionError(StyleIDError, ValueError):
     """An option has a value that cannot work. Fields: option, reason."""
 

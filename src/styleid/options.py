@@ -7,9 +7,10 @@ from typing import Literal, get_args
 
 from styleid.errors import OptionError
 from styleid.faces.detect import DetectorOptions
+from styleid.pixel.matched import REGIONS, Region
 from styleid.pixel.obscure import OBSCURINGS, Obscuring
 
-Method = Literal["latent", "none"]
+Method = Literal["latent", "pixel", "swapper", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -17,8 +18,13 @@ METHODS: tuple[Method, ...] = get_args(Method)
 class AnonymizeOptions:
     """Choose how faces are anonymised.
 
-    method: latent swaps identity in the generator's latent space; none obscures every face.
-    units: what latent swaps, such as levels:shape,texture or layers:3-57; empty takes the bundle's own choice.
+    method: latent swaps identity in the generator's latent space; pixel draws a face from the labels of its parts and
+        swapper lets a network weigh source and target, in bundles that have the networks for it; none obscures every
+        face.
+    units: what latent swaps, such as levels:shape,texture or layers:3-57, or the best of a ranking that the bundle
+        has, such as channels:3000 or groups:12; empty takes the bundle's own choice.
+    region: what pixel replaces, full or inner (the features without the skin); empty takes the bundle's own choice.
+    preset: settings of others that the bundle knows by name, such as paper; empty takes the bundle's own.
     strength: share of the target in what is swapped, 0 to 1.
     privacy: low, standard, high, max, or a false-match rate: the anonymised face may not match its original at the
         threshold that accepts this share of strangers.
@@ -29,6 +35,8 @@ class AnonymizeOptions:
 
     method: Method = "latent"
     units: str = ""
+    region: Region | Literal[""] = ""
+    preset: str = ""
     strength: float = 1.0
     privacy: str | float = "standard"
     tries: int = 4
@@ -41,6 +49,8 @@ class AnonymizeOptions:
             raise OptionError("--method", f"'{self.method}' is unknown; choose one of {', '.join(METHODS)}.")
         if self.obscure not in OBSCURINGS:
             raise OptionError("--obscure", f"'{self.obscure}' is unknown; choose one of {', '.join(OBSCURINGS)}.")
+        if self.region and self.region not in REGIONS:
+            raise OptionError("--region", f"'{self.region}' is unknown; choose one of {', '.join(REGIONS)}.")
         if not 0 < self.strength <= 1:
             raise OptionError("--strength", f"{self.strength} does not lie in (0, 1].")
         if self.tries < 1:

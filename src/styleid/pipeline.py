@@ -17,13 +17,13 @@ import numpy as np
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
-from styleid.bundles.spec import SwapStep
 from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.faces.detect import FaceDetector, suppress_overlaps
-from styleid.latent.swap import parse_units, swap
 from styleid.latent.targets import FreshTargets
+from styleid.latent.ways import Way, choose_way
 from styleid.options import AnonymizeOptions
 from styleid.pixel.composite import NewFace, composite
+from styleid.pixel.matched import MatchedFace
 from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.pixel.regions import FACE, GLASSES, bare_face, class_probability, face_hull
 from styleid.privacy.dial import PrivacyLevel, privacy_level
@@ -53,7 +53,8 @@ class Anonymizer:
         self._targets = FreshTargets(self.options.seed)
         self.seconds: dict[str, float] = defaultdict(float)
         if self.options.method != "none":
-            self._level, self._steps = self._settings(self.bundle)
+            self._level: PrivacyLevel = privacy_level(self.options.privacy, self.bundle.spec.thresholds)
+            self._way: Way = choose_way(self.options, self.bundle)
 
     @classmethod
     def from_bundle(
@@ -90,13 +91,6 @@ class Anonymizer:
                 reason = "" if self.options.method == "none" else "no landmarks were found in the given box"
                 self._obscure(run, faces, index, reason)
         return Outcome(run.image_rgb, tuple(o for o in run.outcomes if o is not None), run.changed)
-
-    def _settings(self, bundle: Bundle) -> tuple[PrivacyLevel, tuple[SwapStep, ...]]:
-        options, spec = self.options, bundle.spec
-        level = privacy_level(options.privacy, spec.thresholds)
-        if options.units:
-            return level, (SwapStep(parse_units(options.units, spec), options.strength),)
-        return level, tuple(SwapStep(step.rows, step.strength * options.strength) for step in spec.swaps)
 
     # ---------------------------------------------------------------- finding
 
@@ -157,7 +151,8 @@ class Anonymizer:
         with self._timed("attributes"):
             attributes = bundle.describe(crops)
         with self._timed("invert"):
-            wplus = bundle.invert(crops, landmarks, bare[:, None])
+            labels = self._way.labels(logits, spec.crop.size_px)
+            wplus = self._way.own(bundle, crops, landmarks, bare[:, None], labels)
         sources = []
         for k, index in enumerate(rows):
             measured = Measured(True, landmarks[k], embeddings[k], attributes[k])
@@ -173,6 +168,8 @@ class Anonymizer:
                 glasses[k],
                 measured,
                 wplus[k],
+                self._way.name,
+                self._way.matched(crops[k], labels[k]),
             )
             source.before = replace(measured, face_share=source.face_share(logits[k]))
             sources.append(source)
@@ -184,8 +181,8 @@ class Anonymizer:
         with self._timed("generate"):
             z = np.stack([self._targets.z(name, s.index, attempt, bundle.spec.z) for s in sources])
             targets = bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
-            swapped = [swap(own[k : k + 1], targets[k : k + 1], self._steps[s.step])[0] for k, s in enumerate(sources)]
-            images, landmarks = bundle.render(np.stack(swapped))
+            swapped = self._way.swapped(bundle, own, targets, [s.step for s in sources])
+            images, landmarks = bundle.render(swapped)
         with self._timed("composite"):
             made = [s.composite(run.image_rgb, *new) for s, *new in zip(sources, images, landmarks, strict=True)]
         measured = self._look_again(sources, [patch for patch, _ in made])
@@ -195,7 +192,7 @@ class Anonymizer:
             if source.best is None or verdict.rank < source.best.verdict.rank:
                 source.best = _Try(patch, mask, verdict, images[k], landmarks[k])
             if "too like the original" in verdict.failures:
-                source.step = min(source.step + 1, len(self._steps) - 1)
+                source.step = min(source.step + 1, len(self._way.steps) - 1)
 
     def _look_again(self, sources: list[_Source], patches: list[ImageRGB]) -> list[Measured]:
         """Measure finished faces in their photo, aligned as an attacker who knows the original would."""
@@ -229,9 +226,7 @@ class Anonymizer:
                 how = self._obscure_until_safe(run, before, source, box)
         run.changed |= mask
         gate = source.best.verdict.figures if source is not None and source.best is not None else {}
-        run.outcomes[index] = FaceOutcome(
-            _xyxy(box), Action.OBSCURED, how, source.tries if source else 0, gate, reason
-        )
+        run.outcomes[index] = FaceOutcome(_xyxy(box), Action.OBSCURED, how, source.tries if source else 0, gate, reason)
 
     def _obscure_until_safe(self, run: _Run, before: ImageRGB, source: _Source, box: FloatArray) -> Obscuring:
         """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
@@ -289,7 +284,7 @@ class _Try:
         return FaceOutcome(
             _xyxy(source.face.boxes_xyxy[0]),
             Action.ANONYMIZED,
-            "latent",
+            source.method,
             source.tries,
             self.verdict.figures,
         )
@@ -309,6 +304,8 @@ class _Source:
     glasses: FloatArray
     before: Measured
     wplus: FloatArray
+    method: str
+    by_labels: MatchedFace | None = None
     step: int = 0
     tries: int = 0
     best: _Try | None = None
@@ -337,6 +334,8 @@ class _Source:
         """Return the neighbourhood with the generated face in it, and the mask of what changed there."""
         x0, y0, x1, y1 = self.window
         patch = image_rgb[y0:y1, x0:x1].copy()
+        if self.by_labels is not None:
+            return patch, self.by_labels.put(patch, generated, self.local(self.matrix))
         face = NewFace(
             generated,
             self.crop.astype(np.float32),

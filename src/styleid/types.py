@@ -74,9 +74,7 @@ class Faces:
     @property
     def min_sides_px(self) -> FloatArray:
         """The shorter side of each box, (n,) pixels."""
-        return np.minimum(
-            self.boxes_xyxy[:, 2] - self.boxes_xyxy[:, 0], self.boxes_xyxy[:, 3] - self.boxes_xyxy[:, 1]
-        )
+        return np.minimum(self.boxes_xyxy[:, 2] - self.boxes_xyxy[:, 0], self.boxes_xyxy[:, 3] - self.boxes_xyxy[:, 1])
 
     def moved(self, scale: float, offset_xy: tuple[float, float]) -> Faces:
         """Return the faces in another frame: each point becomes ``(point + 0.5) * scale - 0.5 + offset``."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from styleid.bundles.spec import NETWORKS, BundleSpec
+from styleid.bundles.spec import NETWORKS, BundleSpec, NetworkFile
 from styleid.errors import BundleError
 from styleid.runtime import Device, open_session, run_batched
 from styleid.types import FloatArray, ImageRGB
+
+_PIXELS_AT_ONCE = 1 << 20
+"""How many pixels of crops a network sees in one call: what lies between its layers takes memory by the pixel."""
+_LARGE_BYTES = 1 << 25
+"""From this size on a network is opened from its file, since its content beside it would double what it takes."""
 
 
 class Bundle:
@@ -37,12 +44,12 @@ class Bundle:
         """Return the network's session, opening and checking it on first use."""
         with self._lock:
             if role not in self._sessions:
-                self._sessions[role] = open_session(self._checked(role), self.device)
+                self._sessions[role] = open_session(self._source(role), self.device)
             return self._sessions[role]
 
     def check(self, role: str) -> None:
         """Raise BundleError unless the network's file is the one that bundle.json names."""
-        self._checked(role)
+        self._source(role)
 
     def run(self, role: str, **inputs: np.ndarray) -> list[np.ndarray]:
         """Run a network; of the inputs given, those are fed that it asks for."""
@@ -51,7 +58,7 @@ class Bundle:
         if missing := [name for name in wanted if name not in inputs]:
             raise BundleError(self.spec.name, f"{role} asks for {', '.join(missing)}, which styleid does not know.")
         feeds = {name: np.ascontiguousarray(inputs[name], np.float32) for name in wanted}
-        return run_batched(session, feeds)
+        return run_batched(session, feeds, min(16, max(1, _PIXELS_AT_ONCE // self.spec.resolution**2)))
 
     def parse(self, crops: ImageRGB) -> tuple[FloatArray, FloatArray]:
         """Return label logits (n, 19, h, w) and landmarks (n, 68, 2) in pixels of the crops."""
@@ -75,6 +82,27 @@ class Bundle:
         w = self.run("mapping", z=z, attributes=attributes, source=source)[0]
         return w if w.ndim == 3 else np.repeat(w[:, None], self.spec.layers, 1)
 
+    def encode_labels(self, labels: np.ndarray) -> FloatArray:
+        """Return W+ of label maps (n, s, s) over CelebAMask-HQ's classes, at any side."""
+        height, width = self.session("mask_encoder").get_inputs()[0].shape[1:3]
+        small = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in labels]
+        return self.run("mask_encoder", labels=np.stack(small))[0]
+
+    def weigh(self, source: FloatArray, target: FloatArray) -> FloatArray:
+        """Return the target's share in each number of W+, (n, layers, width) in [0, 1]."""
+        return self.run("swapper", source=source, target=target)[0]
+
+    def rankings(self) -> dict[str, FloatArray]:
+        """Return scores of units of W+ by name, (layers, units per row), higher the better to swap."""
+        if self.spec.rankings is None:
+            return {}
+        content = self._checked(self.spec.rankings)
+        try:
+            with np.load(content if isinstance(content, Path) else io.BytesIO(content), allow_pickle=False) as file:
+                return {name: np.asarray(file[name], np.float64) for name in file.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise BundleError(self.spec.name, f"{self.spec.rankings.file} cannot be read: {error}") from error
+
     def generate(self, wplus: FloatArray) -> FloatArray:
         """Return images, float32 (n, s, s, 3) in [0, 255]."""
         return self._images(self.run("generator", w_plus=wplus)[0])
@@ -92,23 +120,32 @@ class Bundle:
     def _images(outputs: FloatArray) -> FloatArray:
         return ((outputs.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255)
 
-    def _checked(self, role: str) -> bytes:
+    def _source(self, role: str) -> bytes | Path:
+        """Return a network's checked content, or the path of its checked file where it is large."""
         entry = self.spec.networks.get(role)
         if entry is None:
             raise BundleError(self.spec.name, f"it has no {role} ({NETWORKS.get(role, 'an unknown role')}).")
-        path = self.folder / entry.file
+        return self._checked(entry)
+
+    def _checked(self, entry: NetworkFile) -> bytes | Path:
+        path, digest, parts = self.folder / entry.file, hashlib.sha256(), []
+        large = entry.bytes > _LARGE_BYTES
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                while part := file.read(_LARGE_BYTES):
+                    digest.update(part)
+                    if not large:
+                        parts.append(part)
         except OSError as error:
             raise BundleError(self.spec.name, f"{path} cannot be read: {error.strerror}.") from error
-        found = hashlib.sha256(content).hexdigest()
+        found = digest.hexdigest()
         if found != entry.sha256:
             raise BundleError(
                 self.spec.name,
                 f"{entry.file} has the SHA-256 {found[:12]}..., bundle.json says {entry.sha256[:12]}...: "
                 "the file was changed or is incomplete. Reinstall styleid, or build the bundle again.",
             )
-        return content
+        return path if large else b"".join(parts)
 
 
 def to_float(crops: ImageRGB) -> FloatArray:

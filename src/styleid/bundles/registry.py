@@ -49,10 +49,26 @@ def verify(folder: Path) -> list[str]:
             _check_shapes(bundle, role)
         except BundleError as error:
             problems.append(str(error))
+    try:
+        _check_rankings(bundle)
+    except BundleError as error:
+        problems.append(str(error))
     known = {"bundle.json", "rankings.npz", "CARD.md", "README.md"} | {f.file for f in bundle.spec.networks.values()}
     strays = [path.name for path in folder.iterdir() if path.name not in known]
     problems += [f"Bundle {folder}: {name} is not named in bundle.json." for name in strays]
     return problems
+
+
+def _check_rankings(bundle: Bundle) -> None:
+    """Raise BundleError where a ranking does not fit W+."""
+    spec = bundle.spec
+    for name, scores in bundle.rankings().items():
+        if scores.ndim != 2 or len(scores) != spec.layers or scores.shape[1] < 1 or spec.width % scores.shape[1]:
+            raise BundleError(
+                spec.name,
+                f"the ranking {name} has shape {scores.shape}, which W+ of {spec.layers} x {spec.width} "
+                "cannot be divided by.",
+            )
 
 
 def _check_shapes(bundle: Bundle, role: str) -> None:
@@ -64,6 +80,7 @@ def _check_shapes(bundle: Bundle, role: str) -> None:
         "crop": [3, spec.identity_crop.size_px] * 1 if role == "identity" else [3, spec.crop.size_px],
         "w_plus": wplus,
         "source": wplus,
+        "target": wplus,
         "z": [spec.z],
         "landmarks": [68, 2],
         "visible": [1, side],

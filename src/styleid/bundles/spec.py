@@ -13,6 +13,7 @@ from typing import Any
 
 from styleid.errors import BundleError
 from styleid.faces.align import CropTemplate
+from styleid.pixel.matched import REGIONS, Region
 
 FORMAT = 1
 NETWORKS = {
@@ -50,10 +51,36 @@ class SimilarityRange:
 
 @dataclass(frozen=True)
 class SwapStep:
-    """Say what one try swaps. rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1."""
+    """Say what one try swaps.
+
+    rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1. channels: single numbers of
+    W+ besides, counted row by row.
+    """
 
     rows: tuple[int, ...]
     strength: float = 1.0
+    channels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PixelStyle:
+    """Say how the method `pixel` works.
+
+    steps: rows of W+ that the target gives, for the first try and for stronger ones. region: full or inner, what is
+    replaced. side_px: side at which faces are composited; 0 for the photo's own resolution.
+    """
+
+    steps: tuple[tuple[int, ...], ...]
+    region: Region = "full"
+    side_px: int = 0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of somebody else's, by method. units: what `latent` swaps, as in `--units`; "" for the bundle's own."""
+
+    units: str = ""
+    pixel: PixelStyle | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +90,9 @@ class BundleSpec:
     resolution: side of generated images and of crops, pixels. layers, width: shape of W+. z: length of z. levels: first
     and last row of each level. swaps: what the tries of the method `latent` swap, from the least change to the most.
     thresholds: similarity ranges of strangers by false-match rate. max_landmark_error: how far the anonymised face's
-    landmarks may lie from the original's, in inter-ocular distances. quality: measured figures by name.
+    landmarks may lie from the original's, in inter-ocular distances. quality: measured figures by name. pixel: how the
+    method `pixel` works, None where the bundle has no mask encoder. rankings: the file that scores units of W+, None
+    where there is none. presets: settings of others, by name.
     """
 
     name: str
@@ -82,6 +111,9 @@ class BundleSpec:
     max_landmark_error: float
     networks: Mapping[str, NetworkFile]
     quality: Mapping[str, Any] = field(default_factory=dict)
+    pixel: PixelStyle | None = None
+    rankings: NetworkFile | None = None
+    presets: Mapping[str, Preset] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> BundleSpec:
@@ -117,9 +149,7 @@ class BundleSpec:
         for role, entry in record["networks"].items():
             if role not in NETWORKS:
                 raise ValueError(f"network '{role}' is unknown; the roles are {', '.join(NETWORKS)}.")
-            if Path(entry["file"]).name != entry["file"]:
-                raise ValueError(f"network '{role}' lies outside the bundle: {entry['file']}")
-            networks[role] = NetworkFile(entry["file"], entry["sha256"], int(entry["bytes"]), int(entry["opset"]))
+            networks[role] = _file(entry, f"network '{role}'")
         if missing := [role for role in REQUIRED if role not in networks]:
             raise ValueError(f"the networks {', '.join(missing)} are missing.")
         ranges = record["thresholds"].items()
@@ -141,6 +171,9 @@ class BundleSpec:
             max_landmark_error=float(record["max_landmark_error"]),
             networks=networks,
             quality=dict(record.get("quality", {})),
+            pixel=_pixel(record.get("pixel"), layers),
+            rankings=_file(record["rankings"], "the rankings") if record.get("rankings") else None,
+            presets={str(name): _preset(entry, layers) for name, entry in record.get("presets", {}).items()},
         )
         spec._check()
         return spec
@@ -180,4 +213,26 @@ def _rows(names: Any, levels: Mapping[str, tuple[int, int]]) -> tuple[int, ...]:
 
 
 def _template(record: Mapping[str, Any]) -> CropTemplate:
-    return CropTemplate(int(record["size"]), tuple((float(x), float(y)) for x, y in record["points"]))
+    points = tuple((float(x), float(y)) for x, y in record["points"])
+    return CropTemplate(int(record["size"]), points, record.get("rule", "points"))
+
+
+def _file(entry: Mapping[str, Any], what: str) -> NetworkFile:
+    if Path(entry["file"]).name != entry["file"]:
+        raise ValueError(f"{what} lies outside the bundle: {entry['file']}")
+    return NetworkFile(entry["file"], entry["sha256"], int(entry["bytes"]), int(entry.get("opset", 0)))
+
+
+def _preset(record: Mapping[str, Any], layers: int) -> Preset:
+    return Preset(str(record.get("units", "")), _pixel(record.get("pixel"), layers))
+
+
+def _pixel(record: Mapping[str, Any] | None, layers: int) -> PixelStyle | None:
+    if record is None:
+        return None
+    steps = tuple(tuple(range(int(first), int(last) + 1)) for first, last in record["rows"])
+    if not steps or not all(rows and rows[0] >= 0 and rows[-1] < layers for rows in steps):
+        raise ValueError(f"the method pixel takes rows {record['rows']} of {layers}.")
+    if record["region"] not in REGIONS:
+        raise ValueError(f"the region '{record['region']}' is unknown; the regions are {', '.join(REGIONS)}.")
+    return PixelStyle(steps, record["region"], int(record.get("side", 0)))

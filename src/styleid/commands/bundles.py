@@ -1,4 +1,4 @@
-"""styleid bundles: list, show, verify."""
+"""styleid bundles: list, show, verify, build."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 
 from styleid.bundles.registry import DEFAULT, built_in, find_bundle, verify
 from styleid.bundles.spec import NETWORKS, BundleSpec
+from styleid.errors import OptionError
+from styleid.lab.upstream.options import BuildOptions
+
+RECIPES = ("ffhq1024",)
 
 
 def list_bundles() -> int:
@@ -47,6 +51,19 @@ def verify_bundle(name: str) -> int:
     if not problems:
         print(f"{name}: every file is what bundle.json says")
     return 1 if problems else 0
+
+
+def build_bundle(options: BuildOptions) -> int:
+    """Build a bundle from upstream's files, check it, and say how to use it."""
+    try:
+        from styleid.lab.upstream.bundle import build_ffhq_bundle
+    except ModuleNotFoundError as error:
+        raise OptionError("build", f"{error.name} is not installed. Type: pip install 'styleid[lab]'") from error
+    folder = build_ffhq_bundle(options)
+    status = verify_bundle(str(folder))
+    if status == 0:
+        print(f"Type: styleid anonymize PHOTOS --out DIR --bundle {folder}")
+    return status
 
 
 def _print_figures(figures: Any, indent: str) -> None:

@@ -10,7 +10,7 @@ points, (x, y, 1) columns, pixel centres at integers. Beyond the image's border 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -23,15 +23,25 @@ UTKFACE_POINTS = ((0.302, 0.297), (0.698, 0.297), (0.5, 0.513), (0.336, 0.686), 
 ARCFACE_112_POINTS_PX = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
 """The usual template of face recognisers, in pixels of a 112 px crop."""
 
+Rule = Literal["points", "ffhq"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
 
 @dataclass(frozen=True)
 class CropTemplate:
-    """Place the five landmarks in a square crop of size_px; points_px: five (x, y)."""
+    """Place the five landmarks in a square crop of size_px.
+
+    points_px: five (x, y). rule: points brings the landmarks nearest to these; ffhq sets the crop by eyes and mouth as
+    FFHQ does, and the points only say where a usual face's landmarks come to lie.
+    """
 
     size_px: int
     points_px: tuple[tuple[float, float], ...]
+    rule: Rule = "points"
 
     def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"The alignment rule '{self.rule}' is unknown; the rules are {', '.join(RULES)}.")
         if self.size_px < 8:
             raise ValueError(f"A crop needs at least 8 px, not {self.size_px}.")
         if np.shape(self.points_px) != (5, 2):
@@ -41,7 +51,17 @@ class CropTemplate:
     def tight(cls, inner_px: int, margin_px: int = 0) -> CropTemplate:
         """Return the UTKFace template at inner_px, with a margin of margin_px on each side."""
         points = np.asarray(UTKFACE_POINTS) * inner_px - 0.5 + margin_px
-        return cls(inner_px + 2 * margin_px, tuple((float(x), float(y)) for x, y in points))
+        return cls(inner_px + 2 * margin_px, _as_points(points))
+
+    @classmethod
+    def ffhq(cls, size_px: int) -> CropTemplate:
+        """Return FFHQ's crop at size_px, its points those of the usual tight face."""
+        face = cls.tight(size_px)
+        return cls(
+            size_px,
+            _as_points(transform_points(np.array(face.points_px), ffhq_matrix(face.points_px, size_px))),
+            "ffhq",
+        )
 
     @classmethod
     def arcface112(cls) -> CropTemplate:
@@ -50,11 +70,40 @@ class CropTemplate:
 
     def matrix(self, landmarks_px: FloatArray) -> FloatArray:
         """Return the (2, 3) similarity from the image to the crop for one face's (5, 2) landmarks."""
+        if self.rule == "ffhq":
+            return ffhq_matrix(landmarks_px, self.size_px)
         return fit_similarity(landmarks_px, np.asarray(self.points_px, np.float32))
 
     def crop(self, image_rgb: ImageRGB, matrix: FloatArray) -> ImageRGB:
         """Cut one crop, uint8 (size_px, size_px, 3); large faces are averaged down, not skipped over."""
         return warp_to(image_rgb, matrix, self.size_px)
+
+
+def ffhq_matrix(landmarks_px: FloatArray | tuple[tuple[float, float], ...], size_px: int) -> FloatArray:
+    """Return the (2, 3) similarity from the image to FFHQ's crop for one face's (5, 2) landmarks.
+
+    The oriented square of Karras et al. 2019 (`recreate_aligned_images`): upright along the eyes and across the line
+    from eyes to mouth, four times as wide as the eyes are apart or 3.6 times as the mouth is below them, its centre a
+    tenth of that line below the eyes. Raises ValueError for landmarks that define no square.
+    """
+    points = np.asarray(landmarks_px, np.float64)
+    if not np.isfinite(points).all():
+        raise ValueError("Landmarks must be finite to align a face.")
+    eyes, mouth = points[:2].mean(0), points[3:5].mean(0)
+    across, down = points[1] - points[0], mouth - eyes
+    x = across + np.array([down[1], -down[0]])
+    length = np.hypot(*x)
+    half = max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
+    if length < 1e-6 or half < 1e-6:
+        raise ValueError("Landmarks coincide: no similarity is defined.")
+    x = x / length
+    turn = np.array([x, [-x[1], x[0]]]) * (size_px / (2 * half))
+    centre = eyes + 0.1 * down
+    return np.column_stack([turn, (size_px - 1) / 2 - turn @ centre]).astype(np.float32)
+
+
+def _as_points(points: FloatArray) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in points)
 
 
 def fit_similarity(points: FloatArray, onto: FloatArray) -> FloatArray:

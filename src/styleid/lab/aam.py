@@ -39,10 +39,11 @@ from styleid.pixel.warp import border_anchors, thin_plate_matrix
 
 ANCHORS_PER_SIDE = 5
 _INVERSION_STEPS = 5
-LANDMARKS = 68
 _FURTHEST = 3.0
 """Deviations beyond which no coordinate is believed: odd light or a hidden face would else come out as a blotch."""
 
+LANDMARKS = 68
+"""Points of a shape that a parser tells; ten of the forehead follow."""
 SINGLE_ROWS = ("pose", "placement", "expression", "light", "attributes")
 EXPRESSION_ROW, ATTRIBUTE_ROW, SHAPE_ROW = 2, 4, 5
 BEARD = slice(6, 8)
@@ -259,6 +260,11 @@ class ActiveAppearanceModel(nn.Module):
         rendered = self.place_texture(torch.cat([self.textures(wplus), mask], 1), self.points(wplus))
         return rendered[:, :3].clamp(-1, 1), rendered[:, 3:]
 
+    def core(self) -> torch.Tensor:
+        """Return how far inside the face's outline each pixel of the texture lies, (1, 1, h, w): 0 at it, 1 well in."""
+        inside = functional.avg_pool2d(self.mask.float()[None, None], 15, 1, 7, count_include_pad=True)
+        return ((inside - 0.6) / 0.4).clamp(0, 1)
+
     def render(self, wplus: torch.Tensor) -> torch.Tensor:
         """Render the image of W+ alone, (n, 3, s, s) in [-1, 1]."""
         return self.place_texture(self.textures(wplus), self.points(wplus)).clamp(-1, 1)
@@ -304,7 +310,13 @@ class AAMGenerator(nn.Module):
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images (n, 3, s, s) in [-1, 1] and landmarks (n, 68, 2)."""
-        return self.refiner(self.model.render(wplus)).clamp(-1, 1), self.model.points(wplus)[:, :LANDMARKS]
+        model, points = self.model, self.model.points(wplus)
+        core = model.core().expand(wplus.shape[0], 1, *model.config.texture_hw)
+        placed = model.place_texture(torch.cat([model.textures(wplus), core], 1), points)
+        rendered, core = placed[:, :3].clamp(-1, 1), placed[:, 3:]
+        # beyond the outline there is nothing to refine, and what the refiner draws there would show as a fringe
+        refined = rendered + (self.refiner(rendered) - rendered) * core
+        return refined.clamp(-1, 1), points[:, :LANDMARKS]
 
 
 def save_aam(model: ActiveAppearanceModel, folder: Path) -> None:

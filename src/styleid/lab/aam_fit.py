@@ -162,9 +162,7 @@ def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.n
     return (data @ read)[:, channels]
 
 
-def _fit_basis(
-    model: ActiveAppearanceModel, packed: np.ndarray, seen: np.ndarray, train: np.ndarray
-) -> np.ndarray:
+def _fit_basis(model: ActiveAppearanceModel, packed: np.ndarray, seen: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Fill basis and mean, filling in what is hidden, and return every face's codes, (n, k) float32."""
     k = model.config.texture_components
     weight = seen[train].sum(0).clip(1)

@@ -12,7 +12,7 @@ from styleid.types import FloatArray
 
 
 def swap(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
-    """Return W+ with the step's rows moved from source towards target: (1 - a) source + a target.
+    """Return W+ with the step's rows and channels moved from source towards target: (1 - a) source + a target.
 
     source, target: (n, layers, width).
     """
@@ -20,6 +20,10 @@ def swap(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
     rows = list(step.rows)
     share = np.float32(step.strength)
     out[:, rows] = (1 - share) * source[:, rows] + share * target[:, rows]
+    if step.channels:
+        channels, n = list(step.channels), len(source)
+        kept, taken = source.reshape(n, -1)[:, channels], target.reshape(n, -1)[:, channels]
+        out.reshape(n, -1)[:, channels] = (1 - share) * kept + share * taken
     return out
 
 

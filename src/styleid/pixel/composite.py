@@ -19,6 +19,7 @@ import numpy as np
 from styleid.faces.align import invert, scale_of, transform_points
 from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE, with_forehead
 from styleid.pixel.regions import face_hull
+from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.warp import outline_displacement
 from styleid.types import FloatArray, ImageRGB
 
@@ -57,6 +58,7 @@ class NewFace:
 
 def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndarray:
     """Put one new face into the photo, in place, and return the mask of what may have changed, bool (height, width)."""
+    face, matrix = at_photo_scale(face, face.source.shape[0], matrix)
     size = face.source.shape[0]
     displacement = _displacement(face, size)
     alpha, generated = _prepare(face, displacement, size)
@@ -188,9 +190,7 @@ def _grain(image: FloatArray, core: np.ndarray) -> float:
     return float(np.median(np.abs(cv2.filter2D(luma, -1, kernel)[core]))) / 0.6745 / 6
 
 
-def _move(
-    image_rgb: ImageRGB, window: tuple[int, int, int, int], field: FloatArray, matrix: FloatArray
-) -> FloatArray:
+def _move(image_rgb: ImageRGB, window: tuple[int, int, int, int], field: FloatArray, matrix: FloatArray) -> FloatArray:
     """Return the window of the photo with its surroundings moved along the field, float32."""
     x0, y0, x1, y1 = window
     turn = invert(matrix)[:, :2]

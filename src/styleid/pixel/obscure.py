@@ -17,9 +17,7 @@ _PIXELATE_BLOCKS = 6
 _BLUR_OF_SIDE = 0.3
 
 
-def obscure_face(
-    image_rgb: ImageRGB, box_xyxy: FloatArray, how: Obscuring, strength: float = 1.0
-) -> np.ndarray:
+def obscure_face(image_rgb: ImageRGB, box_xyxy: FloatArray, how: Obscuring, strength: float = 1.0) -> np.ndarray:
     """Hide one face in place and return the mask of what changed, bool (height, width).
 
     box_xyxy: the face's box in pixels; the ellipse covers it 1.3 times enlarged. strength: 1 is the usual; at 2 blocks

@@ -1,0 +1,98 @@
+"""Say how alike strangers are to a bundle's recogniser, which is what the gate judges by.
+
+The built-in recogniser brings its own thresholds. For another they are measured on photos of different people; without
+such photos the strictest bounds are taken that a network of its kind can have: those of embeddings that are spread
+evenly over the sphere, whose similarity has the deviation 1 / sqrt(d). No network can spread strangers wider apart: the
+mean square of the similarity of independent unit vectors is at least 1 / d. So a gate with these bounds refuses more
+faces than it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from styleid.bundles.bundle import Bundle, to_float
+from styleid.errors import OptionError
+from styleid.faces.align import CropTemplate
+from styleid.faces.detect import FaceDetector
+from styleid.lab.upstream.options import BuildOptions
+from styleid.runtime import open_session, run_batched
+from styleid.types import FloatArray
+
+FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
+Bounds = Mapping[str, Mapping[str, float]]
+_PAIRS_BEYOND = 30
+"""Pairs that must lie beyond a bound for it to count as measured."""
+
+
+def strangers_of(options: BuildOptions, stand_in: Bundle, folder: Path) -> tuple[CropTemplate, Bounds, str]:
+    """Return the recogniser's crop, the similarities that bound strangers by false-match rate, and where from."""
+    if options.identity is None:
+        if options.strangers is not None:
+            raise OptionError("--strangers", "the built-in recogniser has its thresholds; it goes with --identity.")
+        own = stand_in.spec
+        bounds = {f"{rate:g}": {"low": r.low, "high": r.high} for rate, r in own.thresholds.items()}
+        return own.identity_crop, bounds, f"the built-in bundle {own.name}'s own, of its recogniser"
+    session = open_session(folder / "identity.onnx")
+    crop = CropTemplate.arcface112()
+    side = session.get_inputs()[0].shape[-1]
+    if side != crop.size_px:
+        scaled = (np.array(crop.points_px) + 0.5) * (side / crop.size_px) - 0.5
+        crop = CropTemplate(side, tuple((float(x), float(y)) for x, y in scaled))
+    if options.strangers is None:
+        length = int(session.get_outputs()[0].shape[-1])
+        return crop, evenly_spread(length), f"the strictest possible for embeddings of length {length}, not measured"
+    embeddings = embed_people(options.strangers, session, crop)
+    return crop, measured(embeddings), f"measured on {len(embeddings)} people"
+
+
+def evenly_spread(length: int) -> dict[str, dict[str, float]]:
+    """Return the bounds of vectors spread evenly over the sphere in so many dimensions."""
+    bounds = {}
+    for rate in FALSE_MATCH_RATES:
+        high = NormalDist().inv_cdf(1 - rate) / np.sqrt(length)
+        bounds[f"{rate:g}"] = {"low": round(-float(high), 4), "high": round(float(high), 4)}
+    return bounds
+
+
+def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
+    """Return the bounds of strangers by false-match rate, for the rates that so many people can tell.
+
+    embeddings: (n, d), one of each person.
+    """
+    upper = np.triu(np.ones((len(embeddings), len(embeddings)), bool), 1)
+    similarities = (embeddings @ embeddings.T)[upper]
+    bounds = {}
+    for rate in FALSE_MATCH_RATES:
+        if rate * len(similarities) >= _PAIRS_BEYOND:
+            low, high = np.quantile(similarities, [rate, 1 - rate])
+            bounds[f"{rate:g}"] = {"low": round(float(low), 4), "high": round(float(high), 4)}
+    if "0.001" not in bounds:
+        raise OptionError(
+            "--strangers",
+            f"{len(embeddings)} people make {len(similarities)} pairs, too few for a false-match rate of 0.001: give "
+            "photos of at least 246 people, one each (776 for 0.0001).",
+        )
+    return bounds
+
+
+def embed_people(folder: Path, session: Any, crop: CropTemplate) -> FloatArray:
+    """Return the embedding of the largest face in each photo of a folder that has one, (n, d)."""
+    from styleid.media.files import walk_inputs
+    from styleid.media.image import read_photo
+
+    detector, crops = FaceDetector(), []
+    for entry in walk_inputs([folder]):
+        image = read_photo(entry.path).image_rgb
+        faces = detector.detect(image)
+        if len(faces):
+            largest = faces.landmarks_px[int(np.argmax(faces.min_sides_px))]
+            crops.append(crop.crop(image, crop.matrix(largest)))
+    if not crops:
+        raise OptionError("--strangers", f"no face was found in the photos of {folder}.")
+    return run_batched(session, {"crop": to_float(np.stack(crops))})[0]

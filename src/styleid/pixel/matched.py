@@ -1,0 +1,161 @@
+"""Put a generated face into a crop by its labels: region masks, histograms matched, alpha-composited.
+
+StyleID's method in pixel space (the public code's `facial_mask`, `area_mask` and `matched_swap`), whose radii are given
+at 256 px and scale with the crop here. At 256 px the result is upstream's, byte for byte.
+
+Convention
+----------
+Labels are uint8 (s, s) over CelebAMask-HQ's classes; masks uint8 (s, s), 0 or 255 (soft ones in between); images uint8
+(s, s, 3), RGB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from PIL import Image, ImageFilter
+
+from styleid.faces.align import invert, scale_of, transform_points
+from styleid.pixel.regions import FACE, SKIN
+from styleid.pixel.scale import scaled_matrix
+from styleid.types import FloatArray, ImageRGB
+
+Region = Literal["full", "inner"]
+REGIONS: tuple[Region, ...] = get_args(Region)
+Mask = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+
+_REFERENCE_PX = 256
+_EDGE, _WIDEN = 2.0, 5.0
+_HALF, _WIDE = 125, 30
+_LEAST_PX = 64
+
+
+def region_mask(labels: np.ndarray, region: Region) -> Mask:
+    """Return where a face is replaced, 0 or 255.
+
+    full: skin and features; inner: the features without the skin, widened a little.
+    """
+    classes = FACE if region == "full" else tuple(label for label in FACE if label != SKIN)
+    mask = np.isin(labels, classes).astype(np.uint8) * 255
+    mask = _above(_blurred(mask, _EDGE), _HALF)
+    return mask if region == "full" else _above(_blurred(mask, _WIDEN), _WIDE)
+
+
+def soft_mask(mask: Mask) -> Mask:
+    """Return a region's opacity: its mask with the edge softened."""
+    return _blurred(mask, _EDGE)
+
+
+def matched(generated: ImageRGB, original: ImageRGB, full: Mask) -> ImageRGB:
+    """Return the generated image with its histogram inside the mask matched to the original's, channel by channel.
+
+    As upstream does it: both images are black outside the mask, and the black takes part in the histograms.
+    """
+    inside = full[..., None] > 0
+    out = generated.copy()
+    for channel in range(3):
+        given, wanted = (np.where(inside, image, 0)[..., channel] for image in (generated, original))
+        table = _matching_table(np.bincount(given.ravel(), minlength=256), np.bincount(wanted.ravel(), minlength=256))
+        out[..., channel] = np.where(inside[..., 0], table[given], generated[..., channel])
+    return out
+
+
+def matched_composite(original: ImageRGB, generated: ImageRGB, labels: np.ndarray, region: Region) -> ImageRGB:
+    """Return the original with the generated face in one of its regions, colours matched.
+
+    labels are those of the original. Upstream's `matched_swap`, at any size.
+    """
+    full = region_mask(labels, "full")
+    face = matched(generated, original, full)
+    alpha = soft_mask(full if region == "full" else region_mask(labels, region))
+    return np.asarray(Image.composite(Image.fromarray(face), Image.fromarray(original), Image.fromarray(alpha)))
+
+
+def _matching_table(given: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return which value each of 256 values becomes, so that one histogram gets the shape of the other."""
+    values = np.nonzero(wanted)[0]
+    quantiles = np.cumsum(wanted[values]) / wanted.sum()
+    return np.interp(np.cumsum(given) / given.sum(), quantiles, values).astype(np.uint8)
+
+
+def _blurred(mask: Mask, radius_at_256: float) -> Mask:
+    radius = radius_at_256 * mask.shape[0] / _REFERENCE_PX
+    return np.asarray(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def _above(mask: Mask, level: int) -> Mask:
+    return (mask > level).astype(np.uint8) * 255
+
+
+@dataclass(frozen=True)
+class MatchedFace:
+    """What is needed to put a new face into a photo by its labels, in pixels of a crop of side s.
+
+    original: the crop. labels: (s, s) of the original. side_px: the side to composite at, as upstream does at 256; 0
+    for the photo's own resolution.
+    """
+
+    original: ImageRGB
+    labels: np.ndarray
+    region: Region
+    side_px: int = 0
+
+    def put(self, image_rgb: ImageRGB, generated: FloatArray, matrix: FloatArray) -> np.ndarray:
+        """Put the face into the photo, in place, and return the mask of what may have changed, bool (height, width).
+
+        generated: float32 (s, s, 3) in [0, 255]; matrix: (2, 3), photo to crop.
+        """
+        size, drawn = len(self.original), generated.round().clip(0, 255).astype(np.uint8)
+        changed = np.zeros(image_rgb.shape[:2], bool)
+        window = _window(matrix, size, image_rgb.shape)
+        if window is None:
+            return changed
+        side = self.side_px or min(size, max(_LEAST_PX, round(size / scale_of(matrix))))
+        new, alpha = self._drawn(drawn, side)
+        places = scaled_matrix(matrix, side / size)
+        opacity = _warped(alpha, places, window, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
+        colours = _warped(new.astype(np.float32), places, window, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+        x0, y0, x1, y1 = window
+        patch, moved = image_rgb[y0:y1, x0:x1], opacity[..., 0] > 1e-3
+        blended = patch + (colours - patch) * opacity
+        patch[moved] = blended.round().clip(0, 255).astype(np.uint8)[moved]
+        changed[y0:y1, x0:x1] = moved
+        return changed
+
+    def _drawn(self, drawn: ImageRGB, side: int) -> tuple[ImageRGB, FloatArray]:
+        """Return the new face's colours (side, side, 3) and opacity (side, side) at the side to composite at."""
+        labels = np.asarray(Image.fromarray(self.labels).resize((side, side), Image.Resampling.NEAREST))
+        original, drawn = (_at(image, side) for image in (self.original, drawn))
+        full = region_mask(labels, "full")
+        alpha = soft_mask(full if self.region == "full" else region_mask(labels, self.region))
+        if self.side_px:
+            return matched_composite(original, drawn, labels, self.region), (alpha > 0).astype(np.float32)
+        return matched(drawn, original, full), alpha / np.float32(255)
+
+
+def _at(image: ImageRGB, side: int) -> ImageRGB:
+    return image if len(image) == side else np.asarray(Image.fromarray(image).resize((side, side)))
+
+
+def _window(matrix: FloatArray, size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    """Return the part of the photo that the crop shows, (x0, y0, x1, y1), or None where it shows none."""
+    corners = np.array([[0, 0], [size - 1, 0], [size - 1, size - 1], [0, size - 1]], np.float32)
+    quad = transform_points(corners, invert(matrix))
+    low = np.maximum(np.floor(quad.min(0)).astype(int), 0)
+    high = np.minimum(np.ceil(quad.max(0)).astype(int) + 1, [shape[1], shape[0]])
+    if (high - low < 1).any():
+        return None
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _warped(
+    values: FloatArray, matrix: FloatArray, window: tuple[int, int, int, int], how: int, border: int
+) -> FloatArray:
+    """Return what a crop shows over a window of the photo; matrix: photo to crop."""
+    x0, y0, x1, y1 = window
+    local = np.column_stack([matrix[:, :2], matrix[:, :2] @ np.array([x0, y0]) + matrix[:, 2]])
+    flags = how | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(values, local, (x1 - x0, y1 - y0), flags=flags, borderMode=border), np.float32)

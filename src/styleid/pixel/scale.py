@@ -1,0 +1,42 @@
+"""Bring a new face from its crop's size to the size that it has in the photo."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from styleid.faces.align import scale_of
+from styleid.types import FloatArray
+
+T = TypeVar("T")
+_LEAST_PX = 160
+
+
+def at_photo_scale(face: T, size_px: int, matrix: FloatArray, least_px: int = _LEAST_PX) -> tuple[T, FloatArray]:
+    """Return a face's arrays averaged down to about the photo's pixels, and its matrix (2, 3), photo to crop.
+
+    face: a dataclass of images (s, s[, 3]) and points (k, 2) in pixels of a crop of side size_px; other fields stay. A
+    crop much finer than the photo would be sampled with gaps, and takes long. Crops are not brought below least_px.
+    """
+    side = max(least_px, round(size_px / scale_of(matrix)))
+    if side >= size_px:
+        return face, matrix
+    share = side / size_px
+    changed: dict[str, Any] = {}
+    for field in fields(face):  # type: ignore[arg-type]
+        value = getattr(face, field.name)
+        if not isinstance(value, np.ndarray):
+            continue
+        if value.shape[:2] == (size_px, size_px):
+            changed[field.name] = cv2.resize(value, (side, side), interpolation=cv2.INTER_AREA)
+        elif value.ndim == 2 and value.shape[1] == 2:
+            changed[field.name] = ((value + 0.5) * share - 0.5).astype(value.dtype)
+    return replace(face, **changed), scaled_matrix(matrix, share)  # type: ignore[type-var]
+
+
+def scaled_matrix(matrix: FloatArray, share: float) -> FloatArray:
+    """Return the matrix from the photo to the crop at another scale, pixel centres at integers."""
+    return np.column_stack([matrix[:, :2] * share, (matrix[:, 2] + 0.5) * share - 0.5])
