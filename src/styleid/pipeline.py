@@ -89,8 +89,23 @@ class Anonymizer:
         for index, outcome in enumerate(run.outcomes):
             if outcome is None:
                 reason = "" if self.options.method == "none" else "no landmarks were found in the given box"
-                self._obscure(run, faces, index, reason)
+                self.obscure(run, faces, index, reason)
         return Outcome(run.image_rgb, tuple(o for o in run.outcomes if o is not None), run.changed)
+
+    @property
+    def level(self) -> PrivacyLevel:
+        """The dial's setting in the bundle's thresholds."""
+        return self._level
+
+    @property
+    def steps(self) -> tuple[SwapStep, ...]:
+        """What the tries swap, from the least change to the most."""
+        return self._steps
+
+    @property
+    def targets(self) -> FreshTargets:
+        """Where targets' z come from."""
+        return self._targets
 
     def _settings(self, bundle: Bundle) -> tuple[PrivacyLevel, tuple[SwapStep, ...]]:
         options, spec = self.options, bundle.spec
@@ -114,18 +129,22 @@ class Anonymizer:
     # -------------------------------------------------------------- replacing
 
     def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, run: _Run, name: str) -> None:
-        sources = self._analyse(image_rgb, faces, rows)
+        sources = self.analyse(image_rgb, faces, rows)
         pending = sources
         for attempt in range(self.options.tries):
             if not pending:
                 break
             self._try(pending, run, name, attempt)
             pending = [source for source in pending if source.best is None or source.best.verdict.rank[:2] != (0, 0)]
+        self.finish(sources, run, faces)
+
+    def finish(self, sources: list[_Source], run: _Run, faces: Faces) -> None:
+        """Write each face's best try into the photo, or obscure the face where none passed."""
         # obscured faces first, so that no neighbour's composite brings them back
         for source in sources:
             if source.best is None or not source.best.verdict.passed:
                 why = "; ".join(source.best.verdict.failures) if source.best else "it could not be analysed"
-                self._obscure(run, faces, source.index, why, source)
+                self.obscure(run, faces, source.index, why, source)
         passed = [source for source in sources if source.best is not None and source.best.verdict.passed]
         met = [source.best.commit(run, source) for source in passed if source.best is not None]
         if any(met):
@@ -140,9 +159,10 @@ class Anonymizer:
             if source.best.verdict.passed:
                 run.outcomes[source.index] = source.best.outcome(source)
             else:
-                self._obscure(run, faces, source.index, "; ".join(source.best.verdict.failures), source)
+                self.obscure(run, faces, source.index, "; ".join(source.best.verdict.failures), source)
 
-    def _analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[_Source]:
+    def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[_Source]:
+        """Measure those faces of a photo that rows name; each needs finite landmarks."""
         bundle, spec = self.bundle, self.bundle.spec
         with self._timed("align"):
             matrices = [spec.crop.matrix(faces.landmarks_px[i]) for i in rows]
@@ -195,19 +215,29 @@ class Anonymizer:
             z = np.stack([self._targets.z(name, s.index, attempt, bundle.spec.z) for s in sources])
             targets = bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
             swapped = [swap(own[k : k + 1], targets[k : k + 1], self._steps[s.step])[0] for k, s in enumerate(sources)]
-            images = bundle.generate(np.stack(swapped))
+        photos = [run.image_rgb] * len(sources)
+        for source, made in zip(sources, self.attempt(sources, photos, np.stack(swapped)), strict=True):
+            source.tries = attempt + 1
+            if source.best is None or made.verdict.rank < source.best.verdict.rank:
+                source.best = made
+            if "too like the original" in made.verdict.failures:
+                source.step = min(source.step + 1, len(self._steps) - 1)
+
+    def attempt(self, sources: list[_Source], photos_rgb: list[ImageRGB], wplus: FloatArray) -> list[_Try]:
+        """Draw W+ (n, layers, width) for the sources, each into its photo, and judge what comes out."""
+        bundle = self.bundle
+        with self._timed("generate"):
+            images = bundle.generate(wplus)
         with self._timed("parse"):
             landmarks = bundle.parse(images.round().astype(np.uint8))[1]
         with self._timed("composite"):
-            made = [s.composite(run.image_rgb, *new) for s, *new in zip(sources, images, landmarks, strict=True)]
-        measured = self._look_again(sources, [patch for patch, _ in made])
-        for k, (source, (patch, mask), after) in enumerate(zip(sources, made, measured, strict=True)):
-            verdict = judge(source.before, after, self._level, bundle.spec.max_landmark_error)
-            source.tries = attempt + 1
-            if source.best is None or verdict.rank < source.best.verdict.rank:
-                source.best = _Try(patch, mask, verdict, images[k], landmarks[k])
-            if "too like the original" in verdict.failures:
-                source.step = min(source.step + 1, len(self._steps) - 1)
+            drawn = zip(sources, photos_rgb, images, landmarks, strict=True)
+            made = [s.composite(photo, *new) for s, photo, *new in drawn]
+        tries = []
+        for k, after in enumerate(self._look_again(sources, [patch for patch, _ in made])):
+            verdict = judge(sources[k].before, after, self._level, bundle.spec.max_landmark_error)
+            tries.append(_Try(*made[k], verdict, images[k], landmarks[k]))
+        return tries
 
     def _look_again(self, sources: list[_Source], patches: list[ImageRGB]) -> list[Measured]:
         """Measure finished faces in their photo, aligned as an attacker who knows the original would."""
@@ -232,7 +262,8 @@ class Anonymizer:
 
     # -------------------------------------------------------------- obscuring
 
-    def _obscure(self, run: _Run, faces: Faces, index: int, reason: str, source: _Source | None = None) -> None:
+    def obscure(self, run: _Run, faces: Faces, index: int, reason: str, source: _Source | None = None) -> None:
+        """Hide one face of a photo."""
         how, box = self.options.obscure, faces.boxes_xyxy[index]
         with self._timed("obscure"):
             before = run.image_rgb.copy() if source is not None and how != "solid" else None
@@ -360,6 +391,11 @@ class _Source:
             self.glasses,
         )
         return patch, composite(patch, face, self.local(self.matrix))
+
+
+# what the renderer of videos holds between the stages above
+Source = _Source
+Canvas = _Run
 
 
 def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
