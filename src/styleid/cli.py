@@ -68,6 +68,23 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _fill_video(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
+    from styleid.commands.video import VideoCommandOptions, video
+    from styleid.media.side_tracks import TrackOptions
+    from styleid.media.video_write import EncodeOptions
+    from styleid.options import AnonymizeOptions
+    from styleid.video.options import VideoOptions
+
+    parser.add_argument("input", type=Path, metavar="INPUT", help="a video, or with --frames a folder of frames")
+    classes = (VideoOptions, AnonymizeOptions, EncodeOptions, TrackOptions, VideoCommandOptions)
+    for cls in classes:
+        add_options(parser, cls)
+    parser.set_defaults(
+        run=lambda parsed: video(parsed.input, *(read_options(cls, vars(parsed)) for cls in classes)),
+    )
+
+
 def _fill_bundles(parser: argparse.ArgumentParser) -> None:
     from styleid.bundles.registry import DEFAULT
     from styleid.commands import bundles
@@ -100,6 +117,7 @@ def _train(arguments: Sequence[str]) -> int:
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
+    "video": ("the same in videos: one person, one new face", _fill_video),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),
     "doctor": ("say what is installed and test that it works", _fill_doctor),
 }

@@ -50,6 +50,7 @@ class Anonymizer:
     def __init__(self, bundle: Bundle | None, options: AnonymizeOptions | None = None, device: Device = "cpu") -> None:
         self.options = options or AnonymizeOptions()
         self._bundle = bundle
+        self.device: Device = device
         self._detector = FaceDetector(self.options.detector, device)
         self._targets = FreshTargets(self.options.seed)
         self.seconds: dict[str, float] = defaultdict(float)

@@ -85,7 +85,9 @@ class Clip(Protocol):
 
 
 class ClipSink(Protocol):
-    """Take a clip's frames and write them whole or not at all."""
+    """Take a clip's frames and write them whole or not at all. notes: what a user should know of the output."""
+
+    notes: tuple[str, ...]
 
     def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
         """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere."""

@@ -214,11 +214,11 @@ def _closed(index: int, track: Track, done: dict[tuple[int, str, int], FloatArra
     around = [(len(before), len(after))]
     points = np.pad(track.landmarks_px, [*around, (0, 0), (0, 0)], constant_values=np.nan)
     trust = np.pad(track.trust, around, constant_values=_TRUST_FILLED)
-    points = _carried(boxes, points)
+    points = carried(boxes, points)
     return Track(track.first - len(before), boxes, points, trust, track.number, track.person)
 
 
-def _carried(boxes: FloatArray, points: FloatArray) -> FloatArray:
+def carried(boxes: FloatArray, points: FloatArray) -> FloatArray:
     """Place landmarks in the boxes that lack them as they lie in the boxes before and after."""
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)[:, None]
     inside = (points - boxes[:, None, :2]) / size
