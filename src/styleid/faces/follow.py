@@ -21,7 +21,7 @@ SEEN_FROM = 0.5
 """Correlation from which a face counts as still there."""
 _SMALLEST_PX = 5
 _SCALES = (1.0, 0.94, 1.06)
-_REACH = 0.5
+_REACH, _WIDER, _WIDEST = 0.5, 0.1, 1.0
 _LEAST_REACH_PX = 4
 
 
@@ -32,11 +32,12 @@ def follow(pictures: Sequence[np.ndarray], box_xyxy: FloatArray, speed: FloatArr
     """
     patch, aside = _patch(pictures[0], box_xyxy)
     box, speed = np.asarray(box_xyxy, np.float32).copy(), np.asarray(speed, np.float32)
-    boxes, scores, scale = [], [], 1.0
+    boxes, scores, scale, unseen = [], [], 1.0, 0
     for picture in pictures[1:]:
         guess = box + np.tile(speed, 2)
-        found, score, scale_found = _search(picture, patch, guess, speed, scale, aside)
-        if score >= SEEN_FROM:
+        found, score, scale_found = _search(picture, patch, guess, speed, scale, aside, unseen)
+        unseen = 0 if score >= SEEN_FROM else unseen + 1
+        if not unseen:
             moved = found.reshape(2, 2).mean(0) - box.reshape(2, 2).mean(0)
             speed, scale = (0.6 * speed + 0.4 * moved).astype(np.float32), scale_found
             box = found
@@ -96,14 +97,16 @@ def _inner(box: FloatArray) -> tuple[int, int, int, int]:
 
 
 def _search(
-    picture: np.ndarray, patch: np.ndarray, guess: FloatArray, speed: FloatArray, scale: float, aside: FloatArray
+    picture: np.ndarray, patch: np.ndarray, guess: FloatArray, speed: FloatArray, scale: float, aside: FloatArray,
+    unseen: int,
 ) -> tuple[FloatArray, float, float]:
     """Return the best place of a patch near a guess, its score and its scale; -1 where it cannot be looked for."""
     best = guess, -1.0, scale
     if patch.size == 0 or min(patch.shape) < _SMALLEST_PX or float(patch.std()) < 1.0:
         return best
     side = float((guess[2:] - guess[:2]).max())
-    reach = round(max(_REACH * side, _LEAST_REACH_PX) + 0.5 * float(np.abs(speed).max()))
+    far = _REACH + min(_WIDER * unseen, _WIDEST)
+    reach = round(max(far * side, _LEAST_REACH_PX) + 0.5 * float(np.abs(speed).max()))
     centre = guess.reshape(2, 2).mean(0) + aside * scale
     for factor in _SCALES:
         size = np.maximum(np.round(np.array(patch.shape[::-1]) * scale * factor), _SMALLEST_PX).astype(int)

@@ -118,7 +118,7 @@ def _run(
 ) -> tuple[dict[str, Any], Path | None]:
     clip: Clip = FramesClip(source, options.frames, options.fps) if options.frames else VideoClip(source)
     with Workspace() as space:
-        found, tracks, measured, casts = _first_pass(clip, anonymizer, options, detector, space, watch)
+        found, tracks, measured, casts = first_pass(clip, anonymizer, options, detector, space, watch)
         if options.require_faces and not tracks:
             raise VideoError(source, "no face was found, and --require-faces asks for one")
         renderer, sheets = Renderer(clip, tracks, anonymizer, measured, casts), Sheets(tracks)
@@ -143,14 +143,15 @@ def _run(
     return record, page
 
 
-def _first_pass(
+def first_pass(
     clip: Clip,
     anonymizer: Anonymizer,
     options: VideoOptions,
     detector: Detector | None,
     space: Workspace,
-    watch: Watch,
+    watch: Watch | None = None,
 ) -> tuple[Scan, list[Track], Measurements | None, dict[int, Cast]]:
+    """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target."""
     chosen = anonymizer.options.detector
     bundle = None if anonymizer.options.method == "none" else anonymizer.bundle
     rate = float(clip.info.rate)

@@ -19,7 +19,8 @@ from styleid.video.scan import Scan, Watch
 _FOLLOW_SIDE_PX = 1280
 _FOLLOW_S = 2.0
 _LEAST_ENDS = 3
-_MOST_UNSEEN = 3
+_BLINK, _SURE_AGAIN = 3, 0.6
+_MOST_UNSEEN_S = 1.0
 _ACROSS_CUTS = 0.7
 _INSIDE = 0.1
 _SAME_FACE = 0.5
@@ -188,10 +189,11 @@ def _prolonged(
         crossing = (frame + 1 if back else frame) in cuts
         if (crossing and score < _ACROSS_CUTS) or rivals.holds(frame, box, track) or not _inside(box, clip):
             break
-        unseen = 0 if score >= SEEN_FROM else unseen + 1
-        if unseen > _MOST_UNSEEN:
+        if unseen > round(_MOST_UNSEEN_S * float(clip.info.rate)):
             break
-        if score >= SEEN_FROM or i < _LEAST_ENDS:
+        there = score >= (SEEN_FROM if unseen <= _BLINK else _SURE_AGAIN)
+        unseen = 0 if there else unseen + 1
+        if there or i < _LEAST_ENDS:
             kept = i + 1
     return boxes[:kept]
 
