@@ -18,6 +18,7 @@ from styleid.media.pixels import PixelColours
 MAX_FRAME_PIXELS = 8192 * 8192
 """The largest frame that is decoded: 8K is 33 million pixels; a file that announces more is refused unread."""
 _SHORT_BY_S = 1.0
+_LONGEST_LAST_S = 10.0
 _LEAST_RATE, _MOST_RATE = Fraction(1, 10), Fraction(1000)
 
 
@@ -91,20 +92,26 @@ class VideoClip:
         with self._reported(), self.open() as container:
             stream = self._stream(container)
             waiting: ClipFrame | None = None
-            end = 0.0
             for index, native in enumerate(self._decoded(container, stream)):
                 self._check(native)
-                pts = _next_pts(native, waiting, self.facts, self._rate)
-                native.pts = pts
-                time = float(pts * self.facts.time_base - self.facts.start)
+                native.pts = _next_pts(native, waiting, self.facts, self._rate)
+                time = float(native.pts * self.facts.time_base - self.facts.start)
                 if waiting is not None:
+                    waiting.duration_s = time - waiting.time_s
                     yield waiting
-                lasting = float((native.duration or 0) * self.facts.time_base) or float(1 / self._rate)
-                waiting = ClipFrame(index, time, lasting, native, self._upright)
-                end = time + lasting
+                waiting = ClipFrame(index, time, 0.0, native, self._upright)
             if waiting is not None:
+                waiting.duration_s = self._last_duration(stream, waiting)
+                self._check_end(container, waiting.time_s + waiting.duration_s)
                 yield waiting
-            self._check_end(container, end)
+
+    def _last_duration(self, stream: Any, last: ClipFrame) -> float:
+        """Return how long the last frame is shown: until its track's end, where the file names one that makes sense."""
+        usual = float((last.native.duration or 0) * self.facts.time_base) or float(1 / self._rate)
+        if stream.duration is None or stream.start_time is None:
+            return usual
+        left = float((stream.start_time + stream.duration - last.native.pts) * self.facts.time_base)
+        return left if 0 < left <= _LONGEST_LAST_S else usual
 
     def _upright(self, native: Any) -> np.ndarray:
         return self._turn.upright(self.facts.colours.to_rgb(native))

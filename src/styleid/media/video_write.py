@@ -68,6 +68,8 @@ class VideoSink:
         self._clip, self._out, self._av = clip, out, import_av()
         self._file = PartFile(out)
         self._durations: dict[int, int] = {}
+        self._last: Any = None  # a packet is written when the next has come
+        self._delay = self._end = 0
         try:
             with self._reported():
                 self._open(container, encode, tracks)
@@ -125,13 +127,29 @@ class VideoSink:
 
     def _mux(self, packets: Any) -> None:
         for packet in packets:
-            packet.duration = self._durations.pop(packet.pts, packet.duration or 0)
-            self._container.mux(packet)
+            lasting = self._durations.pop(packet.pts, packet.duration or 0)
+            packet.duration = lasting
+            self._end = max(self._end, packet.pts + lasting)
+            if self._last is None:
+                self._delay = packet.pts - packet.dts
+            else:
+                self._container.mux(self._last)
+            self._last = packet
+
+    def _mux_last(self) -> None:
+        """Write the last packet; in MP4 its duration, counted from when it is decoded, makes the track end where it should."""
+        if self._last is None:
+            return
+        if self._container.format.name in ("mp4", "mov"):
+            self._last.duration = max(1, self._end - self._last.dts - self._delay)
+        self._container.mux(self._last)
+        self._last = None
 
     def finish(self) -> str:
         """Flush everything, check that it is on the disk, name the file, and return its SHA-256."""
         with self._reported():
             self._mux(self._stream.encode(None))
+            self._mux_last()
             self.side.until(float("inf"))
             self._container.close()
             self.side.close()
@@ -223,7 +241,7 @@ def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
     deep = "" if bits <= 8 else "10le" if bits <= 10 or _DEEPEST[codec] == 10 else "12le"
     if fmt.is_rgb or given == "pal8":
         return f"gbrp{deep}" if codec == "ffv1" else f"yuv444p{deep}"
-    if len([c for c in fmt.components if c.is_luma or c.is_chroma]) == 1:
+    if len(fmt.components) <= 2:  # grey, and perhaps alpha
         return f"gray{deep}" if codec == "ffv1" else f"yuv420p{deep}"
     across, down = 8 // fmt.chroma_width(8), 8 // fmt.chroma_height(8)
     odd = size[0] % 2 and across > 1 or size[1] % 2 and down > 1
