@@ -77,12 +77,16 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
     from styleid.video.options import VideoOptions
 
     parser.add_argument("input", type=Path, metavar="INPUT", help="a video, or with --frames a folder of frames")
-    classes = (VideoOptions, AnonymizeOptions, EncodeOptions, TrackOptions, VideoCommandOptions)
-    for cls in classes:
+    for cls in (VideoOptions, AnonymizeOptions, EncodeOptions, TrackOptions, VideoCommandOptions):
         add_options(parser, cls)
-    parser.set_defaults(
-        run=lambda parsed: video(parsed.input, *(read_options(cls, vars(parsed)) for cls in classes)),
-    )
+
+    def run(parsed: argparse.Namespace) -> int:
+        values = vars(parsed)
+        how, command = read_options(AnonymizeOptions, values), read_options(VideoCommandOptions, values)
+        encode, side = read_options(EncodeOptions, values), read_options(TrackOptions, values)
+        return video(parsed.input, read_options(VideoOptions, values), how, encode, side, command)
+
+    parser.set_defaults(run=run)
 
 
 def _fill_bundles(parser: argparse.ArgumentParser) -> None:

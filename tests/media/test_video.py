@@ -18,6 +18,7 @@ from styleid.media.video_write import EncodeOptions, VideoSink, pixel_format_for
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
 
 WIDTH, HEIGHT, FRAMES, TICKS = 192, 112, 24, 90_000
+STEADY = itertools.repeat(3600)
 CODECS = {"h264": "libx264", "h265": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1", "ffv1": "ffv1"}
 QUIET = {"h265": {"x265-params": "log-level=none"}, "av1": {"svtav1-params": "fast-decode=0"}}
 
@@ -29,8 +30,19 @@ def picture(i: int) -> np.ndarray:
     return image
 
 
-def make_video(path: Path, codec="h264", pixels="yuv420p", *, steps=itertools.repeat(3600), sound=False, matrix=1,
-               full=False, turn=0, tags=False, start=0) -> list[int]:  # fmt: skip
+def make_video(
+    path: Path,
+    codec="h264",
+    pixels="yuv420p",
+    *,
+    steps=STEADY,
+    sound=False,
+    matrix=1,
+    full=False,
+    turn=0,
+    tags=False,
+    start=0,
+) -> list[int]:
     """Write a video with frames `steps` ticks apart, and return their times in ticks."""
     times, span, pts = [], 2 if full else 1, start
     with av.open(str(path), "w") as out:
@@ -44,7 +56,9 @@ def make_video(path: Path, codec="h264", pixels="yuv420p", *, steps=itertools.re
         audio = out.add_stream("aac", rate=48_000, layout="mono") if sound else None
         if tags:
             out.metadata["title"], out.metadata["location"] = "Anna's birthday", "+59.33+018.06/"
-            out.set_chapters([{"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "Anna"}}])
+            out.set_chapters(
+                [{"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "Anna"}}]
+            )
         lasts = {}
         for i, step in zip(range(FRAMES), steps, strict=False):
             frame = av.VideoFrame.from_ndarray(picture(i), "rgb24").reformat(
@@ -69,9 +83,9 @@ def make_video(path: Path, codec="h264", pixels="yuv420p", *, steps=itertools.re
     return times
 
 
-def rewrite(source: Path, out: Path, paint=False, encode=EncodeOptions(), side=TrackOptions()) -> VideoSink:
+def rewrite(source: Path, out: Path, paint=False, encode=None, side=None) -> VideoSink:
     clip = VideoClip(source)
-    sink = VideoSink(clip, out, encode, side)
+    sink = VideoSink(clip, out, encode or EncodeOptions(), side or TrackOptions())
     try:
         for frame in clip.frames():
             image, changed = frame.image_rgb.copy(), np.zeros(frame.image_rgb.shape[:2], bool)
@@ -115,7 +129,9 @@ def test_these_codecs_are_read(tmp_path, codec):
     assert np.abs(frames[3].image_rgb.astype(int) - picture(3)).mean() < 12
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("h264", "mp4"), ("h264", "mov"), ("h265", "mp4"), ("ffv1", "mkv"), ("h264", "mkv")])
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("h264", "mp4"), ("h264", "mov"), ("h265", "mp4"), ("ffv1", "mkv"), ("h264", "mkv")]
+)
 def test_uneven_times_and_the_end_are_kept_to_a_millisecond(tmp_path, codec, suffix):
     steps = np.random.default_rng(1).integers(1500, 9000, FRAMES).tolist()
     source, out = tmp_path / "in.mp4", tmp_path / f"out.{suffix}"
@@ -147,8 +163,16 @@ def test_a_turn_is_undone(quarters, mirrored):
     assert np.array_equal(turn.stored(turn.upright(stored)), stored)
 
 
-@pytest.mark.parametrize(("pixels", "matrix", "full"), [("yuv420p", 1, False), ("yuv420p", 6, True), ("yuv420p10le", 9, False),
-                                                       ("yuv444p", 1, True), ("yuv422p10le", 1, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("pixels", "matrix", "full"),
+    [
+        ("yuv420p", 1, False),
+        ("yuv420p", 6, True),
+        ("yuv420p10le", 9, False),
+        ("yuv444p", 1, True),
+        ("yuv422p10le", 1, False),
+    ],
+)
 def test_lossless_output_is_the_source_outside_the_change(tmp_path, pixels, matrix, full):
     source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     make_video(source, "ffv1", pixels, matrix=matrix, full=full)
@@ -174,7 +198,10 @@ def test_colours_and_depth_go_through_an_encoder(tmp_path, codec):
     rewrite(source, out, encode=EncodeOptions(codec))
     facts: VideoFacts = VideoClip(out).facts
     assert (facts.pixel_format, facts.colours.matrix, facts.colours.full_range) == ("yuv420p10le", 9, False)
-    errors = [np.abs(a.image_rgb.astype(int) - b.image_rgb).mean() for a, b in zip(frames_of(source), frames_of(out), strict=True)]
+    errors = [
+        np.abs(a.image_rgb.astype(int) - b.image_rgb).mean()
+        for a, b in zip(frames_of(source), frames_of(out), strict=True)
+    ]
     assert max(errors) < 4
 
 
@@ -194,7 +221,10 @@ def test_sound_is_dropped_with_a_line_that_says_so(tmp_path):
         assert [s.type for s in container.streams] == ["video"]
 
 
-@pytest.mark.parametrize(("source_name", "out_name", "start"), [("in.mp4", "out.mp4", 0), ("in.mkv", "out.mov", 18_000), ("in.mp4", "out.mkv", 9_000)])
+@pytest.mark.parametrize(
+    ("source_name", "out_name", "start"),
+    [("in.mp4", "out.mp4", 0), ("in.mkv", "out.mov", 18_000), ("in.mp4", "out.mkv", 9_000)],
+)
 def test_sound_that_is_kept_stays_in_step(tmp_path, source_name, out_name, start):
     source, out = tmp_path / source_name, tmp_path / out_name
     make_video(source, sound=True, start=start)
@@ -263,8 +293,17 @@ def damaged(tmp_path: Path) -> dict[str, Path]:
     return paths | {"missing.mp4": tmp_path / "missing.mp4"}
 
 
-@pytest.mark.parametrize(("name", "why"), [("cut.mp4", "damaged|cut short"), ("cut.mkv", "cut short|damaged"), ("empty.mp4", "damaged"),
-                                           ("text.mp4", "damaged"), ("sound.mp4", "no moving picture"), ("missing.mp4", "not exist")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("cut.mp4", "damaged|cut short"),
+        ("cut.mkv", "cut short|damaged"),
+        ("empty.mp4", "damaged"),
+        ("text.mp4", "damaged"),
+        ("sound.mp4", "no moving picture"),
+        ("missing.mp4", "not exist"),
+    ],
+)
 def test_bad_files_are_named_and_nothing_is_written(tmp_path, name, why):
     source, out = damaged(tmp_path)[name], tmp_path / "to" / "out.mp4"
     with pytest.raises(VideoError, match=why) as raised:
@@ -320,5 +359,3 @@ def test_options_that_cannot_work(tmp_path):
         EncodeOptions(quality="best")
     with pytest.raises(OptionError, match="--allow"):
         TrackOptions(allow="thumbnails")
-
-

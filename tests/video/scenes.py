@@ -67,7 +67,9 @@ class Scene:
             whole = np.zeros((3 * height, 3 * width), np.uint8)
             centre = (box[:2] + box[2:]) / 2 + (width, height)
             axes = (box[2:] - box[:2]) / 2 * 0.9
-            cv2.ellipse(whole, tuple(centre.round().astype(int).tolist()), tuple(axes.astype(int).tolist()), 0, 0, 360, 1, -1)
+            cv2.ellipse(
+                whole, tuple(centre.round().astype(int).tolist()), tuple(axes.astype(int).tolist()), 0, 0, 360, 1, -1
+            )
             inside = (whole[height : 2 * height, width : 2 * width] > 0) & free
             if min(box[2:] - box[:2]) >= 16 and inside.sum() >= 0.5 * whole.sum():
                 shown.append((box, inside))

@@ -11,6 +11,7 @@ from styleid.video.run import UNSURE_SHARE, first_pass
 from styleid.video.store import Workspace
 from tests.video.scenes import HEAD, Actor, Missing, Scene, SceneClip, Taking, background
 
+pytest.importorskip("scipy", reason="faces are given to tracks by SciPy: pip install 'styleid[video]'")
 FRAMES = 70
 
 
@@ -36,11 +37,17 @@ def scenes(astronaut):
         return 60 + 0.8 * i, 190.0, 24.0
 
     return {
-        "swinging behind a pole": Scene([Actor(head, swinging)], FRAMES, lambda i: wood, lambda i: [(175, 0, 205, 240)]),
+        "swinging behind a pole": Scene(
+            [Actor(head, swinging)], FRAMES, lambda i: wood, lambda i: [(175, 0, 205, 240)]
+        ),
         "in, through and out": Scene([Actor(head, passing), Actor(mirrored, small)], FRAMES, lambda i: moon),
         "cut and blur": Scene(
             [
-                Actor(head, lambda i: (90 + i, 100, 64) if i < 35 else (240 - 1.5 * i, 120, 70), lambda i: 2.5 * (i % 20 > 14)),
+                Actor(
+                    head,
+                    lambda i: (90 + i, 100, 64) if i < 35 else (240 - 1.5 * i, 120, 70),
+                    lambda i: 2.5 * (i % 20 > 14),
+                ),
                 Actor(mirrored, lambda i: None if i < 35 else (250, 110, 58)),
             ],
             FRAMES,
@@ -65,7 +72,7 @@ def test_no_visible_face_is_left_untouched(scenes, name, missed):
     clip, anonymizer, sink = SceneClip(scene), Anonymizer(None, options), Taking()
     low = FaceDetector(DetectorOptions(options.detector.threshold * UNSURE_SHARE))
     with Workspace() as space:
-        found, tracks, measured, casts = first_pass(
+        _, tracks, measured, casts = first_pass(
             clip, anonymizer, VideoOptions("out.mp4"), Missing(low, misses(missed)), space
         )
         Renderer(clip, tracks, anonymizer, measured, casts).run(sink)
@@ -89,5 +96,3 @@ def test_cuts_are_found_where_they_are(scenes):
     for name, cuts in (("cut and blur", [35]), ("swinging behind a pole", [])):
         finder, scene = CutFinder(), scenes[name]
         assert [i for i in range(FRAMES) if finder.is_cut(scene.image(i))] == cuts
-
-

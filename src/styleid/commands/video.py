@@ -65,7 +65,8 @@ def video(
 
 def _say_what_was_hidden(source: Path, summary: VideoSummary) -> None:
     told = [
-        f"styleid: {source}: track {track['track']} was obscured from {s['from_s']:.2f} to {s['to_s']:.2f} s: {s['reason']}"
+        f"styleid: {source}: track {track['track']} was obscured from {s['from_s']:.2f} to {s['to_s']:.2f} s: "
+        f"{s['reason']}"
         for track in summary.record.get("tracks", [])
         for s in track["obscured_at"]
         if s["reason"]

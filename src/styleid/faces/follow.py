@@ -97,7 +97,12 @@ def _inner(box: FloatArray) -> tuple[int, int, int, int]:
 
 
 def _search(
-    picture: np.ndarray, patch: np.ndarray, guess: FloatArray, speed: FloatArray, scale: float, aside: FloatArray,
+    picture: np.ndarray,
+    patch: np.ndarray,
+    guess: FloatArray,
+    speed: FloatArray,
+    scale: float,
+    aside: FloatArray,
     unseen: int,
 ) -> tuple[FloatArray, float, float]:
     """Return the best place of a patch near a guess, its score and its scale; -1 where it cannot be looked for."""
@@ -131,5 +136,10 @@ def _window(picture: np.ndarray, x0: int, y0: int, width: int, height: int) -> n
     if right - left < 2 or bottom - top < 2:
         return None
     return cv2.copyMakeBorder(
-        picture[top:bottom, left:right], top - y0, y0 + height - bottom, left - x0, x0 + width - right, cv2.BORDER_REPLICATE
+        picture[top:bottom, left:right],
+        top - y0,
+        y0 + height - bottom,
+        left - x0,
+        x0 + width - right,
+        cv2.BORDER_REPLICATE,
     )

@@ -15,7 +15,7 @@ _RIDGE = 0.02
 
 
 def smooth(times_s: FloatArray, values: FloatArray, weights: FloatArray, sigma_s: float) -> FloatArray:
-    """Return values (n, ...) smoothed over times (n,), increasing; weights (n,) in [0, 1]. NaN values have no weight."""
+    """Return values (n, ...) smoothed over times (n,), increasing; weights (n,) in [0, 1]. NaN has no weight."""
     flat = np.asarray(values, np.float64).reshape(len(values), -1)
     known = np.isfinite(flat).all(1)
     trust = np.where(known, np.maximum(weights, 1e-4), 0.0)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from styleid.errors import MissingDependencyError
 from styleid.types import FloatArray
 
 _LEAST_OVERLAP = 0.05
@@ -71,6 +72,8 @@ def associate(candidates: Candidates, sure_from: float, cuts: Collection[int], m
 
     sure_from: the score of a sure detection. max_gap: frames that a track may miss within a shot.
     """
+    if not len(candidates):
+        return []
     tracklets = _forwards(candidates, sure_from, frozenset(cuts), max_gap)
     taken = {row for track in tracklets for row in track.rows}
     for track in tracklets:
@@ -144,11 +147,17 @@ def _assign(tracks: Sequence[Tracklet], rows: np.ndarray, c: Candidates, frame: 
     """Return the (track, row) pairs of the assignment that is best in all."""
     if not len(tracks) or not len(rows):
         return []
-    from scipy.optimize import linear_sum_assignment
-
     worth = np.array([[affinity(track, int(row), c, frame) for row in rows] for track in tracks])
-    pairs = zip(*linear_sum_assignment(-worth), strict=True)
+    pairs = zip(*_assignment(-worth), strict=True)
     return [(int(t), int(rows[r])) for t, r in pairs if worth[t, r] > 0]
+
+
+def _assignment(costs: FloatArray) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as error:
+        raise MissingDependencyError("SciPy, which gives faces to tracks,", "'styleid[video]'") from error
+    return linear_sum_assignment(costs)
 
 
 def _affinity(track: Tracklet, row: int, c: Candidates, frame: int) -> float:
@@ -230,8 +239,6 @@ def _replayed(rows: Sequence[int], c: Candidates) -> Tracklet:
 
 def _join(tracks: list[list[int]], c: Candidates, cuts: Sequence[int], max_gap: int) -> list[list[int]]:
     """Join tracks whose prolongations meet across a gap: forwards of the one, or backwards of the other."""
-    from scipy.optimize import linear_sum_assignment
-
     count = len(tracks)
     if count < 2:
         return tracks
@@ -245,7 +252,7 @@ def _join(tracks: list[list[int]], c: Candidates, cuts: Sequence[int], max_gap: 
                 there = _affinity(end, tracks[j][0], c, begin.frame)
                 back = _affinity(begin, tracks[i][-1], c, end.frame)
                 worth[i, j] = max(there, back)
-    follower = {int(i): int(j) for i, j in zip(*linear_sum_assignment(-worth), strict=True) if worth[i, j] > 0}
+    follower = {int(i): int(j) for i, j in zip(*_assignment(-worth), strict=True) if worth[i, j] > 0}
     joined = []
     for i in sorted(set(range(count)) - set(follower.values())):
         chain, at = list(tracks[i]), i

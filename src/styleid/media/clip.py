@@ -45,8 +45,9 @@ class Turn:
 class ClipInfo:
     """Describe a clip.
 
-    name: for messages and for the journal. width, height: upright, pixels. rate: frames a second on average. frames: how
-    many are announced, 0 where nothing is. facts: what the journal says of the source. notes: what a user should know.
+    name: for messages and for the journal. width, height: upright, pixels. rate: frames a second on average. frames:
+    how many are announced, 0 where nothing is. facts: what the journal says of the source. notes: what a user should
+    know.
     """
 
     name: str

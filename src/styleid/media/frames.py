@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import secrets
 import shutil
@@ -48,7 +47,9 @@ class FramesClip:
         for index, path in enumerate(self.paths):
             photo = self._read(path)
             if photo.image_rgb.shape[:2] != (self.info.height, self.info.width):
-                raise VideoError(path, f"it has another size than the first frame, {self.info.width} x {self.info.height}")
+                raise VideoError(
+                    path, f"it has another size than the first frame, {self.info.width} x {self.info.height}"
+                )
             yield ClipFrame(index, index / self._fps, 1 / self._fps, photo, _image)
 
     def _read(self, path: Path) -> Photo:
@@ -78,10 +79,9 @@ class FramesSink:
         """Write one frame under its own name."""
         photo: Photo = frame.native
         path = self._clip.paths[frame.index]
-        if image_rgb is None or changed is None:
-            image_rgb, changed = photo.image_rgb, np.zeros(photo.image_rgb.shape[:2], bool)
+        mask = np.zeros(photo.image_rgb.shape[:2], bool) if changed is None else changed
         try:
-            encoded = encode_photo(photo, image_rgb, changed)
+            encoded = encode_photo(photo, photo.image_rgb if image_rgb is None else image_rgb, mask)
         except ImageError as error:
             raise VideoError(path, error.reason) from error
         self._digest.update(bytes.fromhex(write_atomic(self._part / path.name, encoded)))
@@ -91,7 +91,7 @@ class FramesSink:
         try:
             if self._out.exists():
                 self._out.rmdir()
-            os.replace(self._part, self._out)  # noqa: PTH105: Path.replace says nothing of folders
+            self._part.rename(self._out)
         except OSError as error:
             raise OutputError(self._out, os_reason(error)) from error
         return self._digest.hexdigest()

@@ -20,7 +20,7 @@ _RGB, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
 _SWS_709, _SWS_601, _SWS_240, _SWS_2020, _SWS_FCC = 1, 5, 7, 9, 4
 _MATRICES = {1: _SWS_709, 4: _SWS_FCC, 5: _SWS_601, 6: _SWS_601, 7: _SWS_240, 9: _SWS_2020, 10: _SWS_2020}
 _HD_LINES = 720
-_ACCURATE = 0x40000 | 0x2000 | 0x2  # bilinear, accurate rounding, full chroma interpolation would be 0x2000
+_ACCURATE = 0x40000 | 0x2000 | 0x2  # swscale: accurate rounding, full chroma interpolation, bilinear
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,11 @@ class PixelColours:
         """Read a decoded frame's colours."""
         full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj") or frame.format.is_rgb
         return cls(
-            int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc), full, min(frame.height, frame.width)
+            int(frame.colorspace),
+            int(frame.color_primaries),
+            int(frame.color_trc),
+            full,
+            min(frame.height, frame.width),
         )
 
     def to_rgb(self, frame: Any) -> ImageRGB:
@@ -104,7 +108,7 @@ def fresh_copy(frame: Any, av: Any) -> Any:
 
 
 def repaint(frame: Any, image_rgb: ImageRGB, changed: np.ndarray, colours: PixelColours, av: Any) -> None:
-    """Write an RGB picture into a frame's planes where it changed, in place; a chroma sample changes with any of its pixels.
+    """Write an RGB picture into a frame's planes where it changed, in place; chroma changes with any of its pixels.
 
     image_rgb: uint8 (h, w, 3), as stored. changed: bool (h, w).
     """
@@ -126,4 +130,5 @@ def _coarser(mask: np.ndarray, fy: int, fx: int) -> np.ndarray:
     """Return where a block of (fy, fx) holds any true pixel."""
     height, width = mask.shape
     padded = np.pad(mask, ((0, -height % fy), (0, -width % fx)))
-    return padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).any((1, 3))
+    blocks = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx)
+    return np.asarray(blocks.any((1, 3)))

@@ -141,7 +141,7 @@ class VideoClip:
     def _check(self, native: Any) -> None:
         if (native.width, native.height) != (self.facts.width, self.facts.height):
             raise VideoError(self.path, f"its pictures change size midway, from {self.facts.width} x "
-                             f"{self.facts.height} to {native.width} x {native.height}. Convert it to one size first")  # fmt: skip
+                             f"{self.facts.height} to {native.width} x {native.height}. Convert it first")  # fmt: skip
 
     def _check_end(self, container: Any, end_s: float) -> None:
         """Raise VideoError where the pictures end well before the container does, and no other track goes on."""
@@ -155,7 +155,9 @@ class VideoClip:
                     span = (packet.pts + (packet.duration or 0)) * packet.time_base - self.facts.start
                     reached = max(reached, float(span))
         if reached < announced - _SHORT_BY_S:
-            raise VideoError(self.path, f"it announces {announced:.1f} s and ends after {reached:.1f} s: it is cut short")
+            raise VideoError(
+                self.path, f"it announces {announced:.1f} s and ends after {reached:.1f} s: it is cut short"
+            )
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -171,7 +173,9 @@ class VideoClip:
         except PermissionError as error:
             raise VideoError(self.path, "it may not be read: check the file's mode") from error
         except (self._av.error.FFmpegError, OSError, EOFError) as error:
-            raise VideoError(self.path, f"it is damaged, cut short, or no video that can be read here ({error})") from error
+            raise VideoError(
+                self.path, f"it is damaged, cut short, or no video that can be read here ({error})"
+            ) from error
 
 
 def _facts(path: Path, container: Any, stream: Any, first: Any) -> VideoFacts:

@@ -1,4 +1,4 @@
-"""Write videos with PyAV: the source's times, colours, depth, orientation and about its bit rate; nothing else of it."""
+"""Write videos with PyAV: the source's times, colours, depth, orientation and about its bit rate, no more of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,16 @@ _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _CARRIES = {"mp4": ("h264", "h265"), "mov": ("h264", "h265"), "matroska": ("h264", "h265", "ffv1")}
 _ENCODERS = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
 _DEEPEST = {"h264": 10, "h265": 12, "ffv1": 16}
-_WORTH = {"hevc": 1.5, "h265": 1.5, "vp9": 1.4, "libvpx-vp9": 1.4, "av1": 1.7, "libdav1d": 1.7, "mpeg2video": 0.6, "h264": 1.0}
+_WORTH = {
+    "hevc": 1.5,
+    "h265": 1.5,
+    "vp9": 1.4,
+    "libvpx-vp9": 1.4,
+    "av1": 1.7,
+    "libdav1d": 1.7,
+    "mpeg2video": 0.6,
+    "h264": 1.0,
+}
 """How many bits of H.264 a bit of a codec is worth, about."""
 _CRF = {"h264": 17, "h265": 19}
 
@@ -119,7 +128,10 @@ class VideoSink:
         base, start = clip.facts.time_base, clip.facts.start
         native.pts = frame.native.pts - round(start / base)
         native.time_base = base
-        native.colorspace, native.color_range = self._stream.codec_context.colorspace, self._stream.codec_context.color_range
+        native.colorspace, native.color_range = (
+            self._stream.codec_context.colorspace,
+            self._stream.codec_context.color_range,
+        )
         self._durations[native.pts] = max(1, round(Fraction(frame.duration_s).limit_denominator(10**9) / base))
         with self._reported():
             self.side.until(frame.time_s)
@@ -137,7 +149,7 @@ class VideoSink:
             self._last = packet
 
     def _mux_last(self) -> None:
-        """Write the last packet; in MP4 its duration, counted from when it is decoded, makes the track end where it should."""
+        """Write the last packet; in MP4 its duration, counted from its decoding time, is what ends the track."""
         if self._last is None:
             return
         if self._container.format.name in ("mp4", "mov"):
@@ -244,7 +256,7 @@ def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
     if len(fmt.components) <= 2:  # grey, and perhaps alpha
         return f"gray{deep}" if codec == "ffv1" else f"yuv420p{deep}"
     across, down = 8 // fmt.chroma_width(8), 8 // fmt.chroma_height(8)
-    odd = size[0] % 2 and across > 1 or size[1] % 2 and down > 1
+    odd = (size[0] % 2 and across > 1) or (size[1] % 2 and down > 1)
     if codec != "ffv1" and odd:  # these encoders take whole chroma samples only
         return f"yuv444p{deep}"
     kind = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}.get((across, down), "444")

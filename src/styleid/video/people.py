@@ -27,7 +27,7 @@ _DRIFTS_ALLOWED = 0.2
 
 @dataclass(frozen=True)
 class Cast:
-    """A person's part. target: W+ (layers, width) of somebody who does not exist. step: what is swapped. tries: made."""
+    """A person's part. target: W+ (layers, width) of somebody who never lived. step: what is swapped. tries: made."""
 
     target: FloatArray
     step: SwapStep
@@ -83,7 +83,12 @@ def faces_at(tracks: Sequence[Track], frame: int) -> tuple[list[int], Faces]:
 
 
 def measure(
-    clip: Clip, scan: Scan, tracks: Sequence[Track], anonymizer: Anonymizer, space: Workspace, watch: Watch | None = None
+    clip: Clip,
+    scan: Scan,
+    tracks: Sequence[Track],
+    anonymizer: Anonymizer,
+    space: Workspace,
+    watch: Watch | None = None,
 ) -> tuple[Measurements, dict[int, list[tuple[int, ImageRGB, FloatArray]]]]:
     """Measure every face of every track; return that, and by track what some of its frames showed.
 
@@ -157,7 +162,9 @@ def cast(
         own = [i for i in samples if tracks[i].person == person and not tracks[i].dropped]
         takes = [(i, *sample) for i in own for sample in samples[i]]
         some = np.linspace(0, len(takes) - 1, min(SAMPLES, len(takes))).round().astype(int)
-        sources = [_rehearsed(tracks[i], i, f, patch, at, measured, anonymizer) for i, f, patch, at in (takes[k] for k in some)]
+        sources = [
+            _rehearsed(tracks[i], i, f, patch, at, measured, anonymizer) for i, f, patch, at in (takes[k] for k in some)
+        ]
         rows = [measured.of(i)[tracks[i].seen] for i in own]
         rows = [r for r in rows if len(r)] or [measured.of(i) for i in own]
         mean = {n: np.mean([np.asarray(r[n]).mean(0) for r in rows], 0)[None] for n in ("attributes", "wplus")}
@@ -168,7 +175,13 @@ def cast(
 
 
 def _rehearsed(
-    track: Track, index: int, frame: int, patch: ImageRGB, at: FloatArray, measured: Measurements, anonymizer: Anonymizer
+    track: Track,
+    index: int,
+    frame: int,
+    patch: ImageRGB,
+    at: FloatArray,
+    measured: Measurements,
+    anonymizer: Anonymizer,
 ) -> tuple[Source, ImageRGB]:
     _, faces = faces_at([track], frame)
     image = np.array(patch)
@@ -178,18 +191,26 @@ def _rehearsed(
 
 
 def _best(
-    person: int, takes: Sequence[tuple[Source, ImageRGB]], mean: Mapping[str, FloatArray], anonymizer: Anonymizer, name: str
+    person: int,
+    takes: Sequence[tuple[Source, ImageRGB]],
+    mean: Mapping[str, FloatArray],
+    anonymizer: Anonymizer,
+    name: str,
 ) -> Cast:
     bundle, steps, step = anonymizer.bundle, anonymizer.steps, 0
     sources, images = [s for s, _ in takes], [i for _, i in takes]
     own = np.stack([s.wplus for s in sources])
     best: tuple[tuple[float, ...], Cast] | None = None
+    tries = 0
     for attempt in range(anonymizer.options.tries):
+        tries += 1
         z = anonymizer.targets.z(name, person, attempt, bundle.spec.z)[None]
         target = bundle.sample(z, mean["attributes"], mean["wplus"])
         wplus = swap(own, np.repeat(target, len(own), 0), steps[step])
         verdicts = [made.verdict for made in anonymizer.attempt(sources, images, wplus)]
-        failed, drifted = (sum(bool(x) for x in xs) for xs in zip(*((v.failures, v.drifts) for v in verdicts), strict=True))
+        failed, drifted = (
+            sum(bool(x) for x in xs) for xs in zip(*((v.failures, v.drifts) for v in verdicts), strict=True)
+        )
         rank = (failed, drifted, float(np.mean([v.figures["landmark_error"] for v in verdicts])))
         if best is None or rank < best[0]:
             best = rank, Cast(target[0], steps[step], attempt + 1)
@@ -198,4 +219,4 @@ def _best(
         if any("too like the original" in v.failures for v in verdicts):
             step = min(step + 1, len(steps) - 1)
     assert best is not None
-    return replace(best[1], tries=attempt + 1)
+    return replace(best[1], tries=tries)

@@ -2,8 +2,8 @@
 
 `tracks` lists objects with `id`, `person`, `first` (frame), `boxes` (one per frame, x0 y0 x1 y1), `landmarks` (one per
 frame, ten numbers, or null) and `trust`. To edit: `"drop": true` leaves a face as it is; tracks of one `person` get one
-target; tracks of one `id` become one track, filled in between; an object with `keys`, a list of [frame, x0, y0, x1, y1],
-adds a face that is hidden on the straight line between its key frames.
+target; tracks of one `id` become one track, filled in between; an object with `keys`, a list of
+[frame, x0, y0, x1, y1], adds a face that is hidden on the straight line between its key frames.
 """
 
 from __future__ import annotations

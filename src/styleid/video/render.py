@@ -98,7 +98,9 @@ class Renderer:
             return _Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
         image = frame.image_rgb
         run = Canvas(image.copy(), np.zeros(image.shape[:2], bool), [None] * len(which))
-        drawable = [k for k, i in enumerate(which) if self._tracks[i].person in self._casts and replaceable(self._tracks[i])]
+        drawable = [
+            k for k, i in enumerate(which) if self._tracks[i].person in self._casts and replaceable(self._tracks[i])
+        ]
         if drawable:
             sources = self._sources(image, faces, which, drawable, frame.index)
             self._anonymizer.finish(sources, run, faces)
@@ -136,7 +138,7 @@ class Renderer:
             sink.write(held.frame, None, None)
             return
         for i, box in held.boxes.items():
-            share, near = self._hiding(i, held.frame.index)
+            share, near = hiding(self._failures.get(i, ()), held.frame.index, self._fade, self._merge)
             if held.outcomes[i].action is Action.ANONYMIZED and share > 0:
                 self._hide(held, box, share)
             if share >= 1:
@@ -150,19 +152,6 @@ class Renderer:
                 hidden = bool(self.logs[i].hidden) and self.logs[i].hidden[-1][0] == held.frame.index
                 show(i, held.frame.index, held.image_rgb, box, hidden)
 
-    def _hiding(self, track: int, frame: int) -> tuple[float, int]:
-        """Return how far a face is hidden, 0 to 1, and the failing frame that it is hidden for."""
-        failing = self._failures.get(track, [])
-        at = bisect_left(failing, frame)
-        before, after = failing[at - 1] if at else None, failing[at] if at < len(failing) else None
-        if after == frame:
-            return 1.0, frame
-        if before is not None and after is not None and after - before <= self._merge:
-            return 1.0, before
-        ramps = [(1 - abs(f - frame) / (self._fade + 1), f) for f in (before, after) if f is not None]
-        share, near = max(ramps, default=(0.0, frame))
-        return max(share, 0.0), near
-
     def _hide(self, held: _Held, box: FloatArray, share: float) -> None:
         """Blend a face towards being hidden."""
         hidden = held.image_rgb.copy()
@@ -171,3 +160,20 @@ class Renderer:
         blended = there + np.float32(share) * (hidden[mask].astype(np.float32) - there)
         held.image_rgb[mask] = blended.round().astype(np.uint8)
         held.changed |= mask
+
+
+def hiding(failing: Sequence[int], frame: int, fade: int, merge: int) -> tuple[float, int]:
+    """Return how far a face is hidden in a frame, 0 to 1, and the failing frame that it is hidden for.
+
+    failing: frames that failed, in order. fade: frames that a transition takes. merge: two failures that lie no further
+    apart hide all that lies between them.
+    """
+    at = bisect_left(failing, frame)
+    before, after = failing[at - 1] if at else None, failing[at] if at < len(failing) else None
+    if after == frame:
+        return 1.0, frame
+    if before is not None and after is not None and after - before <= merge:
+        return 1.0, before
+    ramps = [(1 - abs(f - frame) / (fade + 1), f) for f in (before, after) if f is not None]
+    share, near = max(ramps, default=(0.0, frame))
+    return max(share, 0.0), near

@@ -73,7 +73,9 @@ def _lines(record: Mapping[str, Any]) -> str:
     head = {key: value for key, value in record.items() if key != "tracks"}
     tracks = []
     for entry in record["tracks"]:
-        short = ", ".join(f'"{k}": {json.dumps(v)}' for k, v in entry.items() if k not in ("boxes", "landmarks", "trust"))
+        short = ", ".join(
+            f'"{k}": {json.dumps(v)}' for k, v in entry.items() if k not in ("boxes", "landmarks", "trust")
+        )
         long = ",\n   ".join(f'"{k}": {json.dumps(entry[k])}' for k in ("boxes", "landmarks", "trust"))
         tracks.append(f"  {{{short},\n   {long}}}")
     return json.dumps(head)[:-1] + ', "tracks": [\n' + ",\n".join(tracks) + "\n]}\n"
@@ -90,11 +92,12 @@ def _page(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequenc
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{name}: tracks</title><style>{_STYLE}</style><body><h1>{name}</h1>"
         f"<p>styleid {html.escape(styleid.__version__)}. {len(tracks)} tracks, "
-        f"{len({t.person for t in tracks})} people, {record['frames']} frames. Every picture here is an output.</p>{notes}"
+        f"{len({t.person for t in tracks})} people, {record['frames']} frames. Every picture here is an output.</p>"
+        f"{notes}"
         f"{_timeline(record, journal, tracks)}<p>To change what was found, edit <code>tracks.json</code> and run again "
-        f"with <code>--tracks tracks.json</code>: <code>\"drop\": true</code> leaves a false alarm as it is; the same "
+        f'with <code>--tracks tracks.json</code>: <code>"drop": true</code> leaves a false alarm as it is; the same '
         f"<code>id</code> joins tracks; the same <code>person</code> gives them one new face; "
-        f"<code>{{\"id\": 99, \"keys\": [[frame, x0, y0, x1, y1], ...]}}</code> hides what was missed.</p>"
+        f'<code>{{"id": 99, "keys": [[frame, x0, y0, x1, y1], ...]}}</code> hides what was missed.</p>'
         f"{''.join(sections)}</body></html>"
     )
 
@@ -110,9 +113,9 @@ def _timeline(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Seq
         bars.append(f'<text x="0" y="{y + 11}">{track.number} (person {track.person + 1})</text>')
         colour = _DROPPED if track.dropped else _PASSED
         bars.append(_bar(track.first, track.last, y, colour, frames, wide, left))
-        bars += [
-            _bar(*stretch["frames"], y, _HIDDEN, frames, wide, left, stretch["reason"]) for stretch in told["obscured_at"]
-        ]
+        for stretch in told["obscured_at"]:
+            first, last = stretch["frames"]
+            bars.append(_bar(first, last, y, _HIDDEN, frames, wide, left, stretch["reason"]))
     low = 6 + len(tracks) * row
     ticks = "".join(
         f'<text x="{left + wide * k / 8:.0f}" y="{low + 16}">{seconds * k / 8:.1f} s</text>' for k in range(9)
@@ -134,7 +137,9 @@ def _section(track: Track, told: Mapping[str, Any], pictured: bool) -> str:
         f"<tr><td>{s['from_s']:.2f} to {s['to_s']:.2f} s</td><td>{html.escape(s['reason'])}</td></tr>"
         for s in told["obscured_at"][:12]
     )
-    picture = f'<img src="track-{track.number:03d}.jpg" alt="finished faces of track {track.number}">' if pictured else ""
+    picture = (
+        f'<img src="track-{track.number:03d}.jpg" alt="finished faces of track {track.number}">' if pictured else ""
+    )
     return (
         f"<h2>Track {track.number}, person {track.person + 1}: {told['from_s']:.2f} to {told['to_s']:.2f} s</h2>"
         f"<p>{told['anonymised']} frames anonymised, {told['obscured']} hidden</p>{picture}<table>{reasons}</table>"

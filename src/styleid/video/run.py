@@ -49,7 +49,7 @@ class VideoSummary:
 
     @property
     def exit_status(self) -> int:
-        """0 where all faces were treated as asked; 3 where one was hidden against the method, or nothing was written."""
+        """0 where all was done as asked; 3 where a face was hidden against the method, or nothing was written."""
         stretches = [s for track in self.record.get("tracks", []) for s in track["obscured_at"]]
         return 3 if self.failure or any(s["reason"] for s in stretches) else 0
 
@@ -179,7 +179,7 @@ def first_pass(
 
 def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:
     """Give tracks their people; one that nobody gave a person is a person of its own."""
-    free = max([0, *(people or [])]) + 1
+    free = 1 + max(people) if people else 1
     for index, track in enumerate(tracks):
         given = people[index] if people is not None else index
         track.person, free = (given, free) if given >= 0 else (free, free + 1)
@@ -265,4 +265,3 @@ def _settings(
     settings = asdict(anonymizer.options) | chosen | asdict(encode) | asdict(side)
     settings["tracks"] = options.tracks.name if options.tracks else ""
     return settings | bundle_settings(anonymizer)
-

@@ -34,7 +34,7 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class Scan:
-    """What the first look at a clip found. times_s, durations_s: of every frame. cuts: first frames of further shots."""
+    """What the first look at a clip found. times_s, durations_s: of all frames. cuts: first frames of further shots."""
 
     candidates: Candidates
     times_s: FloatArray
@@ -48,7 +48,12 @@ class Scan:
 
 
 def scan(
-    clip: Clip, detector: Detector, bundle: Bundle | None, sure_from: float, space: Workspace, watch: Watch | None = None
+    clip: Clip,
+    detector: Detector,
+    bundle: Bundle | None,
+    sure_from: float,
+    space: Workspace,
+    watch: Watch | None = None,
 ) -> Scan:
     """Detect in every frame; sure faces also get an embedding where there is a bundle."""
     found: list[Faces] = []

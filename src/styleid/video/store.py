@@ -1,4 +1,4 @@
-"""What the first pass leaves for the second: a private folder of numbers that goes when the run ends, however it ends."""
+"""What the first pass leaves for the second: a private folder of numbers that goes when the run ends or breaks off."""
 
 from __future__ import annotations
 
