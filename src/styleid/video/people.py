@@ -19,7 +19,9 @@ from styleid.video.scan import Scan, Watch
 from styleid.video.store import Workspace, measurement_type
 from styleid.video.tracks import Track
 
-SAMPLES = 8
+SAMPLES = 10
+_MARGIN = 0.08
+"""How far below the threshold samples should stay, since other frames of the track will be harder."""
 _LANDMARK_FRAMES, _WPLUS_FRAMES = 1.2, 2.0
 _CHUNK = 2000
 _DRIFTS_ALLOWED = 0.2
@@ -208,15 +210,14 @@ def _best(
         target = bundle.sample(z, mean["attributes"], mean["wplus"])
         wplus = swap(own, np.repeat(target, len(own), 0), steps[step])
         verdicts = [made.verdict for made in anonymizer.attempt(sources, images, wplus)]
-        failed, drifted = (
-            sum(bool(x) for x in xs) for xs in zip(*((v.failures, v.drifts) for v in verdicts), strict=True)
-        )
-        rank = (failed, drifted, float(np.mean([v.figures["landmark_error"] for v in verdicts])))
+        failed, drifted = sum(not v.passed for v in verdicts), sum(bool(v.drifts) for v in verdicts)
+        close = sum(v.figures["similarity"] > anonymizer.level.strangers.high - _MARGIN for v in verdicts)
+        rank = (failed, close, drifted, float(np.mean([v.figures["landmark_error"] for v in verdicts])))
         if best is None or rank < best[0]:
             best = rank, Cast(target[0], steps[step], attempt + 1)
-        if not failed and drifted <= _DRIFTS_ALLOWED * len(sources):
+        if not failed and not close and drifted <= _DRIFTS_ALLOWED * len(sources):
             break
-        if any("too like the original" in v.failures for v in verdicts):
+        if close:
             step = min(step + 1, len(steps) - 1)
     assert best is not None
     return replace(best[1], tries=tries)
