@@ -56,13 +56,19 @@ class Scene:
         """Return (box, mask of its visible part) of each face that shows at least half and has 16 px."""
         shown = []
         width, height = self.size
-        free = np.ones((height, width), bool)
+        unbarred = np.ones((height, width), bool)
         for x0, y0, x1, y1 in self.bars(frame):
-            free[max(y0, 0) : y1, max(x0, 0) : x1] = False
-        for actor in self.actors:
+            unbarred[max(y0, 0) : y1, max(x0, 0) : x1] = False
+        for index, actor in enumerate(self.actors):
             place = actor.path(frame)
             if place is None:
                 continue
+            free = unbarred
+            for before in self.actors[index + 1 :]:
+                if (nearer := before.path(frame)) is not None:
+                    covered = np.zeros((height, width, 3), np.float32)
+                    _put(covered, np.full_like(before.head, 255), *nearer, 0.0)
+                    free = free & (covered[..., 0] < 128)
             box = face_box(*place)
             whole = np.zeros((3 * height, 3 * width), np.uint8)
             centre = (box[:2] + box[2:]) / 2 + (width, height)

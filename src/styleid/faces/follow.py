@@ -23,15 +23,26 @@ _SMALLEST_PX = 5
 _SCALES = (1.0, 0.94, 1.06)
 _REACH, _WIDER, _WIDEST = 0.5, 0.1, 1.0
 _LEAST_REACH_PX = 4
+_UNSURE_GROWTH, _MOST_GROWTH = 0.2, 1.0
+_DISAGREE = 0.35
 
 
-def follow(pictures: Sequence[np.ndarray], box_xyxy: FloatArray, speed: FloatArray) -> tuple[FloatArray, FloatArray]:
+Look = tuple[np.ndarray, FloatArray]
+"""A picture and the box in it where a face shows itself best, which need not be where it was seen last."""
+
+
+def follow(
+    pictures: Sequence[np.ndarray], box_xyxy: FloatArray, speed: FloatArray, look: Look | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Follow a box from the first picture through the others: boxes (n - 1, 4) and scores (n - 1,).
 
-    speed: (2,) pixels from picture to picture. Where nothing is alike the box goes on as it was going, with its score.
+    speed: (2,) pixels from picture to picture. look: what to look for, by default what the box shows. Where nothing is
+    alike the box goes on as it was going, with its score, and grows, since the face may be anywhere near.
     """
-    patch, aside = _patch(pictures[0], box_xyxy)
-    box, speed = np.asarray(box_xyxy, np.float32).copy(), np.asarray(speed, np.float32)
+    look = look or (pictures[0], np.asarray(box_xyxy, np.float32))
+    patch, aside = _patch(*look)
+    middle, half = np.asarray(box_xyxy).reshape(2, 2).mean(0), (look[1][2:] - look[1][:2]) / 2
+    box, speed = np.concatenate([middle - half, middle + half]).astype(np.float32), np.asarray(speed, np.float32)
     boxes, scores, scale, unseen = [], [], 1.0, 0
     for picture in pictures[1:]:
         guess = box + np.tile(speed, 2)
@@ -43,28 +54,44 @@ def follow(pictures: Sequence[np.ndarray], box_xyxy: FloatArray, speed: FloatArr
             box = found
         else:
             box = guess
-        boxes.append(box)
+        boxes.append(_wider(box, min(_UNSURE_GROWTH * unseen, _MOST_GROWTH)))
         scores.append(score)
     return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
 
 
 def fill_gap(
-    pictures: Sequence[np.ndarray], before: FloatArray, after: FloatArray, speeds: tuple[FloatArray, FloatArray]
+    pictures: Sequence[np.ndarray],
+    before: FloatArray,
+    after: FloatArray,
+    speeds: tuple[FloatArray, FloatArray],
+    looks: tuple[Look | None, Look | None] = (None, None),
 ) -> FloatArray:
     """Return the boxes between two that are known, (n - 2, 4): followed from both ends, else on a smooth path.
 
-    pictures: from the one of `before` to the one of `after`. speeds: at both ends, forwards in time.
+    pictures: from the one of `before` to the one of `after`. speeds, looks: at both ends, forwards
+    in time.
     """
     count = len(pictures) - 2
     path = hermite(before, after, np.tile(speeds[0], 2), np.tile(speeds[1], 2), count)
     if count < 1:
         return path
-    there, there_score = follow(pictures[:-1], before, speeds[0])
-    back, back_score = follow(list(reversed(pictures))[:-1], after, -np.asarray(speeds[1]))
+    there, there_score = follow(pictures[:-1], before, speeds[0], looks[0])
+    back, back_score = follow(list(reversed(pictures))[:-1], after, -np.asarray(speeds[1]), looks[1])
     back, back_score = back[::-1], back_score[::-1]
     u = (np.arange(1, count + 1) / (count + 1)).astype(np.float32)
     weights = np.stack([(1 - u) * _trust(there_score), u * _trust(back_score), np.full(count, 0.02, np.float32)])
-    return (np.stack([there, back, path]) * (weights / weights.sum(0))[..., None]).sum(0).astype(np.float32)
+    boxes = (np.stack([there, back, path]) * (weights / weights.sum(0))[..., None]).sum(0).astype(np.float32)
+    lost = 1 - np.maximum(_trust(there_score), _trust(back_score))
+    from_end = np.minimum(np.arange(1, count + 1), np.arange(count, 0, -1))
+    growth = np.minimum(_UNSURE_GROWTH * from_end, _MOST_GROWTH) * lost
+    boxes = np.stack([_wider(box, by) for box, by in zip(boxes, growth, strict=True)])
+    apart = np.linalg.norm((there - back).reshape(-1, 2, 2).mean(1), axis=1)
+    disagree = apart > _DISAGREE * (path[:, 2:] - path[:, :2]).max(
+        1
+    )  # then the face may be at either place, or between
+    around = np.stack([boxes, there, back, path])
+    union = np.concatenate([around[..., :2].min(0), around[..., 2:].max(0)], 1)
+    return np.where(disagree[:, None], union, boxes).astype(np.float32)
 
 
 def hermite(before: FloatArray, after: FloatArray, v0: FloatArray, v1: FloatArray, count: int) -> FloatArray:
@@ -76,6 +103,12 @@ def hermite(before: FloatArray, after: FloatArray, v0: FloatArray, v1: FloatArra
     m0, m1 = (np.clip(v, straight - most, straight + most) * span for v in (v0, v1))
     h00, h10 = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t
     return (h00 * before + h10 * m0 + (1 - h00) * after + (t**3 - t**2) * m1).astype(np.float32)
+
+
+def _wider(box: FloatArray, by: float) -> FloatArray:
+    """Return a box enlarged about its centre by a share of its size."""
+    more = (box[2:] - box[:2]) * by / 2
+    return np.concatenate([box[:2] - more, box[2:] + more]).astype(np.float32)
 
 
 def _trust(scores: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from styleid.faces.follow import SEEN_FROM, fill_gap, follow, hermite
+from styleid.faces.follow import SEEN_FROM, Look, fill_gap, follow, hermite
 from styleid.faces.smooth import smooth
 from styleid.faces.track import overlap
 from styleid.media.clip import Clip
@@ -25,6 +25,7 @@ _ACROSS_CUTS = 0.7
 _INSIDE = 0.1
 _SAME_FACE = 0.5
 _SHORT_GAP = 2
+_LOOK_FRAMES = 10
 _TRUST_UNSURE, _TRUST_FILLED = 0.6, 0.25
 _SMOOTH_FRAMES = 2.0
 
@@ -65,6 +66,11 @@ class Track:
         """Where the detector saw it, bool (n,)."""
         return self.trust > _TRUST_FILLED
 
+    def best(self, begin: int, end: int) -> int:
+        """Return the place from begin to end, both included, where the detector was surest."""
+        places = np.arange(max(begin, 0), min(end, len(self) - 1) + 1)
+        return int(places[self.trust[places].argmax()])
+
     def speed(self, at: int) -> FloatArray:
         """Return how it moves about one of its places, (2,) pixels a frame, from what the detector saw."""
         places = np.nonzero(self.seen)[0]
@@ -86,7 +92,8 @@ def tracks_of(scan: Scan, rows_of_tracks: Sequence[Sequence[int]], sure_from: fl
         points = np.full((count, 5, 2), np.nan, np.float32)
         trust = np.full(count, _TRUST_FILLED, np.float32)
         boxes[at], points[at] = c.boxes_xyxy[which], c.landmarks_px[which]
-        trust[at] = np.where(c.scores[which] >= sure_from, 1.0, _TRUST_UNSURE)
+        sure = 0.7 + 0.3 * c.scores[which]
+        trust[at] = np.where(c.scores[which] >= sure_from, sure, _TRUST_UNSURE)
         tracks.append(Track(first, boxes, points, trust))
     return tracks
 
@@ -98,7 +105,7 @@ def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | Non
     ahead = max(_LEAST_ENDS, round(_FOLLOW_S * float(clip.info.rate)))
     scale = min(1.0, _FOLLOW_SIDE_PX / max(clip.info.width, clip.info.height))
     work = _plan(tracks, ahead, scan.frames)
-    window: deque[np.ndarray] = deque(maxlen=ahead + 1)
+    window: deque[np.ndarray] = deque(maxlen=ahead + 2 * _LOOK_FRAMES + 4)
     done: dict[tuple[int, str, int], FloatArray] = {}
     rivals = _Rivals(tracks)
     for frame in clip.frames():
@@ -107,10 +114,11 @@ def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | Non
         for job in work.pop(frame.index, ()):
             pictures = [window[i - start] for i in range(job.begin, job.end + 1)]
             track = tracks[job.track]
+            looks = [(window[track.first + at - start], _to(track.boxes_xyxy[at], scale)) for at in _looks(track, job)]
             if job.kind == "gap":
-                done[job.key] = _filled(track, job, pictures, scale)
+                done[job.key] = _filled(track, job, pictures, scale, looks)
             else:
-                done[job.key] = _prolonged(track, job, pictures, scale, scan, rivals, clip)
+                done[job.key] = _prolonged(track, job, pictures, scale, scan, rivals, clip, looks[0])
         if watch is not None:
             watch("following faces", frame.index + 1, scan.frames)
     return [_closed(index, track, done) for index, track in enumerate(tracks)]
@@ -153,34 +161,53 @@ def _plan(tracks: Sequence[Track], ahead: int, frames: int) -> dict[int, list[_J
         known = np.nonzero(np.isfinite(track.boxes_xyxy[:, 0]))[0] + track.first
         for a, b in zip(known[:-1].tolist(), known[1:].tolist(), strict=True):
             if b - a > 1:
-                work[b].append(_Job(index, "gap", a, b))
+                work[min(b + _LOOK_FRAMES, track.last)].append(_Job(index, "gap", a, b))
         if track.first > 0:
-            work[track.first].append(_Job(index, "before", max(track.first - ahead, 0), track.first))
+            ready = min(track.first + _LOOK_FRAMES, track.last)
+            work[ready].append(_Job(index, "before", max(track.first - ahead, 0), track.first))
         if track.last < frames - 1:
             last = min(track.last + ahead, frames - 1)
             work[last].append(_Job(index, "after", track.last, last))
     return work
 
 
-def _filled(track: Track, job: _Job, pictures: list[np.ndarray], scale: float) -> FloatArray:
+def _looks(track: Track, job: _Job) -> list[int]:
+    """Return the places where the face shows itself best, on this side of the stretch, and on the other of a gap."""
+    begin, end = job.begin - track.first, job.end - track.first
+    if job.kind == "before":
+        return [track.best(end, end + _LOOK_FRAMES)]
+    before = track.best(begin - _LOOK_FRAMES, begin)
+    return [before] if job.kind == "after" else [before, track.best(end, end + _LOOK_FRAMES)]
+
+
+def _filled(track: Track, job: _Job, pictures: list[np.ndarray], scale: float, looks: Sequence[Look]) -> FloatArray:
     a, b = job.begin - track.first, job.end - track.first
     before, after = track.boxes_xyxy[a], track.boxes_xyxy[b]
     speeds = track.speed(a), track.speed(b)
     if b - a - 1 <= _SHORT_GAP:
         return hermite(before, after, np.tile(speeds[0], 2), np.tile(speeds[1], 2), b - a - 1)
-    small = fill_gap(pictures, _to(before, scale), _to(after, scale), (speeds[0] * scale, speeds[1] * scale))
+    small = fill_gap(
+        pictures, _to(before, scale), _to(after, scale), (speeds[0] * scale, speeds[1] * scale), (looks[0], looks[1])
+    )
     return _back(small, scale)
 
 
 def _prolonged(
-    track: Track, job: _Job, pictures: list[np.ndarray], scale: float, scan: Scan, rivals: _Rivals, clip: Clip
+    track: Track,
+    job: _Job,
+    pictures: list[np.ndarray],
+    scale: float,
+    scan: Scan,
+    rivals: _Rivals,
+    clip: Clip,
+    look: Look,
 ) -> FloatArray:
     """Return the boxes beyond one end, outwards, until the face is gone."""
     back = job.kind == "before"
     at = 0 if back else len(track) - 1
     speed = track.speed(at) * (-1 if back else 1)
     ordered = list(reversed(pictures)) if back else pictures
-    boxes, scores = follow(ordered, _to(track.boxes_xyxy[at], scale), speed * scale)
+    boxes, scores = follow(ordered, _to(track.boxes_xyxy[at], scale), speed * scale, look)
     boxes = _back(boxes, scale)
     kept = unseen = 0
     cuts = set(scan.cuts)
