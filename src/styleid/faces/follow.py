@@ -25,6 +25,7 @@ _REACH, _WIDER, _WIDEST = 0.5, 0.1, 1.0
 _LEAST_REACH_PX = 4
 _UNSURE_GROWTH, _MOST_GROWTH = 0.2, 1.0
 _DISAGREE = 0.35
+_MOST_OUTSIDE = 0.6
 
 
 Look = tuple[np.ndarray, FloatArray]
@@ -149,17 +150,30 @@ def _search(
     for factor in _SCALES:
         size = np.maximum(np.round(np.array(patch.shape[::-1]) * scale * factor), _SMALLEST_PX).astype(int)
         small = cv2.resize(patch, (int(size[0]), int(size[1])), interpolation=cv2.INTER_LINEAR)
-        x0, y0 = (np.round(centre - size / 2) - reach).astype(int)
+        small, shift = _still_inside(small, centre - size / 2, picture.shape)
+        size = np.array(small.shape[::-1])
+        x0, y0 = (np.round(centre + shift - size / 2) - reach).astype(int)
         area = _window(picture, x0, y0, int(size[0]) + 2 * reach, int(size[1]) + 2 * reach)
         if area is None:
             continue
         found = cv2.matchTemplate(area, small, cv2.TM_CCOEFF_NORMED)
         _, score, _, at = cv2.minMaxLoc(np.nan_to_num(found, nan=-1.0, posinf=-1.0, neginf=-1.0))
         if score > best[1] + (0.02 if factor != 1.0 else 0.0):
-            middle = np.array([x0 + at[0], y0 + at[1]]) + (size - 1) / 2 - aside * scale * factor
+            middle = np.array([x0 + at[0], y0 + at[1]]) + (size - 1) / 2 - aside * scale * factor - shift
             half = (guess[2:] - guess[:2]) / 2 * factor
             best = np.concatenate([middle - half, middle + half]).astype(np.float32), float(score), scale * factor
     return best
+
+
+def _still_inside(small: np.ndarray, low: FloatArray, shape: tuple[int, ...]) -> tuple[np.ndarray, FloatArray]:
+    """Cut off what of a patch lies outside the picture, at most six tenths a side, and say how its middle moves."""
+    size = np.array(small.shape[::-1])
+    before = np.clip(-low, 0, _MOST_OUTSIDE * size).astype(int)
+    after = np.clip(low + size - np.array(shape[1::-1]), 0, _MOST_OUTSIDE * size).astype(int)
+    if (size - before - after < _SMALLEST_PX).any():
+        return small, np.zeros(2)
+    end = size - after
+    return small[before[1] : end[1], before[0] : end[0]], (before - after) / 2
 
 
 def _window(picture: np.ndarray, x0: int, y0: int, width: int, height: int) -> np.ndarray | None:
