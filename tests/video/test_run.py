@@ -1,6 +1,7 @@
 """Whole runs: one person keeps one new face, the journal says what became of it, and edits are followed."""
 
 import json
+import signal
 import stat
 from pathlib import Path
 
@@ -258,6 +259,17 @@ def test_an_interrupted_rendering_leaves_no_file(done, tmp_path):
             done[0], Anonymizer(None, AnonymizeOptions(method="none")), VideoOptions(out), LOSSLESS, watch=interrupt
         )
     assert list(out.parent.iterdir()) == []
+
+
+def test_an_interrupted_command_says_so(tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("styleid.commands.video.anonymize_video", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["video", "in.mp4", "--out", str(tmp_path / "out.mp4"), "--method", "none"]) == 1
+    assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_command(tmp_path, capsys):

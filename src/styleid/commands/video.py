@@ -51,8 +51,12 @@ def video(
 ) -> int:
     """Anonymise a video or a folder of frames; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    with _terminated_is_interrupted(), _progress(command.quiet or command.json) as watch:
-        summary = anonymize_video(source, anonymizer, options, encode, side, watch=watch)
+    try:
+        with _terminated_is_interrupted(), _progress(command.quiet or command.json) as watch:
+            summary = anonymize_video(source, anonymizer, options, encode, side, watch=watch)
+    except KeyboardInterrupt:
+        print(f"styleid: {source}: interrupted; nothing was written", file=sys.stderr)
+        return 1
     if summary.failure:
         print(f"styleid: {source}: {summary.failure} (not written)", file=sys.stderr)
     _say_what_was_hidden(source, summary)

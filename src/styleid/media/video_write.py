@@ -183,7 +183,11 @@ class VideoSink:
         except (OutputError, VideoError):
             raise
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            reason = os_reason(self._file.error) if self._file.error else f"it cannot be encoded ({error})"
+            reason = f"it cannot be encoded ({error})"
+            if self._file.error is not None:
+                reason = os_reason(self._file.error).replace(
+                    " with --resume", ""
+                )  # a video is done whole or not at all
             raise OutputError(self._out, reason) from error
 
 

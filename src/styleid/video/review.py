@@ -59,6 +59,8 @@ def write_review(
 ) -> Path:
     """Write the folder and return its page."""
     folder = review_folder(out)
+    for stale in folder.glob("track-*.jpg"):
+        stale.unlink()
     for index, track in enumerate(tracks):
         if (jpeg := sheets.jpeg(index)) is not None:
             write_atomic(folder / f"track-{track.number:03d}.jpg", jpeg)
