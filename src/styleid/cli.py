@@ -69,6 +69,27 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _fill_video(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
+    from styleid.commands.video import VideoCommandOptions, video
+    from styleid.media.side_tracks import TrackOptions
+    from styleid.media.video_write import EncodeOptions
+    from styleid.options import AnonymizeOptions
+    from styleid.video.options import VideoOptions
+
+    parser.add_argument("input", type=Path, metavar="INPUT", help="a video, or with --frames a folder of frames")
+    for cls in (VideoOptions, AnonymizeOptions, EncodeOptions, TrackOptions, VideoCommandOptions):
+        add_options(parser, cls)
+
+    def run(parsed: argparse.Namespace) -> int:
+        values = vars(parsed)
+        how, command = read_options(AnonymizeOptions, values), read_options(VideoCommandOptions, values)
+        encode, side = read_options(EncodeOptions, values), read_options(TrackOptions, values)
+        return video(parsed.input, read_options(VideoOptions, values), how, encode, side, command)
+
+    parser.set_defaults(run=run)
+
+
 def _fill_bundles(parser: argparse.ArgumentParser) -> None:
     from styleid.bundles.registry import DEFAULT
     from styleid.commands import bundles
@@ -135,6 +156,7 @@ def _train(arguments: Sequence[str]) -> int:
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
+    "video": ("the same in videos: one person, one new face", _fill_video),
     "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),
     "doctor": ("say what is installed and test that it works", _fill_doctor),

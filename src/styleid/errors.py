@@ -59,3 +59,11 @@ class OptionError(StyleIDError, ValueError):
 
 class TrainingError(StyleIDError):
     """A training run cannot start or go on."""
+
+
+class VideoError(StyleIDError):
+    """A video, or a folder of frames, cannot be used. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")

@@ -9,8 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,12 @@ from styleid.faces.detect import FaceDetector, suppress_overlaps
 from styleid.latent.targets import FreshTargets
 from styleid.latent.ways import Way, choose_way
 from styleid.options import AnonymizeOptions
-from styleid.pixel.composite import NewFace, composite
-from styleid.pixel.matched import MatchedFace
 from styleid.pixel.obscure import Obscuring, obscure_face
-from styleid.pixel.regions import FACE, GLASSES, bare_face, class_probability, face_hull
+from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.privacy.dial import PrivacyLevel, privacy_level
-from styleid.privacy.gate import Measured, Verdict, judge
+from styleid.privacy.gate import Measured, judge
 from styleid.runtime import Device
+from styleid.source import Canvas, Source, Try, xyxy
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Outcome
 
 _LOOK_AGAIN = CropTemplate.tight(96, 48)
@@ -49,6 +47,7 @@ class Anonymizer:
     def __init__(self, bundle: Bundle | None, options: AnonymizeOptions | None = None, device: Device = "cpu") -> None:
         self.options = options or AnonymizeOptions()
         self._bundle = bundle
+        self.device: Device = device
         self._detector = FaceDetector(self.options.detector, device)
         self._targets = FreshTargets(self.options.seed)
         self.seconds: dict[str, float] = defaultdict(float)
@@ -82,15 +81,30 @@ class Anonymizer:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
         with self._timed("detect"):
             faces = self._find(image_rgb, boxes_xyxy)
-        run = _Run(image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * len(faces))
+        run = Canvas(image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * len(faces))
         replaceable = np.isfinite(faces.landmarks_px).all((1, 2))
         if self.options.method != "none" and replaceable.any():
             self._replace(image_rgb, faces, np.nonzero(replaceable)[0], run, name)
         for index, outcome in enumerate(run.outcomes):
             if outcome is None:
                 reason = "" if self.options.method == "none" else "no landmarks were found in the given box"
-                self._obscure(run, faces, index, reason)
+                self.obscure(run, faces, index, reason)
         return Outcome(run.image_rgb, tuple(o for o in run.outcomes if o is not None), run.changed)
+
+    @property
+    def level(self) -> PrivacyLevel:
+        """The dial's setting in the bundle's thresholds."""
+        return self._level
+
+    @property
+    def way(self) -> Way:
+        """The method at work, and what its tries take from a target."""
+        return self._way
+
+    @property
+    def targets(self) -> FreshTargets:
+        """Where targets' z come from."""
+        return self._targets
 
     # ---------------------------------------------------------------- finding
 
@@ -106,25 +120,29 @@ class Anonymizer:
 
     # -------------------------------------------------------------- replacing
 
-    def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, run: _Run, name: str) -> None:
-        sources = self._analyse(image_rgb, faces, rows)
+    def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, run: Canvas, name: str) -> None:
+        sources = self.analyse(image_rgb, faces, rows)
         pending = sources
         for attempt in range(self.options.tries):
             if not pending:
                 break
             self._try(pending, run, name, attempt)
             pending = [source for source in pending if source.best is None or source.best.verdict.rank[:2] != (0, 0)]
+        self.finish(sources, run, faces)
+
+    def finish(self, sources: list[Source], run: Canvas, faces: Faces) -> None:
+        """Write each face's best try into the photo, or obscure the face where none passed."""
         # obscured faces first, so that no neighbour's composite brings them back
         for source in sources:
             if source.best is None or not source.best.verdict.passed:
                 why = "; ".join(source.best.verdict.failures) if source.best else "it could not be analysed"
-                self._obscure(run, faces, source.index, why, source)
+                self.obscure(run, faces, source.index, why, source)
         passed = [source for source in sources if source.best is not None and source.best.verdict.passed]
         met = [source.best.commit(run, source) for source in passed if source.best is not None]
         if any(met):
             self._judge_together(passed, run, faces)
 
-    def _judge_together(self, sources: list[_Source], run: _Run, faces: Faces) -> None:
+    def _judge_together(self, sources: list[Source], run: Canvas, faces: Faces) -> None:
         """Judge faces again where neighbours have changed what each was judged in, and obscure those that now fail."""
         patches = [run.image_rgb[y0:y1, x0:x1] for x0, y0, x1, y1 in (source.window for source in sources)]
         for source, after in zip(sources, self._look_again(sources, patches), strict=True):
@@ -133,9 +151,10 @@ class Anonymizer:
             if source.best.verdict.passed:
                 run.outcomes[source.index] = source.best.outcome(source)
             else:
-                self._obscure(run, faces, source.index, "; ".join(source.best.verdict.failures), source)
+                self.obscure(run, faces, source.index, "; ".join(source.best.verdict.failures), source)
 
-    def _analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[_Source]:
+    def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[Source]:
+        """Measure those faces of a photo that rows name; each needs finite landmarks."""
         bundle, spec = self.bundle, self.bundle.spec
         with self._timed("align"):
             matrices = [spec.crop.matrix(faces.landmarks_px[i]) for i in rows]
@@ -157,7 +176,7 @@ class Anonymizer:
         for k, index in enumerate(rows):
             measured = Measured(True, landmarks[k], embeddings[k], attributes[k])
             window = _neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape)
-            source = _Source(
+            source = Source(
                 int(index),
                 faces[int(index)],
                 matrices[k],
@@ -175,26 +194,35 @@ class Anonymizer:
             sources.append(source)
         return sources
 
-    def _try(self, sources: list[_Source], run: _Run, name: str, attempt: int) -> None:
+    def _try(self, sources: list[Source], run: Canvas, name: str, attempt: int) -> None:
         bundle = self.bundle
         own = np.stack([s.wplus for s in sources])
         with self._timed("generate"):
             z = np.stack([self._targets.z(name, s.index, attempt, bundle.spec.z) for s in sources])
             targets = bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
             swapped = self._way.swapped(bundle, own, targets, [s.step for s in sources])
-            images, landmarks = bundle.render(swapped)
-        with self._timed("composite"):
-            made = [s.composite(run.image_rgb, *new) for s, *new in zip(sources, images, landmarks, strict=True)]
-        measured = self._look_again(sources, [patch for patch, _ in made])
-        for k, (source, (patch, mask), after) in enumerate(zip(sources, made, measured, strict=True)):
-            verdict = judge(source.before, after, self._level, bundle.spec.max_landmark_error)
+        photos = [run.image_rgb] * len(sources)
+        for source, made in zip(sources, self.attempt(sources, photos, swapped), strict=True):
             source.tries = attempt + 1
-            if source.best is None or verdict.rank < source.best.verdict.rank:
-                source.best = _Try(patch, mask, verdict, images[k], landmarks[k])
-            if "too like the original" in verdict.failures:
+            if source.best is None or made.verdict.rank < source.best.verdict.rank:
+                source.best = made
+            if "too like the original" in made.verdict.failures:
                 source.step = min(source.step + 1, len(self._way.steps) - 1)
 
-    def _look_again(self, sources: list[_Source], patches: list[ImageRGB]) -> list[Measured]:
+    def attempt(self, sources: list[Source], photos_rgb: list[ImageRGB], wplus: FloatArray) -> list[Try]:
+        """Draw W+ (n, layers, width) for the sources, each into its photo, and judge what comes out."""
+        with self._timed("generate"):
+            images, landmarks = self.bundle.render(wplus)
+        with self._timed("composite"):
+            drawn = zip(sources, photos_rgb, images, landmarks, strict=True)
+            made = [s.composite(photo, *new) for s, photo, *new in drawn]
+        tries = []
+        for k, after in enumerate(self._look_again(sources, [patch for patch, _ in made])):
+            verdict = judge(sources[k].before, after, self._level, self.bundle.spec.max_landmark_error)
+            tries.append(Try(*made[k], verdict, images[k], landmarks[k]))
+        return tries
+
+    def _look_again(self, sources: list[Source], patches: list[ImageRGB]) -> list[Measured]:
         """Measure finished faces in their photo, aligned as an attacker who knows the original would."""
         bundle, spec = self.bundle, self.bundle.spec
         with self._timed("align"):
@@ -217,7 +245,8 @@ class Anonymizer:
 
     # -------------------------------------------------------------- obscuring
 
-    def _obscure(self, run: _Run, faces: Faces, index: int, reason: str, source: _Source | None = None) -> None:
+    def obscure(self, run: Canvas, faces: Faces, index: int, reason: str, source: Source | None = None) -> None:
+        """Hide one face of a photo."""
         how, box = self.options.obscure, faces.boxes_xyxy[index]
         with self._timed("obscure"):
             before = run.image_rgb.copy() if source is not None and how != "solid" else None
@@ -226,9 +255,9 @@ class Anonymizer:
                 how = self._obscure_until_safe(run, before, source, box)
         run.changed |= mask
         gate = source.best.verdict.figures if source is not None and source.best is not None else {}
-        run.outcomes[index] = FaceOutcome(_xyxy(box), Action.OBSCURED, how, source.tries if source else 0, gate, reason)
+        run.outcomes[index] = FaceOutcome(xyxy(box), Action.OBSCURED, how, source.tries if source else 0, gate, reason)
 
-    def _obscure_until_safe(self, run: _Run, before: ImageRGB, source: _Source, box: FloatArray) -> Obscuring:
+    def _obscure_until_safe(self, run: Canvas, before: ImageRGB, source: Source, box: FloatArray) -> Obscuring:
         """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
         template = self.bundle.spec.identity_crop
         for strength in (*_OBSCURE_STRENGTHS[1:], None):
@@ -250,103 +279,6 @@ class Anonymizer:
             self.seconds[stage] += time.perf_counter() - start
 
 
-@dataclass
-class _Run:
-    """A photo in the making: what has been written so far, what changed, and what became of each face."""
-
-    image_rgb: ImageRGB
-    changed: np.ndarray
-    outcomes: list[FaceOutcome | None]
-
-
-@dataclass
-class _Try:
-    """One try: the neighbourhood with the new face, the mask of what changed there, and what they were made from."""
-
-    patch: ImageRGB
-    mask: np.ndarray
-    verdict: Verdict
-    generated: FloatArray
-    landmarks: FloatArray
-
-    def commit(self, run: _Run, source: _Source) -> bool:
-        """Write the face into the photo, and say whether its neighbourhood had changed since it was judged."""
-        x0, y0, x1, y1 = source.window
-        patch, mask, met = self.patch, self.mask, bool(run.changed[y0:y1, x0:x1].any())
-        if met:  # the patch shows the neighbours' original faces: put the new face among their new ones instead
-            patch, mask = source.composite(run.image_rgb, self.generated, self.landmarks)
-        run.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
-        run.changed[y0:y1, x0:x1] |= mask
-        run.outcomes[source.index] = self.outcome(source)
-        return met
-
-    def outcome(self, source: _Source) -> FaceOutcome:
-        return FaceOutcome(
-            _xyxy(source.face.boxes_xyxy[0]),
-            Action.ANONYMIZED,
-            source.method,
-            source.tries,
-            self.verdict.figures,
-        )
-
-
-@dataclass
-class _Source:
-    """One face of the original and what its tries have come to. window: its neighbourhood in the photo, x0 y0 x1 y1."""
-
-    index: int
-    face: Faces
-    matrix: FloatArray
-    identity_matrix: FloatArray
-    window: tuple[int, int, int, int]
-    crop: ImageRGB
-    bare: FloatArray
-    glasses: FloatArray
-    before: Measured
-    wplus: FloatArray
-    method: str
-    by_labels: MatchedFace | None = None
-    step: int = 0
-    tries: int = 0
-    best: _Try | None = None
-
-    @cached_property
-    def _offset(self) -> FloatArray:
-        return np.array(self.window[:2], np.float32)
-
-    @cached_property
-    def _shown(self) -> FloatArray:
-        """Where the original shows its bare face, (s, s) in [0, 1]."""
-        return face_hull(self.before.landmarks, len(self.bare)) * (self.bare > 0.5)
-
-    def face_share(self, logits: FloatArray) -> float:
-        """Return how much of where the original shows bare face is taken for it in logits (19, h, w)."""
-        found = class_probability(logits[None], FACE, len(self.bare))[0]
-        return float((found * self._shown).sum() / max(float(self._shown.sum()), 1e-6))
-
-    def local(self, matrix: FloatArray) -> FloatArray:
-        """Return an image-to-crop matrix for the neighbourhood instead of the photo."""
-        return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
-
-    def composite(
-        self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray
-    ) -> tuple[ImageRGB, np.ndarray]:
-        """Return the neighbourhood with the generated face in it, and the mask of what changed there."""
-        x0, y0, x1, y1 = self.window
-        patch = image_rgb[y0:y1, x0:x1].copy()
-        if self.by_labels is not None:
-            return patch, self.by_labels.put(patch, generated, self.local(self.matrix))
-        face = NewFace(
-            generated,
-            self.crop.astype(np.float32),
-            landmarks,
-            self.before.landmarks,
-            self.bare,
-            self.glasses,
-        )
-        return patch, composite(patch, face, self.local(self.matrix))
-
-
 def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """Return own boxes, (n, 4), cut off at the image's borders; raises ValueError where one cannot hold a face."""
     boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
@@ -358,11 +290,6 @@ def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
             "boxes are x0, y0, x1, y1 in pixels of the upright image."
         )
     return inside
-
-
-def _xyxy(box: FloatArray) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return x0, y0, x1, y1
 
 
 def _neighbourhood(

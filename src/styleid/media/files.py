@@ -77,7 +77,7 @@ def write_atomic(path: Path, data: bytes) -> str:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise OutputError(path, _os_reason(error)) from error
+        raise OutputError(path, os_reason(error)) from error
     return hashlib.sha256(data).hexdigest()
 
 
@@ -92,7 +92,7 @@ def remove_stale(folder: Path) -> int:
             try:
                 (Path(parent) / name).unlink(missing_ok=True)
             except OSError as error:
-                raise OutputError(Path(parent) / name, _os_reason(error)) from error
+                raise OutputError(Path(parent) / name, os_reason(error)) from error
             count += 1
     return count
 
@@ -165,7 +165,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _os_reason(error: OSError) -> str:
+def os_reason(error: OSError) -> str:
+    """Say why a file cannot be written, and what to do about it."""
     reasons = {
         errno.ENOSPC: "the disk is full. Free some space and run again with --resume",
         errno.EDQUOT: "the disk quota is used up. Free some space and run again with --resume",

@@ -1,0 +1,263 @@
+"""Join detections into tracks: one face through a shot, one person through a clip.
+
+Two-stage association after ByteTrack (Zhang et al. 2022): in every frame sure detections are given to tracks first, by
+overlap with where a track should be and by identity, solved as an assignment; unsure ones may then continue a track and
+never begin one. What is left is looked at backwards in time: unsure detections before a track's begin, and tracks whose
+prolongations, forwards of the one or backwards of the other, meet.
+
+Convention
+----------
+Frames are numbered from 0; `cuts` holds the first frame of each new shot. Boxes are x0, y0, x1, y1 in pixels.
+Embeddings are unit vectors, NaN where none was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from styleid.errors import MissingDependencyError
+from styleid.types import FloatArray
+
+_LEAST_OVERLAP = 0.05
+_WEAK_OVERLAP = 0.3
+_GROWTH = 0.15
+_IDENTITY_SHARE = 0.4
+_STRANGER = 0.05
+_SIZE_RATIO = 2.2
+_BACK_MISSES = 3
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Everything that the detector saw in a clip, in the order of frames.
+
+    frames: (n,) int. boxes_xyxy: (n, 4). scores: (n,). landmarks_px: (n, 5, 2). embeddings: (n, d), NaN rows where
+    none was made; d may be 0.
+    """
+
+    frames: np.ndarray
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    landmarks_px: FloatArray
+    embeddings: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def similarity(self, one: FloatArray, row: int) -> float:
+        """Return the cosine similarity of a unit embedding and a candidate's, NaN where either is missing."""
+        return float(one @ self.embeddings[row]) if len(one) else float("nan")
+
+
+@dataclass
+class Tracklet:
+    """A track in the making: rows of the candidates, in time order, and what is known of its motion."""
+
+    rows: list[int]
+    box: FloatArray
+    speed: FloatArray
+    frame: int
+    embedding: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def at(self, frame: int) -> FloatArray:
+        """Return the box that is expected in a frame."""
+        return self.box + np.tile(self.speed, 2) * np.float32(frame - self.frame)
+
+
+def associate(candidates: Candidates, sure_from: float, cuts: Collection[int], max_gap: int) -> list[list[int]]:
+    """Return tracks as rows of the candidates, in order of their first frames.
+
+    sure_from: the score of a sure detection. max_gap: frames that a track may miss within a shot.
+    """
+    if not len(candidates):
+        return []
+    tracklets = _forwards(candidates, sure_from, frozenset(cuts), max_gap)
+    taken = {row for track in tracklets for row in track.rows}
+    for track in tracklets:
+        _backwards(track, candidates, taken, frozenset(cuts))
+    joined = _join([track.rows for track in tracklets], candidates, sorted(cuts), max_gap)
+    return sorted(joined, key=lambda rows: (candidates.frames[rows[0]], rows[0]))
+
+
+def link_people(means: Sequence[FloatArray], frames: Sequence[set[int]], above: float) -> list[int]:
+    """Return a person's number for each track: the most similar are linked first, while they are alike and never meet.
+
+    means: a unit embedding per track, or an empty array where there is none. frames: the frames of each.
+    """
+    groups = [{i} for i in range(len(means))]
+    pairs = [
+        (float(means[i] @ means[j]), i, j)
+        for i in range(len(means))
+        for j in range(i + 1, len(means))
+        if len(means[i]) and len(means[j])
+    ]
+    for similarity, i, j in sorted(pairs, reverse=True):
+        if not similarity > above:
+            break
+        one, other = (next(g for g in groups if k in g) for k in (i, j))
+        apart = all(frames[a].isdisjoint(frames[b]) for a in one for b in other)
+        alike = np.mean([means[a] @ means[b] for a in one for b in other]) > above
+        if one is not other and apart and alike:
+            groups.remove(other)
+            one |= other
+    groups.sort(key=min)
+    return [next(n for n, group in enumerate(groups) if i in group) for i in range(len(means))]
+
+
+def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return intersection over union of boxes (n, 4) and (m, 4): (n, m)."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    both = np.clip(high - low, 0, None).prod(-1)
+    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(-1) for b in (one, other)]
+    return both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-9)
+
+
+def _forwards(c: Candidates, sure_from: float, cuts: frozenset[int], max_gap: int) -> list[Tracklet]:
+    ended: list[Tracklet] = []
+    active: list[Tracklet] = []
+    bounds = np.searchsorted(c.frames, np.unique(c.frames), "left").tolist()
+    previous = -1
+    for first, last in zip(bounds, [*bounds[1:], len(c)], strict=True):
+        frame = int(c.frames[first])
+        cut = any(previous < at <= frame for at in cuts) if cuts else False
+        previous = frame
+        over = [t for t in active if cut or frame - t.frame > max_gap + 1]
+        ended += over
+        active = [t for t in active if not any(t is o for o in over)]
+        rows = np.arange(first, last)
+        sure = rows[c.scores[rows] >= sure_from]
+        unsure = rows[c.scores[rows] < sure_from]
+        met = _assign(active, sure, c, frame, _affinity)
+        for t, row in met:
+            _extend(active[t], row, c)
+        busy = {t for t, _ in met}
+        idle = [track for t, track in enumerate(active) if t not in busy]
+        for t, row in _assign(idle, unsure, c, frame, _bare_overlap):
+            _extend(idle[t], row, c, sure=False)
+        found = {row for _, row in met}
+        active += [_begin(int(row), c) for row in sure if row not in found]
+    return ended + active
+
+
+def _assign(tracks: Sequence[Tracklet], rows: np.ndarray, c: Candidates, frame: int, affinity) -> list[tuple[int, int]]:
+    """Return the (track, row) pairs of the assignment that is best in all."""
+    if not len(tracks) or not len(rows):
+        return []
+    worth = np.array([[affinity(track, int(row), c, frame) for row in rows] for track in tracks])
+    pairs = zip(*_assignment(-worth), strict=True)
+    return [(int(t), int(rows[r])) for t, r in pairs if worth[t, r] > 0]
+
+
+def _assignment(costs: FloatArray) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as error:
+        raise MissingDependencyError("SciPy, which gives faces to tracks,", "'styleid[video]'") from error
+    return linear_sum_assignment(costs)
+
+
+def _affinity(track: Tracklet, row: int, c: Candidates, frame: int) -> float:
+    """Return how well a sure detection continues a track, 0 where it cannot."""
+    box, expected = c.boxes_xyxy[row], track.at(frame)
+    sizes = box[2:] - box[:2], expected[2:] - expected[:2]
+    if not (1 / _SIZE_RATIO < sizes[0].max() / max(sizes[1].max(), 1e-6) < _SIZE_RATIO):
+        return 0.0
+    gap = abs(frame - track.frame)
+    near = max(
+        float(overlap(_grown(box, gap)[None], _grown(guess, gap)[None])[0, 0]) for guess in (expected, track.box)
+    )
+    if near < _LEAST_OVERLAP:
+        return 0.0
+    alike = c.similarity(track.embedding, row)
+    if not np.isfinite(alike):
+        return near
+    if alike < _STRANGER and near < 0.5:
+        return 0.0
+    return (1 - _IDENTITY_SHARE) * near + _IDENTITY_SHARE * max(alike, 0.0)
+
+
+def _bare_overlap(track: Tracklet, row: int, c: Candidates, frame: int) -> float:
+    near = float(overlap(c.boxes_xyxy[row][None], track.at(frame)[None])[0, 0])
+    return near if near > _WEAK_OVERLAP else 0.0
+
+
+def _grown(box: FloatArray, gap: int) -> FloatArray:
+    side = (box[2:] - box[:2]) * (0.25 + _GROWTH * min(gap, 10)) / 2
+    return np.concatenate([box[:2] - side, box[2:] + side])
+
+
+def _begin(row: int, c: Candidates) -> Tracklet:
+    known = c.embeddings[row] if np.isfinite(c.embeddings[row]).all() else c.embeddings[row][:0]
+    return Tracklet([row], c.boxes_xyxy[row].copy(), np.zeros(2, np.float32), int(c.frames[row]), known.copy())
+
+
+def _extend(track: Tracklet, row: int, c: Candidates, *, sure: bool = True) -> None:
+    box, frame = c.boxes_xyxy[row], int(c.frames[row])
+    moved = (box.reshape(2, 2).mean(0) - track.box.reshape(2, 2).mean(0)) / max(abs(frame - track.frame), 1)
+    moved = moved if frame > track.frame else -moved
+    first = len(track.rows) == 1
+    track.speed = moved if first else (0.5 * track.speed + 0.5 * moved).astype(np.float32)
+    track.rows.append(row)
+    track.box, track.frame = box.copy(), frame
+    if sure and len(c.embeddings[row]) and np.isfinite(c.embeddings[row]).all():
+        mixed = 0.9 * track.embedding + 0.1 * c.embeddings[row] if len(track.embedding) else c.embeddings[row].copy()
+        track.embedding = mixed / max(float(np.linalg.norm(mixed)), 1e-9)
+
+
+def _backwards(track: Tracklet, c: Candidates, taken: set[int], cuts: frozenset[int]) -> None:
+    """Continue a track before its begin with unsure detections that are nobody's yet."""
+    back = _reversed(track.rows, c)
+    misses, frame = 0, back.frame
+    while misses <= _BACK_MISSES and frame > 0 and frame not in cuts:
+        frame -= 1
+        first, last = np.searchsorted(c.frames, [frame, frame + 1])
+        free = np.array([row for row in range(first, last) if row not in taken], int)
+        met = _assign([back], free, c, frame, _bare_overlap)
+        misses = 0 if met else misses + 1
+        for _, row in met:
+            _extend(back, row, c, sure=False)
+            taken.add(row)
+            track.rows.insert(0, row)
+
+
+def _reversed(rows: Sequence[int], c: Candidates) -> Tracklet:
+    """Return a tracklet that has come backwards to a track's begin."""
+    return _replayed(list(reversed(rows[: min(len(rows), 6)])), c)
+
+
+def _replayed(rows: Sequence[int], c: Candidates) -> Tracklet:
+    """Return a tracklet that has gone through rows, in the order given."""
+    track = _begin(int(rows[0]), c)
+    for row in rows[1:]:
+        _extend(track, int(row), c)
+    return track
+
+
+def _join(tracks: list[list[int]], c: Candidates, cuts: Sequence[int], max_gap: int) -> list[list[int]]:
+    """Join tracks whose prolongations meet across a gap: forwards of the one, or backwards of the other."""
+    count = len(tracks)
+    if count < 2:
+        return tracks
+    ends = [_replayed(rows[-6:], c) for rows in tracks]
+    begins = [_reversed(rows, c) for rows in tracks]
+    worth = np.zeros((count, count))
+    for i, end in enumerate(ends):
+        for j, begin in enumerate(begins):
+            gap = begin.frame - end.frame
+            if i != j and 0 < gap <= max_gap + 1 and not any(end.frame < cut <= begin.frame for cut in cuts):
+                there = _affinity(end, tracks[j][0], c, begin.frame)
+                back = _affinity(begin, tracks[i][-1], c, end.frame)
+                worth[i, j] = max(there, back)
+    follower = {int(i): int(j) for i, j in zip(*_assignment(-worth), strict=True) if worth[i, j] > 0}
+    joined = []
+    for i in sorted(set(range(count)) - set(follower.values())):
+        chain, at = list(tracks[i]), i
+        while at in follower:
+            at = follower[at]
+            chain += tracks[at]
+        joined.append(chain)
+    return joined

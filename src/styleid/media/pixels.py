@@ -1,0 +1,134 @@
+"""Between a video's own planes and RGB, and back for the pixels that changed, so that all others stay as decoded.
+
+Convention
+----------
+Planes are those of planar formats without alpha: Y, U, V, or G, B, R, or grey; uint8, or uint16 above eight bits.
+Matrix and range are kept; where a file does not name its matrix, BT.709 stands for 720 lines and more and BT.601 for
+fewer, in both directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from styleid.types import ImageRGB
+
+_RGB, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
+_SWS_709, _SWS_601, _SWS_240, _SWS_2020, _SWS_FCC = 1, 5, 7, 9, 4
+_MATRICES = {1: _SWS_709, 4: _SWS_FCC, 5: _SWS_601, 6: _SWS_601, 7: _SWS_240, 9: _SWS_2020, 10: _SWS_2020}
+_HD_LINES = 720
+_ACCURATE = 0x40000 | 0x2000 | 0x2  # swscale: accurate rounding, full chroma interpolation, bilinear
+
+
+@dataclass(frozen=True)
+class PixelColours:
+    """A video's colours as its frames name them: numbers of ITU-T H.273 (matrix, primaries, transfer) and the range."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+    full_range: bool
+    lines: int
+
+    @classmethod
+    def of(cls, frame: Any) -> PixelColours:
+        """Read a decoded frame's colours."""
+        full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj") or frame.format.is_rgb
+        return cls(
+            int(frame.colorspace),
+            int(frame.color_primaries),
+            int(frame.color_trc),
+            full,
+            min(frame.height, frame.width),
+        )
+
+    def to_rgb(self, frame: Any) -> ImageRGB:
+        """Return a decoded frame in RGB as stored, uint8 (height, width, 3)."""
+        return self._reformat(frame, "rgb24", source=True).to_ndarray()
+
+    def from_rgb(self, image_rgb: ImageRGB, pixel_format: str, av: Any) -> Any:
+        """Return a frame in the format given with these colours."""
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_rgb), "rgb24")
+        return self._reformat(frame, pixel_format, source=False)
+
+    def in_format(self, frame: Any, pixel_format: str) -> Any:
+        """Return a decoded frame in another planar format of the same matrix and range."""
+        if frame.format.name == pixel_format:
+            return frame
+        matrix, span = self._sws, _FULL if self.full_range else _LIMITED
+        return frame.reformat(
+            format=pixel_format,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=span,
+            dst_color_range=span,
+            interpolation=_ACCURATE,
+            threads=1,
+        )
+
+    @property
+    def _sws(self) -> int:
+        if self.matrix in _MATRICES:
+            return _MATRICES[self.matrix]
+        return _SWS_709 if self.lines >= _HD_LINES else _SWS_601
+
+    def _reformat(self, frame: Any, pixel_format: str, *, source: bool) -> Any:
+        span = _FULL if self.full_range else _LIMITED
+        return frame.reformat(
+            format=pixel_format,
+            src_colorspace=self._sws,
+            dst_colorspace=self._sws,
+            src_color_range=span if source else _FULL,
+            dst_color_range=_FULL if source else span,
+            interpolation=_ACCURATE,
+            threads=1,
+        )
+
+
+def planes_of(frame: Any) -> list[np.ndarray]:
+    """Return writable views of a planar frame's planes, (height, width) each."""
+    deep = max(component.bits for component in frame.format.components) > 8
+    kind = np.dtype(np.uint16 if deep else np.uint8)
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)
+        views.append(rows[:, : plane.width])
+    return views
+
+
+def fresh_copy(frame: Any, av: Any) -> Any:
+    """Return a frame of the same planes and nothing else: side data (captions, places, notes) stay behind."""
+    copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
+    for mine, theirs in zip(planes_of(copy), planes_of(frame), strict=True):
+        mine[...] = theirs
+    return copy
+
+
+def repaint(frame: Any, image_rgb: ImageRGB, changed: np.ndarray, colours: PixelColours, av: Any) -> None:
+    """Write an RGB picture into a frame's planes where it changed, in place; chroma changes with any of its pixels.
+
+    image_rgb: uint8 (h, w, 3), as stored. changed: bool (h, w).
+    """
+    rows, columns = np.nonzero(changed.any(1))[0], np.nonzero(changed.any(0))[0]
+    if len(rows) == 0:
+        return
+    height, width = changed.shape
+    y0, x0 = max(int(rows[0]) // 16 * 16 - 16, 0), max(int(columns[0]) // 16 * 16 - 16, 0)
+    y1, x1 = min(-(-int(rows[-1] + 1) // 16) * 16 + 16, height), min(-(-int(columns[-1] + 1) // 16) * 16 + 16, width)
+    new = colours.from_rgb(image_rgb[y0:y1, x0:x1], frame.format.name, av)
+    for mine, theirs in zip(planes_of(frame), planes_of(new), strict=True):
+        fy, fx = -(-height // mine.shape[0]), -(-width // mine.shape[1])
+        part = _coarser(changed[y0:y1, x0:x1], fy, fx)
+        target = mine[y0 // fy : y0 // fy + theirs.shape[0], x0 // fx : x0 // fx + theirs.shape[1]]
+        target[part] = theirs[part]
+
+
+def _coarser(mask: np.ndarray, fy: int, fx: int) -> np.ndarray:
+    """Return where a block of (fy, fx) holds any true pixel."""
+    height, width = mask.shape
+    padded = np.pad(mask, ((0, -height % fy), (0, -width % fx)))
+    blocks = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx)
+    return np.asarray(blocks.any((1, 3)))

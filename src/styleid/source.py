@@ -1,0 +1,118 @@
+"""One face on its way through a photo: what is known of its original, and what its tries came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from styleid.pixel.composite import NewFace, composite
+from styleid.pixel.matched import MatchedFace
+from styleid.pixel.regions import FACE, class_probability, face_hull
+from styleid.privacy.gate import Measured, Verdict
+from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
+
+
+@dataclass
+class Canvas:
+    """A photo in the making: what has been written so far, what changed, and what became of each face."""
+
+    image_rgb: ImageRGB
+    changed: np.ndarray
+    outcomes: list[FaceOutcome | None]
+
+
+@dataclass
+class Try:
+    """One try: the neighbourhood with the new face, the mask of what changed there, and what they were made from."""
+
+    patch: ImageRGB
+    mask: np.ndarray
+    verdict: Verdict
+    generated: FloatArray
+    landmarks: FloatArray
+
+    def commit(self, run: Canvas, source: Source) -> bool:
+        """Write the face into the photo, and say whether its neighbourhood had changed since it was judged."""
+        x0, y0, x1, y1 = source.window
+        patch, mask, met = self.patch, self.mask, bool(run.changed[y0:y1, x0:x1].any())
+        if met:  # the patch shows the neighbours' original faces: put the new face among their new ones instead
+            patch, mask = source.composite(run.image_rgb, self.generated, self.landmarks)
+        run.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
+        run.changed[y0:y1, x0:x1] |= mask
+        run.outcomes[source.index] = self.outcome(source)
+        return met
+
+    def outcome(self, source: Source) -> FaceOutcome:
+        """Return what the journal says of the face."""
+        return FaceOutcome(
+            xyxy(source.face.boxes_xyxy[0]),
+            Action.ANONYMIZED,
+            source.method,
+            source.tries,
+            self.verdict.figures,
+        )
+
+
+@dataclass
+class Source:
+    """One face of the original and what its tries have come to. window: its neighbourhood in the photo, x0 y0 x1 y1."""
+
+    index: int
+    face: Faces
+    matrix: FloatArray
+    identity_matrix: FloatArray
+    window: tuple[int, int, int, int]
+    crop: ImageRGB
+    bare: FloatArray
+    glasses: FloatArray
+    before: Measured
+    wplus: FloatArray
+    method: str
+    by_labels: MatchedFace | None = None
+    step: int = 0
+    tries: int = 0
+    best: Try | None = None
+
+    @cached_property
+    def _offset(self) -> FloatArray:
+        return np.array(self.window[:2], np.float32)
+
+    @cached_property
+    def _shown(self) -> FloatArray:
+        """Where the original shows its bare face, (s, s) in [0, 1]."""
+        return face_hull(self.before.landmarks, len(self.bare)) * (self.bare > 0.5)
+
+    def face_share(self, logits: FloatArray) -> float:
+        """Return how much of where the original shows bare face is taken for it in logits (19, h, w)."""
+        found = class_probability(logits[None], FACE, len(self.bare))[0]
+        return float((found * self._shown).sum() / max(float(self._shown.sum()), 1e-6))
+
+    def local(self, matrix: FloatArray) -> FloatArray:
+        """Return an image-to-crop matrix for the neighbourhood instead of the photo."""
+        return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
+
+    def composite(
+        self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray
+    ) -> tuple[ImageRGB, np.ndarray]:
+        """Return the neighbourhood with the generated face in it, and the mask of what changed there."""
+        x0, y0, x1, y1 = self.window
+        patch = image_rgb[y0:y1, x0:x1].copy()
+        if self.by_labels is not None:
+            return patch, self.by_labels.put(patch, generated, self.local(self.matrix))
+        face = NewFace(
+            generated,
+            self.crop.astype(np.float32),
+            landmarks,
+            self.before.landmarks,
+            self.bare,
+            self.glasses,
+        )
+        return patch, composite(patch, face, self.local(self.matrix))
+
+
+def xyxy(box: FloatArray) -> tuple[float, float, float, float]:
+    """Return a box's corners as plain numbers."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return x0, y0, x1, y1

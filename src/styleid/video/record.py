@@ -1,0 +1,126 @@
+"""tracks.json: the tracks as a person can read and edit them, and the same read back.
+
+`tracks` lists objects with `id`, `person`, `first` (frame), `boxes` (one per frame, x0 y0 x1 y1), `landmarks` (one per
+frame, ten numbers, or null) and `trust`. To edit: `"drop": true` leaves a face as it is; tracks of one `person` get one
+target; tracks of one `id` become one track, filled in between; an object with `keys`, a list of
+[frame, x0, y0, x1, y1], adds a face that is hidden on the straight line between its key frames.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.errors import OptionError
+from styleid.media.clip import ClipInfo
+from styleid.types import FloatArray
+from styleid.video.tracks import Track, carried
+
+FORMAT = 1
+
+
+def to_record(info: ClipInfo, frames: int, tracks: Sequence[Track]) -> dict[str, Any]:
+    """Return the tracks as JSON values."""
+    return {
+        "format": FORMAT,
+        "input": info.name,
+        "frames": frames,
+        "size": [info.width, info.height],
+        "tracks": [_one(track) for track in tracks],
+    }
+
+
+def _one(track: Track) -> dict[str, Any]:
+    known = bool(np.isfinite(track.landmarks_px).all())
+    points = np.round(track.landmarks_px.reshape(len(track), 10).astype(float), 1).tolist() if known else None
+    return {
+        "id": track.number,
+        "person": track.person + 1,
+        "drop": track.dropped,
+        "first": track.first,
+        "boxes": np.round(track.boxes_xyxy.astype(float), 1).tolist(),
+        "landmarks": points,
+        "trust": np.round(track.trust.astype(float), 2).tolist(),
+    }
+
+
+def read_tracks(path: Path, info: ClipInfo, frames: int) -> list[Track]:
+    """Read an edited tracks.json; raises OptionError that says what is wrong, or that it is for another clip."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError("--tracks", f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise OptionError("--tracks", f"{path} is no JSON: {error}") from error
+    try:
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']} is not {FORMAT}")
+        if record["frames"] != frames or list(record["size"]) != [info.width, info.height]:
+            raise ValueError(
+                f"it is for {record['frames']} frames of {record['size']}; {info.name} has {frames} of "
+                f"{[info.width, info.height]}"
+            )
+        by_number: dict[int, list[Track]] = {}
+        for entry in record["tracks"]:
+            track = _read(entry, frames)
+            by_number.setdefault(track.number, []).append(track)
+        return [_joined(parts) for parts in by_number.values()]
+    except KeyError as error:
+        raise OptionError("--tracks", f"{path} lacks {error}.") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise OptionError("--tracks", f"{path}: {error}.") from error
+
+
+def _read(entry: Mapping[str, Any], frames: int) -> Track:
+    number = int(entry["id"])
+    person = int(entry.get("person", 0)) - 1
+    if "keys" in entry:
+        first, boxes = _between(entry["keys"])
+        points, trust = np.full((len(boxes), 5, 2), np.nan, np.float32), np.ones(len(boxes), np.float32)
+    else:
+        first, boxes = int(entry["first"]), np.asarray(entry["boxes"], np.float32).reshape(-1, 4)
+        given = entry.get("landmarks")
+        points = np.full((len(boxes), 5, 2), np.nan) if given is None else np.asarray(given).reshape(-1, 5, 2)
+        trust = np.asarray(entry.get("trust", np.ones(len(boxes))), np.float32)
+    if not len(boxes) or len(points) != len(boxes) or len(trust) != len(boxes):
+        raise ValueError(f"track {number} has {len(boxes)} boxes, {len(points)} landmarks and {len(trust)} trusts")
+    if first < 0 or first + len(boxes) > frames:
+        raise ValueError(f"track {number} has frames {first} to {first + len(boxes) - 1} of {frames}")
+    if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
+        raise ValueError(f"track {number} has a box that holds nothing; boxes are x0, y0, x1, y1")
+    return Track(first, boxes, points.astype(np.float32), trust, number, person, bool(entry.get("drop", False)))
+
+
+def _between(keys: Any) -> tuple[int, FloatArray]:
+    rows = np.asarray(sorted(keys), np.float64).reshape(-1, 5)
+    if not len(rows):
+        raise ValueError("a track has no key frame")
+    first, last = int(rows[0, 0]), int(rows[-1, 0])
+    places = np.arange(first, last + 1)
+    return first, np.stack([np.interp(places, rows[:, 0], rows[:, k]) for k in range(1, 5)], 1).astype(np.float32)
+
+
+def _joined(parts: Sequence[Track]) -> Track:
+    """Return one track for those that were given the same id, on straight lines between them."""
+    if len(parts) == 1:
+        return parts[0]
+    first, last = min(t.first for t in parts), max(t.last for t in parts)
+    boxes = np.full((last - first + 1, 4), np.nan, np.float32)
+    points = np.full((last - first + 1, 5, 2), np.nan, np.float32)
+    trust = np.zeros(last - first + 1, np.float32)
+    for track in parts:
+        better = track.trust > trust[track.first - first : track.last - first + 1]
+        at = np.nonzero(better)[0]
+        for mine, theirs in ((boxes, track.boxes_xyxy), (points, track.landmarks_px), (trust, track.trust)):
+            mine[at + track.first - first] = theirs[at]
+    known = np.isfinite(boxes[:, 0])
+    places = np.arange(len(boxes))
+    boxes = np.stack([np.interp(places, places[known], boxes[known, k]) for k in range(4)], 1).astype(np.float32)
+    trust = np.where(known, trust, 0.25).astype(np.float32)
+    head = parts[0]
+    dropped = all(t.dropped for t in parts)
+    return Track(first, boxes, carried(boxes, points), trust, head.number, head.person, dropped)

@@ -1,0 +1,182 @@
+"""The second pass: draw every face of every frame, look at each again, and hide what fails with a soft transition.
+
+Frames wait in a short window before they are written, so that a face that is about to fail fades to being hidden.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from styleid.media.clip import Clip, ClipFrame, ClipSink
+from styleid.pipeline import Anonymizer
+from styleid.pixel.obscure import obscure_face
+from styleid.source import Canvas, Source
+from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
+from styleid.video.people import Cast, Measurements, faces_at, replaceable, steady
+from styleid.video.scan import Watch
+from styleid.video.tracks import Track
+
+_FADE_S, _MERGE_S = 0.2, 0.4
+_WINDOW_BYTES = 256_000_000
+_BYTES_A_PIXEL = 9
+
+Show = Callable[[int, int, ImageRGB, FloatArray, bool], None]
+"""Called with track, frame, the finished picture, the face's box and whether it is hidden."""
+
+
+@dataclass
+class TrackLog:
+    """What became of a track. hidden: (frame, reason) in order. gates: extremes of the gate's figures; see `note`."""
+
+    anonymised: int = 0
+    hidden: list[tuple[int, str]] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def note(self, outcome: FaceOutcome) -> None:
+        """Keep the worst of the figures of a face that passed."""
+        for name, value in outcome.gate.items():
+            if name == "threshold":
+                self.figures[name] = value
+            elif name == "distance":
+                self.figures["distance_min"] = min(value, self.figures.get("distance_min", value))
+            else:
+                self.figures[f"{name}_max"] = max(value, self.figures.get(f"{name}_max", value))
+
+
+@dataclass
+class _Held:
+    """A frame that waits. boxes, outcomes: by track."""
+
+    frame: ClipFrame
+    image_rgb: ImageRGB
+    changed: np.ndarray
+    boxes: dict[int, FloatArray]
+    outcomes: dict[int, FaceOutcome]
+
+
+class Renderer:
+    """Render a clip from its tracks. casts: by person; empty where every face is hidden."""
+
+    def __init__(
+        self,
+        clip: Clip,
+        tracks: Sequence[Track],
+        anonymizer: Anonymizer,
+        measured: Measurements | None,
+        casts: Mapping[int, Cast],
+    ) -> None:
+        self._clip, self._tracks, self._anonymizer = clip, tracks, anonymizer
+        self._measured, self._casts = measured, casts
+        rate, pixels = float(clip.info.rate), clip.info.width * clip.info.height
+        most = max(2, _WINDOW_BYTES // (_BYTES_A_PIXEL * pixels))
+        self._fade = min(max(1, round(_FADE_S * rate)), most)
+        self._merge = min(max(1, round(_MERGE_S * rate)), most)
+        self._failures: dict[int, list[int]] = defaultdict(list)
+        self._reasons: dict[tuple[int, int], str] = {}
+        self.logs = [TrackLog() for _ in tracks]
+
+    def run(self, sink: ClipSink, show: Show | None = None, watch: Watch | None = None, frames: int = 0) -> None:
+        """Render every frame into the sink, in order."""
+        waiting: deque[_Held] = deque()
+        for frame in self._clip.frames():
+            waiting.append(self._drawn(frame))
+            if len(waiting) > self._merge:
+                self._release(waiting.popleft(), sink, show)
+            if watch is not None:
+                watch("rendering", frame.index + 1, frames)
+        while waiting:
+            self._release(waiting.popleft(), sink, show)
+
+    def _drawn(self, frame: ClipFrame) -> _Held:
+        which, faces = faces_at(self._tracks, frame.index)
+        if not which:
+            return _Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
+        image = frame.image_rgb
+        run = Canvas(image.copy(), np.zeros(image.shape[:2], bool), [None] * len(which))
+        drawable = [
+            k for k, i in enumerate(which) if self._tracks[i].person in self._casts and replaceable(self._tracks[i])
+        ]
+        if drawable:
+            sources = self._sources(image, faces, which, drawable, frame.index)
+            self._anonymizer.finish(sources, run, faces)
+        by_wish = self._anonymizer.options.method == "none"
+        for k, outcome in enumerate(run.outcomes):
+            if outcome is None:
+                self._anonymizer.obscure(run, faces, k, "" if by_wish else "no landmarks are known")
+        boxes = {i: faces.boxes_xyxy[k] for k, i in enumerate(which)}
+        outcomes = {i: outcome for i, outcome in zip(which, run.outcomes, strict=True) if outcome is not None}
+        for i, outcome in outcomes.items():
+            if outcome.action is Action.OBSCURED:
+                insort(self._failures[i], frame.index)
+                self._reasons[i, frame.index] = outcome.reason
+        return _Held(frame, run.image_rgb, run.changed, boxes, outcomes)
+
+    def _sources(
+        self, image: ImageRGB, faces: Faces, which: Sequence[int], drawable: Sequence[int], frame: int
+    ) -> list[Source]:
+        assert self._measured is not None
+        sources = self._anonymizer.analyse(image, faces, np.array(drawable))
+        parts = []
+        for source in sources:
+            track = which[source.index]
+            part = self._casts[self._tracks[track].person]
+            steady(source, self._measured.row(track, frame))
+            source.tries = part.tries
+            parts.append(part)
+        own, targets = np.stack([s.wplus for s in sources]), np.stack([part.target for part in parts])
+        way, bundle = self._anonymizer.way, self._anonymizer.bundle
+        wplus = way.swapped(bundle, own, targets, [part.step for part in parts])
+        made = self._anonymizer.attempt(sources, [image] * len(sources), wplus)
+        for source, one in zip(sources, made, strict=True):
+            source.best = one
+        return sources
+
+    def _release(self, held: _Held, sink: ClipSink, show: Show | None) -> None:
+        if not held.boxes:
+            sink.write(held.frame, None, None)
+            return
+        for i, box in held.boxes.items():
+            share, near = hiding(self._failures.get(i, ()), held.frame.index, self._fade, self._merge)
+            if held.outcomes[i].action is Action.ANONYMIZED and share > 0:
+                self._hide(held, box, share)
+            if share >= 1:
+                self.logs[i].hidden.append((held.frame.index, self._reasons.get((i, near), "")))
+            else:
+                self.logs[i].anonymised += 1
+                self.logs[i].note(held.outcomes[i])
+        sink.write(held.frame, held.image_rgb, held.changed)
+        if show is not None:
+            for i, box in held.boxes.items():
+                hidden = bool(self.logs[i].hidden) and self.logs[i].hidden[-1][0] == held.frame.index
+                show(i, held.frame.index, held.image_rgb, box, hidden)
+
+    def _hide(self, held: _Held, box: FloatArray, share: float) -> None:
+        """Blend a face towards being hidden."""
+        hidden = held.image_rgb.copy()
+        mask = obscure_face(hidden, box, self._anonymizer.options.obscure)
+        there = held.image_rgb[mask].astype(np.float32)
+        blended = there + np.float32(share) * (hidden[mask].astype(np.float32) - there)
+        held.image_rgb[mask] = blended.round().astype(np.uint8)
+        held.changed |= mask
+
+
+def hiding(failing: Sequence[int], frame: int, fade: int, merge: int) -> tuple[float, int]:
+    """Return how far a face is hidden in a frame, 0 to 1, and the failing frame that it is hidden for.
+
+    failing: frames that failed, in order. fade: frames that a transition takes. merge: two failures that lie no further
+    apart hide all that lies between them.
+    """
+    at = bisect_left(failing, frame)
+    before, after = failing[at - 1] if at else None, failing[at] if at < len(failing) else None
+    if after == frame:
+        return 1.0, frame
+    if before is not None and after is not None and after - before <= merge:
+        return 1.0, before
+    ramps = [(1 - abs(f - frame) / (fade + 1), f) for f in (before, after) if f is not None]
+    share, near = max(ramps, default=(0.0, frame))
+    return max(share, 0.0), near

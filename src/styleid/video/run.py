@@ -1,0 +1,267 @@
+"""The order of a run over a clip: find, follow, measure, cast; then render, check, write and tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import styleid
+from styleid.engine.journal import Journal
+from styleid.engine.local import bundle_settings
+from styleid.errors import OptionError, VideoError
+from styleid.faces.detect import DetectorOptions, FaceDetector
+from styleid.faces.track import associate
+from styleid.media.clip import Clip, ClipSink
+from styleid.media.frames import FramesClip, FramesSink
+from styleid.media.side_tracks import TrackOptions
+from styleid.media.video import VideoClip
+from styleid.media.video_write import EncodeOptions, VideoSink, container_of
+from styleid.pipeline import Anonymizer
+from styleid.types import Faces, ImageRGB
+from styleid.video.options import VideoOptions
+from styleid.video.people import Cast, Measurements, cast, link, measure
+from styleid.video.record import read_tracks, to_record
+from styleid.video.render import Renderer, TrackLog
+from styleid.video.review import Sheets, write_review
+from styleid.video.scan import Detector, Scan, Watch, scan
+from styleid.video.store import Workspace
+from styleid.video.tracks import Track, complete, steadied, tracks_of
+
+UNSURE_SHARE = 0.35
+"""Unsure detections score at least this share of what sure ones do; they continue tracks and never begin one."""
+_GAP_S = 1.0
+
+
+@dataclass
+class VideoSummary:
+    """What became of a run. record: the journal's line. failure: why nothing was written, else ""."""
+
+    record: dict[str, Any]
+    seconds: float
+    failure: str = ""
+    page: Path | None = None
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_status(self) -> int:
+        """0 where all was done as asked; 3 where a face was hidden against the method, or nothing was written."""
+        stretches = [s for track in self.record.get("tracks", []) for s in track["obscured_at"]]
+        return 3 if self.failure or any(s["reason"] for s in stretches) else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the machine-readable summary."""
+        tracks = self.record.get("tracks", [])
+        return {
+            "input": self.record["input"],
+            "written": not self.failure,
+            "tracks": len(tracks),
+            "people": len({t["person"] for t in tracks}),
+            "frames": self.record.get("video", {}).get("frames", 0),
+            "faces": {name: sum(t[name] for t in tracks) for name in ("anonymised", "obscured")},
+            "error": self.failure,
+            "seconds": round(self.seconds, 3),
+            "stage_seconds": {stage: round(s, 3) for stage, s in self.stage_seconds.items()},
+            "exit_status": self.exit_status,
+        }
+
+
+def anonymize_video(
+    source: Path,
+    anonymizer: Anonymizer,
+    options: VideoOptions,
+    encode: EncodeOptions | None = None,
+    side: TrackOptions | None = None,
+    *,
+    detector: Detector | None = None,
+    watch: Watch | None = None,
+) -> VideoSummary:
+    """Anonymise a video, or a folder of frames, and append to the journal beside the output.
+
+    detector: sees faces, unsure ones included; by default CenterFace at a low threshold. Raises OutputError where the
+    output cannot be written; an input that cannot be used is told in the summary and in the journal. Nothing is left
+    of an output that is not whole.
+    """
+    begun = time.perf_counter()
+    encode, side = encode or EncodeOptions(), side or TrackOptions()
+    if not options.frames:
+        container_of(options.out, encode.codec)
+    if source.exists() and options.out.exists() and source.samefile(options.out):
+        raise OptionError("--out", f"{options.out} is the input and would be overwritten.")
+    clocked = _Clock(watch)
+    settings = _settings(anonymizer, options, encode, side)
+    base = {"input": source.name, "versions": {"styleid": styleid.__version__}, "settings": settings}
+    journal = Journal(options.out.parent)
+    try:
+        record, page = _run(source, anonymizer, options, encode, side, detector, clocked)
+        failure = ""
+    except VideoError as error:
+        record, page, failure = {"error": error.reason}, None, error.reason
+    seconds = time.perf_counter() - begun
+    record = base | {"seconds": round(seconds, 3)} | record
+    journal.append(record)
+    return VideoSummary(record, seconds, failure, page, clocked.seconds | _stages(anonymizer))
+
+
+def _run(
+    source: Path,
+    anonymizer: Anonymizer,
+    options: VideoOptions,
+    encode: EncodeOptions,
+    side: TrackOptions,
+    detector: Detector | None,
+    watch: Watch,
+) -> tuple[dict[str, Any], Path | None]:
+    clip: Clip = FramesClip(source, options.frames, options.fps) if options.frames else VideoClip(source)
+    with Workspace() as space:
+        found, tracks, measured, casts = first_pass(clip, anonymizer, options, detector, space, watch)
+        if options.require_faces and not tracks:
+            raise VideoError(source, "no face was found, and --require-faces asks for one")
+        renderer, sheets = Renderer(clip, tracks, anonymizer, measured, casts), Sheets(tracks)
+        sink: ClipSink
+        if isinstance(clip, VideoClip):
+            sink = VideoSink(clip, options.out, encode, side)
+        else:
+            assert isinstance(clip, FramesClip)
+            sink = FramesSink(clip, options.out)
+        try:
+            renderer.run(sink, sheets.show if options.review else None, watch, found.frames)
+            digest = sink.finish()
+        except BaseException:
+            sink.abandon()
+            raise
+    video = clip.info.facts | {"frames": found.frames, "seconds": round(_length(found), 3), "cuts": len(found.cuts)}
+    told = [_told(t, log, found) for t, log in zip(tracks, renderer.logs, strict=True)]
+    record = {"sha256": digest, "video": video, "tracks": told, "notes": [*clip.info.notes, *sink.notes]}
+    page = None
+    if options.review:
+        page = write_review(options.out, to_record(clip.info, found.frames, tracks), record, tracks, sheets)
+    return record, page
+
+
+def first_pass(
+    clip: Clip,
+    anonymizer: Anonymizer,
+    options: VideoOptions,
+    detector: Detector | None,
+    space: Workspace,
+    watch: Watch | None = None,
+) -> tuple[Scan, list[Track], Measurements | None, dict[int, Cast]]:
+    """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target."""
+    chosen = anonymizer.options.detector
+    bundle = None if anonymizer.options.method == "none" else anonymizer.bundle
+    rate = float(clip.info.rate)
+    if options.tracks is not None:
+        found = scan(clip, _Blind(), None, chosen.threshold, space, watch)
+        tracks = read_tracks(options.tracks, clip.info, found.frames)
+        people = [t.person for t in tracks]
+    else:
+        low = DetectorOptions(chosen.threshold * UNSURE_SHARE, chosen.min_face_px)
+        found = scan(clip, detector or FaceDetector(low, anonymizer.device), bundle, chosen.threshold, space, watch)
+        rows = associate(found.candidates, chosen.threshold, found.cuts, round(_GAP_S * rate))
+        tracks = complete(clip, found, tracks_of(found, rows, chosen.threshold), watch)
+        tracks = [steadied(track, found.times_s, rate) for track in tracks]
+        people = None
+    for number, track in enumerate(tracks, 1):
+        track.number, track.person = track.number or number, number - 1
+    if bundle is None or not tracks:
+        _set_people(tracks, people)
+        return found, tracks, None, {}
+    measured, samples = measure(clip, found, tracks, anonymizer, space, watch)
+    strictest = min(bundle.spec.thresholds)
+    _set_people(tracks, people or link(tracks, measured, bundle.spec.thresholds[strictest].high))
+    return found, tracks, measured, cast(tracks, measured, samples, anonymizer, clip.info.name, watch)
+
+
+def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:
+    """Give tracks their people; one that nobody gave a person is a person of its own."""
+    free = 1 + max(people) if people else 1
+    for index, track in enumerate(tracks):
+        given = people[index] if people is not None else index
+        track.person, free = (given, free) if given >= 0 else (free, free + 1)
+
+
+class _Blind:
+    """Sees nothing, where a person has already said what there is."""
+
+    def detect(self, image_rgb: ImageRGB) -> Faces:
+        return Faces.empty()
+
+
+class _Clock:
+    """Note how long each stage takes, and pass progress on."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        self._watch, self._last = watch, time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+        if self._watch is not None:
+            self._watch(stage, done, total)
+
+
+def _stages(anonymizer: Anonymizer) -> dict[str, float]:
+    return {f"faces: {stage}": seconds for stage, seconds in anonymizer.seconds.items()}
+
+
+def _length(found: Scan) -> float:
+    return float(found.times_s[-1] + found.durations_s[-1] - found.times_s[0]) if found.frames else 0.0
+
+
+def _told(track: Track, log: TrackLog, found: Scan) -> dict[str, Any]:
+    """Return what the journal says of a track: never an embedding, never a crop."""
+    boxes = track.boxes_xyxy
+    widths = boxes[:, 2:] - boxes[:, :2]
+    ends = found.times_s + found.durations_s
+    return {
+        "track": track.number,
+        "person": track.person + 1,
+        "frames": [track.first, track.last],
+        "from_s": round(float(found.times_s[track.first]), 3),
+        "to_s": round(float(ends[track.last]), 3),
+        "box_range": np.round(np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)]).astype(float), 1).tolist(),
+        "side_px": [round(float(widths.min(1).min()), 1), round(float(widths.min(1).max()), 1)],
+        "action": _action(track, log),
+        "anonymised": log.anonymised,
+        "obscured": len(log.hidden),
+        "obscured_at": _stretches(log.hidden, found, ends),
+        "gate": {name: round(value, 2) for name, value in log.figures.items()},
+    }
+
+
+def _action(track: Track, log: TrackLog) -> str:
+    if track.dropped:
+        return "kept"
+    return "anonymised" if log.anonymised else "obscured"
+
+
+def _stretches(hidden: Sequence[tuple[int, str]], found: Scan, ends: np.ndarray) -> list[dict[str, Any]]:
+    stretches: list[dict[str, Any]] = []
+    for frame, reason in hidden:
+        if stretches and stretches[-1]["frames"][1] == frame - 1 and bool(reason) == bool(stretches[-1]["reason"]):
+            stretches[-1]["frames"][1] = frame
+            if reason not in stretches[-1]["reason"].split("; "):
+                known = [r for r in stretches[-1]["reason"].split("; ") if r]
+                stretches[-1]["reason"] = "; ".join(dict.fromkeys([*known, *reason.split("; ")]))
+        else:
+            stretches.append({"frames": [frame, frame], "reason": reason})
+    for stretch in stretches:
+        first, last = stretch["frames"]
+        stretch["from_s"], stretch["to_s"] = round(float(found.times_s[first]), 3), round(float(ends[last]), 3)
+    return stretches
+
+
+def _settings(
+    anonymizer: Anonymizer, options: VideoOptions, encode: EncodeOptions, side: TrackOptions
+) -> Mapping[str, Any]:
+    chosen = asdict(replace(options, out=Path(options.out.name), tracks=None)) | {"out": options.out.name}
+    settings = asdict(anonymizer.options) | chosen | asdict(encode) | asdict(side)
+    settings["tracks"] = options.tracks.name if options.tracks else ""
+    return settings | bundle_settings(anonymizer)

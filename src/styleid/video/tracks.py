@@ -1,0 +1,281 @@
+"""Tracks without holes: what was detected, what is filled in between, and both ends until the face is gone."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from styleid.faces.follow import SEEN_FROM, Look, fill_gap, follow, hermite
+from styleid.faces.smooth import smooth
+from styleid.faces.track import overlap
+from styleid.media.clip import Clip
+from styleid.types import FloatArray
+from styleid.video.scan import Scan, Watch
+
+_FOLLOW_SIDE_PX = 1280
+_FOLLOW_S = 2.0
+_LEAST_ENDS = 3
+_BLINK, _SURE_AGAIN = 3, 0.6
+_MOST_UNSEEN_S = 1.0
+_ACROSS_CUTS = 0.7
+_INSIDE = 0.1
+_SAME_FACE = 0.5
+_SHORT_GAP = 2
+_LOOK_FRAMES = 10
+_TRUST_UNSURE, _TRUST_FILLED = 0.6, 0.25
+_SMOOTH_FRAMES = 2.0
+
+
+@dataclass
+class Track:
+    """One face through a stretch of frames without holes.
+
+    first: its first frame. boxes_xyxy: (n, 4). landmarks_px: (n, 5, 2), NaN where none are known. trust: (n,) in
+    [0, 1], what each place rests on: 1 a sure detection, less an unsure one, least a place that was filled in.
+    number: as shown to people, from 1. person: the same for tracks that show the same person. dropped: a person said
+    that it is a false alarm, so nothing is done to it.
+    """
+
+    first: int
+    boxes_xyxy: FloatArray
+    landmarks_px: FloatArray
+    trust: FloatArray
+    number: int = 0
+    person: int = 0
+    dropped: bool = False
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+    @property
+    def last(self) -> int:
+        """Its last frame."""
+        return self.first + len(self) - 1
+
+    @property
+    def frames(self) -> range:
+        """Its frames."""
+        return range(self.first, self.first + len(self))
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Where the detector saw it, bool (n,)."""
+        return self.trust > _TRUST_FILLED
+
+    def best(self, begin: int, end: int) -> int:
+        """Return the place from begin to end, both included, where the detector was surest."""
+        places = np.arange(max(begin, 0), min(end, len(self) - 1) + 1)
+        return int(places[self.trust[places].argmax()])
+
+    def speed(self, at: int) -> FloatArray:
+        """Return how it moves about one of its places, (2,) pixels a frame, from what the detector saw."""
+        places = np.nonzero(self.seen)[0]
+        near = places[np.argsort(np.abs(places - at), kind="stable")[:5]]
+        if len(near) < 2:
+            return np.zeros(2, np.float32)
+        centres = self.boxes_xyxy[near].reshape(-1, 2, 2).mean(1)
+        return np.polyfit(near.astype(float), centres.astype(float), 1)[0].astype(np.float32)
+
+
+def tracks_of(scan: Scan, rows_of_tracks: Sequence[Sequence[int]], sure_from: float) -> list[Track]:
+    """Return tracks with their holes still open (NaN)."""
+    tracks, c = [], scan.candidates
+    for rows in rows_of_tracks:
+        which = np.array(rows)
+        first, last = int(c.frames[which[0]]), int(c.frames[which[-1]])
+        count, at = last - first + 1, c.frames[which] - first
+        boxes = np.full((count, 4), np.nan, np.float32)
+        points = np.full((count, 5, 2), np.nan, np.float32)
+        trust = np.full(count, _TRUST_FILLED, np.float32)
+        boxes[at], points[at] = c.boxes_xyxy[which], c.landmarks_px[which]
+        sure = 0.7 + 0.3 * c.scores[which]
+        trust[at] = np.where(c.scores[which] >= sure_from, sure, _TRUST_UNSURE)
+        tracks.append(Track(first, boxes, points, trust))
+    return tracks
+
+
+def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | None = None) -> list[Track]:
+    """Fill the tracks' holes and prolong their ends, going through the clip with a window of small grey pictures."""
+    if not tracks:
+        return []
+    ahead = max(_LEAST_ENDS, round(_FOLLOW_S * float(clip.info.rate)))
+    scale = min(1.0, _FOLLOW_SIDE_PX / max(clip.info.width, clip.info.height))
+    work = _plan(tracks, ahead, scan.frames)
+    window: deque[np.ndarray] = deque(maxlen=ahead + 2 * _LOOK_FRAMES + 4)
+    done: dict[tuple[int, str, int], FloatArray] = {}
+    rivals = _Rivals(tracks)
+    for frame in clip.frames():
+        window.append(_small_grey(frame.image_rgb, scale))
+        start = frame.index - len(window) + 1
+        for job in work.pop(frame.index, ()):
+            pictures = [window[i - start] for i in range(job.begin, job.end + 1)]
+            track = tracks[job.track]
+            looks = [(window[track.first + at - start], _to(track.boxes_xyxy[at], scale)) for at in _looks(track, job)]
+            if job.kind == "gap":
+                done[job.key] = _filled(track, job, pictures, scale, looks)
+            else:
+                done[job.key] = _prolonged(track, job, pictures, scale, scan, rivals, clip, looks[0])
+        if watch is not None:
+            watch("following faces", frame.index + 1, scan.frames)
+    return [_closed(index, track, done) for index, track in enumerate(tracks)]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A stretch of frames, from begin to end, that a track is followed through: a gap, or before or after it."""
+
+    track: int
+    kind: str
+    begin: int
+    end: int
+
+    @property
+    def key(self) -> tuple[int, str, int]:
+        return self.track, self.kind, self.begin if self.kind == "gap" else 0
+
+
+class _Rivals:
+    """Where the detector saw the tracks, by frame."""
+
+    def __init__(self, tracks: Sequence[Track]) -> None:
+        self._boxes: dict[int, list[tuple[int, FloatArray]]] = defaultdict(list)
+        for index, track in enumerate(tracks):
+            for at in np.nonzero(track.seen)[0]:
+                self._boxes[track.first + int(at)].append((index, track.boxes_xyxy[at]))
+        self._tracks = tracks
+
+    def holds(self, frame: int, box: FloatArray, but: Track) -> bool:
+        """Say whether another track has this face in this frame already."""
+        others = [b for index, b in self._boxes.get(frame, ()) if self._tracks[index] is not but]
+        return bool(others) and float(overlap(box[None], np.stack(others)).max()) > _SAME_FACE
+
+
+def _plan(tracks: Sequence[Track], ahead: int, frames: int) -> dict[int, list[_Job]]:
+    """Return what is to be done once a frame has been read."""
+    work: dict[int, list[_Job]] = defaultdict(list)
+    for index, track in enumerate(tracks):
+        known = np.nonzero(np.isfinite(track.boxes_xyxy[:, 0]))[0] + track.first
+        for a, b in zip(known[:-1].tolist(), known[1:].tolist(), strict=True):
+            if b - a > 1:
+                work[min(b + _LOOK_FRAMES, track.last)].append(_Job(index, "gap", a, b))
+        if track.first > 0:
+            ready = min(track.first + _LOOK_FRAMES, track.last)
+            work[ready].append(_Job(index, "before", max(track.first - ahead, 0), track.first))
+        if track.last < frames - 1:
+            last = min(track.last + ahead, frames - 1)
+            work[last].append(_Job(index, "after", track.last, last))
+    return work
+
+
+def _looks(track: Track, job: _Job) -> list[int]:
+    """Return the places where the face shows itself best, on this side of the stretch, and on the other of a gap."""
+    begin, end = job.begin - track.first, job.end - track.first
+    if job.kind == "before":
+        return [track.best(end, end + _LOOK_FRAMES)]
+    before = track.best(begin - _LOOK_FRAMES, begin)
+    return [before] if job.kind == "after" else [before, track.best(end, end + _LOOK_FRAMES)]
+
+
+def _filled(track: Track, job: _Job, pictures: list[np.ndarray], scale: float, looks: Sequence[Look]) -> FloatArray:
+    a, b = job.begin - track.first, job.end - track.first
+    before, after = track.boxes_xyxy[a], track.boxes_xyxy[b]
+    speeds = track.speed(a), track.speed(b)
+    if b - a - 1 <= _SHORT_GAP:
+        return hermite(before, after, np.tile(speeds[0], 2), np.tile(speeds[1], 2), b - a - 1)
+    small = fill_gap(
+        pictures, _to(before, scale), _to(after, scale), (speeds[0] * scale, speeds[1] * scale), (looks[0], looks[1])
+    )
+    return _back(small, scale)
+
+
+def _prolonged(
+    track: Track,
+    job: _Job,
+    pictures: list[np.ndarray],
+    scale: float,
+    scan: Scan,
+    rivals: _Rivals,
+    clip: Clip,
+    look: Look,
+) -> FloatArray:
+    """Return the boxes beyond one end, outwards, until the face is gone."""
+    back = job.kind == "before"
+    at = 0 if back else len(track) - 1
+    speed = track.speed(at) * (-1 if back else 1)
+    ordered = list(reversed(pictures)) if back else pictures
+    boxes, scores = follow(ordered, _to(track.boxes_xyxy[at], scale), speed * scale, look)
+    boxes = _back(boxes, scale)
+    kept = unseen = 0
+    cuts = set(scan.cuts)
+    for i, (box, score) in enumerate(zip(boxes, scores, strict=True)):
+        frame = track.first - 1 - i if back else track.last + 1 + i
+        crossing = (frame + 1 if back else frame) in cuts
+        if (crossing and score < _ACROSS_CUTS) or rivals.holds(frame, box, track) or not _inside(box, clip):
+            break
+        if unseen > round(_MOST_UNSEEN_S * float(clip.info.rate)):
+            break
+        there = score >= (SEEN_FROM if unseen <= _BLINK else _SURE_AGAIN)
+        unseen = 0 if there else unseen + 1
+        if there or i < _LEAST_ENDS:
+            kept = i + 1
+    return boxes[:kept]
+
+
+def _inside(box: FloatArray, clip: Clip) -> bool:
+    """Say whether enough of a box lies inside the picture to show anything."""
+    size = np.clip(box[2:] - box[:2], 1e-3, None)
+    low, high = np.maximum(box[:2], 0), np.minimum(box[2:], [clip.info.width, clip.info.height])
+    return bool((high > low).all()) and float(((high - low) / size).prod()) > _INSIDE
+
+
+def _closed(index: int, track: Track, done: dict[tuple[int, str, int], FloatArray]) -> Track:
+    boxes = track.boxes_xyxy.copy()
+    for (owner, kind, begin), made in done.items():
+        if owner == index and kind == "gap":
+            boxes[begin - track.first + 1 : begin - track.first + 1 + len(made)] = made
+    before = done.get((index, "before", 0), np.zeros((0, 4), np.float32))[::-1]
+    after = done.get((index, "after", 0), np.zeros((0, 4), np.float32))
+    boxes = np.concatenate([before, boxes, after]).astype(np.float32)
+    around = [(len(before), len(after))]
+    points = np.pad(track.landmarks_px, [*around, (0, 0), (0, 0)], constant_values=np.nan)
+    trust = np.pad(track.trust, around, constant_values=_TRUST_FILLED)
+    points = carried(boxes, points)
+    return Track(track.first - len(before), boxes, points, trust, track.number, track.person)
+
+
+def carried(boxes: FloatArray, points: FloatArray) -> FloatArray:
+    """Place landmarks in the boxes that lack them as they lie in the boxes before and after."""
+    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)[:, None]
+    inside = (points - boxes[:, None, :2]) / size
+    known = np.isfinite(inside).all((1, 2))
+    if not known.any():
+        return points
+    places, flat = np.arange(len(boxes)), inside.reshape(len(boxes), 10)
+    filled = np.stack([np.interp(places, places[known], flat[known, k]) for k in range(10)], 1)
+    carried = filled.reshape(-1, 5, 2) * size + boxes[:, None, :2]
+    return np.where(known[:, None, None], points, carried).astype(np.float32)
+
+
+def steadied(track: Track, times_s: FloatArray, rate: float) -> Track:
+    """Return a track whose boxes and landmarks no longer tremble."""
+    times, sigma = np.asarray(times_s)[list(track.frames)], _SMOOTH_FRAMES / rate
+    boxes = smooth(times, track.boxes_xyxy, track.trust, sigma)
+    points = smooth(times, track.landmarks_px, track.trust, sigma)
+    return Track(track.first, boxes, points, track.trust, track.number, track.person, track.dropped)
+
+
+def _small_grey(image_rgb: np.ndarray, scale: float) -> np.ndarray:
+    grey = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)
+    return grey if scale == 1 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _to(box: FloatArray, scale: float) -> FloatArray:
+    return ((box + 0.5) * scale - 0.5).astype(np.float32)
+
+
+def _back(boxes: FloatArray, scale: float) -> FloatArray:
+    return ((boxes + 0.5) / scale - 0.5).astype(np.float32)

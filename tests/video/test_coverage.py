@@ -1,0 +1,98 @@
+"""Known truth: no frame in which a visible face is left untouched, whatever the detector misses."""
+
+import numpy as np
+import pytest
+
+from styleid import AnonymizeOptions, Anonymizer
+from styleid.faces.detect import DetectorOptions, FaceDetector
+from styleid.video.options import VideoOptions
+from styleid.video.render import Renderer
+from styleid.video.run import UNSURE_SHARE, first_pass
+from styleid.video.store import Workspace
+from tests.video.scenes import HEAD, Actor, Missing, Scene, SceneClip, Taking, background
+
+pytest.importorskip("scipy", reason="faces are given to tracks by SciPy: pip install 'styleid[video]'")
+FRAMES = 70
+
+
+def head_of(astronaut: np.ndarray) -> np.ndarray:
+    x0, y0, x1, y1 = HEAD
+    return astronaut[y0:y1, x0:x1]
+
+
+@pytest.fixture(scope="module")
+def scenes(astronaut):
+    from skimage import data
+
+    head, wood, moon = head_of(astronaut), background(data.coffee()), background(np.stack([data.moon()] * 3, -1))
+    mirrored = head[:, ::-1]
+
+    def swinging(i):
+        return 160 + 90 * np.sin(i / 9), 110 + 25 * np.cos(i / 7), 62 + 14 * np.sin(i / 20)
+
+    def passing(i):
+        return -60 + 6.2 * i, 120.0, 66.0
+
+    def small(i):
+        return 60 + 0.8 * i, 190.0, 24.0
+
+    return {
+        "swinging behind a pole": Scene(
+            [Actor(head, swinging)], FRAMES, lambda i: wood, lambda i: [(175, 0, 205, 240)]
+        ),
+        "in, through and out": Scene([Actor(head, passing), Actor(mirrored, small)], FRAMES, lambda i: moon),
+        "cut and blur": Scene(
+            [
+                Actor(
+                    head,
+                    lambda i: (90 + i, 100, 64) if i < 35 else (240 - 1.5 * i, 120, 70),
+                    lambda i: 2.5 * (i % 20 > 14),
+                ),
+                Actor(mirrored, lambda i: None if i < 35 else (250, 110, 58)),
+            ],
+            FRAMES,
+            lambda i: wood if i < 35 else 255 - moon,
+        ),
+    }
+
+
+def misses(kind: str):
+    drawn = np.random.default_rng(5).random(10_000) < 0.2
+    return {
+        "nothing": lambda i: False,
+        "15 frames in a row": lambda i: i < 15 or 30 <= i < 45 or i >= FRAMES - 15,
+        "a fifth at random": lambda i: bool(drawn[i]),
+    }[kind]
+
+
+@pytest.mark.parametrize("missed", ["nothing", "15 frames in a row", "a fifth at random"])
+@pytest.mark.parametrize("name", ["swinging behind a pole", "in, through and out", "cut and blur"])
+def test_no_visible_face_is_left_untouched(scenes, name, missed):
+    scene, options = scenes[name], AnonymizeOptions(method="none")
+    clip, anonymizer, sink = SceneClip(scene), Anonymizer(None, options), Taking()
+    low = FaceDetector(DetectorOptions(options.detector.threshold * UNSURE_SHARE))
+    with Workspace() as space:
+        _, tracks, measured, casts = first_pass(
+            clip, anonymizer, VideoOptions("out.mp4"), Missing(low, misses(missed)), space
+        )
+        Renderer(clip, tracks, anonymizer, measured, casts).run(sink)
+    assert len(sink.changed) == FRAMES
+    faces, uncovered = 0, []
+    for i, changed in enumerate(sink.changed):
+        for box, mask in scene.visible(i):
+            faces += 1
+            if changed[mask].mean() < 0.75:
+                uncovered.append((i, box.round().tolist(), round(float(changed[mask].mean()), 2)))
+        untouched = ~changed
+        assert np.array_equal(sink.images[i][untouched], scene.image(i)[untouched])
+    assert faces > 40
+    assert uncovered == []
+    assert np.mean([changed.mean() for changed in sink.changed]) < 0.25  # and not because everything is
+
+
+def test_cuts_are_found_where_they_are(scenes):
+    from styleid.video.scan import CutFinder
+
+    for name, cuts in (("cut and blur", [35]), ("swinging behind a pole", [])):
+        finder, scene = CutFinder(), scenes[name]
+        assert [i for i in range(FRAMES) if finder.is_cut(scene.image(i))] == cuts
