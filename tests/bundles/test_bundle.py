@@ -227,6 +227,25 @@ def test_batches_of_any_length_give_the_same_rows(tmp_path_factory, n):
     assert np.allclose(bundle.embed(crops[-1:]), bundle.embed(crops)[-1:], atol=1e-5)
 
 
+def test_a_generator_that_places_no_landmarks_is_parsed(tmp_path_factory):
+    bundle = Bundle(tiny_bundle(tmp_path_factory, "copy"))
+    wplus = np.random.default_rng(0).uniform(-1, 1, (2, 3, bundle.spec.width)).astype(np.float32)
+    images, landmarks = bundle.render(wplus)
+    assert np.array_equal(images, bundle.generate(wplus))
+    assert np.array_equal(landmarks, bundle.parse(images.round().astype(np.uint8))[1])
+
+
+@pytest.mark.skipif("aam128" not in built_in(), reason="aam128 is not built in")
+def test_landmarks_that_a_generator_places_are_those_of_its_image():
+    bundle = load_bundle("aam128")
+    z = np.random.default_rng(1).standard_normal((4, bundle.spec.z)).astype(np.float32)
+    traits = np.tile(np.float32([[35, 0, 1, 0, 0, 0, 0]]), (4, 1))
+    wplus = bundle.sample(z, traits, np.zeros((4, bundle.spec.layers, bundle.spec.width), np.float32))
+    images, landmarks = bundle.render(wplus)
+    parsed = bundle.parse(images.round().astype(np.uint8))[1]
+    assert np.abs(landmarks - parsed).mean() < 2.5  # pixels of a 160 px crop
+
+
 def test_an_unknown_input_is_named(tmp_path, tmp_path_factory):
     import onnx
 

@@ -9,7 +9,7 @@ import torch
 from styleid.lab.aam import ATTRIBUTE_ROW, BEARD
 from styleid.lab.export import export_network
 from styleid.lab.pack import GROUPS
-from styleid.lab.targets import MIXED_PEOPLE, TargetMapping, Z, fit_mapping, round_traits
+from styleid.lab.targets import MIXED_PEOPLE, TargetMapping, Z, fit_mapping, nearer, round_traits
 
 WIDTH, EACH = 8, 16
 CELLS = list(itertools.product((20.0, 40.0, 60.0), (0.0, 1.0), (0, 1, 2)))
@@ -147,3 +147,14 @@ def test_mapping_exports(mapping: TargetMapping, traits: torch.Tensor, tmp_path)
 )
 def test_rounded_traits(given: tuple[float, ...], rounded: tuple[float, ...]) -> None:
     assert round_traits(torch.tensor([given])).tolist() == [list(rounded)]
+
+
+def test_those_far_out_are_drawn_nearer_and_keep_their_direction() -> None:
+    people = torch.randn(200, 12, 6, generator=torch.Generator().manual_seed(5))
+    people[:10] *= 5
+    drawn = nearer(people)
+    own, before = drawn[:, ATTRIBUTE_ROW + 1 :].flatten(1), people[:, ATTRIBUTE_ROW + 1 :].flatten(1)
+    assert torch.equal(drawn[:, : ATTRIBUTE_ROW + 1], people[:, : ATTRIBUTE_ROW + 1])
+    assert own[:10].norm(dim=1).max() <= before[10:].norm(dim=1).max()
+    assert torch.allclose(torch.cosine_similarity(own, before), torch.ones(200))
+    assert (own == before).all(1).float().mean() > 0.8

@@ -140,6 +140,32 @@ def test_glasses_stay_before_the_new_face():
     assert photo[65, 60:100].min() > 120
 
 
+def test_glasses_whose_rim_hardly_shows_are_left_out():
+    source = np.full((SIZE, SIZE, 3), 150, np.float32)
+    glasses = np.zeros((SIZE, SIZE), np.float32)
+    glasses[50:80, 30:130] = 1
+    source[50:80, 30:60] = 10  # a quarter of a frame: bits of it would look like scratches
+    source[53:77, 33:60] = 150
+    photo = source.astype(np.uint8)
+    face = _new_face(source=source, generated=np.full_like(source, 150), bare=1 - glasses, glasses=glasses)
+    composite(photo, face, np.float32([[1, 0, 0], [0, 1, 0]]))
+    assert photo[51, 40:55].min() > 120
+
+
+def test_a_beard_on_the_rim_does_not_tint_the_face():
+    """Where the rim's skin agrees, what differs there (a white beard) tells no colour."""
+    skin = np.full((SIZE, SIZE, 3), (150, 110, 90), np.float32)
+    bearded = skin.copy()
+    points = _landmarks()
+    bearded[int(points[4, 1]) :] = 240  # from the cheeks down
+    photos = []
+    for source in (skin, bearded):
+        photo = source.astype(np.uint8)
+        composite(photo, _new_face(source=source, generated=skin.copy()), np.float32([[1, 0, 0], [0, 1, 0]]))
+        photos.append(photo[int(points[27:31, 1].mean()), int(points[30, 0])].astype(int))
+    assert np.abs(photos[0] - photos[1]).max() <= 10
+
+
 def test_a_crop_outside_the_photo_changes_nothing():
     photo = np.full((50, 50, 3), 9, np.uint8)
     assert not composite(photo, _new_face(), np.float32([[1, 0, 5000], [0, 1, 0]])).any()
