@@ -17,7 +17,7 @@ from styleid.media.side_tracks import TrackOptions
 from styleid.media.video import VideoClip
 from styleid.media.video_write import EncodeOptions
 from styleid.video.options import VideoOptions
-from styleid.video.run import anonymize_video
+from styleid.video.run import anonymize_video, first_pass
 from styleid.video.store import Workspace
 from tests.video.scenes import HEAD, RATE, Actor, Scene, background
 
@@ -197,6 +197,20 @@ def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path
         (stretch,) = track["obscured_at"]
         assert (stretch["from_s"], stretch["to_s"]) == (track["from_s"], track["to_s"])
         assert "too like the original" in stretch["reason"]
+
+
+def test_a_person_gets_more_targets_tried_while_samples_fail(done, bundle, tmp_path):
+    from styleid import Bundle
+    from tests.tiny_bundle import edit_bundle
+
+    nobody = {f"{fmr:g}": {"low": -0.9, "high": -0.8} for fmr in (1e-1, 1e-2, 1e-3, 1e-4)}
+    refusing = Anonymizer(
+        Bundle(edit_bundle(bundle.folder, tmp_path / "bundle", thresholds=nobody)), AnonymizeOptions(seed=1, tries=1)
+    )
+    with Workspace() as space:
+        _, _, _, casts = first_pass(VideoClip(done[0]), refusing, VideoOptions(tmp_path / "out.mkv"), None, space)
+    assert [part.tries for part in casts.values()] == [3]
+    assert done[2].record["settings"]["tries"] == 4
 
 
 def test_frames_in_a_folder(scene, tmp_path):
