@@ -78,7 +78,8 @@ class Judged:
             raise SystemExit(f"{out.name} has {len(self.after)} frames, its original {len(self.before)}.")
         reviewed = json.loads((out.parent / f"{out.name}.review" / "tracks.json").read_text(encoding="utf-8"))
         self.tracks, self._told, self._bundle = reviewed["tracks"], record["tracks"], bundle
-        self._fade = round(FADE_S * float(VideoClip(source).info.rate))
+        self.rate = float(VideoClip(source).info.rate)
+        self._fade = round(FADE_S * self.rate)
 
     def figures(self) -> list[TrackFigures]:
         """Measure every track that was replaced in two frames in a row."""
@@ -246,13 +247,22 @@ def time_table(summary: VideoSummary) -> Iterator[str]:
 
 
 def picture(path: Path, judged: Judged) -> None:
-    """Write original and output side by side at moments all over the clip, in two columns."""
+    """Write original and output side by side at moments that are evenly spaced, in two columns."""
     count, cells = len(judged.before), []
-    for frame in np.linspace(0.06 * count, 0.97 * count, MOMENTS).astype(int):
+    for frame in ((np.arange(MOMENTS) + 0.5) * count / MOMENTS).astype(int):
         pair = np.concatenate([judged.before[frame], judged.after[frame]], 1)
         width = 640
         small = cv2.resize(pair, (width, round(width * pair.shape[0] / pair.shape[1])), interpolation=cv2.INTER_AREA)
-        cv2.putText(small, f"{frame}", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            small,
+            f"{frame / judged.rate:.2f} s",
+            (6, 18),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.5,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
         cells.append(small)
     half = len(cells) // 2
     sheet = np.concatenate([np.concatenate(column) for column in (cells[:half], cells[half:])], 1)
@@ -275,7 +285,7 @@ def main() -> None:
     parser.add_argument("--bundle", default=DEFAULT)
     parser.add_argument("--frames", type=int, default=16, help="of the timed clip; 0 leaves it out (default: 16)")
     parser.add_argument("--keep", type=Path, help="folder that keeps the outputs")
-    parser.add_argument("--picture", type=Path, help="also write originals beside outputs, numbered by frame")
+    parser.add_argument("--picture", type=Path, help="also write originals beside outputs as a picture")
     parser.add_argument("--out", type=Path, default=RESULT, help="the Markdown file to write")
     given = parser.parse_args()
     anonymizer = Anonymizer.from_bundle(given.bundle, AnonymizeOptions(seed=given.seed))
