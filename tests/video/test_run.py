@@ -17,7 +17,7 @@ from styleid.media.side_tracks import TrackOptions
 from styleid.media.video import VideoClip
 from styleid.media.video_write import EncodeOptions
 from styleid.video.options import VideoOptions
-from styleid.video.run import anonymize_video
+from styleid.video.run import anonymize_video, cast
 from styleid.video.store import Workspace
 from tests.video.scenes import HEAD, RATE, Actor, Scene, background
 
@@ -181,7 +181,7 @@ def test_edits_that_cannot_be_are_named(done, tmp_path, edit, why):
     assert not options.out.exists()
 
 
-def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path):
+def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path, monkeypatch):
     from styleid import Bundle
     from tests.tiny_bundle import edit_bundle
 
@@ -189,8 +189,16 @@ def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path
         f"{fmr:g}": {"low": -0.9, "high": -0.8} for fmr in (1e-1, 1e-2, 1e-3, 1e-4)
     }  # nothing is as unlike as this
     refusing = Bundle(edit_bundle(bundle.folder, tmp_path / "bundle", thresholds=nobody))
-    options = VideoOptions(tmp_path / "out.mkv")
+    options, tries = VideoOptions(tmp_path / "out.mkv"), []
+
+    def noted(*given):
+        chosen = cast(*given)
+        tries.extend(part.tries for part in chosen.values())
+        return chosen
+
+    monkeypatch.setattr("styleid.video.run.cast", noted)
     summary = anonymize_video(done[0], Anonymizer(refusing, AnonymizeOptions(seed=1, tries=1)), options, LOSSLESS)
+    assert tries == [3]  # while samples fail, three times as many as for a photo
     assert summary.exit_status == 3
     for track in summary.record["tracks"]:
         assert track["anonymised"] == 0
@@ -304,3 +312,13 @@ def test_sound_of_a_run(tmp_path):
     )
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert [s.type for s in container.streams] == ["video", "audio"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [([], ["video"]), (["--allow", "subtitles"], ["video", "subtitle"])])
+def test_subtitles_of_a_run(tmp_path, given, kept, capsys):
+    from tests.media.test_side_tracks import SPOKEN, kinds, make_with
+
+    source, out = make_with(tmp_path / "in.mkv", spoken=SPOKEN), tmp_path / "out.mkv"
+    assert main(["video", str(source), "--out", str(out), "--method", "none", *given]) == 0
+    assert kinds(out) == kept
+    assert ("left out: subtitle track" in capsys.readouterr().out) == (not given)

@@ -24,6 +24,8 @@ _MARGIN = 0.08
 _LANDMARK_FRAMES, _WPLUS_FRAMES = 1.2, 2.0
 _CHUNK = 2000
 _DRIFTS_ALLOWED = 0.2
+_PATIENCE = 3
+"""How many times as many targets are tried as for a photo, while samples fail: the choice stands for a whole clip."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,9 @@ def _best(
     own = np.stack([s.wplus for s in sources])
     best: tuple[tuple[float, ...], Cast] | None = None
     tries = 0
-    for attempt in range(anonymizer.options.tries):
+    for attempt in range(_PATIENCE * anonymizer.options.tries):
+        if best is not None and attempt >= anonymizer.options.tries and best[0][0] == 0:
+            break
         tries += 1
         z = anonymizer.targets.z(name, person, attempt, bundle.spec.z)[None]
         target = bundle.sample(z, mean["attributes"], mean["wplus"])

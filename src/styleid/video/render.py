@@ -14,7 +14,7 @@ import numpy as np
 
 from styleid.media.clip import Clip, ClipFrame, ClipSink
 from styleid.pipeline import Anonymizer
-from styleid.pixel.obscure import obscure_face
+from styleid.pixel.obscure import face_ellipse, obscure_face
 from styleid.source import Canvas, Source
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
 from styleid.video.people import Cast, Measurements, faces_at, replaceable, steady
@@ -142,7 +142,8 @@ class Renderer:
             return
         for i, box in held.boxes.items():
             share, near = hiding(self._failures.get(i, ()), held.frame.index, self._fade, self._merge)
-            if held.outcomes[i].action is Action.ANONYMIZED and share > 0:
+            shown = held.outcomes[i].action is Action.ANONYMIZED
+            if share > 0 and (shown or self._under_another(held, i)):
                 self._hide(held, box, share)
             if share >= 1:
                 self.logs[i].hidden.append((held.frame.index, self._reasons.get((i, near), "")))
@@ -154,6 +155,15 @@ class Renderer:
             for i, box in held.boxes.items():
                 hidden = bool(self.logs[i].hidden) and self.logs[i].hidden[-1][0] == held.frame.index
                 show(i, held.frame.index, held.image_rgb, box, hidden)
+
+    def _under_another(self, held: _Held, track: int) -> bool:
+        """Say whether a new face may lie over what hides a track.
+
+        Where frames before and after are hidden here, over what was drawn, it would come and go.
+        """
+        mask = face_ellipse(held.boxes[track], held.changed.shape)
+        others = [i for i, o in held.outcomes.items() if i != track and o.action is Action.ANONYMIZED]
+        return any((mask & face_ellipse(held.boxes[i], held.changed.shape)).any() for i in others)
 
     def _hide(self, held: _Held, box: FloatArray, share: float) -> None:
         """Blend a face towards being hidden."""
