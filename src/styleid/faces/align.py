@@ -174,3 +174,14 @@ def _averaged_down(
     linear = matrix[:, :2] / np.array([fx, fy], np.float32)
     shift = matrix[:, :2] @ np.array([0.5 / fx - 0.5 + x0, 0.5 / fy - 0.5 + y0], np.float32) + matrix[:, 2]
     return small, np.column_stack([linear, shift]).astype(np.float32)
+
+
+def shown_window(matrix: FloatArray, size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    """Return the part of the photo that the crop shows, (x0, y0, x1, y1), or None where it shows none."""
+    corners = np.array([[0, 0], [size - 1, 0], [size - 1, size - 1], [0, size - 1]], np.float32)
+    quad = transform_points(corners, invert(matrix))
+    low = np.maximum(np.floor(quad.min(0)).astype(int), 0)
+    high = np.minimum(np.ceil(quad.max(0)).astype(int) + 1, [shape[1], shape[0]])
+    if (high - low < 1).any():
+        return None
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from styleid.faces.align import invert, scale_of, transform_points
+from styleid.faces.align import invert, scale_of, shown_window
 from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE, with_forehead
 from styleid.pixel.regions import face_hull
 from styleid.pixel.scale import at_photo_scale
@@ -62,7 +62,7 @@ def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndar
     size = face.source.shape[0]
     displacement = _displacement(face, size)
     alpha, generated = _prepare(face, displacement, size)
-    window = _window(matrix, size, image_rgb.shape)
+    window = shown_window(matrix, size, image_rgb.shape)
     changed = np.zeros(image_rgb.shape[:2], bool)
     if window is None:
         return changed
@@ -199,17 +199,6 @@ def _move(image_rgb: ImageRGB, window: tuple[int, int, int, int], field: FloatAr
     return cv2.remap(
         image_rgb, x + shift[..., 0], y + shift[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     ).astype(np.float32)
-
-
-def _window(matrix: FloatArray, size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-    """Return the part of the photo that the crop shows, (x0, y0, x1, y1), or None where it shows none."""
-    corners = np.array([[0, 0], [size - 1, 0], [size - 1, size - 1], [0, size - 1]], np.float32)
-    quad = transform_points(corners, invert(matrix))
-    low = np.maximum(np.floor(quad.min(0)).astype(int), 0)
-    high = np.minimum(np.ceil(quad.max(0)).astype(int) + 1, [shape[1], shape[0]])
-    if (high - low < 1).any():
-        return None
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _crop_places(window: tuple[int, int, int, int], matrix: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
-from styleid.faces.align import invert, scale_of, transform_points
+from styleid.faces.align import scale_of, shown_window
 from styleid.pixel.regions import FACE, SKIN
 from styleid.pixel.scale import scaled_matrix
 from styleid.types import FloatArray, ImageRGB
@@ -110,7 +110,7 @@ class MatchedFace:
         """
         size, drawn = len(self.original), generated.round().clip(0, 255).astype(np.uint8)
         changed = np.zeros(image_rgb.shape[:2], bool)
-        window = _window(matrix, size, image_rgb.shape)
+        window = shown_window(matrix, size, image_rgb.shape)
         if window is None:
             return changed
         side = self.side_px or min(size, max(_LEAST_PX, round(size / scale_of(matrix))))
@@ -138,17 +138,6 @@ class MatchedFace:
 
 def _at(image: ImageRGB, side: int) -> ImageRGB:
     return image if len(image) == side else np.asarray(Image.fromarray(image).resize((side, side)))
-
-
-def _window(matrix: FloatArray, size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-    """Return the part of the photo that the crop shows, (x0, y0, x1, y1), or None where it shows none."""
-    corners = np.array([[0, 0], [size - 1, 0], [size - 1, size - 1], [0, size - 1]], np.float32)
-    quad = transform_points(corners, invert(matrix))
-    low = np.maximum(np.floor(quad.min(0)).astype(int), 0)
-    high = np.minimum(np.ceil(quad.max(0)).astype(int) + 1, [shape[1], shape[0]])
-    if (high - low < 1).any():
-        return None
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _warped(
