@@ -53,7 +53,7 @@ class Anonymizer:
         self.seconds: dict[str, float] = defaultdict(float)
         if self.options.method != "none":
             self._level: PrivacyLevel = privacy_level(self.options.privacy, self.bundle.spec.thresholds)
-            self._way: Way = choose_way(self.options, self.bundle)
+            self._way: Way = choose_way(self.options, self.bundle, self._level)
 
     @classmethod
     def from_bundle(
@@ -206,7 +206,7 @@ class Anonymizer:
             source.tries = attempt + 1
             if source.best is None or made.verdict.rank < source.best.verdict.rank:
                 source.best = made
-            if "too like the original" in made.verdict.failures:
+            if made.verdict.close or "too like the original" in made.verdict.failures:
                 source.step = min(source.step + 1, len(self._way.steps) - 1)
 
     def attempt(self, sources: list[Source], photos_rgb: list[ImageRGB], wplus: FloatArray) -> list[Try]:

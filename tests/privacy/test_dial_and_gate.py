@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from styleid.bundles.spec import SimilarityRange
+from styleid.bundles.spec import SimilarityRange, SwapStep, read_steps
 from styleid.errors import OptionError
-from styleid.privacy.dial import LEVELS, privacy_level
+from styleid.privacy.dial import LEVELS, MOST_LEAK, privacy_level, sufficient
 from styleid.privacy.gate import Measured, judge
 from tests.faces.test_geometry import _neutral
 
@@ -60,6 +60,60 @@ def test_the_gate_refuses_what_it_must(after, failure):
     verdict = judge(_measured(), after, privacy_level("standard", THRESHOLDS), 0.15)
     assert verdict.failures == ((failure,) if failure else ())
     assert verdict.passed == (failure is None)
+
+
+def test_each_level_grants_the_attacker_what_is_documented():
+    granted = {name: privacy_level(name, THRESHOLDS).most_leak for name in LEVELS}
+    assert granted == {"low": 0.15, "standard": 0.08, "high": 0.04, "max": 0.02}
+    assert privacy_level(10**-2.5, THRESHOLDS).most_leak == pytest.approx(0.06)
+    assert list(MOST_LEAK) == sorted(LEVELS.values())
+
+
+def test_a_face_near_the_limit_passes_and_ranks_behind_one_that_is_further_away():
+    level = privacy_level("standard", THRESHOLDS)
+    assert level.close == THRESHOLDS[1e-2].high
+    near, far = (judge(_measured(), _measured(s), level, 0.15) for s in (0.35, 0.1))
+    assert near.passed and near.close and not far.close
+    assert sorted([near, far], key=lambda v: v.rank) == [far, near]
+    assert privacy_level("max", THRESHOLDS).close == THRESHOLDS[1e-1].high, "nothing stricter was measured"
+
+
+STEPS = (
+    SwapStep((1,), 0.5, leak=0.14, passes={1e-4: 0.9, 1e-3: 0.7, 1e-2: 0.4, 1e-1: 0.1}),
+    SwapStep((1,), leak=0.07, passes={1e-4: 1.0, 1e-3: 0.9, 1e-2: 0.45, 1e-1: 0.2}),
+    SwapStep((1, 2), leak=0.03, passes={1e-4: 1.0, 1e-3: 0.95, 1e-2: 0.8, 1e-1: 0.4}),
+    SwapStep((0, 1, 2), leak=0.01, passes={1e-4: 1.0, 1e-3: 1.0, 1e-2: 0.9, 1e-1: 0.45}),
+)
+
+
+@pytest.mark.parametrize(("name", "first"), [("low", 0), ("standard", 1), ("high", 2), ("max", 3)])
+def test_a_level_starts_from_the_least_change_that_it_allows(name, first):
+    assert sufficient(STEPS, privacy_level(name, THRESHOLDS), "b") == STEPS[first:]
+
+
+def test_a_step_that_few_faces_pass_with_is_passed_over_even_where_it_does_not_leak():
+    steps = (SwapStep((1,), leak=0.0, passes={1e-4: 0.4, 1e-1: 0.0}), SwapStep((1, 2), leak=0.0, passes={1e-4: 0.9}))
+    assert sufficient(steps, privacy_level("low", THRESHOLDS), "b") == steps[1:]
+
+
+def test_a_bundle_that_leaks_more_than_the_level_grants_is_refused_and_an_unmeasured_one_is_not():
+    with pytest.raises(OptionError, match=r"at least 0\.07 more"):
+        sufficient(STEPS[:2], privacy_level("max", THRESHOLDS), "b")
+    unmeasured = (SwapStep((1,)), SwapStep((1, 2)))
+    assert sufficient(unmeasured, privacy_level("max", THRESHOLDS), "b") == unmeasured
+
+
+def test_steps_are_read_with_single_channels_of_a_row():
+    levels = {"look": (0, 0), "shape": (1, 2)}
+    (step,) = read_steps(
+        [{"levels": ["shape"], "strength": 1.0, "channels": {"look": [1, 3]}, "leak": 0.1, "passes": {"0.001": 0.5}}],
+        levels,
+        width=4,
+    )
+    assert step == SwapStep((1, 2), 1.0, (1, 3), 0.1, {1e-3: 0.5})
+    for wrong in ({"shape": [0]}, {"look": [4]}, {"look": [-1]}, {"hair": [0]}):
+        with pytest.raises(ValueError, match="level"):
+            read_steps([{"levels": ["shape"], "strength": 1.0, "channels": wrong}], levels, width=4)
 
 
 def test_drifts_are_no_failures_but_rank_lower():

@@ -19,6 +19,7 @@ from styleid.errors import OptionError
 from styleid.latent.swap import parse_units, swap
 from styleid.options import AnonymizeOptions
 from styleid.pixel.matched import MatchedFace
+from styleid.privacy.dial import PrivacyLevel, sufficient
 from styleid.types import FloatArray, ImageRGB
 
 _NEEDS = {"pixel": "mask_encoder", "swapper": "swapper"}
@@ -74,8 +75,11 @@ class Way:
         return ((1 - share) * own + share * targets).astype(np.float32)
 
 
-def choose_way(options: AnonymizeOptions, bundle: Bundle) -> Way:
-    """Return the asked method in a bundle; raises OptionError where the bundle lacks what it needs."""
+def choose_way(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -> Way:
+    """Return the asked method in a bundle, strong enough for the level.
+
+    Raises OptionError where the bundle lacks what the method needs, or leaks more than the level grants.
+    """
     role, spec = _NEEDS.get(options.method, ""), bundle.spec
     if role and not bundle.has(role):
         raise OptionError(
@@ -97,13 +101,17 @@ def choose_way(options: AnonymizeOptions, bundle: Bundle) -> Way:
     if options.method == "swapper":
         own = tuple(SwapStep(step.rows, options.strength) for step in spec.swaps)
         return Way("swapper", (SwapStep((), options.strength), *own), weighed=True)
-    return Way("latent", _latent_steps(options, preset, bundle))
+    return Way("latent", _latent_steps(options, preset, bundle, level))
 
 
-def _latent_steps(options: AnonymizeOptions, preset: Preset, bundle: Bundle) -> tuple[SwapStep, ...]:
+def _latent_steps(
+    options: AnonymizeOptions, preset: Preset, bundle: Bundle, level: PrivacyLevel
+) -> tuple[SwapStep, ...]:
     units = options.units or preset.units
-    if not units:
-        return tuple(SwapStep(step.rows, step.strength * options.strength) for step in bundle.spec.swaps)
+    if not units and options.strength == 1:
+        return sufficient(bundle.spec.swaps, level, bundle.spec.name)
+    if not units:  # what was measured holds for full strength only
+        return tuple(SwapStep(s.rows, s.strength * options.strength, s.channels) for s in bundle.spec.swaps)
     kind, _, rest = units.partition(":")
     if kind in ("channels", "groups"):
         return (SwapStep((), options.strength, ranked_channels(bundle, kind, rest)),)

@@ -39,12 +39,14 @@ class Verdict:
     """The gate's answer.
 
     failures: why the face may not leave, empty where it may. drifts: what changed that should have stayed (sex, mouth);
-    another target may do better. figures: the measurements, for the journal.
+    another target may do better. figures: the measurements, for the journal. close: whether the identity lies so near
+    to the limit that another recogniser may well see it beyond.
     """
 
     failures: tuple[str, ...]
     drifts: tuple[str, ...]
     figures: dict[str, float]
+    close: bool = False
 
     @property
     def passed(self) -> bool:
@@ -53,8 +55,8 @@ class Verdict:
 
     @property
     def rank(self) -> tuple[int, int, float]:
-        """Order verdicts, best first when sorted: failures, then drifts, then landmark error."""
-        return len(self.failures), len(self.drifts), self.figures.get("landmark_error", 0.0)
+        """Order verdicts, best first when sorted: failures, then drifts and closeness, then landmark error."""
+        return len(self.failures), len(self.drifts) + self.close, self.figures.get("landmark_error", 0.0)
 
 
 def judge(before: Measured, after: Measured, level: PrivacyLevel, max_landmark_error: float) -> Verdict:
@@ -85,4 +87,4 @@ def judge(before: Measured, after: Measured, level: PrivacyLevel, max_landmark_e
         drifts.append("sex")
     if bool(was.mouth_is_open) != bool(now.mouth_is_open):
         drifts.append("mouth")
-    return Verdict(tuple(failures), tuple(drifts), figures)
+    return Verdict(tuple(failures), tuple(drifts), figures, close=similarity > level.close)

@@ -17,6 +17,7 @@ from styleid.lab.upstream import thresholds
 from styleid.lab.upstream.rankings import read_rankings
 from styleid.latent.swap import swap
 from styleid.latent.ways import choose_way
+from styleid.privacy.dial import privacy_level
 from styleid.types import Action
 from tests.lab.upstream.checkpoints import ROWS, SIDE, WIDTH
 
@@ -79,7 +80,7 @@ def test_the_built_in_networks_stand_in_at_the_new_crop(bundle: Bundle, astronau
 
 
 def test_ranked_channels_are_the_best_ones(bundle: Bundle) -> None:
-    way = choose_way(AnonymizeOptions(units="channels:40"), bundle)
+    way = choose_way(AnonymizeOptions(units="channels:40"), bundle, privacy_level("low", bundle.spec.thresholds))
     assert way.steps[0].channels == tuple(range(ROWS * WIDTH - 40, ROWS * WIDTH))
     source, target = np.zeros((1, ROWS, WIDTH), np.float32), np.ones((1, ROWS, WIDTH), np.float32)
     assert np.nonzero(swap(source, target, way.steps[0]).ravel())[0].tolist() == list(way.steps[0].channels)
@@ -89,7 +90,7 @@ def test_ranked_channels_are_the_best_ones(bundle: Bundle) -> None:
 def test_the_swapper_weighs_and_takes_the_identity_whole(bundle: Bundle) -> None:
     rng = np.random.default_rng(0)
     source, target = (rng.standard_normal((2, ROWS, WIDTH)).astype(np.float32) for _ in range(2))
-    way = choose_way(AnonymizeOptions(method="swapper"), bundle)
+    way = choose_way(AnonymizeOptions(method="swapper"), bundle, privacy_level("low", bundle.spec.thresholds))
     swapped = way.swapped(bundle, source, target, [0, 2])
     share = bundle.weigh(source, target)
     assert np.allclose(share[:, 5:8], 1)

@@ -1,0 +1,145 @@
+"""Measure what each step of a bundle's swaps costs and hides, on an LFW-like folder (person/photo), for the dial.
+
+    python benchmarks/dial.py FOLDER --work DIR --teacher identity.onnx [--bundle B] [--steps FILE] [--record]
+
+Every named face is swapped once by every step, with the same target, put into its photo and looked at again. Printed
+for each step: the share that passes each level's distance at the first try, how much better than its floor a ridge
+regression finds people again (A2: it has learnt from other people's anonymised faces; the floor is the same attack on
+photos with every face filled), and what was kept. --steps takes a JSON file with a list like that of `swaps` in
+bundle.json instead of the bundle's own; --record writes what was found into the bundle's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from evaluation_table import recognisers
+
+from styleid.bundles.registry import DEFAULT, find_bundle
+from styleid.bundles.spec import SwapStep, read_steps
+from styleid.evaluate.attacks.trained import ridge_attack
+from styleid.evaluate.instruments import Setup
+from styleid.evaluate.originals import Subject
+from styleid.evaluate.protocol import read_originals
+from styleid.evaluate.recognisers import embed, load_recognisers
+from styleid.evaluate.survey import Surveyor
+from styleid.evaluate.table import FaceTable
+from styleid.latent.swap import swap
+from styleid.media.image import read_photo
+from styleid.options import AnonymizeOptions
+from styleid.pipeline import Anonymizer
+from styleid.privacy.dial import LEVELS
+from styleid.runtime import cpu_threads
+from styleid.source import Try
+from styleid.types import Faces, FloatArray, ImageRGB
+
+_SPLITS = range(5)
+_TEACHER = "mobilefacenet"
+_LOST = {"sex": "sex", "mouth": "mouth", "no face is found after the swap": "found"}
+
+
+@dataclass
+class Step:
+    """What came of one step: each face's embedding by the attacker, and the gate's figures."""
+
+    embeddings: list[FloatArray] = field(default_factory=list)
+    similarity: list[float] = field(default_factory=list)
+    landmark_error: list[float] = field(default_factory=list)
+    kept: list[list[bool]] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="folder for what recognisers said of the originals")
+    parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet, ONNX, 112 px, ImageNet statistics")
+    parser.add_argument("--bundle", default=DEFAULT)
+    parser.add_argument("--steps", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--record", action="store_true")
+    args = parser.parse_args()
+
+    anonymizer = Anonymizer.from_bundle(args.bundle, AnonymizeOptions(seed=args.seed))
+    spec = anonymizer.bundle.spec
+    steps = read_steps(json.loads(args.steps.read_text()), spec.levels, spec.width) if args.steps else spec.swaps
+    wanted = recognisers(args.teacher, args.work).replace("auto,", "")
+    with Surveyor(Setup(args.work / "cache.sqlite", args.bundle, wanted), cpu_threads()) as surveyor:
+        table = FaceTable(surveyor.originals(read_originals(args.folder)))
+    rows = np.nonzero(table.named)[0]
+    (attacker,) = [one for one in load_recognisers(wanted, anonymizer.bundle) if one.name == _TEACHER]
+    done = [Step() for _ in steps]
+    for row in rows:
+        subject = table.subjects[row]
+        image = read_photo(args.folder / subject.photo).image_rgb
+        for step, (photo, made) in zip(done, swap_face(anonymizer, image, subject, steps), strict=True):
+            step.embeddings.append(embed(attacker, photo, subject.landmarks))
+            note(step, made)
+    figures = [measured(step, table, rows, spec.thresholds) for step in done]
+    print(json.dumps(figures, indent=1))
+    if args.record and not args.steps:
+        record(find_bundle(args.bundle) / "bundle.json", figures)
+
+
+def swap_face(
+    anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject, steps: Sequence[SwapStep]
+) -> list[tuple[ImageRGB, Try]]:
+    """Return the photo with the face swapped by each step, and what is known of the face then."""
+    face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
+    made = []
+    (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
+    z = anonymizer.targets.z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
+    target = anonymizer.bundle.sample(z, source.before.attributes[None], source.wplus[None])
+    for step in steps:
+        (one,) = anonymizer.attempt([source], [image_rgb], swap(source.wplus[None], target, step))
+        x0, y0, x1, y1 = source.window
+        photo = image_rgb.copy()
+        photo[y0:y1, x0:x1][one.mask] = one.patch[one.mask]
+        made.append((photo, one))
+    return made
+
+
+def note(step: Step, made: Try) -> None:
+    """Keep what the gate says of one face."""
+    verdict = made.verdict
+    step.similarity.append(verdict.figures["similarity"])
+    step.landmark_error.append(verdict.figures["landmark_error"])
+    lost = (*verdict.drifts, *verdict.failures)
+    step.kept.append([what not in lost for what in _LOST])
+
+
+def measured(step: Step, table: FaceTable, rows: np.ndarray, thresholds: Any) -> dict[str, Any]:
+    """Return one step's figures."""
+    people, similarity = table.labels[rows], np.array(step.similarity)
+    clear, hidden = (table.embeddings(_TEACHER, view)[rows] for view in ("clear", "filled"))
+
+    def found(probes: FloatArray) -> np.ndarray:
+        return np.array([ridge_attack(clear, probes, people, seed).hits[1].value for seed in _SPLITS])
+
+    excess = found(np.stack(step.embeddings)) - found(hidden)
+    return {
+        "leak": round(float(excess.mean()), 4),
+        "leak_range": [round(float(excess.min()), 4), round(float(excess.max()), 4)],
+        "passes": {f"{p:g}": round(float((similarity <= thresholds[p].high).mean()), 4) for p in LEVELS.values()},
+        "kept": dict(zip(_LOST.values(), np.mean(step.kept, 0).round(4).tolist(), strict=True)),
+        "landmark_error": round(float(np.mean(step.landmark_error)), 4),
+        "faces": len(rows),
+    }
+
+
+def record(path: Path, figures: Sequence[dict[str, Any]]) -> None:
+    """Write each step's figures beside it in bundle.json."""
+    described = json.loads(path.read_text(encoding="utf-8"))
+    for step, found in zip(described["swaps"], figures, strict=True):
+        step |= {"leak": found["leak"], "passes": found["passes"]}
+    described["quality"]["dial"] = list(figures)
+    path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
