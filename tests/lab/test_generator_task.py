@@ -11,7 +11,7 @@ from styleid.faces.align import CropTemplate
 from styleid.lab.adaptive import AdaptiveOptions
 from styleid.lab.discriminator import Discriminator, DiscriminatorConfig
 from styleid.lab.frechet import describe, frechet_distance, pixels8
-from styleid.lab.generator_task import GeneratorOptions, GeneratorTask, load_discriminator, load_generator
+from styleid.lab.generator_task import GeneratorOptions, GeneratorTask, load_discriminator, load_generator, read_state
 from styleid.lab.inner import balanced_weights, inner_faces, inner_square, to_float, to_uint8
 from styleid.lab.loop import RunState, Task, load_checkpoint, save_checkpoint
 from styleid.lab.stylegan2 import GeneratorConfig
@@ -123,6 +123,13 @@ def test_discriminator_of_a_checkpoint(pack, tmp_path: Path) -> None:
         load_generator(tmp_path / "elsewhere")
     with pytest.raises(TrainingError, match="generator"):
         load_generator(tmp_path, "discriminator")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"files": 3}', '{"files": ["absent.safetensors"]}'])
+def test_a_broken_checkpoint_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(TrainingError, match=r"a checkpoint that cannot be read"):
+        read_state(tmp_path, "generator")
 
 
 def test_discriminator_scores_an_image_by_its_group() -> None:

@@ -76,14 +76,15 @@ def _check_shapes(bundle: Bundle, role: str) -> None:
     spec, session = bundle.spec, bundle.session(role)
     side = spec.resolution
     wplus = [spec.layers, spec.width]
+    seen = spec.identity_crop.size_px if role == "identity" else spec.crop.size_px
     expected = {
-        "crop": [3, spec.identity_crop.size_px] * 1 if role == "identity" else [3, spec.crop.size_px],
+        "crop": [3, seen, seen],
         "w_plus": wplus,
         "source": wplus,
         "target": wplus,
         "z": [spec.z],
         "landmarks": [68, 2],
-        "visible": [1, side],
+        "visible": [1, side, side],
     }
     for value in session.get_inputs():
         wanted = expected.get(value.name)

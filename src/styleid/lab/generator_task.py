@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn import functional
 
@@ -316,9 +316,12 @@ def read_state(folder: Path, name: str) -> dict[str, torch.Tensor]:
     prefix = f"network.{name}."
     state: dict[str, torch.Tensor] = {}
     if (folder / "state.json").is_file():
-        for part in json.loads((folder / "state.json").read_text())["files"]:
-            with safe_open(folder / part, "pt") as file:
-                state |= {key[len(prefix) :]: file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+        try:
+            for part in json.loads((folder / "state.json").read_text())["files"]:
+                with safe_open(folder / part, "pt") as file:
+                    state |= {k[len(prefix) :]: file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise TrainingError(f"{folder} holds a checkpoint that cannot be read: {error}") from error
     if not state:
         raise TrainingError(f"{folder} holds no checkpoint with a network '{name}'. Type: styleid train --help")
     return state
