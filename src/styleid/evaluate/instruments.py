@@ -18,7 +18,7 @@ import numpy as np
 
 from styleid.bundles.registry import DEFAULT, load_bundle
 from styleid.evaluate.cache import Cache
-from styleid.evaluate.recognisers import Recogniser, dlib_model, has_dlib, load_recognisers
+from styleid.evaluate.recognisers import Recogniser, dlib_model, dlib_models_version, has_dlib, load_recognisers
 from styleid.faces.detect import FaceDetector
 from styleid.types import Faces, FloatArray, ImageRGB
 
@@ -56,7 +56,7 @@ class Instruments:
         self._detector = FaceDetector()
 
     @cached_property
-    def witness(self) -> DlibWitness | None:
+    def _witness(self) -> DlibWitness | None:
         """The detector and landmarks that no part of styleid uses, where dlib is installed."""
         return DlibWitness() if has_dlib() else None
 
@@ -69,6 +69,19 @@ class Instruments:
 
         rows = self.cache.get(f"centerface-{self._detector.options}", image_rgb, find)
         return Faces(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
+
+    def witnessed(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> tuple[bool, FloatArray] | None:
+        """Return whether dlib finds a face where the box is, and its 68 landmarks there; None without dlib."""
+        witness = self._witness
+        if witness is None:
+            return None
+
+        def look() -> np.ndarray[Any, Any]:
+            return np.append(witness.landmarks(image_rgb, box_xyxy), np.float32(witness.finds(image_rgb, box_xyxy)))
+
+        kind = f"witness-{dlib_models_version()}-{box_xyxy.tolist()}"
+        row = self.cache.get(kind, image_rgb, look)
+        return bool(row[-1]), row[:-1].reshape(-1, 2).astype(np.float32)
 
     def embed(
         self, recogniser: Recogniser, image_rgb: ImageRGB, landmarks_px: FloatArray, outline: FloatArray

@@ -18,6 +18,7 @@ from styleid.types import Faces, FloatArray, ImageRGB
 
 _OVERLAP = 0.3
 _FEWEST_SKIN_PX = 60
+_POINTS = 68
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,20 @@ def looks_of(
     parsed: tuple[FloatArray, FloatArray] | None = None,
 ) -> list[Look]:
     """Look at crops, uint8 (n, s, s, 3). shown, skin: bool (n, s, s), where their originals show face and skin."""
-    logits, landmarks = parsed or tools.bundle.parse(crops)
-    attributes = tools.bundle.describe(crops)
-    found = class_probability(logits, FACE, crops.shape[1])
-    shares = (found * shown).sum((1, 2)) / np.maximum(shown.sum((1, 2)), 1)
-    tones = [_tone(crop, mask) for crop, mask in zip(crops, skin, strict=True)]
-    return [Look(landmarks[i], attributes[i], float(shares[i]), tones[i]) for i in range(len(crops))]
+
+    def look() -> np.ndarray:
+        logits, landmarks = parsed or tools.bundle.parse(crops)
+        attributes = tools.bundle.describe(crops)
+        found = class_probability(logits, FACE, crops.shape[1])
+        shares = (found * shown).sum((1, 2)) / np.maximum(shown.sum((1, 2)), 1)
+        tones = [_tone(crop, mask) for crop, mask in zip(crops, skin, strict=True)]
+        return np.column_stack([landmarks.reshape(len(crops), -1), attributes, shares, tones]).astype(np.float32)
+
+    networks = "-".join(tools.bundle.spec.networks[role].sha256[:16] for role in ("parser", "attributes"))
+    seen = np.concatenate([crops, shown[..., None].astype(np.uint8), skin[..., None].astype(np.uint8)], -1)
+    rows = tools.cache.get(f"look-{networks}", seen, look)
+    points, attributes = rows[:, : 2 * _POINTS].reshape(-1, _POINTS, 2), rows[:, 2 * _POINTS : -2]
+    return [Look(points[k], attributes[k], float(row[-2]), float(row[-1])) for k, row in enumerate(rows)]
 
 
 def unpacked(bits: bytes, side: int) -> np.ndarray:
@@ -175,11 +184,9 @@ def _whose(
 
 
 def _witness(tools: Instruments, image: ImageRGB, subjects: list[Subject]) -> None:
-    if tools.witness is None:
-        return
     for subject in subjects:
-        subject.seen_by_witness = tools.witness.finds(image, subject.box)
-        subject.witness_landmarks = tools.witness.landmarks(image, subject.box)
+        if (seen := tools.witnessed(image, subject.box)) is not None:
+            subject.seen_by_witness, subject.witness_landmarks = seen
 
 
 def _tone(crop_rgb: ImageRGB, skin: np.ndarray) -> float:

@@ -187,12 +187,13 @@ def _pixels(subject: Subject, before: ImageRGB, after: ImageRGB) -> dict[str, fl
 
 
 def _witnessed(tools: Instruments, subject: Subject, after: ImageRGB) -> dict[str, float]:
-    if tools.witness is None or not subject.seen_by_witness or subject.witness_landmarks is None:
+    if not subject.seen_by_witness or subject.witness_landmarks is None:
         return {"found_by_witness": float("nan"), "witness_landmark_error": float("nan")}
-    points = tools.witness.landmarks(after, subject.box)
+    seen = tools.witnessed(after, subject.box)
+    assert seen is not None
     return {
-        "found_by_witness": float(tools.witness.finds(after, subject.box)),
-        "witness_landmark_error": float(geometry.landmark_error(points, subject.witness_landmarks)),
+        "found_by_witness": float(seen[0]),
+        "witness_landmark_error": float(geometry.landmark_error(seen[1], subject.witness_landmarks)),
     }
 
 
