@@ -19,6 +19,7 @@ from styleid.lab.aam import (
     AAMGenerator,
     AAMInverter,
     ActiveAppearanceModel,
+    _like_skin,
     load_aam,
     save_aam,
     with_forehead,
@@ -247,6 +248,35 @@ def test_generator_exports_as_torch_computes(model: ActiveAppearanceModel, codes
         images, landmarks = network(codes[:3])
     assert images.abs().max() <= 1
     assert torch.equal(landmarks, model.points(codes[:3])[:, :68])
+
+
+def test_a_blue_trace_of_hair_turns_to_a_shade_of_the_skin_and_eyes_teeth_and_highlights_stay() -> None:
+    skin, hair, highlight, teeth, iris = (
+        torch.tensor(c, dtype=torch.float32) / 127.5 - 1
+        for c in ((200, 150, 120), (70, 120, 125), (250, 245, 240), (230, 240, 250), (80, 110, 150))
+    )
+    image = skin.reshape(1, 3, 1, 1).repeat(1, 1, 20, 20)
+    core, eyes, mouth = torch.ones(1, 1, 20, 20), torch.zeros(1, 1, 20, 20), torch.zeros(1, 1, 20, 20)
+    for row, (colour, where) in enumerate(((hair, None), (highlight, None), (teeth, mouth), (iris, eyes))):
+        image[..., row, 0] = colour
+        if where is not None:
+            where[..., row, 0] = 1
+    out = (_like_skin(image, core, eyes, mouth) + 1) * 127.5
+    red, green, blue = out[0, :, 0, 0].tolist()
+    assert red == pytest.approx(70, abs=0.1)
+    assert blue < green < red, "a shadow on this skin is warm"
+    assert out[0, :, 1, 0].tolist() == pytest.approx([250, 245, 240], abs=0.1)
+    assert out[0, :, 2, 0].tolist() == pytest.approx([230, 230, 230], abs=0.1)
+    assert out[0, :, 3, 0].tolist() == pytest.approx([80, 110, 150], abs=0.1)
+    assert out[0, :, 10, 10].tolist() == pytest.approx([200, 150, 120], abs=0.1)
+
+
+def test_the_border_of_a_texture_goes_on_from_further_in(model: ActiveAppearanceModel) -> None:
+    generator = AAMGenerator(model, nn.Identity())
+    mask, taken = model.mask.numpy().reshape(-1), np.unique(generator.inward.numpy())
+    assert mask[taken].all()
+    assert len(taken) < 0.85 * mask.sum()
+    assert (generator.inward.numpy()[taken] == taken).all(), "what lies well inside stays"
 
 
 def test_levels_cover_the_rows_in_order() -> None:
