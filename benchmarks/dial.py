@@ -6,7 +6,8 @@ Every named face is swapped once by every step, with the same target, put into i
 for each step: the share that passes each level's distance at the first try, how much better than its floor a ridge
 regression finds people again (A2: it has learnt from other people's anonymised faces; the floor is the same attack on
 photos with every face filled), and what was kept. --steps takes a JSON file with a list like that of `swaps` in
-bundle.json instead of the bundle's own; --record writes what was found into the bundle's own.
+bundle.json instead of the bundle's own; --record writes what was found into the bundle's own, and into the table of
+docs/privacy.md.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evaluation_table import recognisers
+from evaluation_table import END, recognisers, split
 
-from styleid.bundles.registry import DEFAULT, find_bundle
-from styleid.bundles.spec import SwapStep, read_steps
+from styleid.bundles.registry import DEFAULT, find_bundle, load_bundle
+from styleid.bundles.spec import BundleSpec, SwapStep, read_steps
 from styleid.evaluate.attacks.trained import ridge_attack
 from styleid.evaluate.instruments import Setup
 from styleid.evaluate.originals import Subject
@@ -39,6 +40,8 @@ from styleid.runtime import cpu_threads
 from styleid.source import Try
 from styleid.types import Faces, FloatArray, ImageRGB
 
+BEGIN = "<!-- table: benchmarks/dial.py -->"
+_DOCS = Path(__file__).resolve().parents[1] / "docs/privacy.md"
 _SPLITS = range(5)
 _TEACHER = "mobilefacenet"
 _LOST = {"sex": "sex", "mouth": "mouth", "no face is found after the swap": "found"}
@@ -46,9 +49,9 @@ _LOST = {"sex": "sex", "mouth": "mouth", "no face is found after the swap": "fou
 
 @dataclass
 class Step:
-    """What came of one step: each face's embedding by the attacker, and the gate's figures."""
+    """What came of one step: each face's embeddings by recogniser, and the gate's figures."""
 
-    embeddings: list[FloatArray] = field(default_factory=list)
+    embeddings: dict[str, list[FloatArray]] = field(default_factory=dict)
     similarity: list[float] = field(default_factory=list)
     landmark_error: list[float] = field(default_factory=list)
     kept: list[list[bool]] = field(default_factory=list)
@@ -65,25 +68,30 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     args = parser.parse_args()
 
-    anonymizer = Anonymizer.from_bundle(args.bundle, AnonymizeOptions(seed=args.seed))
-    spec = anonymizer.bundle.spec
+    bundle = load_bundle(args.bundle)
+    spec = bundle.spec
     steps = read_steps(json.loads(args.steps.read_text()), spec.levels, spec.width) if args.steps else spec.swaps
-    wanted = recognisers(args.teacher, args.work).replace("auto,", "")
+    bundle.spec = replace(spec, swaps=tuple(replace(step, leak=None, passes={}) for step in steps))
+    anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=args.seed))
+    wanted = recognisers(args.teacher, args.work).replace("auto", "dlib")
     with Surveyor(Setup(args.work / "cache.sqlite", args.bundle, wanted), cpu_threads()) as surveyor:
         table = FaceTable(surveyor.originals(read_originals(args.folder)))
     rows = np.nonzero(table.named)[0]
-    (attacker,) = [one for one in load_recognisers(wanted, anonymizer.bundle) if one.name == _TEACHER]
-    done = [Step() for _ in steps]
+    attackers = load_recognisers(wanted, anonymizer.bundle)
+    done = [Step({attacker.name: [] for attacker in attackers}) for _ in steps]
     for row in rows:
         subject = table.subjects[row]
         image = read_photo(args.folder / subject.photo).image_rgb
         for step, (photo, made) in zip(done, swap_face(anonymizer, image, subject, steps), strict=True):
-            step.embeddings.append(embed(attacker, photo, subject.landmarks))
+            for attacker in attackers:
+                step.embeddings[attacker.name].append(embed(attacker, photo, subject.landmarks))
             note(step, made)
     figures = [measured(step, table, rows, spec.thresholds) for step in done]
     print(json.dumps(figures, indent=1))
     if args.record and not args.steps:
         record(find_bundle(args.bundle) / "bundle.json", figures)
+        before, after = split(_DOCS, BEGIN)
+        _DOCS.write_text(f"{before}{BEGIN}\n\n{table_of(steps, figures, spec)}\n{END}{after}", encoding="utf-8")
 
 
 def swap_face(
@@ -95,7 +103,7 @@ def swap_face(
     (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
     z = anonymizer.targets.z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
     target = anonymizer.bundle.sample(z, source.before.attributes[None], source.wplus[None])
-    for step in steps:
+    for source.step, step in enumerate(steps):
         (one,) = anonymizer.attempt([source], [image_rgb], swap(source.wplus[None], target, step))
         x0, y0, x1, y1 = source.window
         photo = image_rgb.copy()
@@ -114,22 +122,47 @@ def note(step: Step, made: Try) -> None:
 
 
 def measured(step: Step, table: FaceTable, rows: np.ndarray, thresholds: Any) -> dict[str, Any]:
-    """Return one step's figures."""
+    """Return one step's figures. leak: rank-1 of a ridge regression above the same on photos with faces filled."""
     people, similarity = table.labels[rows], np.array(step.similarity)
     clear, hidden = (table.embeddings(_TEACHER, view)[rows] for view in ("clear", "filled"))
 
     def found(probes: FloatArray) -> np.ndarray:
         return np.array([ridge_attack(clear, probes, people, seed).hits[1].value for seed in _SPLITS])
 
-    excess = found(np.stack(step.embeddings)) - found(hidden)
+    excess = found(np.stack(step.embeddings[_TEACHER])) - found(hidden)
+    distances = {"gate": np.sqrt(np.maximum(2 - 2 * similarity, 0))}
+    for name, embeddings in step.embeddings.items():
+        own = table.embeddings(name, "clear")[rows]
+        distances[name] = np.linalg.norm(np.stack(embeddings) - own, axis=1)
     return {
         "leak": round(float(excess.mean()), 4),
         "leak_range": [round(float(excess.min()), 4), round(float(excess.max()), 4)],
         "passes": {f"{p:g}": round(float((similarity <= thresholds[p].high).mean()), 4) for p in LEVELS.values()},
+        "distance": {name: round(float(values.mean()), 3) for name, values in distances.items()},
         "kept": dict(zip(_LOST.values(), np.mean(step.kept, 0).round(4).tolist(), strict=True)),
         "landmark_error": round(float(np.mean(step.landmark_error)), 4),
         "faces": len(rows),
     }
+
+
+def table_of(steps: Sequence[SwapStep], figures: Sequence[dict[str, Any]], spec: BundleSpec) -> str:
+    """Return the figures as a Markdown table, a step in each row."""
+    levels = {spec.rows_of((name,)): name for name in spec.levels}
+    attackers = list(figures[0]["distance"])
+    heads = ["taken from the target", "leak (five splits)", *(f"passes {name}" for name in LEVELS)]
+    heads += [*(f"distance, {name}" for name in attackers), "sex", "mouth", "landmarks"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for step, found in zip(steps, figures, strict=True):
+        names = [name for rows, name in levels.items() if set(rows) <= set(step.rows)]
+        low, high = found["leak_range"]
+        cells = [", ".join(names) + (f", {step.strength:.0%} of them" if step.strength < 1 else "")]
+        cells[0] += "" if step.cover is None else f"; over what lies before, {step.cover:.0%} beyond the outline"
+        cells += [f"{found['leak']:+.3f} ({low:+.3f} to {high:+.3f})"]
+        cells += [f"{share:.1%}" for share in found["passes"].values()]
+        cells += [f"{found['distance'][name]:.2f}" for name in attackers]
+        cells += [f"{found['kept'][what]:.1%}" for what in ("sex", "mouth")] + [f"{found['landmark_error']:.1%}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return f"{figures[0]['faces']} faces, bundle {spec.name}.\n\n" + "\n".join(lines) + "\n"
 
 
 def record(path: Path, figures: Sequence[dict[str, Any]]) -> None:

@@ -85,12 +85,12 @@ def main() -> None:
     print(f"{args.write} and {', '.join(str(page) for page in pages)}")
 
 
-def split(path: Path) -> tuple[str, str]:
+def split(path: Path, begin: str = BEGIN) -> tuple[str, str]:
     """Return what stands before and after the table; ends the program where a marker is missing."""
     text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        sys.exit(f"{path} must hold the lines {BEGIN} and {END}, once each.")
-    return text.partition(BEGIN)[0], text.partition(END)[2]
+    if text.count(begin) != 1 or text.count(END) != 1:
+        sys.exit(f"{path} must hold the lines {begin} and {END}, once each.")
+    return text.partition(begin)[0], text.partition(END)[2]
 
 
 def first_people(folder: Path, work: Path, people: int) -> Path:

@@ -210,16 +210,17 @@ class Anonymizer:
                 source.step = min(source.step + 1, len(self._way.steps) - 1)
 
     def attempt(self, sources: list[Source], photos_rgb: list[ImageRGB], wplus: FloatArray) -> list[Try]:
-        """Draw W+ (n, layers, width) for the sources, each into its photo, and judge what comes out."""
+        """Draw W+ (n, layers, width) for the sources, each into its photo by the step that it is at, and judge."""
         with self._timed("generate"):
             images, landmarks = self.bundle.render(wplus)
         with self._timed("composite"):
-            drawn = zip(sources, photos_rgb, images, landmarks, strict=True)
+            covers = [self._way.steps[s.step].cover for s in sources]
+            drawn = zip(sources, photos_rgb, images, landmarks, covers, strict=True)
             made = [s.composite(photo, *new) for s, photo, *new in drawn]
         tries = []
         for k, after in enumerate(self._look_again(sources, [patch for patch, _ in made])):
             verdict = judge(sources[k].before, after, self._level, self.bundle.spec.max_landmark_error)
-            tries.append(Try(*made[k], verdict, images[k], landmarks[k]))
+            tries.append(Try(*made[k], verdict, images[k], landmarks[k], covers[k]))
         return tries
 
     def _look_again(self, sources: list[Source], patches: list[ImageRGB]) -> list[Measured]:

@@ -32,13 +32,14 @@ class Try:
     verdict: Verdict
     generated: FloatArray
     landmarks: FloatArray
+    cover: float | None = None
 
     def commit(self, run: Canvas, source: Source) -> bool:
         """Write the face into the photo, and say whether its neighbourhood had changed since it was judged."""
         x0, y0, x1, y1 = source.window
         patch, mask, met = self.patch, self.mask, bool(run.changed[y0:y1, x0:x1].any())
         if met:  # the patch shows the neighbours' original faces: put the new face among their new ones instead
-            patch, mask = source.composite(run.image_rgb, self.generated, self.landmarks)
+            patch, mask = source.composite(run.image_rgb, self.generated, self.landmarks, self.cover)
         run.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
         run.changed[y0:y1, x0:x1] |= mask
         run.outcomes[source.index] = self.outcome(source)
@@ -94,9 +95,12 @@ class Source:
         return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
 
     def composite(
-        self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray
+        self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray, cover: float | None = None
     ) -> tuple[ImageRGB, np.ndarray]:
-        """Return the neighbourhood with the generated face in it, and the mask of what changed there."""
+        """Return the neighbourhood with the generated face in it, and the mask of what changed there.
+
+        cover: as `NewFace` takes it.
+        """
         x0, y0, x1, y1 = self.window
         patch = image_rgb[y0:y1, x0:x1].copy()
         if self.by_labels is not None:
@@ -108,6 +112,7 @@ class Source:
             self.before.landmarks,
             self.bare,
             self.glasses,
+            cover,
         )
         return patch, composite(patch, face, self.local(self.matrix))
 

@@ -166,6 +166,40 @@ def test_a_beard_on_the_rim_does_not_tint_the_face():
     assert np.abs(photos[0] - photos[1]).max() <= 10
 
 
+def test_a_covering_face_lies_over_what_hides_it_and_beyond_its_outline():
+    identity = np.float32([[1, 0, 0], [0, 1, 0]])
+    areas = []
+    for cover in (None, 0.0, 0.1):
+        photo = np.full((SIZE, SIZE, 3), 100, np.uint8)
+        face = _new_face(bare=np.zeros((SIZE, SIZE), np.float32), cover=cover)
+        areas.append(int(composite(photo, face, identity).sum()))
+    hull = int((face_hull(_landmarks(), SIZE) > 0.5).sum())
+    assert areas[0] == 0
+    assert hull <= areas[1] < areas[2]
+
+
+def test_a_face_reaches_a_little_beyond_its_outline_but_not_over_what_lies_before_it():
+    """A hand over the chin stays, inside the outline and beyond it."""
+    photo = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    points, bare = _landmarks(), np.ones((SIZE, SIZE), np.float32)
+    chin, cheek = points[8].round().astype(int), points[2].round().astype(int)
+    bare[chin[1] - 12 :, chin[0] - 40 : chin[0] + 40] = 0
+    bare *= face_hull(points, SIZE) > 0.5
+    changed = composite(photo, _new_face(bare=bare), np.float32([[1, 0, 0], [0, 1, 0]]))
+    assert changed[cheek[1], cheek[0] - 3]
+    assert not changed[chin[1] - 4 : chin[1] + 4, chin[0] - 5 : chin[0] + 5].any()
+
+
+def test_light_from_one_side_is_carried_over():
+    across = np.linspace(60, 180, SIZE, dtype=np.float32)
+    source = np.repeat(np.repeat(across[None, :, None], SIZE, 0), 3, 2)
+    photo = source.astype(np.uint8)
+    face = _new_face(source=source, generated=np.full_like(source, 120))
+    composite(photo, face, np.float32([[1, 0, 0], [0, 1, 0]]))
+    left, nose, right = (_landmarks()[k].round().astype(int) for k in (2, 30, 14))
+    assert photo[nose[1], left[0] + 12].mean() + 20 < photo[nose[1], right[0] - 12].mean()
+
+
 def test_a_crop_outside_the_photo_changes_nothing():
     photo = np.full((50, 50, 3), 9, np.uint8)
     assert not composite(photo, _new_face(), np.float32([[1, 0, 5000], [0, 1, 0]])).any()

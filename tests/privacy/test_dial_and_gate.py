@@ -106,11 +106,20 @@ def test_a_bundle_that_leaks_more_than_the_level_grants_is_refused_and_an_unmeas
 def test_steps_are_read_with_single_channels_of_a_row():
     levels = {"look": (0, 0), "shape": (1, 2)}
     (step,) = read_steps(
-        [{"levels": ["shape"], "strength": 1.0, "channels": {"look": [1, 3]}, "leak": 0.1, "passes": {"0.001": 0.5}}],
+        [
+            {
+                "levels": ["shape"],
+                "strength": 1.0,
+                "channels": {"look": [1, 3]},
+                "cover": 0.05,
+                "leak": 0.1,
+                "passes": {"0.001": 0.5},
+            }
+        ],
         levels,
         width=4,
     )
-    assert step == SwapStep((1, 2), 1.0, (1, 3), 0.1, {1e-3: 0.5})
+    assert step == SwapStep((1, 2), 1.0, (1, 3), 0.05, 0.1, {1e-3: 0.5})
     for wrong in ({"shape": [0]}, {"look": [4]}, {"look": [-1]}, {"hair": [0]}):
         with pytest.raises(ValueError, match="level"):
             read_steps([{"levels": ["shape"], "strength": 1.0, "channels": wrong}], levels, width=4)

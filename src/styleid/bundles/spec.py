@@ -28,6 +28,7 @@ NETWORKS = {
     "mask_encoder": "labels -> W+",
     "swapper": "(source W+, target W+) -> mixing weights",
 }
+MOST_COVER = 0.25
 REQUIRED = ("inverter", "mapping", "generator", "parser", "identity", "attributes")
 
 
@@ -54,14 +55,16 @@ class SwapStep:
     """Say what one try swaps.
 
     rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1. channels: single numbers of
-    W+ besides, counted row by row. Measured, where the bundle was: leak, by how much more of people a trained attacker
-    finds again than from their surroundings alone (rank-1 in a gallery of 150 people), None where unknown; passes, the
-    share of faces far enough from their original at the first try, by false-match rate.
+    W+ besides, counted row by row. cover: where not None, the new face lies over what is before it (hair, glasses,
+    hands), and reaches this far beyond its outline, in face widths. Measured, where the bundle was: leak, by how much
+    more of people a trained attacker finds again than from their surroundings alone (rank-1 among 150 people), None
+    where unknown; passes, the share of faces far enough from their original at the first try, by false-match rate.
     """
 
     rows: tuple[int, ...]
     strength: float = 1.0
     channels: tuple[int, ...] = ()
+    cover: float | None = None
     leak: float | None = None
     passes: Mapping[float, float] = field(default_factory=dict)
 
@@ -189,6 +192,8 @@ class BundleSpec:
         for step in self.swaps:
             if not 0 < step.strength <= 1:
                 raise ValueError(f"a swap's strength lies in (0, 1], not at {step.strength}.")
+            if step.cover is not None and not 0 <= step.cover <= MOST_COVER:
+                raise ValueError(f"a swap's cover lies in [0, {MOST_COVER}] face widths, not at {step.cover}.")
         if not self.thresholds:
             raise ValueError("'thresholds' is empty: there is nothing to judge by.")
         for fmr, strangers in self.thresholds.items():
@@ -218,13 +223,14 @@ def read_steps(
             if more or not all(0 <= int(number) < width for number in numbers):
                 raise ValueError(f"a swap's channels are numbers below {width} of a level of one row, not {name}.")
             channels += [row * width + int(number) for number in numbers]
-        leak = record.get("leak")
+        leak, cover = record.get("leak"), record.get("cover")
         passes = {float(fmr): float(share) for fmr, share in record.get("passes", {}).items()}
         steps.append(
             SwapStep(
                 _rows(record["levels"], levels),
                 float(record["strength"]),
                 tuple(channels),
+                None if cover is None else float(cover),
                 None if leak is None else float(leak),
                 passes,
             )

@@ -111,7 +111,7 @@ def _latent_steps(
     if not units and options.strength == 1:
         return sufficient(bundle.spec.swaps, level, bundle.spec.name)
     if not units:  # what was measured holds for full strength only
-        return tuple(SwapStep(s.rows, s.strength * options.strength, s.channels) for s in bundle.spec.swaps)
+        return tuple(SwapStep(s.rows, s.strength * options.strength, s.channels, s.cover) for s in bundle.spec.swaps)
     kind, _, rest = units.partition(":")
     if kind in ("channels", "groups"):
         return (SwapStep((), options.strength, ranked_channels(bundle, kind, rest)),)

@@ -26,9 +26,13 @@ from styleid.types import FloatArray, ImageRGB
 _MAX_SHIFT = 0.12
 _RIM = (0.1, 0.03)
 """How far into the face its rim reaches, and how softly it ends, in face widths."""
+_REACH = 0.03
+"""How far beyond its outline a new face goes, in face widths: there an outline's own edge tells whose it was."""
 _UNUSUAL = 0.4
-_MEMBRANE_SIGMAS = (0.16, 0.32)
-_MEMBRANE_SHRINK = 4
+_PLANE_SHRINK = 4
+_FEWEST_RIM = 2.0
+_FLATTER = 0.02
+"""How much the rim must be worth its slope: a rim that shows on one side only tells none."""
 _LEFT_BROW, _RIGHT_BROW = slice(17, 22), slice(22, 27)
 _FRAME = 0.025
 _FRAME_SHOWS = 0.8
@@ -46,6 +50,8 @@ class NewFace:
 
     generated, source: float32 (s, s, 3) in [0, 255], the new face and the crop it replaces. generated_landmarks,
     source_landmarks: (68, 2). bare, glasses: (s, s) in [0, 1], where the source shows bare face and where glasses.
+    cover: how far beyond its outline the new face goes, in face widths, over whatever lies before it or beside; None
+    where what lies before the face stays.
     """
 
     generated: FloatArray
@@ -54,6 +60,7 @@ class NewFace:
     source_landmarks: FloatArray
     bare: FloatArray
     glasses: FloatArray
+    cover: float | None = None
 
 
 def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndarray:
@@ -93,14 +100,24 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
     hull = face_hull(face.generated_landmarks, size)
     source, bare, glasses = (_take(m, displacement) for m in (face.source, face.bare, face.glasses))
     dark = _are_dark(source, bare, glasses)  # then nothing shows behind them, and they stay as they are
-    alpha = hull * _ramp(bare if dark else bare + glasses, 0.35, 0.75)
-    alpha = cv2.GaussianBlur(alpha, (0, 0), 0.006 * size)
+    reach = face_hull(face.generated_landmarks, size, -(_REACH if face.cover is None else face.cover))
+    alpha = (
+        reach if face.cover is not None else reach * _ramp(_beyond(bare if dark else bare + glasses, hull), 0.35, 0.75)
+    )
+    alpha = _blurred(alpha, 0.006 * size)
     rim = hull * (1 - face_hull(face.generated_landmarks, size, *_RIM)) * _ramp(bare, 0.75, 0.95)
     gain = np.log((source + _DARKEST) / (face.generated + _DARKEST))
-    generated = (face.generated + _DARKEST) * np.exp(_membrane(gain, rim * _usual(gain, rim))) - _DARKEST
-    if not dark and glasses.max() > 0.5:
+    generated = (face.generated + _DARKEST) * np.exp(_plane(gain, rim * _usual(gain, rim))) - _DARKEST
+    if face.cover is None and not dark and glasses.max() > 0.5:
         generated = _wear_glasses(generated, source, glasses, face.source_landmarks)
     return alpha, generated
+
+
+def _beyond(shows: FloatArray, hull: FloatArray) -> FloatArray:
+    """Return where the face shows, (s, s), beyond its outline as at the outline's nearest stretch."""
+    sigma = 0.03 * len(hull)
+    near = _blurred(shows * hull, sigma) / (_blurred(hull, sigma) + 1e-6)
+    return shows * hull + near * (1 - hull)
 
 
 def _are_dark(source: FloatArray, bare: FloatArray, glasses: FloatArray) -> bool:
@@ -137,22 +154,24 @@ def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:
     return (1 / (1 + (apart * apart).sum(-1)) ** 2).astype(np.float32)
 
 
-def _membrane(gain: FloatArray, rim: FloatArray) -> FloatArray:
-    """Spread the gains of the rim's skin, in logarithms, smoothly over the face, so that no seam is left (s, s, 3).
+def _plane(gain: FloatArray, rim: FloatArray) -> FloatArray:
+    """Return the gains of the rim's skin, in logarithms, as one level and slope for each colour, (s, s, 3).
 
-    A multi-scale stand-in for Poisson cloning (Perez et al. 2003): near the rim its nearest stretch counts, in the
-    middle the whole rim does.
+    That is enough for the light and its direction. What follows the rim more closely, as Poisson cloning does, hides
+    seams no better here, and tells more of whose face it was.
     """
     size = rim.shape[0]
-    small = max(size // _MEMBRANE_SHRINK, 8)  # all of it is smooth, so that few pixels hold it
+    small = max(size // _PLANE_SHRINK, 8)
     clipped = np.clip(gain, -_MOST_GAIN, _MOST_GAIN) * rim[..., None]
     few, sums = (cv2.resize(m, (small, small), interpolation=cv2.INTER_AREA) for m in (rim, clipped))
-    total, weight = np.zeros_like(sums), np.full(few.shape, 1e-6, np.float32)
-    for order, sigma in enumerate(_MEMBRANE_SIGMAS):
-        share = 0.25**order
-        total += share * cv2.GaussianBlur(sums, (0, 0), sigma * small)
-        weight += share * cv2.GaussianBlur(few, (0, 0), sigma * small)
-    return np.asarray(cv2.resize(total / weight[..., None], (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
+    total = float(few.sum())
+    if total < _FEWEST_RIM:
+        return np.zeros_like(gain)
+    y, x = np.mgrid[0:small, 0:small].astype(np.float32) / (small - 1) - 0.5
+    terms = np.stack([np.ones_like(x), x, y], -1).reshape(-1, 3)
+    normal = terms.T @ (terms * few.reshape(-1, 1)) + np.diag([0, 1, 1]).astype(np.float32) * (_FLATTER * total)
+    level = terms @ np.linalg.solve(normal, terms.T @ sums.reshape(-1, 3))
+    return np.asarray(cv2.resize(level.reshape(small, small, 3), (size, size)), np.float32)
 
 
 def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, scale: float) -> FloatArray:

@@ -215,6 +215,8 @@ def _best(
         z = anonymizer.targets.z(name, person, attempt, bundle.spec.z)[None]
         target = bundle.sample(z, mean["attributes"], mean["wplus"])
         wplus = way.swapped(bundle, own, np.repeat(target, len(own), 0), [step] * len(own))
+        for source in sources:
+            source.step = step
         verdicts = [made.verdict for made in anonymizer.attempt(sources, images, wplus)]
         failed, drifted = sum(not v.passed for v in verdicts), sum(bool(v.drifts) for v in verdicts)
         close = sum(v.figures["similarity"] > anonymizer.level.strangers.high - _MARGIN for v in verdicts)

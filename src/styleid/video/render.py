@@ -126,7 +126,7 @@ class Renderer:
             track = which[source.index]
             part = self._casts[self._tracks[track].person]
             steady(source, self._measured.row(track, frame))
-            source.tries = part.tries
+            source.tries, source.step = part.tries, part.step
             parts.append(part)
         own, targets = np.stack([s.wplus for s in sources]), np.stack([part.target for part in parts])
         way, bundle = self._anonymizer.way, self._anonymizer.bundle
