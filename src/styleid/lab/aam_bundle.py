@@ -37,7 +37,13 @@ _LICENCE = "research, non-commercial; see CARD.md"
 _PROVENANCE = (
     "An active appearance model with a learned refiner, trained by styleid on two CPU cores from public face data."
 )
-_SWAPS = (("attributes", "shape", "texture"), ("light", "attributes", "shape", "texture"))
+_IDENTITY = ("attributes", "shape", "texture")
+_SWAPS: tuple[dict[str, Any], ...] = (
+    {"levels": _IDENTITY, "strength": 1.0},
+    {"levels": ("light", *_IDENTITY), "strength": 1.0},
+    {"levels": ("light", *_IDENTITY), "strength": 1.0, "cover": 0.06},
+)
+"""From the least change to the most; benchmarks/dial.py measures what each leaks."""
 _SAME_PERSON = 0.45
 """Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
 _GROWN_UP = 18
@@ -197,7 +203,7 @@ def _describe(
         "width": model.config.width,
         "z": Z,
         "levels": {name: list(rows) for name, rows in model.config.levels.items()},
-        "swaps": [{"levels": list(levels), "strength": 1.0} for levels in _SWAPS],
+        "swaps": [step | {"levels": list(step["levels"])} for step in _SWAPS],
         "crop": crop(template),
         "identity_crop": crop(IDENTITY_TEMPLATE),
         "thresholds": thresholds,
