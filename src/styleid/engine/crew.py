@@ -27,8 +27,8 @@ class Crew(Protocol):
     def start(self, job: Job) -> None:
         """Begin a job; there is a place for it."""
 
-    def wait(self) -> Done:
-        """Wait until any job is done. Raises what went wrong, but for a photo that cannot be handled."""
+    def wait(self) -> list[Done]:
+        """Wait until any job is done, and return all that are. Raises what went wrong, but for an unreadable photo."""
         ...
 
     def close(self) -> list[Done]:
@@ -36,8 +36,11 @@ class Crew(Protocol):
         ...
 
 
-def in_order(crew: Crew, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator[Done]:
-    """Yield what jobs, numbered from 0, come to, in their order. held: what is done and must wait for earlier ones."""
+def in_order(crew: Crew, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator[list[Done]]:
+    """Yield what jobs, numbered from 0, come to, in their order, all that is ready at once.
+
+    held: what is done and must wait for earlier ones.
+    """
     begun = finished = running = 0
     more = True
     while True:
@@ -47,13 +50,16 @@ def in_order(crew: Crew, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator
             if job is not None:
                 crew.start(job)
                 begun, running = begun + 1, running + 1
-        if finished in held:
-            yield held.pop(finished)
+        ready = []
+        while finished in held:
+            ready.append(held.pop(finished))
             finished += 1
+        if ready:
+            yield ready
         elif running:
-            done = crew.wait()
-            held[done.number] = done
-            running -= 1
+            for done in crew.wait():
+                held[done.number] = done
+                running -= 1
         else:
             return
 
@@ -88,12 +94,16 @@ class Lanes:
         """Begin a job in a free lane."""
         self._pool.submit(self._do, job)
 
-    def wait(self) -> Done:
-        """Wait until any job is done."""
-        done = self._ended.get()
-        if isinstance(done, Exception):
-            raise done
-        return done
+    def wait(self) -> list[Done]:
+        """Wait until any job is done, and return all that are."""
+        ended = [self._ended.get()]
+        while not self._ended.empty() and isinstance(ended[-1], Done):
+            ended.append(self._ended.get())
+        if isinstance(ended[-1], Exception):
+            for done in ended[:-1]:
+                self._ended.put(done)  # `close` returns them
+            raise ended[-1]
+        return [done for done in ended if isinstance(done, Done)]
 
     def close(self) -> list[Done]:
         """Begin nothing more, let running jobs end, and return what is done."""

@@ -45,15 +45,15 @@ class Journal:
         self.path = folder / (NAME if shard is None else f"styleid-journal-{shard.suffix}.jsonl")
         self._known: _Index | None = None
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one line and bring it to the disk; raises OutputError where that fails."""
-        line = to_json_line(record) + "\n"
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Write one line for each record and bring them to the disk; raises OutputError where that fails."""
+        lines = "".join(to_json_line(record) + "\n" for record in records)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 if file.tell() and not _ends_with_newline(self.path):
                     file.write(b"\n")  # a killed run left half a line: it stays, alone and unreadable
-                file.write(line.encode())
+                file.write(lines.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -91,8 +91,7 @@ class _Run:
         except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
             held.update((done.number, done) for done in crew.close())
             with contextlib.suppress(OutputError):
-                for number in sorted(held):
-                    self._keep(held[number])
+                self._keep([held[number] for number in sorted(held)])
             raise
         crew.close()
 
@@ -109,14 +108,16 @@ class _Run:
             yield Job(number, name, file.path, output, self.own.get(name))
             number += 1
 
-    def _keep(self, done: Done) -> None:
-        record = done.record | {"settings": self.settings}
-        self.journal.append(record)
-        self.summary.count(record)
-        for stage, seconds in done.stages.items():
-            self.anonymizer.seconds[stage] += seconds
-        if self.watch is not None:
-            self.watch(self.summary.written + self.summary.failed, self.summary.inputs, record["input"])
+    def _keep(self, done: Sequence[Done]) -> None:
+        """Journal what is done, then count and tell it."""
+        records = [one.record | {"settings": self.settings} for one in done]
+        self.journal.append(*records)
+        for record, one in zip(records, done, strict=True):
+            self.summary.count(record)
+            for stage, seconds in one.stages.items():
+                self.anonymizer.seconds[stage] += seconds
+            if self.watch is not None:
+                self.watch(self.summary.written + self.summary.failed, self.summary.inputs, record["input"])
 
 
 def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int) -> Crew:

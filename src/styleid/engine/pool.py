@@ -44,7 +44,7 @@ class Pool(ABC):
         self.capacity, self._lanes = count * lanes, lanes
         self._queue: deque[Job] = deque()
         self._suspects: deque[Job] = deque()
-        self._ready: deque[Done] = deque()
+        self._ready: list[Done] = []
         self._deaths: Counter[int] = Counter()
         self._in_a_row = 0
         self.workers: list[Worker] = []
@@ -80,19 +80,20 @@ class Pool(ABC):
         self._queue.append(job)
         self._assign()
 
-    def wait(self) -> Done:
-        """Wait until any job is done."""
+    def wait(self) -> list[Done]:
+        """Wait until any job is done, and return all that are."""
         while not self._ready:
             for worker, news in self.news():
                 self._hear(worker, news)
-        return self._ready.popleft()
+        done, self._ready = self._ready, []
+        return done
 
     def close(self) -> list[Done]:
         """Begin nothing more, let running jobs end, and return what is done."""
         self._queue.clear()
         self._suspects.clear()
         self.dismiss()
-        return list(self._ready)
+        return self._ready
 
     def _hear(self, worker: Worker, news: News) -> None:
         if isinstance(news, Death):
