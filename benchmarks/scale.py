@@ -40,14 +40,14 @@ Sample = tuple[int, float, float, float]
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Write PNG files of 64 x 48 px, a thousand to a folder."""
+    """Write JPEG files of 64 x 48 px, a thousand to a folder."""
     from PIL import Image
 
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(noise // 32 * 32).save(buffer, "PNG")
+    Image.fromarray(noise // 32 * 32).save(buffer, "JPEG")
     for number in range(count):
-        path = folder / f"{number // _PER_FOLDER:05d}" / f"{number:08d}.png"
+        path = folder / f"{number // _PER_FOLDER:05d}" / f"{number:08d}.jpg"
         if number % _PER_FOLDER == 0:
             path.parent.mkdir(parents=True)
         path.write_bytes(buffer.getvalue())

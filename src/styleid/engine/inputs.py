@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from styleid.engine.lists import list_of, read_list
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
 from styleid.media.files import InputFile, walk
@@ -24,7 +25,7 @@ class Inputs:
         self._root_of = array("I")
         missing = set(boxed)
         numbers: dict[str, int] = {}
-        for root, relative in walk(inputs, exclude=exclude):
+        for root, relative in _all(inputs, exclude):
             name = relative.replace(os.sep, "/")
             missing.discard(name)
             if shard is None or shard.takes(name):
@@ -44,3 +45,12 @@ class Inputs:
     def __iter__(self) -> Iterator[InputFile]:
         for name, root in zip(self._names, self._root_of, strict=True):
             yield InputFile(Path(self._roots[root]) / name, Path(name))
+
+
+def _all(inputs: Sequence[Path], exclude: Path) -> Iterator[tuple[str, str]]:
+    lists = [path for given in inputs if (path := list_of(given)) is not None]
+    if not lists:
+        return walk(inputs, exclude=exclude)
+    if len(inputs) > 1:
+        raise OptionError("INPUT", f"the list {lists[0]} goes alone: put all files into one list.")
+    return read_list(lists[0], exclude=exclude)

@@ -110,7 +110,7 @@ class _Run:
 
     def _keep(self, done: Sequence[Done]) -> None:
         """Journal what is done, then count and tell it."""
-        records = [one.record | {"settings": self.settings} for one in done]
+        records: list[dict[str, Any]] = [one.record | {"settings": self.settings} for one in done]
         self.journal.append(*records)
         for record, one in zip(records, done, strict=True):
             self.summary.count(record)

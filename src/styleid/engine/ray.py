@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +31,7 @@ class Actors(Pool):
         self._ray, self._recipe, self._options = ray, recipe, options
         self._started = not ray.is_initialized()
         if self._started:
-            ray.init(log_to_driver=False, logging_level="warning", include_dashboard=False)
+            ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
         self._pending: dict[Any, Worker] = {}
         super().__init__(options.workers or int(ray.cluster_resources().get("CPU", 1)), _IN_HAND)
