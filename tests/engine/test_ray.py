@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
+from styleid.engine import crew
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.errors import OutputError
 from styleid.media.files import remove_stale
@@ -76,7 +77,8 @@ def actors() -> Iterator[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the actors' processes are found through /proc")
 @pytest.mark.filterwarnings("default")
-def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path):
+def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path, monkeypatch):
+    monkeypatch.setattr(crew, "AHEAD", 1)
     killed: list[int] = []
 
     def kill(done: int, total: int, name: str) -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 from collections import deque
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,11 +15,11 @@ import pytest
 from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
-from styleid.engine import local
+from styleid.engine import crew, local
 from styleid.engine.crew import Crew, Lanes, in_order
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, anonymize_files
-from styleid.engine.photo import Done, Job
+from styleid.engine.photo import Done, Gate, Job
 from styleid.engine.pool import Death, Pool
 from styleid.engine.workers import Processes, Recipe, serve_jobs
 from styleid.errors import BundleError, OptionError, OutputError, StyleIDError
@@ -87,6 +88,13 @@ def test_any_number_of_workers_writes_the_same(photos, usual, expected, tmp_path
     assert not multiprocessing.active_children()
 
 
+@pytest.fixture
+def close_behind(monkeypatch) -> None:
+    """Begin no photo much before the oldest is done, so that a run has an end, a middle and a beginning."""
+    monkeypatch.setattr(crew, "AHEAD", 1)
+
+
+@pytest.mark.usefixtures("close_behind")
 def test_a_killed_worker_changes_nothing(photos, usual, expected, tmp_path):
     killed: list[int] = []
 
@@ -125,19 +133,20 @@ def serve_until_poisoned(connection: Any, *rest: Any) -> None:
 def test_a_photo_that_kills_its_worker_is_named_and_the_rest_is_done(photos, usual, expected, tmp_path, monkeypatch):
     made: list[Processes] = []
 
-    def crew(anonymizer: Anonymizer, options: RunOptions, photos: int) -> Crew:
+    def poisoned(anonymizer: Anonymizer, options: RunOptions, photos: int) -> Crew:
         made.append(Processes(Recipe.of(anonymizer), options, 2, 1, serve_until_poisoned))
         return made[0]
 
-    monkeypatch.setattr(local, "_crew", crew)
+    monkeypatch.setattr(local, "_crew", poisoned)
     summary = anonymize_files([photos], usual, RunOptions(tmp_path / "out"))
     assert dict(summary.failures).keys() == {POISON, "0/bad.png"}
-    assert "2 workers died of it, with nothing else in hand (killed by SIGKILL)" in dict(summary.failures)[POISON]
+    assert "3 workers died of it, with nothing else in hand (killed by SIGKILL)" in dict(summary.failures)[POISON]
     assert summary.exit_status == 3
     assert contents(tmp_path / "out") == {name: data for name, data in expected.items() if name != POISON}
     assert [line["input"] for line in told(tmp_path / "out")] == in_order_of_inputs(expected)
 
 
+@pytest.mark.usefixtures("close_behind")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_keeps_what_is_done_and_leaves_nothing_half_done(photos, usual, expected, tmp_path, workers):
     def interrupt(done: int, total: int, name: str) -> None:
@@ -290,3 +299,23 @@ def test_a_lane_raises_what_went_wrong(usual, photos, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError, match="in a lane"):
         lanes.wait()
     assert lanes.close() == []
+
+
+def test_large_photos_go_one_at_a_time():
+    gate, inside, order = Gate(100), threading.Event(), []
+
+    def second() -> None:
+        inside.wait()
+        with gate.hold(60):
+            order.append("second")
+
+    waiting = threading.Thread(target=second)
+    waiting.start()
+    with gate.hold(60), gate.hold(40):
+        inside.set()
+        waiting.join(0.05)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
+    with gate.hold(10**9):
+        pass

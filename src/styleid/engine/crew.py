@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from styleid.engine.photo import Done, Job, do_job
+from styleid.engine.photo import Done, Gate, Job, do_job
 from styleid.engine.run_options import RunOptions
 from styleid.pipeline import Anonymizer
 
@@ -79,7 +79,7 @@ class Lanes:
         tell: Callable[[Done | Exception], None] | None = None,
     ) -> None:
         self.capacity = count
-        self._options = options
+        self._options, self._gate = options, Gate()
         self._pool = ThreadPoolExecutor(count, "styleid-lane")
         self._ended: queue.SimpleQueue[Done | Exception] = queue.SimpleQueue()
         self._tell = tell or self._ended.put
@@ -117,7 +117,7 @@ class Lanes:
     def _do(self, job: Job) -> None:
         anonymizer = self._free.get()
         try:
-            done: Done | Exception = do_job(job, anonymizer, self._options)
+            done: Done | Exception = do_job(job, anonymizer, self._options, self._gate)
         except Exception as error:
             done = error
         finally:

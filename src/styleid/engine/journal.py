@@ -47,6 +47,8 @@ class Journal:
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Write one line for each record and bring them to the disk; raises OutputError where that fails."""
+        if not records:
+            return
         lines = "".join(to_json_line(record) + "\n" for record in records)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

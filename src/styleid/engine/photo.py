@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,9 @@ from styleid.media.files import write_atomic
 from styleid.media.image import Photo, encode_photo, read_photo
 from styleid.pipeline import Anonymizer, boxes_inside
 from styleid.types import FloatArray
+
+MOST_PIXELS = 64_000_000
+"""How many pixels of photos one process works on at once: each takes some 30 bytes while it is in hand."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,36 @@ class Done:
     stages: dict[str, float]
 
 
-def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions) -> Done:
-    """Anonymise one file and write it; what cannot be handled is told in the record. Raises OutputError."""
+class Gate:
+    """Let photos through as long as all that are inside have no more than so many pixels; a larger one goes alone."""
+
+    def __init__(self, pixels: int = MOST_PIXELS) -> None:
+        self._all = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Wait for room, and keep it."""
+        wanted = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
+def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate | None = None) -> Done:
+    """Anonymise one file and write it; what cannot be handled is told in the record. Raises OutputError.
+
+    gate: what several photos that are in hand at once go through.
+    """
     begun, before = time.perf_counter(), dict(anonymizer.seconds)
     try:
-        record = _anonymize(job, anonymizer, options)
+        record = _anonymize(job, anonymizer, options, gate or Gate())
     except ImageError as error:
         record = {"faces": [], "error": error.reason}
     seconds = round(time.perf_counter() - begun, 3)
@@ -62,7 +93,7 @@ def box_rows(boxes: FloatArray | None) -> list[list[float]]:
     return [] if boxes is None else [[round(float(v), 2) for v in row] for row in boxes]
 
 
-def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions) -> dict[str, Any]:
+def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate) -> dict[str, Any]:
     clock = _Clock(anonymizer.seconds)
     photo: Photo = read_photo(job.source)
     clock.tick("read")
@@ -71,12 +102,13 @@ def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions) -> dict[st
             boxes_inside(job.boxes, photo.image_rgb.shape)
         except ValueError as error:
             raise ImageError(job.source, str(error)) from error
-    outcome = anonymizer.anonymize(photo.image_rgb, name=job.name, boxes_xyxy=job.boxes)
-    if options.require_faces and not outcome.faces:
-        raise ImageError(job.source, "no face was found, and --require-faces asks for one")
-    clock.begin()
-    encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
-    clock.tick("encode")
+    with gate.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
+        outcome = anonymizer.anonymize(photo.image_rgb, name=job.name, boxes_xyxy=job.boxes)
+        if options.require_faces and not outcome.faces:
+            raise ImageError(job.source, "no face was found, and --require-faces asks for one")
+        clock.begin()
+        encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
+        clock.tick("encode")
     digest = write_atomic(job.output, encoded)
     clock.tick("write")
     record: dict[str, Any] = {"sha256": digest, "faces": [face.to_json() for face in outcome.faces]}

@@ -14,7 +14,8 @@ from typing import Any
 from styleid.engine.photo import Done, Job, give_up
 from styleid.errors import StyleIDError
 
-_LIVES = 2
+_LIVES = 3
+"""How many workers may die with one photo alone in hand before it is given up: one may be killed for its memory."""
 _DEATHS_IN_A_ROW = 8
 
 
