@@ -76,12 +76,12 @@ class Lanes:
         anonymizer: Anonymizer,
         options: RunOptions,
         count: int,
-        tell: Callable[[Done | Exception], None] | None = None,
+        tell: Callable[[Done | BaseException], None] | None = None,
     ) -> None:
         self.capacity = count
         self._options, self._gate = options, Gate()
         self._pool = ThreadPoolExecutor(count, "styleid-lane")
-        self._ended: queue.SimpleQueue[Done | Exception] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
         self._tell = tell or self._ended.put
         self._telling = threading.Lock()
         self._free: queue.SimpleQueue[Anonymizer] = queue.SimpleQueue()
@@ -99,7 +99,7 @@ class Lanes:
         ended = [self._ended.get()]
         while not self._ended.empty() and isinstance(ended[-1], Done):
             ended.append(self._ended.get())
-        if isinstance(ended[-1], Exception):
+        if isinstance(ended[-1], BaseException):
             for done in ended[:-1]:
                 self._ended.put(done)  # `close` returns them
             raise ended[-1]
@@ -117,8 +117,8 @@ class Lanes:
     def _do(self, job: Job) -> None:
         anonymizer = self._free.get()
         try:
-            done: Done | Exception = do_job(job, anonymizer, self._options, self._gate)
-        except Exception as error:
+            done: Done | BaseException = do_job(job, anonymizer, self._options, self._gate)
+        except BaseException as error:  # whatever it is, whoever waits must hear of it
             done = error
         finally:
             self._free.put(anonymizer)

@@ -127,7 +127,7 @@ def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, lane
     limit_threads(lanes)
     cv2.setNumThreads(lanes)
 
-    def tell(news: Done | Exception) -> None:
+    def tell(news: Done | BaseException) -> None:
         # what others raise may not survive the way; ours does
         own = isinstance(news, Done | StyleIDError)
         connection.send(news if own else RuntimeError(f"a worker failed: {type(news).__name__}: {news}"))
