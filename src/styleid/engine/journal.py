@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +23,38 @@ from styleid.errors import OptionError, OutputError
 NAME = "styleid-journal.jsonl"
 _OF_SHARDS = "styleid-journal-*-of-*.jsonl"
 _OFFSET_BITS = 44
+_READ_BYTES = 4096
+
+
+class _Files:
+    """Read lines of files by where they begin; the files stay open, since millions of lines may be asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self._open: dict[int, int] = {}
+
+    def line(self, place: int) -> dict[str, Any]:
+        """Return the line at a place."""
+        number, offset = place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1)
+        if number not in self._open:
+            self._open[number] = os.open(self.paths[number], os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        os.lseek(self._open[number], offset, os.SEEK_SET)
+        text = b""
+        while b"\n" not in text and (part := os.read(self._open[number], _READ_BYTES)):
+            text += part
+        record = _parsed(text.partition(b"\n")[0])
+        assert record is not None, "a journal was changed while it was read"
+        return record
+
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
 
 
 class _Index(NamedTuple):
     """Where the lines of each input are. keys: (n,) hashes of names, sorted. places: file and offset, oldest first."""
 
-    files: list[Path]
+    files: _Files
     keys: np.ndarray
     places: np.ndarray
     settings: list[Mapping[str, Any]]
@@ -103,7 +129,7 @@ class Journal:
         last = np.ones(len(index.keys), bool)
         last[:-1] = index.keys[1:] != index.keys[:-1]
         for place in np.sort(index.places[last]):
-            yield _line_at(index.files, int(place))
+            yield index.files.line(int(place))
 
     @property
     def _index(self) -> _Index:
@@ -113,11 +139,11 @@ class Journal:
 
     def _lines_of(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the last line of an input in each journal, the youngest journal first."""
-        index, key = self._index, _key(name)
+        index, key = self._index, np.uint64(_key(name))  # a plain int would have the whole array converted
         first, end = np.searchsorted(index.keys, key, "left"), np.searchsorted(index.keys, key, "right")
         seen: set[int] = set()
         for place in map(int, index.places[first:end][::-1]):
-            record = _line_at(index.files, place)
+            record = index.files.line(place)
             if record["input"] == name and place >> _OFFSET_BITS not in seen:
                 seen.add(place >> _OFFSET_BITS)
                 yield record
@@ -152,7 +178,9 @@ def _make_index(files: list[Path]) -> _Index:
             if (own := record.get("settings")) is not None and own not in settings:
                 settings.append(own)
     order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
-    return _Index(files, np.frombuffer(keys, np.uint64)[order], np.frombuffer(places, np.uint64)[order], settings)
+    return _Index(
+        _Files(files), np.frombuffer(keys, np.uint64)[order], np.frombuffer(places, np.uint64)[order], settings
+    )
 
 
 def _key(name: str) -> int:
@@ -168,14 +196,6 @@ def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if (record := _parsed(line)) is not None:
                 yield offset, record
             offset += len(line)
-
-
-def _line_at(files: list[Path], place: int) -> dict[str, Any]:
-    with files[place >> _OFFSET_BITS].open("rb") as file:
-        file.seek(place & ((1 << _OFFSET_BITS) - 1))
-        record = _parsed(file.readline())
-    assert record is not None, "a journal was changed while it was read"
-    return record
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
