@@ -19,8 +19,8 @@ class RunOptions:
     metadata: strip keeps only orientation, density and colour profile; safe also technical exposure fields.
     resume: skip inputs that a journal in out names as done and whose output is still what was written.
     require_faces: treat a photo without any face as an error and do not write it.
-    workers: processes that share the work; each has several photos in hand at once. 0 chooses: one for every four
-        cores, fewer for few photos. What is written does not depend on it.
+    workers: processes that share the work; each has several photos in hand at once. 0 means one for every four cores,
+        fewer for few photos. What is written does not depend on it.
     shard: i/n takes the i-th of n parts of the inputs, by a hash of their names; each part has a journal of its own.
     engine: local runs on this machine; ray hands the photos to the actors of a Ray cluster.
     """
@@ -29,7 +29,7 @@ class RunOptions:
     metadata: Literal["strip", "safe"] = "strip"
     resume: bool = False
     require_faces: bool = False
-    workers: int = 0
+    workers: int = 1
     shard: str = ""
     engine: Engine = "local"
 
