@@ -14,6 +14,8 @@ _EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with so
 method or some inputs withheld, unreadable or missing (each is named on standard error and in the journal or report);
 1 failure."""
 
+_INPUTS = "files, folders, @LIST (a text file of names, one a line, or a Parquet file with a column path), or -"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
@@ -57,7 +59,7 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
     from styleid.engine.local import RunOptions
     from styleid.options import AnonymizeOptions
 
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="files, folders, or - for standard input")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=_INPUTS)
     for cls in (RunOptions, AnonymizeOptions, CommandOptions):
         add_options(parser, cls)
 

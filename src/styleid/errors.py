@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class StyleIDError(Exception):
     """Base of every error that styleid raises on purpose."""
+
+    def __reduce__(self) -> tuple[type[StyleIDError], tuple[Any, ...]]:
+        """Pickle an error by its fields, so that a worker's reaches the process that waits for it."""
+        return type(self), tuple(vars(self).values()) or self.args
 
 
 class MissingDependencyError(StyleIDError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,9 +34,19 @@ def available_devices() -> list[Device]:
     return [device for device, (provider, _) in _PROVIDERS.items() if provider in installed]
 
 
+_most_threads = 0
+
+
 def cpu_threads() -> int:
-    """Return how many threads one session should use: the cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """Return how many threads one session should use: the cores that this process may run on, or its share of them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return min(cores, _most_threads) if _most_threads else cores
+
+
+def limit_threads(most: int) -> None:
+    """Let the sessions that this process opens from now on use at most so many threads; 0 takes the limit away."""
+    global _most_threads  # noqa: PLW0603
+    _most_threads = most
 
 
 def open_session(model: Path | bytes, device: Device = "cpu") -> Any:
@@ -55,12 +66,32 @@ def open_session(model: Path | bytes, device: Device = "cpu") -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_pattern = False  # batches and photos differ in size, so each would leave a pattern of its own
     if isinstance(model, Path) and model.stat().st_size > _LARGE_BYTES:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.enable_cpu_mem_arena = False
+    elif _share_arena():
+        options.add_session_config_entry("session.use_env_allocators", "1")
     providers = [provider] if device == "cpu" else [provider, "CPUExecutionProvider"]
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=providers)
+
+
+@cache
+def _share_arena() -> bool:
+    """Make the one arena that all sessions of the process draw from, and say whether there is one.
+
+    With an arena each, every network keeps what its largest batch took, although they run one after the other.
+    """
+    import onnxruntime
+
+    kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    where = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
+    try:
+        onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({}))
+    except (RuntimeError, AttributeError, ValueError):  # a build without arenas, or somebody else's allocator
+        return False
+    return True
 
 
 def run_batched(session: Any, inputs: dict[str, np.ndarray], batch: int = 16) -> list[np.ndarray]:

@@ -56,9 +56,11 @@ def anonymize(inputs: Sequence[Path], how: AnonymizeOptions, run: RunOptions, co
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:
         print(f"styleid: {name}: {reason} (not written)", file=sys.stderr)
+    if (more := summary.failed - len(summary.failures)) > 0:
+        print(f"styleid: ... and {more} more inputs that were not written; the journal names them all", file=sys.stderr)
     for name, reason in summary.fallbacks[:_SHOWN]:
         print(f"styleid: {name}: a face was obscured: {reason}", file=sys.stderr)
-    if (more := len(summary.fallbacks) - _SHOWN) > 0:
+    if (more := summary.fell_back - _SHOWN) > 0:
         print(f"styleid: ... and {more} more faces; the journal names them all", file=sys.stderr)
     if command.json:
         print(to_json_line(summary.to_json()))
@@ -101,8 +103,8 @@ def _readable(summary: Summary, out: Path, page: Path | None) -> str:
         + (f"; {summary.without_faces} files without a face" if summary.without_faces else ""),
         f"{summary.seconds:.1f} s, {rate:.1f} files a second",
     ]
-    if summary.failures:
-        lines.append(f"{len(summary.failures)} files could not be handled and were not copied; each is named above")
+    if summary.failed:
+        lines.append(f"{summary.failed} files could not be handled and were not copied; each is named above")
     if page is not None:
         lines.append(f"report: {page}")
     return "\n".join(lines)

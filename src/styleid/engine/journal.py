@@ -1,6 +1,8 @@
-"""The journal of a run: one JSON line per input, on the disk before the next input begins.
+"""The journal of a run: one JSON line per input, in the order of the inputs, on the disk before the run goes on.
 
-It says what became of every face and never holds an embedding or a crop.
+It says what became of every face and never holds an embedding or a crop. Each shard of a run has a journal of its own,
+so that several machines may write into one folder; whoever reads, reads all. What is kept in memory of a line is 16
+bytes.
 """
 
 from __future__ import annotations
@@ -8,53 +10,104 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from styleid.engine.shards import Shard
 from styleid.errors import OptionError, OutputError
 
 NAME = "styleid-journal.jsonl"
+_OF_SHARDS = "styleid-journal-*-of-*.jsonl"
+_OFFSET_BITS = 44
+_READ_BYTES = 4096
+
+
+class _Files:
+    """Read lines of files by where they begin; the files stay open, since millions of lines may be asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self._open: dict[int, int] = {}
+
+    def line(self, place: int) -> dict[str, Any]:
+        """Return the line at a place."""
+        number, offset = place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1)
+        if number not in self._open:
+            self._open[number] = os.open(self.paths[number], os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        os.lseek(self._open[number], offset, os.SEEK_SET)
+        text = b""
+        while b"\n" not in text and (part := os.read(self._open[number], _READ_BYTES)):
+            text += part
+        record = _parsed(text.partition(b"\n")[0])
+        assert record is not None, "a journal was changed while it was read"
+        return record
+
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
+class _Index(NamedTuple):
+    """Where the lines of each input are. keys: (n,) hashes of names, sorted. places: file and offset, oldest first."""
+
+    files: _Files
+    keys: np.ndarray
+    places: np.ndarray
+    settings: list[Mapping[str, Any]]
 
 
 class Journal:
-    """Append to a folder's journal, and know what it already says."""
+    """Append to a folder's journal, and know what its journals say.
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
-        self._lines = _read_lines(self.path)
+    What they said is learnt when it is first asked for; lines that are appended later are not asked for again.
+    """
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one line and bring it to the disk; raises OutputError where that fails."""
-        line = to_json_line(record) + "\n"
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+        self.folder = folder
+        self.path = folder / (NAME if shard is None else f"styleid-journal-{shard.suffix}.jsonl")
+        self._known: _Index | None = None
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Write one line for each record and bring them to the disk; raises OutputError where that fails."""
+        if not records:
+            return
+        lines = "".join(to_json_line(record) + "\n" for record in records)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 if file.tell() and not _ends_with_newline(self.path):
                     file.write(b"\n")  # a killed run left half a line: it stays, alone and unreadable
-                file.write(line.encode())
+                file.write(lines.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(self.path, error.strerror or str(error)) from error
-        self._lines[str(record["input"])] = dict(record)
 
     def finished(self, name: str, output: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return an input's line if its output is whole and made with these settings, else None."""
-        record = self._lines.get(name)
-        if record is None or "sha256" not in record or record.get("settings") != settings:
-            return None
-        try:
-            same = hashlib.sha256(output.read_bytes()).hexdigest() == record["sha256"]
-        except OSError:
-            return None
-        return record if same else None
+        """Return an input's line if its output is whole and made with these settings, else None.
+
+        Of each journal the last line of the input counts; any journal may hold the one that is right.
+        """
+        found = ""
+        for record in self._lines_of(name):
+            if "sha256" not in record or record.get("settings") != settings:
+                continue
+            try:
+                found = found or hashlib.sha256(output.read_bytes()).hexdigest()
+            except OSError:
+                return None
+            if found == record["sha256"]:
+                return record
+        return None
 
     def require_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raise OptionError where the journal's runs had other settings than this one."""
-        for record in self._lines.values():
-            other = record.get("settings")
-            if other is not None and other != settings:
+        """Raise OptionError where the journals' runs had other settings than this one."""
+        for other in self._index.settings:
+            if other != settings:
                 changed = sorted(k for k in {*other, *settings} if other.get(k) != settings.get(k))
                 raise OptionError(
                     "--resume",
@@ -63,8 +116,43 @@ class Journal:
                 )
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the last line of each input, in the order in which inputs first appeared."""
-        return list(self._lines.values())
+        """Return the last line of each input, in the order in which inputs first appeared; all in memory."""
+        lines: dict[str, dict[str, Any]] = {}
+        for path in journals(self.folder):
+            for _, record in _read(path):
+                lines[str(record["input"])] = record
+        return list(lines.values())
+
+    def latest(self) -> Iterator[dict[str, Any]]:
+        """Yield the last line of each input, one after the other, in the order in which they stand."""
+        index = self._index
+        last = np.ones(len(index.keys), bool)
+        last[:-1] = index.keys[1:] != index.keys[:-1]
+        for place in np.sort(index.places[last]):
+            yield index.files.line(int(place))
+
+    @property
+    def _index(self) -> _Index:
+        if self._known is None:
+            self._known = _make_index(journals(self.folder))
+        return self._known
+
+    def _lines_of(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the last line of an input in each journal, the youngest journal first."""
+        index, key = self._index, np.uint64(_key(name))  # a plain int would have the whole array converted
+        first, end = np.searchsorted(index.keys, key, "left"), np.searchsorted(index.keys, key, "right")
+        seen: set[int] = set()
+        for place in map(int, index.places[first:end][::-1]):
+            record = index.files.line(place)
+            if record["input"] == name and place >> _OFFSET_BITS not in seen:
+                seen.add(place >> _OFFSET_BITS)
+                yield record
+
+
+def journals(folder: Path) -> list[Path]:
+    """List a folder's journals, that of the whole and those of shards, the one last written to last."""
+    found = [path for path in (folder / NAME, *folder.glob(_OF_SHARDS)) if path.is_file()]
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def to_json_line(record: Mapping[str, Any]) -> str:
@@ -81,18 +169,41 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
-    lines: dict[str, dict[str, Any]] = {}
-    if not path.is_file():
-        return lines
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the half line of a killed run: its input is done again
-        if isinstance(record, dict) and "input" in record:
-            lines[str(record["input"])] = record
-    return lines
+def _make_index(files: list[Path]) -> _Index:
+    keys, places, settings = array("Q"), array("Q"), []
+    for number, path in enumerate(files):
+        for offset, record in _read(path):
+            keys.append(_key(str(record["input"])))
+            places.append(number << _OFFSET_BITS | offset)
+            if (own := record.get("settings")) is not None and own not in settings:
+                settings.append(own)
+    order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
+    return _Index(
+        _Files(files), np.frombuffer(keys, np.uint64)[order], np.frombuffer(places, np.uint64)[order], settings
+    )
+
+
+def _key(name: str) -> int:
+    """Return 64 bits that stand for a name; whoever finds a line by them compares the name itself."""
+    return int.from_bytes(hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
+
+
+def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each whole line of a journal with the offset at which it begins."""
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            if (record := _parsed(line)) is not None:
+                yield offset, record
+            offset += len(line)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line.decode(errors="replace"))
+    except json.JSONDecodeError:
+        return None  # the half line of a killed run: its input is done again
+    return record if isinstance(record, dict) and "input" in record else None
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -1,94 +1,39 @@
-"""Anonymise files on this machine, one after the other, reading one ahead."""
+"""Anonymise many files: in order, several at once, each journalled before what comes after it."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-import styleid
 from styleid.bundles.bundle import bundle_hash
+from styleid.engine.crew import Crew, Lanes, in_order
+from styleid.engine.inputs import Inputs
 from styleid.engine.journal import Journal
-from styleid.errors import ImageError, OptionError
-from styleid.media.files import InputFile, remove_stale, walk_inputs, write_atomic
-from styleid.media.image import Photo, encode_photo, read_photo
+from styleid.engine.photo import Done, Job, box_rows
+from styleid.engine.run_options import RunOptions
+from styleid.engine.shards import Shard
+from styleid.engine.summary import Summary
+from styleid.errors import OptionError, OutputError
+from styleid.media.files import remove_stale
 from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer, boxes_inside
-from styleid.types import FloatArray, Outcome
+from styleid.pipeline import Anonymizer
+from styleid.runtime import cpu_threads
+from styleid.types import FloatArray
+
+__all__ = ["Boxes", "RunOptions", "Summary", "anonymize_files", "bundle_settings", "read_boxes", "run_settings"]
 
 Boxes = Mapping[str, FloatArray]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Choose where a run writes and how.
-
-    out: folder for the anonymised files and the journal; inputs' folders are mirrored in it.
-    metadata: strip keeps only orientation, density and colour profile; safe also technical exposure fields.
-    resume: skip inputs that the journal names as done and whose output is still what was written.
-    require_faces: treat a photo without any face as an error and do not write it.
-    """
-
-    out: Path
-    metadata: Literal["strip", "safe"] = "strip"
-    resume: bool = False
-    require_faces: bool = False
-
-
-@dataclass
-class Summary:
-    """Count what became of a run's inputs and faces. failures: (input, reason) of inputs that were not written."""
-
-    inputs: int = 0
-    written: int = 0
-    resumed: int = 0
-    without_faces: int = 0
-    faces: Counter[str] = field(default_factory=Counter)
-    fallbacks: list[tuple[str, str]] = field(default_factory=list)
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def exit_status(self) -> int:
-        """0 where all was written as asked; 3 where a face was obscured against the asked method or a file withheld."""
-        return 3 if self.failures or self.fallbacks else 0
-
-    def count(self, record: Mapping[str, Any]) -> None:
-        """Add one journal line."""
-        name = str(record["input"])
-        if "error" in record:
-            self.failures.append((name, str(record["error"])))
-            return
-        self.written += 1
-        self.without_faces += not record["faces"]
-        for face in record["faces"]:
-            self.faces[face["action"]] += 1
-            if "reason" in face:
-                self.fallbacks.append((name, str(face["reason"])))
-        self.notes += [(name, note) for note in record.get("notes", [])]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the machine-readable summary."""
-        return {
-            "inputs": self.inputs,
-            "written": self.written,
-            "resumed": self.resumed,
-            "without_faces": self.without_faces,
-            "faces": dict(self.faces),
-            "obscured_against_method": len(self.fallbacks),
-            "failures": [{"input": name, "error": reason} for name, reason in self.failures],
-            "seconds": round(self.seconds, 3),
-            "stage_seconds": {stage: round(seconds, 3) for stage, seconds in self.stage_seconds.items()},
-            "exit_status": self.exit_status,
-        }
+Watch = Callable[[int, int, str], None]
+_LANES = 4
+_CORES_PER_WORKER = 4
+_PHOTOS_PER_WORKER = 32
+_DAY_S = 86400.0
 
 
 def anonymize_files(
@@ -96,7 +41,7 @@ def anonymize_files(
     anonymizer: Anonymizer,
     options: RunOptions,
     boxes: Boxes | None = None,
-    watch: Callable[[int, int, str], None] | None = None,
+    watch: Watch | None = None,
 ) -> Summary:
     """Anonymise files and folders into options.out and return what became of them.
 
@@ -106,91 +51,93 @@ def anonymize_files(
     OptionError where boxes are given for a name that is no input, since a face would be left as it is.
     """
     started = time.perf_counter()
-    files = walk_inputs(inputs, exclude=options.out)
+    shard = Shard.parse(options.shard)
     own = {name: rows for name, rows in (boxes or {}).items() if len(rows)}
-    if unknown := sorted(own.keys() - {file.relative.as_posix() for file in files}):
-        raise OptionError("--boxes", f"'{unknown[0]}' is no input of this run. Names are relative to the input folder.")
-    summary = Summary(inputs=len(files))
-    settings = run_settings(anonymizer, options)
-    if options.out.is_dir():
-        remove_stale(options.out)
-    journal = Journal(options.out)
+    files = Inputs(inputs, exclude=options.out, shard=shard, boxed=own)
+    run = _Run(files, anonymizer, options, own, Journal(options.out, shard), watch)
     if options.resume:
-        journal.require_settings(settings)
-    todo: list[InputFile] = []
-    for file in files:
-        name = file.relative.as_posix()
-        done = journal.finished(name, options.out / file.relative, settings) if options.resume else None
-        if done is None or done.get("own_boxes", []) != _rows(own.get(name)):
-            todo.append(file)
-        else:
-            summary.resumed += 1
-            summary.count(done)
-    for file, photo, reading_s in _read_ahead(todo):
-        name = file.relative.as_posix()
-        begun = time.perf_counter() - reading_s
+        run.journal.require_settings(run.settings)
+    if options.out.is_dir():
+        remove_stale(options.out, older_than_s=_DAY_S if shard else 0.0)
+    run.go()
+    run.summary.seconds = time.perf_counter() - started
+    run.summary.stage_seconds = dict(anonymizer.seconds)
+    return run.summary
+
+
+class _Run:
+    """One run: what is still to be done goes to the crew; what comes back, in order, to the journal."""
+
+    def __init__(
+        self,
+        files: Inputs,
+        anonymizer: Anonymizer,
+        options: RunOptions,
+        own: Boxes,
+        journal: Journal,
+        watch: Watch | None,
+    ) -> None:
+        self.files, self.anonymizer, self.options, self.own = files, anonymizer, options, own
+        self.journal, self.watch = journal, watch
+        self.settings = run_settings(anonymizer, options)
+        self.summary = Summary(inputs=len(files))
+
+    def go(self) -> None:
+        crew = _crew(self.anonymizer, self.options, len(self.files))
+        held: dict[int, Done] = {}
         try:
-            record = _anonymize_one(name, file, photo, anonymizer, options, boxes=own.get(name))
-        except ImageError as error:
-            record = {"faces": [], "error": error.reason}
-        seconds = round(time.perf_counter() - begun, 3)
-        record = {"input": name, "seconds": seconds, "versions": _versions(), "settings": settings} | record
-        journal.append(record)
-        summary.count(record)
-        if watch is not None:
-            watch(summary.written + len(summary.failures), len(files), name)
-    summary.seconds = time.perf_counter() - started
-    summary.stage_seconds = dict(anonymizer.seconds)
-    return summary
+            for done in in_order(crew, self._jobs(), held):
+                self._keep(done)
+        except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
+            held.update((done.number, done) for done in crew.close())
+            with contextlib.suppress(OutputError):
+                self._keep([held[number] for number in sorted(held)])
+            raise
+        crew.close()
+
+    def _jobs(self) -> Iterator[Job]:
+        """Yield what is not done yet, and count what is."""
+        number = 0
+        for file in self.files:
+            name, output = file.relative.as_posix(), self.options.out / file.relative
+            done = self.journal.finished(name, output, self.settings) if self.options.resume else None
+            if done is not None and done.get("own_boxes", []) == box_rows(self.own.get(name)):
+                self.summary.resumed += 1
+                self.summary.count(done)
+                continue
+            yield Job(number, name, file.path, output, self.own.get(name))
+            number += 1
+
+    def _keep(self, done: Sequence[Done]) -> None:
+        """Journal what is done, then count and tell it."""
+        records: list[dict[str, Any]] = [one.record | {"settings": self.settings} for one in done]
+        self.journal.append(*records)
+        for record, one in zip(records, done, strict=True):
+            self.summary.count(record)
+            for stage, seconds in one.stages.items():
+                self.anonymizer.seconds[stage] += seconds
+            if self.watch is not None:
+                self.watch(self.summary.written + self.summary.failed, self.summary.inputs, record["input"])
 
 
-def _anonymize_one(
-    name: str,
-    file: InputFile,
-    photo: Photo | ImageError,
-    anonymizer: Anonymizer,
-    options: RunOptions,
-    *,
-    boxes: FloatArray | None,
-) -> dict[str, Any]:
-    if isinstance(photo, ImageError):
-        raise photo
-    if boxes is not None:
+def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int) -> Crew:
+    """Choose who does the work: this process where it is enough, else others. Raises OptionError where they cannot."""
+    cores = cpu_threads()
+    if options.engine == "ray":
+        from styleid.engine.ray import Actors
+        from styleid.engine.workers import Recipe
+
+        return Actors(Recipe.of(anonymizer), options)
+    count = options.workers or min(cores // _CORES_PER_WORKER, photos // _PHOTOS_PER_WORKER)
+    if count > 1:
+        from styleid.engine.workers import Processes, Recipe
+
         try:
-            boxes_inside(boxes, photo.image_rgb.shape)
-        except ValueError as error:
-            raise ImageError(file.path, str(error)) from error
-    outcome: Outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=boxes)
-    if options.require_faces and not outcome.faces:
-        raise ImageError(file.path, "no face was found, and --require-faces asks for one")
-    encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
-    digest = write_atomic(options.out / file.relative, encoded)
-    record: dict[str, Any] = {"sha256": digest, "faces": [face.to_json() for face in outcome.faces]}
-    if boxes is not None:
-        record["own_boxes"] = _rows(boxes)
-    if photo.notes:
-        record["notes"] = list(photo.notes)
-    return record
-
-
-def _read_ahead(files: Sequence[InputFile]) -> Iterator[tuple[InputFile, Photo | ImageError, float]]:
-    """Yield each file with its photo, or the error that reading it raised, and the seconds that reading took."""
-
-    def read(file: InputFile) -> tuple[Photo | ImageError, float]:
-        begun = time.perf_counter()
-        try:
-            photo: Photo | ImageError = read_photo(file.path)
-        except ImageError as error:
-            photo = error
-        return photo, time.perf_counter() - begun
-
-    with ThreadPoolExecutor(1, "styleid-reader") as pool:
-        coming = pool.submit(read, files[0]) if files else None
-        for index, file in enumerate(files):
-            assert coming is not None
-            photo, seconds = coming.result()
-            coming = pool.submit(read, files[index + 1]) if index + 1 < len(files) else None
-            yield file, photo, seconds
+            return Processes(Recipe.of(anonymizer), options, count, max(1, min(_LANES, cores // count)))
+        except OptionError:
+            if options.workers:
+                raise
+    return Lanes(anonymizer, options, max(2, min(_LANES, cores)))
 
 
 def run_settings(anonymizer: Anonymizer, options: RunOptions) -> dict[str, Any]:
@@ -219,11 +166,3 @@ def read_boxes(path: Path) -> dict[str, FloatArray]:
         raise OptionError(
             "--boxes", f'{path} must hold JSON such as {{"street/1.jpg": [[10, 20, 60, 90]]}}: {error}'
         ) from error
-
-
-def _rows(boxes: FloatArray | None) -> list[list[float]]:
-    return [] if boxes is None else [[round(float(v), 2) for v in row] for row in boxes]
-
-
-def _versions() -> dict[str, str]:
-    return {"styleid": styleid.__version__}

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,17 +45,16 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}svg text{font:11px syste
 
 def write_report(out: Path, summary: Summary) -> Path:
     """Write the page for a run's folder from its journal and its outputs, and return its path."""
-    records = Journal(out).records()
-    faces = [(record, face) for record in records for face in record.get("faces", [])]
+    journal = Journal(out)
     sections = [
         _cards(summary),
-        _histogram(face["gate"] for _, face in faces if face["gate"]),
+        _histogram(journal.latest()),
         _timings(summary),
-        _gallery(out, records, len(faces)),
-        _table("Not written", [(name, reason) for name, reason in summary.failures]),
-        _table("Obscured against the asked method", summary.fallbacks),
-        _table("Notes", summary.notes),
-        _settings(records),
+        _gallery(out, journal.latest(), sum(len(record.get("faces", [])) for record in journal.latest())),
+        _table("Not written", summary.failures, summary.failed),
+        _table("Obscured against the asked method", summary.fallbacks, summary.fell_back),
+        _table("Notes", summary.notes, summary.noted),
+        _settings(journal.latest()),
     ]
     body = "\n".join(section for section in sections if section)
     page = (
@@ -76,11 +77,12 @@ def _cards(summary: Summary) -> str:
     return f'<div class="cards">{cards}</div>'
 
 
-def _histogram(gates: Iterable[Mapping[str, float]]) -> str:
-    measured = [gate for gate in gates if "distance" in gate]
+def _histogram(records: Iterable[Mapping[str, Any]]) -> str:
+    gates = (face["gate"] for record in records for face in record.get("faces", []))
+    measured = array("f", (gate[key] for gate in gates if "distance" in gate for key in ("distance", "threshold")))
     if not measured:
         return ""
-    distances = np.array([gate["distance"] for gate in measured])
+    distances, thresholds = np.array(measured).reshape(-1, 2).T
     edges = np.linspace(0, 2, 41)
     counts, _ = np.histogram(distances, edges)
     tall, wide, low = 140, 720, 160
@@ -89,7 +91,7 @@ def _histogram(gates: Iterable[Mapping[str, float]]) -> str:
         f'height="{c / counts.max() * tall:.1f}" fill="#5b7fa6"><title>{e:.2f}: {c} faces</title></rect>'
         for e, c in zip(edges[:-1], counts, strict=True)
     )
-    at = 30 + float(np.median([gate["threshold"] for gate in measured])) / 2 * wide
+    at = 30 + float(np.median(thresholds)) / 2 * wide
     ticks = "".join(f'<text x="{30 + v / 2 * wide:.0f}" y="{low + 16}">{v:g}</text>' for v in np.arange(0, 2.01, 0.25))
     return (
         "<h2>Identity distance of each face to its original</h2>"
@@ -112,7 +114,7 @@ def _timings(summary: Summary) -> str:
     return f"<h2>Where the time went</h2><table>{rows}</table>"
 
 
-def _gallery(out: Path, records: Sequence[Mapping[str, Any]], total: int) -> str:
+def _gallery(out: Path, records: Iterable[Mapping[str, Any]], total: int) -> str:
     tiles: list[str] = []
     for record in records:
         if len(tiles) >= _MOST_FACES:
@@ -152,13 +154,16 @@ def _tile(image_rgb: np.ndarray, face: Mapping[str, Any], name: str) -> str:
     )
 
 
-def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
+def _table(title: str, rows: Sequence[tuple[str, str]], total: int = 0) -> str:
     if not rows:
         return ""
+    if total > len(rows):
+        title += f" (the first {len(rows)} of {total}; the journal names all)"
     body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in rows)
     return f"<h2>{html.escape(title)}</h2><table>{body}</table>"
 
 
-def _settings(records: Sequence[Mapping[str, Any]]) -> str:
-    settings = records[-1].get("settings", {}) if records else {}
+def _settings(records: Iterable[Mapping[str, Any]]) -> str:
+    last = deque(records, maxlen=1)
+    settings = last[0].get("settings", {}) if last else {}
     return _table("Settings", [(str(key), str(value)) for key, value in settings.items()])

@@ -8,9 +8,9 @@ their small ones.
 from __future__ import annotations
 
 import importlib.metadata
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class FaceDetector:
     def __init__(self, options: DetectorOptions | None = None, device: Device = "cpu") -> None:
         self.options = options or DetectorOptions()
         self._device: Device = device
+        self._opened: Any = None
+        self._lock = threading.Lock()
 
     def detect(self, image_rgb: ImageRGB) -> Faces:
         """Find the faces of an image, best first.
@@ -95,9 +97,12 @@ class FaceDetector:
         outputs = self._session.run(None, {self._session.get_inputs()[0].name: padded.transpose(2, 0, 1)[None]})
         return _decode(*(np.asarray(o)[0] for o in outputs), threshold=self.options.threshold)
 
-    @cached_property
+    @property
     def _session(self) -> Any:
-        return open_session(tidy_model(find_centerface(), free_dimensions=True), self._device)
+        with self._lock:
+            if self._opened is None:
+                self._opened = open_session(tidy_model(find_centerface(), free_dimensions=True), self._device)
+            return self._opened
 
 
 def find_centerface() -> Path:

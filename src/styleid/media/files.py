@@ -6,9 +6,11 @@ import contextlib
 import errno
 import hashlib
 import os
+import platform
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,27 +37,38 @@ def walk_inputs(inputs: Sequence[Path], *, exclude: Path | None = None) -> list[
     Raises `OptionError` where an input does not exist, lies in the output folder, or two inputs would be written to
     the same place; `ImageError` where a folder cannot be listed.
     """
+    return [InputFile(Path(root) / name, Path(name)) for root, name in walk(inputs, exclude=exclude)]
+
+
+def walk(inputs: Sequence[Path], *, exclude: Path | None = None) -> Iterator[tuple[str, str]]:
+    """Yield what `walk_inputs` lists, one after the other, as text: the folder that a name is relative to, the name."""
     barred = exclude.resolve() if exclude is not None else None
-    found: dict[Path, InputFile] = {}
+    found: dict[str, str] | None = {} if len(inputs) > 1 else None  # one folder cannot name an output twice
     for given in map(Path, inputs):
-        if given.is_dir():
-            if barred is not None and _is_within(given.resolve(), barred):
-                raise OptionError(
-                    "--out", f"{exclude} is or holds the input folder {given}. Name another output folder"
-                )
-            files = (InputFile(path, path.relative_to(given)) for path in _walk(given, barred))
-        elif os.path.lexists(given):
-            if barred is not None and _is_within(given.resolve(), barred):
-                raise OptionError("--out", f"the input {given} lies in the output folder and would be overwritten")
-            files = iter([InputFile(given, Path(given.name))])
-        else:
-            raise OptionError("INPUT", f"{given} does not exist")
-        for file in files:
-            other = found.setdefault(file.relative, file)
-            if other.path != file.path and not _same(other.path, file.path):
-                raise OptionError("INPUT", f"{other.path} and {file.path} would both be written to {file.relative}. "
-                                  "Run them separately, or name a folder that holds both")  # fmt: skip
-    return list(found.values())
+        for root, name in _under(given, exclude, barred):
+            if found is not None and name in found:
+                one, two = Path(found[name]) / name, Path(root) / name
+                if one != two and not _same(one, two):
+                    raise OptionError("INPUT", f"{one} and {two} would both be written to {name}. "
+                                      "Run them separately, or name a folder that holds both")  # fmt: skip
+                continue
+            if found is not None:
+                found[name] = root
+            yield root, name
+
+
+def _under(given: Path, exclude: Path | None, barred: Path | None) -> Iterator[tuple[str, str]]:
+    if given.is_dir():
+        if barred is not None and _is_within(given.resolve(), barred):
+            raise OptionError("--out", f"{exclude} is or holds the input folder {given}. Name another output folder")
+        for name in _walk(given, barred):
+            yield str(given), name
+    elif os.path.lexists(given):
+        if barred is not None and _is_within(given.resolve(), barred):
+            raise OptionError("--out", f"the input {given} lies in the output folder and would be overwritten")
+        yield str(given.parent), given.name
+    else:
+        raise OptionError("INPUT", f"{given} does not exist")
 
 
 def write_atomic(path: Path, data: bytes) -> str:
@@ -65,7 +78,7 @@ def write_atomic(path: Path, data: bytes) -> str:
     whatever interrupts that, the temporary is removed. Missing folders are made. Raises `OutputError`.
     """
     path = Path(path)
-    temporary = path.parent / f".styleid-{secrets.token_hex(8)}.part"
+    temporary = path.parent / f".styleid-{_mark(os.getpid())}{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -81,29 +94,56 @@ def write_atomic(path: Path, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def remove_stale(folder: Path) -> int:
+def remove_stale(folder: Path, *, older_than_s: float = 0.0) -> int:
     """Remove the temporaries that a killed run left below a folder; return how many there were.
 
-    Call it before any worker writes there: a living run's temporaries look the same.
+    Call it before any worker writes there: a living run's temporaries look the same. Where other machines may write
+    there now, older_than_s says from which age on a temporary can be nobody's.
     """
     count = 0
     for parent, _, names in os.walk(folder):
         for name in filter(_TEMPORARY.fullmatch, names):
-            try:
-                (Path(parent) / name).unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(Path(parent) / name, os_reason(error)) from error
-            count += 1
+            count += _remove(Path(parent) / name, older_than_s)
     return count
 
 
-def _walk(root: Path, barred: Path | None) -> Iterator[Path]:
-    """Yield image files below a folder: real folders first, then the linked ones that no real path led to."""
+def remove_temporaries_of(process: int, folders: Iterable[Path]) -> None:
+    """Remove what a process of this machine that was killed left directly in folders."""
+    start = f".styleid-{_mark(process)}"
+    for folder in filter(Path.is_dir, folders):
+        for entry in _entries(folder):
+            if entry.name.startswith(start) and _TEMPORARY.fullmatch(entry.name):
+                _remove(folder / entry.name, 0.0)
+
+
+def _remove(path: Path, older_than_s: float) -> bool:
+    try:
+        if older_than_s and time.time() - path.stat().st_mtime < older_than_s:
+            return False
+        path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise OutputError(path, os_reason(error)) from error
+    return True
+
+
+def _mark(process: int) -> str:
+    """Return eight hex digits that tell a process of this machine from others, and from those of other machines."""
+    return hashlib.sha256(f"{platform.node()}/{process}".encode()).hexdigest()[:8]
+
+
+def _walk(root: Path, barred: Path | None) -> list[str]:
+    """List image files below a folder by their names in it, in the order of their folders' names and their own.
+
+    Real folders are walked first, then the linked ones that no real path led to.
+    """
     seen: set[Path] = set()
-    found: list[Path] = []
-    pending, linked = [root], []
+    found: list[str] = []
+    pending, linked = [""], []
     while pending or linked:
-        folder = pending.pop() if pending else linked.pop(0)
+        inside = pending.pop() if pending else linked.pop(0)
+        folder = root / inside
         real = folder.resolve()
         if real in seen or real == barred:
             continue
@@ -111,12 +151,13 @@ def _walk(root: Path, barred: Path | None) -> Iterator[Path]:
         for entry in _entries(folder):
             if entry.name.startswith("."):
                 continue
-            path = folder / entry.name
+            name = os.path.join(inside, entry.name)  # noqa: PTH118 # a Path for each of millions of names is slow
             if _is_folder(entry):
-                (linked if entry.is_symlink() else pending).append(path)
-            elif path.suffix.lower() in IMAGE_SUFFIXES:
-                found.append(path)
-    return iter(sorted(found))
+                (linked if entry.is_symlink() else pending).append(name)
+            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+                found.append(name)
+    found.sort(key=lambda name: name.replace(os.sep, "\0"))
+    return found
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,0 +1,56 @@
+"""A run's inputs: millions of names, kept as plain text, those of other shards not at all."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from styleid.engine.lists import list_of, read_list
+from styleid.engine.shards import Shard
+from styleid.errors import OptionError
+from styleid.media.files import InputFile, walk
+
+
+class Inputs:
+    """List the files of a run in their order, without a Path for each. See `walk_inputs` for what is listed."""
+
+    def __init__(
+        self, inputs: Sequence[Path], *, exclude: Path, shard: Shard | None = None, boxed: Collection[str] = ()
+    ) -> None:
+        """Walk the inputs. boxed: names with own boxes; OptionError where one is no input, shard or not."""
+        self._roots: list[str] = []
+        self._names: list[str] = []
+        self._root_of = array("I")
+        missing = set(boxed)
+        numbers: dict[str, int] = {}
+        for root, relative in _all(inputs, exclude):
+            name = relative.replace(os.sep, "/")
+            missing.discard(name)
+            if shard is None or shard.takes(name):
+                if root not in numbers:
+                    numbers[root] = len(self._roots)
+                    self._roots.append(root)
+                self._names.append(relative)
+                self._root_of.append(numbers[root])
+        if missing:
+            raise OptionError(
+                "--boxes", f"'{min(missing)}' is no input of this run. Names are relative to the input folder."
+            )
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[InputFile]:
+        for name, root in zip(self._names, self._root_of, strict=True):
+            yield InputFile(Path(self._roots[root]) / name, Path(name))
+
+
+def _all(inputs: Sequence[Path], exclude: Path) -> Iterator[tuple[str, str]]:
+    lists = [path for given in inputs if (path := list_of(given)) is not None]
+    if not lists:
+        return walk(inputs, exclude=exclude)
+    if len(inputs) > 1:
+        raise OptionError("INPUT", f"the list {lists[0]} goes alone: put all files into one list.")
+    return read_list(lists[0], exclude=exclude)

@@ -1,0 +1,135 @@
+"""One input on its way: read, anonymise, write, and tell what became of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import styleid
+from styleid.engine.run_options import RunOptions
+from styleid.errors import ImageError
+from styleid.media.files import write_atomic
+from styleid.media.image import Photo, encode_photo, read_photo
+from styleid.pipeline import Anonymizer, boxes_inside
+from styleid.types import FloatArray
+
+MOST_PIXELS = 64_000_000
+"""How many pixels of photos one process works on at once: each takes some 30 bytes while it is in hand."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input to be done. number: its place in the run, from 0. boxes: further face boxes, (n, 4) pixels, upright."""
+
+    number: int
+    name: str
+    source: Path
+    output: Path
+    boxes: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """One input that is done with. record: its line in the journal, without the settings. stages: seconds on each."""
+
+    number: int
+    record: dict[str, Any]
+    stages: dict[str, float]
+
+
+class Gate:
+    """Let photos through as long as all that are inside have no more than so many pixels; a larger one goes alone."""
+
+    def __init__(self, pixels: int = MOST_PIXELS) -> None:
+        self._all = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Wait for room, and keep it."""
+        wanted = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
+def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate | None = None) -> Done:
+    """Anonymise one file and write it; what cannot be handled is told in the record. Raises OutputError.
+
+    gate: what several photos that are in hand at once go through.
+    """
+    begun, before = time.perf_counter(), dict(anonymizer.seconds)
+    try:
+        record = _anonymize(job, anonymizer, options, gate or Gate())
+    except ImageError as error:
+        record = {"faces": [], "error": error.reason}
+    seconds = round(time.perf_counter() - begun, 3)
+    stages = {stage: total - before.get(stage, 0.0) for stage, total in anonymizer.seconds.items()}
+    return Done(job.number, _line(job, seconds, record), stages)
+
+
+def give_up(job: Job, reason: str) -> Done:
+    """Return what becomes of an input that nobody could finish."""
+    return Done(job.number, _line(job, 0.0, {"faces": [], "error": reason}), {})
+
+
+def _line(job: Job, seconds: float, record: dict[str, Any]) -> dict[str, Any]:
+    return {"input": job.name, "seconds": seconds, "versions": {"styleid": styleid.__version__}} | record
+
+
+def box_rows(boxes: FloatArray | None) -> list[list[float]]:
+    """Return own boxes as the journal has them."""
+    return [] if boxes is None else [[round(float(v), 2) for v in row] for row in boxes]
+
+
+def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate) -> dict[str, Any]:
+    clock = _Clock(anonymizer.seconds)
+    photo: Photo = read_photo(job.source)
+    clock.tick("read")
+    if job.boxes is not None:
+        try:
+            boxes_inside(job.boxes, photo.image_rgb.shape)
+        except ValueError as error:
+            raise ImageError(job.source, str(error)) from error
+    with gate.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
+        outcome = anonymizer.anonymize(photo.image_rgb, name=job.name, boxes_xyxy=job.boxes)
+        if options.require_faces and not outcome.faces:
+            raise ImageError(job.source, "no face was found, and --require-faces asks for one")
+        clock.begin()
+        encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
+        clock.tick("encode")
+    digest = write_atomic(job.output, encoded)
+    clock.tick("write")
+    record: dict[str, Any] = {"sha256": digest, "faces": [face.to_json() for face in outcome.faces]}
+    if job.boxes is not None:
+        record["own_boxes"] = box_rows(job.boxes)
+    if photo.notes:
+        record["notes"] = list(photo.notes)
+    return record
+
+
+class _Clock:
+    """Add to an anonymiser's stages what lies outside it."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
+        self.begin()
+
+    def begin(self) -> None:
+        self._since = time.perf_counter()
+
+    def tick(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._seconds[stage] += now - self._since
+        self._since = now

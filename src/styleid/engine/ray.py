@@ -1,0 +1,90 @@
+"""The actors of a Ray cluster (extra `ray`): the same work, journalled here, on machines that share the file system."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from styleid.engine.photo import Done, Job, do_job
+from styleid.engine.pool import Death, News, Pool, Worker
+from styleid.engine.run_options import RunOptions
+from styleid.engine.workers import Recipe
+from styleid.errors import MissingDependencyError, StyleIDError
+from styleid.runtime import limit_threads
+
+_IN_HAND = 2
+"""Jobs that an actor has: one at work, one that waits, since the way to an actor takes a millisecond or more."""
+
+
+class Actors(Pool):
+    """A crew of Ray actors with one thread each: --workers of them, or for 0 one for each core of the cluster.
+
+    A cluster is joined where RAY_ADDRESS names one or one runs on this machine; else one is started here for this run.
+    """
+
+    def __init__(self, recipe: Recipe, options: RunOptions) -> None:
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError("Ray", "'styleid[ray]'") from error
+        self._ray, self._recipe, self._options = ray, recipe, options
+        self._started = not ray.is_initialized()
+        if self._started:
+            ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
+        self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
+        self._pending: dict[Any, Worker] = {}
+        super().__init__(options.workers or int(ray.cluster_resources().get("CPU", 1)), _IN_HAND)
+
+    def hire(self) -> Any:
+        """Start an actor."""
+        return self._actor.remote(self._recipe, self._options)
+
+    def give(self, worker: Worker, job: Job) -> None:
+        """Send a job."""
+        self._pending[worker.handle.do.remote(job)] = worker
+
+    def news(self) -> Iterator[tuple[Worker, News]]:
+        """Wait for what any actor has done, or for its death."""
+        (reference,), _ = self._ray.wait(list(self._pending), num_returns=1)
+        worker = self._pending.pop(reference)
+        try:
+            news: News = self._ray.get(reference)
+        except self._ray.exceptions.RayActorError as error:
+            self._pending = {other: at for other, at in self._pending.items() if at is not worker}
+            news = Death(f"a Ray actor ended: {str(error).splitlines()[0]}")
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            news = cause if isinstance(cause, StyleIDError) else StyleIDError(f"a Ray actor failed: {error}")
+        yield worker, news
+
+    def bury(self, worker: Worker) -> None:
+        """Leave a dead actor's half files to `remove_stale`: which machine they came from is not known here."""
+
+    def dismiss(self) -> None:
+        """Let the actors end what they have in hand, and end the cluster where this run started it."""
+        for reference in list(self._pending):
+            try:
+                done = self._ray.get(reference)
+            except Exception:  # its photo is done again when the run is resumed
+                continue
+            self._ready.append(done)
+        self._pending.clear()
+        for worker in self.workers:
+            self._ray.kill(worker.handle)
+        if self._started:
+            self._ray.shutdown()
+
+
+class _Actor:
+    """What an actor does: make the anonymiser once, then photo after photo."""
+
+    def __init__(self, recipe: Recipe, options: RunOptions) -> None:
+        import cv2
+
+        limit_threads(1)
+        cv2.setNumThreads(1)
+        self._anonymizer, self._options = recipe.make(), options
+
+    def do(self, job: Job) -> Done:
+        return do_job(job, self._anonymizer, self._options)

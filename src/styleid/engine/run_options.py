@@ -1,0 +1,38 @@
+"""Where a run over many files writes, and how its work is divided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from styleid.errors import OptionError
+
+Engine = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Choose where a run writes and how.
+
+    out: folder for the anonymised files and the journal; inputs' folders are mirrored in it.
+    metadata: strip keeps only orientation, density and colour profile; safe also technical exposure fields.
+    resume: skip inputs that a journal in out names as done and whose output is still what was written.
+    require_faces: treat a photo without any face as an error and do not write it.
+    workers: processes that share the work; each has several photos in hand at once. 0 means one for every four cores,
+        fewer for few photos. What is written does not depend on it.
+    shard: i/n takes the i-th of n parts of the inputs, by a hash of their names; each part has a journal of its own.
+    engine: local runs on this machine; ray hands the photos to the actors of a Ray cluster.
+    """
+
+    out: Path
+    metadata: Literal["strip", "safe"] = "strip"
+    resume: bool = False
+    require_faces: bool = False
+    workers: int = 1
+    shard: str = ""
+    engine: Engine = "local"
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise OptionError("--workers", f"{self.workers} is no number of processes.")

@@ -1,0 +1,160 @@
+"""Several processes of this machine, each with networks of its own and several photos in hand."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from styleid.bundles.bundle import Bundle
+from styleid.engine.crew import Lanes
+from styleid.engine.photo import Done
+from styleid.engine.pool import Death, News, Pool, Worker
+from styleid.engine.run_options import RunOptions
+from styleid.errors import OptionError, StyleIDError
+from styleid.latent.targets import FreshTargets
+from styleid.media.files import remove_temporaries_of
+from styleid.options import AnonymizeOptions
+from styleid.pipeline import Anonymizer
+from styleid.runtime import Device, limit_threads
+
+_PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a worker needs to make the same anonymiser again. bundle: its folder, None for the method none."""
+
+    bundle: Path | None
+    options: AnonymizeOptions
+    device: Device
+
+    @classmethod
+    def of(cls, anonymizer: Anonymizer) -> Recipe:
+        """Describe an anonymiser; OptionError where a worker could not make one that does the same."""
+        if type(anonymizer) is not Anonymizer or type(anonymizer.targets) is not FreshTargets:
+            raise OptionError(
+                "--workers",
+                "what this run gives a face depends on more than its photo and the seed, so one process must do it. "
+                "Use --workers 1 and --engine local.",
+            )
+        needs_none = anonymizer.options.method == "none"
+        return cls(None if needs_none else anonymizer.bundle.folder.absolute(), anonymizer.options, anonymizer.device)
+
+    def make(self) -> Anonymizer:
+        """Make the anonymiser."""
+        bundle = None if self.bundle is None else Bundle(self.bundle, self.device)
+        return Anonymizer(bundle, self.options, self.device)
+
+
+Serve = Callable[[Connection, Recipe, RunOptions, int], None]
+
+
+@dataclass(frozen=True)
+class _Process:
+    process: BaseProcess
+    connection: Connection
+
+
+class Processes(Pool):
+    """A crew of processes. serve: what each of them runs."""
+
+    def __init__(self, recipe: Recipe, options: RunOptions, count: int, lanes: int, serve: Serve | None = None) -> None:
+        self._recipe, self._options, self._serve = recipe, options, serve or serve_jobs
+        self._context = multiprocessing.get_context("spawn")  # forked processes would share the networks' threads
+        super().__init__(count, lanes)
+
+    def hire(self) -> _Process:
+        """Start a process."""
+        ours, theirs = self._context.Pipe()
+        given = (theirs, self._recipe, self._options, self._lanes)
+        process = self._context.Process(target=self._serve, args=given, daemon=True, name="styleid-worker")
+        process.start()
+        theirs.close()
+        return _Process(process, ours)
+
+    def give(self, worker: Worker, job: Any) -> None:
+        """Send a job."""
+        with contextlib.suppress(OSError):  # dead: `news` will say so
+            worker.handle.connection.send(job)
+
+    def news(self) -> Iterator[tuple[Worker, News]]:
+        """Wait for what any process sends, or for its death."""
+        of = {worker.handle.connection: worker for worker in self.workers}
+        for connection in wait(list(of)):
+            assert isinstance(connection, Connection)
+            try:
+                yield of[connection], connection.recv()
+            except (EOFError, OSError):
+                of[connection].handle.process.join()
+                yield of[connection], Death(_cause(of[connection].handle.process.exitcode))
+
+    def bury(self, worker: Worker) -> None:
+        """Remove the half files of a dead process."""
+        worker.handle.connection.close()
+        folders = {job.output.parent for job in worker.jobs.values()}
+        remove_temporaries_of(worker.handle.process.pid, folders)
+
+    def dismiss(self) -> None:
+        """Let every process end its photos, keep what comes of them, and wait until it is gone."""
+        for worker in self.workers:
+            with contextlib.suppress(OSError):
+                worker.handle.connection.send(None)
+        for worker in self.workers:
+            with contextlib.suppress(EOFError, OSError):
+                while worker.handle.connection.poll(_PATIENCE_S):
+                    news = worker.handle.connection.recv()
+                    if isinstance(news, Done):
+                        self._ready.append(news)
+            worker.handle.connection.close()
+            worker.handle.process.join()
+
+
+def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, lanes: int) -> None:
+    """Do what comes through a connection until None comes, several jobs at once; a process's main function."""
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the jobs says when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    limit_threads(lanes)
+    cv2.setNumThreads(lanes)
+
+    def tell(news: Done | BaseException) -> None:
+        # what others raise may not survive the way; ours does
+        own = isinstance(news, Done | StyleIDError)
+        connection.send(news if own else RuntimeError(f"a worker failed: {type(news).__name__}: {news}"))
+
+    try:
+        crew = Lanes(recipe.make(), options, lanes, tell)
+    except Exception as error:
+        tell(error)
+        return
+    with contextlib.suppress(EOFError, OSError):
+        while (job := connection.recv()) is not None:
+            crew.start(job)
+    crew.close()
+
+
+def _end_with_parent() -> None:
+    """End this process at once when its parent is gone: the next run may do its photos already."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _cause(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"it ended with status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"

@@ -1,0 +1,102 @@
+"""The actors of a Ray cluster write what one process writes, journal the same, and may die."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from styleid import AnonymizeOptions, Anonymizer
+from styleid.engine import crew
+from styleid.engine.local import RunOptions, anonymize_files
+from styleid.errors import OutputError
+from styleid.media.files import remove_stale
+from tests.engine.test_local import contents
+from tests.engine.test_workers import told
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'styleid[ray]'")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, astronaut) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    small = Image.fromarray(astronaut[:256, 96:352])
+    for index in range(8):
+        small.resize((112 + 8 * index,) * 2, Image.Resampling.LANCZOS).save(folder / f"{index}.png")
+    (folder / "bad.png").write_bytes(b"no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def usual(bundle) -> Anonymizer:
+    return Anonymizer(bundle, AnonymizeOptions(seed=1, tries=2))
+
+
+@pytest.fixture(scope="module")
+def once(photos, usual, tmp_path_factory) -> Path:
+    """What one process of this machine writes."""
+    out = tmp_path_factory.mktemp("once") / "out"
+    anonymize_files([photos], usual, RunOptions(out, workers=1))
+    return out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """One small cluster for all tests, since to start one takes seconds; its actors yield to nothing else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.filterwarnings("default")
+def test_actors_write_the_same_and_the_run_is_resumed_by_its_journal(photos, usual, once, tmp_path):
+    out = tmp_path / "out"
+    summary = anonymize_files([photos], usual, RunOptions(out, engine="ray", workers=2))
+    assert (summary.written, summary.failed) == (8, 1)
+    assert contents(out) == contents(once)
+    assert told(out) == told(once)
+    assert summary.stage_seconds["detect"] > 0
+    (out / "3.png").unlink()
+    again = anonymize_files([photos], usual, RunOptions(out, engine="ray", workers=1, resume=True))
+    assert (again.resumed, again.written, again.failed) == (7, 8, 1)
+    assert contents(out) == contents(once)
+
+
+def actors() -> Iterator[int]:
+    """Yield the processes of this cluster's actors."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(b"ray::_Actor"):
+                yield int(path.parent.name)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the actors' processes are found through /proc")
+@pytest.mark.filterwarnings("default")
+def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path, monkeypatch):
+    monkeypatch.setattr(crew, "AHEAD", 1)
+    killed: list[int] = []
+
+    def kill(done: int, total: int, name: str) -> None:
+        if done == 2:
+            killed.append(next(actors()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    out = tmp_path / "out"
+    summary = anonymize_files([photos], usual, RunOptions(out, engine="ray", workers=2), watch=kill)
+    assert len(killed) == 1
+    assert (summary.written, summary.failed) == (8, 1)
+    assert contents(out) == contents(once)
+    assert told(out) == told(once)
+    remove_stale(out)
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_actor_raises_what_went_wrong(photos, usual, tmp_path):
+    (tmp_path / "out/3.png").mkdir(parents=True)
+    with pytest.raises(OutputError, match="a folder of that name is in the way"):
+        anonymize_files([photos], usual, RunOptions(tmp_path / "out", engine="ray", workers=1))
