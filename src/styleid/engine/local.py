@@ -20,7 +20,7 @@ from styleid.media.files import InputFile, remove_stale, walk_inputs, write_atom
 from styleid.media.image import Photo, encode_photo, read_photo
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer, boxes_inside
-from styleid.types import FloatArray, Outcome
+from styleid.types import Adviser, FloatArray, Hints, Outcome
 
 Boxes = Mapping[str, FloatArray]
 
@@ -92,7 +92,7 @@ class Summary:
 
 
 def anonymize_files(
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | InputFile],
     anonymizer: Anonymizer,
     options: RunOptions,
     boxes: Boxes | None = None,
@@ -121,7 +121,8 @@ def anonymize_files(
     for file in files:
         name = file.relative.as_posix()
         done = journal.finished(name, options.out / file.relative, settings) if options.resume else None
-        if done is None or done.get("own_boxes", []) != _rows(own.get(name)):
+        same = done is not None and done.get("own_boxes", []) == _rows(own.get(name))
+        if done is None or not same or done.get("advice") != (file.adviser and file.adviser.digest()):
             todo.append(file)
         else:
             summary.resumed += 1
@@ -155,22 +156,40 @@ def _anonymize_one(
 ) -> dict[str, Any]:
     if isinstance(photo, ImageError):
         raise photo
-    if boxes is not None:
-        try:
-            boxes_inside(boxes, photo.image_rgb.shape)
-        except ValueError as error:
-            raise ImageError(file.path, str(error)) from error
-    outcome: Outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=boxes)
+    encoded, record = anonymize_photo(name, photo, anonymizer, options, boxes=boxes, adviser=file.adviser)
+    return {"sha256": write_atomic(options.out / file.relative, encoded)} | record
+
+
+def anonymize_photo(
+    name: str,
+    photo: Photo,
+    anonymizer: Anonymizer,
+    options: RunOptions,
+    *,
+    boxes: FloatArray | None = None,
+    adviser: Adviser | None = None,
+) -> tuple[bytes, dict[str, Any]]:
+    """Return a photo's anonymised file and what the journal says of it; raises ImageError where it is withheld."""
+    height, width = photo.image_rgb.shape[:2]
+    try:
+        hints = Hints() if adviser is None else adviser.hints(width, height, photo.orientation)
+        every = [b for b in (boxes, hints.boxes_xyxy) if b is not None]
+        given = boxes_inside(np.concatenate(every), photo.image_rgb.shape) if every else None
+    except ValueError as error:
+        raise ImageError(photo.name, str(error)) from error
+    closer = {} if hints.looks is None else {"looks": hints.looks}
+    outcome: Outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=given, **closer)
     if options.require_faces and not outcome.faces:
-        raise ImageError(file.path, "no face was found, and --require-faces asks for one")
+        raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
-    digest = write_atomic(options.out / file.relative, encoded)
-    record: dict[str, Any] = {"sha256": digest, "faces": [face.to_json() for face in outcome.faces]}
+    record: dict[str, Any] = {"faces": [face.to_json() for face in outcome.faces], **hints.facts}
     if boxes is not None:
         record["own_boxes"] = _rows(boxes)
-    if photo.notes:
-        record["notes"] = list(photo.notes)
-    return record
+    if adviser is not None:
+        record["advice"] = adviser.digest()
+    if notes := [*photo.notes, *hints.notes]:
+        record["notes"] = notes
+    return encoded, record
 
 
 def _read_ahead(files: Sequence[InputFile]) -> Iterator[tuple[InputFile, Photo | ImageError, float]]:

@@ -9,36 +9,43 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from styleid.errors import ImageError, OptionError, OutputError
 from styleid.media.sniff import IMAGE_SUFFIXES
+from styleid.types import Adviser
 
 _TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """Hold one input. path: where it is. relative: where its output goes below the output folder."""
+    """Hold one input. path: where it is. relative: where its output goes below the output folder. adviser: who knows
+    more of it, such as a data set.
+    """
 
     path: Path
     relative: Path
+    adviser: Adviser | None = field(default=None, compare=False)
 
 
-def walk_inputs(inputs: Sequence[Path], *, exclude: Path | None = None) -> list[InputFile]:
+def walk_inputs(inputs: Sequence[Path | InputFile], *, exclude: Path | None = None) -> list[InputFile]:
     """List the files to process: files as named, folders walked in sorted order with their tree kept.
 
     A folder yields its files with a known image suffix, hidden ones skipped; a file named explicitly is taken whatever
     its name says. Links to folders are followed, each real folder once. exclude: the output folder, never entered.
-    A file with an image suffix that cannot be read is listed all the same, so that reading it reports it.
+    A file with an image suffix that cannot be read is listed all the same, so that reading it reports it. Whoever has
+    made its own list passes its entries.
     Raises `OptionError` where an input does not exist, lies in the output folder, or two inputs would be written to
     the same place; `ImageError` where a folder cannot be listed.
     """
     barred = exclude.resolve() if exclude is not None else None
     found: dict[Path, InputFile] = {}
-    for given in map(Path, inputs):
-        if given.is_dir():
+    for given in (one if isinstance(one, InputFile) else Path(one) for one in inputs):
+        if isinstance(given, InputFile):
+            files = iter([given])
+        elif given.is_dir():
             if barred is not None and _is_within(given.resolve(), barred):
                 raise OptionError(
                     "--out", f"{exclude} is or holds the input folder {given}. Name another output folder"
