@@ -21,8 +21,10 @@ _TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
 
 @dataclass(frozen=True)
 class InputFile:
-    """Hold one input. path: where it is. relative: where its output goes below the output folder. adviser: who knows
-    more of it, such as a data set.
+    """Hold one input.
+
+    path: where it is. relative: where its output goes below the output folder. adviser: who knows more of it, such as a
+    data set.
     """
 
     path: Path
