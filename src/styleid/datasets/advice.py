@@ -19,6 +19,8 @@ Box = tuple[float, float, float, float]
 NOTHING: Box = (math.nan, math.nan, math.nan, math.nan)
 """A box that cannot be placed."""
 _FAR = 1e7
+_CELL_PX = 120.0
+_MOST_CELLS = 40
 _UPPER = 0.6
 """The share of a person's box, from its top, in which the face is sought."""
 
@@ -77,7 +79,7 @@ class Advice:
                     notes += self._bad(one, (width, height))
                     continue
                 boxes[one.kind].append(to_centres(inside))
-                regions.append(to_centres(_region(one, placed)))
+                regions += [to_centres(region) for region in _regions(one, placed, inside)]
         looks = Looks(_array(regions), _array(boxes[Kind.HEAD]))
         return Hints(_array(boxes[Kind.FACE]), looks, tuple(notes), facts)
 
@@ -137,14 +139,20 @@ def box_around(points: object) -> Box:
     return float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))
 
 
-def _region(one: Marked, box: FloatArray) -> FloatArray:
-    """Return where the face of a marked box is sought."""
+def _regions(one: Marked, box: FloatArray, inside: FloatArray) -> Iterator[FloatArray]:
+    """Yield where the face of a marked box is sought. inside: the box without what lies outside the photo."""
     x0, y0, x1, y1 = box
     wide, high = x1 - x0, y1 - y0
-    if one.kind is Kind.PERSON and not one.crowd:
-        return np.array([x0 - 0.15 * wide, y0 - 0.1 * high, x1 + 0.15 * wide, y0 + _UPPER * high])
-    around = 0.5 if one.kind is Kind.FACE else 0.15
-    return np.array([x0 - around * wide, y0 - around * high, x1 + around * wide, y1 + around * high])
+    if one.crowd:
+        side = max(_CELL_PX, float(np.sqrt((inside[2:] - inside[:2]).prod() / _MOST_CELLS)))
+        for y in np.arange(inside[1], inside[3], side):
+            for x in np.arange(inside[0], inside[2], side):
+                yield np.array([x - side / 4, y - side / 4, x + 1.25 * side, y + 1.25 * side])
+    elif one.kind is Kind.PERSON:
+        yield np.array([x0 - 0.15 * wide, y0 - 0.1 * high, x1 + 0.15 * wide, y0 + _UPPER * high])
+    else:
+        around = 0.5 if one.kind is Kind.FACE else 0.15
+        yield np.array([x0 - around * wide, y0 - around * high, x1 + around * wide, y1 + around * high])
 
 
 def _array(boxes: list[FloatArray]) -> FloatArray:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,31 @@ class _Run:
     settings: dict[str, Any]
     journal: Journal
     summary: DatasetSummary
-    watch: Watch | None
-    members: int = 0
+    done: dict[str, dict[str, Any]]
 
     def write(self, record: dict[str, Any], seconds: float = 0.0) -> None:
         """Append to the journal."""
         common = {"seconds": round(seconds, 3), "versions": {"styleid": styleid.__version__}}
         self.journal.append(common | {"settings": self.settings} | record)
+
+
+@dataclass
+class _Shard:
+    """One shard on its way. photos: journal lines of its photos. carried, dropped: how many other members were."""
+
+    name: str
+    reader: ShardReader
+    writer: ShardWriter
+    photos: list[dict[str, Any]] = field(default_factory=list)
+    carried: int = 0
+    dropped: int = 0
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def named(self, info: tarfile.TarInfo) -> str:
+        """Return what the journal calls a member; members of one name are told apart."""
+        name = f"{self.name}/{info.name}"
+        self.seen[name] = self.seen.get(name, 0) + 1
+        return name if self.seen[name] == 1 else f"{name}#{self.seen[name]}"
 
 
 def anonymize_shards(
@@ -77,9 +96,10 @@ def anonymize_shards(
     if run.resume:
         journal.require_settings(settings)
     summary = DatasetSummary(Summary())
-    state = _Run(anonymizer, run, options, own, settings, journal, summary, watch)
+    done = {str(record["input"]): record for record in journal.records()} if run.resume else {}
+    state = _Run(anonymizer, run, options, own, settings, journal, summary, done)
     for index, name in enumerate(names):
-        if not (run.resume and _resumed(state, name)):
+        if not _resumed(state, name):
             _shard(state, root / name, name)
         if watch is not None:
             watch(index + 1, len(names), name)
@@ -109,47 +129,46 @@ def _find_shards(source: Path, out: Path) -> tuple[Path, list[str]]:
 
 def _resumed(run: _Run, name: str) -> bool:
     """Count a shard that an earlier run finished; say whether it did."""
-    records = {str(record["input"]): record for record in run.journal.records()}
-    done, path = records.get(name), run.options.out / name
+    done, path = run.done.get(name), run.options.out / name
     if done is None or "sha256" not in done or done.get("boxes") != _boxes_of(run.boxes, name):
         return False
     with contextlib.suppress(OSError):
         if file_digest(path) == done["sha256"]:
-            for member in done["photos"]:
-                _count(run.summary, records[member])
-            run.summary.photos.resumed += len(done["photos"])
-            run.summary.carried += done["carried"]
-            run.summary.dropped += done["dropped"]
+            records = [run.done[member] for member in done["photos"]]
+            _count(run.summary, records, done["carried"], done["dropped"])
+            run.summary.photos.resumed += sum("error" not in record for record in records)
             return True
     return False
 
 
-def _count(summary: DatasetSummary, record: dict[str, Any]) -> None:
-    summary.photos.inputs += 1
-    summary.photos.count(record)
+def _count(summary: DatasetSummary, records: Sequence[dict[str, Any]], carried: int, dropped: int) -> None:
+    """Add a finished shard."""
+    for record in records:
+        summary.photos.inputs += 1
+        summary.photos.count(record)
+    summary.carried += carried
+    summary.dropped += dropped
 
 
 def _shard(run: _Run, path: Path, name: str) -> None:
     """Write one shard, or name why not."""
     begun = time.perf_counter()
-    before = run.summary.carried, run.summary.dropped
-    photos: list[str] = []
     try:
         with ShardReader(path) as reader, ShardWriter(run.options.out / name, reader.comments) as writer:
-            seen: dict[str, int] = {}
+            shard = _Shard(name, reader, writer)
             for sample in _samples(reader):
-                _sample(run, reader, writer, name, sample, photos, seen)
+                _sample(run, shard, sample)
             digest = writer.finish()
     except DatasetError as error:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what an earlier run wrote was made from another file
             (run.options.out / name).unlink()
         run.write({"input": name, "faces": [], "error": error.reason}, time.perf_counter() - begun)
         run.summary.photos.inputs += 1
         run.summary.photos.failures.append((name, f"{error.reason}; the whole shard is left out"))
         return
-    carried, dropped = run.summary.carried - before[0], run.summary.dropped - before[1]
-    record = {"input": name, "faces": [], "sha256": digest, "photos": photos, "carried": carried, "dropped": dropped}
-    record["boxes"] = _boxes_of(run.boxes, name)
+    _count(run.summary, shard.photos, shard.carried, shard.dropped)
+    record = {"input": name, "faces": [], "sha256": digest, "photos": [photo["input"] for photo in shard.photos]}
+    record |= {"carried": shard.carried, "dropped": shard.dropped, "boxes": _boxes_of(run.boxes, name)}
     run.write(record, time.perf_counter() - begun)
 
 
@@ -165,62 +184,42 @@ def _samples(reader: ShardReader) -> Iterator[list[tarfile.TarInfo]]:
         yield sample
 
 
-def _sample(
-    run: _Run,
-    reader: ShardReader,
-    writer: ShardWriter,
-    shard: str,
-    sample: Sequence[tarfile.TarInfo],
-    photos: list[str],
-    seen: dict[str, int],
-) -> None:
+def _sample(run: _Run, shard: _Shard, sample: Sequence[tarfile.TarInfo]) -> None:
     """Write a sample: its photos anonymised, the rest as it was, in order."""
-    made: list[tuple[tarfile.TarInfo, bytes | None]] = []
-    withheld = False
-    for info in sample:
-        if info.isdir() or extension(info.name) in _carried(run.shards):
-            made.append((info, None))
-            continue
-        name = _unique(f"{shard}/{info.name}", seen)
-        if _is_photo(reader, info):
-            photos.append(name)
-            data = _photo(run, reader, info, name)
-            withheld = withheld or data is None
-            made += [] if data is None else [(info, data)]
-        elif reason := hidden_picture(reader.read(info) if info.size <= _LOOKED_THROUGH else reader.head(info)):
-            photos.append(name)
-            _withhold(run, name, f"{reason}. --carry {extension(info.name) or 'EXTENSION'} carries it all the same")
-            withheld = True
-        else:
-            made.append((info, None))
-    if withheld and run.shards.drop_withheld:
-        run.summary.dropped += len(made)
+    made = [(info, *_member(run, shard, info)) for info in sample]
+    stay = [(info, data) for info, here, data in made if here]
+    if len(stay) < len(made) and run.shards.drop_withheld:
+        shard.dropped += len(stay)
         return
-    for info, data in made:
-        source = io.BytesIO(data) if data is not None else reader.open(info) if info.isreg() else None
-        writer.add(info, source, len(data) if data is not None else info.size)
-        run.summary.carried += data is None and info.isreg()
+    for info, data in stay:
+        source = io.BytesIO(data) if data is not None else shard.reader.open(info) if info.isreg() else None
+        shard.writer.add(info, source, info.size if data is None else len(data))
+        shard.carried += data is None and info.isreg()
 
 
-def _photo(run: _Run, reader: ShardReader, info: tarfile.TarInfo, name: str) -> bytes | None:
-    """Return a member's anonymised bytes, and keep the journal; None where it is withheld."""
-    begun = time.perf_counter()
-    data: bytes | None = None
-    try:
-        photo = read_photo_bytes(reader.read(info), name)
-        data, record = anonymize_photo(name, photo, run.anonymizer, run.options, boxes=run.boxes.get(name))
-    except ImageError as error:
-        record = {"faces": [], "error": error.reason}
+def _member(run: _Run, shard: _Shard, info: tarfile.TarInfo) -> tuple[bool, bytes | None]:
+    """Say whether a member stays, and with what content: None as it is."""
+    if info.isdir() or extension(info.name) in _carried(run.shards):
+        return True, None
+    reader, name, begun, data = shard.reader, shard.named(info), time.perf_counter(), None
+    record: dict[str, Any]
+    if _is_photo(reader, info):
+        try:
+            photo = read_photo_bytes(reader.read(info), name)
+            data, record = anonymize_photo(name, photo, run.anonymizer, run.options, boxes=run.boxes.get(name))
+            record |= {"sha256": hashlib.sha256(data).hexdigest()}
+        except ImageError as error:
+            record = {"faces": [], "error": error.reason}
+    else:
+        reason = hidden_picture(reader.read(info) if info.size <= _LOOKED_THROUGH else reader.head(info))
+        if not reason:
+            return True, None
+        advice = f"--carry {extension(info.name) or 'EXTENSION'} carries it all the same"
+        record = {"faces": [], "error": f"{reason}. {advice}"}
     record = {"input": name} | record
     run.write(record, time.perf_counter() - begun)
-    _count(run.summary, record)
-    return data
-
-
-def _withhold(run: _Run, name: str, reason: str) -> None:
-    record = {"input": name, "faces": [], "error": reason}
-    run.write(record)
-    _count(run.summary, record)
+    shard.photos.append(record)
+    return "error" not in record, data
 
 
 def _is_photo(reader: ShardReader, info: tarfile.TarInfo) -> bool:
@@ -236,9 +235,3 @@ def _carried(options: ShardOptions) -> set[str]:
 def _boxes_of(boxes: Boxes, shard: str) -> dict[str, Any]:
     mine = {name: rows for name, rows in boxes.items() if name.startswith(f"{shard}/")}
     return {name: [[round(float(v), 2) for v in row] for row in rows] for name, rows in mine.items()}
-
-
-def _unique(name: str, seen: dict[str, int]) -> str:
-    """Tell members of one name apart, so that the journal names both."""
-    seen[name] = seen.get(name, 0) + 1
-    return name if seen[name] == 1 else f"{name}#{seen[name]}"
