@@ -38,7 +38,7 @@ def choose_classes(asked: Sequence[str], names: Iterable[str]) -> dict[str, Kind
         matches = [one for one in there if one == name] or [one for one in there if one.lower() == name.lower()]
         if not matches:
             raise OptionError("--classes", f"the data set has no class '{name}'; it has {listed}.")
-        if kind and kind not in Kind:
+        if kind and kind not in [str(known) for known in Kind]:
             raise OptionError("--classes", f"'{kind}' in '{word}' is none of {', '.join(Kind)}.")
         found = Kind(kind) if kind else _usual(name)
         if found is None:

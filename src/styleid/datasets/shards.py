@@ -132,6 +132,8 @@ def _resumed(run: _Run, name: str) -> bool:
     done, path = run.done.get(name), run.options.out / name
     if done is None or "sha256" not in done or done.get("boxes") != _boxes_of(run.boxes, name):
         return False
+    if not all(member in run.done for member in done["photos"]):
+        return False
     with contextlib.suppress(OSError):
         if file_digest(path) == done["sha256"]:
             records = [run.done[member] for member in done["photos"]]

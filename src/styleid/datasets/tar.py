@@ -129,8 +129,11 @@ class ShardWriter:
         if header.size != size:
             header.size = size
             header.pax_headers = {k: v for k, v in info.pax_headers.items() if k != "size"}
-        with self._named():
-            self._tar.addfile(header, source)
+        try:
+            with self._named():
+                self._tar.addfile(header, source)
+        except tarfile.TarError as error:  # only the source raises it: it was cut short since it was looked at
+            raise DatasetError(self.path, f"'{info.name}' cannot be copied ({error})") from error
         self._tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
 
     def finish(self) -> str:
