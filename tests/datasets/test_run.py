@@ -125,12 +125,14 @@ def test_label_maps_in_named_folders(root, carry, tmp_path, portrait):
 def test_hidden_files_and_linked_folders(root, carry, tmp_path, portrait):
     write(tmp_path / "elsewhere", {"d.png": portrait})
     (root / "images/linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    (root / "images/linked/again").symlink_to(root / "images", target_is_directory=True)
+    (root / "aaa").symlink_to(root / "images", target_is_directory=True)
+    (root / "labels/gone.txt").symlink_to("nowhere")
     write(root, {".hidden.png": portrait, ".git/x.png": portrait})
-    carry(root, Yolo())
+    summary = carry(root, Yolo())
     names = contents(tmp_path / "out").keys()
-    assert "images/linked/d.png" in names
-    assert not [name for name in names if ".hidden" in name or ".git" in name or "again" in name]
+    assert {"images/linked/d.png", "images/a.png"} <= names
+    assert not [name for name in names if ".hidden" in name or ".git" in name or "aaa" in name]
+    assert dict(summary.photos.failures).keys() == {"labels/gone.txt"}
 
 
 def test_the_command_says_what_it_did(root, tmp_path, capsys, portrait):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from styleid.datasets.advice import Advice, Marked
+from styleid.datasets.advice import Advice, Box, Marked
 from styleid.datasets.carry import is_panoptic
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.coco_file import CocoFile, ImageEntry, read_coco, rewrite_coco
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions, CocoOptions
-from styleid.datasets.plan import Changes, Named, Plan, below, leads_out, split_masks, walk_files
+from styleid.datasets.plan import Changes, Named, Plan, below, leads_out, read_or_nothing, split_masks, walk_files
 from styleid.errors import DatasetError, OptionError
 from styleid.media.files import InputFile
 from styleid.media.sniff import IMAGE_SUFFIXES
@@ -136,19 +136,21 @@ class Coco:
 
     def _advice(self, chosen: dict[str, Kind], options: AnnotationOptions) -> dict[str, Advice]:
         """Collect what all files say of each photo."""
-        marked: dict[str, list[Marked]] = {}
+        marked: dict[str, dict[tuple[Kind, Box, bool], Marked]] = {}
         sizes: dict[str, set[tuple[int, int]]] = {}
         for name, file in self._files.items():
             kinds = {key: chosen[c] for key, c in file.categories.items() if c in chosen}
             boxes = file.marked(kinds, name)
             for key, entry in file.keyed_images():
                 if (photo := self._photo(name, entry)) is not None:
-                    marked.setdefault(photo, []).extend(boxes.get(key, []))
+                    known = marked.setdefault(photo, {})
+                    for one in boxes.get(key, []):  # files of instances and of keypoints hold the same persons
+                        known.setdefault((one.kind, one.box, one.crowd), one)
                     sizes.setdefault(photo, set()).update([entry.size_wh] if entry.size_wh else [])
         skip = options.bad_boxes == "skip"
         return {
             photo: Advice(
-                tuple(dict.fromkeys(boxes)),
+                tuple(boxes.values()),
                 next(iter(sizes[photo])) if len(sizes[photo]) == 1 else None,
                 options.frame,
                 skip_bad=skip,
@@ -159,7 +161,7 @@ class Coco:
     def _panoptic_maps(self, root: Path, there: set[str]) -> tuple[list[str], list[Named]]:
         masks, notes = [], []
         for name, photo, ids in self._segments(there):
-            if is_panoptic((root / name).read_bytes(), ids):
+            if is_panoptic(read_or_nothing(root / name), ids):
                 masks.append(name)
                 self._maps[name] = photo
             else:

@@ -134,7 +134,7 @@ def _added(text: str, faces: Mapping[Key, FoundFaces], face_class: str) -> dict[
             row = {"id": highest["annotations"] + len(rows) + 1, "image_id": number, "category_id": category}
             row |= {"bbox": box, "area": round(box[2] * box[3], 2), "iscrowd": 0, "segmentation": []}
             rows.append(json.dumps(row))
-    entry = json.dumps({"id": category, "name": face_class, "supercategory": "person"}, ensure_ascii=False)
+    entry = json.dumps({"id": category, "name": face_class, "supercategory": "person"})
     return {"categories": [entry], "annotations": rows}
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from styleid.errors import OptionError
+
 FROM_ANNOTATIONS = "from-annotations"
 
 Frame = Literal["auto", "stored", "upright"]
@@ -37,6 +39,10 @@ class AnnotationOptions:
     drop_withheld: bool = False
     masks: tuple[Path, ...] = ()
     copy_others: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.face_class.strip() or not self.face_class.isprintable():
+            raise OptionError("--face-class", f"{self.face_class!r} is no name of a class.")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from styleid.engine.journal import NAME as JOURNAL
 from styleid.engine.report import NAME as REPORT
 from styleid.errors import DatasetError
 from styleid.media.files import InputFile
+from styleid.media.sniff import IMAGE_SUFFIXES
 from styleid.types import FloatArray
 
 Named = tuple[str, str]
@@ -103,25 +103,33 @@ def found_faces(record: Mapping[str, object]) -> FoundFaces | None:
 def walk_files(root: Path) -> list[str]:
     """List all files below a folder, sorted, hidden ones and what styleid itself writes left out.
 
-    Raises DatasetError where a folder cannot be listed, since photos in it would be missed. Links to folders are
-    followed, each real folder once.
+    Links to folders are followed, each real folder once and by its real path where one leads there. Pipes and the like
+    are left out, but those that are named like photos, so that reading them reports them. Raises DatasetError where a
+    folder cannot be listed, since photos in it would be missed.
     """
     names: list[str] = []
     seen: set[Path] = set()
-
-    def stop(error: OSError) -> None:
-        raise DatasetError(error.filename or root, f"this folder cannot be listed ({error.strerror}), so photos in it "
-                           "would be missed")  # fmt: skip
-
-    for folder, folders, files in os.walk(root, onerror=stop, followlinks=True):
-        real = Path(folder).resolve()
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
+    pending, linked = [root], []
+    while pending or linked:
+        folder = pending.pop() if pending else linked.pop(0)
+        real = folder.resolve()
         if real in seen:
             continue
         seen.add(real)
-        below = Path(folder).relative_to(root)
-        names += [(below / name).as_posix() for name in files if not name.startswith(".")]
+        for path in _visible(folder):
+            if path.is_dir():
+                (linked if path.is_symlink() else pending).append(path)
+            elif path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES or not path.exists():
+                names.append(path.relative_to(root).as_posix())
     return sorted(name for name in names if name not in (JOURNAL, REPORT))
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(folder, f"this folder cannot be listed ({error.strerror}), so photos in it would be missed"
+                           ) from error  # fmt: skip
 
 
 def leads_out(name: str) -> bool:
@@ -135,15 +143,19 @@ def below(name: str, folder: str) -> bool:
     return folder in ("", ".") or name.startswith(folder.rstrip("/") + "/")
 
 
+def read_or_nothing(path: Path) -> bytes:
+    """Return a file's bytes, none where it cannot be read: what carries it later says so."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def split_masks(root: Path, candidates: Sequence[str]) -> tuple[list[str], list[Named]]:
     """Return which files are label maps, and notes on the rest, which are treated as photos."""
     masks, notes = [], []
     for name in candidates:
-        try:
-            good = is_label_map((root / name).read_bytes())
-        except OSError:
-            good = False
-        if good:
+        if is_label_map(read_or_nothing(root / name)):
             masks.append(name)
         else:
             notes.append((name, "lies with the label maps, but is none: treated as a photo"))

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from styleid.datasets.advice import Advice
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
-from styleid.datasets.plan import Changes, FoundFaces, Named, Plan, below, split_masks, walk_files
+from styleid.datasets.plan import Changes, FoundFaces, Named, Plan, below, read_or_nothing, split_masks, walk_files
 from styleid.datasets.yaml_text import DataYaml, add_class, read_yaml
 from styleid.datasets.yolo_labels import Labels, read_labels, with_faces
 from styleid.errors import DatasetError, OptionError
@@ -38,7 +38,9 @@ class Yolo:
         self._root, self._options = root, options
         names = walk_files(root)
         self._yaml, self._data = _find_yaml(root, names, options)
-        barred, notes = split_masks(root, [n for f in options.masks for n in names if below(n, f.as_posix())])
+        folders = [folder.as_posix() for folder in options.masks]
+        listed = [n for n in names if n.endswith(".png") and any(below(n, folder) for folder in folders)]
+        barred, notes = split_masks(root, listed)
         photos = [n for n in names if _is_photo(n) and n not in set(barred)]
         texts = {n for n in names if n.endswith(".txt") and PurePosixPath(n).name not in _CLASS_LISTS}
         label_of = {photo: _label(photo, texts) for photo in photos}
@@ -88,10 +90,16 @@ class Yolo:
         if options.boxes != FROM_ANNOTATIONS and not options.add_faces:
             return {}
         keypoints = self._data.keypoints if self._data else 0
-        read = {n: read_labels((self._root / n).read_bytes(), keypoints) for n in annotations if n in self._photo_of}
+        read = {n: read_labels(self._bytes(n), keypoints) for n in annotations if n in self._photo_of}
         if options.add_faces:
             self._choose_number(read)
         return read
+
+    def _bytes(self, name: str) -> bytes:
+        try:
+            return (self._root / name).read_bytes()
+        except OSError as error:
+            raise DatasetError(self._root / name, f"it cannot be read ({error.strerror or error})") from error
 
     def _choose_number(self, read: dict[str, Labels]) -> None:
         data = self._data
@@ -127,7 +135,7 @@ class Yolo:
     def _is_list(self, name: str) -> bool:
         if name in {PurePosixPath(split).as_posix() for split in (self._data.splits if self._data else ())}:
             return True
-        lines = (self._root / name).read_bytes().splitlines()[:50]
+        lines = read_or_nothing(self._root / name).splitlines()[:50]
         return bool(lines) and all(_is_photo(line.decode("utf-8", "replace").strip()) for line in lines if line.strip())
 
     def _listed(self, name: str, line: bytes) -> str:
@@ -144,7 +152,7 @@ class Yolo:
 
     def _unlisted(self, name: str, photos: Sequence[str]) -> list[str]:
         there = set(photos)
-        found = (self._listed(name, line) for line in (self._root / name).read_bytes().splitlines())
+        found = (self._listed(name, line) for line in read_or_nothing(self._root / name).splitlines())
         return [photo for photo in found if photo and photo not in there and ".." not in photo]
 
     def _leading_back(self) -> Iterator[Named]:
@@ -154,7 +162,7 @@ class Yolo:
                 if Path(value).is_absolute():
                     yield self._yaml, f"it names {value}: whoever trains with the copy reads photos from there"
         for name in self._lists:
-            lines = (self._root / name).read_bytes().splitlines()
+            lines = read_or_nothing(self._root / name).splitlines()
             if any(Path(line.decode("utf-8", "surrogateescape").strip() or ".").is_absolute() for line in lines):
                 yield name, "it names files by absolute paths: whoever trains with the copy reads photos from there"
 
@@ -171,7 +179,7 @@ def _find_yaml(root: Path, names: Sequence[str], options: AnnotationOptions) -> 
 def _class_list(root: Path, names: Sequence[str]) -> dict[int, str]:
     for name in names:
         if PurePosixPath(name).name in _CLASS_LISTS:
-            lines = (root / name).read_bytes().decode("utf-8", "replace").splitlines()
+            lines = read_or_nothing(root / name).decode("utf-8", "replace").splitlines()
             return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
     return {}
 
