@@ -126,16 +126,16 @@ def test_heads_without_a_face_are_hidden():
 def test_a_small_face_is_found_where_a_person_is_marked(astronaut):
     import cv2
 
-    canvas = np.full((1200, 1600, 3), 127, np.uint8)
+    canvas = np.full((600, 800, 3), 127, np.uint8)
     small = cv2.resize(astronaut[:300, 60:380], (24, 22), interpolation=cv2.INTER_AREA)
-    canvas[300:322, 700:724] = small
-    person = Marked(Kind.PERSON, (696, 298, 728, 350), "x")
-    looks = Advice((person,)).hints(1600, 1200, 1).looks
+    canvas[300:322, 600:624] = small
+    person = Marked(Kind.PERSON, (596, 298, 628, 350), "x")
+    looks = Advice((person,)).hints(800, 600, 1).looks
     assert looks is not None
     detector = FaceDetector()
     assert len(detector.detect(canvas)) == 0
     (box,) = detector.detect(canvas, looks.regions_xyxy).boxes_xyxy
-    assert 700 < box[0] < box[2] < 724
+    assert 600 < box[0] < box[2] < 624
     assert 300 <= box[1] < box[3] < 322
 
 

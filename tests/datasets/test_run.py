@@ -1,6 +1,8 @@
 """A data set's run: what breaks off goes on, what is foreign is refused, what lies beside photos is asked for."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -201,3 +203,15 @@ def test_faces_are_replaced_where_heads_are_marked(tmp_path, bundle, astronaut):
     summary = anonymize_dataset(root, Coco(), by, RunOptions(tmp_path / "out"), options)
     assert summary.photos.faces == {"anonymised": 1}
     assert len(json.loads((tmp_path / "out/a.json").read_text())["annotations"]) == 2
+
+
+def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs/datasets.md").read_text(encoding="utf-8")
+    (code, command) = re.findall(r"<<'PYTHON'\n(.*?)\nPYTHON\nstyleid (.*?)\n```", text, re.DOTALL)[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "datasets.md", "exec"), {})
+    assert main(shlex.split(command)) == 0
+    assert "faces: 1 anonymised" in capsys.readouterr().out
+    record = json.loads((tmp_path / "anonymised/annotations.json").read_text())
+    assert [one["name"] for one in record["categories"]] == ["person", "face"]
+    assert len(record["annotations"]) == 2
