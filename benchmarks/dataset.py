@@ -30,9 +30,10 @@ PER_PHOTO = 7
 def annotations(names: list[str], count: int) -> dict:
     images = [{"id": i, "file_name": name, "width": 1280, "height": 960} for i, name in enumerate(names)]
     polygon = [float(v) / 7 for v in range(40)]
+    left = [10.5 + 170.0 * (i // len(names) % PER_PHOTO) for i in range(count)]
     rows = [
-        {"id": i, "image_id": i % len(names), "category_id": 1, "bbox": [10.5, 20.25, 100.0, 220.75], "area": 22075.0,
-         "iscrowd": 0, "segmentation": [polygon]}
+        {"id": i, "image_id": i % len(names), "category_id": 1, "bbox": [left[i], 300.25, 100.0, 220.75],
+         "area": 22075.0, "iscrowd": 0, "segmentation": [polygon]}
         for i in range(count)
     ]  # fmt: skip
     return {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "person"}]}

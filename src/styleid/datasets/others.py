@@ -50,8 +50,9 @@ def copy_others(files: Sequence[InputFile], out: Path, summary: Summary) -> int:
             copied += 1
             continue
         name = file.relative.as_posix()
-        journal.append({"input": name, "faces": [], "error": reason})
-        summary.failures.append((name, reason))
+        record = {"input": name, "faces": [], "error": reason}
+        journal.append(record)
+        summary.count(record)
         with contextlib.suppress(OSError):  # what an earlier run copied was another file
             (out / file.relative).unlink()
     return copied

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,14 @@ def anonymize_dataset(
     journal = Journal(run.out)
     for name, reason in plan.absent:
         _fail(summary, journal, name, reason)
-    withheld = {name for name, _ in summary.photos.failures}
-    for name in withheld & {photo.relative.as_posix() for photo in plan.photos}:
+    records = {str(record["input"]): record for record in journal.records()}
+    photos = [photo.relative.as_posix() for photo in plan.photos]
+    missing = {name for name in photos if "error" in records.get(name, {})}
+    withheld = missing | {name for name, _ in plan.absent}
+    for name in missing:
         with contextlib.suppress(OSError):  # what an earlier run wrote with other options may show more
             (run.out / name).unlink()
-    changes = _changes(journal, plan, options, withheld)
+    changes = _changes(records, photos, options, withheld)
     others = set(plan.others)
     for name, data in _contents(root, plan, options, run.out, summary, journal):
         new = data if name in others else form.rewrite(name, data, changes)
@@ -118,12 +121,13 @@ def _refuse_strangers(out: Path, plan: Plan, options: AnnotationOptions) -> None
     refuse_strangers(out, expected)
 
 
-def _changes(journal: Journal, plan: Plan, options: AnnotationOptions, withheld: set[str]) -> Changes:
-    names = {photo.relative.as_posix() for photo in plan.photos} if options.add_faces else set()
+def _changes(
+    records: Mapping[str, Mapping[str, Any]], photos: Sequence[str], options: AnnotationOptions, withheld: set[str]
+) -> Changes:
     faces = {}
-    for record in journal.records():
-        if record["input"] in names and (found := found_faces(record)) is not None:
-            faces[str(record["input"])] = found
+    for name in photos if options.add_faces else ():
+        if (found := found_faces(records.get(name, {}))) is not None:
+            faces[name] = found
     return Changes(faces, frozenset(withheld) if options.drop_withheld else frozenset())
 
 
@@ -170,5 +174,6 @@ def _holds(path: Path, data: bytes) -> bool:
 
 
 def _fail(summary: DatasetSummary, journal: Journal, name: str, reason: str) -> None:
-    journal.append({"input": name, "faces": [], "error": reason})
-    summary.photos.failures.append((name, reason))
+    record = {"input": name, "faces": [], "error": reason}
+    journal.append(record)
+    summary.photos.count(record)

@@ -164,9 +164,9 @@ def _shard(run: _Run, path: Path, name: str) -> None:
     except DatasetError as error:
         with contextlib.suppress(OSError):  # what an earlier run wrote was made from another file
             (run.options.out / name).unlink()
-        run.write({"input": name, "faces": [], "error": error.reason}, time.perf_counter() - begun)
-        run.summary.photos.inputs += 1
-        run.summary.photos.failures.append((name, f"{error.reason}; the whole shard is left out"))
+        record = {"input": name, "faces": [], "error": f"{error.reason}; the whole shard is left out"}
+        run.write(record, time.perf_counter() - begun)
+        _count(run.summary, [record], 0, 0)
         return
     _count(run.summary, shard.photos, shard.carried, shard.dropped)
     record = {"input": name, "faces": [], "sha256": digest, "photos": [photo["input"] for photo in shard.photos]}
