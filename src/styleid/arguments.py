@@ -10,20 +10,20 @@ import argparse
 import dataclasses
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
 
-def add_options(parser: argparse.ArgumentParser, cls: type[Any]) -> None:
-    """Add an argument for each field of an option class."""
+def add_options(parser: argparse.ArgumentParser, cls: type[Any], skip: Collection[str] = ()) -> None:
+    """Add an argument for each field of an option class but those to skip."""
     texts, hints = field_help(cls), get_type_hints(cls)
-    for field in dataclasses.fields(cls):
+    for field in (one for one in dataclasses.fields(cls) if one.name not in skip):
         kind = _unwrapped(hints[field.name])
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            add_options(parser, kind)
+            add_options(parser, kind, skip)
             continue
         flag = "--" + field.name.replace("_", "-")
         default = _default(field)
@@ -32,7 +32,10 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any]) -> None:
             parser.add_argument(flag, action="store_true", help=text)
             continue
         if get_origin(kind) is tuple:
-            parser.add_argument(flag, nargs="+", default=default, type=get_args(kind)[0], metavar="PATH", help=text)
+            item = get_args(kind)[0]
+            parser.add_argument(
+                flag, nargs="+", default=default, type=item, metavar=_metavar(field.name, item), help=text
+            )
             continue
         required = default is dataclasses.MISSING
         shown = "" if required or default in (None, "") else f" (default: {default})"

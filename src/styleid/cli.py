@@ -92,6 +92,39 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _fill_dataset(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
+    from styleid.commands import dataset
+    from styleid.datasets.options import AnnotationOptions, CocoOptions, ShardOptions
+    from styleid.engine.local import RunOptions
+    from styleid.options import AnonymizeOptions
+
+    def run(parsed: argparse.Namespace) -> int:
+        values = vars(parsed)
+        how, where = read_options(AnonymizeOptions, values), read_options(RunOptions, values)
+        command = read_options(dataset.DatasetCommandOptions, values)
+        if parsed.form == "shards":
+            return dataset.shards(parsed.source, how, where, read_options(ShardOptions, values), command)
+        coco = read_options(CocoOptions, values) if parsed.form == "coco" else CocoOptions()
+        form = dataset.make_format(parsed.form, coco)
+        return dataset.dataset(parsed.source, form, how, where, read_options(AnnotationOptions, values), command)
+
+    forms = parser.add_subparsers(dest="form", metavar="FORMAT", required=True)
+    for name, text, own in (
+        ("coco", "JSON files of instances, keypoints or panoptic segments", (CocoOptions, AnnotationOptions)),
+        ("yolo", "labels beside the photos or in labels/, with a data.yaml", (AnnotationOptions,)),
+        ("voc", "JPEGImages, Annotations and ImageSets of Pascal VOC", (AnnotationOptions,)),
+        ("shards", "WebDataset's tar files", (ShardOptions,)),
+    ):
+        form = forms.add_parser(name, help=text, description=text, epilog=_EPILOG)
+        form.add_argument("source", type=Path, metavar="IN", help="the data set's folder" + (
+            ", or one shard" if name == "shards" else ""))  # fmt: skip
+        form.add_argument("out", type=Path, metavar="OUT", help="folder for the new one, empty or of an earlier run")
+        for cls in (*own, RunOptions, AnonymizeOptions, dataset.DatasetCommandOptions):
+            add_options(form, cls, skip=("out",))
+    parser.set_defaults(run=run)
+
+
 def _fill_bundles(parser: argparse.ArgumentParser) -> None:
     from styleid.bundles.registry import DEFAULT
     from styleid.commands import bundles
@@ -158,6 +191,7 @@ def _train(arguments: Sequence[str]) -> int:
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
+    "dataset": ("the same in COCO, YOLO and VOC data sets and tar shards, annotations carried through", _fill_dataset),
     "video": ("the same in videos: one person, one new face", _fill_video),
     "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),

@@ -72,3 +72,11 @@ class VideoError(StyleIDError):
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
         super().__init__(f"{path}: {reason}")
+
+
+class DatasetError(StyleIDError):
+    """A data set, or a file of it, cannot be used. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")

@@ -27,7 +27,7 @@ from styleid.privacy.dial import PrivacyLevel, privacy_level
 from styleid.privacy.gate import Measured, judge
 from styleid.runtime import Device
 from styleid.source import Canvas, Source, Try, xyxy
-from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Outcome
+from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Looks, Outcome
 
 _LOOK_AGAIN = CropTemplate.tight(96, 48)
 _NEIGHBOURHOOD = 0.6
@@ -70,17 +70,25 @@ class Anonymizer:
             raise ValueError(f"The method '{self.options.method}' needs a bundle.")
         return self._bundle
 
-    def anonymize(self, image_rgb: ImageRGB, *, name: str = "", boxes_xyxy: FloatArray | None = None) -> Outcome:
+    def anonymize(
+        self,
+        image_rgb: ImageRGB,
+        *,
+        name: str = "",
+        boxes_xyxy: FloatArray | None = None,
+        looks: Looks | None = None,
+    ) -> Outcome:
         """Anonymise every face of an image; the input is left as it is.
 
         image_rgb: uint8 (height, width, 3), upright. name: what the photo is called, which a seed's targets depend on.
         boxes_xyxy: (n, 4) further faces, in pixels, for those that the detector may miss.
+        looks: where to look closer.
         Raises ValueError for an image of another kind, and for a box that is empty, not finite or outside the image.
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
         with self._timed("detect"):
-            faces = self._find(image_rgb, boxes_xyxy)
+            faces = self._find(image_rgb, boxes_xyxy, looks)
         run = Canvas(image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * len(faces))
         replaceable = np.isfinite(faces.landmarks_px).all((1, 2))
         if self.options.method != "none" and replaceable.any():
@@ -108,8 +116,10 @@ class Anonymizer:
 
     # ---------------------------------------------------------------- finding
 
-    def _find(self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None) -> Faces:
-        found = self._detector.detect(image_rgb)
+    def _find(self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None, looks: Looks | None) -> Faces:
+        found = self._detector.detect(image_rgb, None if looks is None else looks.regions_xyxy)
+        if looks is not None and len(unseen := looks.unseen(found)):
+            boxes_xyxy = unseen if boxes_xyxy is None else np.concatenate([boxes_xyxy, unseen])
         if boxes_xyxy is None or len(boxes_xyxy) == 0:
             return found
         boxes = boxes_inside(boxes_xyxy, image_rgb.shape)
@@ -216,7 +226,7 @@ class Anonymizer:
         with self._timed("composite"):
             covers = [self._way.steps[s.step].cover for s in sources]
             drawn = zip(sources, photos_rgb, images, landmarks, covers, strict=True)
-            made = [s.composite(photo, *new) for s, photo, *new in drawn]
+            made = [s.composite(photo, image, points, cover) for s, photo, image, points, cover in drawn]
         tries = []
         for k, after in enumerate(self._look_again(sources, [patch for patch, _ in made])):
             verdict = judge(sources[k].before, after, self._level, self.bundle.spec.max_landmark_error)

@@ -11,10 +11,10 @@ left mouth corner, right mouth corner, where left means the *image's* left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -82,6 +82,62 @@ class Faces:
         boxes = (self.boxes_xyxy.reshape(-1, 2, 2) + 0.5) * scale - 0.5 + offset
         landmarks = (self.landmarks_px + 0.5) * scale - 0.5 + offset
         return Faces(boxes.reshape(-1, 4), self.scores, landmarks)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Say where faces must be sought more closely in one image.
+
+    regions_xyxy: (n, 4) parts of the image to look at enlarged. heads_xyxy: (m, 4) boxes that each hold a head: one in
+    which no face is seen is hidden whole.
+    """
+
+    regions_xyxy: FloatArray
+    heads_xyxy: FloatArray
+
+    def unseen(self, found: Faces) -> FloatArray:
+        """Return the heads that no found face accounts for, (k, 4); each face accounts for one head, the nearest."""
+        heads, boxes = self.heads_xyxy, found.boxes_xyxy
+        if not len(heads) or not len(boxes):
+            return heads
+        low, high = (pick(heads[:, None, e], boxes[None, :, e]) for pick, e in _CORNERS)
+        shared = np.clip(high - low, 0, None).prod(-1)
+        areas = [(corners[:, 2:] - corners[:, :2]).prod(-1) for corners in (heads, boxes)]
+        overlap = shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-6)
+        overlap[(shared < 0.5 * areas[1]) | (areas[1] < 0.1 * areas[0][:, None])] = 0
+        seen = np.zeros(len(heads), bool)
+        while overlap.max() > 0:
+            head, face = np.unravel_index(overlap.argmax(), overlap.shape)
+            seen[head], overlap[head], overlap[:, face] = True, 0, 0
+        return heads[~seen]
+
+
+_CORNERS = ((np.maximum, slice(0, 2)), (np.minimum, slice(2, 4)))
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of one photo before it is looked at.
+
+    boxes_xyxy: (n, 4) further faces. looks: where to look closer. notes: for the user. facts: for the journal's line.
+    """
+
+    boxes_xyxy: FloatArray | None = None
+    looks: Looks | None = None
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Adviser(Protocol):
+    """Whoever knows something of a photo, such as the annotations of a data set."""
+
+    def hints(self, width: int, height: int, orientation: int) -> Hints:
+        """Return the hints for the upright photo of this size; raises ValueError where it may not be written at all."""
+        ...
+
+    def digest(self) -> str:
+        """Return what changes whenever the hints would: an output made with another digest is made again."""
+        ...
 
 
 class Action(StrEnum):

@@ -11,6 +11,7 @@ import numpy as np
 
 from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import progress
+from styleid.datasets.others import copy_others, find_others
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.report import write_report
@@ -32,6 +33,7 @@ class CommandOptions:
     bundle: a built-in bundle's name, or a folder with a bundle.json.
     device: where networks run: cpu, cuda or openvino.
     boxes: JSON file of further face boxes, {"name.jpg": [[x0, y0, x1, y1], ...]} in pixels of the upright photo.
+    copy_others: also copy the files in the folders that are no photos, byte for byte; they may name people.
     report: also write styleid-report.html, a page of results without originals.
     json: print a one-line JSON summary on standard output instead of the readable one.
     quiet: show no progress bar.
@@ -40,6 +42,7 @@ class CommandOptions:
     bundle: str = DEFAULT
     device: Device = "cpu"
     boxes: Path | None = None
+    copy_others: bool = False
     report: bool = False
     json: bool = False
     quiet: bool = False
@@ -51,8 +54,10 @@ def anonymize(inputs: Sequence[Path], how: AnonymizeOptions, run: RunOptions, co
     boxes = read_boxes(command.boxes) if command.boxes else None
     if STDIN in (*inputs, run.out):
         return _pipe(inputs, anonymizer, run, boxes)
+    others = find_others(inputs, run.out) if command.copy_others else []
     with progress(command.quiet or command.json) as watch:
         summary = anonymize_files(inputs, anonymizer, run, boxes, watch)
+    copy_others(others, run.out, summary)
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:
         print(f"styleid: {name}: {reason} (not written)", file=sys.stderr)

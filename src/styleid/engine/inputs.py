@@ -11,15 +11,26 @@ from styleid.engine.lists import list_of, read_list
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
 from styleid.media.files import InputFile, walk
+from styleid.types import Adviser
 
 
 class Inputs:
     """List the files of a run in their order, without a Path for each. See `walk_inputs` for what is listed."""
 
     def __init__(
-        self, inputs: Sequence[Path], *, exclude: Path, shard: Shard | None = None, boxed: Collection[str] = ()
+        self,
+        inputs: Sequence[Path | InputFile],
+        *,
+        exclude: Path,
+        shard: Shard | None = None,
+        boxed: Collection[str] = (),
     ) -> None:
         """Walk the inputs. boxed: names with own boxes; OptionError where one is no input, shard or not."""
+        self._advisers: dict[str, Adviser] = {
+            str(given.relative): given.adviser
+            for given in inputs
+            if isinstance(given, InputFile) and given.adviser is not None
+        }
         self._roots: list[str] = []
         self._names: list[str] = []
         self._root_of = array("I")
@@ -44,11 +55,12 @@ class Inputs:
 
     def __iter__(self) -> Iterator[InputFile]:
         for name, root in zip(self._names, self._root_of, strict=True):
-            yield InputFile(Path(self._roots[root]) / name, Path(name))
+            yield InputFile(Path(self._roots[root]) / name, Path(name), self._advisers.get(name))
 
 
-def _all(inputs: Sequence[Path], exclude: Path) -> Iterator[tuple[str, str]]:
-    lists = [path for given in inputs if (path := list_of(given)) is not None]
+def _all(inputs: Sequence[Path | InputFile], exclude: Path) -> Iterator[tuple[str, str]]:
+    given = [one for one in inputs if not isinstance(one, InputFile)]
+    lists = [path for one in given if (path := list_of(one)) is not None]
     if not lists:
         return walk(inputs, exclude=exclude)
     if len(inputs) > 1:

@@ -20,7 +20,7 @@ from styleid.engine.run_options import RunOptions
 from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError, OutputError
-from styleid.media.files import remove_stale
+from styleid.media.files import InputFile, remove_stale
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import cpu_threads
@@ -37,7 +37,7 @@ _DAY_S = 86400.0
 
 
 def anonymize_files(
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | InputFile],
     anonymizer: Anonymizer,
     options: RunOptions,
     boxes: Boxes | None = None,
@@ -101,12 +101,18 @@ class _Run:
         for file in self.files:
             name, output = file.relative.as_posix(), self.options.out / file.relative
             done = self.journal.finished(name, output, self.settings) if self.options.resume else None
-            if done is not None and done.get("own_boxes", []) == box_rows(self.own.get(name)):
+            if done is not None and self._is_as_asked(done, file):
                 self.summary.resumed += 1
                 self.summary.count(done)
                 continue
-            yield Job(number, name, file.path, output, self.own.get(name))
+            yield Job(number, name, file.path, output, self.own.get(name), file.adviser)
             number += 1
+
+    def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
+        """Say whether a line of the journal was made with the same boxes and the same advice."""
+        advice = file.adviser.digest() if file.adviser is not None else None
+        boxes = box_rows(self.own.get(file.relative.as_posix()))
+        return done.get("own_boxes", []) == boxes and done.get("advice") == advice
 
     def _keep(self, done: Sequence[Done]) -> None:
         """Journal what is done, then count and tell it."""

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import styleid
 from styleid.engine.run_options import RunOptions
 from styleid.errors import ImageError
 from styleid.media.files import write_atomic
 from styleid.media.image import Photo, encode_photo, read_photo
 from styleid.pipeline import Anonymizer, boxes_inside
-from styleid.types import FloatArray
+from styleid.types import Adviser, FloatArray, Hints
 
 MOST_PIXELS = 64_000_000
 """How many pixels of photos one process works on at once: each takes some 30 bytes while it is in hand."""
@@ -24,13 +26,17 @@ MOST_PIXELS = 64_000_000
 
 @dataclass(frozen=True)
 class Job:
-    """One input to be done. number: its place in the run, from 0. boxes: further face boxes, (n, 4) pixels, upright."""
+    """One input to be done.
+
+    number: its place in the run, from 0. boxes: further face boxes, (n, 4) pixels, upright. adviser: who knows more.
+    """
 
     number: int
     name: str
     source: Path
     output: Path
     boxes: FloatArray | None = None
+    adviser: Adviser | None = None
 
 
 @dataclass(frozen=True)
@@ -97,26 +103,45 @@ def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate
     clock = _Clock(anonymizer.seconds)
     photo: Photo = read_photo(job.source)
     clock.tick("read")
-    if job.boxes is not None:
-        try:
-            boxes_inside(job.boxes, photo.image_rgb.shape)
-        except ValueError as error:
-            raise ImageError(job.source, str(error)) from error
     with gate.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
-        outcome = anonymizer.anonymize(photo.image_rgb, name=job.name, boxes_xyxy=job.boxes)
-        if options.require_faces and not outcome.faces:
-            raise ImageError(job.source, "no face was found, and --require-faces asks for one")
-        clock.begin()
-        encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
-        clock.tick("encode")
+        encoded, record = anonymize_photo(job.name, photo, anonymizer, options, boxes=job.boxes, adviser=job.adviser)
+    clock.begin()
     digest = write_atomic(job.output, encoded)
     clock.tick("write")
-    record: dict[str, Any] = {"sha256": digest, "faces": [face.to_json() for face in outcome.faces]}
-    if job.boxes is not None:
-        record["own_boxes"] = box_rows(job.boxes)
-    if photo.notes:
-        record["notes"] = list(photo.notes)
-    return record
+    return {"sha256": digest} | record
+
+
+def anonymize_photo(
+    name: str,
+    photo: Photo,
+    anonymizer: Anonymizer,
+    options: RunOptions,
+    *,
+    boxes: FloatArray | None = None,
+    adviser: Adviser | None = None,
+) -> tuple[bytes, dict[str, Any]]:
+    """Return a photo's anonymised file and what the journal says of it; raises ImageError where it is withheld."""
+    height, width = photo.image_rgb.shape[:2]
+    try:
+        hints = Hints() if adviser is None else adviser.hints(width, height, photo.orientation)
+        every = [b for b in (boxes, hints.boxes_xyxy) if b is not None]
+        given = boxes_inside(np.concatenate(every), photo.image_rgb.shape) if every else None
+    except ValueError as error:
+        raise ImageError(photo.name, str(error)) from error
+    outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=given, looks=hints.looks)
+    if options.require_faces and not outcome.faces:
+        raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
+    clock = _Clock(anonymizer.seconds)
+    encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
+    clock.tick("encode")
+    record: dict[str, Any] = {"faces": [face.to_json() for face in outcome.faces], **hints.facts}
+    if boxes is not None:
+        record["own_boxes"] = box_rows(boxes)
+    if adviser is not None:
+        record["advice"] = adviser.digest()
+    if notes := [*photo.notes, *hints.notes]:
+        record["notes"] = notes
+    return encoded, record
 
 
 class _Clock:

@@ -19,13 +19,15 @@ import numpy as np
 
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.runtime import Device, open_session, tidy_model
-from styleid.types import Faces, ImageRGB
+from styleid.types import Faces, FloatArray, ImageRGB
 
 _STRIDE_PX = 4
 _MULTIPLE_PX = 32
 _OVERVIEW_SIDE_PX = 640
 _TILE_PX = 960
 _SMALLEST_SEEN_PX = 10.0
+_CLOSER_SIDE_PX = 320
+_MOST_ENLARGED = 4.0
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,14 @@ class FaceDetector:
         self._opened: Any = None
         self._lock = threading.Lock()
 
-    def detect(self, image_rgb: ImageRGB) -> Faces:
+    def detect(self, image_rgb: ImageRGB, regions_xyxy: FloatArray | None = None) -> Faces:
         """Find the faces of an image, best first.
 
-        image_rgb: uint8 (height, width, 3).
+        image_rgb: uint8 (height, width, 3). regions_xyxy: (n, 4) parts of it to look at again, enlarged.
         """
         height, width = image_rgb.shape[:2]
-        views = _views(height, width, self.options.min_face_px)
+        views = list(_views(height, width, self.options.min_face_px))
+        views += [] if regions_xyxy is None else _closer_views(height, width, regions_xyxy)
         found = [self._detect_at(image_rgb, *view) for view in views]
         return suppress_overlaps(Faces.concatenate(found))
 
@@ -144,6 +147,17 @@ def _views(height: int, width: int, min_face_px: float) -> Iterator[tuple[tuple[
     for y0, y1 in _spans(height, side, overlap):
         for x0, x1 in _spans(width, side, overlap):
             yield (x0, y0, x1, y1), fine
+
+
+def _closer_views(
+    height: int, width: int, regions_xyxy: FloatArray
+) -> Iterator[tuple[tuple[int, int, int, int], float]]:
+    """Yield the (box, scale) pairs of regions, each enlarged as far as that helps; those outside the image are none."""
+    for x0, y0, x1, y1 in regions_xyxy:
+        box = max(0, int(x0)), max(0, int(y0)), min(width, int(x1) + 1), min(height, int(y1) + 1)
+        longer = max(box[2] - box[0], box[3] - box[1])
+        if box[2] > box[0] and box[3] > box[1]:
+            yield box, min(_MOST_ENLARGED, _CLOSER_SIDE_PX / longer)
 
 
 def _spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:

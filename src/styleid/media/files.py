@@ -11,41 +11,53 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from styleid.errors import ImageError, OptionError, OutputError
 from styleid.media.sniff import IMAGE_SUFFIXES
+from styleid.types import Adviser
 
 _TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """Hold one input. path: where it is. relative: where its output goes below the output folder."""
+    """Hold one input.
+
+    path: where it is. relative: where its output goes below the output folder. adviser: who knows more of it, such as a
+    data set.
+    """
 
     path: Path
     relative: Path
+    adviser: Adviser | None = field(default=None, compare=False)
+
+    def place(self) -> tuple[str, str]:
+        """Return the folder that the output's name is relative to, and that name; the path must end in it."""
+        return str(self.path.parents[len(self.relative.parts) - 1]), str(self.relative)
 
 
-def walk_inputs(inputs: Sequence[Path], *, exclude: Path | None = None) -> list[InputFile]:
+def walk_inputs(inputs: Sequence[Path | InputFile], *, exclude: Path | None = None) -> list[InputFile]:
     """List the files to process: files as named, folders walked in sorted order with their tree kept.
 
     A folder yields its files with a known image suffix, hidden ones skipped; a file named explicitly is taken whatever
     its name says. Links to folders are followed, each real folder once. exclude: the output folder, never entered.
-    A file with an image suffix that cannot be read is listed all the same, so that reading it reports it.
+    A file with an image suffix that cannot be read is listed all the same, so that reading it reports it. Whoever has
+    made its own list passes its entries.
     Raises `OptionError` where an input does not exist, lies in the output folder, or two inputs would be written to
     the same place; `ImageError` where a folder cannot be listed.
     """
     return [InputFile(Path(root) / name, Path(name)) for root, name in walk(inputs, exclude=exclude)]
 
 
-def walk(inputs: Sequence[Path], *, exclude: Path | None = None) -> Iterator[tuple[str, str]]:
+def walk(inputs: Sequence[Path | InputFile], *, exclude: Path | None = None) -> Iterator[tuple[str, str]]:
     """Yield what `walk_inputs` lists, one after the other, as text: the folder that a name is relative to, the name."""
     barred = exclude.resolve() if exclude is not None else None
     found: dict[str, str] | None = {} if len(inputs) > 1 else None  # one folder cannot name an output twice
-    for given in map(Path, inputs):
-        for root, name in _under(given, exclude, barred):
+    for given in inputs:
+        places = [given.place()] if isinstance(given, InputFile) else _under(Path(given), exclude, barred)
+        for root, name in places:
             if found is not None and name in found:
                 one, two = Path(found[name]) / name, Path(root) / name
                 if one != two and not _same(one, two):

@@ -26,7 +26,7 @@ from styleid.types import FloatArray, ImageRGB
 _MAX_SHIFT = 0.12
 _RIM = (0.1, 0.03)
 """How far into the face its rim reaches, and how softly it ends, in face widths."""
-_REACH = 0.03
+_REACH = 0.02
 """How far beyond its outline a new face goes, in face widths: there an outline's own edge tells whose it was."""
 _UNUSUAL = 0.4
 _PLANE_SHRINK = 4

@@ -1,0 +1,163 @@
+"""What a data set's annotations tell of one photo: faces, heads, persons, and which way up they mean it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from styleid.datasets.classes import Kind
+from styleid.datasets.frames import stored_size, to_centres, to_upright
+from styleid.datasets.options import Frame
+from styleid.types import FloatArray, Hints, Looks
+
+Box = tuple[float, float, float, float]
+NOTHING: Box = (math.nan, math.nan, math.nan, math.nan)
+"""A box that cannot be placed."""
+_FAR = 1e7
+_CELL_PX = 120.0
+_MOST_CELLS = 40
+_UPPER = 0.6
+"""The share of a person's box, from its top, in which the face is sought."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """One box of an annotation. box: x0 y0 x1 y1 by edges, in pixels of its frame or as shares of its size.
+
+    where: what to call it in a message. crowd: whether it holds many persons.
+    """
+
+    kind: Kind
+    box: Box
+    where: str
+    crowd: bool = False
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Tell what annotations say of one photo (an `Adviser`).
+
+    marked: the boxes to use. size_wh: the photo's width and height as the annotation tells them, or None. frame: what
+    boxes refer to, home: and what they are taken for where nothing decides it. shares: whether boxes are shares of the
+    photo's size. skip_bad: whether a face or head that cannot be placed is left out instead of withholding the photo.
+    problem: why the annotation cannot be used at all, so that the photo must be withheld.
+    """
+
+    marked: tuple[Marked, ...] = ()
+    size_wh: tuple[int, int] | None = None
+    frame: Frame = "auto"
+    home: Literal["stored", "upright"] = "stored"
+    shares: bool = False
+    skip_bad: bool = False
+    problem: str = ""
+
+    def digest(self) -> str:
+        """Return what changes whenever the hints would."""
+        return hashlib.sha256(repr(self).encode(errors="backslashreplace")).hexdigest()[:16]
+
+    def hints(self, width: int, height: int, orientation: int) -> Hints:
+        """Return faces, heads and where to look in the upright photo; raises ValueError where it must be withheld."""
+        if self.problem:
+            raise ValueError(self.problem)
+        stored = stored_size(width, height, orientation)
+        frame, notes = self._frame(stored, (width, height), orientation)
+        facts = {"frame": {"size": [width, height], "orientation": orientation, "boxes": frame}}
+        if not self.marked:
+            return Hints(notes=tuple(notes), facts=facts)
+        self._require_size(stored, (width, height))
+        boxes: dict[Kind, list[FloatArray]] = {kind: [] for kind in Kind}
+        regions: list[FloatArray] = []
+        for one in self.marked:
+            for placed in self._placed(one, stored, orientation, frame):
+                inside = np.clip(placed, 0, [width, height, width, height])
+                if not (inside[2:] > inside[:2]).all():
+                    notes += self._bad(one, (width, height))
+                    continue
+                boxes[one.kind].append(to_centres(inside))
+                regions += [to_centres(region) for region in _regions(one, placed, inside)]
+        looks = Looks(_array(regions), _array(boxes[Kind.HEAD]))
+        return Hints(_array(boxes[Kind.FACE]), looks, tuple(notes), facts)
+
+    def _frame(self, stored: tuple[int, int], upright: tuple[int, int], orientation: int) -> tuple[str, list[str]]:
+        """Say what boxes refer to, and what a user should know about that."""
+        if orientation == 1 or self.frame != "auto":
+            return (self.home if self.frame == "auto" else self.frame), []
+        if stored != upright and self.size_wh in (stored, upright):
+            return ("stored" if self.size_wh == stored else "upright"), []
+        note = (
+            f"its EXIF orientation is {orientation}, and nothing tells whether its boxes refer to the stored pixels or "
+            "to the upright picture. --frame stored or upright says so"
+        )
+        return "unsure", [note] if self.marked else []
+
+    def _require_size(self, stored: tuple[int, int], upright: tuple[int, int]) -> None:
+        if self.size_wh is None or self.shares or self.size_wh in (stored, upright) or self.skip_bad:
+            return
+        told, real = (f"{w} x {h}" for w, h in (self.size_wh, stored))
+        raise ValueError(f"its annotation is for a photo of {told} px, but it has {real}, so its boxes have no place. "
+                         "--bad-boxes skip takes them as they are")  # fmt: skip
+
+    def _placed(self, one: Marked, stored: tuple[int, int], orientation: int, frame: str) -> Iterator[FloatArray]:
+        """Yield where a box lies in the upright picture: in each frame that it may refer to."""
+        upright = stored_size(*stored, orientation)
+        for name, size in (("stored", stored), ("upright", upright)):
+            if frame in (name, "unsure"):
+                box = np.clip([one.box], -_FAR, _FAR) * ([*size, *size] if self.shares else 1)
+                yield (to_upright(box, stored, orientation) if name == "stored" else box)[0]
+
+    def _bad(self, one: Marked, size: tuple[int, int]) -> list[str]:
+        text = f"the {one.kind} box of {one.where}, {_shown(one.box)}, holds nothing of its {size[0]} x {size[1]} px"
+        if one.kind is not Kind.PERSON and not self.skip_bad:
+            raise ValueError(f"{text}, so a face may be anywhere. Mend it, or type --bad-boxes skip")
+        return [f"{text} and was left out"]
+
+
+def box_of(x: object, y: object, width: object, height: object) -> Box:
+    """Return the corners of a box given by its corner and size; NaN where these are no numbers."""
+    values = (x, y, width, height)
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return NOTHING
+    try:
+        left, top, wide, high = (float(v) for v in values)  # type: ignore[arg-type]
+    except OverflowError:
+        return NOTHING
+    return left, top, left + wide, top + high
+
+
+def box_around(points: object) -> Box:
+    """Return the box around a polygon given as x, y, x, y, ...; NaN where it is none."""
+    if not isinstance(points, list) or len(points) < 4 or len(points) % 2:
+        return NOTHING
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e12 for v in points):
+        return NOTHING
+    xs, ys = points[::2], points[1::2]
+    return float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))
+
+
+def _regions(one: Marked, box: FloatArray, inside: FloatArray) -> Iterator[FloatArray]:
+    """Yield where the face of a marked box is sought. inside: the box without what lies outside the photo."""
+    x0, y0, x1, y1 = box
+    wide, high = x1 - x0, y1 - y0
+    if one.crowd:
+        side = max(_CELL_PX, float(np.sqrt((inside[2:] - inside[:2]).prod() / _MOST_CELLS)))
+        for y in np.arange(inside[1], inside[3], side):
+            for x in np.arange(inside[0], inside[2], side):
+                yield np.array([x - side / 4, y - side / 4, x + 1.25 * side, y + 1.25 * side])
+    elif one.kind is Kind.PERSON:
+        yield np.array([x0 - 0.15 * wide, y0 - 0.1 * high, x1 + 0.15 * wide, y0 + _UPPER * high])
+    else:
+        around = 0.5 if one.kind is Kind.FACE else 0.15
+        yield np.array([x0 - around * wide, y0 - around * high, x1 + around * wide, y1 + around * high])
+
+
+def _array(boxes: list[FloatArray]) -> FloatArray:
+    return np.asarray(boxes, np.float32).reshape(-1, 4)
+
+
+def _shown(box: Box) -> str:
+    return "[" + ", ".join(f"{v:.6g}" for v in box) + "]"

@@ -1,0 +1,72 @@
+"""Options of `styleid dataset`: frozen dataclasses, whose docstrings are the help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from styleid.errors import OptionError
+
+FROM_ANNOTATIONS = "from-annotations"
+
+Frame = Literal["auto", "stored", "upright"]
+
+
+@dataclass(frozen=True)
+class AnnotationOptions:
+    """Choose what annotations are used for, and what becomes of them.
+
+    boxes: from-annotations hides what the data set itself marks as faces and heads, and looks closer at its persons;
+        or a JSON file of boxes as for styleid anonymize.
+    classes: which classes those are, such as face head=head rider=person; without it those with a usual name.
+    bad_boxes: what becomes of a photo with a face or head box that holds nothing of it: withhold, or skip the box.
+    frame: what boxes of a photo with an EXIF orientation refer to: its stored pixels, the upright picture, or auto,
+        which goes by the size that the annotation tells.
+    add_faces: write the faces that were found into the annotations, as a class of its own.
+    face_class: the name of that class; the data set may not have it yet.
+    drop_withheld: take the entries of photos that were not written out of the annotations; without it they stay.
+    masks: further folders of label maps, below the data set's, which are carried byte for byte.
+    copy_others: also copy files that are neither photos nor annotations; they may name people.
+    """
+
+    boxes: str = ""
+    classes: tuple[str, ...] = ()
+    bad_boxes: Literal["withhold", "skip"] = "withhold"
+    frame: Frame = "auto"
+    add_faces: bool = False
+    face_class: str = "face"
+    drop_withheld: bool = False
+    masks: tuple[Path, ...] = ()
+    copy_others: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.face_class.strip() or not self.face_class.isprintable():
+            raise OptionError("--face-class", f"{self.face_class!r} is no name of a class.")
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """Say where a COCO data set keeps its parts.
+
+    annotations: the JSON files, below the data set's folder; without it annotations/*.json and *.json.
+    images: the folder that file names are relative to; without it the usual places are tried.
+    """
+
+    annotations: tuple[Path, ...] = ()
+    images: Path | None = None
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """Choose how tar shards are treated.
+
+    carry: extensions of members that are carried byte for byte although they are pictures, videos or archives, such as
+        seg.png; what they show is not looked at.
+    drop_withheld: leave out the whole sample of a photo that was not written; without it its other members stay.
+    boxes: a JSON file of further face boxes, such as {"shard-0.tar/a.jpg": [[10, 20, 60, 90]]}.
+    """
+
+    carry: tuple[str, ...] = ()
+    drop_withheld: bool = False
+    boxes: Path | None = None

@@ -1,0 +1,173 @@
+"""Read and write tar shards member by member, and refuse what a shard has no business to hold."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import tarfile
+from collections.abc import Iterator
+from copy import copy
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import IO
+
+from styleid.datasets.plan import leads_out
+from styleid.errors import DatasetError, OutputError
+from styleid.media.files import os_reason
+
+_BLOCK = 512
+_CHUNK = 1 << 20
+_BROKEN = (tarfile.TarError, EOFError, ValueError, UnicodeError)
+
+
+class ShardReader:
+    """Read a shard's members in order; raises DatasetError where it is damaged or holds links or paths that lead out.
+
+    Members can be opened again as long as the reader is open; their content is never held as a whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise DatasetError(path, f"it cannot be read ({error.strerror or error})") from error
+        try:
+            self._tar = tarfile.open(fileobj=self._file, mode="r:")  # noqa: SIM115 (closed by __exit__)
+        except (*_BROKEN, OSError) as error:
+            self._file.close()
+            raise DatasetError(path, f"it is no tar file that can be read ({error})") from error
+
+    def __enter__(self) -> ShardReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tar.close()
+        self._file.close()
+
+    @property
+    def comments(self) -> dict[str, str]:
+        """What the shard says of all its members."""
+        return dict(self._tar.pax_headers)
+
+    def members(self) -> Iterator[tarfile.TarInfo]:
+        """Yield each member that was checked; raises DatasetError at the first that must not be there."""
+        try:
+            while (info := self._tar.next()) is not None:
+                # tarfile would keep every member's header
+                self._tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
+                self._check(info)
+                yield info
+            self._require_end()
+        except (*_BROKEN, OSError) as error:
+            raise DatasetError(self.path, f"it is damaged or cut short ({error})") from error
+
+    def open(self, info: tarfile.TarInfo) -> IO[bytes]:
+        """Open a file member for reading."""
+        file = self._tar.extractfile(info)
+        assert file is not None  # only regular files pass _check
+        return file
+
+    def read(self, info: tarfile.TarInfo) -> bytes:
+        """Return a file member's content; raises DatasetError where it is cut short."""
+        try:
+            data = self.open(info).read()
+        except (*_BROKEN, OSError) as error:
+            raise DatasetError(self.path, f"'{info.name}' is damaged or cut short ({error})") from error
+        if len(data) != info.size:
+            raise DatasetError(self.path, f"'{info.name}' is cut short")
+        return data
+
+    def head(self, info: tarfile.TarInfo) -> bytes:
+        """Return how a file member begins."""
+        return self.open(info).read(_BLOCK)
+
+    def _check(self, info: tarfile.TarInfo) -> None:
+        if leads_out(info.name) or "\\" in info.name:
+            raise DatasetError(self.path, f"its member '{info.name}' leads out of the folder that it is unpacked in")
+        if info.issym() or info.islnk():
+            raise DatasetError(self.path, f"its member '{info.name}' is a link to '{info.linkname}'")
+        if info.issparse() or not (info.isreg() or info.isdir()):
+            raise DatasetError(self.path, f"its member '{info.name}' is no plain file")
+
+    def _require_end(self) -> None:
+        """Make sure that the members ended where the shard does: tarfile takes a damaged header for the end."""
+        at = self._tar.offset
+        self._file.seek(at)
+        while block := self._file.read(_CHUNK):
+            if block.strip(b"\0"):
+                raise DatasetError(self.path, f"it is damaged: what follows byte {at} is no member, so members would "
+                                   "be lost")  # fmt: skip
+
+
+class ShardWriter:
+    """Write a shard whole or not at all: it takes its name when `finish` is called."""
+
+    def __init__(self, path: Path, comments: dict[str, str]) -> None:
+        self.path, self.digest = path, ""
+        self._temporary = path.parent / f".styleid-{secrets.token_hex(8)}.part"
+        with self._named():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._temporary.open("xb")
+            self._tar = tarfile.open(fileobj=self._file, mode="w:", format=tarfile.PAX_FORMAT,  # noqa: SIM115
+                                     pax_headers=comments)  # fmt: skip
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if not self.digest:
+            self._file.close()
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+
+    def add(self, info: tarfile.TarInfo, source: IO[bytes] | None, size: int) -> None:
+        """Append a member with its header as it was, but for the size."""
+        header = copy(info)
+        if header.size != size:
+            header.size = size
+            header.pax_headers = {k: v for k, v in info.pax_headers.items() if k != "size"}
+        try:
+            with self._named():
+                self._tar.addfile(header, source)
+        except tarfile.TarError as error:  # only the source raises it: it was cut short since it was looked at
+            raise DatasetError(self.path, f"'{info.name}' cannot be copied ({error})") from error
+        self._tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
+
+    def finish(self) -> str:
+        """Bring the shard to the disk under its name, and return the sha256 of its bytes."""
+        with self._named():
+            self._tar.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            digest = file_digest(self._temporary)
+            self._temporary.replace(self.path)
+        self.digest = digest
+        return digest
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(self.path, os_reason(error)) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sample_key(name: str) -> str:
+    """Return what the members of a sample share: the path up to the first dot of the file's name."""
+    path = PurePosixPath(name)
+    return (path.parent / path.name.partition(".")[0]).as_posix()
+
+
+def extension(name: str) -> str:
+    """Return what tells a sample's members apart: what follows the first dot of the file's name, in lower case."""
+    return PurePosixPath(name).name.partition(".")[2].lower()
