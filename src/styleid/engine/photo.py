@@ -128,7 +128,8 @@ def anonymize_photo(
         given = boxes_inside(np.concatenate(every), photo.image_rgb.shape) if every else None
     except ValueError as error:
         raise ImageError(photo.name, str(error)) from error
-    outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=given, looks=hints.looks)
+    closer = {} if hints.looks is None else {"looks": hints.looks}
+    outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=given, **closer)
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     clock = _Clock(anonymizer.seconds)
