@@ -61,18 +61,23 @@ class Canvas:
         self._image.paste(picture, (round(x0 * _DRAWN), round(y0 * _DRAWN)))
 
     def png(self) -> bytes:
-        """Return the picture at twice its size, as PNG with at most 256 colours."""
+        """Return the picture at twice its size, as PNG."""
         wide, high = (side * _WRITTEN // _DRAWN for side in self._image.size)
         small = self._image.resize((wide, high), Image.Resampling.BOX)
         out = io.BytesIO()
-        small.quantize(256, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        small.save(out, "PNG", optimize=True)
         return out.getvalue()
 
 
 def colours(values: FloatArray, low: float, high: float, *, diverging: bool = False) -> np.ndarray:
-    """Return the colour of each value, uint8 (..., 3), grey where there is none."""
+    """Return the colour of each value, uint8 (..., 3), grey where there is none.
+
+    diverging: from blue over white to red, evenly; else from white to blue by the square root, so that small values
+    show beside large ones.
+    """
     stops = np.array(_DIVERGING if diverging else _SEQUENTIAL, np.float64)
-    share = np.clip((np.nan_to_num(values) - low) / max(high - low, 1e-12), 0, 1) * (len(stops) - 1)
+    share = np.clip((np.nan_to_num(values) - low) / max(high - low, 1e-12), 0, 1)
+    share = (share if diverging else np.sqrt(share)) * (len(stops) - 1)
     first = np.minimum(share.astype(int), len(stops) - 2)
     part = (share - first)[..., None]
     mixed = (1 - part) * stops[first] + part * stops[first + 1]

@@ -14,16 +14,16 @@ from styleid.latent.ranking.run import RankedTable, Ranking
 from styleid.types import FloatArray
 
 _PANELS = {
-    "score": ("score", "h(identity) - h(rest): warm, better to swap"),
-    "d_id": ("identity", "|| F(x) - F(x') ||"),
-    "d_attr": ("everything else", "|| A(x) - A(x') ||, in deviations"),
-    "landmarks": ("landmarks", "in inter-ocular distances"),
-    "leak": ("leak", "share of the embedding that the values tell"),
+    "score": ("score", "h(identity) - h(everything else): warm, better to swap", "warm: better to swap"),
+    "d_id": ("identity", "|| F(x) - F(x') ||", "|| F(x) - F(x') ||"),
+    "d_attr": ("everything else", "|| A(x) - A(x') ||, in deviations", "|| A(x) - A(x') ||"),
+    "landmarks": ("landmarks", "mean way, in inter-ocular distances", "inter-ocular distances"),
+    "leak": ("leak", "share of the embedding's variance that the unit's own values tell", "share told by values"),
 }
 _LINES: dict[str, tuple[Colour, str]] = {
     "difference": ((176, 58, 30), "ranked by difference"),
     "ratio": ((214, 146, 36), "ranked by ratio"),
-    "d_id": ((58, 110, 165), "by identity alone"),
+    "d_id": ((58, 110, 165), "ranked by identity alone"),
     "random": ((140, 146, 152), "random orders"),
 }
 _OWN: Colour = (31, 111, 84)
@@ -76,28 +76,17 @@ def _panel(
     canvas: Canvas, at: tuple[float, float], grid: FloatArray, cell: tuple[float, float], key: str, beside: bool
 ) -> None:
     x, y = at
-    title, what = _PANELS[key]
-    low, high = float(np.nanmin(grid)), float(np.nanmax(grid))
+    title, what, short = _PANELS[key]
+    low, high = 0.0, float(np.nanmax(grid))
     if key == "score":
-        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
-    elif key != "leak" or low > 0:
-        low = min(low, 0.0)
-    shown = colours(grid, low, high, diverging=key == "score")
+        high = float(np.nanmax(np.abs(grid)))
+        low = -high
     canvas.text((x, y - 34), title, 13)
-    canvas.text((x + (0 if beside else 130), y - (21 if beside else 34)), what if not beside else _short(what), 9,
-                colour=FAINT)  # fmt: skip
-    bar = colours(np.linspace(low, high, 60)[None], low, high, diverging=key == "score")
-    canvas.cells(x, y - 15, bar, 1, 6)
+    words = short if beside else what
+    canvas.text((x if beside else x + 130, y - (21 if beside else 34)), words, 9, colour=FAINT)
+    canvas.cells(x, y - 15, colours(np.linspace(low, high, 60)[None], low, high, diverging=key == "score"), 1, 6)
     canvas.text((x + 64, y - 9), f"{low:.2f} to {high:.2f}", 9, colour=FAINT)
-    canvas.cells(x, y, shown, *cell)
-
-
-def _short(what: str) -> str:
-    return (
-        what.rsplit(": ", maxsplit=1)[-1]
-        .split(", in", maxsplit=1)[0]
-        .replace("share of the embedding that the values tell", "share told")
-    )
+    canvas.cells(x, y, colours(grid, low, high, diverging=key == "score"), *cell)
 
 
 def _rows(
@@ -155,14 +144,19 @@ def curves(tables: Mapping[str, RankedTable], own: Sequence[FloatArray]) -> byte
     for across, (name, table) in enumerate(tables.items()):
         assert table.curves is not None
         means = _mean_curves(table.curves)
-        for down, (column, label) in enumerate(((1, "change of everything else, deviations"), (2, "landmarks"))):
+        for down, (column, label) in enumerate(
+            ((1, "change of everything else, deviations"), (2, "landmarks, inter-ocular distances"))
+        ):
             most = [max(float(curve[:, k].max()) for curve in means.values()) * 1.05 for k in (0, column)]
             axes = _Axes(60 + across * (_SIDE + 60), 46 + down * (_SIDE + 88), *most)
             _frame(canvas, axes, f"{len(table.d_id)} {name.removeprefix('s.')}" if down == 0 else "", label)
             for order, curve in means.items():
                 colour = _LINES[order.partition(" ")[0]][0]
                 chance = order.startswith("random")
-                canvas.line([axes.place(*point) for point in curve[:, [0, column]]], colour, 1 if chance else 2)
+                places = [axes.place(*point) for point in curve[:, [0, column]]]
+                canvas.line(places, colour, 1 if chance else 2)
+                for place in places[1:-1] if not chance else ():
+                    canvas.dot(place, 2.5, colour)
             for k, change in enumerate(own):
                 at = axes.place(*change.mean(0)[[0, column]])
                 canvas.dot(at, 4, _OWN)
@@ -196,8 +190,8 @@ def _told(canvas: Canvas, axes: _Axes, table: RankedTable, utility: str) -> None
     assert table.curves is not None
     for k, baseline in enumerate(("random", "d_id")):
         apart = between(table.curves, "difference", baseline, utility)
-        against = _LINES[baseline][1]
-        words = f"saves {apart.value:+.3f} ({apart.low:+.3f} to {apart.high:+.3f}) against {against}"
+        against = {"random": "random orders", "d_id": "identity alone"}[baseline]
+        words = f"difference saves {apart.value:+.3f} ({apart.low:+.3f} to {apart.high:+.3f}) against {against}"
         canvas.text((axes.x0 + 8, axes.y0 + 12 + 13 * k), words, 9, colour=FAINT)
 
 
