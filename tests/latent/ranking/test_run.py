@@ -1,5 +1,6 @@
 """Whole rankings of the built-in bundle, small ones."""
 
+import doctest
 import json
 from dataclasses import replace
 
@@ -171,3 +172,8 @@ def test_a_folder_without_faces_is_refused(bundle, tmp_path, made):
         folder.mkdir()
     with pytest.raises(OptionError, match="--faces"):
         run.people_of_photos(bundle, Identity.of_bundle(bundle), folder, 10, 0)
+
+
+def test_the_docstring_runs():
+    tests = doctest.DocTestFinder(recurse=False).find(rank_units, "rank_units", globs={})
+    assert [doctest.DocTestRunner().run(one).failed for one in tests] == [0]
