@@ -62,13 +62,18 @@ def rank(options: RankOptions, command: RankCommandOptions) -> int:
     bundle = load_bundle(command.bundle, command.device)
     recognisers = {name: _identity(f"--{name}", getattr(command, name), bundle) for name in ("identity", "judge")}
     state = command.out.with_name(f".{command.out.stem}.under-way.npz")
-    with progress(command.quiet or command.json) as watch:
-        ranking = rank_units(bundle, options, **recognisers, curves=command.plot, state=state, watch=watch)
+    try:
+        with progress(command.quiet or command.json) as watch:
+            ranking = rank_units(bundle, options, **recognisers, curves=command.plot, state=state, watch=watch)
+    except KeyboardInterrupt:
+        print("styleid: interrupted; the same command goes on from here", file=sys.stderr)
+        return 1
     content = ranking.content()
     write_atomic(command.out, content)
     written = [command.out, *(_plots(ranking, command.out, bundle) if command.plot else [])]
     if command.install:
         written.append(install(content, bundle))
+    state.unlink(missing_ok=True)
     for name, reason in ranking.skipped[:_SHOWN]:
         print(f"styleid: {name}: {reason} (not used)", file=sys.stderr)
     record = summary(ranking) | {"written": [str(path) for path in written]}

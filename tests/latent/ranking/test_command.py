@@ -80,6 +80,22 @@ def test_a_bundle_whose_swaps_change_nothing_ranks_nothing(tmp_path, tmp_path_fa
         assert np.isfinite(file["windows"]).sum() == 6
 
 
+def test_an_interrupted_run_goes_on_with_the_same_command(installed, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "rankings.npz"
+    call = ["rank", "--out", str(out), "--units", "layers", "--batch", "16", *SMALL]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("styleid.latent.ranking.run.leak", interrupt)
+        assert main(call) == 1
+    assert "the same command goes on" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".rankings.under-way.npz"]
+    assert main(call) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["rankings.npz"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -144,7 +144,8 @@ def rank_units(
 
     identity: the recogniser to rank with; the bundle's own where there is none. judge: the one that measures curves;
     the same where there is none. curves: measure those too, on other people where there are enough. state: a file that
-    keeps what is under way, so that a run that was killed goes on; it is removed at the end.
+    keeps what is under way, so that a run that was killed goes on; it stays, for the caller to remove when the ranking
+    is safe.
 
     >>> from styleid import RankOptions, load_bundle, rank_units
     >>> options = RankOptions(units="layers", pairs=1, people=10)
@@ -161,10 +162,7 @@ def rank_units(
         raise OptionError("--faces", f"{len(people)} people were found; leak takes at least {FEWEST_PEOPLE}.")
     settings = _settings(bundle, options, identity, judge or identity, people)
     run = _Run(bundle, space, options, people, State.open(state, settings) if state else None, watch)
-    ranking = run.rank(tables, identity, (judge or identity) if curves else None, settings)
-    if run.state is not None:
-        run.state.remove()
-    return ranking
+    return run.rank(tables, identity, (judge or identity) if curves else None, settings)
 
 
 @dataclass
@@ -177,7 +175,7 @@ class _Run:
     watch: Watch | None
 
     def rank(
-        self, tables: Sequence[UnitTable], identity: Identity, judge: Identity | None, settings: dict[str, Any]
+        self, tables: Sequence[UnitTable], identity: Identity, judge: Identity | None, settings: Mapping[str, Any]
     ) -> Ranking:
         codes, targets = self.space.codes(self.people.wplus), self.space.codes(self.people.targets)
         scales = self._scales(codes)
@@ -192,7 +190,8 @@ class _Run:
             own = places[first : first + len(table.members)]
             first += len(table.members)
             ranked[self.space.prefix + table.name] = _ranked(table, values[:, own], leaks[own])
-        settings |= {"pairs_measured": count, "attribute_scales": dict(zip(ATTRIBUTES, _firsts(scales), strict=True))}
+        by_name = dict(zip(ATTRIBUTES, _firsts(scales), strict=True))
+        settings = {**settings, "pairs_measured": count, "attribute_scales": by_name}
         if judge is None:
             return Ranking(ranked, settings, skipped=self.people.skipped)
         others = slice(count, 2 * count) if len(codes) >= 2 * count else slice(0, count)
@@ -237,10 +236,14 @@ class _Run:
             batches += 1
             if self.watch is not None:
                 self.watch(measured.done, total, stage)
-            if self.state is not None and (batches % _SAVE_EVERY == 0 or measured.complete):
+            if self.state is not None and batches % _SAVE_EVERY == 0:
                 self.state.save()
 
-        measure(pairs, swaps, gauge.read, measured, self.options.batch, after_batch)
+        try:
+            measure(pairs, swaps, gauge.read, measured, self.options.batch, after_batch)
+        finally:
+            if self.state is not None:
+                self.state.save()
         return np.asarray(measured.values, np.float64)
 
     def _leaks(self, codes: FloatArray, swaps: Sequence[Members]) -> FloatArray:

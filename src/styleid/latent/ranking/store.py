@@ -62,10 +62,6 @@ class State:
             arrays |= {name: measured.values, f"{name}.done": measured.done}
         write_atomic(self.path, packed(arrays))
 
-    def remove(self) -> None:
-        """Take the file away."""
-        self.path.unlink(missing_ok=True)
-
 
 def packed(arrays: Mapping[str, Any]) -> bytes:
     """Return arrays as the bytes of a .npz file."""
