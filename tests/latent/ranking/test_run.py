@@ -2,7 +2,9 @@
 
 import doctest
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,3 +183,10 @@ def test_a_folder_without_faces_is_refused(bundle, tmp_path, made):
 def test_the_docstring_runs():
     tests = doctest.DocTestFinder(recurse=False).find(rank_units, "rank_units", globs={})
     assert [doctest.DocTestRunner().run(one).failed for one in tests] == [0]
+
+
+def test_the_page_s_example_runs(capsys):
+    page = Path(__file__).resolve().parents[3] / "docs/rankings.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code, "rankings.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("[")
