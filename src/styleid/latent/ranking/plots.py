@@ -140,7 +140,7 @@ class _Axes:
 
 def curves(tables: Mapping[str, RankedTable], own: Sequence[FloatArray]) -> bytes:
     """Draw the curves of tables, attributes over identity above and landmarks over identity below."""
-    canvas = Canvas(70 + len(tables) * (_SIDE + 60), 2 * (_SIDE + 88) + 64)
+    canvas = Canvas(70 + len(tables) * (_SIDE + 60), 2 * (_SIDE + 104) + 96)
     for across, (name, table) in enumerate(tables.items()):
         assert table.curves is not None
         means = _mean_curves(table.curves)
@@ -148,7 +148,7 @@ def curves(tables: Mapping[str, RankedTable], own: Sequence[FloatArray]) -> byte
             ((1, "change of everything else, deviations"), (2, "landmarks, inter-ocular distances"))
         ):
             most = [max(float(curve[:, k].max()) for curve in means.values()) * 1.05 for k in (0, column)]
-            axes = _Axes(60 + across * (_SIDE + 60), 46 + down * (_SIDE + 88), *most)
+            axes = _Axes(60 + across * (_SIDE + 60), 62 + down * (_SIDE + 104), *most)
             _frame(canvas, axes, f"{len(table.d_id)} {name.removeprefix('s.')}" if down == 0 else "", label)
             for order, curve in means.items():
                 colour = _LINES[order.partition(" ")[0]][0]
@@ -157,12 +157,15 @@ def curves(tables: Mapping[str, RankedTable], own: Sequence[FloatArray]) -> byte
                 canvas.line(places, colour, 1 if chance else 2)
                 for place in places[1:-1] if not chance else ():
                     canvas.dot(place, 2.5, colour)
+            before = (0.0, 0.0)
             for k, change in enumerate(own):
                 at = axes.place(*change.mean(0)[[0, column]])
                 canvas.dot(at, 4, _OWN)
-                canvas.text((at[0] - 7, at[1] - 5), f"own {k + 1}", 9, "rs", _OWN)
+                if k == 0 or abs(at[1] - before[1]) > 9:
+                    canvas.text((at[0] + 7, at[1]), f"own {k + 1}", 9, "lm", _OWN)
+                before = at
             _told(canvas, axes, table, "d_attr" if column == 1 else "landmarks")
-    _legend(canvas, 60, 2 * (_SIDE + 88) + 44, bool(own))
+    _legend(canvas, 60, 2 * (_SIDE + 104) + 36, bool(own))
     return canvas.png()
 
 
@@ -174,7 +177,7 @@ def _mean_curves(measured: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
 
 def _frame(canvas: Canvas, axes: _Axes, title: str, label: str) -> None:
     x0, y0 = axes.x0, axes.y0
-    canvas.text((x0, y0 - 12), title, 13)
+    canvas.text((x0, y0 - 38), title, 13)
     for share in (0, 0.25, 0.5, 0.75, 1):
         x, y = x0 + _SIDE * share, y0 + _SIDE * (1 - share)
         canvas.line([(x0, y), (x0 + _SIDE, y)], (232, 232, 232), 0.5)
@@ -186,20 +189,23 @@ def _frame(canvas: Canvas, axes: _Axes, title: str, label: str) -> None:
 
 
 def _told(canvas: Canvas, axes: _Axes, table: RankedTable, utility: str) -> None:
-    """Write what ranking saves, in the plot's upper left corner."""
+    """Write above a plot what ranking saves, as a share of its rectangle."""
     assert table.curves is not None
     for k, baseline in enumerate(("random", "d_id")):
-        apart = between(table.curves, "difference", baseline, utility)
-        against = {"random": "random orders", "d_id": "identity alone"}[baseline]
-        words = f"difference saves {apart.value:+.3f} ({apart.low:+.3f} to {apart.high:+.3f}) against {against}"
-        canvas.text((axes.x0 + 8, axes.y0 + 12 + 13 * k), words, 9, colour=FAINT)
+        parts = []
+        for ranked in ("difference", "ratio"):
+            apart = between(table.curves, ranked, baseline, utility)
+            parts.append(f"{ranked} {apart.value:+.2f} ({apart.low:+.2f} to {apart.high:+.2f})")
+        against = {"random": "saved against chance", "d_id": "against identity alone"}[baseline]
+        canvas.text((axes.x0, axes.y0 - 20 + 12 * k), f"{against}: {', '.join(parts)}", 8.5, colour=FAINT)
 
 
-def _legend(canvas: Canvas, x: float, y: float, own: bool) -> None:
-    for colour, words in _LINES.values():
-        canvas.line([(x, y), (x + 22, y)], colour, 2)
-        canvas.text((x + 28, y), words, 11, "lm")
-        x += 28 + 7 * len(words) + 24
+def _legend(canvas: Canvas, x0: float, y: float, own: bool) -> None:
+    """Name the lines, two beside each other, since one table alone is no wider."""
+    for k, (colour, words) in enumerate(_LINES.values()):
+        x, below = x0 + k % 2 * 180, y + k // 2 * 20
+        canvas.line([(x, below), (x + 22, below)], colour, 2)
+        canvas.text((x + 28, below), words, 11, "lm")
     if own:
-        canvas.dot((x + 8, y), 4, _OWN)
-        canvas.text((x + 18, y), "what the bundle's own tries swap", 11, "lm")
+        canvas.dot((x0 + 11, y + 40), 4, _OWN)
+        canvas.text((x0 + 28, y + 40), "what the bundle's own tries swap", 11, "lm")
