@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from styleid.errors import StyleIDError as StyleIDError
     from styleid.faces.detect import DetectorOptions as DetectorOptions
     from styleid.faces.detect import FaceDetector as FaceDetector
+    from styleid.latent.ranking.run import Ranking as Ranking
+    from styleid.latent.ranking.run import RankOptions as RankOptions
+    from styleid.latent.ranking.run import rank_units as rank_units
     from styleid.options import AnonymizeOptions as AnonymizeOptions
     from styleid.pipeline import Anonymizer as Anonymizer
     from styleid.types import Action as Action
@@ -32,6 +35,9 @@ _HOMES = {
     "StyleIDError": "errors",
     "DetectorOptions": "faces.detect",
     "FaceDetector": "faces.detect",
+    "RankOptions": "latent.ranking.run",
+    "Ranking": "latent.ranking.run",
+    "rank_units": "latent.ranking.run",
     "AnonymizeOptions": "options",
     "Anonymizer": "pipeline",
     "Action": "types",
@@ -54,9 +60,12 @@ __all__ = [
     "MissingDependencyError",
     "OptionError",
     "Outcome",
+    "RankOptions",
+    "Ranking",
     "StyleIDError",
     "__version__",
     "load_bundle",
+    "rank_units",
 ]
 
 try:

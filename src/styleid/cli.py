@@ -181,6 +181,21 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _fill_rank(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
+    from styleid.commands.rank import RankCommandOptions, rank
+    from styleid.latent.ranking.run import RankOptions
+
+    for cls in (RankOptions, RankCommandOptions):
+        add_options(parser, cls)
+
+    def run(parsed: argparse.Namespace) -> int:
+        values = vars(parsed)
+        return rank(read_options(RankOptions, values), read_options(RankCommandOptions, values))
+
+    parser.set_defaults(run=run)
+
+
 def _train(arguments: Sequence[str]) -> int:
     try:
         from styleid.lab.train import main as train
@@ -194,6 +209,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "dataset": ("the same in COCO, YOLO and VOC data sets and tar shards, annotations carried through", _fill_dataset),
     "video": ("the same in videos: one person, one new face", _fill_video),
     "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
+    "rank": ("score a bundle's latent units by how much identity, and how little else, they change", _fill_rank),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),
     "doctor": ("say what is installed and test that it works", _fill_doctor),
 }

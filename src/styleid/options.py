@@ -22,7 +22,8 @@ class AnonymizeOptions:
         swapper lets a network weigh source and target, in bundles that have the networks for it; none obscures every
         face.
     units: what latent swaps, such as levels:shape,texture or layers:3-57, or the best of a ranking that the bundle
-        has, such as channels:3000 or groups:12; empty takes the bundle's own choice.
+        has, such as channels:3000, groups:12, layers:best-9 or windows:3 (the best run of three layers), by the
+        difference score or by another, such as channels:3000@ratio; empty takes the bundle's own choice.
     region: what pixel replaces, full or inner (the features without the skin); empty takes the bundle's own choice.
     preset: settings of others that the bundle knows by name, such as paper; empty takes the bundle's own.
     strength: share of the target in what is swapped, 0 to 1.

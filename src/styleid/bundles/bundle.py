@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,16 @@ class Bundle:
         return self.run("swapper", source=source, target=target)[0]
 
     def rankings(self) -> dict[str, FloatArray]:
-        """Return scores of units of W+ by name, (layers, units per row), higher the better to swap."""
+        """Return scores of units of W+ by name, (layers, units per row), higher the better to swap.
+
+        `name` is a table's usual score, `name@other` another. What has a dot in its name is no score of W+.
+        """
         if self.spec.rankings is None:
             return {}
         content = self._checked(self.spec.rankings)
         try:
             with np.load(content if isinstance(content, Path) else io.BytesIO(content), allow_pickle=False) as file:
-                return {name: np.asarray(file[name], np.float64) for name in file.files}
+                return {name: np.asarray(file[name], np.float64) for name in file.files if "." not in name}
         except (OSError, ValueError, EOFError) as error:
             raise BundleError(self.spec.name, f"{self.spec.rankings.file} cannot be read: {error}") from error
 
@@ -115,6 +119,16 @@ class Bundle:
         first, *rest = self.run("generator", w_plus=wplus)
         images = self._images(first)
         return images, rest[0] if rest else self.parse(images.round().astype(np.uint8))[1]
+
+    def styles(self, wplus: FloatArray) -> list[FloatArray]:
+        """Return S of W+ (n, layers, width): one (n, channels) per modulated convolution."""
+        return self.run("affines", w_plus=wplus)
+
+    def render_styles(self, styles: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Return images and landmarks as `render` does, of S."""
+        names = [value.name for value in self.session("synthesis").get_inputs()]
+        images = self._images(self.run("synthesis", **dict(zip(names, styles, strict=True)))[0])
+        return images, self.parse(images.round().astype(np.uint8))[1]
 
     @staticmethod
     def _images(outputs: FloatArray) -> FloatArray:

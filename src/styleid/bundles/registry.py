@@ -63,7 +63,11 @@ def _check_rankings(bundle: Bundle) -> None:
     """Raise BundleError where a ranking does not fit W+."""
     spec = bundle.spec
     for name, scores in bundle.rankings().items():
-        if scores.ndim != 2 or len(scores) != spec.layers or scores.shape[1] < 1 or spec.width % scores.shape[1]:
+        if name.partition("@")[0] == "windows":
+            fits = scores.shape == (spec.layers, spec.layers)
+        else:
+            fits = scores.ndim == 2 and len(scores) == spec.layers and scores.size and not spec.width % scores.shape[1]
+        if not fits:
             raise BundleError(
                 spec.name,
                 f"the ranking {name} has shape {scores.shape}, which W+ of {spec.layers} x {spec.width} "

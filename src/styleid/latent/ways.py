@@ -16,6 +16,7 @@ import numpy as np
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.spec import PixelStyle, Preset, SwapStep
 from styleid.errors import OptionError
+from styleid.latent.best import best_units
 from styleid.latent.swap import parse_units, swap
 from styleid.options import AnonymizeOptions
 from styleid.pixel.matched import MatchedFace
@@ -112,27 +113,9 @@ def _latent_steps(
         return sufficient(bundle.spec.swaps, level, bundle.spec.name)
     if not units:  # what was measured holds for full strength only
         return tuple(SwapStep(s.rows, s.strength * options.strength, s.channels, s.cover) for s in bundle.spec.swaps)
-    kind, _, rest = units.partition(":")
-    if kind in ("channels", "groups"):
-        return (SwapStep((), options.strength, ranked_channels(bundle, kind, rest)),)
+    if (best := best_units(units, bundle)) is not None:
+        return (SwapStep(best[0], options.strength, best[1]),)
     return (SwapStep(parse_units(units, bundle.spec), options.strength),)
-
-
-def ranked_channels(bundle: Bundle, ranking: str, count: str) -> tuple[int, ...]:
-    """Return the numbers of W+, counted row by row, that the best units of a ranking hold.
-
-    count: how many units, a whole number. Raises OptionError that says what exists.
-    """
-    scores = bundle.rankings().get(ranking)
-    given = f"'{ranking}:{count}'"
-    if scores is None:
-        known = ", ".join(bundle.rankings()) or "none"
-        raise OptionError("--units", f"{given}: the bundle '{bundle.spec.name}' has no such ranking (it has {known}).")
-    if not count.isdecimal() or not 1 <= int(count) <= scores.size:
-        raise OptionError("--units", f"{given}: write {ranking}:N with N from 1 to {scores.size}.")
-    step = bundle.spec.width // scores.shape[1]
-    best = np.argsort(scores.ravel(), kind="stable")[-int(count) :]
-    return tuple(int(channel) for unit in np.sort(best) for channel in range(unit * step, (unit + 1) * step))
 
 
 def _preset(options: AnonymizeOptions, bundle: Bundle) -> Preset:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from styleid import AnonymizeOptions, Anonymizer
+from styleid import AnonymizeOptions, Anonymizer, RankOptions, rank_units
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import load_bundle, verify
 from styleid.cli import main
@@ -15,6 +15,7 @@ from styleid.faces.align import ffhq_matrix, transform_points
 from styleid.faces.detect import FaceDetector
 from styleid.lab.upstream import thresholds
 from styleid.lab.upstream.rankings import read_rankings
+from styleid.latent.ranking.spaces import StyleSpace
 from styleid.latent.swap import swap
 from styleid.latent.ways import choose_way
 from styleid.privacy.dial import privacy_level
@@ -85,6 +86,21 @@ def test_ranked_channels_are_the_best_ones(bundle: Bundle) -> None:
     source, target = np.zeros((1, ROWS, WIDTH), np.float32), np.ones((1, ROWS, WIDTH), np.float32)
     assert np.nonzero(swap(source, target, way.steps[0]).ravel())[0].tolist() == list(way.steps[0].channels)
     assert not source.any()
+
+
+def test_units_of_s_are_ranked_without_those_that_only_paint(bundle: Bundle) -> None:
+    ranking = rank_units(bundle, RankOptions(units="layers", space="s", pairs=1, people=10))
+    space = StyleSpace(bundle)
+    grid = ranking.arrays()["s.layers@d_id"][:, 0]
+    assert len(grid) == len(space.sizes) == 3 * (ROWS // 2) - 1
+    assert np.nonzero(np.isnan(grid))[0].tolist() == list(range(1, len(grid), 3))
+    assert (grid[space.ranked] > 0).all()
+
+
+def test_codes_of_s_draw_what_w_plus_draws(bundle: Bundle) -> None:
+    wplus = np.random.default_rng(0).standard_normal((2, ROWS, WIDTH)).astype(np.float32)
+    space = StyleSpace(bundle)
+    assert np.allclose(space.render(space.codes(wplus))[0], bundle.render(wplus)[0], atol=0.05)
 
 
 def test_the_swapper_weighs_and_takes_the_identity_whole(bundle: Bundle) -> None:

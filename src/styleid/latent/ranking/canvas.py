@@ -1,0 +1,93 @@
+"""Draw the pictures of a ranking with Pillow: a few primitives, at four times the size, averaged down at the end.
+
+Coordinates are pixels of the picture before it is doubled, (x, y), y downwards.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from styleid.types import FloatArray
+
+Colour = tuple[int, int, int]
+INK, FAINT, PAPER = (34, 40, 49), (120, 126, 134), (255, 255, 255)
+EMPTY = (240, 240, 240)
+_DRAWN, _WRITTEN = 4, 2
+_SEQUENTIAL = ((247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107))
+_DIVERGING = ((33, 84, 145), (120, 169, 207), (245, 245, 242), (226, 145, 93), (158, 54, 24))
+
+
+class Canvas:
+    """A white picture of wide x high pixels."""
+
+    def __init__(self, wide: int, high: int) -> None:
+        self._image = Image.new("RGB", (wide * _DRAWN, high * _DRAWN), PAPER)
+        self._draw = ImageDraw.Draw(self._image)
+
+    def text(
+        self, at: tuple[float, float], words: str, size: float = 12, anchor: str = "ls", colour: Colour = INK
+    ) -> None:
+        """Write one line; anchor as Pillow has it: l, m or r, and a, m or s."""
+        self._draw.text(_scaled(at), words, colour, _font(round(size * _DRAWN)), anchor)
+
+    def turned_text(self, at: tuple[float, float], words: str, size: float = 12, colour: Colour = INK) -> None:
+        """Write one line upwards, its middle at a point."""
+        font = _font(round(size * _DRAWN))
+        x0, y0, x1, y1 = (round(v) for v in font.getbbox(words, anchor="lt"))
+        label = Image.new("L", (x1 - x0 + 4, y1 - y0 + 4))
+        ImageDraw.Draw(label).text((2, 2), words, 255, font, "lt")
+        label = label.transpose(Image.Transpose.ROTATE_90)
+        x, y = _scaled(at)
+        self._image.paste(colour, (round(x - label.width / 2), round(y - label.height / 2)), label)
+
+    def line(self, points: Sequence[tuple[float, float]], colour: Colour = INK, wide: float = 1) -> None:
+        """Draw a line through points."""
+        self._draw.line([_scaled(point) for point in points], colour, round(wide * _DRAWN), "curve")
+
+    def dot(self, at: tuple[float, float], radius: float, colour: Colour, edge: Colour = PAPER) -> None:
+        """Draw a filled circle."""
+        self._draw.circle(_scaled(at), radius * _DRAWN, colour, edge, _DRAWN)
+
+    def cells(self, x0: float, y0: float, colours: np.ndarray, wide: float, high: float) -> None:
+        """Draw a grid of colours, uint8 (rows, columns, 3), each wide x high."""
+        rows, columns = colours.shape[:2]
+        size = (round(columns * wide * _DRAWN), round(rows * high * _DRAWN))
+        picture = Image.fromarray(colours).resize(size, Image.Resampling.NEAREST if wide >= 1 else Image.Resampling.BOX)
+        self._image.paste(picture, (round(x0 * _DRAWN), round(y0 * _DRAWN)))
+
+    def png(self) -> bytes:
+        """Return the picture at twice its size, as PNG."""
+        wide, high = (side * _WRITTEN // _DRAWN for side in self._image.size)
+        small = self._image.resize((wide, high), Image.Resampling.BOX)
+        out = io.BytesIO()
+        small.save(out, "PNG", optimize=True)
+        return out.getvalue()
+
+
+def colours(values: FloatArray, low: float, high: float, *, diverging: bool = False) -> np.ndarray:
+    """Return the colour of each value, uint8 (..., 3), grey where there is none.
+
+    diverging: from blue over white to red, evenly; else from white to blue by the square root, so that small values
+    show beside large ones.
+    """
+    stops = np.array(_DIVERGING if diverging else _SEQUENTIAL, np.float64)
+    share = np.clip((np.nan_to_num(values) - low) / max(high - low, 1e-12), 0, 1)
+    share = (share if diverging else np.sqrt(share)) * (len(stops) - 1)
+    first = np.minimum(share.astype(int), len(stops) - 2)
+    part = (share - first)[..., None]
+    mixed = (1 - part) * stops[first] + part * stops[first + 1]
+    return np.where(np.isnan(values)[..., None], EMPTY, mixed.round()).astype(np.uint8)
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _scaled(point: tuple[float, float]) -> tuple[float, float]:
+    return point[0] * _DRAWN, point[1] * _DRAWN
