@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class Journal:
                     f"{self.path} was made with other settings ({', '.join(changed)}). "
                     "Repeat the command with the same ones, or choose another --out.",
                 )
+
+    def among(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the last line of each of some inputs, where there is one."""
+        return {name: self._lines[name] for name in names if name in self._lines}
 
     def records(self) -> list[dict[str, Any]]:
         """Return the last line of each input, in the order in which inputs first appeared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 import styleid
 from styleid.bundles.bundle import bundle_hash
+from styleid.engine.casting import Casting
 from styleid.engine.journal import Journal
 from styleid.errors import ImageError, OptionError
 from styleid.media.files import InputFile, remove_stale, walk_inputs, write_atomic
@@ -75,6 +76,13 @@ class Summary:
                 self.fallbacks.append((name, str(face["reason"])))
         self.notes += [(name, note) for note in record.get("notes", [])]
 
+    def recount(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Count anew, where some lines have taken the place of others."""
+        self.written = self.without_faces = 0
+        self.faces, self.fallbacks, self.failures, self.notes = Counter(), [], [], []
+        for record in records:
+            self.count(record)
+
     def to_json(self) -> dict[str, Any]:
         """Return the machine-readable summary."""
         return {
@@ -97,6 +105,7 @@ def anonymize_files(
     options: RunOptions,
     boxes: Boxes | None = None,
     watch: Callable[[int, int, str], None] | None = None,
+    casting: Casting | None = None,
 ) -> Summary:
     """Anonymise files and folders into options.out and return what became of them.
 
@@ -111,13 +120,14 @@ def anonymize_files(
     if unknown := sorted(own.keys() - {file.relative.as_posix() for file in files}):
         raise OptionError("--boxes", f"'{unknown[0]}' is no input of this run. Names are relative to the input folder.")
     summary = Summary(inputs=len(files))
-    settings = run_settings(anonymizer, options)
+    settings = run_settings(anonymizer, options) | (casting.settings() if casting else {})
     if options.out.is_dir():
         remove_stale(options.out)
     journal = Journal(options.out)
     if options.resume:
         journal.require_settings(settings)
     todo: list[InputFile] = []
+    resumed: list[Mapping[str, Any]] = []
     for file in files:
         name = file.relative.as_posix()
         done = journal.finished(name, options.out / file.relative, settings) if options.resume else None
@@ -126,19 +136,30 @@ def anonymize_files(
         else:
             summary.resumed += 1
             summary.count(done)
-    for file, photo, reading_s in _read_ahead(todo):
-        name = file.relative.as_posix()
-        begun = time.perf_counter() - reading_s
-        try:
-            record = _anonymize_one(name, file, photo, anonymizer, options, boxes=own.get(name))
-        except ImageError as error:
-            record = {"faces": [], "error": error.reason}
-        seconds = round(time.perf_counter() - begun, 3)
-        record = {"input": name, "seconds": seconds, "versions": _versions(), "settings": settings} | record
-        journal.append(record)
-        summary.count(record)
-        if watch is not None:
-            watch(summary.written + len(summary.failures), len(files), name)
+            resumed.append(done)
+    if casting is not None:
+        casting.look_at(files if casting.groups else todo, _read_ahead, own, watch)
+        casting.require_plan(resumed)
+
+    def work(some: Sequence[InputFile]) -> None:
+        for file, photo, reading_s in _read_ahead(some):
+            name = file.relative.as_posix()
+            begun = time.perf_counter() - reading_s
+            try:
+                record = _anonymize_one(name, file, photo, anonymizer, options, boxes=own.get(name))
+            except ImageError as error:
+                record = {"faces": [], "error": error.reason}
+            seconds = round(time.perf_counter() - begun, 3)
+            record = {"input": name, "seconds": seconds, "versions": _versions(), "settings": settings} | record
+            journal.append(record | (casting.plan() if casting else {}))
+            summary.count(record)
+            if watch is not None:
+                watch(min(summary.written + len(summary.failures), len(files)), len(files), name)
+
+    work(todo)
+    while casting is not None and (again := casting.short(journal.among(_names(files)))):
+        work([file for file in files if file.relative.as_posix() in again])
+        summary.recount(journal.among(_names(files)).values())
     summary.seconds = time.perf_counter() - started
     summary.stage_seconds = dict(anonymizer.seconds)
     return summary
@@ -219,6 +240,10 @@ def read_boxes(path: Path) -> dict[str, FloatArray]:
         raise OptionError(
             "--boxes", f'{path} must hold JSON such as {{"street/1.jpg": [[10, 20, 60, 90]]}}: {error}'
         ) from error
+
+
+def _names(files: Sequence[InputFile]) -> list[str]:
+    return [file.relative.as_posix() for file in files]
 
 
 def _rows(boxes: FloatArray | None) -> list[list[float]]:
