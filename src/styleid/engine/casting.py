@@ -12,7 +12,7 @@ from styleid.media.files import InputFile
 from styleid.media.image import Photo
 from styleid.options import PeopleOptions
 from styleid.pipeline import Anonymizer
-from styleid.privacy.assigned import Sighting
+from styleid.privacy.assigned import Sighting, sightings_of
 from styleid.privacy.grouping import GroupTargets
 from styleid.privacy.keep import read_keep
 from styleid.privacy.keyfile import read_key
@@ -94,7 +94,7 @@ class Casting:
             return []
         anonymizer.seen[name] = Seen.of(image, faces)
         rows = anonymizer.leave_kept(image, faces).nonzero()[0]
-        return [Sighting.of(name, source) for source in anonymizer.analyse(image, faces, rows)] if len(rows) else []
+        return sightings_of(anonymizer.bundle, name, anonymizer.analyse(image, faces, rows)) if len(rows) else []
 
     def plan(self) -> dict[str, str]:
         """Return what a line of the journal says of how people were grouped."""

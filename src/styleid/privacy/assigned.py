@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
+from styleid.faces.align import invert
 from styleid.faces.geometry import five_points
 from styleid.latent.targets import TOO_ALIKE
 from styleid.latent.ways import Way
@@ -37,11 +38,22 @@ class Sighting:
     wplus: FloatArray
     side_px: float
 
-    @classmethod
-    def of(cls, photo: str, source: Source) -> Sighting:
-        """Note a face that was analysed."""
-        before, side = source.before, float(source.face.min_sides_px[0])
-        return cls(photo, source.index, mark_of(source), before.embedding, before.attributes, source.wplus, side)
+
+def sightings_of(bundle: Bundle, photo: str, sources: Sequence[Source]) -> list[Sighting]:
+    """Note faces that were analysed; embeddings are means of the face and of its mirror image, which know it better."""
+    template = bundle.spec.identity_crop
+    mirrored = []
+    for source in sources:
+        back = invert(source.matrix)  # from the crop to the photo, and on to the identity crop
+        inside = source.identity_matrix[:, :2] @ back
+        inside[:, 2] += source.identity_matrix[:, 2]
+        mirrored.append(template.crop(source.crop, inside)[:, ::-1])
+    both = np.stack([s.before.embedding for s in sources]) + bundle.embed(np.stack(mirrored))
+    both /= np.linalg.norm(both, axis=1, keepdims=True).clip(1e-9)
+    return [
+        Sighting(photo, s.index, mark_of(s), e, s.before.attributes, s.wplus, float(s.face.min_sides_px[0]))
+        for s, e in zip(sources, both, strict=True)
+    ]
 
 
 def mark_of(source: Source) -> bytes:

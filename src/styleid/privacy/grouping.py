@@ -19,11 +19,9 @@ from styleid.latent.targets import FreshTargets
 from styleid.latent.ways import Way
 from styleid.privacy.assigned import CANDIDATES, AssignedTargets, Given, Sighting, best_targets, clearest
 from styleid.privacy.linking import link_faces
-from styleid.privacy.pseudonyms import linking_threshold
 from styleid.source import Source
 from styleid.types import FloatArray
 
-LINKED_AT_FMR = 1e-1
 _AGE_STEP_YEARS = 10.0
 _AGE_WEIGHT, _SEX_WEIGHT, _TONE_WEIGHT = 1.0, 8.0, 2.0
 """How much a decade, another sex and another skin tone part two people: sex most, since it changes a face most."""
@@ -79,7 +77,8 @@ class GroupTargets(AssignedTargets):
         """Put the people of a run into groups; raises OptionError where they are fewer than k, but not nobody."""
         if not sightings:
             return
-        above = linking_threshold(self._bundle, LINKED_AT_FMR)
+        thresholds = self._bundle.spec.thresholds
+        above = thresholds[max(thresholds)].high
         # each face as in a photo of its own: a mirror or a poster may show somebody twice
         numbers = link_faces(np.stack([s.embedding for s in sightings]), range(len(sightings)), above)
         own: dict[int, list[Sighting]] = defaultdict(list)

@@ -14,15 +14,16 @@ import numpy as np
 
 from styleid.bundles.bundle import Bundle
 from styleid.latent.ways import Way
-from styleid.privacy.assigned import CANDIDATES, AssignedTargets, Given, Sighting, best_targets, clearest
+from styleid.privacy.assigned import CANDIDATES, AssignedTargets, Given, Sighting, best_targets, clearest, sightings_of
+from styleid.privacy.dial import privacy_level
 from styleid.privacy.keyfile import SecretKey
 from styleid.privacy.linking import KnownPeople, link_faces
 from styleid.privacy.peoplefile import ID_BYTES, People, PeopleFile, Person
 from styleid.source import Source
 from styleid.types import FloatArray
 
-LINKED_AT_FMR = 1e-2
-"""Faces are one person's where they are on average more alike than this share of strangers."""
+STRANGERS_MET = 5.0
+LINKING_FMRS = (1e-4, 1e-2)
 TARGETS = 3
 """How many targets a person has: nearly always the first serves."""
 
@@ -35,7 +36,6 @@ class ConsistentTargets(AssignedTargets):
         self._bundle, self._way, self._key = bundle, way, key
         self._file = PeopleFile(key, bundle.spec)
         self._people: People = self._file.read()
-        self._above = linking_threshold(bundle, LINKED_AT_FMR)
 
     def run_mark(self) -> str:
         """Name the key and its people file in a journal, without telling anything of either."""
@@ -45,7 +45,7 @@ class ConsistentTargets(AssignedTargets):
         """Look at the faces of a photo; those that no first pass has met are met here."""
         unmet = [source for source in sources if self.given(source) is None]
         if unmet:
-            self.assign([Sighting.of("", source) for source in unmet])
+            self.assign(sightings_of(self._bundle, "", unmet))
         super().meet(sources)
 
     def assign(self, sightings: Sequence[Sighting]) -> None:
@@ -69,7 +69,8 @@ class ConsistentTargets(AssignedTargets):
         known = list(people.people)
         sums = np.stack([p.embeddings_sum for p in known]) if known else np.zeros((0, 1))
         before = KnownPeople(sums, np.array([p.faces for p in known])) if known else None
-        numbers = link_faces(np.stack([f.embedding for f in faces]), [f.photo for f in faces], self._above, before)
+        above = linking_threshold(self._bundle, len(faces) + sum(p.faces for p in known))
+        numbers = link_faces(np.stack([f.embedding for f in faces]), [f.photo for f in faces], above, before)
         own: dict[int, list[Sighting]] = defaultdict(list)
         for number, face in zip(numbers, faces, strict=True):
             own[number].append(face)
@@ -97,6 +98,12 @@ class ConsistentTargets(AssignedTargets):
         return np.random.default_rng(seed).standard_normal(self._bundle.spec.z).astype(np.float32)
 
 
-def linking_threshold(bundle: Bundle, fmr: float) -> float:
-    """Return the bundle's similarity at a false-match rate, or at the nearest that it was measured for."""
-    return bundle.spec.thresholds[min(bundle.spec.thresholds, key=lambda rate: abs(np.log(rate / fmr)))].high
+def linking_threshold(bundle: Bundle, faces: int) -> float:
+    """Return how alike, on average, faces must be to be one person's.
+
+    The more faces, the more chances to take two people for one: the false-match rate falls as their number rises, so
+    that a face meets a handful of strangers at most who are as like it as that.
+    """
+    rates = bundle.spec.thresholds
+    wanted = float(np.clip(STRANGERS_MET / max(faces, 1), *LINKING_FMRS))
+    return privacy_level(float(np.clip(wanted, min(rates), max(rates))), rates).strangers.high
