@@ -14,11 +14,14 @@ import argparse
 import itertools
 import json
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from styleid.bundles.registry import DEFAULT
 from styleid.engine.casting import Casting
@@ -73,37 +76,20 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=150)
     parser.add_argument("--bundle", default=DEFAULT)
     parser.add_argument("--k", type=int, default=5)
-    parser.add_argument("--only", default="", help="of consistent, second, fresh, groups, keep; separated by commas")
+    parser.add_argument(
+        "--only", default="", help="of one-key, linking, two-keys, fresh, groups, keep; separated by commas"
+    )
     args = parser.parse_args()
     inputs = args.work / "photos"
     shutil.rmtree(args.work, ignore_errors=True)
     _sample(args.folder, inputs, args.people)
     bench = Bench(args, inputs)
-    wanted = args.only.split(",") if args.only else ["consistent", "second", "fresh", "groups", "keep"]
+    wanted = args.only.split(",") if args.only else list(bench.steps())
     figures: dict = {"people": args.people, "photos": len(bench.photos), "fmr": _FMR}
-    if "consistent" in wanted:
-        first = bench.run("first", PeopleOptions("consistent", bench.key("first")))
-        figures["one key"] = bench.told(first) | {"new_faces": bench.within(first.new, first.done)}
-        figures["one key"]["targets"] = bench.within(first.targets, first.done)
-        figures["linking"] = bench.linking()
-        if "second" in wanted:
-            other = bench.run("second", PeopleOptions("consistent", bench.key("second")))
-            both = first.done & other.done
-            figures["two keys"] = {
-                "same_photo": bench.alike((first.new * other.new).sum(1)[both]),
-                "other_photos": bench.within(first.new, both, other.new),
-                "targets": bench.alike((first.targets * other.targets).sum(1)[both]),
-            }
-    if "fresh" in wanted:
-        fresh = bench.run("fresh", PeopleOptions())
-        figures["fresh"] = bench.told(fresh) | {
-            "new_faces": bench.within(fresh.new, fresh.done),
-            "targets": bench.within(fresh.targets, fresh.done),
-        }
-    if "groups" in wanted:
-        figures[f"k={args.k}"] = bench.groups(args.k)
-    if "keep" in wanted:
-        figures["keep"] = bench.keep()
+    for name, step in bench.steps().items():
+        if name in wanted:
+            figures[name] = step()
+            print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
     print(json.dumps(figures, indent=1))
 
 
@@ -142,6 +128,39 @@ class Bench:
 
     def key(self, name: str) -> Path:
         return new_key(self.args.work / f"{name}.key").path
+
+    def steps(self) -> dict[str, Callable[[], dict]]:
+        return {
+            "one-key": self.one_key,
+            "linking": self.linking,
+            "two-keys": self.two_keys,
+            "fresh": self.fresh,
+            "groups": self.groups,
+            "keep": self.keep,
+        }
+
+    def one_key(self) -> dict:
+        seen = self.first = self.run("first", PeopleOptions("consistent", self.key("first")))
+        self.given = self.casting._consistent
+        new = {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
+        linked = self.linked
+        pairs = self.pairs[seen.done[self.pairs].all(1)]
+        of_linked = np.array([(seen.new[a] * seen.new[b]).sum() for a, b in pairs if linked[a, b]])
+        return self.told(seen) | new | {"new_faces_of_linked_pairs": self.alike(of_linked)}
+
+    def two_keys(self) -> dict:
+        first, other = self.first, self.run("second", PeopleOptions("consistent", self.key("second")))
+        both = first.done & other.done
+        return {
+            "same_photo": self.alike((first.new * other.new).sum(1)[both]),
+            "other_photos": self.within(first.new, both, other.new),
+            "targets": self.alike((first.targets * other.targets).sum(1)[both]),
+        }
+
+    def fresh(self) -> dict:
+        seen = self.run("fresh", PeopleOptions())
+        new = {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
+        return self.told(seen) | new
 
     def run(self, name: str, options: PeopleOptions, seed: int | None = None) -> Seen:
         """Anonymise all photos, and measure what became of the named faces."""
@@ -199,16 +218,23 @@ class Bench:
         return self.alike(alike) | {"people": len(first), "people_as_one": self.alike(alike[first])["as_one"],
                                     "median": round(float(np.median(alike)), 3)}  # fmt: skip
 
-    def linking(self) -> dict:
-        """Tell how many pairs of a person's photos were given the same targets, and how many of two people's."""
-        targets = self.casting._consistent
-        assert isinstance(targets, AssignedTargets)
+    def numbers(self) -> np.ndarray:
+        """Return each named face's person, as the run with the first key found them."""
         given = [
-            self._given(targets, name, index, faces)
+            self._given(self.given, name, index, faces)
             for name, (index, faces) in zip(self.photos, self.faces, strict=True)
         ]
-        numbers = np.unique([g[0].tobytes() for g in given], return_inverse=True)[1]
-        same, linked = self.person[:, None] == self.person[None], numbers[:, None] == numbers[None]
+        return np.unique([targets[0].tobytes() for targets in given], return_inverse=True)[1]
+
+    @cached_property
+    def linked(self) -> np.ndarray:
+        numbers = self.numbers()
+        return numbers[:, None] == numbers[None]
+
+    def linking(self) -> dict:
+        """Tell how many pairs of a person's photos were given the same targets, and how many of two people's."""
+        numbers, linked = self.numbers(), self.linked
+        same = self.person[:, None] == self.person[None]
         upper = np.triu(np.ones_like(same), 1)
         shared = [len(set(self.person[numbers == n])) > 1 for n in numbers]
         first = [np.nonzero(self.person == who)[0][:2] for who in np.unique(self.person)]
@@ -233,8 +259,9 @@ class Bench:
         assert given is not None
         return given.targets
 
-    def groups(self, k: int) -> dict:
+    def groups(self) -> dict:
         """Tell how many named people the groups of a run really hold."""
+        k = self.args.k
         seen = self.run(f"k{k}", PeopleOptions(f"k={k}"), seed=1)
         people: dict[int, set[str]] = {}
         said: dict[int, int] = {}
@@ -253,6 +280,15 @@ class Bench:
             "groups_below_k_by_name": round(float(np.mean([n < k for n in true])), 4),
         }
 
+    def _cut(self, row: int) -> np.ndarray:
+        """Return a photo's named face with a little around it, as somebody would cut it out."""
+        index, faces = self.faces[row]
+        image = read_photo(self.inputs / self.photos[row]).image_rgb
+        x0, y0, x1, y1 = faces.boxes_xyxy[index]
+        low = np.maximum([x0 - 0.4 * (x1 - x0), y0 - 0.4 * (y1 - y0)], 0).astype(int)
+        high = np.array([x1 + 0.4 * (x1 - x0), y1 + 0.4 * (y1 - y0)]).astype(int)
+        return np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+
     def keep(self, people: int = 10) -> dict:
         """Keep ten people by all but their last photo, and tell who of all others was kept."""
         several = [who for who in np.unique(self.person) if (self.person == who).sum() >= 3][:people]
@@ -261,7 +297,7 @@ class Bench:
         for who in several:
             for row in np.nonzero(self.person == who)[0][:-1]:
                 (folder / who).mkdir(parents=True, exist_ok=True)
-                shutil.copy(self.inputs / self.photos[row], folder / who)
+                Image.fromarray(self._cut(row)).save(folder / who / f"{row}.png")
                 given.add(int(row))
         anonymizer = Anonymizer.from_bundle(self.args.bundle, AnonymizeOptions(seed=1))
         Casting(anonymizer, PeopleOptions(keep=folder), self.args.bundle)
