@@ -1,4 +1,4 @@
-"""Who gets which face in a run: the same person the same one under a key, k people one between them, some people none."""
+"""Who gets which face in a run: under a key a person always the same, k people one between them, some people none."""
 
 import dataclasses
 import json
@@ -115,6 +115,27 @@ def test_a_resumed_run_ends_as_an_unbroken_one(run, photos, tmp_path, people):
     summary = run(photos, resume=True, **people)
     assert (summary.resumed, summary.written) == (2, 4)
     assert pixels(out) == whole
+
+
+def test_an_interrupted_run_goes_on_to_what_an_unbroken_one_writes(run, photos, tmp_path, monkeypatch):
+    secret = key(tmp_path)
+    shutil.copy(secret, tmp_path / "copy.key")
+    run(photos, out="whole", targets="consistent", key_file=tmp_path / "copy.key", seed=None)
+    anonymize, done = Anonymizer.anonymize, []
+
+    def until_interrupted(self, *arguments, name, **more):
+        done.append(name)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return anonymize(self, *arguments, name=name, **more)
+
+    monkeypatch.setattr(Anonymizer, "anonymize", until_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, targets="consistent", key_file=secret, seed=None)
+    monkeypatch.undo()
+    assert len(pixels(tmp_path / "out")) == 2
+    assert run(photos, targets="consistent", key_file=secret, seed=None, resume=True).resumed == 2
+    assert pixels(tmp_path / "out") == pixels(tmp_path / "whole")
 
 
 def test_what_cannot_go_on_with_the_same_targets_is_refused(run, photos, tmp_path):

@@ -91,7 +91,7 @@ def test_a_key_is_never_overwritten_and_a_folder_is_none(tmp_path, key):
     with pytest.raises(KeyFileError, match="never overwritten"):
         new_key(key.path)
     assert key.path.read_bytes() == before
-    with pytest.raises(KeyFileError, match="the folder .* does not exist"):
+    with pytest.raises(KeyFileError, match=r"^key .*: the folder .* does not exist"):
         new_key(tmp_path / "gone/a.key")
     with pytest.raises(KeyFileError, match="cannot be read"):
         read_key(tmp_path)

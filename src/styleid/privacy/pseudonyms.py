@@ -83,7 +83,7 @@ class ConsistentTargets(AssignedTargets):
     def _enrolled(self, faces: Sequence[Sighting]) -> Person:
         """Give a new person targets: from the key and the person's id alone, for how the person looks."""
         reference = clearest(faces, self._bundle.spec.resolution)
-        own = self._key.digest("person", self._people.id + reference.mark)[:ID_BYTES]
+        own = self._key.digest("person", reference.mark)[:ID_BYTES]
         z = np.stack([self._z(own, number) for number in range(CANDIDATES)])
         attributes = np.median([f.attributes for f in faces], 0).astype(np.float32)
         wplus = np.repeat(reference.wplus[None], len(z), 0)
