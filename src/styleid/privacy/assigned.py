@@ -18,7 +18,10 @@ from styleid.source import Source
 from styleid.types import FloatArray
 
 CANDIDATES = 8
-"""How many targets are drawn for somebody before those are taken that are least like them."""
+"""How many targets are drawn for somebody, of which the best are taken."""
+_REFERENCES = 3
+_STRANGE_WEIGHT = 2.0
+"""How much more it matters to be a stranger than to stay alike from photo to photo."""
 
 
 @dataclass(frozen=True)
@@ -117,31 +120,34 @@ class AssignedTargets:
         return True
 
 
-def clearest(sightings: Iterable[Sighting], enough_px: float) -> Sighting:
-    """Return the face that says most of its person: large enough, then nearest to how the person looks on average."""
+def clearest(sightings: Iterable[Sighting], enough_px: float) -> list[Sighting]:
+    """Return the faces that say most of a person, at most three, best first: large enough, then near their average."""
     own = list(sightings)
     mean = np.mean([s.embedding for s in own], 0)
-    return max(own, key=lambda s: (min(s.side_px, enough_px), float(s.embedding @ mean), s.mark))
+    own.sort(key=lambda s: (min(s.side_px, enough_px), float(s.embedding @ mean), s.mark), reverse=True)
+    return own[:_REFERENCES]
 
 
 def best_targets(
-    bundle: Bundle, way: Way, candidates: FloatArray, reference: Sighting, embeddings: FloatArray
+    bundle: Bundle, way: Way, candidates: FloatArray, references: Sequence[Sighting], embeddings: FloatArray
 ) -> FloatArray:
     """Return candidates W+ (m, layers, width) in the order in which they should be tried.
 
-    Each is drawn with the pose and light of the reference, and what comes out is compared with how the people look who
-    will have it, embeddings (p, d): strangers to all of them come first, in the order in which they were drawn.
+    Each is drawn with the pose and light of every reference. Best is who stays most alike over these and is a stranger
+    to all people who will have it, embeddings (p, d); who changes the first reference's sex comes last.
     """
-    spec = bundle.spec
-    own = np.repeat(reference.wplus[None], len(candidates), 0)
-    images, landmarks = bundle.render(way.swapped(bundle, own, candidates, [0] * len(candidates)))
+    spec, count = bundle.spec, len(candidates)
+    own = np.repeat(np.stack([r.wplus for r in references]), count, 0)
+    many = np.tile(candidates, (len(references), 1, 1))
+    images, landmarks = bundle.render(way.swapped(bundle, own, many, [0] * len(many)))
     drawn = images.round().astype(np.uint8)
     crops = [
         spec.identity_crop.crop(image, spec.identity_crop.matrix(five_points(points)))
         for image, points in zip(drawn, landmarks, strict=True)
     ]
-    alike = bundle.embed(np.stack(crops)) @ embeddings.T
-    strangers = spec.thresholds[max(spec.thresholds)]
-    beyond = np.maximum(alike - strangers.high, strangers.low - alike).max(1).clip(0)
-    changed = (bundle.describe(drawn)[:, 1] > 0.5) != (reference.attributes[1] > 0.5)
-    return candidates[np.lexsort((np.arange(len(candidates)), beyond, changed))]
+    faces = bundle.embed(np.stack(crops)).reshape(len(references), count, -1)
+    steady = np.einsum("rcd,scd->crs", faces, faces).mean((1, 2))
+    alike, strangers = faces @ embeddings.T, spec.thresholds[max(spec.thresholds)]
+    beyond = np.maximum(alike - strangers.high, strangers.low - alike).max((0, 2)).clip(0)
+    changed = (bundle.describe(drawn[:count])[:, 1] > 0.5) != (references[0].attributes[1] > 0.5)
+    return candidates[np.lexsort((np.arange(count), _STRANGE_WEIGHT * beyond - steady, changed))]

@@ -101,14 +101,17 @@ class GroupTargets(AssignedTargets):
 
     def _give(self, group: int, members: Sequence[Sequence[Sighting]]) -> None:
         """Choose one target that is a stranger to all of a group."""
-        bundle, references = self._bundle, [clearest(faces, self._bundle.spec.resolution) for faces in members]
+        bundle, references = self._bundle, [clearest(faces, self._bundle.spec.resolution)[0] for faces in members]
         features = person_features(np.stack([r.attributes for r in references]))
-        middle = references[int(_distances(features, features.mean(0)).argmin())]
+        near = np.argsort(_distances(features, features.mean(0)), kind="stable")[:3]
+        middle = references[int(near[0])]
         z = np.stack([self._fresh.z("\0group", group, number, bundle.spec.z) for number in range(CANDIDATES)])
         attributes, wplus = (np.repeat(one[None], len(z), 0) for one in (middle.attributes, middle.wplus))
         embeddings = np.stack([np.mean([s.embedding for s in faces], 0) for faces in members])
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True).clip(1e-9)
-        chosen = best_targets(bundle, self._way, bundle.sample(z, attributes, wplus), middle, embeddings)[:1]
+        chosen = best_targets(
+            bundle, self._way, bundle.sample(z, attributes, wplus), [references[i] for i in near], embeddings
+        )[:1]
         given = Given(chosen, (group + 1, len(members)))
         self._given |= {s.mark: given for faces in members for s in faces}
 

@@ -82,15 +82,15 @@ class ConsistentTargets(AssignedTargets):
 
     def _enrolled(self, faces: Sequence[Sighting]) -> Person:
         """Give a new person targets: from the key and the person's id alone, for how the person looks."""
-        reference = clearest(faces, self._bundle.spec.resolution)
-        own = self._key.digest("person", reference.mark)[:ID_BYTES]
+        references = clearest(faces, self._bundle.spec.resolution)
+        own = self._key.digest("person", references[0].mark)[:ID_BYTES]
         z = np.stack([self._z(own, number) for number in range(CANDIDATES)])
         attributes = np.median([f.attributes for f in faces], 0).astype(np.float32)
-        wplus = np.repeat(reference.wplus[None], len(z), 0)
+        wplus = np.repeat(references[0].wplus[None], len(z), 0)
         candidates = self._bundle.sample(z, np.repeat(attributes[None], len(z), 0), wplus)
         mean = np.mean([f.embedding for f in faces], 0)
         mean = mean / max(float(np.linalg.norm(mean)), 1e-9)
-        chosen = best_targets(self._bundle, self._way, candidates, reference, mean[None])[:TARGETS]
+        chosen = best_targets(self._bundle, self._way, candidates, references, mean[None])[:TARGETS]
         return Person(own, chosen, np.zeros(len(mean)), 0)
 
     def _z(self, person: bytes, number: int) -> FloatArray:
