@@ -53,7 +53,11 @@ def keep_threshold(thresholds: Mapping[float, SimilarityRange], people: int) -> 
 
 @dataclass(frozen=True)
 class Keep:
-    """Find people to leave alone. people: by name, the unit embeddings (r, d) of their photos; mark: of the folder."""
+    """Find people to leave alone.
+
+    people: by name, the unit embeddings (r, d) of their photos, of which the mean direction counts: several photos know
+    a person better than one. mark: of the folder's photos, for the journal.
+    """
 
     bundle: Bundle
     people: Mapping[str, FloatArray]
@@ -66,7 +70,7 @@ class Keep:
 
     def match(self, embeddings: FloatArray) -> list[Match]:
         """Say whom each of a photo's faces (n, d) is nearest to; of two that are one person's, neither is sure."""
-        alike = np.stack([(embeddings @ own.T).mean(1) for own in self.people.values()], 1)
+        alike = embeddings @ np.stack([_unit(own.mean(0)) for own in self.people.values()]).T
         order = np.argsort(-alike, 1, kind="stable")
         threshold, found = self.threshold, []
         for row, (nearest, *others) in zip(alike, order, strict=True):
@@ -77,9 +81,7 @@ class Keep:
 
     def among(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> dict[int, dict[str, float]]:
         """Return which of some faces of a photo are to be left alone, each with its figures for the journal."""
-        template = self.bundle.spec.identity_crop
-        crops = [template.crop(image_rgb, template.matrix(faces.landmarks_px[i])) for i in rows]
-        found = zip(rows, self.match(self.bundle.embed(np.stack(crops))), strict=True)
+        found = zip(rows, self.match(embed_both_ways(self.bundle, image_rgb, faces.landmarks_px[rows])), strict=True)
         asked = self.threshold
         return {int(i): {"kept_similarity": m.similarity, "kept_from": asked} for i, m in found if m.sure}
 
@@ -115,6 +117,15 @@ def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDe
     if len(faces) > 1 and sides[0] < _LARGEST_BY * sides[1]:
         raise ImageError(path, f"it shows {len(faces)} faces and none is clearly the largest, so --keep cannot tell "
                          "whom to leave alone. Cut the photo to one person")  # fmt: skip
+    return embed_both_ways(bundle, image_rgb, faces.landmarks_px[order[:1]])[0]
+
+
+def embed_both_ways(bundle: Bundle, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
+    """Return unit embeddings (n, d) of faces with landmarks (n, 5, 2): means of each and its mirror image."""
     template = bundle.spec.identity_crop
-    crop = template.crop(image_rgb, template.matrix(faces.landmarks_px[order[0]]))
-    return bundle.embed(crop[None])[0]
+    crops = np.stack([template.crop(image_rgb, template.matrix(points)) for points in landmarks_px])
+    return _unit(bundle.embed(crops) + bundle.embed(crops[:, :, ::-1]))
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-9)
