@@ -158,7 +158,7 @@ def test_a_face_that_is_found_twice_is_no_way_out(make, astronaut, monkeypatch):
     x0, y0, x1, y1 = face.boxes_xyxy[0]
     inner = np.float32([[x0 + 20, y0 + 30, x1 - 20, y1 - 30]])
     twice = Faces.concatenate([face, Faces(inner, face.scores * 0.9, face.landmarks_px + 1.5)])
-    monkeypatch.setattr(anonymizer._detector, "detect", lambda image: twice)
+    monkeypatch.setattr(anonymizer._detector, "detect", lambda image, *_: twice)
     outcome = anonymizer.anonymize(astronaut)
     template = anonymizer.bundle.spec.identity_crop
     matrix = template.matrix(face.landmarks_px[0])

@@ -57,16 +57,17 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
     from styleid.arguments import add_options, read_options
     from styleid.commands.anonymize import CommandOptions, anonymize
     from styleid.engine.local import RunOptions
-    from styleid.options import AnonymizeOptions
+    from styleid.options import AnonymizeOptions, PeopleOptions
 
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=_INPUTS)
-    for cls in (RunOptions, AnonymizeOptions, CommandOptions):
+    for cls in (RunOptions, AnonymizeOptions, PeopleOptions, CommandOptions):
         add_options(parser, cls)
 
     def run(parsed: argparse.Namespace) -> int:
         values = vars(parsed)
         how, where = read_options(AnonymizeOptions, values), read_options(RunOptions, values)
-        return anonymize(parsed.inputs, how, where, read_options(CommandOptions, values))
+        command, people = read_options(CommandOptions, values), read_options(PeopleOptions, values)
+        return anonymize(parsed.inputs, how, where, command, people)
 
     parser.set_defaults(run=run)
 
@@ -154,6 +155,15 @@ def _fill_build(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=lambda parsed: bundles.build_bundle(read_options(BuildOptions, vars(parsed))))
 
 
+def _fill_key(parser: argparse.ArgumentParser) -> None:
+    from styleid.commands.key import make_key
+
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    new = actions.add_parser("new", help="write a new key into a file that does not exist yet")
+    new.add_argument("file", type=Path, metavar="FILE", help="where to")
+    new.set_defaults(run=lambda parsed: make_key(parsed.file))
+
+
 def _fill_doctor(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.doctor import doctor
 
@@ -211,6 +221,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
     "rank": ("score a bundle's latent units by how much identity, and how little else, they change", _fill_rank),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),
+    "key": ("make the secret key that --targets consistent needs", _fill_key),
     "doctor": ("say what is installed and test that it works", _fill_doctor),
 }
 

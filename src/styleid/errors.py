@@ -62,6 +62,22 @@ class OptionError(StyleIDError, ValueError):
         super().__init__(f"{option}: {reason}")
 
 
+class KeyFileError(StyleIDError):
+    """A key file cannot be used. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"key {path}: {reason}")
+
+
+class PeopleFileError(StyleIDError):
+    """The people file of a key cannot be used. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"people file {path}: {reason}")
+
+
 class TrainingError(StyleIDError):
     """A training run cannot start or go on."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from styleid.errors import OptionError
@@ -56,3 +57,44 @@ class AnonymizeOptions:
             raise OptionError("--strength", f"{self.strength} does not lie in (0, 1].")
         if self.tries < 1:
             raise OptionError("--tries", f"{self.tries} leaves no try at all.")
+
+
+@dataclass(frozen=True)
+class PeopleOptions:
+    """Choose who gets which face, and who is left alone.
+
+    targets: fresh gives each face a target of its own; consistent gives the same person the same new face in every
+        photo of every run under one key; k=N puts the people of a run into groups of at least N who share one.
+    key_file: the key of --targets consistent, made with: styleid key new FILE; whom it has met is kept beside it,
+        encrypted.
+    keep: folder with photos of people to leave alone, one person for each subfolder or single photo; whoever does not
+        surely look like one of them is anonymised.
+    """
+
+    targets: str = "fresh"
+    key_file: Path | None = None
+    keep: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.targets not in ("fresh", "consistent") and self.k is None:
+            raise OptionError(
+                "--targets", f"'{self.targets}' is unknown; choose fresh, consistent, or k=N such as k=5."
+            )
+        if self.k is not None and self.k < 2:
+            raise OptionError("--targets", f"{self.targets} hides nobody among others; take k=2 or more.")
+        if self.targets == "consistent" and self.key_file is None:
+            raise OptionError(
+                "--key-file",
+                "--targets consistent needs a key, and whoever has it can tell who is who. To make one, type: "
+                "styleid key new FILE; then name it with --key-file FILE.",
+            )
+        if self.targets != "consistent" and self.key_file is not None:
+            raise OptionError(
+                "--key-file", f"--targets {self.targets} uses no key; it belongs to --targets consistent."
+            )
+
+    @property
+    def k(self) -> int | None:
+        """How many people share a target at least, None where --targets asks for something else."""
+        name, _, number = self.targets.partition("=")
+        return int(number) if name == "k" and number.isascii() and number.isdigit() else None

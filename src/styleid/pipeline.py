@@ -18,15 +18,16 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
 from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.faces.detect import FaceDetector, suppress_overlaps
-from styleid.latent.targets import FreshTargets
+from styleid.latent.targets import FreshTargets, Targets
 from styleid.latent.ways import Way, choose_way
 from styleid.options import AnonymizeOptions
 from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.privacy.dial import PrivacyLevel, privacy_level
 from styleid.privacy.gate import Measured, judge
+from styleid.privacy.keep import Keep
 from styleid.runtime import Device
-from styleid.source import Canvas, Source, Try, xyxy
+from styleid.source import Canvas, Seen, Source, Try, xyxy
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Looks, Outcome
 
 _LOOK_AGAIN = CropTemplate.tight(96, 48)
@@ -49,7 +50,10 @@ class Anonymizer:
         self._bundle = bundle
         self.device: Device = device
         self._detector = FaceDetector(self.options.detector, device)
-        self._targets = FreshTargets(self.options.seed)
+        self._fresh = FreshTargets(self.options.seed)
+        self.people_targets: Targets = self._fresh
+        self.keep: Keep | None = None
+        self.seen: dict[str, Seen] = {}
         self.seconds: dict[str, float] = defaultdict(float)
         if self.options.method != "none":
             self._level: PrivacyLevel = privacy_level(self.options.privacy, self.bundle.spec.thresholds)
@@ -87,10 +91,11 @@ class Anonymizer:
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
-        with self._timed("detect"):
-            faces = self._find(image_rgb, boxes_xyxy, looks)
+        seen = self.seen.get(name)
+        known = seen is not None and looks is None and seen.shows(image_rgb)
+        faces = seen.faces if seen is not None and known else self.find(image_rgb, boxes_xyxy, looks)
         run = Canvas(image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * len(faces))
-        replaceable = np.isfinite(faces.landmarks_px).all((1, 2))
+        replaceable = self.leave_kept(image_rgb, faces, run)
         if self.options.method != "none" and replaceable.any():
             self._replace(image_rgb, faces, np.nonzero(replaceable)[0], run, name)
         for index, outcome in enumerate(run.outcomes):
@@ -111,13 +116,15 @@ class Anonymizer:
 
     @property
     def targets(self) -> FreshTargets:
-        """Where targets' z come from."""
-        return self._targets
+        """Where fresh targets' z come from."""
+        return self._fresh
 
     # ---------------------------------------------------------------- finding
 
-    def _find(self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None, looks: Looks | None) -> Faces:
-        found = self._detector.detect(image_rgb, None if looks is None else looks.regions_xyxy)
+    def find(self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None = None, looks: Looks | None = None) -> Faces:
+        """Return the faces of an image, and those boxes (n, 4) under which none was found."""
+        with self._timed("detect"):
+            found = self._detector.detect(image_rgb, None if looks is None else looks.regions_xyxy)
         if looks is not None and len(unseen := looks.unseen(found)):
             boxes_xyxy = unseen if boxes_xyxy is None else np.concatenate([boxes_xyxy, unseen])
         if boxes_xyxy is None or len(boxes_xyxy) == 0:
@@ -128,16 +135,29 @@ class Anonymizer:
         given = Faces(boxes, np.zeros(len(boxes), np.float32), unknown)
         return suppress_overlaps(Faces.concatenate([found, given]))
 
+    def leave_kept(self, image_rgb: ImageRGB, faces: Faces, run: Canvas | None = None) -> np.ndarray:
+        """Return which faces can be replaced, bool (n,): those with landmarks, but for people to leave alone."""
+        replaceable = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
+        if self.keep is None or not replaceable.any():
+            return replaceable
+        with self._timed("keep"):
+            kept = self.keep.among(image_rgb, faces, np.nonzero(replaceable)[0])
+        for index, figures in kept.items():
+            replaceable[index] = False
+            if run is not None:
+                run.outcomes[index] = FaceOutcome(xyxy(faces.boxes_xyxy[index]), Action.KEPT, "", 0, figures)
+        return replaceable
+
     # -------------------------------------------------------------- replacing
 
     def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, run: Canvas, name: str) -> None:
         sources = self.analyse(image_rgb, faces, rows)
-        pending = sources
+        self.people_targets.meet(sources)
+        pending = [source for source in sources if not source.refusal]
         for attempt in range(self.options.tries):
             if not pending:
                 break
-            self._try(pending, run, name, attempt)
-            pending = [source for source in pending if source.best is None or source.best.verdict.rank[:2] != (0, 0)]
+            pending = self._try(pending, run, name, attempt)
         self.finish(sources, run, faces)
 
     def finish(self, sources: list[Source], run: Canvas, faces: Faces) -> None:
@@ -145,7 +165,8 @@ class Anonymizer:
         # obscured faces first, so that no neighbour's composite brings them back
         for source in sources:
             if source.best is None or not source.best.verdict.passed:
-                why = "; ".join(source.best.verdict.failures) if source.best else "it could not be analysed"
+                failures = source.best.verdict.failures if source.best else ["it could not be analysed"]
+                why = source.refusal or "; ".join(failures)
                 self.obscure(run, faces, source.index, why, source)
         passed = [source for source in sources if source.best is not None and source.best.verdict.passed]
         met = [source.best.commit(run, source) for source in passed if source.best is not None]
@@ -204,20 +225,21 @@ class Anonymizer:
             sources.append(source)
         return sources
 
-    def _try(self, sources: list[Source], run: Canvas, name: str, attempt: int) -> None:
+    def _try(self, sources: list[Source], run: Canvas, name: str, attempt: int) -> list[Source]:
+        """Make one try for each face, and return the faces that should have another."""
         bundle = self.bundle
         own = np.stack([s.wplus for s in sources])
         with self._timed("generate"):
-            z = np.stack([self._targets.z(name, s.index, attempt, bundle.spec.z) for s in sources])
-            targets = bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
+            targets = self.people_targets.sample(bundle, name, sources, attempt)
             swapped = self._way.swapped(bundle, own, targets, [s.step for s in sources])
-        photos = [run.image_rgb] * len(sources)
+        photos, again = [run.image_rgb] * len(sources), []
         for source, made in zip(sources, self.attempt(sources, photos, swapped), strict=True):
             source.tries = attempt + 1
             if source.best is None or made.verdict.rank < source.best.verdict.rank:
                 source.best = made
-            if made.verdict.close or "too like the original" in made.verdict.failures:
-                source.step = min(source.step + 1, len(self._way.steps) - 1)
+            if self.people_targets.after(source, made.verdict, len(self._way.steps)):
+                again.append(source)
+        return again
 
     def attempt(self, sources: list[Source], photos_rgb: list[ImageRGB], wplus: FloatArray) -> list[Try]:
         """Draw W+ (n, layers, width) for the sources, each into its photo by the step that it is at, and judge."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,23 @@ from styleid.pixel.matched import MatchedFace
 from styleid.pixel.regions import FACE, class_probability, face_hull
 from styleid.privacy.gate import Measured, Verdict
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an earlier pass found in a photo. pixels: SHA-256 of the photo."""
+
+    pixels: bytes
+    faces: Faces
+
+    @classmethod
+    def of(cls, image_rgb: ImageRGB, faces: Faces) -> Seen:
+        """Note the faces of a photo."""
+        return cls(_digest(image_rgb), faces)
+
+    def shows(self, image_rgb: ImageRGB) -> bool:
+        """Say whether a photo is the one that was looked at."""
+        return self.pixels == _digest(image_rgb)
 
 
 @dataclass
@@ -53,12 +71,17 @@ class Try:
             source.method,
             source.tries,
             self.verdict.figures,
+            group=source.group,
         )
 
 
 @dataclass
 class Source:
-    """One face of the original and what its tries have come to. window: its neighbourhood in the photo, x0 y0 x1 y1."""
+    """One face of the original and what its tries have come to.
+
+    window: its neighbourhood in the photo, x0 y0 x1 y1. target: which of its person's targets it is at. refusal: why it
+    gets none. group: number and size of the group of people that share its target.
+    """
 
     index: int
     face: Faces
@@ -75,6 +98,9 @@ class Source:
     step: int = 0
     tries: int = 0
     best: Try | None = None
+    target: int = 0
+    refusal: str = ""
+    group: tuple[int, int] | None = None
 
     @cached_property
     def _offset(self) -> FloatArray:
@@ -115,6 +141,12 @@ class Source:
             cover,
         )
         return patch, composite(patch, face, self.local(self.matrix))
+
+
+def _digest(image_rgb: ImageRGB) -> bytes:
+    digest = hashlib.sha256(repr(image_rgb.shape).encode())
+    digest.update(np.ascontiguousarray(image_rgb).data)
+    return digest.digest()
 
 
 def xyxy(box: FloatArray) -> tuple[float, float, float, float]:

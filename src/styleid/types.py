@@ -154,7 +154,8 @@ class FaceOutcome:
 
     box_xyxy: pixels of the upright image. gate: the figures of the last try (identity distance and its threshold,
     landmark error as a fraction of the inter-ocular distance, ...), empty where no gate ran. reason: why a face was
-    obscured although a method was asked for, else "".
+    obscured although a method was asked for, else "". group: number of the group of people that share the face's
+    target, and how many they are.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -163,6 +164,7 @@ class FaceOutcome:
     tries: int
     gate: dict[str, float] = field(default_factory=dict)
     reason: str = ""
+    group: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the journal's form: numbers rounded to two decimals, never an embedding."""
@@ -175,6 +177,8 @@ class FaceOutcome:
         }
         if self.reason:
             record["reason"] = self.reason
+        if self.group is not None:
+            record["group"] = {"number": self.group[0], "people": self.group[1]}
         return record
 
 

@@ -197,7 +197,7 @@ class OtherTargets(FreshTargets):
 
 def test_what_depends_on_other_photos_is_refused_to_several_workers(photos, usual, tmp_path, monkeypatch):
     one = Anonymizer(usual.bundle, usual.options)
-    monkeypatch.setattr(one, "_targets", OtherTargets(1))
+    monkeypatch.setattr(one, "people_targets", OtherTargets(1))
     with pytest.raises(OptionError, match="--workers 1"):
         anonymize_files([photos], one, RunOptions(tmp_path / "out", workers=2))
     with pytest.raises(OptionError, match="no number"):

@@ -12,12 +12,13 @@ import numpy as np
 from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import progress
 from styleid.datasets.others import copy_others, find_others
+from styleid.engine.casting import Casting
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.report import write_report
 from styleid.errors import ImageError, OptionError
 from styleid.media.image import encode_photo, read_photo_bytes
-from styleid.options import AnonymizeOptions
+from styleid.options import AnonymizeOptions, PeopleOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import Device
 from styleid.types import Action
@@ -48,15 +49,24 @@ class CommandOptions:
     quiet: bool = False
 
 
-def anonymize(inputs: Sequence[Path], how: AnonymizeOptions, run: RunOptions, command: CommandOptions) -> int:
+def anonymize(
+    inputs: Sequence[Path],
+    how: AnonymizeOptions,
+    run: RunOptions,
+    command: CommandOptions,
+    people: PeopleOptions | None = None,
+) -> int:
     """Anonymise files and folders; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
+    casting = Casting(anonymizer, people or PeopleOptions(), command.bundle)
     boxes = read_boxes(command.boxes) if command.boxes else None
     if STDIN in (*inputs, run.out):
+        if casting.groups:
+            raise OptionError("--targets", "one photo from standard input cannot be grouped with others.")
         return _pipe(inputs, anonymizer, run, boxes)
     others = find_others(inputs, run.out) if command.copy_others else []
     with progress(command.quiet or command.json) as watch:
-        summary = anonymize_files(inputs, anonymizer, run, boxes, watch)
+        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, casting)
     copy_others(others, run.out, summary)
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:

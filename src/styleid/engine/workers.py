@@ -40,7 +40,8 @@ class Recipe:
     @classmethod
     def of(cls, anonymizer: Anonymizer) -> Recipe:
         """Describe an anonymiser; OptionError where a worker could not make one that does the same."""
-        if type(anonymizer) is not Anonymizer or type(anonymizer.targets) is not FreshTargets:
+        plain = type(anonymizer) is Anonymizer and type(anonymizer.people_targets) is FreshTargets
+        if not plain or anonymizer.keep is not None:
             raise OptionError(
                 "--workers",
                 "what this run gives a face depends on more than its photo and the seed, so one process must do it. "

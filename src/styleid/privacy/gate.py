@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from styleid.faces import geometry
+from styleid.latent.targets import TOO_ALIKE
 from styleid.privacy.dial import PrivacyLevel
 from styleid.types import FloatArray
 
@@ -77,7 +78,7 @@ def judge(before: Measured, after: Measured, level: PrivacyLevel, max_landmark_e
     elif not after.face_share >= MIN_FACE_SHARE * before.face_share:
         failures.append("what is found does not look like a face")
     if not np.isfinite(similarity) or similarity > level.strangers.high:
-        failures.append("too like the original")
+        failures.append(TOO_ALIKE)
     elif similarity < level.strangers.low:
         failures.append("suspiciously unlike the original")
     if not np.isfinite(error) or error > max_landmark_error:

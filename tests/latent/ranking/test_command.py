@@ -11,6 +11,7 @@ from styleid.bundles.registry import DEFAULT, built_in, verify
 from styleid.cli import main
 from styleid.errors import BundleError
 from styleid.latent.ways import choose_way
+from styleid.privacy.dial import privacy_level
 from tests.evaluate.rig import pixel_recogniser
 from tests.tiny_bundle import edit_bundle, tiny_bundle
 
