@@ -42,8 +42,8 @@ _INVERSION_STEPS = 5
 _FURTHEST = 3.0
 """Deviations beyond which no coordinate is believed: odd light or a hidden face would else come out as a blotch."""
 
-_INNER_SHARE, _FOREHEAD_SHARE = 0.92, 0.6
-"""How much of the outline, and of the forehead's height, textures of nearly everybody show as face."""
+_JAW_SHARE, _TEMPLE_SHARE, _FOREHEAD_SHARE = 0.97, 0.92, 0.6
+"""How much of the jaw's outline, of the forehead's, and of its height, textures of nearly everybody show as face."""
 _HUE_SLACK = 1.1
 
 LANDMARKS = 68
@@ -365,9 +365,9 @@ def _well_inside(model: ActiveAppearanceModel) -> np.ndarray:
     mean = model.mean_shape.numpy()
     brows = mean[17:27]
     forehead = brows + _FOREHEAD_SHARE * (mean[LANDMARKS:] - brows)
-    outline = np.concatenate([mean[:17], forehead])
     centre = mean[27:36].mean(0)
-    return _outline(model, centre + _INNER_SHARE * (outline - centre)) > 0
+    parts = [centre + _JAW_SHARE * (mean[:17] - centre), centre + _TEMPLE_SHARE * (forehead - centre)]
+    return _outline(model, np.concatenate(parts)) > 0
 
 
 def _eyes_and_mouth(model: ActiveAppearanceModel) -> np.ndarray:
