@@ -52,10 +52,12 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any], skip: Collectio
 
 
 def read_options(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Build an option class from parsed arguments."""
+    """Build an option class from parsed arguments; what a command leaves out has its default."""
     hints = get_type_hints(cls)
     chosen = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name not in values and field.default is not dataclasses.MISSING:
+            continue
         kind = _unwrapped(hints[field.name])
         nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
         chosen[field.name] = read_options(kind, values) if nested else values[field.name]

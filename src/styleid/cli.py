@@ -121,8 +121,10 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
         form.add_argument("source", type=Path, metavar="IN", help="the data set's folder" + (
             ", or one shard" if name == "shards" else ""))  # fmt: skip
         form.add_argument("out", type=Path, metavar="OUT", help="folder for the new one, empty or of an earlier run")
+        # a part of the photos would leave the annotations of the others behind; tar files are streamed by one process
+        unused = ("shard", "workers", "engine") if name == "shards" else ("shard",)
         for cls in (*own, RunOptions, AnonymizeOptions, dataset.DatasetCommandOptions):
-            add_options(form, cls, skip=("out",))
+            add_options(form, cls, skip=("out", *unused))
     parser.set_defaults(run=run)
 
 
