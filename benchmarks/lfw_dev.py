@@ -22,7 +22,7 @@ from evaluation_table import recognisers
 
 from styleid.bundles.registry import DEFAULT, find_bundle
 from styleid.engine.journal import Journal
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, anonymize_files, lanes
 from styleid.evaluate.attacks.search import Split, search
 from styleid.evaluate.attacks.trained import ridge_attack
 from styleid.evaluate.battery import FMRS
@@ -80,7 +80,8 @@ def main() -> None:
     figures: dict = {"run": summary.to_json() | {"wall_s": round(time.perf_counter() - begun, 1)}}
     figures["run"].pop("failures")
     seconds = [record["seconds"] / len(record["faces"]) for record in records.values() if record.get("faces")]
-    figures["ms_per_face_median"] = round(1000 * float(np.median(seconds)), 1)
+    figures["photos_at_once"] = at_once = lanes(cpu_threads())
+    figures["ms_per_face_median"] = round(1000 * float(np.median(seconds)) / at_once, 1)
     actions = Counter(face["action"] for record in records.values() for face in record["faces"])
     figures["share_anonymised"] = round(actions[Action.ANONYMIZED] / sum(actions.values()), 4)
     reasons = Counter(face.get("reason") for record in records.values() for face in record["faces"] if "reason" in face)

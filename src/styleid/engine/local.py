@@ -27,7 +27,7 @@ from styleid.pipeline import Anonymizer
 from styleid.runtime import cpu_threads
 from styleid.types import FloatArray
 
-__all__ = ["Boxes", "RunOptions", "Summary", "anonymize_files", "bundle_settings", "read_boxes", "run_settings"]
+__all__ = ["Boxes", "RunOptions", "Summary", "anonymize_files", "bundle_settings", "lanes", "read_boxes", "run_settings"]
 
 Boxes = Mapping[str, FloatArray]
 Watch = Callable[[int, int, str], None]
@@ -173,7 +173,12 @@ def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Cas
         except OptionError:
             if options.workers:
                 raise
-    return Lanes(anonymizer, options, max(2, min(_LANES, cores)))
+    return Lanes(anonymizer, options, lanes(cores))
+
+
+def lanes(cores: int) -> int:
+    """Return how many photos one process with so many cores has in hand at once."""
+    return max(2, min(_LANES, cores))
 
 
 def run_settings(anonymizer: Anonymizer, options: RunOptions) -> dict[str, Any]:
