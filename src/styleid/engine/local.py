@@ -27,7 +27,16 @@ from styleid.pipeline import Anonymizer
 from styleid.runtime import cpu_threads
 from styleid.types import FloatArray
 
-__all__ = ["Boxes", "RunOptions", "Summary", "anonymize_files", "bundle_settings", "lanes", "read_boxes", "run_settings"]
+__all__ = [
+    "Boxes",
+    "RunOptions",
+    "Summary",
+    "anonymize_files",
+    "bundle_settings",
+    "lanes",
+    "read_boxes",
+    "run_settings",
+]
 
 Boxes = Mapping[str, FloatArray]
 Watch = Callable[[int, int, str], None]
