@@ -60,7 +60,7 @@ def work(source: Path, out: Path, samples: Path, resume: bool) -> None:
     from styleid.types import Faces
 
     class StandIn:
-        def detect(self, image_rgb: np.ndarray) -> Faces:
+        def detect(self, image_rgb: np.ndarray, regions_xyxy: np.ndarray | None = None) -> Faces:
             box = np.float32([[20, 14, 40, 34]])
             return Faces(box, np.ones(1, np.float32), np.full((1, 5, 2), np.nan, np.float32))
 

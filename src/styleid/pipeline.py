@@ -30,7 +30,7 @@ from styleid.runtime import Device
 from styleid.source import Canvas, Seen, Source, Try, xyxy
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Looks, Outcome
 
-_LOOK_AGAIN = CropTemplate.tight(96, 48)
+_LOOK_AGAIN = CropTemplate.tight(64, 32)
 _NEIGHBOURHOOD = 0.6
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
 
@@ -178,6 +178,7 @@ class Anonymizer:
         patches = [run.image_rgb[y0:y1, x0:x1] for x0, y0, x1, y1 in (source.window for source in sources)]
         for source, after in zip(sources, self._look_again(sources, patches), strict=True):
             assert source.best is not None
+            source.best.after = after
             source.best.verdict = judge(source.before, after, self._level, self.bundle.spec.max_landmark_error)
             if source.best.verdict.passed:
                 run.outcomes[source.index] = source.best.outcome(source)
@@ -227,11 +228,10 @@ class Anonymizer:
 
     def _try(self, sources: list[Source], run: Canvas, name: str, attempt: int) -> list[Source]:
         """Make one try for each face, and return the faces that should have another."""
-        bundle = self.bundle
         own = np.stack([s.wplus for s in sources])
         with self._timed("generate"):
-            targets = self.people_targets.sample(bundle, name, sources, attempt)
-            swapped = self._way.swapped(bundle, own, targets, [s.step for s in sources])
+            targets = self.people_targets.sample(self.bundle, name, sources, attempt)
+            swapped = self._way.swapped(self.bundle, own, targets, [s.step for s in sources])
         photos, again = [run.image_rgb] * len(sources), []
         for source, made in zip(sources, self.attempt(sources, photos, swapped), strict=True):
             source.tries = attempt + 1
@@ -252,7 +252,7 @@ class Anonymizer:
         tries = []
         for k, after in enumerate(self._look_again(sources, [patch for patch, _ in made])):
             verdict = judge(sources[k].before, after, self._level, self.bundle.spec.max_landmark_error)
-            tries.append(Try(*made[k], verdict, images[k], landmarks[k], covers[k]))
+            tries.append(Try(*made[k], after, verdict, images[k], landmarks[k], covers[k]))
         return tries
 
     def _look_again(self, sources: list[Source], patches: list[ImageRGB]) -> list[Measured]:

@@ -43,10 +43,14 @@ class Canvas:
 
 @dataclass
 class Try:
-    """One try: the neighbourhood with the new face, the mask of what changed there, and what they were made from."""
+    """One try: the neighbourhood with the new face, the mask of what changed there, and what they were made from.
+
+    after: what was measured of the new face, which the verdict judges.
+    """
 
     patch: ImageRGB
     mask: np.ndarray
+    after: Measured
     verdict: Verdict
     generated: FloatArray
     landmarks: FloatArray

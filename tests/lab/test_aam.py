@@ -24,7 +24,7 @@ from styleid.lab.aam import (
     save_aam,
     with_forehead,
 )
-from styleid.lab.aam_fit import fit_aam
+from styleid.lab.aam_fit import fit_aam, fit_expressions
 from styleid.lab.export import export_network
 from styleid.lab.pack import Pack
 from styleid.lab.refiner import Refiner, RefinerConfig
@@ -277,6 +277,28 @@ def test_the_border_of_a_texture_goes_on_from_further_in(model: ActiveAppearance
     assert mask[taken].all()
     assert len(taken) < 0.85 * mask.sum()
     assert (generator.inward.numpy()[taken] == taken).all(), "what lies well inside stays"
+
+
+def test_expressions_are_told_so_that_they_come_out_as_asked() -> None:
+    draw = np.random.default_rng(0)
+    codes = draw.standard_normal((400, CONFIG.layers, CONFIG.width)).astype(np.float32)
+    told = codes[:, EXPRESSION_ROW, :4].astype(np.float64)
+    asked = told * [0.03, 0.02, 0.01, 0.01] + [0.1, 0.05, 0.12, 0.12]
+    came = told @ (np.diag([0.025, 0.02, 0.006, 0.006]) + 0.001) + [0.125, 0.06, 0.12, 0.12]
+    express = fit_expressions(codes, asked, came)
+    retold = told @ express[:-1] + express[-1]
+    assert np.allclose(retold @ (np.diag([0.025, 0.02, 0.006, 0.006]) + 0.001) + [0.125, 0.06, 0.12, 0.12], asked)
+
+
+def test_the_generator_draws_the_expression_that_it_is_told(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
+    generator = AAMGenerator(model, nn.Identity())
+    with torch.no_grad():
+        usual = generator(codes[:3])[1]
+        generator.express[-1, 0] = -1.0
+        closer = codes[:3].clone()
+        closer[:, EXPRESSION_ROW, 0] -= 1
+        assert torch.allclose(generator(codes[:3])[1], model.points(closer)[:, :68])
+        assert not torch.allclose(generator(codes[:3])[1], usual)
 
 
 def test_levels_cover_the_rows_in_order() -> None:

@@ -309,11 +309,13 @@ class AAMGenerator(nn.Module):
     """W+ -> image and landmarks, for export: render, then refine.
 
     Buffers: inward (h * w,), where in the texture each of its pixels takes its colour; parts (1, 2, h, w), where the
-    eyes and the mouth lie in it.
+    eyes and the mouth lie in it; express (4 + 1, 4), what the shape must be told so that mouth and eyes come out as
+    open as asked: lips and lids of textures look more open, or less, than where their landmarks are put.
     """
 
     inward: torch.Tensor
     parts: torch.Tensor
+    express: torch.Tensor
 
     def __init__(self, model: ActiveAppearanceModel, refiner: nn.Module) -> None:
         super().__init__()
@@ -322,10 +324,14 @@ class AAMGenerator(nn.Module):
         places = np.nonzero(well_inside.reshape(-1))[0]
         self.register_buffer("inward", torch.from_numpy(places[_nearest_packed(well_inside)]))
         self.register_buffer("parts", torch.from_numpy(_eyes_and_mouth(model)))
+        self.register_buffer("express", torch.eye(SHAPE_EXPRESSIONS + 1)[:, :SHAPE_EXPRESSIONS].contiguous())
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images (n, 3, s, s) in [-1, 1] and landmarks (n, 68, 2)."""
-        model, points = self.model, self.model.points(wplus)
+        told = wplus[:, EXPRESSION_ROW, :SHAPE_EXPRESSIONS] @ self.express[:-1] + self.express[-1]
+        row = torch.cat([told, wplus[:, EXPRESSION_ROW, SHAPE_EXPRESSIONS:]], 1)[:, None]
+        model = self.model
+        points = model.points(torch.cat([wplus[:, :EXPRESSION_ROW], row, wplus[:, EXPRESSION_ROW + 1 :]], 1))
         # the outermost pixels of textures hold bits of hair and backdrop: colours go on from further in
         textures = model.textures(wplus).flatten(2)[:, :, self.inward].unflatten(2, model.config.texture_hw)
         maps = torch.cat([model.core(), self.parts], 1).expand(wplus.shape[0], 3, *model.config.texture_hw)

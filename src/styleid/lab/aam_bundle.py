@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from torch import nn
 import styleid
 from styleid.bundles.spec import FORMAT
 from styleid.faces.align import CropTemplate
-from styleid.lab.aam import AAMGenerator, AAMInverter, ActiveAppearanceModel, load_aam
-from styleid.lab.aam_fit import face_visibility
+from styleid.lab.aam import ATTRIBUTE_ROW, AAMGenerator, AAMInverter, ActiveAppearanceModel, load_aam
+from styleid.lab.aam_fit import expression_features, face_visibility, fit_expressions
 from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.augment import base_matrix, cut_views
 from styleid.lab.export import ExportReport, export_network
@@ -28,6 +29,10 @@ from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
 from styleid.lab.targets import TargetMapping, Z, fit_mapping
 from styleid.lab.teachers import IdentityTeacher
+from styleid.options import AnonymizeOptions
+from styleid.pipeline import Anonymizer
+from styleid.runtime import open_session
+from styleid.types import Faces
 
 NAME = "aam128"
 VERSION = "1"
@@ -49,6 +54,10 @@ _SAME_PERSON = 0.45
 _GROWN_UP = 18
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
+_EIGHT_BIT = ("parser", "identity", "attributes", "generator")
+"""Networks whose time goes into convolutions."""
+_EXAMPLES = 256
+_WATCHED = 800
 _KEEP = ("rectangle", "mean_shape", "texture_warp", "crop_warp", "shape_in", "shape_out", "basis_scale", "directions")
 
 
@@ -77,25 +86,38 @@ def build_aam_bundle(
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    reports = _export(partial, pack, faces, model=model, refiner=refiner, mapping=mapping, networks=networks)
-    for role, report in reports.items():
-        say(f"{role}: {report.size_bytes / 1e6:.1f} MB, parity {report.max_error:.1e}")
-    grown = pack.held_out & ~pack.synthetic & ~(pack.age < _GROWN_UP)
-    thresholds = _thresholds(faces["embeddings"][grown], _embed_by_teacher(pack, np.nonzero(grown)[0], teachers))
+    generator = AAMGenerator(model, refiner)
+    works = _works(pack, faces, model=model, generator=generator, mapping=mapping, networks=networks)
+    reports = {role: _export(partial, role, work) for role, work in works.items()}
     quality = {name: _history(checkpoints / name) for name in ("identity", "parser", "attributes", "refiner")}
-    quality["parity"] = {role: float(f"{report.max_error:.1e}") for role, report in reports.items()}
-    description = _describe(pack.template, model, reports, thresholds, quality)
-    (partial / "bundle.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    description = _describe(pack.template, model, _thresholds(partial, pack, teachers), quality)
+    _write(partial, description, reports)
+    say("watching the bundle at work, so that expressions come out as strong as they are")
+    express = fit_expressions(*watch_expressions(partial, pack, _WATCHED))
+    generator.express.copy_(torch.from_numpy(express))
+    reports["generator"] = _export(partial, "generator", works["generator"])
+    _write(partial, description, reports)
+    for role, report in reports.items():
+        eight_bit = f", 8-bit convolutions change it by {report.rounding:.3f}" if report.rounding else ""
+        say(f"{role}: {report.size_bytes / 1e6:.1f} MB, parity {report.max_error:.1e}{eight_bit}")
     if (out / "CARD.md").is_file():
         shutil.copy(out / "CARD.md", partial)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A network to export, with examples of its inputs, by name, and the names of its outputs."""
+
+    network: nn.Module
+    inputs: dict[str, torch.Tensor]
+    outputs: list[str]
+
+
 def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn.Module]) -> dict[str, np.ndarray]:
-    """Return every face's codes, traits, embeddings and share of bare face."""
-    out: dict[str, list[np.ndarray]] = {"codes": [], "traits": [], "embeddings": [], "bare": []}
-    base = base_matrix(pack.template, IDENTITY_TEMPLATE)
+    """Return every face's codes, traits and share of bare face."""
+    out: dict[str, list[np.ndarray]] = {"codes": [], "traits": [], "bare": []}
     for start in range(0, len(pack), 64):
         rows = np.arange(start, min(start + 64, len(pack)))
         crops_u8 = torch.from_numpy(pack.crops(rows))
@@ -105,66 +127,96 @@ def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn
             visible = face_visibility(networks["parser"], crops) * valid
             codes = model.encode(crops, torch.from_numpy(pack.landmarks68[rows]), visible)
             coverage = model(codes)[1]
-            views = cut_views(crops_u8, base.expand(len(rows), 2, 3), IDENTITY_TEMPLATE.size_px)
             out["codes"].append(codes.numpy())
             out["traits"].append(networks["attributes"](crops).numpy())
-            out["embeddings"].append(networks["identity"](views).numpy())
             out["bare"].append(((visible * coverage).sum((1, 2, 3)) / coverage.sum((1, 2, 3))).numpy())
     return {name: np.concatenate(parts) for name, parts in out.items()}
 
 
-def _embed_by_teacher(pack: Pack, faces: np.ndarray, teachers: Path) -> np.ndarray:
-    """Return the identity teacher's embeddings of some faces, given by their rows."""
-    teacher, base = IdentityTeacher(teachers), base_matrix(pack.template, IDENTITY_TEMPLATE)
-    parts = []
+def _embed(pack: Pack, faces: np.ndarray, network: Callable[[torch.Tensor], np.ndarray]) -> np.ndarray:
+    """Return a network's embeddings of some faces, given by their rows."""
+    base, parts = base_matrix(pack.template, IDENTITY_TEMPLATE), []
     for rows in np.array_split(faces, max(1, len(faces) // 64)):
         views = cut_views(torch.from_numpy(pack.crops(rows)), base.expand(len(rows), 2, 3), IDENTITY_TEMPLATE.size_px)
         with torch.no_grad():
-            parts.append(teacher(views).numpy())
+            parts.append(network(views))
     return np.concatenate(parts)
 
 
-def _export(
-    folder: Path,
+def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Let a bundle make a try for each of so many training faces.
+
+    Returns the new faces' W+ (n, layers, width), and `expression_features` (n, 4) of the originals and of what came.
+    """
+    anonymizer = Anonymizer.from_bundle(bundle, AnonymizeOptions(privacy="low", seed=0))
+    side, way, seen = pack.template.size_px, anonymizer.way, []
+    whole = np.array([[0, 0, side, side]], np.float32) - 0.5
+    rows = np.random.default_rng(0).permutation(np.nonzero(~pack.held_out)[0])[:count]
+    for number, row in enumerate(rows):
+        (crop,) = pack.crops([row])
+        faces = Faces(whole, np.ones(1, np.float32), pack.landmarks5[row][None])
+        sources = anonymizer.analyse(crop, faces, np.array([0]))
+        sources[0].step = number % len(way.steps)
+        target = anonymizer.people_targets.sample(anonymizer.bundle, str(pack.names[row]), sources, 0)
+        wplus = way.swapped(anonymizer.bundle, sources[0].wplus[None], target, [sources[0].step])
+        after = anonymizer.attempt(sources, [crop], wplus)[0].after
+        seen.append((wplus[0], sources[0].before.landmarks, after.landmarks))
+    codes, before, came = (np.stack(column) for column in zip(*seen, strict=True))
+    return codes, expression_features(before), expression_features(came)
+
+
+def _works(
     pack: Pack,
     faces: dict[str, np.ndarray],
     *,
     model: ActiveAppearanceModel,
-    refiner: nn.Module,
+    generator: AAMGenerator,
     mapping: TargetMapping,
     networks: dict[str, nn.Module],
-) -> dict[str, ExportReport]:
-    crops_u8 = torch.from_numpy(pack.crops([0, 1, 2]))
+) -> dict[str, _Work]:
+    chance = torch.Generator().manual_seed(0)
+    rows = torch.randperm(len(pack), generator=chance)[:_EXAMPLES].numpy()
+    crops_u8 = torch.from_numpy(pack.crops(rows))
     crop = crops_u8.permute(0, 3, 1, 2).float() / 127.5 - 1
     base = base_matrix(pack.template, IDENTITY_TEMPLATE)
-    views = cut_views(crops_u8, base.expand(3, 2, 3), IDENTITY_TEMPLATE.size_px)
-    landmarks = torch.from_numpy(pack.landmarks68[:3])
-    visible = face_visibility(networks["parser"], crop)
-    z = torch.randn(3, Z, generator=torch.Generator().manual_seed(0))
-    traits, codes = (torch.from_numpy(faces[name][:3]) for name in ("traits", "codes"))
-    works: dict[str, tuple[nn.Module, dict[str, torch.Tensor], list[str]]] = {
-        "parser": (networks["parser"], {"crop": crop}, ["labels", "landmarks"]),
-        "identity": (networks["identity"], {"crop": views}, ["embedding"]),
-        "attributes": (networks["attributes"], {"crop": crop}, ["attributes"]),
-        "inverter": (AAMInverter(model), {"crop": crop, "landmarks": landmarks, "visible": visible}, ["w_plus"]),
-        "mapping": (mapping, {"z": z, "attributes": traits, "source": codes}, ["w_plus"]),
-        "generator": (AAMGenerator(model, refiner), {"w_plus": codes}, ["image", "landmarks"]),
+    views = cut_views(crops_u8, base.expand(len(rows), 2, 3), IDENTITY_TEMPLATE.size_px)
+    landmarks = torch.from_numpy(pack.landmarks68[rows])
+    visible = face_visibility(networks["parser"], crop[:3])
+    z = torch.randn(len(rows), Z, generator=chance)
+    traits, codes = (torch.from_numpy(faces[name][rows]) for name in ("traits", "codes"))
+    with torch.no_grad():  # half of what the generator gets to see are people as they are, half swapped ones
+        others = torch.cat([codes[::2, :ATTRIBUTE_ROW], mapping(z, traits, codes)[::2, ATTRIBUTE_ROW:]], 1)
+    drawn = torch.cat([codes[1::2], others])
+    return {
+        "parser": _Work(networks["parser"], {"crop": crop}, ["labels", "landmarks"]),
+        "identity": _Work(networks["identity"], {"crop": views}, ["embedding"]),
+        "attributes": _Work(networks["attributes"], {"crop": crop}, ["attributes"]),
+        "inverter": _Work(
+            AAMInverter(model), {"crop": crop[:3], "landmarks": landmarks[:3], "visible": visible}, ["w_plus"]
+        ),
+        "mapping": _Work(mapping, {"z": z, "attributes": traits, "source": codes}, ["w_plus"]),
+        "generator": _Work(generator, {"w_plus": drawn}, ["image", "landmarks"]),
     }
-    reports = {}
-    for role, (network, inputs, outputs) in works.items():
-        keep = [name for name, _ in network.named_buffers() if name.rsplit(".", 1)[-1] in _KEEP]
-        reports[role] = export_network(network, inputs, outputs, folder / f"{role}.onnx", keep=keep)
-    return reports
 
 
-def _thresholds(embeddings: np.ndarray, by_teacher: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return the similarities that bound strangers, from all pairs of faces of different people.
+def _export(folder: Path, role: str, work: _Work) -> ExportReport:
+    keep = [name for name, _ in work.network.named_buffers() if name.rsplit(".", 1)[-1] in _KEEP]
+    examples = {name: value.numpy() for name, value in work.inputs.items()} if role in _EIGHT_BIT else None
+    few = {name: value[:3] for name, value in work.inputs.items()}
+    return export_network(work.network, few, work.outputs, folder / f"{role}.onnx", keep=keep, examples=examples)
+
+
+def _thresholds(folder: Path, pack: Pack, teachers: Path) -> dict[str, dict[str, float]]:
+    """Return the similarities that bound strangers by the exported identity network, from all pairs of held-out faces.
 
     The faces are those of grown people who exist: children, and people drawn by one network, are more alike than
-    strangers are, and would make the gate lax.
-    embeddings, by_teacher: (n, d) of the same faces by the bundle's network and by its teacher. The sources name
-    nobody, and some people come more than once: pairs that the teacher all but knows to be one person are left out.
+    strangers are, and would make the gate lax. The sources name nobody, and some people come more than once: pairs that
+    the teacher all but knows to be one person are left out.
     """
+    grown = np.nonzero(pack.held_out & ~pack.synthetic & ~(pack.age < _GROWN_UP))[0]
+    session, teacher = open_session(folder / "identity.onnx"), IdentityTeacher(teachers)
+    embeddings = _embed(pack, grown, lambda views: session.run(None, {"crop": views.numpy()})[0])
+    by_teacher = _embed(pack, grown, lambda views: teacher(views).numpy())
     upper = np.triu(np.ones((len(embeddings), len(embeddings)), bool), 1)
     strangers = (embeddings @ embeddings.T)[upper & (by_teacher @ by_teacher.T < _SAME_PERSON)]
     bounds = {}
@@ -184,7 +236,6 @@ def _history(folder: Path) -> dict[str, Any]:
 def _describe(
     template: CropTemplate,
     model: ActiveAppearanceModel,
-    reports: dict[str, ExportReport],
     thresholds: dict[str, dict[str, float]],
     quality: dict[str, Any],
 ) -> dict[str, Any]:
@@ -208,9 +259,18 @@ def _describe(
         "identity_crop": crop(IDENTITY_TEMPLATE),
         "thresholds": thresholds,
         "max_landmark_error": MAX_LANDMARK_ERROR,
-        "networks": {
-            role: {"file": report.path.name, "sha256": report.sha256, "bytes": report.size_bytes, "opset": report.opset}
-            for role, report in reports.items()
-        },
+        "networks": {},
         "quality": quality,
     }
+
+
+def _write(folder: Path, description: dict[str, Any], reports: dict[str, ExportReport]) -> None:
+    """Write bundle.json with the networks that there are by now."""
+    description["networks"] = {
+        role: {"file": report.path.name, "sha256": report.sha256, "bytes": report.size_bytes, "opset": report.opset}
+        for role, report in reports.items()
+    }
+    description["quality"]["parity"] = {role: float(f"{report.max_error:.1e}") for role, report in reports.items()}
+    rounded = {role: round(report.rounding, 4) for role, report in reports.items() if report.rounding}
+    description["quality"]["8-bit convolutions"] = rounded
+    (folder / "bundle.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")

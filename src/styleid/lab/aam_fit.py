@@ -141,6 +141,18 @@ def expression_features(landmarks: np.ndarray) -> Array:
     return np.stack([face.mouth_opening, face.smile, *eyes], 1)
 
 
+def fit_expressions(wplus: np.ndarray, asked: Array, came: Array) -> Array:
+    """Return `AAMGenerator.express`, (5, 4), from codes (n, layers, width) and what was drawn with them.
+
+    asked, came: `expression_features` (n, 4) of the faces whose expression the codes have, and of the new ones.
+    """
+    codes = wplus[:, EXPRESSION_ROW, :SHAPE_EXPRESSIONS].astype(np.float64)
+    known = np.concatenate([codes, np.ones((len(codes), 1))], 1)
+    wanted, given = (np.linalg.lstsq(known, features, rcond=None)[0] for features in (asked, came))
+    back = np.linalg.inv(given[:-1])
+    return np.concatenate([wanted[:-1] @ back, (wanted[-1:] - given[-1:]) @ back])
+
+
 def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.ndarray) -> Array:
     """Fill the shape's matrices and return what of the training faces' shapes bears on texture, (n, w + 4)."""
     width, mean = model.config.width, model.mean_shape.numpy()

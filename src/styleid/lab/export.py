@@ -2,7 +2,8 @@
 
 Weights are rounded through float16 first, and the file stores exactly the rounded values, each with a Cast to float32
 after it that ONNX Runtime folds away when it loads the file. So the comparison with torch sees the exporter's errors
-and not the rounding, and what the file holds is what was compared.
+and not the rounding, and what the file holds is what was compared. Where examples are given to calibrate by,
+convolutions are then made 8-bit ones (`styleid.lab.quantize`), and what that costs is measured on other examples.
 
 Convention
 ----------
@@ -16,7 +17,7 @@ import copy
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ import torch
 from torch import nn
 
 from styleid.errors import MissingDependencyError, TrainingError
+from styleid.lab.quantize import quantize_convolutions, rounding_error
 from styleid.runtime import open_session
 
 _HALF_FROM = 256
@@ -41,7 +43,8 @@ class ExportReport:
     """Say what was written.
 
     max_error: largest difference from torch over all outputs and batch sizes, as a share of the output's standard
-    deviation (for integer outputs: the share of differing values). sha256: of the file's bytes.
+    deviation (for integer outputs: the share of differing values). sha256: of the file's bytes. rounding: by how much
+    8-bit convolutions change the outputs, root mean square, as a share of the deviation; 0 where there are none.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class ExportReport:
     size_bytes: int
     opset: int
     sha256: str
+    rounding: float = 0.0
 
 
 def export_network(
@@ -60,23 +64,23 @@ def export_network(
     opset: int = 18,
     half: bool = True,
     keep: Sequence[str] = (),
+    examples: Mapping[str, np.ndarray[Any, Any]] | None = None,
 ) -> ExportReport:
     """Write a network to an ONNX file and compare it with torch at batch sizes 1 and 3.
 
     inputs: name to an example (n, ...), in the order of the network's arguments. outputs: one name per returned tensor.
     keep: names of parameters or buffers that stay float32, such as sampling grids, whose rounding would shift what they
-    sample. The network itself is not changed; the export takes a copy
-    in evaluation mode on the CPU. Raises TrainingError where the network cannot be exported for any batch size, or
-    where the file differs from torch by more than 1e-3 of an output's standard deviation, unless the network blows up
-    rounding errors so much that torch differs from itself as far (`own_rounding`).
+    sample. examples: more inputs like those that the network will get, (m, ...) each, to make convolutions 8-bit by;
+    None leaves them as they are. The network itself is not changed; the export takes a copy in evaluation mode on the
+    CPU. Raises TrainingError where the network cannot be exported for any batch size; where the file differs from torch
+    by more than 1e-3 of an output's standard deviation, unless the network blows up rounding errors so much that torch
+    differs from itself as far (`own_rounding`); and where 8-bit convolutions change it by more than a tenth of that.
     """
     own = _Positional(_rounded(network, keep) if half else _copied(network), len(outputs))
     rows = [_three_rows(example.detach().cpu()) for example in inputs.values()]
     program = _trace(own, rows, input_names=list(inputs), output_names=list(outputs), opset_version=opset)
     _strip(program)
-    if half:
-        _store_half(program.graph)
-    content = program.SerializeToString(deterministic=True)
+    content = _content(program, half)
     error = max(_compare(own, content, list(inputs), [part[:n] for part in rows], path) for n in (1, _TRACED_ROWS))
     allowed = _MAX_ERROR if error <= _MAX_ERROR else max(_MAX_ERROR, _OWN_SHARE * own_rounding(own, rows))
     if not error <= allowed:
@@ -84,11 +88,25 @@ def export_network(
             f"{path.name} differs from torch by {error:.1e} of an output's standard deviation; at most "
             f"{allowed:.0e} is allowed. Look for operations that depend on the batch or on random numbers."
         )
+    rounding = 0.0
+    if examples is not None:
+        eight_bit = quantize_convolutions(program, examples)
+        _strip(eight_bit)
+        content, whole = _content(eight_bit, half), content
+        rounding = rounding_error(whole, content, examples)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
     partial.replace(path)
-    return ExportReport(path, error, len(content), opset, hashlib.sha256(content).hexdigest())
+    return ExportReport(path, error, len(content), opset, hashlib.sha256(content).hexdigest(), rounding)
+
+
+def _content(program: Any, half: bool) -> bytes:
+    """Return a model as a file's content, large weights in half precision where that is asked; it stays as it is."""
+    program = copy.deepcopy(program)
+    if half:
+        _store_half(program.graph)
+    return bytes(program.SerializeToString(deterministic=True))
 
 
 class _Positional(nn.Module):

@@ -7,6 +7,7 @@ with the original's, is its identity as far from the original's as the dial asks
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -33,6 +34,11 @@ class Measured:
     embedding: FloatArray
     attributes: FloatArray
     face_share: float = 1.0
+
+    @cached_property
+    def expression(self) -> geometry.Expression:
+        """Pose and expression, read off the landmarks."""
+        return geometry.expression(self.landmarks)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def judge(before: Measured, after: Measured, level: PrivacyLevel, max_landmark_e
     """Judge one anonymised face against its original."""
     similarity = float(before.embedding @ after.embedding)
     error = float(geometry.landmark_error(after.landmarks, before.landmarks))
-    was, now = geometry.expression(before.landmarks), geometry.expression(after.landmarks)
+    was, now = before.expression, after.expression
     figures = {
         "similarity": similarity,
         "distance": float(np.sqrt(max(2 - 2 * similarity, 0.0))),

@@ -1,0 +1,109 @@
+"""Turn an exported network's convolutions into 8-bit ones, which processors do about three times as fast.
+
+Weights have 7 bits and a scale for each output channel, activations 8 bits and a range that examples show
+(post-training quantisation, Krishnamoorthi 2018). Seven, because processors without VNNI add two products in 16 bits,
+which 8-bit weights overflow; so every processor computes the same. All else stays as it is: sums over a heat map, warps
+and unit lengths would suffer.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.errors import TrainingError
+from styleid.runtime import open_session
+
+_AT_ONCE = 16
+_CALIBRATING = 0.75
+"""Share of the examples that ranges are read from; the others tell what the rounding costs."""
+_MOST_ROUNDING = 0.1
+
+Examples = Mapping[str, np.ndarray[Any, Any]]
+
+
+def quantize_convolutions(model: Any, examples: Examples) -> Any:
+    """Return an ONNX model's copy with 8-bit convolutions.
+
+    examples: inputs by name, (m, ...) each, like those that the network will get.
+    """
+    from onnx import load
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    reader: Any = _Batches(_part(examples, calibrating=True))
+    with tempfile.TemporaryDirectory(prefix="styleid-") as folder, _quiet():
+        path = Path(folder) / "quantized.onnx"
+        quantize_static(
+            model,
+            path,
+            reader,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return load(path)
+
+
+def rounding_error(whole: bytes, rounded: bytes, examples: Examples) -> float:
+    """Return how far a quantised model's outputs lie from the whole one's on the examples it was not calibrated by.
+
+    It is the root mean square as a share of the output's standard deviation, of the worst output. Raises TrainingError
+    above a tenth.
+    """
+    inputs = _part(examples, calibrating=False)
+    before, after = (open_session(content).run(None, dict(inputs)) for content in (whole, rounded))
+    shares = [float(np.sqrt(((a - b) ** 2).mean()) / max(b.std(), 1e-12)) for a, b in zip(after, before, strict=True)]
+    if not max(shares) <= _MOST_ROUNDING:
+        raise TrainingError(
+            f"8-bit convolutions change an output by {max(shares):.2f} of its standard deviation; at most "
+            f"{_MOST_ROUNDING} is allowed. Give more and more varied examples, or export without any."
+        )
+    return max(shares)
+
+
+class _Batches:
+    """Hand examples to ONNX Runtime's calibration, some at a time."""
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+        self._starts = iter(range(0, len(next(iter(examples.values()))), _AT_ONCE))
+
+    def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        start = next(self._starts, None)
+        if start is None:
+            return None
+        return {name: values[start : start + _AT_ONCE] for name, values in self._examples.items()}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+        while (batch := self.get_next()) is not None:
+            yield batch
+
+
+def _part(examples: Examples, *, calibrating: bool) -> dict[str, np.ndarray[Any, Any]]:
+    count = len(next(iter(examples.values())))
+    middle = round(_CALIBRATING * count)
+    if not 0 < middle < count:
+        raise TrainingError(f"{count} examples are too few to calibrate 8-bit convolutions by.")
+    chosen = slice(None, middle) if calibrating else slice(middle, None)
+    return {name: np.ascontiguousarray(values[chosen], np.float32) for name, values in examples.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the quantiser's advice to run tools before it that have run."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
