@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -47,6 +49,17 @@ def limit_threads(most: int) -> None:
     """Let the sessions that this process opens from now on use at most so many threads; 0 takes the limit away."""
     global _most_threads  # noqa: PLW0603
     _most_threads = most
+
+
+@contextmanager
+def limited_threads(most: int) -> Iterator[None]:
+    """Limit threads as `limit_threads` does, for a while, unless fewer are allowed already."""
+    before = _most_threads
+    limit_threads(min(most, cpu_threads()))
+    try:
+        yield
+    finally:
+        limit_threads(before)
 
 
 def open_session(model: Path | bytes, device: Device = "cpu") -> Any:

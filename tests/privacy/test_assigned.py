@@ -41,7 +41,7 @@ def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> Verdict:
     ],
 )
 def test_tries_take_more_of_a_target_before_they_take_the_next(targets, failing, tried, sources):
-    source = SimpleNamespace(crop=sources[0].crop, matrix=sources[0].matrix, target=0, step=0)
+    source = SimpleNamespace(crop=sources[0].crop, matrix=sources[0].matrix, target=0, step=0, tries=2)
     giver = AssignedTargets()
     giver._given[mark_of(source)] = Given(np.zeros((targets, 2, 2), np.float32))
     seen = []
@@ -53,7 +53,7 @@ def test_tries_take_more_of_a_target_before_they_take_the_next(targets, failing,
 
 
 def test_a_face_that_passed_goes_on_only_with_fresh_targets(sources):
-    source = SimpleNamespace(crop=sources[0].crop, matrix=sources[0].matrix, target=0, step=0)
+    source = SimpleNamespace(crop=sources[0].crop, matrix=sources[0].matrix, target=0, step=0, tries=2)
     giver = AssignedTargets()
     giver._given[mark_of(source)] = Given(np.zeros((3, 2, 2), np.float32))
     assert not giver.after(source, verdict(drifts=("sex",)), 2)
@@ -61,6 +61,9 @@ def test_a_face_that_passed_goes_on_only_with_fresh_targets(sources):
     assert not FreshTargets(1).after(source, verdict(), 2)
     assert FreshTargets(1).after(source, verdict(TOO_ALIKE), 2)
     assert source.step == 1
+    source.tries = 3
+    assert not FreshTargets(1).after(source, verdict(drifts=("sex",)), 2), "what drifts still, drifts with most targets"
+    assert FreshTargets(1).after(source, verdict(TOO_ALIKE), 2)
 
 
 def test_marks_tell_faces_apart_and_know_them_again(sources, astronaut, bundle):

@@ -24,7 +24,7 @@ from styleid.errors import OptionError, OutputError
 from styleid.media.files import InputFile, remove_stale
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
-from styleid.runtime import cpu_threads
+from styleid.runtime import cpu_threads, limited_threads
 from styleid.types import FloatArray
 
 __all__ = [
@@ -114,9 +114,11 @@ class _Run:
     def _work(self, jobs: Iterator[Job]) -> None:
         crew = _crew(self.anonymizer, self.options, len(self.files), self.casting)
         held: dict[int, Done] = {}
+        at_once = max(1, min(crew.capacity, len(self.files)))
         try:
-            for done in in_order(crew, jobs, held):
-                self._keep(done)
+            with limited_threads(max(1, cpu_threads() // at_once)):  # a second photo gains more than a second thread
+                for done in in_order(crew, jobs, held):
+                    self._keep(done)
         except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
             held.update((done.number, done) for done in crew.close())
             with contextlib.suppress(OutputError):

@@ -125,8 +125,8 @@ def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, lane
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the jobs says when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    limit_threads(lanes)
-    cv2.setNumThreads(lanes)
+    limit_threads(1)
+    cv2.setNumThreads(1)
 
     def tell(news: Done | BaseException) -> None:
         # what others raise may not survive the way; ours does

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from styleid.bundles.bundle import Bundle, bundle_hash
+from styleid.bundles.bundle import Bundle
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.faces.align import CropTemplate
 from styleid.runtime import open_session, tidy_model
@@ -65,8 +65,8 @@ class BundleRecogniser:
 
     @property
     def fingerprint(self) -> str:
-        """The bundle's hash."""
-        return bundle_hash(self.bundle.folder)
+        """The network's hash."""
+        return self.bundle.spec.networks["identity"].sha256
 
     @property
     def template(self) -> CropTemplate:

@@ -279,6 +279,10 @@ class ActiveAppearanceModel(nn.Module):
 
     def place_texture(self, textures: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Warp textures (n, c, h, w) from the mean shape to points, (n, c, s, s)."""
+        return _sampled(textures, self.places(points))
+
+    def places(self, points: torch.Tensor) -> torch.Tensor:
+        """Return where in the texture each pixel of the crop lies, (n, 2, s, s), x and y from -1 to 1."""
         size, coarse = self.config.size_px, self.config.size_px // 4
         shift = (self.crop_warp @ (points - self.mean_shape)).reshape(-1, coarse, coarse, 2).permute(0, 3, 1, 2)
         ticks = torch.linspace(0, size - 1, coarse, device=shift.device)
@@ -290,7 +294,7 @@ class ActiveAppearanceModel(nn.Module):
         place = functional.interpolate(place, (size, size), mode="bilinear", align_corners=True)
         x0, y0, x1, y1 = self.rectangle.unbind()
         x, y = (place[:, 0] - x0) / (x1 - x0) * 2 - 1, (place[:, 1] - y0) / (y1 - y0) * 2 - 1
-        return functional.grid_sample(textures, torch.stack([x, y], -1), padding_mode="border", align_corners=True)
+        return torch.stack([x, y], 1)
 
 
 class AAMInverter(nn.Module):
@@ -334,12 +338,23 @@ class AAMGenerator(nn.Module):
         points = model.points(torch.cat([wplus[:, :EXPRESSION_ROW], row, wplus[:, EXPRESSION_ROW + 1 :]], 1))
         # the outermost pixels of textures hold bits of hair and backdrop: colours go on from further in
         textures = model.textures(wplus).flatten(2)[:, :, self.inward].unflatten(2, model.config.texture_hw)
+        places, size = model.places(points), model.config.size_px
+        rendered = _sampled(textures, places).clamp(-1, 1)
         maps = torch.cat([model.core(), self.parts], 1).expand(wplus.shape[0], 3, *model.config.texture_hw)
-        placed = model.place_texture(torch.cat([textures, maps], 1), points)
-        rendered, core, eyes, mouth = placed[:, :3].clamp(-1, 1), placed[:, 3:4], placed[:, 4:5], placed[:, 5:]
+        coarse = _sampled(maps, _resized(places, size // 2))  # they are soft: a quarter of the samples is enough
+        core, eyes, mouth = _resized(coarse, size).split(1, 1)
         # beyond the outline there is nothing to refine, and what the refiner draws there would show as a fringe
         refined = rendered + (self.refiner(rendered) - rendered) * core
         return _like_skin(refined, core, eyes, mouth).clamp(-1, 1), points[:, :LANDMARKS]
+
+
+def _sampled(textures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return textures (n, c, h, w) at places (n, 2, s, s), (n, c, s, s)."""
+    return functional.grid_sample(textures, places.permute(0, 2, 3, 1), padding_mode="border", align_corners=True)
+
+
+def _resized(maps: torch.Tensor, size: int) -> torch.Tensor:
+    return functional.interpolate(maps, (size, size), mode="bilinear", align_corners=True)
 
 
 def _like_skin(images: torch.Tensor, core: torch.Tensor, eyes: torch.Tensor, mouth: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ from styleid.lab.export import ExportReport, export_network
 from styleid.lab.identity import TEMPLATE as IDENTITY_TEMPLATE
 from styleid.lab.identity import IdentityNet
 from styleid.lab.loop import load_network
-from styleid.lab.pack import Pack
+from styleid.lab.pack import SOURCES, Pack
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
 from styleid.lab.targets import TargetMapping, Z, fit_mapping
@@ -51,7 +51,7 @@ _SWAPS: tuple[dict[str, Any], ...] = (
 """From the least change to the most; benchmarks/dial.py measures what each leaks."""
 _SAME_PERSON = 0.45
 """Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
-_GROWN_UP = 18
+_CLEAR_PHOTOS = ("parsing", "portraits")
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
 _EIGHT_BIT = ("parser", "identity", "attributes", "generator")
@@ -207,16 +207,17 @@ def _export(folder: Path, role: str, work: _Work) -> ExportReport:
 
 
 def _thresholds(folder: Path, pack: Pack, teachers: Path) -> dict[str, dict[str, float]]:
-    """Return the similarities that bound strangers by the exported identity network, from all pairs of held-out faces.
+    """Return the similarities that bound strangers by the exported identity network, from all pairs of clear photos.
 
-    The faces are those of grown people who exist: children, and people drawn by one network, are more alike than
-    strangers are, and would make the gate lax. The sources name nobody, and some people come more than once: pairs that
-    the teacher all but knows to be one person are left out.
+    Soft faces, children, and people drawn by one network are more alike than strangers in photos are, and would make
+    the gate lax. Photos that were trained on may serve: who is on them was not told, and those held out give the same.
+    The sources name nobody, and some people come more than once: pairs that the teacher all but knows to be one person
+    are left out.
     """
-    grown = np.nonzero(pack.held_out & ~pack.synthetic & ~(pack.age < _GROWN_UP))[0]
+    clear = np.nonzero(np.isin(pack.source, [SOURCES.index(name) for name in _CLEAR_PHOTOS]))[0]
     session, teacher = open_session(folder / "identity.onnx"), IdentityTeacher(teachers)
-    embeddings = _embed(pack, grown, lambda views: session.run(None, {"crop": views.numpy()})[0])
-    by_teacher = _embed(pack, grown, lambda views: teacher(views).numpy())
+    embeddings = _embed(pack, clear, lambda views: session.run(None, {"crop": views.numpy()})[0])
+    by_teacher = _embed(pack, clear, lambda views: teacher(views).numpy())
     upper = np.triu(np.ones((len(embeddings), len(embeddings)), bool), 1)
     strangers = (embeddings @ embeddings.T)[upper & (by_teacher @ by_teacher.T < _SAME_PERSON)]
     bounds = {}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TOO_ALIKE = "too like the original"
 """What the gate says of a face that the next try should take more of its target for."""
 
+_TRIES_FOR_DRIFTS = 3
+
 
 class Targets(Protocol):
     """Say whom each face of a photo borrows from, try by try."""
@@ -66,7 +68,12 @@ class FreshTargets:
         return bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
 
     def after(self, source: Source, verdict: Verdict, steps: int) -> bool:
-        """Take more of the next target where the face was too like itself, or nearly; go on until all is well."""
+        """Take more of the next target where the face was too like itself, or nearly; go on until all is well.
+
+        What only drifts (sex, mouth) after some tries does so with most targets, and is left at that.
+        """
         if verdict.close or TOO_ALIKE in verdict.failures:
             source.step = min(source.step + 1, steps - 1)
+        if verdict.passed and not verdict.close and source.tries >= _TRIES_FOR_DRIFTS:
+            return False
         return verdict.rank[:2] != (0, 0)

@@ -18,7 +18,7 @@ from styleid.errors import OptionError
 LEVELS: Mapping[str, float] = {"low": 1e-4, "standard": 1e-3, "high": 1e-2, "max": 1e-1}
 MOST_LEAK: Mapping[float, float] = {1e-4: 0.15, 1e-3: 0.08, 1e-2: 0.04, 1e-1: 0.02}
 """By how much a trained attacker's rank-1 among 150 people may exceed its context floor, by false-match rate."""
-_STRICTER = 10.0
+_STRICTER = 30.0
 _ENOUGH_PASS = 0.5
 
 
@@ -27,7 +27,7 @@ class PrivacyLevel:
     """A level of the dial.
 
     fmr: false-match rate. strangers: the similarities that strangers have at that rate. close: the similarity above
-    which a face that passes is too near to the limit to be taken without looking for a better one: the bound at ten
+    which a face that passes is too near to the limit to be taken without looking for a better one: the bound at thirty
     times the rate. most_leak: how much more than the surroundings a trained attacker may find, 0 to 1.
     """
 
