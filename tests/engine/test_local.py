@@ -165,6 +165,22 @@ def test_resuming_does_nothing_twice_and_redoes_what_was_changed(run, photos, tm
     assert contents(out) == first
 
 
+def test_resuming_redoes_a_photo_that_is_newer_than_its_output(photos, plain, tmp_path):
+    own, out = tmp_path / "own", tmp_path / "out"
+    shutil.copytree(photos, own)
+    first = anonymize_files([own], plain, RunOptions(out))
+    name = next(iter(contents(out)))
+    image = np.asarray(Image.open(own / name).convert("RGB"))
+    Image.fromarray(image[:, ::-1]).save(own / name)
+    later = (out / name).stat().st_mtime_ns + 10**6
+    os.utime(own / name, ns=(later, later))
+    again = anonymize_files([own], plain, RunOptions(out, resume=True))
+    assert (again.written, again.resumed) == (first.written, first.written - 1)
+    assert np.asarray(Image.open(out / name)).shape == image.shape
+    assert journal(out)[-1]["input"] == name
+    assert anonymize_files([own], plain, RunOptions(out, resume=True)).resumed == first.written
+
+
 @pytest.mark.parametrize(
     ("options", "metadata", "named"),
     [

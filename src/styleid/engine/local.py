@@ -132,7 +132,7 @@ class _Run:
         for file in self.files:
             job = self._job(number, file)
             done = self.journal.finished(job.name, job.output, self.settings) if self.options.resume else None
-            if done is not None and self._is_as_asked(done, file):
+            if done is not None and self._is_as_asked(done, file) and not _is_newer(file.path, job.output):
                 self.summary.resumed += 1
                 self.summary.count(done)
                 if resumed is not None:
@@ -163,6 +163,14 @@ class _Run:
             if self.watch is not None:
                 handled = min(self.summary.written + self.summary.failed, self.summary.inputs)
                 self.watch(handled, self.summary.inputs, record["input"])
+
+
+def _is_newer(source: Path, output: Path) -> bool:
+    """Say whether an input was written after its output, as another picture under the same name is."""
+    try:
+        return source.stat().st_mtime_ns > output.stat().st_mtime_ns
+    except OSError:
+        return True
 
 
 def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None) -> Crew:
