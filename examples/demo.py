@@ -19,7 +19,7 @@ from styleid.media.image import read_photo
 
 HERE = Path(__file__).parent
 OUT = Path("demo-output")
-SHEET_HEIGHT_PX = 512
+SHEET_WIDTH_PX = 1800
 
 
 def main() -> int:
@@ -28,8 +28,8 @@ def main() -> int:
     originals.mkdir(parents=True)
     Image.fromarray(data.astronaut()).save(originals / "astronaut.png")
     shutil.copy(HERE / "group.jpg", originals)
-    print(f"styleid anonymize {originals} --out {results} --seed 3 --report\n")
-    status = styleid(["anonymize", str(originals), "--out", str(results), "--seed", "3", "--report"])
+    print(f"styleid anonymize {originals} --out {results} --seed 5 --report\n")
+    status = styleid(["anonymize", str(originals), "--out", str(results), "--seed", "5", "--report"])
     sheet = OUT / "before-and-after.jpg"
     draw_sheet(originals, results).save(sheet, quality=90)
     print(f"\nLook at  {sheet}\nPhotos   {results}\nReport   {results / 'styleid-report.html'}")
@@ -42,10 +42,8 @@ def draw_sheet(originals: Path, results: Path) -> Image.Image:
     rows = []
     for path in sorted(originals.iterdir()):
         pair = [Image.fromarray(read_photo(folder / path.name).image_rgb) for folder in (originals, results)]
-        size = (round(pair[0].width * SHEET_HEIGHT_PX / pair[0].height), SHEET_HEIGHT_PX)
+        size = (SHEET_WIDTH_PX // 2, round(pair[0].height * SHEET_WIDTH_PX / 2 / pair[0].width))
         rows.append(np.concatenate([np.asarray(photo.resize(size, Image.Resampling.LANCZOS)) for photo in pair], 1))
-    wide = max(row.shape[1] for row in rows)
-    rows = [np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return Image.fromarray(np.concatenate(rows))
 
 
