@@ -31,7 +31,7 @@ small identity network takes for somebody else."""
 Works = dict[str, tuple[Any, dict[str, Any], list[str]]]
 LOOKING = ("parser", "identity", "attributes")
 _PERIOD_PX = 12
-_CONTRAST = 0.6
+_CONTRAST = 0.5
 _ORIGINAL_SHARE = 0.08
 
 

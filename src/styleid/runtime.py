@@ -51,6 +51,21 @@ def limit_threads(most: int) -> None:
     _most_threads = most
 
 
+def end_with_parent() -> None:
+    """Let this process, which another one started by multiprocessing, end at once when that one is gone."""
+    import multiprocessing
+    import threading
+
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def limited_threads(most: int) -> Iterator[None]:
     """Limit threads as `limit_threads` does, for a while, unless fewer are allowed already."""

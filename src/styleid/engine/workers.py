@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -24,7 +22,7 @@ from styleid.latent.targets import FreshTargets
 from styleid.media.files import remove_temporaries_of
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
-from styleid.runtime import Device, limit_threads
+from styleid.runtime import Device, end_with_parent, limit_threads
 
 _PATIENCE_S = 600.0
 
@@ -124,7 +122,7 @@ def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, lane
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the jobs says when to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     limit_threads(1)
     cv2.setNumThreads(1)
 
@@ -142,14 +140,6 @@ def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, lane
         while (job := connection.recv()) is not None:
             crew.start(job)
     crew.close()
-
-
-def _end_with_parent() -> None:
-    """End this process at once when its parent is gone: the next run may do its photos already."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _cause(status: int | None) -> str:

@@ -13,6 +13,7 @@ from styleid.evaluate.instruments import Instruments, Setup
 from styleid.evaluate.originals import Seen, see_original
 from styleid.evaluate.outputs import Result, Task, see_output
 from styleid.evaluate.protocol import Original
+from styleid.runtime import end_with_parent
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -71,6 +72,7 @@ class Surveyor:
 
 
 def _start(setup: Setup) -> None:
+    end_with_parent()
     global _instruments  # noqa: PLW0603
     _instruments = Instruments(setup)
 
