@@ -139,10 +139,13 @@ def compare(photos: Sequence[Path], repeats: int, bundle: str | None, work: Path
     return results, notes
 
 
-def net_seconds(result: Result, photos: int) -> list[float]:
-    """Return seconds per photo net of start-up, one per round; NaN where noise was larger than the work."""
+def net_seconds(result: Result, photos: int, few: int = 1) -> list[float]:
+    """Return seconds per photo net of start-up, one per round; NaN where noise was larger than the work.
+
+    few: how many photos the runs on few had.
+    """
     pairs = zip(result.all, result.one, strict=True)
-    nets = [(whole.seconds - one.seconds) / (photos - 1) for whole, one in pairs]
+    nets = [(whole.seconds - one.seconds) / (photos - few) for whole, one in pairs]
     return [net if net > 0 else math.nan for net in nets]
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-from against_deface import SUFFIXES, Contestant, Result, conditions, measure, spread
+from against_deface import SUFFIXES, Contestant, Result, conditions, measure, net_seconds, spread
 
 RESULT = Path(__file__).resolve().parent / "results" / "engines.md"
 _FEW = 2
@@ -49,18 +49,13 @@ def many_photos(folder: Path, count: int, work: Path) -> list[Path]:
 def table(results: Sequence[Result], photos: int) -> str:
     """Return a Markdown table: start-up, and wall time for the photos beyond the first two."""
     lines = ["| engine | start-up and two photos, s | ms a photo after that | over local |", "|---|---|---|---|"]
-    base = _per_photo(results[0], photos)
+    base = net_seconds(results[0], photos, _FEW)
     for result in results:
-        net = _per_photo(result, photos)
+        net = net_seconds(result, photos, _FEW)
         ratios = spread(n / b for n, b in zip(net, base, strict=True))
         start = spread(one.seconds for one in result.one)
-        lines.append(f"| {result.contestant.name} | {start} | {spread(net, 1)} | {ratios} |")
+        lines.append(f"| {result.contestant.name} | {start} | {spread((1000 * n for n in net), 1)} | {ratios} |")
     return "\n".join(lines)
-
-
-def _per_photo(result: Result, photos: int) -> list[float]:
-    pairs = zip(result.all, result.one, strict=True)
-    return [1000 * (whole.seconds - one.seconds) / (photos - _FEW) for whole, one in pairs]
 
 
 def main() -> None:

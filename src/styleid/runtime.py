@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -52,16 +53,19 @@ def limit_threads(most: int) -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process, which another one started by multiprocessing, end at once when that one is gone."""
+    """Let this process, which another one started by multiprocessing, end at once when that one is gone.
+
+    Whoever comes next may do its work already.
+    """
     import multiprocessing
-    import threading
 
     parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
     def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
+        parent.join()
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -16,15 +16,13 @@ from styleid.lab.aam import (
     SHAPE_EXPRESSIONS,
     SHAPE_ROW,
     AAMConfig,
-    AAMGenerator,
-    AAMInverter,
     ActiveAppearanceModel,
-    _like_skin,
     load_aam,
     save_aam,
     with_forehead,
 )
 from styleid.lab.aam_fit import fit_aam, fit_expressions
+from styleid.lab.aam_networks import AAMGenerator, AAMInverter, _like_skin
 from styleid.lab.export import export_network
 from styleid.lab.pack import Pack
 from styleid.lab.refiner import Refiner, RefinerConfig

@@ -72,8 +72,8 @@ class Surveyor:
 
 
 def _start(setup: Setup) -> None:
-    end_with_parent()
     global _instruments  # noqa: PLW0603
+    end_with_parent()
     _instruments = Instruments(setup)
 
 

@@ -16,8 +16,9 @@ from torch import nn
 import styleid
 from styleid.bundles.spec import FORMAT
 from styleid.faces.align import CropTemplate
-from styleid.lab.aam import ATTRIBUTE_ROW, AAMGenerator, AAMInverter, ActiveAppearanceModel, load_aam
+from styleid.lab.aam import ATTRIBUTE_ROW, ActiveAppearanceModel, load_aam
 from styleid.lab.aam_fit import expression_features, face_visibility, fit_expressions
+from styleid.lab.aam_networks import AAMGenerator, AAMInverter
 from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.augment import base_matrix, cut_views
 from styleid.lab.export import ExportReport, export_network
@@ -52,12 +53,15 @@ _SWAPS: tuple[dict[str, Any], ...] = (
 _SAME_PERSON = 0.45
 """Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
 _CLEAR_PHOTOS = ("parsing", "portraits")
+"""Sources of photos that are sharp."""
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
 _EIGHT_BIT = ("parser", "identity", "attributes", "generator")
 """Networks whose time goes into convolutions."""
 _EXAMPLES = 256
+"""Faces by which convolutions are made 8-bit."""
 _WATCHED = 800
+"""Tries by which expressions are set."""
 _KEEP = ("rectangle", "mean_shape", "texture_warp", "crop_warp", "shape_in", "shape_out", "basis_scale", "directions")
 
 

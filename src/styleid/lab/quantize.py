@@ -83,10 +83,6 @@ class _Batches:
             return None
         return {name: values[start : start + _AT_ONCE] for name, values in self._examples.items()}
 
-    def __iter__(self) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
-        while (batch := self.get_next()) is not None:
-            yield batch
-
 
 def _part(examples: Examples, *, calibrating: bool) -> dict[str, np.ndarray[Any, Any]]:
     count = len(next(iter(examples.values())))

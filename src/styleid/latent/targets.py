@@ -21,6 +21,7 @@ TOO_ALIKE = "too like the original"
 """What the gate says of a face that the next try should take more of its target for."""
 
 _TRIES_FOR_DRIFTS = 3
+"""After so many tries a face that passes, well away from the limit, is taken although its sex or mouth changed."""
 
 
 class Targets(Protocol):
@@ -68,10 +69,7 @@ class FreshTargets:
         return bundle.sample(z, np.stack([s.before.attributes for s in sources]), own)
 
     def after(self, source: Source, verdict: Verdict, steps: int) -> bool:
-        """Take more of the next target where the face was too like itself, or nearly; go on until all is well.
-
-        What only drifts (sex, mouth) after some tries does so with most targets, and is left at that.
-        """
+        """Take more of the next target where the face was too like itself, or nearly; go on until all is well."""
         if verdict.close or TOO_ALIKE in verdict.failures:
             source.step = min(source.step + 1, steps - 1)
         if verdict.passed and not verdict.close and source.tries >= _TRIES_FOR_DRIFTS:

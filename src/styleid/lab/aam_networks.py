@@ -1,0 +1,122 @@
+"""The appearance model as networks of a bundle: the inverter, and the generator with its refiner.
+
+Crops, landmarks and W+ are those of `styleid.lab.aam`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from styleid.lab.aam import (
+    EXPRESSION_ROW,
+    LANDMARKS,
+    SHAPE_EXPRESSIONS,
+    ActiveAppearanceModel,
+    nearest_packed,
+    sampled,
+)
+
+_JAW_SHARE, _TEMPLE_SHARE, _FOREHEAD_SHARE = 0.97, 0.92, 0.6
+"""How much of the jaw's outline, of the forehead's, and of its height, textures of nearly everybody show as face."""
+_HUE_SLACK = 1.1
+
+
+class AAMInverter(nn.Module):
+    """crop, landmarks, visible -> W+, for export."""
+
+    def __init__(self, model: ActiveAppearanceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, crop: torch.Tensor, landmarks: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """See `ActiveAppearanceModel.encode`."""
+        return self.model.encode(crop, landmarks, visible)
+
+
+class AAMGenerator(nn.Module):
+    """W+ -> image and landmarks, for export: render, then refine.
+
+    Buffers: inward (h * w,), where in the texture each of its pixels takes its colour; parts (1, 2, h, w), where the
+    eyes and the mouth lie in it; express (4 + 1, 4), what the shape must be told so that mouth and eyes come out as
+    open as asked: lips and lids of textures look more open, or less, than where their landmarks are put.
+    """
+
+    inward: torch.Tensor
+    parts: torch.Tensor
+    express: torch.Tensor
+
+    def __init__(self, model: ActiveAppearanceModel, refiner: nn.Module) -> None:
+        super().__init__()
+        self.model, self.refiner = model, refiner
+        well_inside = _well_inside(model)
+        places = np.nonzero(well_inside.reshape(-1))[0]
+        self.register_buffer("inward", torch.from_numpy(places[nearest_packed(well_inside)]))
+        self.register_buffer("parts", torch.from_numpy(_eyes_and_mouth(model)))
+        self.register_buffer("express", torch.eye(SHAPE_EXPRESSIONS + 1)[:, :SHAPE_EXPRESSIONS].contiguous())
+
+    def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images (n, 3, s, s) in [-1, 1] and landmarks (n, 68, 2)."""
+        told = wplus[:, EXPRESSION_ROW, :SHAPE_EXPRESSIONS] @ self.express[:-1] + self.express[-1]
+        row = torch.cat([told, wplus[:, EXPRESSION_ROW, SHAPE_EXPRESSIONS:]], 1)[:, None]
+        model = self.model
+        points = model.points(torch.cat([wplus[:, :EXPRESSION_ROW], row, wplus[:, EXPRESSION_ROW + 1 :]], 1))
+        # the outermost pixels of textures hold bits of hair and backdrop: colours go on from further in
+        textures = model.textures(wplus).flatten(2)[:, :, self.inward].unflatten(2, model.config.texture_hw)
+        places, size = model.places(points), model.config.size_px
+        rendered = sampled(textures, places).clamp(-1, 1)
+        maps = torch.cat([model.core(), self.parts], 1).expand(wplus.shape[0], 3, *model.config.texture_hw)
+        coarse = sampled(maps, _resized(places, size // 2))  # they are soft: a quarter of the samples is enough
+        core, eyes, mouth = _resized(coarse, size).split(1, 1)
+        # beyond the outline there is nothing to refine, and what the refiner draws there would show as a fringe
+        refined = rendered + (self.refiner(rendered) - rendered) * core
+        return _like_skin(refined, core, eyes, mouth).clamp(-1, 1), points[:, :LANDMARKS]
+
+
+def _resized(maps: torch.Tensor, size: int) -> torch.Tensor:
+    return functional.interpolate(maps, (size, size), mode="bilinear", align_corners=True)
+
+
+def _like_skin(images: torch.Tensor, core: torch.Tensor, eyes: torch.Tensor, mouth: torch.Tensor) -> torch.Tensor:
+    """Take green and blue from what is more so than the skin, as where hair left its trace in a texture.
+
+    core, eyes, mouth: (n, 1, s, s) in [0, 1]; eyes may have any colour, and teeth be as white as highlights are.
+    """
+    light, skin = (images + 1) / 2, core * (1 - eyes) * (1 - mouth)
+    usual = (light * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp_min(1.0)
+    warm = light[:, :1] * (usual / usual[:, :1].clamp_min(0.05)) * _HUE_SLACK
+    shine = ((light.mean(1, keepdim=True) / usual.mean(1, keepdim=True).clamp_min(0.05) - 0.8) / 0.3).clamp(0, 1)
+    most = warm + (torch.maximum(light[:, :1], warm) - warm) * torch.maximum(shine, mouth)
+    natural = torch.cat([light[:, :1], torch.minimum(light, most)[:, 1:]], 1)
+    return (natural + (light - natural) * eyes) * 2 - 1
+
+
+def _outline(model: ActiveAppearanceModel, points: np.ndarray) -> np.ndarray:
+    """Return where the convex hull of points of the mean shape's frame lies in the texture, uint8 (h, w)."""
+    x0, y0, x1, y1 = model.rectangle.numpy()
+    height, width = model.config.texture_hw
+    places = (points - [x0, y0]) / [x1 - x0, y1 - y0] * [width - 1, height - 1]
+    found = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(found, cv2.convexHull((places * 16).round().astype(np.int32)), 1, shift=4)
+    return found
+
+
+def _well_inside(model: ActiveAppearanceModel) -> np.ndarray:
+    """Return where the texture shows the face and nothing else in nearly everybody, bool (h, w)."""
+    mean = model.mean_shape.numpy()
+    brows = mean[17:27]
+    forehead = brows + _FOREHEAD_SHARE * (mean[LANDMARKS:] - brows)
+    centre = mean[27:36].mean(0)
+    parts = [centre + _JAW_SHARE * (mean[:17] - centre), centre + _TEMPLE_SHARE * (forehead - centre)]
+    return _outline(model, np.concatenate(parts)) > 0
+
+
+def _eyes_and_mouth(model: ActiveAppearanceModel) -> np.ndarray:
+    """Return where the eyes and the mouth lie in the texture, float32 (1, 2, h, w), with soft borders."""
+    mean = model.mean_shape.numpy()
+    eyes = np.maximum(_outline(model, mean[36:42]), _outline(model, mean[42:48]))
+    wider = [cv2.dilate(part, np.ones((5, 5), np.uint8)) for part in (eyes, _outline(model, mean[48:60]))]
+    return np.stack([cv2.GaussianBlur(part.astype(np.float32), (0, 0), 1.0) for part in wider])[None]
