@@ -51,8 +51,8 @@ $(RUN): $(NEEDS) | $(BIN)/python
 
 # All that the tests need; it holds the above, which is then not installed again.
 $(DEV): $(NEEDS) | $(BIN)/python
-	@echo "Installing styleid with the extras lab, eval, video, datasets and dev into $(VENV) ..."
-	@$(PIP) -e '.[lab,eval,video,datasets,dev]'
+	@echo "Installing styleid with the extras lab, eval, video, datasets, remote and dev into $(VENV) ..."
+	@$(PIP) -e '.[lab,eval,video,datasets,remote,dev]'
 	@$(call mend_opencv)
 	@touch $(RUN) $@
 

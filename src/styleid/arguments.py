@@ -10,9 +10,12 @@ import argparse
 import dataclasses
 import re
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from styleid.errors import StyleIDError
+from styleid.media.remote import Place, RemotePath, place
 
 T = TypeVar("T")
 
@@ -44,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any], skip: Collectio
             flag,
             required=required,
             default=None if required else default,
-            type=str if choices or kind not in (int, float, Path) else kind,
+            type=str if choices else _reader(hints[field.name]),
             choices=choices,
             metavar=None if choices else _metavar(field.name, kind),
             help=text + shown,
@@ -79,6 +82,29 @@ def _unwrapped(kind: Any) -> Any:
         options = [option for option in get_args(kind) if option is not type(None)]
         return options[0]
     return kind
+
+
+def here_or_url(text: str) -> Place:
+    """Read a path or an fsspec URL, as an argument's type."""
+    try:
+        return place(text)
+    except StyleIDError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def here(text: str) -> Path:
+    """Read the path of a file or folder of this machine, as an argument's type."""
+    found = here_or_url(text)
+    if isinstance(found, Path):
+        return found
+    raise argparse.ArgumentTypeError(f"{found} is a URL, and what goes here must lie on this machine.")
+
+
+def _reader(hint: Any) -> Callable[[str], Any]:
+    if RemotePath in get_args(hint):
+        return here_or_url
+    kind = _unwrapped(hint)
+    return here if kind is Path else kind if kind in (int, float) else str
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

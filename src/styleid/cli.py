@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import styleid
+from styleid.arguments import add_options, here, here_or_url, read_options
 from styleid.errors import OptionError, StyleIDError
 
 _EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with some faces obscured against the asked
 method or some inputs withheld, unreadable or missing (each is named on standard error and in the journal or report);
 1 failure."""
 
-_INPUTS = "files, folders, @LIST (a text file of names, one a line, or a Parquet file with a column path), or -"
+_INPUTS = """files, folders, fsspec URLs of either, @LIST (a text file of names, one a line, or a Parquet file with a
+column path), or -"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,12 +55,11 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
     from styleid.commands.anonymize import CommandOptions, anonymize
     from styleid.engine.local import RunOptions
     from styleid.options import AnonymizeOptions, PeopleOptions
 
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=_INPUTS)
+    parser.add_argument("inputs", nargs="+", type=here_or_url, metavar="INPUT", help=_INPUTS)
     for cls in (RunOptions, AnonymizeOptions, PeopleOptions, CommandOptions):
         add_options(parser, cls)
 
@@ -73,14 +73,13 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_video(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
     from styleid.commands.video import VideoCommandOptions, video
     from styleid.media.side_tracks import TrackOptions
     from styleid.media.video_write import EncodeOptions
     from styleid.options import AnonymizeOptions
     from styleid.video.options import VideoOptions
 
-    parser.add_argument("input", type=Path, metavar="INPUT", help="a video, or with --frames a folder of frames")
+    parser.add_argument("input", type=here, metavar="INPUT", help="a video, or with --frames a folder of frames")
     for cls in (VideoOptions, AnonymizeOptions, EncodeOptions, TrackOptions, VideoCommandOptions):
         add_options(parser, cls)
 
@@ -94,7 +93,6 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_dataset(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
     from styleid.commands import dataset
     from styleid.datasets.options import AnnotationOptions, CocoOptions, ShardOptions
     from styleid.engine.local import RunOptions
@@ -118,9 +116,9 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
         ("shards", "WebDataset's tar files", (ShardOptions,)),
     ):
         form = forms.add_parser(name, help=text, description=text, epilog=_EPILOG)
-        form.add_argument("source", type=Path, metavar="IN", help="the data set's folder" + (
+        form.add_argument("source", type=here, metavar="IN", help="the data set's folder" + (
             ", or one shard" if name == "shards" else ""))  # fmt: skip
-        form.add_argument("out", type=Path, metavar="OUT", help="folder for the new one, empty or of an earlier run")
+        form.add_argument("out", type=here, metavar="OUT", help="folder for the new one, empty or of an earlier run")
         # a part of the photos would leave the annotations of the others behind; tar files are streamed by one process
         unused = ("shard", "workers", "engine") if name == "shards" else ("shard",)
         for cls in (*own, RunOptions, AnonymizeOptions, dataset.DatasetCommandOptions):
@@ -148,7 +146,6 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_build(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
     from styleid.commands import bundles
     from styleid.lab.upstream.options import BuildOptions
 
@@ -162,7 +159,7 @@ def _fill_key(parser: argparse.ArgumentParser) -> None:
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     new = actions.add_parser("new", help="write a new key into a file that does not exist yet")
-    new.add_argument("file", type=Path, metavar="FILE", help="where to")
+    new.add_argument("file", type=here, metavar="FILE", help="where to")
     new.set_defaults(run=lambda parsed: make_key(parsed.file))
 
 
@@ -173,14 +170,13 @@ def _fill_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
     from styleid.commands.evaluate import EvaluateCommandOptions, evaluate_folders
     from styleid.evaluate.suite import EvaluateOptions
 
-    parser.add_argument("originals", type=Path, metavar="ORIGINALS", help="folder of the photos as they were")
-    parser.add_argument("anonymized", type=Path, metavar="ANONYMIZED", help="folder of what a tool made of them")
+    parser.add_argument("originals", type=here, metavar="ORIGINALS", help="folder of the photos as they were")
+    parser.add_argument("anonymized", type=here, metavar="ANONYMIZED", help="folder of what a tool made of them")
     parser.add_argument(
-        "--compare", nargs="+", type=Path, default=[], metavar="DIR", help="what other tools made of the same originals"
+        "--compare", nargs="+", type=here, default=[], metavar="DIR", help="what other tools made of the same originals"
     )
     for cls in (EvaluateOptions, EvaluateCommandOptions):
         add_options(parser, cls)
@@ -194,7 +190,6 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_rank(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
     from styleid.commands.rank import RankCommandOptions, rank
     from styleid.latent.ranking.run import RankOptions
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from styleid.media.remote import Place
 
 
 class StyleIDError(Exception):
@@ -23,18 +26,18 @@ class MissingDependencyError(StyleIDError):
 
 
 class ImageError(StyleIDError):
-    """An image file cannot be used. Fields: path, reason."""
+    """An image file cannot be used. Fields: path, a Path or a URL; reason."""
 
-    def __init__(self, path: Path | str, reason: str) -> None:
-        self.path, self.reason = Path(path), reason
+    def __init__(self, path: Place | str, reason: str) -> None:
+        self.path, self.reason = _path_or_url(path), reason
         super().__init__(f"{path}: {reason}")
 
 
 class OutputError(StyleIDError):
-    """An output file cannot be written. Fields: path, reason."""
+    """An output file cannot be written. Fields: path, a Path or a URL; reason."""
 
-    def __init__(self, path: Path | str, reason: str) -> None:
-        self.path, self.reason = Path(path), reason
+    def __init__(self, path: Place | str, reason: str) -> None:
+        self.path, self.reason = _path_or_url(path), reason
         super().__init__(f"{path}: {reason}")
 
 
@@ -96,3 +99,7 @@ class DatasetError(StyleIDError):
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
         super().__init__(f"{path}: {reason}")
+
+
+def _path_or_url(path: Place | str) -> Path | str:
+    return str(path) if "://" in str(path) else Path(str(path))

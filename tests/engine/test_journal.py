@@ -1,10 +1,13 @@
 import hashlib
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from styleid.engine.journal import NAME, Journal
 from styleid.errors import OptionError, OutputError
+from styleid.media.files import InputFile
 
 SETTINGS = {"method": "latent", "seed": 1}
 
@@ -25,17 +28,25 @@ def test_lines_are_read_back_and_the_last_of_an_input_counts(tmp_path):
 
 
 def test_only_whole_unchanged_outputs_count_as_finished(tmp_path):
-    journal = Journal(tmp_path)
-    output = tmp_path / "a.png"
-    output.write_bytes(b"pixels")
+    source, output = tmp_path / "in/a.png", tmp_path / "out/a.png"
+    journal = Journal(output.parent)
+    for path, age in ((source, 20), (output, 10)):
+        path.parent.mkdir()
+        path.write_bytes(b"pixels")
+        os.utime(path, (1e9 - age, 1e9 - age))
     journal.append(_record("a.png", b"pixels"))
-    assert journal.finished("a.png", output, SETTINGS) is not None
-    assert journal.finished("a.png", output, SETTINGS | {"seed": 2}) is None
-    assert journal.finished("other.png", output, SETTINGS) is None
+    file = InputFile(source, Path("a.png"))
+    assert journal.finished(file, SETTINGS) is not None
+    assert journal.finished(file, SETTINGS | {"seed": 2}) is None
+    assert journal.finished(InputFile(source, Path("other.png")), SETTINGS) is None
+    os.utime(source)
+    assert journal.finished(file, SETTINGS) is None
+    os.utime(output)
+    assert journal.finished(file, SETTINGS) is not None
     output.write_bytes(b"pixelz")
-    assert journal.finished("a.png", output, SETTINGS) is None
+    assert journal.finished(file, SETTINGS) is None
     output.unlink()
-    assert journal.finished("a.png", output, SETTINGS) is None
+    assert journal.finished(file, SETTINGS) is None
 
 
 @pytest.mark.parametrize("keep", range(1, 60, 7))

@@ -17,7 +17,9 @@ from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.report import write_report
 from styleid.errors import ImageError, OptionError
+from styleid.media.files import InputFile
 from styleid.media.image import encode_photo, read_photo_bytes
+from styleid.media.remote import Place
 from styleid.options import AnonymizeOptions, PeopleOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import Device
@@ -50,7 +52,7 @@ class CommandOptions:
 
 
 def anonymize(
-    inputs: Sequence[Path],
+    inputs: Sequence[Place],
     how: AnonymizeOptions,
     run: RunOptions,
     command: CommandOptions,
@@ -64,10 +66,11 @@ def anonymize(
         if casting.groups:
             raise OptionError("--targets", "one photo from standard input cannot be grouped with others.")
         return _pipe(inputs, anonymizer, run, boxes)
-    others = find_others(inputs, run.out) if command.copy_others else []
+    others = _others(inputs, run.out) if command.copy_others else []
     with progress(command.quiet or command.json) as watch:
         summary = anonymize_files(inputs, anonymizer, run, boxes, watch, casting)
-    copy_others(others, run.out, summary)
+    if isinstance(run.out, Path):
+        copy_others(others, run.out, summary)
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:
         print(f"styleid: {name}: {reason} (not written)", file=sys.stderr)
@@ -84,7 +87,15 @@ def anonymize(
     return summary.exit_status
 
 
-def _pipe(inputs: Sequence[Path], anonymizer: Anonymizer, run: RunOptions, boxes: Boxes | None) -> int:
+def _others(inputs: Sequence[Place], out: Place) -> list[InputFile]:
+    here = [one for one in inputs if isinstance(one, Path)]
+    if len(here) < len(inputs) or not isinstance(out, Path):
+        raise OptionError("--copy-others", "files are copied between folders of this machine only, not from or to "
+                          "URLs.")  # fmt: skip
+    return find_others(here, out)
+
+
+def _pipe(inputs: Sequence[Place], anonymizer: Anonymizer, run: RunOptions, boxes: Boxes | None) -> int:
     """Read one photo from standard input and write it to standard output."""
     if list(inputs) != [STDIN] or run.out != STDIN:
         raise OptionError("INPUT", "'-' reads one photo from standard input and goes with --out - alone.")
@@ -107,7 +118,7 @@ def _pipe(inputs: Sequence[Path], anonymizer: Anonymizer, run: RunOptions, boxes
     return 3 if fallbacks else 0
 
 
-def _readable(summary: Summary, out: Path, page: Path | None) -> str:
+def _readable(summary: Summary, out: Place, page: Place | None) -> str:
     faces = summary.faces
     parts = [f"{faces[action]} {action}" for action in Action if faces[action]]
     rate = summary.written / summary.seconds if summary.seconds else float(np.inf)

@@ -59,7 +59,7 @@ def dataset(
 ) -> int:
     """Anonymise a data set in a folder; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    return _told(lambda watch: anonymize_dataset(source, form, anonymizer, run, options, watch), run.out, command)
+    return _told(lambda watch: anonymize_dataset(source, form, anonymizer, run, options, watch), run.folder, command)
 
 
 def shards(
@@ -67,7 +67,7 @@ def shards(
 ) -> int:
     """Anonymise tar shards; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    return _told(lambda watch: anonymize_shards(source, anonymizer, run, options, watch), run.out, command)
+    return _told(lambda watch: anonymize_shards(source, anonymizer, run, options, watch), run.folder, command)
 
 
 def _told(work: Callable[[Watch | None], DatasetSummary], out: Path, command: DatasetCommandOptions) -> int:

@@ -58,18 +58,18 @@ def anonymize_dataset(
     options: AnnotationOptions,
     watch: Watch | None = None,
 ) -> DatasetSummary:
-    """Anonymise a data set's photos into run.out and carry everything that belongs to them; return what was done.
+    """Anonymise a data set's photos into run.folder and carry everything that belongs to them; return what was done.
 
     The output ends complete, minus the photos that the journal names with an error. Raises DatasetError where the data
-    set cannot be read, OptionError where the options do not fit it or run.out holds anything else, OutputError where
+    set cannot be read, OptionError where the options do not fit it or run.folder holds anything else, OutputError where
     writing fails: then `resume` goes on from there.
     """
-    check_places(root, run.out)
+    check_places(root, run.folder)
     plan = form.plan(root, options)
-    _refuse_strangers(run.out, plan, options)
+    _refuse_strangers(run.folder, plan, options)
     own = read_boxes(Path(options.boxes)) if options.boxes not in ("", FROM_ANNOTATIONS) else None
     summary = DatasetSummary(anonymize_files(plan.photos, anonymizer, run, own, watch))
-    journal = Journal(run.out)
+    journal = Journal(run.folder)
     for name, reason in plan.absent:
         _fail(summary, journal, name, reason)
     records = {str(record["input"]): record for record in journal.records()}
@@ -78,14 +78,14 @@ def anonymize_dataset(
     withheld = missing | {name for name, _ in plan.absent}
     for name in missing:
         with contextlib.suppress(OSError):  # what an earlier run wrote with other options may show more
-            (run.out / name).unlink()
+            (run.folder / name).unlink()
     changes = _changes(records, photos, options, withheld)
     others = set(plan.others)
-    for name, data in _contents(root, plan, options, run.out, summary, journal):
+    for name, data in _contents(root, plan, options, run.folder, summary, journal):
         new = data if name in others else form.rewrite(name, data, changes)
-        _put(run.out / name, data, new, summary)
+        _put(run.folder / name, data, new, summary)
     for name, data in form.created(changes):
-        write_atomic(run.out / name, data)
+        write_atomic(run.folder / name, data)
         summary.changed += 1
     summary.left = 0 if options.copy_others else len(plan.others)
     summary.kept_entries = 0 if options.drop_withheld else len(withheld)

@@ -77,23 +77,23 @@ def anonymize_shards(
     options: ShardOptions,
     watch: Watch | None = None,
 ) -> DatasetSummary:
-    """Anonymise the photos in a tar shard, or in the shards of a folder, into shards of the same names in run.out.
+    """Anonymise the photos in a tar shard, or in the shards of a folder, into shards of the same names in run.folder.
 
     Members keep their order and their headers; what is no photo is carried byte for byte. A shard is written whole or
     not at all, and `resume` takes it up from the first that is not finished. Raises OptionError and OutputError as
     `anonymize_files` does; a shard that is damaged or hostile is named and not written.
     """
     started = time.perf_counter()
-    root, names = _find_shards(source, run.out)
+    root, names = _find_shards(source, run.folder)
     settings = run_settings(anonymizer, run)
     settings |= {"carry": sorted(options.carry), "drop_withheld": options.drop_withheld}
     own = read_boxes(options.boxes) if options.boxes is not None else {}
     if strange := [name for name in own if not any(name.startswith(f"{shard}/") for shard in names)]:
         raise OptionError("--boxes", f"'{strange[0]}' is in no shard of this run. Names are shard.tar/member.jpg.")
-    refuse_strangers(run.out, set(names))
-    if run.out.is_dir():
-        remove_stale(run.out)
-    journal = Journal(run.out)
+    refuse_strangers(run.folder, set(names))
+    if run.folder.is_dir():
+        remove_stale(run.folder)
+    journal = Journal(run.folder)
     if run.resume:
         journal.require_settings(settings)
     summary = DatasetSummary(Summary())
@@ -130,7 +130,7 @@ def _find_shards(source: Path, out: Path) -> tuple[Path, list[str]]:
 
 def _resumed(run: _Run, name: str) -> bool:
     """Count a shard that an earlier run finished; say whether it did."""
-    done, path = run.done.get(name), run.options.out / name
+    done, path = run.done.get(name), run.options.folder / name
     if done is None or "sha256" not in done or done.get("boxes") != _boxes_of(run.boxes, name):
         return False
     if not all(member in run.done for member in done["photos"]):
@@ -157,14 +157,14 @@ def _shard(run: _Run, path: Path, name: str) -> None:
     """Write one shard, or name why not."""
     begun = time.perf_counter()
     try:
-        with ShardReader(path) as reader, ShardWriter(run.options.out / name, reader.comments) as writer:
+        with ShardReader(path) as reader, ShardWriter(run.options.folder / name, reader.comments) as writer:
             shard = _Shard(name, reader, writer)
             for sample in _samples(reader):
                 _sample(run, shard, sample)
             digest = writer.finish()
     except DatasetError as error:
         with contextlib.suppress(OSError):  # what an earlier run wrote was made from another file
-            (run.options.out / name).unlink()
+            (run.options.folder / name).unlink()
         record = {"input": name, "faces": [], "error": f"{error.reason}; the whole shard is left out"}
         run.write(record, time.perf_counter() - begun)
         _count(run.summary, [record], 0, 0)

@@ -10,7 +10,8 @@ from pathlib import Path
 from styleid.engine.lists import list_of, read_list
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
-from styleid.media.files import InputFile, walk
+from styleid.media.files import Found, InputFile, walk
+from styleid.media.remote import Place, RemotePath
 from styleid.types import Adviser
 
 
@@ -19,9 +20,9 @@ class Inputs:
 
     def __init__(
         self,
-        inputs: Sequence[Path | InputFile],
+        inputs: Sequence[Place | InputFile],
         *,
-        exclude: Path,
+        exclude: Place,
         shard: Shard | None = None,
         boxed: Collection[str] = (),
     ) -> None:
@@ -31,12 +32,13 @@ class Inputs:
             for given in inputs
             if isinstance(given, InputFile) and given.adviser is not None
         }
-        self._roots: list[str] = []
+        self._roots: list[str | RemotePath] = []
         self._names: list[str] = []
         self._root_of = array("I")
+        self._modified = array("d")
         missing = set(boxed)
-        numbers: dict[str, int] = {}
-        for root, relative in _all(inputs, exclude):
+        numbers: dict[str | RemotePath, int] = {}
+        for root, relative, modified in _all(inputs, exclude):
             name = relative.replace(os.sep, "/")
             missing.discard(name)
             if shard is None or shard.takes(name):
@@ -45,6 +47,7 @@ class Inputs:
                     self._roots.append(root)
                 self._names.append(relative)
                 self._root_of.append(numbers[root])
+                self._modified.append(modified)
         if missing:
             raise OptionError(
                 "--boxes", f"'{min(missing)}' is no input of this run. Names are relative to the input folder."
@@ -54,11 +57,12 @@ class Inputs:
         return len(self._names)
 
     def __iter__(self) -> Iterator[InputFile]:
-        for name, root in zip(self._names, self._root_of, strict=True):
-            yield InputFile(Path(self._roots[root]) / name, Path(name), self._advisers.get(name))
+        for name, root, modified in zip(self._names, self._root_of, self._modified, strict=True):
+            path = Found(self._roots[root], name).whole()
+            yield InputFile(path, Path(name), self._advisers.get(name), modified)
 
 
-def _all(inputs: Sequence[Path | InputFile], exclude: Path) -> Iterator[tuple[str, str]]:
+def _all(inputs: Sequence[Place | InputFile], exclude: Place) -> Iterator[Found]:
     given = [one for one in inputs if not isinstance(one, InputFile)]
     lists = [path for one in given if (path := list_of(one)) is not None]
     if not lists:

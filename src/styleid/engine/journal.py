@@ -19,6 +19,7 @@ import numpy as np
 
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError, OutputError
+from styleid.media.files import InputFile
 
 NAME = "styleid-journal.jsonl"
 _OF_SHARDS = "styleid-journal-*-of-*.jsonl"
@@ -71,6 +72,11 @@ class Journal:
         self.path = folder / (NAME if shard is None else f"styleid-journal-{shard.suffix}.jsonl")
         self._known: _Index | None = None
 
+    @property
+    def shown(self) -> str:
+        """Where a user finds it."""
+        return str(self.path)
+
     def append(self, *records: Mapping[str, Any]) -> None:
         """Write one line for each record and bring them to the disk; raises OutputError where that fails."""
         if not records:
@@ -87,22 +93,37 @@ class Journal:
         except OSError as error:
             raise OutputError(self.path, error.strerror or str(error)) from error
 
-    def finished(self, name: str, output: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return an input's line if its output is whole and made with these settings, else None.
+    def finished(self, file: InputFile, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return an input's line if its output is whole, made with these settings and not older than it, else None.
 
         Of each journal the last line of the input counts; any journal may hold the one that is right.
         """
-        found = ""
-        for record in self._lines_of(name):
-            if "sha256" not in record or record.get("settings") != settings:
-                continue
-            try:
-                found = found or hashlib.sha256(output.read_bytes()).hexdigest()
-            except OSError:
-                return None
-            if found == record["sha256"]:
-                return record
-        return None
+        lines = [one for one in self._lines_of(file.relative.as_posix()) if one.get("settings") == settings]
+        whole = self._whole(file, [one for one in lines if "sha256" in one])
+        return whole if whole is not None and not self._is_newer(file) else None
+
+    def close(self) -> None:
+        """Bring to its place whatever is not there yet."""
+
+    def _whole(self, file: InputFile, lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        """Return the line that the output of an input is still what it says of."""
+        if not lines:
+            return None
+        try:
+            found = hashlib.sha256((self.folder / file.relative).read_bytes()).hexdigest()
+        except OSError:
+            return None
+        return next((one for one in lines if one["sha256"] == found), None)
+
+    def _is_newer(self, file: InputFile) -> bool:
+        """Say whether an input was written after its output, as another picture under the same name is."""
+        try:
+            output = (self.folder / file.relative).stat()
+            if isinstance(file.path, Path):
+                return file.path.stat().st_mtime_ns > output.st_mtime_ns
+        except OSError:
+            return True
+        return file.modified > output.st_mtime
 
     def require_settings(self, settings: Mapping[str, Any]) -> None:
         """Raise OptionError where the journals' runs had other settings than this one."""
@@ -111,7 +132,7 @@ class Journal:
                 changed = sorted(k for k in {*other, *settings} if other.get(k) != settings.get(k))
                 raise OptionError(
                     "--resume",
-                    f"{self.path} was made with other settings ({', '.join(changed)}). "
+                    f"{self.shown} was made with other settings ({', '.join(changed)}). "
                     "Repeat the command with the same ones, or choose another --out.",
                 )
 
@@ -143,7 +164,7 @@ class Journal:
 
     def _lines_of(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the last line of an input in each journal, the youngest journal first."""
-        index, key = self._index, np.uint64(_key(name))  # a plain int would have the whole array converted
+        index, key = self._index, np.uint64(key_of(name))  # a plain int would have the whole array converted
         first, end = np.searchsorted(index.keys, key, "left"), np.searchsorted(index.keys, key, "right")
         seen: set[int] = set()
         for place in map(int, index.places[first:end][::-1]):
@@ -177,7 +198,7 @@ def _make_index(files: list[Path]) -> _Index:
     keys, places, settings = array("Q"), array("Q"), []
     for number, path in enumerate(files):
         for offset, record in _read(path):
-            keys.append(_key(str(record["input"])))
+            keys.append(key_of(str(record["input"])))
             places.append(number << _OFFSET_BITS | offset)
             if (own := record.get("settings")) is not None and own not in settings:
                 settings.append(own)
@@ -187,7 +208,7 @@ def _make_index(files: list[Path]) -> _Index:
     )
 
 
-def _key(name: str) -> int:
+def key_of(name: str) -> int:
     """Return 64 bits that stand for a name; whoever finds a line by them compares the name itself."""
     return int.from_bytes(hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 

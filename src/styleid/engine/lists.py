@@ -2,60 +2,111 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from styleid.errors import MissingDependencyError, OptionError
+from styleid.media.files import Found
+from styleid.media.remote import Place, RemotePath, place
 
 _COLUMN = "path"
 
 
-def list_of(given: Path) -> Path | None:
+def list_of(given: Place) -> Place | None:
     """Return the list that an input such as @photos.txt names, None where it is a file or folder itself."""
+    if isinstance(given, RemotePath):
+        return RemotePath(given.url[1:]) if given.url.startswith("@") else None
     return Path(str(given)[1:]) if str(given).startswith("@") and not os.path.lexists(given) else None
 
 
-def read_list(path: Path, *, exclude: Path) -> Iterator[tuple[str, str]]:
-    """Yield the list's folder and each file's name in it, once, in the list's order.
+def read_list(path: Place, *, exclude: Place) -> Iterator[Found]:
+    """Yield each file that a list names, once, in the list's order.
 
-    Files are named relative to the list's folder, or absolutely and below it, since their outputs mirror that folder.
+    Files are named relative to the list's folder, or absolutely and below it, since their outputs mirror that folder;
+    or by URLs, whose outputs mirror the bucket or host and the folders in it, unless they lie below the list's folder.
     Raises OptionError for a list that cannot be read, and for a file that lies elsewhere or in the output folder.
     """
-    folder, seen = Path(os.path.abspath(path.parent)), set[str]()  # noqa: PTH100 # links stay as they are written
-    barred = exclude.resolve()
-    inside = barred.is_relative_to(folder.resolve())
+    seen, barred = set[str](), _barred(path, exclude)
     for text in _rows(path):
-        whole = os.path.normpath(folder / text)
-        name = os.path.relpath(whole, folder)
-        if name.startswith("..") or name == ".":
-            raise OptionError("INPUT", f"{path} names {text}, which does not lie below the list's folder {folder}.")
-        if inside and Path(whole).resolve().is_relative_to(barred):
+        if "://" in text:
+            found = _by_url(path, text)
+        elif isinstance(path, RemotePath):
+            found = Found(path.parent, _inside(path, text, os.path.normpath(text)))
+        else:
+            found = _by_path(path, text)
+        if barred is not None and _is_output(found.whole(), barred):
             raise OptionError("INPUT", f"{path} names {text}, which lies in the output folder.")
-        if name not in seen:
-            seen.add(name)
-            yield str(path.parent), name
+        if found.name not in seen:
+            seen.add(found.name)
+            yield found
 
 
-def _rows(path: Path) -> Iterator[str]:
+def _by_path(path: Path, text: str) -> Found:
+    folder = os.path.abspath(path.parent)  # noqa: PTH100 # links stay as they are written
+    whole = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118
+    return Found(str(path.parent), _inside(path, text, os.path.relpath(whole, folder)))
+
+
+def _by_url(path: Place, text: str) -> Found:
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise OptionError("INPUT", f"{path} holds a name or a password in a URL. Put it into fsspec's settings.")
+    file = place(text)
+    if isinstance(file, Path):
+        if isinstance(path, RemotePath):
+            raise OptionError("INPUT", f"{path} names {text}, which lies on this machine.")
+        return _by_path(path, str(file))
+    if isinstance(path, RemotePath) and file.is_within(path.parent):
+        return Found(path.parent, _inside(path, text, file.url.removeprefix(path.parent.url).strip("/")))
+    name = file.url.partition("://")[2].strip("/")
+    return Found(RemotePath(file.url[: -len(name) - 1]), _inside(path, text, name))
+
+
+def _inside(path: Place, text: str, name: str) -> str:
+    if name.startswith(("..", "/")) or name in ("", ".") or ".." in name.split("/"):
+        raise OptionError("INPUT", f"{path} names {text}, which does not lie below the list's folder {path.parent}.")
+    return name
+
+
+def _barred(path: Place, exclude: Place) -> Place | None:
+    """Return the output folder as it is compared with files; None where no file of the list can lie in it."""
+    if isinstance(exclude, RemotePath):
+        return exclude
+    barred = exclude.resolve()
+    return barred if isinstance(path, Path) and barred.is_relative_to(path.parent.resolve()) else None
+
+
+def _is_output(whole: Place, barred: Place) -> bool:
+    if isinstance(whole, RemotePath) or isinstance(barred, RemotePath):
+        return isinstance(whole, RemotePath) and isinstance(barred, RemotePath) and whole.is_within(barred)
+    return whole.resolve().is_relative_to(barred)
+
+
+def _rows(path: Place) -> Iterator[str]:
     try:
         if path.suffix.lower() == ".parquet":
             yield from _parquet_rows(path)
-            return
-        with path.open(encoding="utf-8", errors="surrogateescape") as file:
-            yield from (line for line in map(str.strip, file) if line)
+        elif isinstance(path, RemotePath):
+            text = path.read_bytes().decode(errors="surrogateescape")
+            yield from (line for line in map(str.strip, text.splitlines()) if line)
+        else:
+            with path.open(encoding="utf-8", errors="surrogateescape") as file:
+                yield from (line for line in map(str.strip, file) if line)
     except OSError as error:
         raise OptionError("INPUT", f"the list {path} cannot be read: {error.strerror or error}.") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[str]:
+def _parquet_rows(path: Place) -> Iterator[str]:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
     except ModuleNotFoundError as error:
         raise MissingDependencyError("what reads Parquet files", "pyarrow") from error
+    source: Any = io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else path
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(source) as file:
             if _COLUMN not in file.schema_arrow.names:
                 names = ", ".join(file.schema_arrow.names)
                 raise OptionError("INPUT", f"the list {path} has no column '{_COLUMN}', only {names}.")

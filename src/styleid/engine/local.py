@@ -17,11 +17,13 @@ from styleid.engine.crew import Crew, Lanes, in_order
 from styleid.engine.inputs import Inputs
 from styleid.engine.journal import Journal
 from styleid.engine.photo import Done, Job, box_rows
+from styleid.engine.remote_journal import open_journal
 from styleid.engine.run_options import RunOptions
 from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError, OutputError
 from styleid.media.files import InputFile, remove_stale
+from styleid.media.remote import Place
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import cpu_threads, limited_threads
@@ -47,14 +49,14 @@ _DAY_S = 86400.0
 
 
 def anonymize_files(
-    inputs: Sequence[Path | InputFile],
+    inputs: Sequence[Place | InputFile],
     anonymizer: Anonymizer,
     options: RunOptions,
     boxes: Boxes | None = None,
     watch: Watch | None = None,
     casting: Casting | None = None,
 ) -> Summary:
-    """Anonymise files and folders into options.out and return what became of them.
+    """Anonymise files and folders, here or at URLs, into options.out and return what became of them.
 
     boxes: further face boxes by relative name, (n, 4) pixels of the upright image. watch: called with how many inputs
     are done, how many there are, and the name of the last. casting: who gets which face, where that is not left to
@@ -66,15 +68,29 @@ def anonymize_files(
     shard = Shard.parse(options.shard)
     own = {name: rows for name, rows in (boxes or {}).items() if len(rows)}
     files = Inputs(inputs, exclude=options.out, shard=shard, boxed=own)
-    run = _Run(files, anonymizer, options, own, Journal(options.out, shard), watch, casting)
+    journal = open_journal(options.out, shard)
+    run = _Run(files, anonymizer, options, own, journal, watch, casting)
     if options.resume:
-        run.journal.require_settings(run.settings)
-    if options.out.is_dir():
+        journal.require_settings(run.settings)
+    if _exists(options.out):
         remove_stale(options.out, older_than_s=_DAY_S if shard else 0.0)
-    run.go()
+    try:
+        run.go()
+    except BaseException:
+        with contextlib.suppress(OutputError):
+            journal.close()
+        raise
+    journal.close()
     run.summary.seconds = time.perf_counter() - started
     run.summary.stage_seconds = dict(anonymizer.seconds)
     return run.summary
+
+
+def _exists(folder: Place) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError as error:
+        raise OutputError(folder, f"it cannot be listed ({error.strerror or error})") from error
 
 
 class _Run:
@@ -131,8 +147,8 @@ class _Run:
         number = 0
         for file in self.files:
             job = self._job(number, file)
-            done = self.journal.finished(job.name, job.output, self.settings) if self.options.resume else None
-            if done is not None and self._is_as_asked(done, file) and not _is_newer(file.path, job.output):
+            done = self.journal.finished(file, self.settings) if self.options.resume else None
+            if done is not None and self._is_as_asked(done, file):
                 self.summary.resumed += 1
                 self.summary.count(done)
                 if resumed is not None:
@@ -163,14 +179,6 @@ class _Run:
             if self.watch is not None:
                 handled = min(self.summary.written + self.summary.failed, self.summary.inputs)
                 self.watch(handled, self.summary.inputs, record["input"])
-
-
-def _is_newer(source: Path, output: Path) -> bool:
-    """Say whether an input was written after its output, as another picture under the same name is."""
-    try:
-        return source.stat().st_mtime_ns > output.stat().st_mtime_ns
-    except OSError:
-        return True
 
 
 def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None) -> Crew:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from styleid.engine.run_options import RunOptions
 from styleid.errors import ImageError
 from styleid.media.files import write_atomic
 from styleid.media.image import Photo, encode_photo, read_photo
+from styleid.media.remote import Place
 from styleid.pipeline import Anonymizer, boxes_inside
 from styleid.types import Adviser, FloatArray, Hints
 
@@ -33,8 +33,8 @@ class Job:
 
     number: int
     name: str
-    source: Path
-    output: Path
+    source: Place
+    output: Place
     boxes: FloatArray | None = None
     adviser: Adviser | None = None
 
@@ -108,7 +108,7 @@ def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate
     clock.begin()
     digest = write_atomic(job.output, encoded)
     clock.tick("write")
-    return {"sha256": digest} | record
+    return {"sha256": digest, "bytes": len(encoded)} | record
 
 
 def anonymize_photo(

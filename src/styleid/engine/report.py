@@ -11,18 +11,18 @@ import html
 from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 import styleid
-from styleid.engine.journal import Journal
-from styleid.engine.local import Summary
+from styleid.engine.remote_journal import open_journal
+from styleid.engine.summary import Summary
 from styleid.errors import ImageError
 from styleid.media.files import write_atomic
 from styleid.media.image import read_photo
+from styleid.media.remote import Place
 from styleid.types import Action
 
 NAME = "styleid-report.html"
@@ -43,9 +43,9 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}svg text{font:11px syste
 """
 
 
-def write_report(out: Path, summary: Summary) -> Path:
+def write_report(out: Place, summary: Summary) -> Place:
     """Write the page for a run's folder from its journal and its outputs, and return its path."""
-    journal = Journal(out)
+    journal = open_journal(out)
     sections = [
         _cards(summary),
         _histogram(journal.latest()),
@@ -114,7 +114,7 @@ def _timings(summary: Summary) -> str:
     return f"<h2>Where the time went</h2><table>{rows}</table>"
 
 
-def _gallery(out: Path, records: Iterable[Mapping[str, Any]], total: int) -> str:
+def _gallery(out: Place, records: Iterable[Mapping[str, Any]], total: int) -> str:
     tiles: list[str] = []
     for record in records:
         if len(tiles) >= _MOST_FACES:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from styleid.errors import OptionError
+from styleid.media.remote import Place
 
 Engine = Literal["local", "ray"]
 
@@ -15,7 +16,7 @@ Engine = Literal["local", "ray"]
 class RunOptions:
     """Choose where a run writes and how.
 
-    out: folder for the anonymised files and the journal; inputs' folders are mirrored in it.
+    out: folder, or URL of one, for the anonymised files and the journal; inputs' folders are mirrored in it.
     metadata: strip keeps only orientation, density and colour profile; safe also technical exposure fields.
     resume: skip inputs that a journal in out names as done and whose output is still what was written.
     require_faces: treat a photo without any face as an error and do not write it.
@@ -25,7 +26,7 @@ class RunOptions:
     engine: local runs on this machine; ray hands the photos to the actors of a Ray cluster.
     """
 
-    out: Path
+    out: Place
     metadata: Literal["strip", "safe"] = "strip"
     resume: bool = False
     require_faces: bool = False
@@ -36,3 +37,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise OptionError("--workers", f"{self.workers} is no number of processes.")
+
+    @property
+    def folder(self) -> Path:
+        """Return out where it is a folder of this machine; OptionError where it is a URL."""
+        if isinstance(self.out, Path):
+            return self.out
+        raise OptionError("--out", f"{self.out} is a URL; data sets are written to folders of this machine.")

@@ -63,7 +63,9 @@ def read_originals(folder: Path, identities: str = "folders") -> list[Original]:
         people = {}
     else:
         people = read_identities(Path(identities), names)
-    return [Original(name, file.path, people.get(name, ())) for name, file in zip(names, files, strict=True)]
+    return [
+        Original(name, folder / file.relative, people.get(name, ())) for name, file in zip(names, files, strict=True)
+    ]
 
 
 def read_identities(path: Path, names: Sequence[str]) -> dict[str, tuple[Named, ...]]:

@@ -185,7 +185,7 @@ class _PixelNorm(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """A linear layer with the learning rate equalised; always float32."""
+    """A linear layer with the learning rate equalised; it works in its weights' precision, never in less."""
 
     def __init__(
         self, before: int, after: int, *, bias_init: float = 0.0, lr_mul: float = 1.0, activated: bool = False
@@ -196,12 +196,12 @@ class EqualLinear(nn.Module):
         self.scale, self.lr_mul, self.activated = lr_mul / math.sqrt(before), lr_mul, activated
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (n, before) to float32 (n, after)."""
+        """Map (n, before) to (n, after)."""
         with single(x):
             weight, bias = self.weight * self.scale, self.bias * self.lr_mul
             if self.activated:
-                return activate(functional.linear(x.float(), weight), bias)
-            return functional.linear(x.float(), weight, bias)
+                return activate(functional.linear(x.to(weight.dtype), weight), bias)
+            return functional.linear(x.to(weight.dtype), weight, bias)
 
 
 class ModulatedConv2d(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import platform
 import re
@@ -13,8 +14,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from styleid.errors import ImageError, OptionError, OutputError
+from styleid.media.remote import Place, RemotePath
 from styleid.media.sniff import IMAGE_SUFFIXES
 from styleid.types import Adviser
 
@@ -26,19 +29,33 @@ class InputFile:
     """Hold one input.
 
     path: where it is. relative: where its output goes below the output folder. adviser: who knows more of it, such as a
-    data set.
+    data set. modified: when it was last changed, in seconds since 1970, if a listing told it; else NaN.
     """
 
-    path: Path
+    path: Place
     relative: Path
     adviser: Adviser | None = field(default=None, compare=False)
+    modified: float = field(default=math.nan, compare=False)
 
     def place(self) -> tuple[str, str]:
         """Return the folder that the output's name is relative to, and that name; the path must end in it."""
+        assert isinstance(self.path, Path), "inputs that are elsewhere come as folders, files or lists"
         return str(self.path.parents[len(self.relative.parts) - 1]), str(self.relative)
 
 
-def walk_inputs(inputs: Sequence[Path | InputFile], *, exclude: Path | None = None) -> list[InputFile]:
+class Found(NamedTuple):
+    """An input as a walk finds it. root: the folder that its name is relative to. modified: as `InputFile` has it."""
+
+    root: str | RemotePath
+    name: str
+    modified: float = math.nan
+
+    def whole(self) -> Place:
+        """Return where it is."""
+        return self.root / self.name if isinstance(self.root, RemotePath) else Path(self.root) / self.name
+
+
+def walk_inputs(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -> list[InputFile]:
     """List the files to process: files as named, folders walked in sorted order with their tree kept.
 
     A folder yields its files with a known image suffix, hidden ones skipped; a file named explicitly is taken whatever
@@ -48,28 +65,56 @@ def walk_inputs(inputs: Sequence[Path | InputFile], *, exclude: Path | None = No
     Raises `OptionError` where an input does not exist, lies in the output folder, or two inputs would be written to
     the same place; `ImageError` where a folder cannot be listed.
     """
-    return [InputFile(Path(root) / name, Path(name)) for root, name in walk(inputs, exclude=exclude)]
+    found = walk(inputs, exclude=exclude)
+    return [InputFile(one.whole(), Path(one.name), modified=one.modified) for one in found]
 
 
-def walk(inputs: Sequence[Path | InputFile], *, exclude: Path | None = None) -> Iterator[tuple[str, str]]:
-    """Yield what `walk_inputs` lists, one after the other, as text: the folder that a name is relative to, the name."""
-    barred = exclude.resolve() if exclude is not None else None
-    found: dict[str, str] | None = {} if len(inputs) > 1 else None  # one folder cannot name an output twice
+def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -> Iterator[Found]:
+    """Yield what `walk_inputs` lists, one after the other, without a Path for each."""
+    barred = exclude.resolve() if isinstance(exclude, Path) else None
+    known: dict[str, Found] | None = {} if len(inputs) > 1 else None  # one folder cannot name an output twice
     for given in inputs:
-        places = [given.place()] if isinstance(given, InputFile) else _under(Path(given), exclude, barred)
-        for root, name in places:
-            if found is not None and name in found:
-                one, two = Path(found[name]) / name, Path(root) / name
+        for found in _places(given, exclude, barred):
+            if known is not None and found.name in known:
+                one, two = known[found.name].whole(), found.whole()
                 if one != two and not _same(one, two):
-                    raise OptionError("INPUT", f"{one} and {two} would both be written to {name}. "
+                    raise OptionError("INPUT", f"{one} and {two} would both be written to {found.name}. "
                                       "Run them separately, or name a folder that holds both")  # fmt: skip
                 continue
-            if found is not None:
-                found[name] = root
-            yield root, name
+            if known is not None:
+                known[found.name] = found
+            yield found
 
 
-def _under(given: Path, exclude: Path | None, barred: Path | None) -> Iterator[tuple[str, str]]:
+def _places(given: Place | InputFile, exclude: Place | None, barred: Path | None) -> Iterator[Found]:
+    if isinstance(given, InputFile):
+        yield Found(*given.place())
+    elif isinstance(given, RemotePath):
+        yield from _under_url(given, exclude if isinstance(exclude, RemotePath) else None)
+    else:
+        for root, name in _under(Path(given), exclude, barred):
+            yield Found(root, name)
+
+
+def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[Found]:
+    try:
+        if exclude is not None and given.is_within(exclude):
+            raise OptionError("--out", f"{exclude} is or holds the input {given}. Name another output folder")
+        if given.is_dir():
+            entries = given.walk(skip=exclude)
+            photos = [one for one in entries if os.path.splitext(one.name)[1].lower() in IMAGE_SUFFIXES]  # noqa: PTH122
+            photos.sort(key=lambda one: one.name.replace("/", "\0"))
+            for one in photos:
+                yield Found(given, one.name, one.modified)
+        elif given.exists():
+            yield Found(given.parent, given.name)
+        else:
+            raise OptionError("INPUT", f"{given} does not exist, or holds nothing")
+    except OSError as error:
+        raise ImageError(given, f"this cannot be listed ({error.strerror}), so photos in it would be missed") from error
+
+
+def _under(given: Path, exclude: Place | None, barred: Path | None) -> Iterator[tuple[str, str]]:
     if given.is_dir():
         if barred is not None and _is_within(given.resolve(), barred):
             raise OptionError("--out", f"{exclude} is or holds the input folder {given}. Name another output folder")
@@ -83,12 +128,18 @@ def _under(given: Path, exclude: Path | None, barred: Path | None) -> Iterator[t
         raise OptionError("INPUT", f"{given} does not exist")
 
 
-def write_atomic(path: Path, data: bytes) -> str:
-    """Write a file whole or not at all, and return the sha256 of its bytes in hex.
+def write_atomic(path: Place, data: bytes) -> str:
+    """Write a file whole or not at all, here or at a URL, and return the sha256 of its bytes in hex.
 
     The bytes go to a temporary name in the same folder, are flushed to the disk, and then take the final name;
     whatever interrupts that, the temporary is removed. Missing folders are made. Raises `OutputError`.
     """
+    if isinstance(path, RemotePath):
+        try:
+            path.write_whole(data)
+        except OSError as error:
+            raise OutputError(path, f"it cannot be written ({error.strerror})") from error
+        return hashlib.sha256(data).hexdigest()
     path = Path(path)
     temporary = path.parent / f".styleid-{_mark(os.getpid())}{secrets.token_hex(4)}.part"
     try:
@@ -106,12 +157,17 @@ def write_atomic(path: Path, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def remove_stale(folder: Path, *, older_than_s: float = 0.0) -> int:
+def remove_stale(folder: Place, *, older_than_s: float = 0.0) -> int:
     """Remove the temporaries that a killed run left below a folder; return how many there were.
 
     Call it before any worker writes there: a living run's temporaries look the same. Where other machines may write
     there now, older_than_s says from which age on a temporary can be nobody's.
     """
+    if isinstance(folder, RemotePath):
+        try:
+            return folder.remove_stale(older_than_s)
+        except OSError as error:
+            raise OutputError(folder, f"what a killed run left cannot be removed ({error.strerror})") from error
     count = 0
     for parent, _, names in os.walk(folder):
         for name in filter(_TEMPORARY.fullmatch, names):
@@ -119,10 +175,10 @@ def remove_stale(folder: Path, *, older_than_s: float = 0.0) -> int:
     return count
 
 
-def remove_temporaries_of(process: int, folders: Iterable[Path]) -> None:
-    """Remove what a process of this machine that was killed left directly in folders."""
+def remove_temporaries_of(process: int, folders: Iterable[Place]) -> None:
+    """Remove what a process of this machine that was killed left directly in folders of this machine."""
     start = f".styleid-{_mark(process)}"
-    for folder in filter(Path.is_dir, folders):
+    for folder in (one for one in folders if isinstance(one, Path) and one.is_dir()):
         for entry in _entries(folder):
             if entry.name.startswith(start) and _TEMPORARY.fullmatch(entry.name):
                 _remove(folder / entry.name, 0.0)
@@ -192,7 +248,9 @@ def _is_within(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(one: Place, other: Place) -> bool:
+    if isinstance(one, RemotePath) or isinstance(other, RemotePath):
+        return one == other
     try:
         return one.samefile(other)
     except OSError:

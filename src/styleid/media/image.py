@@ -31,6 +31,7 @@ from styleid.media.containers import BadFileError
 from styleid.media.exif import Kept, MetadataMode
 from styleid.media.metadata import find_leftovers
 from styleid.media.raster import ImageRGB, Layout, Mask, Raster, repaint, stored, upright, view_rgb
+from styleid.media.remote import Place, RemotePath
 from styleid.media.sniff import SUFFIXES, sniff
 
 MAX_PIXELS = 300_000_000
@@ -93,16 +94,16 @@ class Photo:
         return self.raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
 
 
-def read_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(path: Place, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read and decode a photo.
 
     max_pixels: the most that a header may announce; more is refused before decoding.
     Raises `ImageError` where the file is missing, no regular file, not readable, not a still picture of a known
     format, damaged, cut short or too large.
     """
-    path = Path(path)
+    path = path if isinstance(path, RemotePath) else Path(path)
     try:
-        data = _file_bytes(path)
+        data = path.read_bytes() if isinstance(path, RemotePath) else _file_bytes(path)
     except OSError as error:
         raise ImageError(path, _os_reason(path, error)) from error
     except BadFileError as error:
@@ -177,8 +178,10 @@ def _file_bytes(path: Path) -> bytes:
         return file.read()
 
 
-def _os_reason(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOENT and path.is_symlink():
+def _os_reason(path: Place, error: OSError) -> str:
+    if isinstance(path, RemotePath) and error.errno != errno.ENOENT:
+        return f"it cannot be read ({error.strerror})"  # a store says more than a number
+    if error.errno == errno.ENOENT and isinstance(path, Path) and path.is_symlink():
         return "it is a link to a file that does not exist"
     reasons = {
         errno.ENOENT: "there is no such file",

@@ -102,9 +102,9 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
     for file in files:
         parts = file.relative.parts
         name = parts[0] if len(parts) > 1 else file.relative.stem + "\0" + file.relative.name
-        photo = read_photo(file.path)
+        photo = read_photo(folder / file.relative)
         digest.update(hashlib.sha256(photo.image_rgb.tobytes()).digest() + name.encode(errors="surrogatepass"))
-        people.setdefault(name, []).append(_only_face(file.path, photo.image_rgb, bundle, detector))
+        people.setdefault(name, []).append(_only_face(folder / file.relative, photo.image_rgb, bundle, detector))
     return Keep(bundle, {name: np.stack(own) for name, own in people.items()}, digest.hexdigest()[:16])
 
 

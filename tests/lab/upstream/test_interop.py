@@ -1,8 +1,9 @@
 """Upstream's networks against what the upstream implementation gave, in torch and in ONNX.
 
-The large encoders are exported as well where STYLEID_SLOW is set: each takes a minute and several gigabytes.
+The large networks are exported as well where STYLEID_SLOW is set: each takes a minute and several gigabytes.
 """
 
+import copy
 import json
 import os
 import zlib
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from styleid.lab.export import export_network, own_rounding
+from styleid.lab.export import export_network
 from styleid.lab.stylegan2 import Generator, GeneratorConfig
 from styleid.lab.upstream import kinds
 from styleid.lab.upstream.irse import EncoderConfig, FaceEmbedder, StyleEncoder
@@ -41,8 +42,9 @@ CASES: dict[str, tuple[Any, dict[str, str], str]] = {
 LARGE = ("curricularface_ir101", "e4e_encoder", "psp_seg_encoder")
 UNSTEADY = ("e4e_encoder", "psp_seg_encoder")
 """With these weights the gates of squeeze-and-excitation get inputs of ten thousand and more, and rounding errors grow
-to a hundredth of the output's deviation: torch differs from itself as far when its convolutions add in another order,
-and so may a file. `test_encoders_keep_their_numbers_in_onnx` has weights without that."""
+to a hundredth of the output's deviation. What upstream gave is itself that far from what exact arithmetic gives, so no
+other processor or program comes closer to it: it, and the file, must be as near to the exact result as float32 comes.
+With the gates calmed (`calm`), the same networks and inputs are held to `TOLERANCE`."""
 TOLERANCE = 1e-4
 
 
@@ -82,20 +84,70 @@ def deviation(given: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(given - wanted).max() / wanted.std())
 
 
+def in_torch(network: nn.Module, inputs: dict[str, torch.Tensor]) -> np.ndarray:
+    with torch.no_grad():
+        return network(*inputs.values()).numpy()
+
+
+def in_onnx(network: nn.Module, inputs: dict[str, torch.Tensor], output: str, path: Path) -> np.ndarray:
+    report = export_network(network, inputs, [output], path, half=False)
+    return open_session(report.path).run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+
+
+def in_double(network: nn.Module, inputs: dict[str, torch.Tensor]) -> np.ndarray:
+    """Compute in float64: exact, as far as float32 can tell."""
+    return in_torch(copy.deepcopy(network).double(), {name: value.double() for name, value in inputs.items()})
+
+
+def calm(network: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
+    """Scale each squeeze-and-excitation gate so that its inputs stay between -1 and 1 on these inputs."""
+
+    def scale(layer: nn.Module, _: Any, given: torch.Tensor) -> torch.Tensor:
+        largest = given.abs().max()
+        layer.weight.div_(largest)
+        return given / largest
+
+    gates = [module for name, module in network.named_modules() if name.endswith(".fc2")]
+    assert len(gates) == 24
+    hooks = [gate.register_forward_hook(scale) for gate in gates]
+    in_torch(network, inputs)
+    for hook in hooks:
+        hook.remove()
+
+
 @pytest.mark.shared
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case not in UNSTEADY])
 def test_upstream_numbers(case: str, shared: Path, tmp_path: Path) -> None:
     network, inputs, output, wanted = load_case(shared, case)
-    with torch.no_grad():
-        assert deviation(network(*inputs.values()).numpy(), wanted) <= TOLERANCE
-    if case in LARGE and not os.environ.get("STYLEID_SLOW"):
-        return
-    report = export_network(network, inputs, [output], tmp_path / "network.onnx", half=False)
-    session = open_session(report.path)
-    found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
-    with torch.no_grad():
-        own = own_rounding(_Tuple(network), list(inputs.values())) if case in UNSTEADY else 0.0
-    assert deviation(found, wanted) <= max(TOLERANCE, own)
+    assert deviation(in_torch(network, inputs), wanted) <= TOLERANCE
+    if case not in LARGE or os.environ.get("STYLEID_SLOW"):
+        assert deviation(in_onnx(network, inputs, output, tmp_path / "network.onnx"), wanted) <= TOLERANCE
+
+
+@pytest.mark.shared
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
+@pytest.mark.parametrize("case", UNSTEADY)
+def test_upstream_encoders_numbers(case: str, shared: Path, tmp_path: Path) -> None:
+    network, inputs, output, wanted = load_case(shared, case)
+    exact = in_double(network, inputs)
+    rounding = deviation(in_torch(network, inputs), exact)
+    with torch.backends.mkldnn.flags(enabled=False):  # the sums in another order
+        rounding = max(rounding, deviation(in_torch(network, inputs), exact))
+    assert rounding < 0.1
+    assert deviation(wanted, exact) <= 3 * rounding
+    if os.environ.get("STYLEID_SLOW"):
+        assert deviation(in_onnx(network, inputs, output, tmp_path / "network.onnx"), exact) <= 3 * rounding
+
+
+@pytest.mark.shared
+@pytest.mark.skipif("STYLEID_SLOW" not in os.environ, reason="a large export; set STYLEID_SLOW")
+@pytest.mark.parametrize("case", UNSTEADY)
+def test_calmed_encoders_numbers_in_onnx(case: str, shared: Path, tmp_path: Path) -> None:
+    network, inputs, output, _ = load_case(shared, case)
+    calm(network, inputs)
+    exact = in_double(network, inputs)
+    assert deviation(in_torch(network, inputs), exact) <= TOLERANCE
+    assert deviation(in_onnx(network, inputs, output, tmp_path / "network.onnx"), exact) <= TOLERANCE
 
 
 @pytest.mark.parametrize("deltas", [True, False])
@@ -112,15 +164,6 @@ def test_encoders_keep_their_numbers_in_onnx(deltas: bool, tmp_path: Path) -> No
     with torch.no_grad():
         wanted = network(image).numpy()
     assert all(deviation(found[:, row], wanted[:, row]) <= TOLERANCE for row in range(18))
-
-
-class _Tuple(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (self.network(*inputs),)
 
 
 @pytest.mark.shared

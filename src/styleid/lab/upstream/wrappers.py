@@ -52,7 +52,7 @@ class OneHot(nn.Module):
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
         """Return W+ of label maps."""
-        return self.encoder(((labels[:, None] - self.numbers).abs() < 0.5).float())
+        return self.encoder(((labels[:, None] - self.numbers).abs() < 0.5).to(self.numbers.dtype))
 
 
 class ToOtherCrop(nn.Module):

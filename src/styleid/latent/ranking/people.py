@@ -108,6 +108,6 @@ def _one_of_each(folder: Path, seed: int) -> list[Path]:
     photos: dict[str, list[Path]] = {}
     for file in walk_inputs([folder]):
         person = file.relative.parent.as_posix()
-        photos.setdefault(file.relative.as_posix() if person == "." else person, []).append(file.path)
+        photos.setdefault(file.relative.as_posix() if person == "." else person, []).append(folder / file.relative)
     draw = np.random.default_rng(seed)
     return [draw.choice(np.array(photos[person], object)) for person in draw.permutation(sorted(photos))]

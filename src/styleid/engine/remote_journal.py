@@ -1,0 +1,141 @@
+"""The journal of a run whose output folder is at a URL: stores cannot append, so it goes there in parts.
+
+Lines are kept here, and brought to the store as `styleid-journal.part-000001.jsonl` and so on every twenty seconds; at
+the end they become one `styleid-journal.jsonl`. A run that is killed loses the last lines, so that `--resume` repeats
+the photos of its last seconds. Whether an output is whole, its size in a listing says: stores show whole objects alone,
+and reading them all again would take as long as the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+import weakref
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.engine.journal import Journal, key_of, to_json_line
+from styleid.engine.shards import Shard
+from styleid.errors import OutputError
+from styleid.media.files import InputFile, write_atomic
+from styleid.media.remote import Place, RemotePath
+
+_EVERY_S = 20.0
+_FILE = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-(\d{6}))?\.jsonl")
+
+
+def open_journal(folder: Place, shard: Shard | None = None) -> Journal:
+    """Return the journal of an output folder, here or at a URL."""
+    return RemoteJournal(folder, shard) if isinstance(folder, RemotePath) else Journal(folder, shard)
+
+
+class RemoteJournal(Journal):
+    """Append to the journal of a folder at a URL, and know what its journals say."""
+
+    def __init__(self, folder: RemotePath, shard: Shard | None = None, every_s: float = _EVERY_S) -> None:
+        here = Path(tempfile.mkdtemp(prefix="styleid-journal-"))
+        weakref.finalize(self, shutil.rmtree, here, ignore_errors=True)
+        super().__init__(here, shard)
+        self.remote, self._every_s = folder, every_s
+        self._parts: list[str] = []
+        self._unsent: list[str] = []
+        self._outputs: _Listing | None = None
+        self._fetch()
+        self._sent_at = time.monotonic()
+
+    @property
+    def shown(self) -> str:
+        """Where a user finds it."""
+        return str(self.remote / self.path.name)
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Keep one line for each record, and send what is due; raises OutputError where that fails."""
+        super().append(*records)
+        self._unsent += [to_json_line(record) + "\n" for record in records]
+        if time.monotonic() - self._sent_at >= self._every_s:
+            self._send()
+
+    def close(self) -> None:
+        """Write the whole journal and remove its parts; raises OutputError where that fails."""
+        if self._unsent or self._parts:
+            write_atomic(self.remote / self.path.name, self.path.read_bytes())
+            for name in self._parts:
+                with contextlib.suppress(OSError):  # a part that stays says nothing new
+                    (self.remote / name).unlink()
+        self._parts, self._unsent = [], []
+
+    def _send(self) -> None:
+        name = f"{self.path.stem}.part-{len(self._parts) + 1:06d}.jsonl"
+        write_atomic(self.remote / name, "".join(self._unsent).encode())
+        self._parts.append(name)
+        self._unsent = []
+        self._sent_at = time.monotonic()
+
+    def _fetch(self) -> None:
+        """Bring all journals of the folder here, each with its parts joined to it."""
+        try:
+            found = sorted((m[1], m[2] or "", m[0]) for name in self.remote.names() if (m := _FILE.fullmatch(name)))
+            for order, (stem, part, name) in enumerate(found):
+                path = self.folder / f"{stem}.jsonl"
+                with path.open("ab") as file:
+                    file.write((self.remote / name).read_bytes())
+                os.utime(path, (order, order))
+                if part and path == self.path:
+                    self._parts.append(name)
+        except OSError as error:
+            raise OutputError(self.remote, f"its journal cannot be read ({error.strerror})") from error
+
+    def _whole(self, file: InputFile, lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        size, _ = self._listing.of(file.relative.as_posix())
+        return next((one for one in lines if one.get("bytes") == size), None)
+
+    def _is_newer(self, file: InputFile) -> bool:
+        modified = file.modified
+        if isinstance(file.path, Path):
+            try:
+                modified = file.path.stat().st_mtime
+            except OSError:
+                return True
+        return modified > self._listing.of(file.relative.as_posix())[1]
+
+    @property
+    def _listing(self) -> _Listing:
+        if self._outputs is None:
+            self._outputs = _Listing(self.remote)
+        return self._outputs
+
+
+class _Listing:
+    """Know the size and the time of every file below a folder, in 24 bytes each."""
+
+    def __init__(self, folder: RemotePath) -> None:
+        keys, sizes, times = array("Q"), array("q"), array("d")
+        try:
+            for entry in folder.walk():
+                keys.append(key_of(entry.name))
+                sizes.append(entry.size)
+                times.append(entry.modified)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise OutputError(folder, f"it cannot be listed ({error.strerror})") from error
+        order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
+        self._keys = np.frombuffer(keys, np.uint64)[order]
+        self._sizes, self._times = np.frombuffer(sizes, np.int64)[order], np.frombuffer(times, np.float64)[order]
+
+    def of(self, name: str) -> tuple[int, float]:
+        """Return a file's size and time; -1 and NaN where there is none."""
+        key = np.uint64(key_of(name))
+        at = int(np.searchsorted(self._keys, key))
+        if at == len(self._keys) or self._keys[at] != key:
+            return -1, math.nan
+        return int(self._sizes[at]), float(self._times[at])
