@@ -1,7 +1,8 @@
 """Train the networks of a bundle: a table of tasks, one run contract (`styleid.lab.loop`).
 
 `styleid train NAME ...` and `python -m styleid.lab.train NAME ...` are the same. `pack` makes the data, `aam` fits the
-appearance model, `aam128` joins what was trained into a bundle; the others train one network each.
+appearance model, `aam128` joins what was trained into a bundle, `revive` takes a bundle's networks up again; the others
+train one network each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TypedDict
 import torch
 
 from styleid.arguments import add_options, read_options
+from styleid.bundles.registry import DEFAULT
 from styleid.errors import TrainingError
 from styleid.lab.loop import RunOptions, Task, load_network, run
 from styleid.lab.pack import Pack, PackOptions, build_pack
@@ -160,6 +162,9 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         shape = (GanOptions,) if name in ("generator", "inverter") else ()
         for cls in (TaskOptions, RunOptions, *shape):
             add_options(command, cls)
+    again = commands.add_parser("revive", help="checkpoints of a bundle's own networks, to train them on")
+    again.add_argument("--bundle", default=DEFAULT, help=f"a built-in bundle's name, or a folder (default: {DEFAULT})")
+    again.add_argument("--checkpoints", type=Path, required=True, help="folder to write a checkpoint of each into")
     for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
         command = commands.add_parser(name, help=text)
         add_options(command, TaskOptions)
@@ -172,6 +177,11 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
     if name == "pack":
         counts = build_pack(values["sources"], values["out"], values["teachers"], read_options(PackOptions, values))  # type: ignore[arg-type]
         say(", ".join(f"{count} {what}" for what, count in counts.items()))
+        return 0
+    if name == "revive":
+        from styleid.lab.revive import revive_bundle
+
+        revive_bundle(str(values["bundle"]), Path(str(values["checkpoints"])), say)
         return 0
     options = read_options(TaskOptions, values)
     if name in TASKS:

@@ -18,7 +18,7 @@ import numpy as np
 
 from styleid.faces.align import invert, scale_of, shown_window
 from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE, with_forehead
-from styleid.pixel.regions import face_hull
+from styleid.pixel.regions import FaceHull
 from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.warp import outline_displacement
 from styleid.types import FloatArray, ImageRGB
@@ -31,6 +31,7 @@ _REACH = 0.02
 _UNUSUAL = 0.4
 _PLANE_SHRINK = 4
 _FEWEST_RIM = 2.0
+_LEAST_RIM = 1e-4
 _FLATTER = 0.02
 """How much the rim must be worth its slope: a rim that shows on one side only tells none."""
 _LEFT_BROW, _RIGHT_BROW = slice(17, 22), slice(22, 27)
@@ -78,7 +79,7 @@ def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndar
     place = _crop_places(window, matrix)
     field = _remap(displacement, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
     coverage = _remap(alpha, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-    moved = (np.abs(field).max(-1) > 1e-3) | (coverage > 1e-3)
+    moved = (np.abs(field[..., 0]) > 1e-3) | (np.abs(field[..., 1]) > 1e-3) | (coverage > 1e-3)
     surroundings = _move(image_rgb, window, field, matrix)
     new = _remap(generated, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
     new = _match_sharpness(new, patch.astype(np.float32), coverage, scale_of(matrix))
@@ -97,17 +98,18 @@ def _displacement(face: NewFace, size: int) -> FloatArray:
 
 def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
     """Return the new face's opacity (s, s) and its colours (s, s, 3) before sharpness is matched."""
-    hull = face_hull(face.generated_landmarks, size)
-    source, bare, glasses = (_take(m, displacement) for m in (face.source, face.bare, face.glasses))
+    outline = FaceHull(face.generated_landmarks, size)
+    hull = outline.soft()
+    place = _places(displacement)
+    source, bare, glasses = (_take(m, place) for m in (face.source, face.bare, face.glasses))
     dark = _are_dark(source, bare, glasses)  # then nothing shows behind them, and they stay as they are
-    reach = face_hull(face.generated_landmarks, size, -(_REACH if face.cover is None else face.cover))
+    reach = outline.soft(-(_REACH if face.cover is None else face.cover))
     alpha = (
         reach if face.cover is not None else reach * _ramp(_beyond(bare if dark else bare + glasses, hull), 0.35, 0.75)
     )
     alpha = _blurred(alpha, 0.006 * size)
-    rim = hull * (1 - face_hull(face.generated_landmarks, size, *_RIM)) * _ramp(bare, 0.75, 0.95)
-    gain = np.log((source + _DARKEST) / (face.generated + _DARKEST))
-    generated = (face.generated + _DARKEST) * np.exp(_plane(gain, rim * _usual(gain, rim))) - _DARKEST
+    rim = hull * (1 - outline.soft(*_RIM)) * _ramp(bare, 0.75, 0.95)
+    generated = (face.generated + _DARKEST) * np.exp(_light(source, face.generated, rim)) - _DARKEST
     if face.cover is None and not dark and glasses.max() > 0.5:
         generated = _wear_glasses(generated, source, glasses, face.source_landmarks)
     return alpha, generated
@@ -145,33 +147,36 @@ def _wear_glasses(generated: FloatArray, source: FloatArray, glasses: FloatArray
     return generated + (source - generated) * cv2.GaussianBlur(strong.astype(np.float32), (0, 0), 0.8)[..., None]
 
 
-def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:
-    """Return how far to trust each pixel's gain, (s, s): least where few others agree, as on a beard."""
-    on_rim = gain[rim > 0.5]
-    if len(on_rim) == 0:
-        return np.ones_like(rim)
-    apart = (gain - np.median(on_rim, axis=0)) / _UNUSUAL
-    return (1 / (1 + (apart * apart).sum(-1)) ** 2).astype(np.float32)
+def _light(source: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatArray:
+    """Return the gains (s, s, 3), in logarithms, that bring the new face's skin along the rim to the source's.
 
-
-def _plane(gain: FloatArray, rim: FloatArray) -> FloatArray:
-    """Return the gains of the rim's skin, in logarithms, as one level and slope for each colour, (s, s, 3).
-
-    That is enough for the light and its direction. What follows the rim more closely, as Poisson cloning does, hides
-    seams no better here, and tells more of whose face it was.
+    They are one level and slope for each colour, which is enough for the light and its direction. What follows the rim
+    more closely, as Poisson cloning does, hides seams no better here, and tells more of whose face it was.
     """
-    size = rim.shape[0]
-    small = max(size // _PLANE_SHRINK, 8)
-    clipped = np.clip(gain, -_MOST_GAIN, _MOST_GAIN) * rim[..., None]
-    few, sums = (cv2.resize(m, (small, small), interpolation=cv2.INTER_AREA) for m in (rim, clipped))
-    total = float(few.sum())
+    size, small = len(rim), max(len(rim) // _PLANE_SHRINK, 8)
+    on = rim > _LEAST_RIM
+    gain = np.log((source[on] + _DARKEST) / (generated[on] + _DARKEST))
+    weight, sums = np.zeros_like(rim), np.zeros_like(source)
+    weight[on] = rim[on] * _usual(gain, rim[on])
+    sums[on] = np.clip(gain, -_MOST_GAIN, _MOST_GAIN) * weight[on][:, None]
+    weight, sums = (cv2.resize(m, (small, small), interpolation=cv2.INTER_AREA) for m in (weight, sums))
+    total = float(weight.sum())
     if total < _FEWEST_RIM:
-        return np.zeros_like(gain)
+        return np.zeros_like(source)
     y, x = np.mgrid[0:small, 0:small].astype(np.float32) / (small - 1) - 0.5
     terms = np.stack([np.ones_like(x), x, y], -1).reshape(-1, 3)
-    normal = terms.T @ (terms * few.reshape(-1, 1)) + np.diag([0, 1, 1]).astype(np.float32) * (_FLATTER * total)
+    normal = terms.T @ (terms * weight.reshape(-1, 1)) + np.diag([0, 1, 1]).astype(np.float32) * (_FLATTER * total)
     level = terms @ np.linalg.solve(normal, terms.T @ sums.reshape(-1, 3))
     return np.asarray(cv2.resize(level.reshape(small, small, 3), (size, size)), np.float32)
+
+
+def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:
+    """Return how far to trust each of the rim's gains, (n,) of (n, 3): least where few others agree, as on a beard."""
+    sure = gain[rim > 0.5]
+    if len(sure) == 0:
+        return np.ones_like(rim)
+    red, green, blue = ((gain - np.median(sure, axis=0)) / _UNUSUAL).T
+    return (1 / (1 + red * red + green * green + blue * blue) ** 2).astype(np.float32)
 
 
 def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, scale: float) -> FloatArray:
@@ -179,32 +184,31 @@ def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, s
     core = coverage > 0.8
     if core.sum() < 64:
         return new
-    wanted, given = _fine_energy(photo, core), _fine_energy(new, core)
+    luma, photo_luma = new @ _LUMA, photo @ _LUMA
+    wanted, given = _fine_energy(photo_luma, core), _fine_energy(luma, core)
     if given > 1.15 * wanted:
         low, high = 0.0, 3.0
         for _ in range(5):
             sigma = (low + high) / 2
-            if _fine_energy(_blurred(new, sigma), core) > wanted:
+            if _fine_energy(_blurred(luma, sigma), core) > wanted:
                 low = sigma
             else:
                 high = sigma
         return _blurred(new, high)
-    grain = min(6.0, 0.8 * _grain(photo, core)) if scale < 1.5 else 0.0
-    missing = np.sqrt(max(grain**2 - _grain(new, core) ** 2, 0.0))
+    grain = min(6.0, 0.8 * _grain(photo_luma, core)) if scale < 1.5 else 0.0
+    missing = np.sqrt(max(grain**2 - _grain(luma, core) ** 2, 0.0)) if grain else 0.0
     if missing < 0.3:
         return new
     noise = np.random.default_rng(core.size).normal(0, missing, new.shape[:2]).astype(np.float32)
     return new + noise[..., None]
 
 
-def _fine_energy(image: FloatArray, core: np.ndarray) -> float:
-    luma = image @ _LUMA
+def _fine_energy(luma: FloatArray, core: np.ndarray) -> float:
     return float(np.sqrt(np.mean((luma - cv2.GaussianBlur(luma, (0, 0), 1.0))[core] ** 2)))
 
 
-def _grain(image: FloatArray, core: np.ndarray) -> float:
+def _grain(luma: FloatArray, core: np.ndarray) -> float:
     """Estimate the noise's deviation from the median of fine differences, which edges hardly move."""
-    luma = image @ _LUMA
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     return float(np.median(np.abs(cv2.filter2D(luma, -1, kernel)[core]))) / 0.6745 / 6
 
@@ -227,10 +231,14 @@ def _crop_places(window: tuple[int, int, int, int], matrix: FloatArray) -> Float
     return np.stack([x, y], -1) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
 
 
-def _take(values: FloatArray, displacement: FloatArray) -> FloatArray:
-    size = displacement.shape[0]
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
-    return _remap(values, np.stack([x, y], -1) + displacement, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+def _places(displacement: FloatArray) -> FloatArray:
+    """Return where each pixel is taken from, (s, s, 2)."""
+    ticks = np.arange(displacement.shape[0], dtype=np.float32)
+    return displacement + np.stack(np.meshgrid(ticks, ticks), -1)
+
+
+def _take(values: FloatArray, place: FloatArray) -> FloatArray:
+    return _remap(values, place, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
 
 
 def _remap(values: FloatArray, place: FloatArray, how: int, border: int) -> FloatArray:

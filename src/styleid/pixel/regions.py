@@ -17,6 +17,7 @@ SKIN, NOSE, GLASSES, HAIR = 1, 2, 3, 13
 FACE = (1, 2, 4, 5, 6, 7, 10, 11, 12)
 """Classes of a bare face: skin, nose, eyes, brows, mouth, lips (StyleID's region "full")."""
 _FACE_ODDS = 10.0
+_SOFTNESS = 0.02
 
 
 def class_probability(logits: FloatArray, classes: tuple[int, ...], size_px: int) -> FloatArray:
@@ -37,20 +38,31 @@ def bare_face(logits: FloatArray, landmarks: FloatArray, size_px: int) -> FloatA
     return (prior * found / (prior * found + 1 - found)).astype(np.float32)
 
 
-def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.0, softness: float = 0.02) -> FloatArray:
+def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.0, softness: float = _SOFTNESS) -> FloatArray:
     """Return the soft hull of one face's 68 landmarks with the forehead closed, (s, s).
 
     inset: how far the half-way line lies inside the hull; softness: deviation of the edge; both in hull widths.
     """
-    points = with_forehead(landmarks)
-    side = float(np.ptp(points[:, 0]))
-    hull = np.zeros((size_px, size_px), np.uint8)
-    cv2.fillConvexPoly(hull, cv2.convexHull((points * 16).round().astype(np.int32)), 255, shift=4)
-    hull[[0, -1]] = 0
-    hull[:, [0, -1]] = 0
-    inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, 5) for part in (hull, 255 - hull))
-    ramp = (np.where(hull > 0, inside - 0.5, 0.5 - outside) - inset * side) / max(softness * side, 1e-3)
-    soft = (1 / (1 + np.exp(-np.clip(2 * ramp, -30, 30)))).astype(np.float32)
-    soft[[0, -1]] = 0
-    soft[:, [0, -1]] = 0
-    return soft
+    return FaceHull(landmarks, size_px).soft(inset, softness)
+
+
+class FaceHull:
+    """The hull of one face's 68 landmarks with the forehead closed, for soft hulls of several sizes."""
+
+    def __init__(self, landmarks: FloatArray, size_px: int) -> None:
+        points = with_forehead(landmarks)
+        self._side = float(np.ptp(points[:, 0]))
+        hull = np.zeros((size_px, size_px), np.uint8)
+        cv2.fillConvexPoly(hull, cv2.convexHull((points * 16).round().astype(np.int32)), 255, shift=4)
+        hull[[0, -1]] = 0
+        hull[:, [0, -1]] = 0
+        inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, 5) for part in (hull, 255 - hull))
+        self._depth = np.where(hull > 0, inside - 0.5, 0.5 - outside)
+
+    def soft(self, inset: float = 0.0, softness: float = _SOFTNESS) -> FloatArray:
+        """Return the soft hull as `face_hull` does."""
+        ramp = (self._depth - inset * self._side) / max(softness * self._side, 1e-3)
+        soft = (1 / (1 + np.exp(-np.clip(2 * ramp, -30, 30)))).astype(np.float32)
+        soft[[0, -1]] = 0
+        soft[:, [0, -1]] = 0
+        return soft

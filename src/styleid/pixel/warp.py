@@ -45,22 +45,32 @@ def outline_displacement(source: FloatArray, generated: FloatArray, size_px: int
 
 def thin_plate(knots: FloatArray, values: FloatArray, places: FloatArray) -> FloatArray:
     """Spline values (k, c) given at knots (k, 2) to places (m, 2): (m, c)."""
-    return thin_plate_matrix(knots, places) @ values
+    system, terms = _system(knots, _STIFFNESS), _terms(knots, places)
+    return terms @ np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
 
 
 def thin_plate_matrix(knots: FloatArray, places: FloatArray, stiffness: float = _STIFFNESS) -> FloatArray:
     """Return the matrix (m, k) that takes values at knots (k, 2) to places (m, 2); stiffness smooths."""
+    system, terms = _system(knots, stiffness), _terms(knots, places)
+    return np.linalg.solve(system.T, terms.T).T[:, : len(knots)]
+
+
+def _system(knots: FloatArray, stiffness: float) -> FloatArray:
     count = len(knots)
     affine = np.concatenate([np.ones((count, 1)), knots], 1)
     system = np.zeros((count + 3, count + 3))
     system[:count, :count] = _kernel(knots, knots) + stiffness * np.eye(count)
     system[:count, count:], system[count:, :count] = affine, affine.T
-    terms = np.concatenate([_kernel(places, knots), np.ones((len(places), 1)), places], 1)
-    return np.linalg.solve(system.T, terms.T).T[:, :count]
+    return system
+
+
+def _terms(knots: FloatArray, places: FloatArray) -> FloatArray:
+    return np.concatenate([_kernel(places, knots), np.ones((len(places), 1)), places], 1)
 
 
 def _kernel(a: FloatArray, b: FloatArray) -> FloatArray:
-    square = ((a[:, None] - b[None]) ** 2).sum(-1)
+    across, down = (a[:, None, axis] - b[None, :, axis] for axis in (0, 1))
+    square = across * across + down * down
     return square * np.log(np.maximum(square, 1e-12))
 
 

@@ -1,0 +1,122 @@
+"""A bundle's networks come back as checkpoints: they compute what the bundle computes, and training goes on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from styleid.bundles.registry import DEFAULT, built_in
+from styleid.errors import BundleError, TrainingError
+from styleid.lab import identity as identity_module
+from styleid.lab.attributes import AttributesConfig, AttributesNet
+from styleid.lab.export import export_network
+from styleid.lab.identity import IdentityNet, IdentityTask
+from styleid.lab.loop import RunOptions, load_network, run
+from styleid.lab.parser import ParserConfig, ParserNet
+from styleid.lab.refiner import Refiner, RefinerConfig
+from styleid.lab.revive import revive
+from styleid.lab.train import main
+from tests.lab.standin import Teacher
+from tests.lab.synthetic import synthetic_pack
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("revived")
+    assert main(["revive", "--checkpoints", str(folder)], lambda line: None) == 0
+    return folder
+
+
+def test_revived_networks_compute_what_the_bundle_does(checkpoints, bundle, astronaut):
+    side = bundle.spec.crop.size_px
+    start = [(80, 60), (100, 140), (60, 200)]
+    crops = np.stack([astronaut[y : y + side, x : x + side] for y, x in start])
+    views = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        identity = load_network(IdentityNet(), checkpoints / "identity", "identity")(views[..., :112, :112]).numpy()
+        parser = load_network(ParserNet(ParserConfig(side)), checkpoints / "parser", "parser")
+        labels, landmarks = (output.numpy() for output in parser(views))
+        network = load_network(AttributesNet(AttributesConfig(side)), checkpoints / "attributes", "attributes")
+        attributes = network(views).numpy()
+    assert (identity * bundle.embed(crops[:, :112, :112])).sum(1).min() > 0.97
+    logits, points = bundle.parse(crops)
+    assert (labels.argmax(1) == logits.argmax(1)).mean() > 0.95
+    assert np.median(np.abs(landmarks - points)) < 0.02 * side
+    assert np.abs(attributes - bundle.describe(crops))[:, 1:].max() < 0.15
+    load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")
+
+
+def test_checkpoints_know_how_long_they_were_trained(checkpoints):
+    record = json.loads((built_in()[DEFAULT] / "bundle.json").read_text())
+    for name in ("parser", "identity", "attributes", "refiner"):
+        state = json.loads((checkpoints / name / "state.json").read_text())
+        assert state["images"] == record["quality"][name]["images"] > 0
+        assert state["history"][-1] == record["quality"][name]
+
+
+def test_training_goes_on(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(identity_module, "IdentityTeacher", Teacher)
+    task = IdentityTask(synthetic_pack(40, 24, 4), tmp_path, batch=4)
+    before = json.loads((checkpoints / "identity/state.json").read_text())
+    options = RunOptions(resume_from=checkpoints / "identity", save_to=tmp_path / "on", steps=before["step"] + 1)
+    state = run(task, options, lambda line: None)
+    assert (state.step, state.images) == (before["step"] + 1, before["images"] + 4)
+    assert [entry["step"] for entry in state.history] == [before["step"], before["step"] + 1]
+    load_network(IdentityNet(), tmp_path / "on", "identity")
+
+
+def test_nothing_is_overwritten(checkpoints):
+    with pytest.raises(TrainingError, match="holds a checkpoint already"):
+        main(["revive", "--checkpoints", str(checkpoints)])
+
+
+def test_an_altered_bundle_is_refused(tmp_path):
+    shutil.copytree(built_in()[DEFAULT], tmp_path / "bundle")
+    with (tmp_path / "bundle/identity.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BundleError, match=r"identity\.onnx has the SHA-256"):
+        main(["revive", "--bundle", str(tmp_path / "bundle"), "--checkpoints", str(tmp_path / "c")])
+
+
+class Small(nn.Module):
+    """Convolutions with and without biases, normalisation, a matrix."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 32, 3, 2, 1)
+        )
+        self.head = nn.Linear(32, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("eight_bit", [False, True])
+def test_any_exported_network_comes_back(tmp_path, eight_bit):
+    torch.manual_seed(0)
+    network = Small()
+    network(torch.randn(64, 3, 32, 32))  # statistics of its own
+    examples = {"x": torch.randn(64, 3, 32, 32).numpy()} if eight_bit else None
+    report = export_network(network, {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "n.onnx", examples=examples)
+    found, x = revive(Small(), report.path), torch.randn(8, 3, 32, 32)
+    with torch.no_grad():
+        wanted = network.eval()(x)
+        error = float((found(x) - wanted).square().mean().sqrt() / wanted.std())
+    assert error < (0.05 if eight_bit else 1e-3)
+    again = export_network(found, {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "again.onnx")
+    twice = revive(Small(), again.path)
+    assert torch.allclose(twice(x), found(x), atol=2e-3)
+
+
+def test_another_network_is_refused_by_name(tmp_path):
+    export_network(Small(), {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "n.onnx")
+    other = Small(20)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(TrainingError, match=r"'network\.body\.0\.weight' has the shape \(24, 3, 3, 3\), not \(20,"):
+        revive(other, tmp_path / "n.onnx")
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
