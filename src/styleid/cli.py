@@ -116,11 +116,11 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
         ("shards", "WebDataset's tar files", (ShardOptions,)),
     ):
         form = forms.add_parser(name, help=text, description=text, epilog=_EPILOG)
-        form.add_argument("source", type=here, metavar="IN", help="the data set's folder" + (
-            ", or one shard" if name == "shards" else ""))  # fmt: skip
-        form.add_argument("out", type=here, metavar="OUT", help="folder for the new one, empty or of an earlier run")
-        # a part of the photos would leave the annotations of the others behind; tar files are streamed by one process
-        unused = ("shard", "workers", "engine") if name == "shards" else ("shard",)
+        is_tar = name == "shards"
+        reader, more = (here_or_url, ", one shard, or the URL of either") if is_tar else (here, "")
+        form.add_argument("source", type=reader, metavar="IN", help=f"the data set's folder{more}")
+        form.add_argument("out", type=reader, metavar="OUT", help="folder for the new one, empty or of an earlier run")
+        unused = () if is_tar else ("shard",)  # a part of the photos would leave the annotations of the others behind
         for cls in (*own, RunOptions, AnonymizeOptions, dataset.DatasetCommandOptions):
             add_options(form, cls, skip=("out", *unused))
     parser.set_defaults(run=run)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +23,7 @@ from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
 from styleid.media.image import read_photo_bytes
+from styleid.media.remote import RemotePath, place
 from tests.datasets.folders import contents, errors
 
 Member = tuple[str, bytes]
@@ -100,6 +102,63 @@ def test_shards_come_out_whole_and_in_order(root, carry, tmp_path):
     assert all("sha256" in line for line in lines)
 
 
+def test_any_number_of_workers_writes_the_same(root, carry, tmp_path, plain):
+    for number in range(3):
+        shutil.copy(root / "000.tar", root / f"00{number + 1}.tar")
+    carry(root)
+    anonymize_shards(root, plain, RunOptions(tmp_path / "two", workers=2), ShardOptions())
+    assert contents(tmp_path / "two") == contents(tmp_path / "out")
+    told = [
+        [json.loads(line) | {"seconds": 0} for line in (tmp_path / out / NAME).read_text().splitlines()]
+        for out in ("out", "two")
+    ]
+    assert told[0] == told[1]
+
+
+def test_parts_of_the_shards_go_into_one_folder(root, carry, tmp_path, plain):
+    for number in range(6):
+        shutil.copy(root / "000.tar", root / f"{number + 1:03d}.tar")
+    done = [
+        anonymize_shards(root, plain, RunOptions(tmp_path / "out", shard=f"{part}/2"), ShardOptions())
+        for part in (1, 2)
+    ]
+    assert all(0 < one.photos.inputs < 15 for one in done)
+    names = {name for name in contents(tmp_path / "out") if name.endswith(".tar")}
+    assert names == contents(root).keys()
+    assert carry(root, resume=True).photos.resumed == 15
+
+
+@pytest.mark.parametrize("protocol", ["memory", "local"])
+def test_shards_at_urls(root, carry, tmp_path, plain, protocol):
+    MemoryFileSystem.store.clear()
+    bucket = place("memory://shards" if protocol == "memory" else f"local://{tmp_path}/shards")
+    assert isinstance(bucket, RemotePath)
+    carry(root)
+    for name, data in contents(root).items():
+        (bucket / "in" / name).write_whole(data)
+    (bucket / "in/bad.tar").write_whole(b"this is no tar file" * 60)
+    summary = anonymize_shards(bucket / "in", plain, RunOptions(bucket / "out"), ShardOptions())
+    assert [name for name, _ in summary.photos.failures] == ["bad.tar"]
+    found = {entry.name: (bucket / "out" / entry.name).read_bytes() for entry in (bucket / "out").walk()}
+    assert found.pop(NAME)
+    assert found == contents(tmp_path / "out")
+    again = anonymize_shards(bucket / "in", plain, RunOptions(bucket / "out", resume=True), ShardOptions())
+    assert (again.photos.resumed, again.photos.written) == (3, 3)
+    (bucket / "out/000.tar").write_whole(b"short")
+    again = anonymize_shards(bucket / "in", plain, RunOptions(bucket / "out", resume=True), ShardOptions())
+    assert (again.photos.resumed, (bucket / "out/000.tar").read_bytes()) == (1, found["000.tar"])
+    one = anonymize_shards(bucket / "in/000.tar", plain, RunOptions(tmp_path / "one"), ShardOptions())
+    assert one.photos.written == 2
+    assert contents(tmp_path / "one") == {"000.tar": found["000.tar"]}
+    with pytest.raises(OptionError, match="OUT"):
+        anonymize_shards(bucket / "in", plain, RunOptions(bucket / "in/out"), ShardOptions())
+    (bucket / "other/notes.txt").write_whole(b"mine")
+    with pytest.raises(OptionError, match=r"such as 'notes\.txt'"):
+        anonymize_shards(bucket / "in", plain, RunOptions(bucket / "other"), ShardOptions())
+    with pytest.raises(OptionError, match="does not exist"):
+        anonymize_shards(bucket / "nowhere", plain, RunOptions(tmp_path / "none"), ShardOptions())
+
+
 def test_one_shard_can_be_named(root, carry, tmp_path):
     carry(root / "000.tar")
     assert contents(tmp_path / "out").keys() == {"000.tar"}
@@ -118,7 +177,7 @@ def test_finished_shards_are_not_done_again(root, carry, tmp_path, plain, monkey
     with (tmp_path / "out/000.tar").open("ab") as file:
         file.write(bytes(512))
     assert carry(root, resume=True).photos.resumed == 1
-    assert done == ["000.tar/a.JPG", "000.tar/b.png"]
+    assert sorted(done) == ["000.tar/a.JPG", "000.tar/b.png"]
     assert contents(tmp_path / "out") == first
     with pytest.raises(OptionError, match=r"made with other settings .drop_withheld"):
         carry(root, resume=True, drop_withheld=True)

@@ -137,7 +137,7 @@ def test_a_photo_that_kills_its_worker_is_named_and_the_rest_is_done(photos, usu
         made.append(Processes(Recipe.of(anonymizer), options, 2, 1, serve_until_poisoned))
         return made[0]
 
-    monkeypatch.setattr(local, "_crew", poisoned)
+    monkeypatch.setattr(local, "make_crew", poisoned)
     summary = anonymize_files([photos], usual, RunOptions(tmp_path / "out"))
     assert dict(summary.failures).keys() == {POISON, "0/bad.png"}
     assert "3 workers died of it, with nothing else in hand (killed by SIGKILL)" in dict(summary.failures)[POISON]

@@ -19,6 +19,7 @@ from styleid.datasets.voc import Voc
 from styleid.datasets.yolo import Yolo
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import RunOptions
+from styleid.media.remote import Place
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import Device
@@ -63,14 +64,14 @@ def dataset(
 
 
 def shards(
-    source: Path, how: AnonymizeOptions, run: RunOptions, options: ShardOptions, command: DatasetCommandOptions
+    source: Place, how: AnonymizeOptions, run: RunOptions, options: ShardOptions, command: DatasetCommandOptions
 ) -> int:
     """Anonymise tar shards; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    return _told(lambda watch: anonymize_shards(source, anonymizer, run, options, watch), run.folder, command)
+    return _told(lambda watch: anonymize_shards(source, anonymizer, run, options, watch), run.out, command)
 
 
-def _told(work: Callable[[Watch | None], DatasetSummary], out: Path, command: DatasetCommandOptions) -> int:
+def _told(work: Callable[[Watch | None], DatasetSummary], out: Place, command: DatasetCommandOptions) -> int:
     with progress(command.quiet or command.json) as watch:
         summary = work(watch)
     _list("not written", summary.photos.failures)
@@ -87,7 +88,7 @@ def _list(what: str, named: list[tuple[str, str]]) -> None:
         print(f"styleid: ... and {more} more ({what}); the journal names them all", file=sys.stderr)
 
 
-def _readable(summary: DatasetSummary, out: Path) -> str:
+def _readable(summary: DatasetSummary, out: Place) -> str:
     photos: Any = summary.photos
     parts = [f"{photos.faces[action]} {action}" for action in Action if photos.faces[action]]
     lines = [

@@ -12,7 +12,7 @@ import numpy as np
 from styleid.datasets.carry import is_label_map
 from styleid.datasets.frames import stored_size, to_edges, to_stored
 from styleid.datasets.options import AnnotationOptions
-from styleid.engine.journal import NAME as JOURNAL
+from styleid.engine.journal import is_journal
 from styleid.engine.report import NAME as REPORT
 from styleid.errors import DatasetError
 from styleid.media.files import InputFile
@@ -121,7 +121,7 @@ def walk_files(root: Path) -> list[str]:
                 (linked if path.is_symlink() else pending).append(path)
             elif path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES or not path.exists():
                 names.append(path.relative_to(root).as_posix())
-    return sorted(name for name in names if name not in (JOURNAL, REPORT))
+    return sorted(name for name in names if name != REPORT and not is_journal(name))
 
 
 def _visible(folder: Path) -> list[Path]:

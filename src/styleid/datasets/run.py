@@ -11,11 +11,12 @@ from typing import Any
 from styleid.datasets.carry import hidden_picture
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, Format, Named, Plan, found_faces, walk_files
-from styleid.engine.journal import NAME as JOURNAL
-from styleid.engine.journal import Journal
+from styleid.engine.journal import Journal, is_journal
 from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
-from styleid.errors import OptionError
+from styleid.engine.report import NAME as REPORT
+from styleid.errors import DatasetError, OptionError
 from styleid.media.files import write_atomic
+from styleid.media.remote import Place, RemotePath
 from styleid.pipeline import Anonymizer
 
 Watch = Callable[[int, int, str], None]
@@ -93,24 +94,47 @@ def anonymize_dataset(
     return summary
 
 
-def check_places(root: Path, out: Path) -> None:
+def check_places(root: Place, out: Place) -> None:
     """Raise OptionError where the output folder is, holds or lies in the data set, or the data set is no folder."""
     if not root.is_dir():
         raise OptionError("IN", f"{root} is no folder." if root.exists() else f"{root} does not exist.")
-    here, there = root.resolve(), out.resolve()
-    if here == there or here in there.parents or there in here.parents:
+    if overlap(root, out):
         raise OptionError("OUT", f"{out} is, holds or lies in the data set {root}. Name a folder apart from it.")
 
 
-def refuse_strangers(out: Path, expected: set[str]) -> None:
+def overlap(one: Place, other: Place) -> bool:
+    """Say whether of two folders one is or holds the other."""
+    if isinstance(one, RemotePath) and isinstance(other, RemotePath):
+        return one.is_within(other) or other.is_within(one)
+    if isinstance(one, RemotePath) or isinstance(other, RemotePath):
+        return False
+    here, there = one.resolve(), other.resolve()
+    return here == there or here in there.parents or there in here.parents
+
+
+def files_in(folder: Place) -> list[str]:
+    """List the files below a folder, here or at a URL, as `walk_files` does; nothing where there is none."""
+    if isinstance(folder, Path):
+        return walk_files(folder) if folder.is_dir() else []
+    try:
+        return sorted(e.name for e in folder.walk() if e.name != REPORT and not is_journal(e.name))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DatasetError(str(folder), f"it cannot be listed ({error.strerror})") from error
+
+
+def refuse_strangers(out: Place, expected: set[str]) -> None:
     """Raise OptionError where an output folder holds files that are not of this data set."""
-    there = walk_files(out) if out.is_dir() else []
+    there = files_in(out)
     if not there:
         return
     if strange := [name for name in there if name not in expected]:
         raise OptionError("OUT", f"{out} holds files that are not of this data set, such as '{strange[0]}'. "
                           "Name an empty folder.")  # fmt: skip
-    if not (out / JOURNAL).is_file():
+    if not any(
+        is_journal(name) for name in ([p.name for p in out.iterdir()] if isinstance(out, Path) else out.names())
+    ):
         raise OptionError("OUT", f"{out} holds files, such as '{there[0]}', but no journal of a run of styleid. "
                           "Name an empty folder.")  # fmt: skip
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import tarfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import styleid
 from styleid.datasets.carry import hidden_picture, is_picture
 from styleid.datasets.options import ShardOptions
-from styleid.datasets.plan import walk_files
-from styleid.datasets.run import DatasetSummary, Watch, check_places, refuse_strangers
-from styleid.datasets.tar import ShardReader, ShardWriter, extension, file_digest, sample_key
+from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, refuse_strangers
+from styleid.datasets.tar import ShardReader, ShardWriter, extension, is_whole, sample_key
 from styleid.engine.journal import Journal
-from styleid.engine.local import Boxes, RunOptions, Summary, read_boxes, run_settings
-from styleid.engine.photo import anonymize_photo
-from styleid.errors import DatasetError, ImageError, OptionError
+from styleid.engine.local import DAY_S, Boxes, RunOptions, Summary, do_in_order, make_crew, read_boxes, run_settings
+from styleid.engine.photo import Done, Job
+from styleid.engine.remote_journal import open_journal
+from styleid.engine.shards import Shard
+from styleid.errors import DatasetError, OptionError
 from styleid.media.files import remove_stale
-from styleid.media.image import read_photo_bytes
+from styleid.media.remote import Place
 from styleid.media.sniff import IMAGE_SUFFIXES
 from styleid.pipeline import Anonymizer
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_MANY = 1 << 20
+"""How many photos shards may hold: more than there are places for in any crew."""
 _LOOKED_THROUGH = 64 << 20
 """Members up to this size are searched for pictures in base64; of larger ones only the beginning is looked at."""
 
@@ -50,17 +52,52 @@ class _Run:
         common = {"seconds": round(seconds, 3), "versions": {"styleid": styleid.__version__}}
         self.journal.append(common | {"settings": self.settings} | record)
 
+    def count(self, records: Sequence[dict[str, Any]], carried: int, dropped: int) -> None:
+        """Add a finished shard."""
+        for record in records:
+            self.summary.photos.inputs += 1
+            self.summary.photos.count(record)
+        self.summary.carried += carried
+        self.summary.dropped += dropped
+
+
+@dataclass
+class _Member:
+    """A member on its way.
+
+    settled: whether it is known what becomes of it. record: its journal line, where it has one. data: its new content,
+    None where it stays as it is.
+    """
+
+    info: tarfile.TarInfo
+    settled: bool = False
+    record: dict[str, Any] | None = None
+    data: bytes | None = None
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is written."""
+        return self.record is None or "error" not in self.record
+
 
 @dataclass
 class _Shard:
-    """One shard on its way. photos: journal lines of its photos. carried, dropped: how many other members were."""
+    """One shard on its way.
+
+    read: whether all its members have been. samples: those that are not written yet, in order. photos: journal lines of
+    its photos. carried, dropped: how many other members were. error: why it is left out.
+    """
 
     name: str
-    reader: ShardReader
-    writer: ShardWriter
+    reader: ShardReader | None = None
+    writer: ShardWriter | None = None
+    begun: float = field(default_factory=time.perf_counter)
+    read: bool = False
+    samples: deque[list[_Member]] = field(default_factory=deque)
     photos: list[dict[str, Any]] = field(default_factory=list)
     carried: int = 0
     dropped: int = 0
+    error: str = ""
     seen: dict[str, int] = field(default_factory=dict)
 
     def named(self, info: tarfile.TarInfo) -> str:
@@ -69,41 +106,47 @@ class _Shard:
         self.seen[name] = self.seen.get(name, 0) + 1
         return name if self.seen[name] == 1 else f"{name}#{self.seen[name]}"
 
+    def close(self) -> None:
+        """Close its files; what is not finished goes."""
+        for file in (self.writer, self.reader):
+            if file is not None:
+                file.__exit__(None, None, None)
+
 
 def anonymize_shards(
-    source: Path,
+    source: Place,
     anonymizer: Anonymizer,
     run: RunOptions,
     options: ShardOptions,
     watch: Watch | None = None,
 ) -> DatasetSummary:
-    """Anonymise the photos in a tar shard, or in the shards of a folder, into shards of the same names in run.folder.
+    """Anonymise the photos in a tar shard, or in the shards of a folder, into shards of the same names in run.out.
 
-    Members keep their order and their headers; what is no photo is carried byte for byte. A shard is written whole or
-    not at all, and `resume` takes it up from the first that is not finished. Raises OptionError and OutputError as
-    `anonymize_files` does; a shard that is damaged or hostile is named and not written.
+    Members keep their order and their headers; what is no photo is carried byte for byte. Photos of one shard and the
+    next are in hand at once, but a shard is written whole or not at all, and `resume` takes it up from the first that
+    is not finished. Raises OptionError and OutputError as `anonymize_files` does; a shard that is damaged or hostile is
+    named and not written.
     """
     started = time.perf_counter()
-    root, names = _find_shards(source, run.folder)
+    part = Shard.parse(run.shard)
+    root, names = _find_shards(source, run.out)
     settings = run_settings(anonymizer, run)
     settings |= {"carry": sorted(options.carry), "drop_withheld": options.drop_withheld}
     own = read_boxes(options.boxes) if options.boxes is not None else {}
     if strange := [name for name in own if not any(name.startswith(f"{shard}/") for shard in names)]:
         raise OptionError("--boxes", f"'{strange[0]}' is in no shard of this run. Names are shard.tar/member.jpg.")
-    refuse_strangers(run.folder, set(names))
-    if run.folder.is_dir():
-        remove_stale(run.folder)
-    journal = Journal(run.folder)
-    if run.resume:
-        journal.require_settings(settings)
-    summary = DatasetSummary(Summary())
-    done = {str(record["input"]): record for record in journal.records()} if run.resume else {}
-    state = _Run(anonymizer, run, options, own, settings, journal, summary, done)
-    for index, name in enumerate(names):
-        if not _resumed(state, name):
-            _shard(state, root / name, name)
-        if watch is not None:
-            watch(index + 1, len(names), name)
+    refuse_strangers(run.out, set(names))
+    if run.out.is_dir():
+        remove_stale(run.out, older_than_s=DAY_S if part else 0.0)
+    with contextlib.closing(open_journal(run.out, part)) as journal:
+        if run.resume:
+            journal.require_settings(settings)
+        summary = DatasetSummary(Summary())
+        done = {str(record["input"]): record for record in journal.records()} if run.resume else {}
+        state = _Run(anonymizer, run, options, own, settings, journal, summary, done)
+        mine = [name for name in names if part is None or part.takes(name)]
+        with contextlib.closing(_Stream(state, root, mine, watch)) as stream:
+            do_in_order(make_crew(anonymizer, run, _MANY), stream.jobs(), stream.keep, photos=_MANY)
     summary.notes = list(summary.photos.notes)
     summary.kept_entries = 0 if options.drop_withheld else len(summary.photos.failures)
     summary.photos.seconds = time.perf_counter() - started
@@ -111,15 +154,18 @@ def anonymize_shards(
     return summary
 
 
-def _find_shards(source: Path, out: Path) -> tuple[Path, list[str]]:
-    if source.is_file():
-        here, there = source.resolve(), out.resolve()
-        if here.parent == there or there in here.parents:
+def _find_shards(source: Place, out: Place) -> tuple[Place, list[str]]:
+    try:
+        is_folder, there = source.is_dir(), source.exists()
+    except OSError as error:
+        raise DatasetError(str(source), f"it cannot be read ({error.strerror or error})") from error
+    if there and not is_folder:
+        if overlap(source, out):
             raise OptionError("OUT", f"{out} holds the shard {source}. Name another folder.")
         root, names = source.parent, [source.name]
     else:
         check_places(source, out)
-        root, names = source, walk_files(source)
+        root, names = source, files_in(source)
     if packed := [name for name in names if name.lower().endswith(_PACKED)]:
         raise OptionError("IN", f"{packed[0]} is compressed, which is not read. Unpack it first, say with gunzip.")
     shards = [name for name in names if name.lower().endswith(".tar")]
@@ -128,51 +174,143 @@ def _find_shards(source: Path, out: Path) -> tuple[Path, list[str]]:
     return root, shards
 
 
-def _resumed(run: _Run, name: str) -> bool:
-    """Count a shard that an earlier run finished; say whether it did."""
-    done, path = run.done.get(name), run.options.folder / name
-    if done is None or "sha256" not in done or done.get("boxes") != _boxes_of(run.boxes, name):
-        return False
-    if not all(member in run.done for member in done["photos"]):
-        return False
-    with contextlib.suppress(OSError):
-        if file_digest(path) == done["sha256"]:
-            records = [run.done[member] for member in done["photos"]]
-            _count(run.summary, records, done["carried"], done["dropped"])
-            run.summary.photos.resumed += sum("error" not in record for record in records)
-            return True
-    return False
+class _Stream:
+    """Read shards member by member, ahead of the photos that are in hand, and write them in order behind."""
 
+    def __init__(self, run: _Run, root: Place, names: Sequence[str], watch: Watch | None) -> None:
+        self._run, self._root, self._names, self._watch = run, root, names, watch
+        self._open: deque[_Shard] = deque()
+        self._pending: dict[int, _Member] = {}
+        self._begun = self._finished = 0
 
-def _count(summary: DatasetSummary, records: Sequence[dict[str, Any]], carried: int, dropped: int) -> None:
-    """Add a finished shard."""
-    for record in records:
-        summary.photos.inputs += 1
-        summary.photos.count(record)
-    summary.carried += carried
-    summary.dropped += dropped
+    def jobs(self) -> Iterator[Job]:
+        """Yield a job for each photo, shard after shard."""
+        for name in self._names:
+            if self._resumed(name):
+                self._tell(name)
+                continue
+            shard = _Shard(name)
+            self._open.append(shard)
+            try:
+                shard.reader = ShardReader(self._root / name)
+                shard.writer = ShardWriter(self._run.options.out / name, shard.reader.comments)
+                for sample in _samples(shard.reader):
+                    members = [_Member(info) for info in sample]
+                    for member in members:
+                        if (job := self._begin(shard, shard.reader, member)) is not None:
+                            yield job
+                    shard.samples.append(members)
+                    self._flush()
+            except DatasetError as error:
+                shard.error = error.reason
+            shard.read = True
+            self._flush()
 
+    def keep(self, done: Sequence[Done]) -> None:
+        """Take what jobs came to, and write what is complete."""
+        for one in done:
+            member = self._pending.pop(one.number)
+            member.record, member.data, member.settled = one.record, one.data, True
+            for stage, seconds in one.stages.items():
+                self._run.anonymizer.seconds[stage] += seconds
+        self._flush()
 
-def _shard(run: _Run, path: Path, name: str) -> None:
-    """Write one shard, or name why not."""
-    begun = time.perf_counter()
-    try:
-        with ShardReader(path) as reader, ShardWriter(run.options.folder / name, reader.comments) as writer:
-            shard = _Shard(name, reader, writer)
-            for sample in _samples(reader):
-                _sample(run, shard, sample)
-            digest = writer.finish()
-    except DatasetError as error:
-        with contextlib.suppress(OSError):  # what an earlier run wrote was made from another file
-            (run.options.folder / name).unlink()
-        record = {"input": name, "faces": [], "error": f"{error.reason}; the whole shard is left out"}
-        run.write(record, time.perf_counter() - begun)
-        _count(run.summary, [record], 0, 0)
-        return
-    _count(run.summary, shard.photos, shard.carried, shard.dropped)
-    record = {"input": name, "faces": [], "sha256": digest, "photos": [photo["input"] for photo in shard.photos]}
-    record |= {"carried": shard.carried, "dropped": shard.dropped, "boxes": _boxes_of(run.boxes, name)}
-    run.write(record, time.perf_counter() - begun)
+    def close(self) -> None:
+        """Give up the shards that are not finished."""
+        while self._open:
+            self._open.popleft().close()
+
+    def _begin(self, shard: _Shard, reader: ShardReader, member: _Member) -> Job | None:
+        """Settle what becomes of a member, or return the job that does."""
+        info = member.info
+        if info.isdir() or extension(info.name) in _carried(self._run.shards):
+            member.settled = True
+            return None
+        name = shard.named(info)
+        if _is_photo(reader, info):
+            number, self._begun = self._begun, self._begun + 1
+            self._pending[number] = member
+            return Job(number, name, boxes=self._run.boxes.get(name), data=reader.read(info))
+        member.settled = True
+        if reason := hidden_picture(reader.read(info) if info.size <= _LOOKED_THROUGH else reader.head(info)):
+            advice = f"--carry {extension(info.name) or 'EXTENSION'} carries it all the same"
+            member.record = {"input": name, "faces": [], "error": f"{reason}. {advice}"}
+        return None
+
+    def _flush(self) -> None:
+        """Write what is settled, in order, and finish the shards that are complete."""
+        while self._open:
+            shard = self._open[0]
+            while shard.samples and all(member.settled for member in shard.samples[0]):
+                sample = shard.samples.popleft()
+                try:
+                    if not shard.error:
+                        self._write(shard, sample)
+                except DatasetError as error:
+                    shard.error = error.reason
+            if shard.samples or not shard.read:
+                return
+            self._open.popleft()
+            self._finish(shard)
+            self._tell(shard.name)
+
+    def _write(self, shard: _Shard, sample: Sequence[_Member]) -> None:
+        """Write a sample: its photos anonymised, the rest as it was, in order."""
+        assert shard.reader is not None
+        assert shard.writer is not None
+        for member in sample:
+            if member.record is not None:
+                self._run.write(member.record)
+                shard.photos.append(member.record)
+        stay = [member for member in sample if member.stays]
+        if len(stay) < len(sample) and self._run.shards.drop_withheld:
+            shard.dropped += len(stay)
+            return
+        for member in stay:
+            info, data = member.info, member.data
+            source = io.BytesIO(data) if data is not None else shard.reader.open(info) if info.isreg() else None
+            shard.writer.add(info, source, info.size if data is None else len(data))
+            shard.carried += data is None and info.isreg()
+
+    def _finish(self, shard: _Shard) -> None:
+        """Give a shard its name, or name why not."""
+        run, seconds = self._run, time.perf_counter() - shard.begun
+        if shard.error or shard.writer is None:
+            shard.close()
+            with contextlib.suppress(OSError):  # what an earlier run wrote was made from another file
+                (run.options.out / shard.name).unlink()
+            record = {"input": shard.name, "faces": [], "error": f"{shard.error}; the whole shard is left out"}
+            run.write(record, seconds)
+            run.count([record], 0, 0)
+            return
+        try:
+            digest = shard.writer.finish()
+        finally:
+            shard.close()
+        run.count(shard.photos, shard.carried, shard.dropped)
+        record = {"input": shard.name, "faces": [], "sha256": digest, "bytes": shard.writer.bytes}
+        record |= {"photos": [photo["input"] for photo in shard.photos], "boxes": _boxes_of(run.boxes, shard.name)}
+        run.write(record | {"carried": shard.carried, "dropped": shard.dropped}, seconds)
+
+    def _resumed(self, name: str) -> bool:
+        """Count a shard that an earlier run finished; say whether it did."""
+        run = self._run
+        done = run.done.get(name)
+        if done is None or "sha256" not in done or done.get("boxes") != _boxes_of(run.boxes, name):
+            return False
+        if not all(member in run.done for member in done["photos"]):
+            return False
+        if not is_whole(run.options.out / name, done):
+            return False
+        records = [run.done[member] for member in done["photos"]]
+        run.count(records, done["carried"], done["dropped"])
+        run.summary.photos.resumed += sum("error" not in record for record in records)
+        return True
+
+    def _tell(self, name: str) -> None:
+        self._finished += 1
+        if self._watch is not None:
+            self._watch(self._finished, len(self._names), name)
 
 
 def _samples(reader: ShardReader) -> Iterator[list[tarfile.TarInfo]]:
@@ -185,44 +323,6 @@ def _samples(reader: ShardReader) -> Iterator[list[tarfile.TarInfo]]:
         sample.append(info)
     if sample:
         yield sample
-
-
-def _sample(run: _Run, shard: _Shard, sample: Sequence[tarfile.TarInfo]) -> None:
-    """Write a sample: its photos anonymised, the rest as it was, in order."""
-    made = [(info, *_member(run, shard, info)) for info in sample]
-    stay = [(info, data) for info, here, data in made if here]
-    if len(stay) < len(made) and run.shards.drop_withheld:
-        shard.dropped += len(stay)
-        return
-    for info, data in stay:
-        source = io.BytesIO(data) if data is not None else shard.reader.open(info) if info.isreg() else None
-        shard.writer.add(info, source, info.size if data is None else len(data))
-        shard.carried += data is None and info.isreg()
-
-
-def _member(run: _Run, shard: _Shard, info: tarfile.TarInfo) -> tuple[bool, bytes | None]:
-    """Say whether a member stays, and with what content: None as it is."""
-    if info.isdir() or extension(info.name) in _carried(run.shards):
-        return True, None
-    reader, name, begun, data = shard.reader, shard.named(info), time.perf_counter(), None
-    record: dict[str, Any]
-    if _is_photo(reader, info):
-        try:
-            photo = read_photo_bytes(reader.read(info), name)
-            data, record = anonymize_photo(name, photo, run.anonymizer, run.options, boxes=run.boxes.get(name))
-            record |= {"sha256": hashlib.sha256(data).hexdigest()}
-        except ImageError as error:
-            record = {"faces": [], "error": error.reason}
-    else:
-        reason = hidden_picture(reader.read(info) if info.size <= _LOOKED_THROUGH else reader.head(info))
-        if not reason:
-            return True, None
-        advice = f"--carry {extension(info.name) or 'EXTENSION'} carries it all the same"
-        record = {"faces": [], "error": f"{reason}. {advice}"}
-    record = {"input": name} | record
-    run.write(record, time.perf_counter() - begun)
-    shard.photos.append(record)
-    return "error" not in record, data
 
 
 def _is_photo(reader: ShardReader, info: tarfile.TarInfo) -> bool:

@@ -7,15 +7,17 @@ import hashlib
 import os
 import secrets
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from copy import copy
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from styleid.datasets.plan import leads_out
 from styleid.errors import DatasetError, OutputError
 from styleid.media.files import os_reason
+from styleid.media.remote import Place
 
 _BLOCK = 512
 _CHUNK = 1 << 20
@@ -28,17 +30,17 @@ class ShardReader:
     Members can be opened again as long as the reader is open; their content is never held as a whole.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Place) -> None:
+        self.path = str(path)
         try:
-            self._file = path.open("rb")
+            self._file: IO[bytes] = path.open("rb") if isinstance(path, Path) else path.open()
         except OSError as error:
-            raise DatasetError(path, f"it cannot be read ({error.strerror or error})") from error
+            raise DatasetError(self.path, f"it cannot be read ({error.strerror or error})") from error
         try:
             self._tar = tarfile.open(fileobj=self._file, mode="r:")  # noqa: SIM115 (closed by __exit__)
         except (*_BROKEN, OSError) as error:
             self._file.close()
-            raise DatasetError(path, f"it is no tar file that can be read ({error})") from error
+            raise DatasetError(self.path, f"it is no tar file that can be read ({error})") from error
 
     def __enter__(self) -> ShardReader:
         return self
@@ -103,13 +105,17 @@ class ShardReader:
 
 
 class ShardWriter:
-    """Write a shard whole or not at all: it takes its name when `finish` is called."""
+    """Write a shard whole or not at all: it takes its name when `finish` is called.
 
-    def __init__(self, path: Path, comments: dict[str, str]) -> None:
-        self.path, self.digest = path, ""
-        self._temporary = path.parent / f".styleid-{secrets.token_hex(8)}.part"
+    One that goes to a URL is written here first, among the temporary files.
+    """
+
+    def __init__(self, path: Place, comments: dict[str, str]) -> None:
+        self.path, self.digest, self.bytes = path, "", 0
+        folder = path.parent if isinstance(path, Path) else Path(tempfile.gettempdir())
+        self._temporary = folder / f".styleid-{secrets.token_hex(8)}.part"
         with self._named():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("xb")
             self._tar = tarfile.open(fileobj=self._file, mode="w:", format=tarfile.PAX_FORMAT,  # noqa: SIM115
                                      pax_headers=comments)  # fmt: skip
@@ -133,7 +139,7 @@ class ShardWriter:
             with self._named():
                 self._tar.addfile(header, source)
         except tarfile.TarError as error:  # only the source raises it: it was cut short since it was looked at
-            raise DatasetError(self.path, f"'{info.name}' cannot be copied ({error})") from error
+            raise DatasetError(str(self.path), f"'{info.name}' cannot be copied ({error})") from error
         self._tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
 
     def finish(self) -> str:
@@ -143,8 +149,12 @@ class ShardWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            digest = file_digest(self._temporary)
-            self._temporary.replace(self.path)
+            digest, self.bytes = file_digest(self._temporary), self._temporary.stat().st_size
+            if isinstance(self.path, Path):
+                self._temporary.replace(self.path)
+            else:
+                self.path.upload(self._temporary)
+                self._temporary.unlink()
         self.digest = digest
         return digest
 
@@ -160,6 +170,16 @@ def file_digest(path: Path) -> str:
     """Return the sha256 of a file's bytes, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole(path: Place, record: Mapping[str, Any]) -> bool:
+    """Say whether a shard is still what the journal's line says; of one at a URL, whether it has the size."""
+    try:
+        return (
+            file_digest(path) == record["sha256"] if isinstance(path, Path) else path.size() == record.get("bytes", -1)
+        )
+    except OSError:
+        return False
 
 
 def sample_key(name: str) -> str:

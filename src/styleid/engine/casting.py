@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from styleid.bundles.registry import load_bundle
-from styleid.engine.photo import Job
+from styleid.engine.photo import Job, read_job
 from styleid.errors import ImageError, OptionError
 from styleid.faces.detect import FaceDetector
-from styleid.media.image import Photo, read_photo
+from styleid.media.image import Photo
 from styleid.options import PeopleOptions
 from styleid.pipeline import Anonymizer
 from styleid.privacy.assigned import Sighting, sightings_of
@@ -78,7 +78,7 @@ class Casting:
         sightings: list[Sighting] = []
         for done, job in enumerate(jobs, 1):
             with contextlib.suppress(ImageError):
-                sightings += self._faces_of(job.name, read_photo(job.source), job.boxes)
+                sightings += self._faces_of(job.name, read_job(job), job.boxes)
             if watch is not None:
                 watch(done, len(jobs), f"looking at {job.name}")
         giver.assign(sightings)

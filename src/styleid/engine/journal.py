@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from styleid.media.files import InputFile
 
 NAME = "styleid-journal.jsonl"
 _OF_SHARDS = "styleid-journal-*-of-*.jsonl"
+_NAMES = re.compile(r"styleid-journal(-\d+-of-\d+)?(\.part-\d+)?\.jsonl")
 _OFFSET_BITS = 44
 _READ_BYTES = 4096
 
@@ -172,6 +174,11 @@ class Journal:
             if record["input"] == name and place >> _OFFSET_BITS not in seen:
                 seen.add(place >> _OFFSET_BITS)
                 yield record
+
+
+def is_journal(name: str) -> bool:
+    """Say whether a file of an output folder, by its name, is a journal, a part of one, or that of a shard."""
+    return _NAMES.fullmatch(name) is not None
 
 
 def journals(folder: Path) -> list[Path]:

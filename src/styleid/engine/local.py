@@ -30,12 +30,15 @@ from styleid.runtime import cpu_threads, limited_threads
 from styleid.types import FloatArray
 
 __all__ = [
+    "DAY_S",
     "Boxes",
     "RunOptions",
     "Summary",
     "anonymize_files",
     "bundle_settings",
+    "do_in_order",
     "lanes",
+    "make_crew",
     "read_boxes",
     "run_settings",
 ]
@@ -45,7 +48,7 @@ Watch = Callable[[int, int, str], None]
 _LANES = 4
 _CORES_PER_WORKER = 4
 _PHOTOS_PER_WORKER = 32
-_DAY_S = 86400.0
+DAY_S = 86400.0
 
 
 def anonymize_files(
@@ -73,7 +76,7 @@ def anonymize_files(
     if options.resume:
         journal.require_settings(run.settings)
     if _exists(options.out):
-        remove_stale(options.out, older_than_s=_DAY_S if shard else 0.0)
+        remove_stale(options.out, older_than_s=DAY_S if shard else 0.0)
     try:
         run.go()
     except BaseException:
@@ -128,19 +131,8 @@ class _Run:
             self.summary.recount(self.journal.among(names).values())
 
     def _work(self, jobs: Iterator[Job]) -> None:
-        crew = _crew(self.anonymizer, self.options, len(self.files), self.casting)
-        held: dict[int, Done] = {}
-        at_once = max(1, min(crew.capacity, len(self.files)))
-        try:
-            with limited_threads(max(1, cpu_threads() // at_once)):  # a second photo gains more than a second thread
-                for done in in_order(crew, jobs, held):
-                    self._keep(done)
-        except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
-            held.update((done.number, done) for done in crew.close())
-            with contextlib.suppress(OutputError):
-                self._keep([held[number] for number in sorted(held)])
-            raise
-        crew.close()
+        crew = make_crew(self.anonymizer, self.options, len(self.files), self.casting)
+        do_in_order(crew, jobs, self._keep, photos=len(self.files))
 
     def _jobs(self, resumed: list[Mapping[str, Any]] | None = None) -> Iterator[Job]:
         """Yield what is not done yet; count what is, and add its lines to resumed."""
@@ -181,7 +173,26 @@ class _Run:
                 self.watch(handled, self.summary.inputs, record["input"])
 
 
-def _crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None) -> Crew:
+def do_in_order(crew: Crew, jobs: Iterator[Job], keep: Callable[[Sequence[Done]], None], *, photos: int) -> None:
+    """Have a crew do jobs, numbered from 0, of about so many photos, and close it.
+
+    keep: gets what they come to, in their order; when a run is broken off, also what is done by then, with gaps.
+    """
+    held: dict[int, Done] = {}
+    at_once = max(1, min(crew.capacity, photos))
+    try:
+        with limited_threads(max(1, cpu_threads() // at_once)):  # a second photo gains more than a second thread
+            for done in in_order(crew, jobs, held):
+                keep(done)
+    except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
+        held.update((done.number, done) for done in crew.close())
+        with contextlib.suppress(OutputError):
+            keep([held[number] for number in sorted(held)])
+        raise
+    crew.close()
+
+
+def make_crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None = None) -> Crew:
     """Choose who does the work: this process where it is enough, else others. Raises OptionError where they cannot."""
     cores = cpu_threads()
     if casting is not None and casting.looks_ahead and options.engine == "local" and options.workers < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import styleid
 from styleid.engine.run_options import RunOptions
 from styleid.errors import ImageError
 from styleid.media.files import write_atomic
-from styleid.media.image import Photo, encode_photo, read_photo
+from styleid.media.image import Photo, encode_photo, read_photo, read_photo_bytes
 from styleid.media.remote import Place
 from styleid.pipeline import Anonymizer, boxes_inside
 from styleid.types import Adviser, FloatArray, Hints
@@ -28,24 +29,32 @@ MOST_PIXELS = 64_000_000
 class Job:
     """One input to be done.
 
-    number: its place in the run, from 0. boxes: further face boxes, (n, 4) pixels, upright. adviser: who knows more.
+    number: its place in the run, from 0. source, output: where it is read and written; a job with data has neither.
+    boxes: further face boxes, (n, 4) pixels, upright. adviser: who knows more. data: the encoded photo, where it comes
+    from something larger; what it comes to is then handed back.
     """
 
     number: int
     name: str
-    source: Place
-    output: Place
+    source: Place | None = None
+    output: Place | None = None
     boxes: FloatArray | None = None
     adviser: Adviser | None = None
+    data: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Done:
-    """One input that is done with. record: its line in the journal, without the settings. stages: seconds on each."""
+    """One input that is done with.
+
+    record: its line in the journal, without the settings. stages: seconds on each. data: the encoded result of a job
+    that brought its data, None where it is withheld.
+    """
 
     number: int
     record: dict[str, Any]
     stages: dict[str, float]
+    data: bytes | None = None
 
 
 class Gate:
@@ -71,18 +80,20 @@ class Gate:
 
 
 def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate | None = None) -> Done:
-    """Anonymise one file and write it; what cannot be handled is told in the record. Raises OutputError.
+    """Anonymise one photo and write it or hand it back; what cannot be handled is told in the record.
+
+    Raises OutputError.
 
     gate: what several photos that are in hand at once go through.
     """
     begun, before = time.perf_counter(), dict(anonymizer.seconds)
     try:
-        record = _anonymize(job, anonymizer, options, gate or Gate())
+        encoded, record = _anonymize(job, anonymizer, options, gate or Gate())
     except ImageError as error:
-        record = {"faces": [], "error": error.reason}
+        encoded, record = None, {"faces": [], "error": error.reason}
     seconds = round(time.perf_counter() - begun, 3)
     stages = {stage: total - before.get(stage, 0.0) for stage, total in anonymizer.seconds.items()}
-    return Done(job.number, _line(job, seconds, record), stages)
+    return Done(job.number, _line(job, seconds, record), stages, encoded if job.data is not None else None)
 
 
 def give_up(job: Job, reason: str) -> Done:
@@ -99,16 +110,24 @@ def box_rows(boxes: FloatArray | None) -> list[list[float]]:
     return [] if boxes is None else [[round(float(v), 2) for v in row] for row in boxes]
 
 
-def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate) -> dict[str, Any]:
+def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate) -> tuple[bytes, dict[str, Any]]:
     clock = _Clock(anonymizer.seconds)
-    photo: Photo = read_photo(job.source)
+    photo = read_job(job)
     clock.tick("read")
     with gate.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
         encoded, record = anonymize_photo(job.name, photo, anonymizer, options, boxes=job.boxes, adviser=job.adviser)
     clock.begin()
-    digest = write_atomic(job.output, encoded)
+    digest = hashlib.sha256(encoded).hexdigest() if job.output is None else write_atomic(job.output, encoded)
     clock.tick("write")
-    return {"sha256": digest, "bytes": len(encoded)} | record
+    return encoded, {"sha256": digest, "bytes": len(encoded)} | record
+
+
+def read_job(job: Job) -> Photo:
+    """Read a job's photo; raises ImageError."""
+    if job.data is not None:
+        return read_photo_bytes(job.data, job.name)
+    assert job.source is not None, "a job has a source or brings its data"
+    return read_photo(job.source)
 
 
 def anonymize_photo(

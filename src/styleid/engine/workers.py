@@ -99,7 +99,7 @@ class Processes(Pool):
     def bury(self, worker: Worker) -> None:
         """Remove the half files of a dead process."""
         worker.handle.connection.close()
-        folders = {job.output.parent for job in worker.jobs.values()}
+        folders = {job.output.parent for job in worker.jobs.values() if job.output is not None}
         remove_temporaries_of(worker.handle.process.pid, folders)
 
     def dismiss(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TypeVar
 
@@ -12,8 +13,16 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def autocast(device: str) -> torch.autocast:
-    """Compute in bfloat16 where it pays: on CUDA, and on CPUs (their matrix units read it)."""
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+    """Compute in bfloat16 where it pays: on CUDA, and on CPUs that multiply it; others only imitate it, slowly."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind != "cpu" or _cpu_multiplies_bfloat16())
+
+
+@functools.cache
+def _cpu_multiplies_bfloat16() -> bool:
+    tell = getattr(torch.cpu, "get_capabilities", None)  # since torch 2.10
+    can = tell() if tell is not None else {"avx512_bf16": True}
+    return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def channels_last(network: Network, device: str) -> Network:

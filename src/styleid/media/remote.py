@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from styleid.errors import MissingDependencyError, OptionError
 
@@ -27,6 +28,7 @@ _WHOLE_WRITES = frozenset(
 )
 """Stores in which an object shows when all of it is there; elsewhere a file is written under another name first."""
 _TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
+_PIECE_BYTES = 1 << 20
 _MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified_at", "modificationTime", "created")
 """What the file systems call the time of the last change."""
 
@@ -88,19 +90,35 @@ class RemotePath:
         with _as_os_error(self):
             return bytes(self._fs.cat_file(self._path))
 
+    def open(self) -> IO[bytes]:
+        """Open the file for reading, piece by piece."""
+        return io.BufferedReader(_Pieces(self), _PIECE_BYTES)
+
+    def size(self) -> int:
+        """Return how many bytes the file has."""
+        with _as_os_error(self):
+            return int(self._fs.size(self._path))
+
     def write_whole(self, data: bytes) -> None:
         """Write a file so that its name shows all of it or none."""
+        self._put(lambda path: self._fs.pipe_file(path, data))
+
+    def upload(self, file: Path) -> None:
+        """Write a file of this machine there, so that its name shows all of it or none."""
+        self._put(lambda path: self._fs.put_file(str(file), path))
+
+    def _put(self, write: Callable[[str], object]) -> None:
         with _as_os_error(self):
             fs, path = self._fs, self._path
             if _protocol(self.url) in _WHOLE_WRITES:
-                fs.pipe_file(path, data)
+                write(path)
                 return
             folder, _, _ = path.rpartition("/")
             if folder:
                 fs.makedirs(folder, exist_ok=True)
             temporary = f"{folder}/.styleid-{secrets.token_hex(8)}.part"
             try:
-                fs.pipe_file(temporary, data)
+                write(temporary)
                 fs.mv(temporary, path)
             except BaseException:
                 with contextlib.suppress(Exception):
@@ -158,6 +176,39 @@ class RemotePath:
     @property
     def _path(self) -> str:
         return str(self._fs._strip_protocol(self.url))
+
+
+class _Pieces(io.RawIOBase):
+    """A file at a URL that raises OSError whatever its library raises."""
+
+    def __init__(self, path: RemotePath) -> None:
+        self._where = path
+        with _as_os_error(path):
+            self._file = path._fs.open(path._path, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _as_os_error(self._where):
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _as_os_error(self._where):
+            return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 Place = Path | RemotePath
