@@ -16,6 +16,8 @@ from styleid.types import FloatArray
 CHANGES = ("d_id", "d_attr", "landmarks")
 SCORES = ("difference", "ratio", "d_id", "leak")
 """What units may be chosen by; the first is the default. All are higher where a unit is better to swap."""
+_ROUNDING = 1e-4
+"""Changes that lie closer together than this are one: a face that is measured twice differs by as much."""
 _LEAST_CHANGE = 1e-3
 """What the ratio adds to the change of attributes, so that a unit that changes nothing is no good unit."""
 
@@ -46,9 +48,12 @@ def changes(before: Readings, after: Readings) -> FloatArray:
 
 
 def min_max(values: FloatArray) -> FloatArray:
-    """Bring a whole table, of any shape, to [0, 1] by its one minimum and its one maximum; NaN stays."""
+    """Bring a whole table, of any shape, to [0, 1] by its one minimum and its one maximum; NaN stays.
+
+    A table of changes that differ by rounding alone comes to 0.
+    """
     low, high = np.nanmin(values), np.nanmax(values)
-    return (values - low) / (high - low) if high > low else np.where(np.isnan(values), np.nan, 0.0)
+    return (values - low) / (high - low) if high - low > _ROUNDING else np.where(np.isnan(values), np.nan, 0.0)
 
 
 def difference(d_id: FloatArray, d_attr: FloatArray) -> FloatArray:
