@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
+from styleid.datasets.options import ShardOptions
+from styleid.datasets.shards import anonymize_shards
 from styleid.engine import crew
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.errors import OutputError
@@ -100,3 +103,17 @@ def test_an_actor_raises_what_went_wrong(photos, usual, tmp_path):
     (tmp_path / "out/3.png").mkdir(parents=True)
     with pytest.raises(OutputError, match="a folder of that name is in the way"):
         anonymize_files([photos], usual, RunOptions(tmp_path / "out", engine="ray", workers=1))
+
+
+@pytest.mark.filterwarnings("default")
+def test_actors_do_the_photos_of_shards(photos, usual, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        with tarfile.open(tmp_path / f"in/{number}.tar", "w") as tar:
+            for index in range(4):
+                tar.add(photos / f"{4 * number + index}.png", arcname=f"{index}.png")
+    anonymize_shards(tmp_path / "in", usual, RunOptions(tmp_path / "here"), ShardOptions())
+    there = RunOptions(tmp_path / "there", engine="ray", workers=2)
+    assert anonymize_shards(tmp_path / "in", usual, there, ShardOptions()).photos.written == 8
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert told(tmp_path / "there") == told(tmp_path / "here")
