@@ -76,18 +76,19 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.video import VideoCommandOptions, video
     from styleid.media.side_tracks import TrackOptions
     from styleid.media.video_write import EncodeOptions
-    from styleid.options import AnonymizeOptions
+    from styleid.options import AnonymizeOptions, PeopleOptions
     from styleid.video.options import VideoOptions
 
     parser.add_argument("input", type=here, metavar="INPUT", help="a video, or with --frames a folder of frames")
-    for cls in (VideoOptions, AnonymizeOptions, EncodeOptions, TrackOptions, VideoCommandOptions):
+    for cls in (VideoOptions, AnonymizeOptions, PeopleOptions, EncodeOptions, TrackOptions, VideoCommandOptions):
         add_options(parser, cls)
 
     def run(parsed: argparse.Namespace) -> int:
         values = vars(parsed)
         how, command = read_options(AnonymizeOptions, values), read_options(VideoCommandOptions, values)
         encode, side = read_options(EncodeOptions, values), read_options(TrackOptions, values)
-        return video(parsed.input, read_options(VideoOptions, values), how, encode, side, command)
+        people = read_options(PeopleOptions, values)
+        return video(parsed.input, read_options(VideoOptions, values), how, encode, side, command, people)
 
     parser.set_defaults(run=run)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from styleid.bundles.registry import DEFAULT
+from styleid.engine.casting import Casting
 from styleid.engine.journal import to_json_line
 from styleid.media.side_tracks import TrackOptions
 from styleid.media.video_write import EncodeOptions
-from styleid.options import AnonymizeOptions
+from styleid.options import AnonymizeOptions, PeopleOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import Device
 from styleid.video.options import VideoOptions
@@ -48,12 +49,14 @@ def video(
     encode: EncodeOptions,
     side: TrackOptions,
     command: VideoCommandOptions,
+    people: PeopleOptions | None = None,
 ) -> int:
     """Anonymise a video or a folder of frames; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
+    casting = Casting(anonymizer, people or PeopleOptions(), command.bundle)
     try:
         with _terminated_is_interrupted(), _progress(command.quiet or command.json) as watch:
-            summary = anonymize_video(source, anonymizer, options, encode, side, watch=watch)
+            summary = anonymize_video(source, anonymizer, options, encode, side, casting=casting, watch=watch)
     except KeyboardInterrupt:
         print(f"styleid: {source}: interrupted; nothing was written", file=sys.stderr)
         return 1
@@ -85,9 +88,11 @@ def _readable(summary: VideoSummary, out: Path) -> str:
     tracks, seen = summary.record["tracks"], summary.record["video"]
     people = len({track["person"] for track in tracks})
     passed, hidden = (sum(track[name] for track in tracks) for name in ("anonymised", "obscured"))
+    kept = sum(track["action"] == "kept" for track in tracks)
     lines = [
         f"{seen['frames']} frames, {seen['seconds']:.2f} s, written to {out}",
         f"{len(tracks)} tracks of {people} people: {passed} faces anonymised, {hidden} obscured"
+        + (f"; {kept} tracks left as they are" if kept else "")
         if tracks
         else "no face was found",
         *summary.record["notes"],

@@ -85,7 +85,11 @@ class AssignedTargets:
 
     def given(self, source: Source) -> Given | None:
         """Return what a face was given, None where it is unknown."""
-        return self._given.get(mark_of(source))
+        return self.given_to(mark_of(source))
+
+    def given_to(self, mark: bytes) -> Given | None:
+        """Return what the face of a sighting was given."""
+        return self._given.get(mark)
 
     def meet(self, sources: Sequence[Source]) -> None:
         """Refuse faces that were given nothing."""

@@ -68,14 +68,19 @@ class Keep:
         """The similarity from which a face is left alone."""
         return keep_threshold(self.bundle.spec.thresholds, len(self.people))
 
+    def similarities(self, embeddings: FloatArray) -> FloatArray:
+        """Return how like each kept person each of some faces (n, d) is, (n, people)."""
+        return embeddings @ np.stack([_unit(own.mean(0)) for own in self.people.values()]).T
+
+    def nearest(self, alike: FloatArray) -> Match:
+        """Say whom a face is nearest to, by how like each kept person it is, (people,)."""
+        nearest, *others = np.argsort(-alike, kind="stable")
+        clear = not others or alike[nearest] - alike[others[0]] >= MARGIN
+        return Match(int(nearest), float(alike[nearest]), bool(clear and alike[nearest] > self.threshold))
+
     def match(self, embeddings: FloatArray) -> list[Match]:
         """Say whom each of a photo's faces (n, d) is nearest to; of two that are one person's, neither is sure."""
-        alike = embeddings @ np.stack([_unit(own.mean(0)) for own in self.people.values()]).T
-        order = np.argsort(-alike, 1, kind="stable")
-        threshold, found = self.threshold, []
-        for row, (nearest, *others) in zip(alike, order, strict=True):
-            clear = not others or row[nearest] - row[others[0]] >= MARGIN
-            found.append(Match(int(nearest), float(row[nearest]), bool(clear and row[nearest] > threshold)))
+        found = [self.nearest(row) for row in self.similarities(embeddings)]
         claimed = [m.person for m in found if m.sure]
         return [Match(m.person, m.similarity, m.sure and claimed.count(m.person) == 1) for m in found]
 

@@ -12,6 +12,8 @@ from styleid.faces.smooth import smooth
 from styleid.faces.track import link_people
 from styleid.media.clip import Clip
 from styleid.pipeline import Anonymizer
+from styleid.privacy.assigned import Sighting, clearest, sightings_of
+from styleid.privacy.pseudonyms import ConsistentTargets
 from styleid.source import Source
 from styleid.types import Faces, FloatArray, ImageRGB
 from styleid.video.scan import Scan, Watch
@@ -26,6 +28,9 @@ _CHUNK = 2000
 _DRIFTS_ALLOWED = 0.2
 _PATIENCE = 3
 """How many times as many targets are tried as for a photo, while samples fail: the choice stands for a whole clip."""
+
+
+Take = tuple[Source, ImageRGB]
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def replaceable(track: Track) -> bool:
 
 def faces_at(tracks: Sequence[Track], frame: int) -> tuple[list[int], Faces]:
     """Return which tracks show a face in a frame, and the faces."""
-    which = [i for i, t in enumerate(tracks) if t.first <= frame <= t.last and not t.dropped]
+    which = [i for i, t in enumerate(tracks) if t.first <= frame <= t.last and not t.left]
     if not which:
         return which, Faces.empty()
     at = [(tracks[i], frame - tracks[i].first) for i in which]
@@ -161,23 +166,85 @@ def cast(
     name: str,
     watch: Watch | None = None,
 ) -> dict[int, Cast]:
-    """Choose every person's target and strength: by what most of the samples pass with."""
-    people = sorted({tracks[i].person for i in samples if samples[i] and not tracks[i].dropped})
+    """Choose every person's target and strength: by what most of the samples pass with.
+
+    Under a key the person's pseudonym is the target. What is written down of new people is written before this returns.
+    """
+    people = sorted({tracks[i].person for i in samples if samples[i] and not tracks[i].left})
+    takes = {person: _takes(person, tracks, measured, samples, anonymizer) for person in people}
+    given = _pseudonyms(takes, tracks, anonymizer)
     chosen = {}
-    for done, person in enumerate(people):
-        own = [i for i in samples if tracks[i].person == person and not tracks[i].dropped]
-        takes = [(i, *sample) for i in own for sample in samples[i]]
-        some = np.linspace(0, len(takes) - 1, min(SAMPLES, len(takes))).round().astype(int)
-        sources = [
-            _rehearsed(tracks[i], i, f, patch, at, measured, anonymizer) for i, f, patch, at in (takes[k] for k in some)
-        ]
-        rows = [measured.of(i)[tracks[i].seen] for i in own]
-        rows = [r for r in rows if len(r)] or [measured.of(i) for i in own]
-        mean = {n: np.mean([np.asarray(r[n]).mean(0) for r in rows], 0)[None] for n in ("attributes", "wplus")}
-        chosen[person] = _best(person, sources, mean, anonymizer, name)
+    for done, (person, own) in enumerate(takes.items()):
+        rehearsal = _Rehearsal(anonymizer, own)
+        if person in given:
+            chosen[person] = rehearsal.pseudonym(given[person])
+        else:
+            chosen[person] = rehearsal.stranger(name, person, _mean(person, tracks, measured, samples))
         if watch is not None:
             watch("choosing targets", done + 1, len(people))
     return chosen
+
+
+def _takes(
+    person: int,
+    tracks: Sequence[Track],
+    measured: Measurements,
+    samples: Mapping[int, Sequence[tuple[int, ImageRGB, FloatArray]]],
+    anonymizer: Anonymizer,
+) -> list[Take]:
+    """Return some of a person's samples from all over the clip, analysed."""
+    takes = [(i, *sample) for i in _tracks_of(person, tracks, samples) for sample in samples[i]]
+    some = np.linspace(0, len(takes) - 1, min(SAMPLES, len(takes))).round().astype(int)
+    chosen = (takes[k] for k in some)
+    return [_rehearsed(tracks[i], i, frame, patch, at, measured, anonymizer) for i, frame, patch, at in chosen]
+
+
+def _tracks_of(person: int, tracks: Sequence[Track], samples: Mapping[int, Any]) -> list[int]:
+    return [i for i in samples if tracks[i].person == person and not tracks[i].left]
+
+
+def _mean(
+    person: int, tracks: Sequence[Track], measured: Measurements, samples: Mapping[int, Any]
+) -> dict[str, FloatArray]:
+    """Return a person's attributes and W+ over all frames in which they were seen."""
+    own = _tracks_of(person, tracks, samples)
+    rows = [measured.of(i)[tracks[i].seen] for i in own]
+    rows = [r for r in rows if len(r)] or [measured.of(i) for i in own]
+    return {n: np.mean([np.asarray(r[n]).mean(0) for r in rows], 0)[None] for n in ("attributes", "wplus")}
+
+
+def _pseudonyms(
+    takes: Mapping[int, Sequence[Take]], tracks: Sequence[Track], anonymizer: Anonymizer
+) -> dict[int, FloatArray]:
+    """Return each person's targets (t, layers, width) under the key, nothing where there is none.
+
+    A person is one sighting, the clearest sample with the average embedding; people who are in one frame with each
+    other are different ones.
+    """
+    if not isinstance(anonymizer.people_targets, ConsistentTargets):
+        return {}
+    bundle, sightings = anonymizer.bundle, dict[int, Sighting]()
+    meeting = _meeting(list(takes), tracks)
+    for person, own in takes.items():
+        some = sightings_of(bundle, f"clip {meeting[person]}", [source for source, _ in own])
+        mean = np.mean([s.embedding for s in some], 0)
+        best = clearest(some, bundle.spec.resolution)[0]
+        sightings[person] = replace(best, embedding=mean / max(float(np.linalg.norm(mean)), 1e-9))
+    anonymizer.people_targets.assign(list(sightings.values()))
+    given = {p: anonymizer.people_targets.given_to(sighting.mark) for p, sighting in sightings.items()}
+    return {person: one.targets for person, one in given.items() if one is not None}
+
+
+def _meeting(people: Sequence[int], tracks: Sequence[Track]) -> dict[int, int]:
+    """Return a number for each person that those share who are in frames together, over however many others."""
+    spans = {p: [t for t in tracks if t.person == p and not t.left] for p in people}
+    group = {p: p for p in people}
+    for a in people:
+        for b in people:
+            if any(s.first <= t.last and t.first <= s.last for s in spans[a] for t in spans[b]):
+                old, new = group[b], group[a]
+                group = {p: new if g == old else g for p, g in group.items()}
+    return group
 
 
 def _rehearsed(
@@ -188,7 +255,7 @@ def _rehearsed(
     at: FloatArray,
     measured: Measurements,
     anonymizer: Anonymizer,
-) -> tuple[Source, ImageRGB]:
+) -> Take:
     _, faces = faces_at([track], frame)
     image = np.array(patch)
     source = anonymizer.analyse(image, faces.moved(1.0, (-float(at[0]), -float(at[1]))), np.array([0]))[0]
@@ -196,36 +263,61 @@ def _rehearsed(
     return source, image
 
 
-def _best(
-    person: int,
-    takes: Sequence[tuple[Source, ImageRGB]],
-    mean: Mapping[str, FloatArray],
-    anonymizer: Anonymizer,
-    name: str,
-) -> Cast:
-    bundle, way, step = anonymizer.bundle, anonymizer.way, 0
-    sources, images = [s for s, _ in takes], [i for _, i in takes]
-    own = np.stack([s.wplus for s in sources])
-    best: tuple[tuple[float, ...], Cast] | None = None
-    tries = 0
-    for attempt in range(_PATIENCE * anonymizer.options.tries):
-        if best is not None and attempt >= anonymizer.options.tries and best[0][0] == 0:
-            break
-        tries += 1
-        z = anonymizer.targets.z(name, person, attempt, bundle.spec.z)[None]
-        target = bundle.sample(z, mean["attributes"], mean["wplus"])
-        wplus = way.swapped(bundle, own, np.repeat(target, len(own), 0), [step] * len(own))
-        for source in sources:
+class _Rehearsal:
+    """Try targets on a person's samples; each take is a face and the neighbourhood that it is drawn into."""
+
+    def __init__(self, anonymizer: Anonymizer, takes: Sequence[Take]) -> None:
+        self._anonymizer = anonymizer
+        self._sources, self._images = [s for s, _ in takes], [i for _, i in takes]
+        self._own = np.stack([s.wplus for s in self._sources])
+
+    def stranger(self, name: str, person: int, mean: Mapping[str, FloatArray]) -> Cast:
+        """Return the best of some new targets."""
+        anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.way.steps)
+        best: tuple[tuple[float, ...], Cast] | None = None
+        tries = 0
+        for attempt in range(_PATIENCE * anonymizer.options.tries):
+            if best is not None and attempt >= anonymizer.options.tries and best[0][0] == 0:
+                break
+            tries += 1
+            z = anonymizer.targets.z(name, person, attempt, anonymizer.bundle.spec.z)[None]
+            target = anonymizer.bundle.sample(z, mean["attributes"], mean["wplus"])[0]
+            rank = failed, close, drifted, _ = self._rank(target, step)
+            if best is None or rank < best[0]:
+                best = rank, Cast(target, step, attempt + 1)
+            if not failed and not close and drifted <= _DRIFTS_ALLOWED * len(self._sources):
+                break
+            if close:
+                step = min(step + 1, steps - 1)
+        assert best is not None
+        return replace(best[1], tries=tries)
+
+    def pseudonym(self, targets: FloatArray) -> Cast:
+        """Return the first of a person's targets that passes in every sample: more of one before the next."""
+        best: tuple[float, Cast] | None = None
+        tries = 0
+        for target in targets:
+            for step in range(len(self._anonymizer.way.steps)):
+                tries += 1
+                failed = self._rank(target, step)[0]
+                if best is None or failed < best[0]:
+                    best = failed, Cast(target, step, tries)
+                if not failed:
+                    return replace(best[1], tries=tries)
+        assert best is not None
+        return replace(best[1], tries=tries)
+
+    def _rank(self, target: FloatArray, step: int) -> tuple[float, float, float, float]:
+        """Return how many samples fail, are close to it, and drift, and their mean landmark error."""
+        anonymizer, count = self._anonymizer, len(self._own)
+        wplus = anonymizer.way.swapped(anonymizer.bundle, self._own, np.repeat(target[None], count, 0), [step] * count)
+        for source in self._sources:
             source.step = step
-        verdicts = [made.verdict for made in anonymizer.attempt(sources, images, wplus)]
-        failed, drifted = sum(not v.passed for v in verdicts), sum(bool(v.drifts) for v in verdicts)
-        close = sum(v.figures["similarity"] > anonymizer.level.strangers.high - _MARGIN for v in verdicts)
-        rank = (failed, close, drifted, float(np.mean([v.figures["landmark_error"] for v in verdicts])))
-        if best is None or rank < best[0]:
-            best = rank, Cast(target[0], step, attempt + 1)
-        if not failed and not close and drifted <= _DRIFTS_ALLOWED * len(sources):
-            break
-        if close:
-            step = min(step + 1, len(way.steps) - 1)
-    assert best is not None
-    return replace(best[1], tries=tries)
+        verdicts = [made.verdict for made in anonymizer.attempt(self._sources, self._images, wplus)]
+        limit = anonymizer.level.strangers.high - _MARGIN
+        return (
+            sum(not v.passed for v in verdicts),
+            sum(v.figures["similarity"] > limit for v in verdicts),
+            sum(bool(v.drifts) for v in verdicts),
+            float(np.mean([v.figures["landmark_error"] for v in verdicts])),
+        )

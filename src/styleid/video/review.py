@@ -113,7 +113,7 @@ def _timeline(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Seq
     for index, (track, told) in enumerate(zip(tracks, journal["tracks"], strict=True)):
         y = 6 + index * row
         bars.append(f'<text x="0" y="{y + 11}">{track.number} (person {track.person + 1})</text>')
-        colour = _DROPPED if track.dropped else _PASSED
+        colour = _DROPPED if track.left else _PASSED
         bars.append(_bar(track.first, track.last, y, colour, frames, wide, left))
         for stretch in told["obscured_at"]:
             first, last = stretch["frames"]
@@ -124,7 +124,8 @@ def _timeline(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Seq
     )
     return (
         f'<svg viewBox="0 0 {left + wide + 40} {low + 24}" width="100%" role="img" aria-label="timeline of tracks">'
-        f"{''.join(bars)}{ticks}</svg><p>Green: a new face. Red: hidden. Grey: dropped by the tracks file.</p>"
+        f"{''.join(bars)}{ticks}</svg><p>Green: a new face. Red: hidden. "
+        "Grey: left as it is, by the tracks file or --keep.</p>"
     )
 
 

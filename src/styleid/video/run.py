@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import styleid
+from styleid.engine.casting import Casting
 from styleid.engine.journal import Journal
 from styleid.engine.local import bundle_settings
 from styleid.errors import OptionError, VideoError
@@ -23,6 +24,7 @@ from styleid.media.video import VideoClip
 from styleid.media.video_write import EncodeOptions, VideoSink, container_of
 from styleid.pipeline import Anonymizer
 from styleid.types import Faces, ImageRGB
+from styleid.video.keep import leave_kept
 from styleid.video.options import VideoOptions
 from styleid.video.people import Cast, Measurements, cast, link, measure
 from styleid.video.record import read_tracks, to_record
@@ -63,6 +65,7 @@ class VideoSummary:
             "people": len({t["person"] for t in tracks}),
             "frames": self.record.get("video", {}).get("frames", 0),
             "faces": {name: sum(t[name] for t in tracks) for name in ("anonymised", "obscured")},
+            "tracks_kept": sum(t["action"] == "kept" for t in tracks),
             "error": self.failure,
             "seconds": round(self.seconds, 3),
             "stage_seconds": {stage: round(s, 3) for stage, s in self.stage_seconds.items()},
@@ -77,11 +80,13 @@ def anonymize_video(
     encode: EncodeOptions | None = None,
     side: TrackOptions | None = None,
     *,
+    casting: Casting | None = None,
     detector: Detector | None = None,
     watch: Watch | None = None,
 ) -> VideoSummary:
     """Anonymise a video, or a folder of frames, and append to the journal beside the output.
 
+    casting: who gets which face, and who is left alone, where that is not left to chance.
     detector: sees faces, unsure ones included; by default CenterFace at a low threshold. Raises OutputError where the
     output cannot be written; an input that cannot be used is told in the summary and in the journal. Nothing is left
     of an output that is not whole.
@@ -93,7 +98,9 @@ def anonymize_video(
     if source.exists() and options.out.exists() and source.samefile(options.out):
         raise OptionError("--out", f"{options.out} is the input and would be overwritten.")
     clocked = _Clock(watch)
-    settings = _settings(anonymizer, options, encode, side)
+    if casting is not None and casting.groups:
+        raise OptionError("--targets", "groups of k are made of the people of many photos, not of one video.")
+    settings = _settings(anonymizer, options, encode, side) | (casting.settings() if casting else {})
     base = {"input": source.name, "versions": {"styleid": styleid.__version__}, "settings": settings}
     journal = Journal(options.out.parent)
     try:
@@ -168,6 +175,8 @@ def first_pass(
         people = None
     for number, track in enumerate(tracks, 1):
         track.number, track.person = track.number or number, number - 1
+    if anonymizer.keep is not None and tracks:
+        leave_kept(clip, found, tracks, anonymizer.keep, watch)
     if bundle is None or not tracks:
         _set_people(tracks, people)
         return found, tracks, None, {}
@@ -232,12 +241,12 @@ def _told(track: Track, log: TrackLog, found: Scan) -> dict[str, Any]:
         "anonymised": log.anonymised,
         "obscured": len(log.hidden),
         "obscured_at": _stretches(log.hidden, found, ends),
-        "gate": {name: round(value, 2) for name, value in log.figures.items()},
+        "gate": {name: round(value, 2) for name, value in (track.kept or log.figures).items()},
     }
 
 
 def _action(track: Track, log: TrackLog) -> str:
-    if track.dropped:
+    if track.left:
         return "kept"
     return "anonymised" if log.anonymised else "obscured"
 
@@ -260,7 +269,7 @@ def _stretches(hidden: Sequence[tuple[int, str]], found: Scan, ends: np.ndarray)
 
 def _settings(
     anonymizer: Anonymizer, options: VideoOptions, encode: EncodeOptions, side: TrackOptions
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     chosen = asdict(replace(options, out=Path(options.out.name), tracks=None)) | {"out": options.out.name}
     settings = asdict(anonymizer.options) | chosen | asdict(encode) | asdict(side)
     settings["tracks"] = options.tracks.name if options.tracks else ""

@@ -37,7 +37,8 @@ class Track:
     first: its first frame. boxes_xyxy: (n, 4). landmarks_px: (n, 5, 2), NaN where none are known. trust: (n,) in
     [0, 1], what each place rests on: 1 a sure detection, less an unsure one, least a place that was filled in.
     number: as shown to people, from 1. person: the same for tracks that show the same person. dropped: a person said
-    that it is a false alarm, so nothing is done to it.
+    that it is a false alarm, so nothing is done to it. kept: why it is left alone as somebody to keep, in figures for
+    the journal.
     """
 
     first: int
@@ -47,6 +48,12 @@ class Track:
     number: int = 0
     person: int = 0
     dropped: bool = False
+    kept: dict[str, float] | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether nothing is done to it."""
+        return self.dropped or self.kept is not None
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
