@@ -22,6 +22,7 @@ _EXTRAS = {
     "keys": ("cryptography",),
     "openvino": ("onnxruntime-openvino",),
     "ray": ("ray",),
+    "remote": ("fsspec",),
     "video": ("av", "scipy"),
     "web": ("fastapi", "uvicorn"),
 }

@@ -56,6 +56,11 @@ class Inputs:
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def far(self) -> bool:
+        """Whether some of them are at URLs."""
+        return any(isinstance(root, RemotePath) for root in self._roots)
+
     def __iter__(self) -> Iterator[InputFile]:
         for name, root, modified in zip(self._names, self._root_of, self._modified, strict=True):
             path = Found(self._roots[root], name).whole()

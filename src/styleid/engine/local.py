@@ -23,7 +23,7 @@ from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError, OutputError
 from styleid.media.files import InputFile, remove_stale
-from styleid.media.remote import Place
+from styleid.media.remote import Place, RemotePath
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import cpu_threads, limited_threads
@@ -46,6 +46,7 @@ __all__ = [
 Boxes = Mapping[str, FloatArray]
 Watch = Callable[[int, int, str], None]
 _LANES = 4
+_ON_THEIR_WAY = 2
 _CORES_PER_WORKER = 4
 _PHOTOS_PER_WORKER = 32
 DAY_S = 86400.0
@@ -131,7 +132,8 @@ class _Run:
             self.summary.recount(self.journal.among(names).values())
 
     def _work(self, jobs: Iterator[Job]) -> None:
-        crew = make_crew(self.anonymizer, self.options, len(self.files), self.casting)
+        far = self.files.far or isinstance(self.options.out, RemotePath)
+        crew = make_crew(self.anonymizer, self.options, len(self.files), self.casting, far=far)
         do_in_order(crew, jobs, self._keep, photos=len(self.files))
 
     def _jobs(self, resumed: list[Mapping[str, Any]] | None = None) -> Iterator[Job]:
@@ -192,8 +194,13 @@ def do_in_order(crew: Crew, jobs: Iterator[Job], keep: Callable[[Sequence[Done]]
     crew.close()
 
 
-def make_crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None = None) -> Crew:
-    """Choose who does the work: this process where it is enough, else others. Raises OptionError where they cannot."""
+def make_crew(
+    anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None = None, *, far: bool = False
+) -> Crew:
+    """Choose who does the work: this process where it is enough, else others. Raises OptionError where they cannot.
+
+    far: photos come from elsewhere or go there, so that some are on their way while others are worked on.
+    """
     cores = cpu_threads()
     if casting is not None and casting.looks_ahead and options.engine == "local" and options.workers < 2:
         return Lanes(anonymizer, options, 1)  # targets are given in order
@@ -207,11 +214,12 @@ def make_crew(anonymizer: Anonymizer, options: RunOptions, photos: int, casting:
         from styleid.engine.workers import Processes, Recipe
 
         try:
-            return Processes(Recipe.of(anonymizer), options, count, max(1, min(_LANES, cores // count)))
+            each = max(1, min(_LANES, cores // count)) + far * _ON_THEIR_WAY
+            return Processes(Recipe.of(anonymizer), options, count, each)
         except OptionError:
             if options.workers:
                 raise
-    return Lanes(anonymizer, options, lanes(cores))
+    return Lanes(anonymizer, options, lanes(cores) + far * _ON_THEIR_WAY)
 
 
 def lanes(cores: int) -> int:

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     again.add_argument("--checkpoints", type=Path, required=True, help="folder to write a checkpoint of each into")
     for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
         command = commands.add_parser(name, help=text)
-        add_options(command, TaskOptions)
+        add_options(command, TaskOptions, skip=("batch", "device", *(("teachers",) if name == "aam" else ())))
         command.add_argument("--out", type=Path, required=True, help="folder to write")
     values = vars(parser.parse_args(arguments))
     return _run(values.pop("name"), values, say)
