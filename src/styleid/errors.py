@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from styleid.media.remote import Place
+from typing import Any
 
 
 class StyleIDError(Exception):
@@ -26,17 +23,17 @@ class MissingDependencyError(StyleIDError):
 
 
 class ImageError(StyleIDError):
-    """An image file cannot be used. Fields: path, a Path or a URL; reason."""
+    """An image file cannot be used. Fields: path, a Path or the text of a URL; reason."""
 
-    def __init__(self, path: Place | str, reason: str) -> None:
+    def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = _path_or_url(path), reason
         super().__init__(f"{path}: {reason}")
 
 
 class OutputError(StyleIDError):
-    """An output file cannot be written. Fields: path, a Path or a URL; reason."""
+    """An output file cannot be written. Fields: path, a Path or the text of a URL; reason."""
 
-    def __init__(self, path: Place | str, reason: str) -> None:
+    def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = _path_or_url(path), reason
         super().__init__(f"{path}: {reason}")
 
@@ -101,5 +98,5 @@ class DatasetError(StyleIDError):
         super().__init__(f"{path}: {reason}")
 
 
-def _path_or_url(path: Place | str) -> Path | str:
+def _path_or_url(path: Path | str) -> Path | str:
     return str(path) if "://" in str(path) else Path(str(path))

@@ -16,8 +16,9 @@ from styleid.evaluate.end_to_end import Fate
 from styleid.evaluate.record import to_json
 from styleid.evaluate.report import write_report
 from styleid.evaluate.rows import columns_of
-from styleid.evaluate.suite import ATTACKS, EvaluateOptions, Evaluation, Verdict, evaluate
+from styleid.evaluate.suite import ATTACKS, EvaluateOptions, Evaluation, evaluate
 from styleid.evaluate.utility import SCORE
+from styleid.evaluate.verdict import Verdict
 from tests.evaluate.rig import PEOPLE, boxed, copied, draw_people, made, pixel_recogniser, with_thumbnail
 
 FACES = 2 * PEOPLE

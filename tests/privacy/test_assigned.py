@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from styleid import AnonymizeOptions, Anonymizer
-from styleid.latent.targets import TOO_ALIKE, FreshTargets
+from styleid.latent.targets import FreshTargets
 from styleid.privacy.assigned import AssignedTargets, Given, best_targets, clearest, mark_of, sightings_of
-from styleid.privacy.gate import Verdict
+from styleid.privacy.gate import TOO_ALIKE, Verdict
 from styleid.privacy.pseudonyms import linking_threshold
 
 POSE = "pose or landmarks disagree"

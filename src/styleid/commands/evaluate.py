@@ -12,8 +12,9 @@ from styleid.engine.journal import to_json_line
 from styleid.errors import OptionError
 from styleid.evaluate.record import to_json
 from styleid.evaluate.report import write_report
-from styleid.evaluate.suite import EvaluateOptions, Evaluation, Verdict, evaluate
+from styleid.evaluate.suite import EvaluateOptions, Evaluation, evaluate
 from styleid.evaluate.utility import SCORE
+from styleid.evaluate.verdict import Verdict
 
 _SHOWN = 20
 

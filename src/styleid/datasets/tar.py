@@ -163,7 +163,7 @@ class ShardWriter:
         try:
             yield
         except OSError as error:
-            raise OutputError(self.path, os_reason(error)) from error
+            raise OutputError(str(self.path), os_reason(error)) from error
 
 
 def file_digest(path: Path) -> str:

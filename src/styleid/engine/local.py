@@ -94,7 +94,7 @@ def _exists(folder: Place) -> bool:
     try:
         return folder.is_dir()
     except OSError as error:
-        raise OutputError(folder, f"it cannot be listed ({error.strerror or error})") from error
+        raise OutputError(str(folder), f"it cannot be listed ({error.strerror or error})") from error
 
 
 class _Run:

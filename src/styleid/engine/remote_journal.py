@@ -92,7 +92,7 @@ class RemoteJournal(Journal):
                 if part and path == self.path:
                     self._parts.append(name)
         except OSError as error:
-            raise OutputError(self.remote, f"its journal cannot be read ({error.strerror})") from error
+            raise OutputError(str(self.remote), f"its journal cannot be read ({error.strerror})") from error
 
     def _whole(self, file: InputFile, lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         size, _ = self._listing.of(file.relative.as_posix())
@@ -127,7 +127,7 @@ class _Listing:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise OutputError(folder, f"it cannot be listed ({error.strerror})") from error
+            raise OutputError(str(folder), f"it cannot be listed ({error.strerror})") from error
         order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
         self._keys = np.frombuffer(keys, np.uint64)[order]
         self._sizes, self._times = np.frombuffer(sizes, np.int64)[order], np.frombuffer(times, np.float64)[order]

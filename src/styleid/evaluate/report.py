@@ -21,8 +21,9 @@ from styleid.errors import ImageError
 from styleid.evaluate.outputs import ALIGNMENTS
 from styleid.evaluate.plots import Point, histograms, scatter
 from styleid.evaluate.rows import similarities, write_rows
-from styleid.evaluate.suite import Evaluation, Verdict
+from styleid.evaluate.suite import Evaluation
 from styleid.evaluate.utility import SCORE
+from styleid.evaluate.verdict import Verdict
 from styleid.evaluate.verification import impostor_similarities
 from styleid.media.files import write_atomic
 from styleid.media.image import read_photo

@@ -7,7 +7,7 @@ trains a deep network.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,11 +18,9 @@ from styleid.evaluate.battery import Figure
 from styleid.evaluate.instruments import Instruments
 from styleid.evaluate.statistics import estimate
 from styleid.evaluate.table import FaceTable
+from styleid.evaluate.verdict import Verdict
 from styleid.faces.align import fit_similarity
 from styleid.types import FloatArray, ImageRGB
-
-if TYPE_CHECKING:
-    from styleid.evaluate.suite import Verdict
 
 SIDE_PX = 48
 COMPONENTS = 200

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from styleid.evaluate.outputs import ALIGNMENTS
-from styleid.evaluate.suite import Evaluation, Verdict
+from styleid.evaluate.suite import Evaluation
+from styleid.evaluate.verdict import Verdict
 from styleid.media.files import write_atomic
 
 NAME = "faces"

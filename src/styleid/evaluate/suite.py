@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import numpy as np
 from styleid.bundles.registry import DEFAULT
 from styleid.errors import OptionError
 from styleid.evaluate.baselines import PASTED, patches_for, read_names
-from styleid.evaluate.battery import Battery, Case, Figure, Measured, Thresholds, figures, worst
+from styleid.evaluate.battery import Battery, Case, Measured, Thresholds, figures
 from styleid.evaluate.end_to_end import fates, recognised_by_any, recognised_when_filled
 from styleid.evaluate.instruments import Context, Setup
 from styleid.evaluate.outputs import ALIGNMENTS, Status, Task
@@ -26,6 +26,7 @@ from styleid.evaluate.statistics import Estimate, Sums, estimate
 from styleid.evaluate.survey import Surveyor, Watch
 from styleid.evaluate.table import FaceTable, ToolTable
 from styleid.evaluate.utility import utility
+from styleid.evaluate.verdict import Verdict
 from styleid.runtime import cpu_threads
 
 ATTACKS = ("A0", "A0s", "A1", "A2", "A3", "A4", "A5", "A6", "A7")
@@ -78,31 +79,6 @@ class EvaluateOptions:
     def chosen_attacks(self) -> tuple[str, ...]:
         """The attacks to run, each once."""
         return tuple(dict.fromkeys(part.strip() for part in self.attacks.split(",") if part.strip()))
-
-
-@dataclass
-class Verdict:
-    """Hold what was found about one tool."""
-
-    table: ToolTable
-    figures: list[Figure] = field(default_factory=list)
-    fates: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, object))
-    exposed: Estimate | None = None
-    kept: dict[str, Estimate] = field(default_factory=dict)
-    groups: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
-    variety: dict[str, dict[str, Estimate]] = field(default_factory=dict)
-    reversal: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def worst(self) -> dict[tuple[str, str], Figure]:
-        """The worst figure of each attack."""
-        return worst(self.figures)
-
-    @property
-    def strongest(self) -> Figure | None:
-        """The rank-1 figure of the attack that finds most people from other photos of theirs, beyond its chance."""
-        found = [f for f in self.figures if f.name.startswith("rank-1") and "same photo" not in f.name]
-        return max((f for f in found if f.attack != "A0s"), key=lambda f: f.beyond_chance, default=None)
 
 
 @dataclass

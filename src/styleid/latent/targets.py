@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from styleid.privacy.gate import Verdict
     from styleid.source import Source
 
-TOO_ALIKE = "too like the original"
-"""What the gate says of a face that the next try should take more of its target for."""
-
 _TRIES_FOR_DRIFTS = 3
 """After so many tries a face that passes, well away from the limit, is taken although its sex or mouth changed."""
 
@@ -70,7 +67,7 @@ class FreshTargets:
 
     def after(self, source: Source, verdict: Verdict, steps: int) -> bool:
         """Take more of the next target where the face was too like itself, or nearly; go on until all is well."""
-        if verdict.close or TOO_ALIKE in verdict.failures:
+        if verdict.close or verdict.too_alike:
             source.step = min(source.step + 1, steps - 1)
         if verdict.passed and not verdict.close and source.tries >= _TRIES_FOR_DRIFTS:
             return False

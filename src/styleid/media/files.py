@@ -111,7 +111,9 @@ def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[Found]
         else:
             raise OptionError("INPUT", f"{given} does not exist, or holds nothing")
     except OSError as error:
-        raise ImageError(given, f"this cannot be listed ({error.strerror}), so photos in it would be missed") from error
+        raise ImageError(
+            str(given), f"this cannot be listed ({error.strerror}), so photos in it would be missed"
+        ) from error
 
 
 def _under(given: Path, exclude: Place | None, barred: Path | None) -> Iterator[tuple[str, str]]:
@@ -138,7 +140,7 @@ def write_atomic(path: Place, data: bytes) -> str:
         try:
             path.write_whole(data)
         except OSError as error:
-            raise OutputError(path, f"it cannot be written ({error.strerror})") from error
+            raise OutputError(str(path), f"it cannot be written ({error.strerror})") from error
         return hashlib.sha256(data).hexdigest()
     path = Path(path)
     temporary = path.parent / f".styleid-{_mark(os.getpid())}{secrets.token_hex(4)}.part"
@@ -167,7 +169,7 @@ def remove_stale(folder: Place, *, older_than_s: float = 0.0) -> int:
         try:
             return folder.remove_stale(older_than_s)
         except OSError as error:
-            raise OutputError(folder, f"what a killed run left cannot be removed ({error.strerror})") from error
+            raise OutputError(str(folder), f"what a killed run left cannot be removed ({error.strerror})") from error
     count = 0
     for parent, _, names in os.walk(folder):
         for name in filter(_TEMPORARY.fullmatch, names):

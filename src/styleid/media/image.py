@@ -105,9 +105,9 @@ def read_photo(path: Place, *, max_pixels: int = MAX_PIXELS) -> Photo:
     try:
         data = path.read_bytes() if isinstance(path, RemotePath) else _file_bytes(path)
     except OSError as error:
-        raise ImageError(path, _os_reason(path, error)) from error
+        raise ImageError(str(path), _os_reason(path, error)) from error
     except BadFileError as error:
-        raise ImageError(path, str(error)) from error
+        raise ImageError(str(path), str(error)) from error
     return read_photo_bytes(data, str(path), max_pixels=max_pixels)
 
 

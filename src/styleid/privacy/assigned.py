@@ -11,7 +11,6 @@ import numpy as np
 from styleid.bundles.bundle import Bundle
 from styleid.faces.align import invert
 from styleid.faces.geometry import five_points
-from styleid.latent.targets import TOO_ALIKE
 from styleid.latent.ways import Way
 from styleid.privacy.gate import Verdict
 from styleid.source import Source
@@ -115,7 +114,7 @@ class AssignedTargets:
         if verdict.passed or given is None:
             return False
         last = source.target == len(given.targets) - 1
-        if source.step < steps - 1 and (last or TOO_ALIKE in verdict.failures):
+        if source.step < steps - 1 and (last or verdict.too_alike):
             source.step += 1
             return True
         if last:

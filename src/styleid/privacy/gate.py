@@ -12,12 +12,15 @@ from functools import cached_property
 import numpy as np
 
 from styleid.faces import geometry
-from styleid.latent.targets import TOO_ALIKE
 from styleid.privacy.dial import PrivacyLevel
 from styleid.types import FloatArray
 
 MIN_FACE_SHARE = 0.9
 """How much less of the face than before may be taken for one: 99 in 100 new faces keep .97, noise at most .83."""
+
+
+TOO_ALIKE = "too like the original"
+"""What is said of a face that the next try should take more of its target for."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class Verdict:
     drifts: tuple[str, ...]
     figures: dict[str, float]
     close: bool = False
+
+    @property
+    def too_alike(self) -> bool:
+        """Whether the new face is too like its original."""
+        return TOO_ALIKE in self.failures
 
     @property
     def passed(self) -> bool:
