@@ -18,6 +18,7 @@ from styleid.engine.inputs import Inputs
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, Summary, anonymize_files
 from styleid.engine.remote_journal import RemoteJournal, open_journal
+from styleid.engine.shards import Shard
 from styleid.errors import ImageError, OptionError, OutputError
 from styleid.media.files import InputFile
 from styleid.media.remote import RemotePath, place
@@ -146,6 +147,23 @@ def test_shards_write_into_one_folder(photos, bucket, tmp_path):
     run(photos, tmp_path / "here")
     got = {n: data for n, data in contents(download(bucket / "out", tmp_path / "got")).items() if "styleid" not in n}
     assert got == contents(tmp_path / "here")
+
+
+def test_parts_that_another_machine_joins_meanwhile(bucket, monkeypatch):
+    other = RemoteJournal(bucket, Shard(1, 2), every_s=0)
+    for name in "ab":
+        other.append({"input": name, "faces": [], "settings": {}})
+    stale = bucket.names()
+    other.close()
+    names = RemotePath.names
+    left = iter([stale])
+    monkeypatch.setattr(RemotePath, "names", lambda self: next(left, None) or names(self))
+    mine = RemoteJournal(bucket, Shard(2, 2))
+    left = iter([stale])
+    assert [record["input"] for record in mine.records()] == ["a", "b"]
+    monkeypatch.setattr(RemotePath, "names", lambda self: stale)
+    with pytest.raises(OutputError, match="were changed each time"):
+        RemoteJournal(bucket, Shard(2, 2)).records()
 
 
 def test_several_processes(photos, tmp_path):

@@ -141,7 +141,7 @@ class Journal:
     def records(self) -> list[dict[str, Any]]:
         """Return the last line of each input, in the order in which inputs first appeared; all in memory."""
         lines: dict[str, dict[str, Any]] = {}
-        for path in journals(self.folder):
+        for path in self._journals():
             for _, record in _read(path):
                 lines[str(record["input"])] = record
         return list(lines.values())
@@ -161,8 +161,12 @@ class Journal:
     @property
     def _index(self) -> _Index:
         if self._known is None:
-            self._known = _make_index(journals(self.folder))
+            self._known = _make_index(self._journals())
         return self._known
+
+    def _journals(self) -> list[Path]:
+        """Return the files of all journals of the folder, the one last written to last."""
+        return journals(self.folder)
 
     def _lines_of(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the last line of an input in each journal, the youngest journal first."""

@@ -17,6 +17,7 @@ import tempfile
 import time
 import weakref
 from array import array
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from styleid.media.files import InputFile, write_atomic
 from styleid.media.remote import Place, RemotePath
 
 _EVERY_S = 20.0
-_FILE = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-(\d{6}))?\.jsonl")
+_ATTEMPTS = 10
+_FILE = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-\d{6})?\.jsonl")
 
 
 def open_journal(folder: Place, shard: Shard | None = None) -> Journal:
@@ -49,7 +51,8 @@ class RemoteJournal(Journal):
         self._parts: list[str] = []
         self._unsent: list[str] = []
         self._outputs: _Listing | None = None
-        self._fetch()
+        self._has_others = False
+        self._fetch(others=False)
         self._sent_at = time.monotonic()
 
     @property
@@ -67,7 +70,10 @@ class RemoteJournal(Journal):
     def close(self) -> None:
         """Write the whole journal and remove its parts; raises OutputError where that fails."""
         if self._unsent or self._parts:
-            write_atomic(self.remote / self.path.name, self.path.read_bytes())
+            try:
+                (self.remote / self.path.name).upload(self.path)
+            except OSError as error:
+                raise OutputError(self.shown, f"it cannot be written ({error.strerror})") from error
             for name in self._parts:
                 with contextlib.suppress(OSError):  # a part that stays says nothing new
                     (self.remote / name).unlink()
@@ -80,19 +86,39 @@ class RemoteJournal(Journal):
         self._unsent = []
         self._sent_at = time.monotonic()
 
-    def _fetch(self) -> None:
-        """Bring all journals of the folder here, each with its parts joined to it."""
-        try:
-            found = sorted((m[1], m[2] or "", m[0]) for name in self.remote.names() if (m := _FILE.fullmatch(name)))
-            for order, (stem, part, name) in enumerate(found):
-                path = self.folder / f"{stem}.jsonl"
-                with path.open("ab") as file:
-                    file.write((self.remote / name).read_bytes())
-                os.utime(path, (order, order))
-                if part and path == self.path:
-                    self._parts.append(name)
-        except OSError as error:
-            raise OutputError(str(self.remote), f"its journal cannot be read ({error.strerror})") from error
+    def _journals(self) -> list[Path]:
+        if not self._has_others:
+            self._fetch(others=True)
+            self._has_others = True
+        return super()._journals()
+
+    def _fetch(self, *, others: bool) -> None:
+        """Bring the run's own journal here, or those of the other parts of the run."""
+        for _ in range(_ATTEMPTS):
+            try:
+                self._copy(others)
+                return
+            except FileNotFoundError:  # another machine has joined the parts of its journal meanwhile
+                continue
+            except OSError as error:
+                raise OutputError(str(self.remote), f"its journal cannot be read ({error.strerror})") from error
+        raise OutputError(str(self.remote), "its journals were changed each time that they were read. Try again")
+
+    def _copy(self, others: bool) -> None:
+        """Copy journals, each with its parts joined to it."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self.remote.names(), key=lambda name: (name.partition(".")[0], ".part-" in name, name)):
+            if (match := _FILE.fullmatch(name)) and (match[1] != self.path.stem) == others:
+                found[match[1]].append(name)
+        for order, (stem, names) in enumerate(found.items()):
+            path = self.folder / f"{stem}.jsonl"
+            with path.open("wb") as file:
+                for name in names:
+                    with (self.remote / name).open() as source:
+                        shutil.copyfileobj(source, file)
+            os.utime(path, (order, order))  # older than what this run appends
+        if not others:
+            self._parts = [name for name in found[self.path.stem] if ".part-" in name]
 
     def _whole(self, file: InputFile, lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         size, _ = self._listing.of(file.relative.as_posix())
