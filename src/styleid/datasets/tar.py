@@ -107,16 +107,19 @@ class ShardReader:
 class ShardWriter:
     """Write a shard whole or not at all: it takes its name when `finish` is called.
 
-    One that goes to a URL is written here first, among the temporary files.
+    One that goes to a URL is written here first, among the temporary files, where nobody else can read it.
     """
 
     def __init__(self, path: Place, comments: dict[str, str]) -> None:
         self.path, self.digest, self.bytes = path, "", 0
-        folder = path.parent if isinstance(path, Path) else Path(tempfile.gettempdir())
-        self._temporary = folder / f".styleid-{secrets.token_hex(8)}.part"
         with self._named():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._temporary.open("xb")
+            if isinstance(path, Path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._temporary = path.parent / f".styleid-{secrets.token_hex(8)}.part"
+                self._file = self._temporary.open("xb")
+            else:
+                descriptor, name = tempfile.mkstemp(".part", ".styleid-")
+                self._temporary, self._file = Path(name), os.fdopen(descriptor, "wb")
             self._tar = tarfile.open(fileobj=self._file, mode="w:", format=tarfile.PAX_FORMAT,  # noqa: SIM115
                                      pax_headers=comments)  # fmt: skip
 
