@@ -133,7 +133,7 @@ def serve_until_poisoned(connection: Any, *rest: Any) -> None:
 def test_a_photo_that_kills_its_worker_is_named_and_the_rest_is_done(photos, usual, expected, tmp_path, monkeypatch):
     made: list[Processes] = []
 
-    def poisoned(anonymizer: Anonymizer, options: RunOptions, *_: object) -> Crew:
+    def poisoned(anonymizer: Anonymizer, options: RunOptions, *_: object, **__: object) -> Crew:
         made.append(Processes(Recipe.of(anonymizer), options, 2, 1, serve_until_poisoned))
         return made[0]
 
