@@ -32,7 +32,7 @@ from styleid.media.remote import Place, RemotePath
 
 _EVERY_S = 20.0
 _ATTEMPTS = 10
-_FILE = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-\d{6})?\.jsonl")
+_FILE = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-(\d{6,}))?\.jsonl")
 
 
 def open_journal(folder: Place, shard: Shard | None = None) -> Journal:
@@ -80,7 +80,8 @@ class RemoteJournal(Journal):
         self._parts, self._unsent = [], []
 
     def _send(self) -> None:
-        name = f"{self.path.stem}.part-{len(self._parts) + 1:06d}.jsonl"
+        last = max((int(match[2]) for part in self._parts if (match := _FILE.fullmatch(part))), default=0)
+        name = f"{self.path.stem}.part-{last + 1:06d}.jsonl"
         write_atomic(self.remote / name, "".join(self._unsent).encode())
         self._parts.append(name)
         self._unsent = []

@@ -138,6 +138,7 @@ class RemotePath:
         """Return the names of what lies directly in this folder, nothing where there is no such folder."""
         with _as_os_error(self):
             try:
+                self._fs.invalidate_cache()  # others write there, too
                 return [PurePosixPath(path).name for path in self._fs.ls(self._path, detail=False)]
             except FileNotFoundError:
                 return []
@@ -147,6 +148,7 @@ class RemotePath:
         with _as_os_error(self):
             fs, root = self._fs, self._path.rstrip("/")
             barred = skip._path if skip is not None and skip.is_within(self) else None
+            fs.invalidate_cache()
             for folder, folders, files in fs.walk(root, detail=True, on_error="raise"):
                 inside = folder.strip("/").removeprefix(root.strip("/")).strip("/")
                 for name in [n for n, of in folders.items() if n.startswith(".") or _same(of["name"], barred)]:
@@ -156,7 +158,10 @@ class RemotePath:
                         yield Entry(f"{inside}/{name}" if inside else name, int(of.get("size") or 0), _modified(of))
 
     def remove_stale(self, older_than_s: float) -> int:
-        """Remove the temporaries that a killed run left below this folder; return how many there were."""
+        """Remove the temporaries that a killed run left below this folder; return how many there were.
+
+        Those whose age nobody knows stay where an age is asked for: another machine may be writing them.
+        """
         count = 0
         if _protocol(self.url) in _WHOLE_WRITES:
             return 0
@@ -164,7 +169,7 @@ class RemotePath:
         with _as_os_error(self):
             for folder, _, files in self._fs.walk(self._path, detail=True):
                 for name, of in files.items():
-                    if _TEMPORARY.fullmatch(name) and not now - _modified(of) < older_than_s:
+                    if _TEMPORARY.fullmatch(name) and (not older_than_s or now - _modified(of) >= older_than_s):
                         self._fs.rm_file(f"{folder.rstrip('/')}/{name}")
                         count += 1
         return count
