@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from styleid.lab.identity import IdentityNet, IdentityTask
 from styleid.lab.loop import RunOptions, load_network, run
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
-from styleid.lab.revive import revive
+from styleid.lab.revive import revive, settle
 from styleid.lab.train import main
 from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
@@ -111,6 +112,25 @@ def test_any_exported_network_comes_back(tmp_path, eight_bit):
     again = export_network(found, {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "again.onnx")
     twice = revive(Small(), again.path)
     assert torch.allclose(twice(x), found(x), atol=2e-3)
+
+
+def test_folded_normalisation_is_settled_by_examples(tmp_path):
+    torch.manual_seed(0)
+    network, x = Small(), 3 + 2 * torch.randn(64, 3, 32, 32)
+    for _ in range(50):
+        network(x)
+    report = export_network(network, {"x": x[:2]}, ["y"], tmp_path / "n.onnx", examples={"x": x.numpy()})
+    graph = onnx.load(report.path).graph
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    found = revive(Small(), report.path)
+    with torch.no_grad():
+        revived = found(x)
+        settled = settle(found, x)(x)
+        trained = found.train()(x)
+        wanted = network.eval()(x)
+    assert torch.allclose(settled, revived, atol=1e-4)
+    assert torch.allclose(trained, revived, atol=1e-3)
+    assert float((settled - wanted).square().mean().sqrt()) < 0.05 * float(wanted.std())
 
 
 def test_another_network_is_refused_by_name(tmp_path):

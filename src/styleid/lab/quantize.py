@@ -8,6 +8,7 @@ and unit lengths would suffer.
 
 from __future__ import annotations
 
+import copy
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ Examples = Mapping[str, np.ndarray[Any, Any]]
 
 
 def quantize_convolutions(model: Any, examples: Examples) -> Any:
-    """Return an ONNX model's copy with 8-bit convolutions.
+    """Return an ONNX model's copy with 8-bit convolutions, batch normalisation folded into them.
 
     examples: inputs by name, (m, ...) each, like those that the network will get.
     """
@@ -40,7 +41,7 @@ def quantize_convolutions(model: Any, examples: Examples) -> Any:
     with tempfile.TemporaryDirectory(prefix="styleid-") as folder, _quiet():
         path = Path(folder) / "quantized.onnx"
         quantize_static(
-            model,
+            fold_normalization(model),
             path,
             reader,
             quant_format=QuantFormat.QDQ,
@@ -51,6 +52,26 @@ def quantize_convolutions(model: Any, examples: Examples) -> Any:
             weight_type=QuantType.QInt8,
         )
         return load(path)
+
+
+def fold_normalization(model: Any) -> Any:
+    """Return an ONNX model's copy whose batch normalisations are part of the convolutions before them.
+
+    Left apart, each would take what an 8-bit convolution gives through floating point and back. A convolution's new
+    bias is named after its weight, so that `styleid.lab.revive` finds it.
+    """
+    from onnxscript.rewriter import rewrite
+    from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule
+
+    folded = rewrite(copy.deepcopy(model), pattern_rewrite_rules=[fuse_batchnorm_into_conv_rule])
+    tensors = {tensor.name: tensor for tensor in folded.graph.initializer}
+    for node in folded.graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[1].endswith(".weight"):
+            name = node.input[1].removesuffix("weight") + "bias"
+            if node.input[2] in tensors and name not in tensors:
+                tensors[node.input[2]].name = name
+                node.input[2] = name
+    return folded
 
 
 def rounding_error(whole: bytes, rounded: bytes, examples: Examples) -> float:

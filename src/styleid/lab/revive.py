@@ -8,6 +8,7 @@ into a bundle again but not trained on. The appearance model is fitted anew in t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,20 +22,29 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import find_bundle
 from styleid.errors import TrainingError
 from styleid.lab.attributes import AttributesConfig, AttributesNet
-from styleid.lab.identity import IdentityNet
+from styleid.lab.augment import base_matrix, cut_views
+from styleid.lab.identity import TEMPLATE, IdentityNet
 from styleid.lab.loop import RunState, save_checkpoint
+from styleid.lab.pack import Pack
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
 
+_SETTLING = 256
+"""Faces by which normalisation is settled."""
+_EPSILON = 1e-5
+"""What batch normalisation adds to the variance; all of ours keep torch's own."""
 _COUNTERS = ("num_batches_tracked",)
 
 
-def revive_bundle(bundle: str | Path, checkpoints: Path, say: Callable[[str], None] = print) -> None:
+def revive_bundle(
+    bundle: str | Path, checkpoints: Path, data: Path | None = None, say: Callable[[str], None] = print
+) -> None:
     """Write checkpoints of a bundle's parser, identity network, attributes and refiner, each in a folder of its name.
 
-    bundle: a built-in bundle's name, or a folder. The checkpoints know how long the bundle says that each was trained.
-    Raises TrainingError where the bundle's networks are of other kinds, or a checkpoint is there already; BundleError
-    where the bundle is altered.
+    bundle: a built-in bundle's name, or a folder. data: a data pack, by whose faces normalisation is settled, without
+    which networks can be joined but not trained on where it was folded. The checkpoints know how long the bundle says
+    that each was trained. Raises TrainingError where the bundle's networks are of other kinds, or a checkpoint is there
+    already; BundleError where the bundle is altered.
     """
     found = Bundle(find_bundle(bundle))
     side, quality = found.spec.crop.size_px, found.spec.quality
@@ -46,9 +56,12 @@ def revive_bundle(bundle: str | Path, checkpoints: Path, say: Callable[[str], No
     }
     if taken := [name for name in networks if (checkpoints / name / "state.json").exists()]:
         raise TrainingError(f"{checkpoints / taken[0]} holds a checkpoint already. Name another folder.")
+    inputs = _inputs(Pack.load(data)) if data is not None else {}
     for name, (network, role, prefix, parts) in networks.items():
         found.check(role)
         revive(network, found.folder / found.spec.networks[role].file, prefix)
+        if name in inputs:
+            settle(network, inputs[name])
         record = quality.get(name)
         history: dict[str, float] = dict(record) if isinstance(record, Mapping) else {}
         state = RunState(
@@ -61,13 +74,29 @@ def revive_bundle(bundle: str | Path, checkpoints: Path, say: Callable[[str], No
         say(f"{name}: {state.images / 1000:.0f} k images seen")
 
 
+def _inputs(pack: Pack) -> dict[str, torch.Tensor]:
+    """Return what the networks see of some of a pack's faces."""
+    rows = np.random.default_rng(0).permutation(np.nonzero(~pack.held_out)[0])[:_SETTLING]
+    crops = torch.from_numpy(pack.crops(rows))
+    whole = crops.permute(0, 3, 1, 2).float() / 127.5 - 1
+    views = cut_views(crops, base_matrix(pack.template, TEMPLATE).expand(len(rows), 2, 3), TEMPLATE.size_px)
+    return {"parser": whole, "identity": views, "attributes": whole}
+
+
 def revive(network: nn.Module, path: Path, prefix: str = "network.") -> nn.Module:
     """Load what a file that `export_network` wrote holds of a network's weights; return it in evaluation mode.
 
-    prefix: what the file's names have before the network's own. Raises TrainingError where one is missing or of another
-    shape; nothing is loaded then.
+    prefix: what the file's names have before the network's own. Normalisation that was folded into a convolution comes
+    back as one that adds the convolution's bias and nothing else: `settle` makes it one to train with. Raises
+    TrainingError where something is missing or of another shape; nothing is loaded then.
     """
     given, state = _weights(path), network.state_dict()
+    for norm, conv in _normalized(network):
+        bias = given.get(f"{prefix}{conv}.bias")
+        if bias is not None and f"{prefix}{norm}.weight" not in given:
+            neutral = {"weight": np.full_like(bias, np.sqrt(1 + _EPSILON)), "bias": bias}
+            neutral |= {"running_mean": np.zeros_like(bias), "running_var": np.ones_like(bias)}
+            given |= {f"{prefix}{norm}.{name}": value for name, value in neutral.items()}
     for name, own in state.items():
         if name.rsplit(".", 1)[-1] in _COUNTERS:
             continue
@@ -80,6 +109,45 @@ def revive(network: nn.Module, path: Path, prefix: str = "network.") -> nn.Modul
         state[name] = torch.from_numpy(np.array(value)).to(own.dtype)
     network.load_state_dict(state)
     return network.eval()
+
+
+def settle(network: nn.Module, *inputs: torch.Tensor) -> nn.Module:
+    """Give every batch normalisation the statistics of some inputs, and weights with which it computes what it did.
+
+    Training goes on from there as from where the statistics were lost: with others, the first batch would change all.
+    """
+
+    def take(norm: nn.Module, given: tuple[torch.Tensor]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        x, eps = given[0].transpose(0, 1).flatten(1), norm.eps
+        mean, variance = x.mean(1), x.var(1, unbiased=False)
+        scale = norm.weight / (norm.running_var + eps).sqrt()
+        shift = norm.bias - norm.running_mean * scale
+        norm.weight.copy_(scale * (variance + eps).sqrt())
+        norm.bias.copy_(shift + mean * scale)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(take) for norm in norms]
+    with torch.no_grad():
+        network.eval()(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return network
+
+
+def _normalized(network: nn.Module) -> list[tuple[str, str]]:
+    """Name each batch normalisation and the convolution that comes just before it."""
+    pairs = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Sequential):
+            for (before, conv), (after, norm) in itertools.pairwise(module.named_children()):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    pairs.append((f"{name}.{after}".lstrip("."), f"{name}.{before}".lstrip(".")))
+    return pairs
 
 
 def _weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -164,6 +164,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
             add_options(command, cls)
     again = commands.add_parser("revive", help="checkpoints of a bundle's own networks, to train them on")
     again.add_argument("--bundle", default=DEFAULT, help=f"a built-in bundle's name, or a folder (default: {DEFAULT})")
+    again.add_argument("--data", type=Path, help="data pack; needed to train on what had its normalisation folded")
     again.add_argument("--checkpoints", type=Path, required=True, help="folder to write a checkpoint of each into")
     for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
         command = commands.add_parser(name, help=text)
@@ -181,7 +182,10 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
     if name == "revive":
         from styleid.lab.revive import revive_bundle
 
-        revive_bundle(str(values["bundle"]), Path(str(values["checkpoints"])), say)
+        data = values["data"]
+        revive_bundle(
+            str(values["bundle"]), Path(str(values["checkpoints"])), data if isinstance(data, Path) else None, say
+        )
         return 0
     options = read_options(TaskOptions, values)
     if name in TASKS:
