@@ -192,7 +192,7 @@ def test_lists_name_files_at_urls(photos, bucket, tmp_path):
     ]
     for text, says in (
         ("../up.png", "does not lie below"),
-        ("sftp://me:secret@host/a.png", "a name or a password"),
+        ("sftp://me:secret@host/a.png", "holds a password"),
         (f"{bucket}/in/out/1.png", "lies in the output folder"),
     ):
         (bucket / "in/list.txt").write_whole(text.encode())
@@ -306,4 +306,6 @@ def test_a_url_is_a_path():
     assert file.is_within(file.parent)
     assert not RemotePath("s3://bucket/photos2").is_within(RemotePath("s3://bucket/photos"))
     assert place("file:///a/b") == Path("/a/b")
+    assert str(RemotePath("abfs://photos@account.host/in")) == "abfs://photos@account.host/in"
+    assert place("MEMORY://a/b/") == RemotePath("memory://a/b")
     assert place("C:/a") == Path("C:/a")

@@ -76,8 +76,8 @@ class _Member:
 
     @property
     def stays(self) -> bool:
-        """Whether it is written."""
-        return self.record is None or "error" not in self.record
+        """Whether it is written: a photo only with its new content, never as it was."""
+        return self.record is None or self.data is not None
 
 
 @dataclass

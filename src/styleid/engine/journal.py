@@ -24,7 +24,8 @@ from styleid.media.files import InputFile
 
 NAME = "styleid-journal.jsonl"
 _OF_SHARDS = "styleid-journal-*-of-*.jsonl"
-_NAMES = re.compile(r"styleid-journal(-\d+-of-\d+)?(\.part-\d+)?\.jsonl")
+NAMES = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-(\d+))?\.jsonl")
+"""Journals' names: the stem, which parts share with their whole, and a part's number (`remote_journal.py`)."""
 _OFFSET_BITS = 44
 _READ_BYTES = 4096
 
@@ -182,7 +183,7 @@ class Journal:
 
 def is_journal(name: str) -> bool:
     """Say whether a file of an output folder, by its name, is a journal, a part of one, or that of a shard."""
-    return _NAMES.fullmatch(name) is not None
+    return NAMES.fullmatch(name) is not None
 
 
 def journals(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.media.files import Found
-from styleid.media.remote import Place, RemotePath, place
+from styleid.media.remote import Place, RemotePath, holds_password, place
 
 _COLUMN = "path"
 
@@ -51,8 +51,8 @@ def _by_path(path: Path, text: str) -> Found:
 
 
 def _by_url(path: Place, text: str) -> Found:
-    if "@" in text.partition("://")[2].partition("/")[0]:
-        raise OptionError("INPUT", f"{path} holds a name or a password in a URL. Put it into fsspec's settings.")
+    if holds_password(text):
+        raise OptionError("INPUT", f"{path} holds a password in a URL. Put it into fsspec's settings.")
     file = place(text)
     if isinstance(file, Path):
         if isinstance(path, RemotePath):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from styleid.engine.journal import Journal, key_of, to_json_line
+from styleid.engine.journal import NAMES, Journal, key_of, to_json_line
 from styleid.engine.shards import Shard
 from styleid.errors import OutputError
 from styleid.media.files import InputFile, write_atomic
@@ -32,7 +31,6 @@ from styleid.media.remote import Place, RemotePath
 
 _EVERY_S = 20.0
 _ATTEMPTS = 10
-_FILE = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-(\d{6,}))?\.jsonl")
 
 
 def open_journal(folder: Place, shard: Shard | None = None) -> Journal:
@@ -80,7 +78,7 @@ class RemoteJournal(Journal):
         self._parts, self._unsent = [], []
 
     def _send(self) -> None:
-        last = max((int(match[2]) for part in self._parts if (match := _FILE.fullmatch(part))), default=0)
+        last = max((int(match[2]) for part in self._parts if (match := NAMES.fullmatch(part))), default=0)
         name = f"{self.path.stem}.part-{last + 1:06d}.jsonl"
         write_atomic(self.remote / name, "".join(self._unsent).encode())
         self._parts.append(name)
@@ -109,7 +107,7 @@ class RemoteJournal(Journal):
         """Copy journals, each with its parts joined to it."""
         found: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self.remote.names(), key=lambda name: (name.partition(".")[0], ".part-" in name, name)):
-            if (match := _FILE.fullmatch(name)) and (match[1] != self.path.stem) == others:
+            if (match := NAMES.fullmatch(name)) and (match[1] != self.path.stem) == others:
                 found[match[1]].append(name)
         for order, (stem, names) in enumerate(found.items()):
             path = self.folder / f"{stem}.jsonl"

@@ -202,6 +202,11 @@ def load_checkpoint(task: Task, folder: Path) -> RunState:
     return state
 
 
+def save_networks(networks: dict[str, nn.Module], state: RunState, folder: Path) -> None:
+    """Write networks as a checkpoint that training can go on from, without optimisers' moments."""
+    save_checkpoint(_Holder(networks, {}), state, folder)
+
+
 def load_network(network: nn.Module, folder: Path, name: str) -> nn.Module:
     """Load one network of a checkpoint, strictly, and return it in evaluation mode."""
     holder = _Holder({name: network}, {})
@@ -218,7 +223,7 @@ class _Holder:
     images_per_step: int = 0
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, float]:
-        raise TypeError("This task only loads.")
+        raise TypeError("This task only loads and saves.")
 
     def evaluate(self) -> dict[str, float]:
         return {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from styleid.errors import TrainingError
 from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.augment import base_matrix, cut_views
 from styleid.lab.identity import TEMPLATE, IdentityNet
-from styleid.lab.loop import RunState, save_checkpoint
+from styleid.lab.loop import RunState, save_networks
 from styleid.lab.pack import Pack
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
@@ -70,7 +69,7 @@ def revive_bundle(
             int(history.get("images", 0)),
             [history] if history else [],
         )
-        save_checkpoint(_Weights(dict.fromkeys(parts, network)), state, checkpoints / name)
+        save_networks(dict.fromkeys(parts, network), state, checkpoints / name)
         say(f"{name}: {state.images / 1000:.0f} k images seen")
 
 
@@ -166,21 +165,3 @@ def _weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         else:
             found[name.removesuffix(".half")] = value
     return found
-
-
-@dataclass
-class _Weights:
-    """Networks to save, and nothing to train."""
-
-    networks: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
-    images_per_step: int = 0
-
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, float]:
-        raise TypeError("These networks are only saved.")
-
-    def evaluate(self) -> dict[str, float]:
-        return {}
-
-    def sheet(self) -> None:
-        return None

@@ -8,7 +8,6 @@ import hashlib
 import math
 import os
 import platform
-import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from styleid.errors import ImageError, OptionError, OutputError
-from styleid.media.remote import Place, RemotePath
+from styleid.media.remote import TEMPORARY, Place, RemotePath
 from styleid.media.sniff import IMAGE_SUFFIXES
 from styleid.types import Adviser
-
-_TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
 
 
 @dataclass(frozen=True)
@@ -172,7 +169,7 @@ def remove_stale(folder: Place, *, older_than_s: float = 0.0) -> int:
             raise OutputError(str(folder), f"what a killed run left cannot be removed ({error.strerror})") from error
     count = 0
     for parent, _, names in os.walk(folder):
-        for name in filter(_TEMPORARY.fullmatch, names):
+        for name in filter(TEMPORARY.fullmatch, names):
             count += _remove(Path(parent) / name, older_than_s)
     return count
 
@@ -182,7 +179,7 @@ def remove_temporaries_of(process: int, folders: Iterable[Place]) -> None:
     start = f".styleid-{_mark(process)}"
     for folder in (one for one in folders if isinstance(one, Path) and one.is_dir()):
         for entry in _entries(folder):
-            if entry.name.startswith(start) and _TEMPORARY.fullmatch(entry.name):
+            if entry.name.startswith(start) and TEMPORARY.fullmatch(entry.name):
                 _remove(folder / entry.name, 0.0)
 
 

@@ -22,12 +22,12 @@ from typing import IO, Any, NamedTuple
 from styleid.errors import MissingDependencyError, OptionError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_SECRET = re.compile(r"(?<=://)[^/@]*@")
-_WHOLE_WRITES = frozenset(
-    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "b2", "hf", "memory"}
-)
+_SECRET = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
+"""A name with a password; a name alone may be a container's (abfs://container@account)."""
+_WHOLE_WRITES = frozenset({"s3", "gs", "abfs", "adl", "oss", "oci", "r2", "tos", "b2", "hf", "memory"})
 """Stores in which an object shows when all of it is there; elsewhere a file is written under another name first."""
-_TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
+TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
+_ALIASES = {"s3a": "s3", "gcs": "gs", "az": "abfs", "abfss": "abfs"}
 _PIECE_BYTES = 1 << 20
 _MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified_at", "modificationTime", "created")
 """What the file systems call the time of the last change."""
@@ -169,7 +169,7 @@ class RemotePath:
         with _as_os_error(self):
             for folder, _, files in self._fs.walk(self._path, detail=True):
                 for name, of in files.items():
-                    if _TEMPORARY.fullmatch(name) and (not older_than_s or now - _modified(of) >= older_than_s):
+                    if TEMPORARY.fullmatch(name) and (not older_than_s or now - _modified(of) >= older_than_s):
                         self._fs.rm_file(f"{folder.rstrip('/')}/{name}")
                         count += 1
         return count
@@ -230,11 +230,17 @@ def place(text: str) -> Place:
     mark, url = text[: text.startswith("@")], text.removeprefix("@")
     if not _URL.match(url):
         return Path(text)
-    if _protocol(url) == "file":
-        return Path(mark + url.partition("://")[2])
-    found = RemotePath(url.rstrip("/"))
+    protocol, rest = _protocol(url), url.partition("://")[2]
+    if protocol == "file":
+        return Path(mark + rest)
+    found = RemotePath(f"{_ALIASES.get(protocol, protocol)}://{rest}".rstrip("/"))  # one place has one name
     found._fs  # noqa: B018 # what is missing shall be said before a run begins
     return RemotePath(mark + found.url)
+
+
+def holds_password(text: str) -> bool:
+    """Say whether a URL holds a name and a password."""
+    return _SECRET.search(text) is not None
 
 
 def _protocol(url: str) -> str:
