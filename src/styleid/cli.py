@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 import styleid
-from styleid.arguments import add_options, here, here_or_url, read_options
 from styleid.errors import OptionError, StyleIDError
 
 _EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with some faces obscured against the asked
@@ -55,6 +54,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, here_or_url, read_options
     from styleid.commands.anonymize import CommandOptions, anonymize
     from styleid.engine.local import RunOptions
     from styleid.options import AnonymizeOptions, PeopleOptions
@@ -73,6 +73,7 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_video(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, here, read_options
     from styleid.commands.video import VideoCommandOptions, video
     from styleid.media.side_tracks import TrackOptions
     from styleid.media.video_write import EncodeOptions
@@ -94,6 +95,7 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_dataset(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, here, here_or_url, read_options
     from styleid.commands import dataset
     from styleid.datasets.options import AnnotationOptions, CocoOptions, ShardOptions
     from styleid.engine.local import RunOptions
@@ -147,6 +149,7 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_build(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
     from styleid.commands import bundles
     from styleid.lab.upstream.options import BuildOptions
 
@@ -156,6 +159,7 @@ def _fill_build(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_key(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import here
     from styleid.commands.key import make_key
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
@@ -171,6 +175,7 @@ def _fill_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, here, read_options
     from styleid.commands.evaluate import EvaluateCommandOptions, evaluate_folders
     from styleid.evaluate.suite import EvaluateOptions
 
@@ -191,6 +196,7 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_rank(parser: argparse.ArgumentParser) -> None:
+    from styleid.arguments import add_options, read_options
     from styleid.commands.rank import RankCommandOptions, rank
     from styleid.latent.ranking.run import RankOptions
 
