@@ -23,7 +23,7 @@ from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
 from styleid.media.image import read_photo_bytes
-from styleid.media.remote import RemotePath, place
+from styleid.media.remote import RemotePath
 from tests.datasets.folders import contents, errors
 
 Member = tuple[str, bytes]
@@ -131,8 +131,7 @@ def test_parts_of_the_shards_go_into_one_folder(root, carry, tmp_path, plain):
 @pytest.mark.parametrize("protocol", ["memory", "local"])
 def test_shards_at_urls(root, carry, tmp_path, plain, protocol):
     MemoryFileSystem.store.clear()
-    bucket = place("memory://shards" if protocol == "memory" else f"local://{tmp_path}/shards")
-    assert isinstance(bucket, RemotePath)
+    bucket = RemotePath("memory://shards" if protocol == "memory" else f"local://{tmp_path}/shards")
     carry(root)
     for name, data in contents(root).items():
         (bucket / "in" / name).write_whole(data)

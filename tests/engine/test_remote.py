@@ -44,15 +44,19 @@ def photos(tmp_path_factory, astronaut) -> Path:
     return folder
 
 
-@pytest.fixture(params=["memory", "local"])
-def bucket(request, tmp_path) -> Iterator[RemotePath]:
-    """An empty folder in a store that writes whole objects, and on a file system that does not."""
+@pytest.fixture
+def store() -> Iterator[RemotePath]:
+    """An empty folder in a store that writes whole objects."""
     MemoryFileSystem.store.clear()
     MemoryFileSystem.pseudo_dirs[:] = [""]
-    found = place("memory://bucket" if request.param == "memory" else f"local://{tmp_path}/bucket")
-    assert isinstance(found, RemotePath)
-    yield found
+    yield RemotePath("memory://bucket")
     MemoryFileSystem.store.clear()
+
+
+@pytest.fixture(params=["memory", "local"])
+def bucket(request, store, tmp_path) -> RemotePath:
+    """An empty folder in such a store, and on a file system that writes piece by piece."""
+    return store if request.param == "memory" else RemotePath(f"local://{tmp_path}/bucket")
 
 
 def upload(folder: Path, to: RemotePath) -> RemotePath:
@@ -167,8 +171,7 @@ def test_parts_that_another_machine_joins_meanwhile(bucket, monkeypatch):
 
 
 def test_several_processes(photos, tmp_path):
-    bucket = place(f"local://{tmp_path}/bucket")
-    assert isinstance(bucket, RemotePath)
+    bucket = RemotePath(f"local://{tmp_path}/bucket")
     run(photos, tmp_path / "here")
     done = run(upload(photos, bucket / "in"), bucket / "out", workers=2)
     assert (done.written, done.failed) == (6, 1)
@@ -179,13 +182,13 @@ def names(given: str, out: str = "out") -> list[tuple[str, str]]:
     return [(str(file.path), file.relative.as_posix()) for file in Inputs([place(given)], exclude=place(out))]
 
 
-def test_lists_name_files_at_urls(photos, bucket, tmp_path):
-    upload(photos, bucket / "in")
-    below = [(f"{bucket}/in/2.png", "2.png"), (f"{bucket}/in/street/deep/1.png", "street/deep/1.png")]
-    (bucket / "in/list.txt").write_whole(f"2.png\n{bucket}/in/street/deep/1.png\n2.png\n".encode())
-    assert names(f"@{bucket}/in/list.txt") == below
-    (tmp_path / "list.txt").write_text(f"{bucket}/in/2.png\nown.png\n")
-    whole = f"{bucket}/in/2.png"
+def test_lists_name_files_at_urls(photos, store, tmp_path):
+    upload(photos, store / "in")
+    below = [(f"{store}/in/2.png", "2.png"), (f"{store}/in/street/deep/1.png", "street/deep/1.png")]
+    (store / "in/list.txt").write_whole(f"2.png\n{store}/in/street/deep/1.png\n2.png\n".encode())
+    assert names(f"@{store}/in/list.txt") == below
+    (tmp_path / "list.txt").write_text(f"{store}/in/2.png\nown.png\n")
+    whole = f"{store}/in/2.png"
     assert names(f"@{tmp_path}/list.txt") == [
         (whole, whole.partition("://")[2].strip("/")),
         (f"{tmp_path}/own.png", "own.png"),
@@ -193,34 +196,34 @@ def test_lists_name_files_at_urls(photos, bucket, tmp_path):
     for text, says in (
         ("../up.png", "does not lie below"),
         ("sftp://me:secret@host/a.png", "holds a password"),
-        (f"{bucket}/in/out/1.png", "lies in the output folder"),
+        (f"{store}/in/out/1.png", "lies in the output folder"),
     ):
-        (bucket / "in/list.txt").write_whole(text.encode())
+        (store / "in/list.txt").write_whole(text.encode())
         with pytest.raises(OptionError, match=says) as caught:
-            names(f"@{bucket}/in/list.txt", f"{bucket}/in/out")
+            names(f"@{store}/in/list.txt", f"{store}/in/out")
         assert "secret" not in str(caught.value)
     with pytest.raises(OptionError, match=r"missing\.txt cannot be read"):
-        names(f"@{bucket}/missing.txt")
+        names(f"@{store}/missing.txt")
 
 
-def test_a_parquet_list_at_a_url(photos, bucket):
+def test_a_parquet_list_at_a_url(photos, store):
     arrow = pytest.importorskip("pyarrow", reason="Parquet files are read with pyarrow")
     from pyarrow import parquet
 
     buffer = arrow.BufferOutputStream()
     parquet.write_table(arrow.table({"path": ["2.png", "4.png"]}), buffer)
-    (bucket / "list.parquet").write_whole(buffer.getvalue().to_pybytes())
-    assert [name for _, name in names(f"@{bucket}/list.parquet")] == ["2.png", "4.png"]
+    (store / "list.parquet").write_whole(buffer.getvalue().to_pybytes())
+    assert [name for _, name in names(f"@{store}/list.parquet")] == ["2.png", "4.png"]
 
 
-def test_the_command_takes_urls(photos, bucket, capsys):
-    upload(photos, bucket / "in")
-    command = ["anonymize", f"{bucket}/in/", "--out", f"{bucket}/out/", "--method", "none", "--report", "--quiet"]
+def test_the_command_takes_urls(photos, store, capsys):
+    upload(photos, store / "in")
+    command = ["anonymize", f"{store}/in/", "--out", f"{store}/out/", "--method", "none", "--report", "--quiet"]
     assert main(command) == 3  # one file is no photo
     told = capsys.readouterr()
-    assert f"6 of 7 files written to {bucket}/out" in told.out
+    assert f"6 of 7 files written to {store}/out" in told.out
     assert "street/bad.png" in told.err
-    assert b"6 / 7" in (bucket / "out/styleid-report.html").read_bytes()
+    assert b"6 / 7" in (store / "out/styleid-report.html").read_bytes()
     assert main([*command, "--resume", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["resumed"] == 6
 
@@ -285,8 +288,7 @@ def test_what_a_store_refuses_is_named_and_nothing_else_is_lost(photos, tmp_path
 
 
 def test_half_files_of_a_killed_run_go(photos, tmp_path):
-    out = place(f"local://{tmp_path}/out")
-    assert isinstance(out, RemotePath)
+    out = RemotePath(f"local://{tmp_path}/out")
     half = tmp_path / "out/deep" / f".styleid-{'0' * 16}.part"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"half")
@@ -305,7 +307,7 @@ def test_a_url_is_a_path():
     assert RemotePath("s3://bucket").parent == RemotePath("s3://bucket")
     assert file.is_within(file.parent)
     assert not RemotePath("s3://bucket/photos2").is_within(RemotePath("s3://bucket/photos"))
-    assert place("file:///a/b") == Path("/a/b")
+    assert place("file:///a/b") == place("local:///a/b") == Path("/a/b")
     assert str(RemotePath("abfs://photos@account.host/in")) == "abfs://photos@account.host/in"
     assert place("MEMORY://a/b/") == RemotePath("memory://a/b")
     assert place("C:/a") == Path("C:/a")

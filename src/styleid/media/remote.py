@@ -221,7 +221,7 @@ Place = Path | RemotePath
 
 
 def place(text: str) -> Place:
-    """Return what a text names: a URL's file, or a path; file:// URLs are paths. An @ before it, for a list, stays.
+    """Return what a text names: a URL's file, or a path, as file:// and local:// URLs are. An @ before it, for a list, stays.
 
     Raises OptionError for a URL that fsspec does not know, MissingDependencyError where what reads it is missing.
     """
@@ -231,7 +231,7 @@ def place(text: str) -> Place:
     if not _URL.match(url):
         return Path(text)
     protocol, rest = _protocol(url), url.partition("://")[2]
-    if protocol == "file":
+    if protocol in ("file", "local"):
         return Path(mark + rest)
     found = RemotePath(f"{_ALIASES.get(protocol, protocol)}://{rest}".rstrip("/"))  # one place has one name
     found._fs  # noqa: B018 # what is missing shall be said before a run begins
