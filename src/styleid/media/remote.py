@@ -221,9 +221,10 @@ Place = Path | RemotePath
 
 
 def place(text: str) -> Place:
-    """Return what a text names: a URL's file, or a path, as file:// and local:// URLs are. An @ before it, for a list, stays.
+    """Return what a text names: a URL's file, or a path, which file:// and local:// URLs are too.
 
-    Raises OptionError for a URL that fsspec does not know, MissingDependencyError where what reads it is missing.
+    An @ before it, for a list, stays. Raises OptionError for a URL that fsspec does not know, MissingDependencyError
+    where what reads it is missing.
     """
     if "::" in text and "://" in text:
         raise OptionError(text, "chained URLs are not supported; name the folder or file itself.")
