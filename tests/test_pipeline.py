@@ -1,6 +1,5 @@
 """No face leaves as it was: whatever the generator draws, wherever the face lies, whoever stands beside it."""
 
-import dataclasses
 from collections.abc import Callable
 
 import cv2
@@ -12,7 +11,9 @@ from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.bundles.registry import DEFAULT, built_in
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
+from styleid.privacy.gate import Verdict
 from tests.tiny_bundle import likeness, looking_networks, tiny_bundle
+from tests.verdicts import with_failures
 
 FACE = (181, 58, 270, 178)  # the astronaut's, x0 y0 x1 y1
 OWN_BOX = np.float32([[300, 300, 380, 400]])
@@ -131,11 +132,10 @@ def test_an_obscured_face_stays_so_beside_a_new_one(make, astronaut, monkeypatch
     def refuse_one(before, after, level, error):
         if id(before) not in known:
             known.append(id(before))
-        verdict = judge(before, after, level, error)
-        return dataclasses.replace(verdict, failures=("told so",)) if known.index(id(before)) == refused else verdict
+        verdict = Verdict(before, after, level, error)
+        return with_failures(verdict, ("told so",)) if known.index(id(before)) == refused else verdict
 
-    judge = styleid.pipeline.judge
-    monkeypatch.setattr(styleid.pipeline, "judge", refuse_one)
+    monkeypatch.setattr(styleid.pipeline, "Verdict", refuse_one)
     outcome = make("other").anonymize(image)
     assert outcome.faces[refused].reason == "told so"
     assert likeness(image, outcome.image_rgb, outcome.faces[refused].box_xyxy) < 0.35
@@ -144,8 +144,7 @@ def test_an_obscured_face_stays_so_beside_a_new_one(make, astronaut, monkeypatch
 def test_faces_that_fail_together_are_obscured(make, astronaut, monkeypatch):
     image = pair(astronaut, 110)
     answers = iter([(), (), ("told so",), ("told so",)])  # alone both pass
-    judge = styleid.pipeline.judge
-    monkeypatch.setattr(styleid.pipeline, "judge", lambda *a: dataclasses.replace(judge(*a), failures=next(answers)))
+    monkeypatch.setattr(styleid.pipeline, "Verdict", lambda *a: with_failures(Verdict(*a), next(answers)))
     outcome = make("other").anonymize(image)
     assert [face.reason for face in outcome.faces] == ["told so", "told so"]
     assert_hidden(image, outcome, 2)

@@ -16,7 +16,7 @@ import numpy as np
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
-from styleid.faces.align import CropTemplate, invert, transform_points
+from styleid.faces.align import invert, transform_points
 from styleid.faces.detect import FaceDetector, suppress_overlaps
 from styleid.latent.targets import FreshTargets, Targets
 from styleid.latent.ways import Way, choose_way
@@ -24,13 +24,13 @@ from styleid.options import AnonymizeOptions
 from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.privacy.dial import PrivacyLevel, privacy_level
-from styleid.privacy.gate import Measured, judge
+from styleid.privacy.gate import Measured, Verdict
 from styleid.privacy.keep import Keep
 from styleid.runtime import Device
+from styleid.second_look import Instruments, SecondLook
 from styleid.source import Canvas, Seen, Source, Try, xyxy
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Looks, Outcome
 
-_LOOK_AGAIN = CropTemplate.tight(64, 32)
 _NEIGHBOURHOOD = 0.6
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
 
@@ -162,28 +162,30 @@ class Anonymizer:
 
     def finish(self, sources: list[Source], run: Canvas, faces: Faces) -> None:
         """Write each face's best try into the photo, or obscure the face where none passed."""
+        passed = []
         # obscured faces first, so that no neighbour's composite brings them back
         for source in sources:
-            if source.best is None or not source.best.verdict.passed:
-                failures = source.best.verdict.failures if source.best else ["it could not be analysed"]
-                why = source.refusal or "; ".join(failures)
-                self.obscure(run, faces, source.index, why, source)
-        passed = [source for source in sources if source.best is not None and source.best.verdict.passed]
-        met = [source.best.commit(run, source) for source in passed if source.best is not None]
+            if (best := source.best) is not None and best.verdict.passed:
+                passed.append((source, best))
+            else:
+                failures = best.verdict.failures if best else ["it could not be analysed"]
+                self.obscure(run, faces, source.index, source.refusal or "; ".join(failures), source)
+        met = [best.commit(run, source) for source, best in passed]
         if any(met):
             self._judge_together(passed, run, faces)
 
-    def _judge_together(self, sources: list[Source], run: Canvas, faces: Faces) -> None:
+    def _judge_together(self, passed: list[tuple[Source, Try]], run: Canvas, faces: Faces) -> None:
         """Judge faces again where neighbours have changed what each was judged in, and obscure those that now fail."""
-        patches = [run.image_rgb[y0:y1, x0:x1] for x0, y0, x1, y1 in (source.window for source in sources)]
-        for source, after in zip(sources, self._look_again(sources, patches), strict=True):
-            assert source.best is not None
-            source.best.after = after
-            source.best.verdict = judge(source.before, after, self._level, self.bundle.spec.max_landmark_error)
-            if source.best.verdict.passed:
-                run.outcomes[source.index] = source.best.outcome(source)
+        windows = [source.window for source, _ in passed]
+        patches = [run.image_rgb[y0:y1, x0:x1].copy() for x0, y0, x1, y1 in windows]
+        for (source, best), patch in zip(passed, patches, strict=True):
+            after = self._look_again(source, patch)
+            if not after.shows_what(best.after):
+                best.after, best.verdict = after, self._judge(source, after)
+            if best.verdict.passed:
+                run.outcomes[source.index] = best.outcome(source)
             else:
-                self.obscure(run, faces, source.index, "; ".join(source.best.verdict.failures), source)
+                self.obscure(run, faces, source.index, "; ".join(best.verdict.failures), source)
 
     def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[Source]:
         """Measure those faces of a photo that rows name; each needs finite landmarks."""
@@ -235,8 +237,7 @@ class Anonymizer:
         photos, again = [run.image_rgb] * len(sources), []
         for source, made in zip(sources, self.attempt(sources, photos, swapped), strict=True):
             source.tries = attempt + 1
-            if source.best is None or made.verdict.rank < source.best.verdict.rank:
-                source.best = made
+            source.made.append(made)
             if self.people_targets.after(source, made.verdict, len(self._way.steps)):
                 again.append(source)
         return again
@@ -250,31 +251,16 @@ class Anonymizer:
             drawn = zip(sources, photos_rgb, images, landmarks, covers, strict=True)
             made = [s.composite(photo, image, points, cover) for s, photo, image, points, cover in drawn]
         tries = []
-        for k, after in enumerate(self._look_again(sources, [patch for patch, _ in made])):
-            verdict = judge(sources[k].before, after, self._level, self.bundle.spec.max_landmark_error)
-            tries.append(Try(*made[k], after, verdict, images[k], landmarks[k], covers[k]))
+        for k, source in enumerate(sources):
+            after = self._look_again(source, made[k][0])
+            tries.append(Try(*made[k], after, self._judge(source, after), images[k], landmarks[k], covers[k]))
         return tries
 
-    def _look_again(self, sources: list[Source], patches: list[ImageRGB]) -> list[Measured]:
-        """Measure finished faces in their photo, aligned as an attacker who knows the original would."""
-        bundle, spec = self.bundle, self.bundle.spec
-        with self._timed("align"):
-            pairs = list(zip(sources, patches, strict=True))
-            crops = np.stack([spec.crop.crop(p, s.local(s.matrix)) for s, p in pairs])
-            identity_crops = np.stack([spec.identity_crop.crop(p, s.local(s.identity_matrix)) for s, p in pairs])
-            views = np.stack(
-                [_LOOK_AGAIN.crop(p, s.local(_LOOK_AGAIN.matrix(s.face.landmarks_px[0]))) for s, p in pairs]
-            )
-        with self._timed("parse"):
-            logits, landmarks = bundle.parse(crops)
-            shares = [s.face_share(one) for s, one in zip(sources, logits, strict=True)]
-        with self._timed("identity"):
-            embeddings = bundle.embed(identity_crops)
-        with self._timed("attributes"):
-            attributes = bundle.describe(crops)
-        with self._timed("detect"):
-            found = self._detector.sees_central_face(views).tolist()
-        return [Measured(*m) for m in zip(found, landmarks, embeddings, attributes, shares, strict=True)]
+    def _look_again(self, source: Source, patch: ImageRGB) -> SecondLook:
+        return SecondLook(Instruments(self.bundle, self._detector, self._timed), source, patch)
+
+    def _judge(self, source: Source, after: SecondLook) -> Verdict:
+        return Verdict(source.before, after, self._level, self.bundle.spec.max_landmark_error)
 
     # -------------------------------------------------------------- obscuring
 

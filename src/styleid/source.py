@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from styleid.pixel.matched import MatchedFace
 from styleid.pixel.regions import FACE, class_probability, face_hull
 from styleid.privacy.gate import Measured, Verdict
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
+
+if TYPE_CHECKING:
+    from styleid.second_look import SecondLook
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,12 @@ class Canvas:
 class Try:
     """One try: the neighbourhood with the new face, the mask of what changed there, and what they were made from.
 
-    after: what was measured of the new face, which the verdict judges.
+    after: what can be known of the new face, which the verdict judges.
     """
 
     patch: ImageRGB
     mask: np.ndarray
-    after: Measured
+    after: SecondLook
     verdict: Verdict
     generated: FloatArray
     landmarks: FloatArray
@@ -84,7 +88,7 @@ class Source:
     """One face of the original and what its tries have come to.
 
     window: its neighbourhood in the photo, x0 y0 x1 y1. target: which of its person's targets it is at. refusal: why it
-    gets none. group: number and size of the group of people that share its target.
+    gets none. made: its tries, in order. group: number and size of the group of people that share its target.
     """
 
     index: int
@@ -101,10 +105,16 @@ class Source:
     by_labels: MatchedFace | None = None
     step: int = 0
     tries: int = 0
-    best: Try | None = None
+    made: list[Try] = field(default_factory=list)
     target: int = 0
     refusal: str = ""
     group: tuple[int, int] | None = None
+
+    @property
+    def best(self) -> Try | None:
+        """The best of its tries; of those with one thing amiss, which only a good one beats, the latest."""
+        latest = (one for one in reversed(self.made) if one.verdict.good or one.verdict.rank[:2] == (0, 1))
+        return next(latest, None) or min(self.made, key=lambda one: one.verdict.rank, default=None)
 
     @cached_property
     def _offset(self) -> FloatArray:

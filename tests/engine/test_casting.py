@@ -1,6 +1,5 @@
 """Who gets which face in a run: under a key a person always the same, k people one between them, some people none."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -21,9 +20,11 @@ from styleid.engine.local import RunOptions, Summary, anonymize_files
 from styleid.errors import ImageError, OptionError, PeopleFileError
 from styleid.media.image import read_photo
 from styleid.options import PeopleOptions
+from styleid.privacy.gate import Verdict
 from styleid.privacy.keyfile import new_key
 from styleid.privacy.peoplefile import SUFFIX
 from tests.tiny_bundle import likeness
+from tests.verdicts import with_failures
 
 GROUP = Path(__file__).resolve().parents[2] / "examples/group.jpg"
 ANN = slice(200, 490), slice(640, 930)
@@ -201,15 +202,14 @@ def test_a_group_that_too_few_people_passed_with_is_taken_back(run, photos, tmp_
     template, image = bundle.spec.identity_crop, read_photo(photos / "a/ann.png").image_rgb
     found = Anonymizer(None, AnonymizeOptions(method="none")).find(image)
     ann = bundle.embed(template.crop(image, template.matrix(found.landmarks_px[0]))[None])[0]
-    judge = styleid.pipeline.judge
 
     def strict_with_ann(before, *rest):
-        verdict = judge(before, *rest)
+        verdict = Verdict(before, *rest)
         if before.embedding @ ann < 0.7:
             return verdict
-        return dataclasses.replace(verdict, failures=("pose or landmarks disagree",))
+        return with_failures(verdict, ("pose or landmarks disagree",))
 
-    monkeypatch.setattr(styleid.pipeline, "judge", strict_with_ann)
+    monkeypatch.setattr(styleid.pipeline, "Verdict", strict_with_ann)
     summary = run(photos, targets="k=2")
     assert (summary.inputs, summary.written, summary.exit_status) == (4, 4, 3)
     assert summary.faces == {"obscured": 4}

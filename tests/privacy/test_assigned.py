@@ -10,6 +10,7 @@ from styleid.latent.targets import FreshTargets
 from styleid.privacy.assigned import AssignedTargets, Given, best_targets, clearest, mark_of, sightings_of
 from styleid.privacy.gate import TOO_ALIKE, Verdict
 from styleid.privacy.pseudonyms import linking_threshold
+from tests.verdicts import measured, verdict_on
 
 POSE = "pose or landmarks disagree"
 
@@ -26,7 +27,10 @@ def sources(astronaut, bundle):
 
 
 def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> Verdict:
-    return Verdict(failures, drifts, {})
+    similarity, shift, female = TOO_ALIKE in failures, POSE in failures, "sex" not in drifts
+    one = verdict_on(measured(0.9 if similarity else 0.1, shift=30.0 if shift else 0.0, female=0.9 if female else 0.1))
+    assert (set(one.failures), one.drifts) == (set(failures), drifts)
+    return one
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,10 @@
 import numpy as np
 import pytest
 
-from styleid.bundles.spec import SimilarityRange, SwapStep, read_steps
+from styleid.bundles.spec import SwapStep, read_steps
 from styleid.errors import OptionError
 from styleid.privacy.dial import LEVELS, MOST_LEAK, privacy_level, sufficient
-from styleid.privacy.gate import Measured, judge
-from tests.faces.test_geometry import _neutral
-
-THRESHOLDS = {
-    1e-4: SimilarityRange(-0.4, 0.5),
-    1e-3: SimilarityRange(-0.3, 0.4),
-    1e-2: SimilarityRange(-0.2, 0.3),
-    1e-1: SimilarityRange(-0.1, 0.2),
-}
-
-
-def _measured(similarity: float = 1.0, *, found=True, shift=0.0, female=0.9, opening=0.0) -> Measured:
-    points = _neutral() + np.float32(shift)
-    points[65:68, 1] += opening
-    embedding = np.float32([similarity, np.sqrt(max(0, 1 - similarity**2)), 0])
-    return Measured(found, points, embedding, np.float32([30, female, 1, 0, 0, 0, 0]))
+from tests.verdicts import THRESHOLDS, measured, verdict_on
 
 
 def test_names_are_the_documented_rates():
@@ -44,20 +29,20 @@ def test_other_levels_are_refused(wrong):
 @pytest.mark.parametrize(
     ("after", "failure"),
     [
-        (_measured(0.1), None),
-        (_measured(0.39), None),
-        (_measured(0.41), "too like the original"),
-        (_measured(1.0), "too like the original"),
-        (_measured(float("nan")), "too like the original"),
-        (_measured(-0.31), "suspiciously unlike the original"),
-        (_measured(-1.0), "suspiciously unlike the original"),
-        (_measured(0.1, found=False), "no face is found after the swap"),
-        (_measured(0.1, shift=30.0), "pose or landmarks disagree"),
-        (_measured(0.1, shift=float("nan")), "pose or landmarks disagree"),
+        (measured(0.1), None),
+        (measured(0.39), None),
+        (measured(0.41), "too like the original"),
+        (measured(1.0), "too like the original"),
+        (measured(float("nan")), "too like the original"),
+        (measured(-0.31), "suspiciously unlike the original"),
+        (measured(-1.0), "suspiciously unlike the original"),
+        (measured(0.1, found=False), "no face is found after the swap"),
+        (measured(0.1, shift=30.0), "pose or landmarks disagree"),
+        (measured(0.1, shift=float("nan")), "pose or landmarks disagree"),
     ],
 )
 def test_the_gate_refuses_what_it_must(after, failure):
-    verdict = judge(_measured(), after, privacy_level("standard", THRESHOLDS), 0.15)
+    verdict = verdict_on(after)
     assert verdict.failures == ((failure,) if failure else ())
     assert verdict.passed == (failure is None)
 
@@ -73,7 +58,7 @@ def test_a_face_near_the_limit_passes_and_ranks_behind_one_that_is_further_away(
     level = privacy_level("standard", THRESHOLDS)
     at_thirty_times_the_rate = THRESHOLDS[1e-2].high + np.log10(3) * (THRESHOLDS[1e-1].high - THRESHOLDS[1e-2].high)
     assert level.close == pytest.approx(at_thirty_times_the_rate)
-    near, far = (judge(_measured(), _measured(s), level, 0.15) for s in (0.35, 0.1))
+    near, far = (verdict_on(measured(s)) for s in (0.35, 0.1))
     assert near.passed and near.close and not far.close
     assert sorted([near, far], key=lambda v: v.rank) == [far, near]
     assert privacy_level("max", THRESHOLDS).close == THRESHOLDS[1e-1].high, "nothing stricter was measured"
@@ -127,18 +112,18 @@ def test_steps_are_read_with_single_channels_of_a_row():
 
 
 def test_drifts_are_no_failures_but_rank_lower():
-    level = privacy_level("standard", THRESHOLDS)
-    good = judge(_measured(), _measured(0.1), level, 0.15)
-    other_sex = judge(_measured(), _measured(0.1, female=0.2), level, 0.15)
-    other_mouth = judge(_measured(), _measured(0.1, opening=25), level, 0.15)
+    good = verdict_on(measured(0.1))
+    other_sex = verdict_on(measured(0.1, female=0.2))
+    other_mouth = verdict_on(measured(0.1, opening=25))
     assert other_sex.passed
     assert other_sex.drifts == ("sex",)
     assert other_mouth.drifts == ("mouth",)
-    failed = judge(_measured(), _measured(0.9), level, 0.15)
+    failed = verdict_on(measured(0.9))
     assert sorted([failed, other_sex, good], key=lambda v: v.rank) == [good, other_sex, failed]
+    assert [v.good for v in (good, other_sex, other_mouth, failed, verdict_on(measured(0.35)))] == [True] + [False] * 4
 
 
 def test_figures_hold_no_embedding():
-    verdict = judge(_measured(), _measured(0.1), privacy_level("standard", THRESHOLDS), 0.15)
+    verdict = verdict_on(measured(0.1))
     assert all(isinstance(value, float) for value in verdict.figures.values())
     assert verdict.figures["distance"] == pytest.approx(np.sqrt(2 - 0.2), abs=1e-6)

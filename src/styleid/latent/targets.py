@@ -69,6 +69,7 @@ class FreshTargets:
         """Take more of the next target where the face was too like itself, or nearly; go on until all is well."""
         if verdict.close or verdict.too_alike:
             source.step = min(source.step + 1, steps - 1)
-        if verdict.passed and not verdict.close and source.tries >= _TRIES_FOR_DRIFTS:
+            return True
+        if source.tries >= _TRIES_FOR_DRIFTS and verdict.passed:
             return False
-        return verdict.rank[:2] != (0, 0)
+        return not verdict.good

@@ -6,14 +6,19 @@ with the original's, is its identity as far from the original's as the dial asks
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from styleid.faces import geometry
 from styleid.privacy.dial import PrivacyLevel
 from styleid.types import FloatArray
+
+if TYPE_CHECKING:
+    from styleid.second_look import SecondLook
 
 MIN_FACE_SHARE = 0.9
 """How much less of the face than before may be taken for one: 99 in 100 new faces keep .97, noise at most .83."""
@@ -44,24 +49,58 @@ class Measured:
         return geometry.expression(self.landmarks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdict:
-    """The gate's answer.
+    """The gate's answer on one anonymised face, worked out as far as somebody asks.
 
-    failures: why the face may not leave, empty where it may. drifts: what changed that should have stayed (sex, mouth);
-    another target may do better. figures: the measurements, for the journal. close: whether the identity lies so near
-    to the limit that another recogniser may well see it beyond.
+    What a question needs of `after` is measured when it is asked, so the cheapest comes first: a try that is too like
+    its original is not looked at for its mouth.
     """
 
-    failures: tuple[str, ...]
-    drifts: tuple[str, ...]
-    figures: dict[str, float]
-    close: bool = False
+    before: Measured
+    after: Measured | SecondLook
+    level: PrivacyLevel
+    max_landmark_error: float
+
+    @cached_property
+    def similarity(self) -> float:
+        """Cosine similarity of the embeddings, -1 to 1."""
+        return float(self.before.embedding @ self.after.embedding)
 
     @property
     def too_alike(self) -> bool:
         """Whether the new face is too like its original."""
-        return TOO_ALIKE in self.failures
+        return not np.isfinite(self.similarity) or self.similarity > self.level.strangers.high
+
+    @property
+    def close(self) -> bool:
+        """Whether the identity lies so near to the limit that another recogniser may well see it beyond."""
+        return self.similarity > self.level.close
+
+    @property
+    def other_sex(self) -> bool:
+        """Whether the face is seen as of the other sex now."""
+        return bool((self.before.attributes[1] > 0.5) != (self.after.attributes[1] > 0.5))
+
+    @property
+    def other_mouth(self) -> bool:
+        """Whether an open mouth is closed now, or a closed one open."""
+        return bool(self.before.expression.mouth_is_open) != bool(self.after.expression.mouth_is_open)
+
+    @cached_property
+    def landmark_error(self) -> float:
+        """How far the landmarks have moved, as `geometry.landmark_error` measures it."""
+        return float(geometry.landmark_error(self.after.landmarks, self.before.landmarks))
+
+    @cached_property
+    def failures(self) -> tuple[str, ...]:
+        """Why the face may not leave, empty where it may."""
+        return tuple(self._failures())
+
+    @cached_property
+    def drifts(self) -> tuple[str, ...]:
+        """What changed that should have stayed; another target may do better."""
+        return ("sex",) * self.other_sex + ("mouth",) * self.other_mouth
 
     @property
     def passed(self) -> bool:
@@ -69,37 +108,34 @@ class Verdict:
         return not self.failures
 
     @property
+    def good(self) -> bool:
+        """Whether no other try can be better: nothing failed or drifted, and the limit is far."""
+        return not (self.too_alike or self.close or self.other_sex or self.other_mouth or self.failures)
+
+    @property
     def rank(self) -> tuple[int, int, float]:
         """Order verdicts, best first when sorted: failures, then drifts and closeness, then landmark error."""
-        return len(self.failures), len(self.drifts) + self.close, self.figures.get("landmark_error", 0.0)
+        return len(self.failures), len(self.drifts) + self.close, self.landmark_error
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """The measurements, for the journal."""
+        return {
+            "similarity": self.similarity,
+            "distance": float(np.sqrt(max(2 - 2 * self.similarity, 0.0))),
+            "threshold": float(np.sqrt(2 - 2 * self.level.strangers.high)),
+            "landmark_error": self.landmark_error,
+            "yaw_change": float(abs(self.before.expression.yaw - self.after.expression.yaw)),
+        }
 
-def judge(before: Measured, after: Measured, level: PrivacyLevel, max_landmark_error: float) -> Verdict:
-    """Judge one anonymised face against its original."""
-    similarity = float(before.embedding @ after.embedding)
-    error = float(geometry.landmark_error(after.landmarks, before.landmarks))
-    was, now = before.expression, after.expression
-    figures = {
-        "similarity": similarity,
-        "distance": float(np.sqrt(max(2 - 2 * similarity, 0.0))),
-        "threshold": float(np.sqrt(2 - 2 * level.strangers.high)),
-        "landmark_error": error,
-        "yaw_change": float(abs(was.yaw - now.yaw)),
-    }
-    failures = []
-    if not after.found:
-        failures.append("no face is found after the swap")
-    elif not after.face_share >= MIN_FACE_SHARE * before.face_share:
-        failures.append("what is found does not look like a face")
-    if not np.isfinite(similarity) or similarity > level.strangers.high:
-        failures.append(TOO_ALIKE)
-    elif similarity < level.strangers.low:
-        failures.append("suspiciously unlike the original")
-    if not np.isfinite(error) or error > max_landmark_error:
-        failures.append("pose or landmarks disagree")
-    drifts = []
-    if (before.attributes[1] > 0.5) != (after.attributes[1] > 0.5):
-        drifts.append("sex")
-    if bool(was.mouth_is_open) != bool(now.mouth_is_open):
-        drifts.append("mouth")
-    return Verdict(tuple(failures), tuple(drifts), figures, close=similarity > level.close)
+    def _failures(self) -> Iterator[str]:
+        if not self.after.found:
+            yield "no face is found after the swap"
+        elif not self.after.face_share >= MIN_FACE_SHARE * self.before.face_share:
+            yield "what is found does not look like a face"
+        if self.too_alike:
+            yield TOO_ALIKE
+        elif self.similarity < self.level.strangers.low:
+            yield "suspiciously unlike the original"
+        if not np.isfinite(self.landmark_error) or self.landmark_error > self.max_landmark_error:
+            yield "pose or landmarks disagree"

@@ -133,7 +133,7 @@ class Renderer:
         wplus = way.swapped(bundle, own, targets, [part.step for part in parts])
         made = self._anonymizer.attempt(sources, [image] * len(sources), wplus)
         for source, one in zip(sources, made, strict=True):
-            source.best = one
+            source.made.append(one)
         return sources
 
     def _release(self, held: _Held, sink: ClipSink, show: Show | None) -> None:
