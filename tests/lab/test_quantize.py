@@ -58,6 +58,43 @@ def test_the_same_examples_give_the_same_file(tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in files[0].path.read_bytes()
 
 
+class Projection(nn.Module):
+    """Project onto a large matrix that is kept as integers and back, with a small one beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(6)
+        self.register_buffer("basis", torch.randint(-127, 128, (200, 6000), generator=draw, dtype=torch.int8))
+        self.register_buffer("scale", torch.rand(200, 1, generator=draw) / 6000)
+        self.register_buffer("small", torch.randn(200, 200, generator=draw))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        basis = self.basis.float() * self.scale
+        return (x @ basis.T) @ basis, (x @ basis.T) @ self.small
+
+
+def test_large_products_become_8_bit_where_that_is_asked(tmp_path: Path) -> None:
+    def x(count: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).uniform(-1, 1, (count, 6000)).astype(np.float32)
+
+    inputs, names = {"x": torch.from_numpy(x(2, 0))}, ["image", "codes"]
+    whole = export_network(Projection(), inputs, names, tmp_path / "whole.onnx")
+    report = export_network(
+        Projection(), inputs, names, tmp_path / "small.onnx", examples={"x": x(64, 1)}, products=True
+    )
+    assert 0 < report.rounding < 0.05
+    tensors = {tuple(t.dims): t.data_type for t in onnx.load(report.path).graph.initializer if len(t.dims) == 2}
+    int8 = onnx.TensorProto.INT8
+    assert (tensors[6000, 200], tensors[200, 6000]) == (int8, int8)
+    assert tensors[200, 200] != int8
+    fresh = x(40, 2)
+    wanted, given = (open_session(path).run(None, {"x": fresh}) for path in (whole.path, report.path))
+    for a, b in zip(wanted, given, strict=True):
+        assert 0 < np.sqrt(((a - b) ** 2).mean()) < 0.05 * a.std()
+    alone = open_session(report.path).run(None, {"x": fresh[:1]})
+    assert all(np.array_equal(a[:1], b) for a, b in zip(given, alone, strict=True)), "faces do not round each other"
+
+
 class Unfit(nn.Module):
     """Tell small differences on top of a large constant, which eight bits do not hold."""
 
@@ -72,7 +109,7 @@ class Unfit(nn.Module):
 
 def test_too_coarse_is_refused(tmp_path: Path) -> None:
     image = 1000 + np.random.default_rng(5).standard_normal((16, 1, 8, 8)).astype(np.float32)
-    with pytest.raises(TrainingError, match="8-bit convolutions change an output"):
+    with pytest.raises(TrainingError, match="Eight bits change an output"):
         export_network(Unfit(), {"x": torch.from_numpy(image[:2])}, ["y"], tmp_path / "x.onnx", examples={"x": image})
     assert not list(tmp_path.iterdir())
 

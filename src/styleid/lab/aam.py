@@ -229,11 +229,10 @@ class ActiveAppearanceModel(nn.Module):
         return kept @ self.shape_to_texture
 
     def _project(self, packed: torch.Tensor, seen: torch.Tensor, first_guess: torch.Tensor) -> torch.Tensor:
-        basis = self.basis()
-        centred = packed - self.mean_texture
+        centred, reverse = packed - self.mean_texture, self.basis().T
         codes = first_guess
         for _ in range(4):
-            codes = (seen * centred + (1 - seen) * (codes @ basis)) @ basis.T
+            codes = (seen * centred + (1 - seen) * self._composed(codes)) @ reverse
         return codes
 
     def join(self, shape: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -271,7 +270,15 @@ class ActiveAppearanceModel(nn.Module):
 
     def textures(self, wplus: torch.Tensor) -> torch.Tensor:
         """Return the RGB textures of W+, (n, 3, h, w)."""
-        return self.unpack(self.texture_codes(wplus) @ self.basis() + self.mean_texture)
+        return self.unpack(self._composed(self.texture_codes(wplus)) + self.mean_texture)
+
+    def _composed(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return packed textures (n, d) of codes (n, k), less the mean.
+
+        Codes are divided by their usual size first, so that eight bits serve the small ones as well as the large.
+        """
+        spread = self.texture_out.norm(dim=0).clamp_min(1e-6)
+        return (codes / spread) @ (self.basis() * spread[:, None])
 
     def place_texture(self, textures: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Warp textures (n, c, h, w) from the mean shape to points, (n, c, s, s)."""

@@ -56,10 +56,12 @@ _CLEAR_PHOTOS = ("parsing", "portraits")
 """Sources of photos that are sharp."""
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
-_EIGHT_BIT = ("parser", "identity", "attributes", "generator")
-"""Networks whose time goes into convolutions."""
+_EIGHT_BIT = ("parser", "identity", "attributes", "generator", "inverter")
+"""Networks whose time goes into convolutions, or into products."""
+_EIGHT_BIT_PRODUCTS = ("inverter",)
+"""The generator's would show: a texture's first numbers are a hundred times its last."""
 _EXAMPLES = 256
-"""Faces by which convolutions are made 8-bit."""
+"""Faces by which networks are made 8-bit."""
 _WATCHED = 800
 """Tries by which expressions are set."""
 _KEEP = ("rectangle", "mean_shape", "texture_warp", "crop_warp", "shape_in", "shape_out", "basis_scale", "directions")
@@ -102,7 +104,7 @@ def build_aam_bundle(
     reports["generator"] = _export(partial, "generator", works["generator"])
     _write(partial, description, reports)
     for role, report in reports.items():
-        eight_bit = f", 8-bit convolutions change it by {report.rounding:.3f}" if report.rounding else ""
+        eight_bit = f", 8 bits change it by {report.rounding:.3f}" if report.rounding else ""
         say(f"{role}: {report.size_bytes / 1e6:.1f} MB, parity {report.max_error:.1e}{eight_bit}")
     if (out / "CARD.md").is_file():
         shutil.copy(out / "CARD.md", partial)
@@ -185,7 +187,7 @@ def _works(
     base = base_matrix(pack.template, IDENTITY_TEMPLATE)
     views = cut_views(crops_u8, base.expand(len(rows), 2, 3), IDENTITY_TEMPLATE.size_px)
     landmarks = torch.from_numpy(pack.landmarks68[rows])
-    visible = face_visibility(networks["parser"], crop[:3])
+    visible = torch.cat([face_visibility(networks["parser"], part) for part in crop.split(64)])
     z = torch.randn(len(rows), Z, generator=chance)
     traits, codes = (torch.from_numpy(faces[name][rows]) for name in ("traits", "codes"))
     with torch.no_grad():  # half of what the generator gets to see are people as they are, half swapped ones
@@ -195,9 +197,7 @@ def _works(
         "parser": _Work(networks["parser"], {"crop": crop}, ["labels", "landmarks"]),
         "identity": _Work(networks["identity"], {"crop": views}, ["embedding"]),
         "attributes": _Work(networks["attributes"], {"crop": crop}, ["attributes"]),
-        "inverter": _Work(
-            AAMInverter(model), {"crop": crop[:3], "landmarks": landmarks[:3], "visible": visible}, ["w_plus"]
-        ),
+        "inverter": _Work(AAMInverter(model), {"crop": crop, "landmarks": landmarks, "visible": visible}, ["w_plus"]),
         "mapping": _Work(mapping, {"z": z, "attributes": traits, "source": codes}, ["w_plus"]),
         "generator": _Work(generator, {"w_plus": drawn}, ["image", "landmarks"]),
     }
@@ -206,8 +206,10 @@ def _works(
 def _export(folder: Path, role: str, work: _Work) -> ExportReport:
     keep = [name for name, _ in work.network.named_buffers() if name.rsplit(".", 1)[-1] in _KEEP]
     examples = {name: value.numpy() for name, value in work.inputs.items()} if role in _EIGHT_BIT else None
-    few = {name: value[:3] for name, value in work.inputs.items()}
-    return export_network(work.network, few, work.outputs, folder / f"{role}.onnx", keep=keep, examples=examples)
+    few, products = {name: value[:3] for name, value in work.inputs.items()}, role in _EIGHT_BIT_PRODUCTS
+    return export_network(
+        work.network, few, work.outputs, folder / f"{role}.onnx", keep=keep, examples=examples, products=products
+    )
 
 
 def _thresholds(folder: Path, pack: Pack, teachers: Path) -> dict[str, dict[str, float]]:
@@ -277,5 +279,5 @@ def _write(folder: Path, description: dict[str, Any], reports: dict[str, ExportR
     }
     description["quality"]["parity"] = {role: float(f"{report.max_error:.1e}") for role, report in reports.items()}
     rounded = {role: round(report.rounding, 4) for role, report in reports.items() if report.rounding}
-    description["quality"]["8-bit convolutions"] = rounded
+    description["quality"]["8 bits"] = rounded
     (folder / "bundle.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")

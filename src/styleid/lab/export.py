@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from styleid.errors import MissingDependencyError, TrainingError
-from styleid.lab.quantize import quantize_convolutions, rounding_error
+from styleid.lab.quantize import quantize, rounding_error
 from styleid.runtime import open_session
 
 _HALF_FROM = 256
@@ -44,7 +44,7 @@ class ExportReport:
 
     max_error: largest difference from torch over all outputs and batch sizes, as a share of the output's standard
     deviation (for integer outputs: the share of differing values). sha256: of the file's bytes. rounding: by how much
-    8-bit convolutions change the outputs, root mean square, as a share of the deviation; 0 where there are none.
+    eight bits change the outputs, root mean square, as a share of the deviation; 0 where there are none.
     """
 
     path: Path
@@ -65,16 +65,18 @@ def export_network(
     half: bool = True,
     keep: Sequence[str] = (),
     examples: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    products: bool = False,
 ) -> ExportReport:
     """Write a network to an ONNX file and compare it with torch at batch sizes 1 and 3.
 
     inputs: name to an example (n, ...), in the order of the network's arguments. outputs: one name per returned tensor.
     keep: names of parameters or buffers that stay float32, such as sampling grids, whose rounding would shift what they
     sample. examples: more inputs like those that the network will get, (m, ...) each, to make convolutions 8-bit by;
-    None leaves them as they are. The network itself is not changed; the export takes a copy in evaluation mode on the
-    CPU. Raises TrainingError where the network cannot be exported for any batch size; where the file differs from torch
-    by more than 1e-3 of an output's standard deviation, unless the network blows up rounding errors so much that torch
-    differs from itself as far (`own_rounding`); and where 8-bit convolutions change it by more than a tenth of that.
+    None leaves them as they are. products: with examples, make products with large constant matrices 8-bit too. The
+    network itself is not changed; the export takes a copy in evaluation mode on the CPU. Raises TrainingError where the
+    network cannot be exported for any batch size; where the file differs from torch by more than 1e-3 of an output's
+    standard deviation, unless the network blows up rounding errors so much that torch differs from itself as far
+    (`own_rounding`); and where eight bits change it by more than a tenth of that.
     """
     own = _Positional(_rounded(network, keep) if half else _copied(network), len(outputs))
     rows = [_three_rows(example.detach().cpu()) for example in inputs.values()]
@@ -90,7 +92,7 @@ def export_network(
         )
     rounding = 0.0
     if examples is not None:
-        eight_bit = quantize_convolutions(program, examples)
+        eight_bit = quantize(program, examples, products=products)
         _strip(eight_bit)
         content, whole = _content(eight_bit, half), content
         rounding = rounding_error(whole, content, examples)
