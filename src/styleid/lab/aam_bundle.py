@@ -56,6 +56,11 @@ _CLEAR_PHOTOS = ("parsing", "portraits")
 """Sources of photos that are sharp."""
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
+_SHAPE_EMPHASIS, _COARSE_EMPHASIS = 1.3, 1.2
+"""By how much the bank's shapes and coarse textures are enlarged; finer textures would show blotches."""
+_COARSE_ROWS = 12
+_SURE_OF_SEX = 0.6
+"""How sure the attribute network must be of the sex of somebody in the bank, as they are drawn, without their hair."""
 _EIGHT_BIT = ("parser", "identity", "attributes", "generator", "inverter")
 """Networks whose time goes into convolutions, or into products."""
 _EIGHT_BIT_PRODUCTS = ("inverter",)
@@ -85,14 +90,15 @@ def build_aam_bundle(
     refiner = load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")
     say("reading the pack with the networks")
     faces = _read_faces(pack, model, networks)
-    nobody = pack.synthetic & ~pack.held_out
+    nobody, generator = pack.synthetic & ~pack.held_out, AAMGenerator(model, refiner)
     bank = nobody & (faces["bare"] >= np.quantile(faces["bare"][nobody], _HIDDEN_SHARE))
-    mapping = fit_mapping(torch.from_numpy(faces["codes"]), torch.from_numpy(faces["traits"]), bank)
+    bank[bank] = _look_their_sex(faces, bank, generator, networks["attributes"])
+    codes, traits = (torch.from_numpy(faces[name]) for name in ("codes", "traits"))
+    mapping = fit_mapping(codes, traits, bank, _emphasis(model))
     say(f"a bank of {int(bank.sum())} synthetic people")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    generator = AAMGenerator(model, refiner)
     works = _works(pack, faces, model=model, generator=generator, mapping=mapping, networks=networks)
     reports = {role: _export(partial, role, work) for role, work in works.items()}
     quality = {name: _history(checkpoints / name) for name in ("identity", "parser", "attributes", "refiner")}
@@ -137,6 +143,25 @@ def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn
             out["traits"].append(networks["attributes"](crops).numpy())
             out["bare"].append(((visible * coverage).sum((1, 2, 3)) / coverage.sum((1, 2, 3))).numpy())
     return {name: np.concatenate(parts) for name, parts in out.items()}
+
+
+def _emphasis(model: ActiveAppearanceModel) -> torch.Tensor:
+    shape, texture = (model.config.levels[level][0] for level in ("shape", "texture"))
+    emphasis = torch.ones(model.config.layers)
+    emphasis[shape:texture] = _SHAPE_EMPHASIS
+    emphasis[texture : texture + _COARSE_ROWS] = _COARSE_EMPHASIS
+    return emphasis
+
+
+def _look_their_sex(
+    faces: dict[str, np.ndarray], chosen: np.ndarray, generator: nn.Module, attributes: nn.Module
+) -> np.ndarray:
+    """Return which of the chosen faces are seen as of their sex when they are drawn from the front, bool (n,)."""
+    codes, was = torch.from_numpy(faces["codes"][chosen]), faces["traits"][chosen][:, 1]
+    plain = torch.cat([torch.zeros_like(codes[:, :ATTRIBUTE_ROW]), codes[:, ATTRIBUTE_ROW:]], 1)
+    with torch.no_grad():
+        seen = torch.cat([attributes(generator(part)[0])[:, 1] for part in plain.split(64)]).numpy()
+    return np.where(was > 0.5, seen, 1 - seen) >= _SURE_OF_SEX
 
 
 def _embed(pack: Pack, faces: np.ndarray, network: Callable[[torch.Tensor], np.ndarray]) -> np.ndarray:

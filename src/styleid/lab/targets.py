@@ -1,6 +1,6 @@
 """The mapping of the appearance model: z and what a target should share with its source -> W+ of a face of nobody.
 
-A target mixes a few synthetic people of a bank, chosen by chance among those of the wanted sex, age and group. What it
+A target mixes two synthetic people of a bank, chosen by chance among those of the wanted sex, age and group. What it
 takes from its source is a handful of rough answers (sex, age to a decade, group, how much of a beard), never a
 measurement.
 """
@@ -18,7 +18,9 @@ from styleid.lab.aam_fit import ridge
 from styleid.lab.pack import GROUPS
 
 Z = 64
-MIXED_PEOPLE = 3
+MIXED_PEOPLE = 2
+_ONE_RATHER = 1.5
+"""How much one of the mixed people outweighs the other: halves of two are more alike than one of each."""
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
 _AGE_WEIGHT = 1.5
@@ -67,7 +69,7 @@ class TargetMapping(nn.Module):
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:]
         mismatch = _AGE_WEIGHT * age.abs() + 8 * sex.abs() + 2 * group.abs().sum(-1)
         chosen = (z @ self.directions - mismatch).topk(MIXED_PEOPLE, 1).indices
-        share = z[:, :MIXED_PEOPLE].softmax(1)
+        share = (_ONE_RATHER * z[:, :MIXED_PEOPLE]).softmax(1)
         share = share / (share * share).sum(1, keepdim=True) ** (0.5 * _LIVELINESS)
         mixed = ((self.people_q[chosen].float() * self.people_scale) * share[..., None, None]).sum(1)
         total = share.sum(1, keepdim=True)
@@ -91,14 +93,19 @@ def round_traits(attributes: torch.Tensor) -> torch.Tensor:
     return torch.cat([age, sex, (group >= group.max(1, keepdim=True).values).float()], 1)
 
 
-def fit_mapping(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray[Any, Any]) -> TargetMapping:
+def fit_mapping(
+    codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray[Any, Any], emphasis: torch.Tensor | None = None
+) -> TargetMapping:
     """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
 
-    Only faces of nobody may serve. The attribute row's part is learnt from all.
+    Only faces of nobody may serve. The attribute row's part is learnt from all. emphasis: by how much each layer of
+    the bank's people is enlarged, (layers,), so that they are less alike.
     """
     rounded = round_traits(traits)
     mapping = TargetMapping(int(bank.sum()), *codes.shape[1:])
     people = nearer(codes[bank])
+    if emphasis is not None:
+        people = people * emphasis[:, None]
     scale = people.abs().amax(0).clamp_min(1e-6) / 127
     mapping.people_scale.copy_(scale)
     mapping.people_q.copy_((people / scale).round().to(torch.int8))
