@@ -67,9 +67,19 @@ _EIGHT_BIT_PRODUCTS = ("inverter",)
 """The generator's would show: a texture's first numbers are a hundred times its last."""
 _EXAMPLES = 256
 """Faces by which networks are made 8-bit."""
-_WATCHED = 800
+_WATCHED = 2400
 """Tries by which expressions are set."""
-_KEEP = ("rectangle", "mean_shape", "texture_warp", "crop_warp", "shape_in", "shape_out", "basis_scale", "directions")
+_KEEP = (
+    "rectangle",
+    "mean_shape",
+    "texture_warp",
+    "crop_warp",
+    "shape_in",
+    "shape_out",
+    "basis_scale",
+    "directions",
+    "express",
+)
 
 
 def build_aam_bundle(
@@ -105,7 +115,7 @@ def build_aam_bundle(
     description = _describe(pack.template, model, _thresholds(partial, pack, teachers), quality)
     _write(partial, description, reports)
     say("watching the bundle at work, so that expressions come out as strong as they are")
-    express = fit_expressions(*watch_expressions(partial, pack, _WATCHED))
+    express = fit_expressions(*watch_expressions(partial, pack, _WATCHED), rows=generator.rows)
     generator.express.copy_(torch.from_numpy(express))
     reports["generator"] = _export(partial, "generator", works["generator"])
     _write(partial, description, reports)

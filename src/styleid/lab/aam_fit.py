@@ -141,16 +141,19 @@ def expression_features(landmarks: np.ndarray) -> Array:
     return np.stack([face.mouth_opening, face.smile, *eyes], 1)
 
 
-def fit_expressions(wplus: np.ndarray, asked: Array, came: Array) -> Array:
-    """Return `AAMGenerator.express`, (5, 4), from codes (n, layers, width) and what was drawn with them.
+def fit_expressions(wplus: np.ndarray, asked: Array, came: Array, rows: int) -> Array:
+    """Return `AAMGenerator.express` from codes (n, layers, width) and what was drawn with them.
 
-    asked, came: `expression_features` (n, 4) of the faces whose expression the codes have, and of the new ones.
+    asked, came: `expression_features` (n, 4) of the faces whose expression the codes have, and of the new ones. rows:
+    how many rows of W+ bear on what comes.
     """
-    codes = wplus[:, EXPRESSION_ROW, :SHAPE_EXPRESSIONS].astype(np.float64)
+    told = slice(EXPRESSION_ROW * wplus.shape[2], EXPRESSION_ROW * wplus.shape[2] + SHAPE_EXPRESSIONS)
+    codes = wplus[:, :rows].reshape(len(wplus), -1).astype(np.float64)
     known = np.concatenate([codes, np.ones((len(codes), 1))], 1)
-    wanted, given = (np.linalg.lstsq(known, features, rcond=None)[0] for features in (asked, came))
-    back = np.linalg.inv(given[:-1])
-    return np.concatenate([wanted[:-1] @ back, (wanted[-1:] - given[-1:]) @ back])
+    given, missed = (np.linalg.lstsq(known, values, rcond=None)[0] for values in (came, asked - came))
+    express = missed @ np.linalg.inv(given[told])
+    express[told] += np.eye(SHAPE_EXPRESSIONS)
+    return express
 
 
 def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.ndarray) -> Array:

@@ -15,6 +15,7 @@ from styleid.lab.aam import (
     EXPRESSION_ROW,
     LANDMARKS,
     SHAPE_EXPRESSIONS,
+    SHAPE_ROW,
     ActiveAppearanceModel,
     nearest_packed,
     sampled,
@@ -23,6 +24,8 @@ from styleid.lab.aam import (
 _JAW_SHARE, _TEMPLE_SHARE, _FOREHEAD_SHARE = 0.97, 0.92, 0.6
 """How much of the jaw's outline, of the forehead's, and of its height, textures of nearly everybody show as face."""
 _HUE_SLACK = 1.1
+_TEXTURE_ROWS = 4
+"""Rows of texture that bear on how open mouth and eyes look."""
 
 
 class AAMInverter(nn.Module):
@@ -41,8 +44,9 @@ class AAMGenerator(nn.Module):
     """W+ -> image and landmarks, for export: render, then refine.
 
     Buffers: inward (h * w,), where in the texture each of its pixels takes its colour; parts (1, 2, h, w), where the
-    eyes and the mouth lie in it; express (4 + 1, 4), what the shape must be told so that mouth and eyes come out as
-    open as asked: lips and lids of textures look more open, or less, than where their landmarks are put.
+    eyes and the mouth lie in it; express (rows * width + 1, 4), what the shape must be told so that mouth and eyes come
+    out as open as asked, by the first rows of W+: lips and lids of textures look more open, or less, than where their
+    landmarks are put, and everybody's in their own way.
     """
 
     inward: torch.Tensor
@@ -56,11 +60,14 @@ class AAMGenerator(nn.Module):
         places = np.nonzero(well_inside.reshape(-1))[0]
         self.register_buffer("inward", torch.from_numpy(places[nearest_packed(well_inside)]))
         self.register_buffer("parts", torch.from_numpy(_eyes_and_mouth(model)))
-        self.register_buffer("express", torch.eye(SHAPE_EXPRESSIONS + 1)[:, :SHAPE_EXPRESSIONS].contiguous())
+        self.rows = min(SHAPE_ROW + model.config.shape_rows + _TEXTURE_ROWS, model.config.layers)
+        express = torch.zeros(self.rows * model.config.width + 1, SHAPE_EXPRESSIONS)
+        express[EXPRESSION_ROW * model.config.width :][:SHAPE_EXPRESSIONS] = torch.eye(SHAPE_EXPRESSIONS)
+        self.register_buffer("express", express)
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images (n, 3, s, s) in [-1, 1] and landmarks (n, 68, 2)."""
-        told = wplus[:, EXPRESSION_ROW, :SHAPE_EXPRESSIONS] @ self.express[:-1] + self.express[-1]
+        told = wplus[:, : self.rows].flatten(1) @ self.express[:-1] + self.express[-1]
         row = torch.cat([told, wplus[:, EXPRESSION_ROW, SHAPE_EXPRESSIONS:]], 1)[:, None]
         model = self.model
         points = model.points(torch.cat([wplus[:, :EXPRESSION_ROW], row, wplus[:, EXPRESSION_ROW + 1 :]], 1))
