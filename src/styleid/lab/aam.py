@@ -229,10 +229,11 @@ class ActiveAppearanceModel(nn.Module):
         return kept @ self.shape_to_texture
 
     def _project(self, packed: torch.Tensor, seen: torch.Tensor, first_guess: torch.Tensor) -> torch.Tensor:
+        spread, composed = self._spread_basis()
         centred, reverse = packed - self.mean_texture, self.basis().T
         codes = first_guess
         for _ in range(4):
-            codes = (seen * centred + (1 - seen) * self._composed(codes)) @ reverse
+            codes = (seen * centred + (1 - seen) * ((codes / spread) @ composed)) @ reverse
         return codes
 
     def join(self, shape: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -270,15 +271,15 @@ class ActiveAppearanceModel(nn.Module):
 
     def textures(self, wplus: torch.Tensor) -> torch.Tensor:
         """Return the RGB textures of W+, (n, 3, h, w)."""
-        return self.unpack(self._composed(self.texture_codes(wplus)) + self.mean_texture)
+        return self.unpack(self.texture_codes(wplus) @ self.basis() + self.mean_texture)
 
-    def _composed(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return packed textures (n, d) of codes (n, k), less the mean.
+    def _spread_basis(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the codes' usual sizes (k,) and the basis times them, (k, d).
 
-        Codes are divided by their usual size first, so that eight bits serve the small ones as well as the large.
+        Codes that are divided by the one first lose little in an 8-bit product with the other, small ones and large.
         """
         spread = self.texture_out.norm(dim=0).clamp_min(1e-6)
-        return (codes / spread) @ (self.basis() * spread[:, None])
+        return spread, self.basis() * spread[:, None]
 
     def place_texture(self, textures: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Warp textures (n, c, h, w) from the mean shape to points, (n, c, s, s)."""
