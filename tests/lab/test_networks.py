@@ -8,12 +8,21 @@ import pytest
 import torch
 from torch import nn
 
+from styleid.lab import augment
 from styleid.lab import identity as identity_module
 from styleid.lab.aam import AAMConfig
 from styleid.lab.aam_fit import fit_aam
 from styleid.lab.attributes import AttributesConfig, AttributesNet, AttributesTask, mean_age
 from styleid.lab.export import export_network
-from styleid.lab.identity import IdentityConfig, IdentityNet, IdentityTask, blend_people
+from styleid.lab.identity import (
+    TEMPLATE,
+    FaceViews,
+    IdentityConfig,
+    IdentityNet,
+    IdentityTask,
+    blend_people,
+    photo_mask,
+)
 from styleid.lab.loop import RunState, Task, load_checkpoint, save_checkpoint
 from styleid.lab.optim import adam_with_decay, set_learning_rate
 from styleid.lab.parser import CLASSES, LANDMARKS, ParserConfig, ParserNet, ParserTask
@@ -132,6 +141,37 @@ def test_a_new_refiner_changes_nothing_and_a_critic_judges_places() -> None:
     logits, features = FaceCritic((4, 6, 8, 8, 8))(images)
     assert logits.shape == (2, 1)  # 32 px, halved five times
     assert [f.shape[1:] for f in features] == [(6, 16, 16), (8, 8, 8), (8, 4, 4), (8, 2, 2), (8, 1, 1)]
+
+
+def test_a_mask_is_one_inside_the_photo_and_falls_to_nothing_at_its_border() -> None:
+    square = torch.tensor([[[20.0, 10.0], [90.0, 10.0], [90.0, 100.0], [20.0, 100.0]]])
+    same = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    mask = photo_mask(square, same, 112)[0, 0]
+    assert mask[30:80, 40:70].min() == 1
+    assert mask[:10].max() == mask[:, :20].max() == mask[:, 91:].max() == mask[101:].max() == 0
+    assert 0 < mask[50, 23] < 1
+    assert 0.9 < mask.sum() / (70 * 90) * 70 * 90 / ((70 - 6) * (90 - 6)) < 1.1  # as if it ended in mid-feather
+    turned = photo_mask(square, torch.tensor([[[0.0, -1.0, 111.0], [1.0, 0.0, 0.0]]]), 112)[0, 0]
+    assert torch.allclose(turned, mask.T.flip(0), atol=1e-5)
+
+
+def test_a_face_cropped_tightly_gets_the_surroundings_of_another_instead_of_a_mirrored_border() -> None:
+    pack = synthetic_pack(12, 64, 22)
+    tight = np.arange(12) % 2 == 1
+    pack.valid_quads[tight] = [[22, 22], [85, 22], [85, 85], [22, 85]]
+    base = augment.base_matrix(pack.template, TEMPLATE)
+    faces = FaceViews(pack, np.arange(12), base, "cpu")
+    matrices = base.expand(12, 2, 3)
+    plain = augment.cut_views(torch.from_numpy(pack.crops()), matrices, TEMPLATE.size_px)
+    filled = faces.views(torch.arange(12), matrices, torch.Generator().manual_seed(0))
+    shown = photo_mask(torch.from_numpy(pack.valid_quads), matrices, pack.template.size_px).expand_as(plain)
+    assert shown[tight].mean() < 0.9 < shown[~tight].mean()
+    assert torch.allclose(filled[shown == 1], plain[shown == 1], atol=1e-6)
+    outside = shown[:, 0] == 0
+    for i in np.nonzero(tight)[0]:
+        there = outside[i] & (filled[i].abs().amax(0) < 0.99)  # brighter or darker than its face lets it be, it is cut
+        light = [(filled[i] - plain[j])[:, there] for j in np.nonzero(~tight)[0]]
+        assert min(float((d - d.median(1, keepdim=True).values).abs().median()) for d in light) < 1e-5
 
 
 @pytest.mark.parametrize(
