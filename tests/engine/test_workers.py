@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 from collections import deque
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ def close_behind(monkeypatch) -> None:
     monkeypatch.setattr(crew, "AHEAD", 1)
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Hear Ctrl-C, which a shell's background jobs are told to ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.usefixtures("close_behind")
 def test_a_killed_worker_changes_nothing(photos, usual, expected, tmp_path):
     killed: list[int] = []
@@ -146,7 +155,7 @@ def test_a_photo_that_kills_its_worker_is_named_and_the_rest_is_done(photos, usu
     assert [line["input"] for line in told(tmp_path / "out")] == in_order_of_inputs(expected)
 
 
-@pytest.mark.usefixtures("close_behind")
+@pytest.mark.usefixtures("close_behind", "listening")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_keeps_what_is_done_and_leaves_nothing_half_done(photos, usual, expected, tmp_path, workers):
     def interrupt(done: int, total: int, name: str) -> None:

@@ -22,17 +22,30 @@ def draw_people(folder: Path, people: int = PEOPLE) -> Path:
     bundle = load_bundle()
     spec = bundle.spec
     rng = np.random.default_rng(7)
-    plain = np.zeros((people, spec.layers, spec.width), np.float32)
-    ages = rng.uniform(20, 60, people)
-    women = np.arange(people) % 2
-    described = np.column_stack([ages, women, np.ones(people), np.zeros((people, 4))]).astype(np.float32)
-    drawn = bundle.sample(rng.standard_normal((people, spec.z)).astype(np.float32), described, plain)
-    for person, face in enumerate(bundle.generate(drawn)):
+    drawn = 3 * people
+    plain = np.zeros((drawn, spec.layers, spec.width), np.float32)
+    ages = rng.uniform(20, 60, drawn)
+    women, groups = np.arange(drawn) % 2, np.eye(5)[rng.integers(0, 5, drawn)]
+    described = np.column_stack([ages, women, groups]).astype(np.float32)
+    codes = bundle.sample(rng.standard_normal((drawn, spec.z)).astype(np.float32), described, plain)
+    faces = np.concatenate([bundle.generate(part) for part in np.array_split(codes, 12)])
+    for person, face in enumerate(faces[_unlike(faces, people)]):
         for number in range(EACH):
             place = folder / f"p{person:02d}" / f"{number}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(_photographed(face, rng)).save(place)
     return folder
+
+
+def _unlike(faces: np.ndarray, n: int) -> list[int]:
+    """Choose n faces of which no two are twins: each next one the least like those that were chosen."""
+    size = faces.shape[1]
+    inner = faces[:, size // 4 : -(size // 4), size // 4 : -(size // 4)].astype(np.float32).reshape(len(faces), -1)
+    chosen, nearest = [0], np.full(len(faces), np.inf)
+    while len(chosen) < n:
+        nearest = np.minimum(nearest, ((inner - inner[chosen[-1]]) ** 2).mean(1))
+        chosen.append(int(nearest.argmax()))
+    return chosen
 
 
 def _photographed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
