@@ -28,7 +28,7 @@ def draw_people(folder: Path, people: int = PEOPLE) -> Path:
     women, groups = np.arange(drawn) % 2, np.eye(5)[rng.integers(0, 5, drawn)]
     described = np.column_stack([ages, women, groups]).astype(np.float32)
     codes = bundle.sample(rng.standard_normal((drawn, spec.z)).astype(np.float32), described, plain)
-    faces = np.concatenate([bundle.generate(part) for part in np.array_split(codes, 12)])
+    faces = np.concatenate([bundle.generate(part) for part in np.array_split(codes, people)])
     for person, face in enumerate(faces[_unlike(faces, people)]):
         for number in range(EACH):
             place = folder / f"p{person:02d}" / f"{number}.png"
