@@ -117,6 +117,7 @@ def _small(folder: Path) -> dict[str, Any]:
     import torch
 
     from styleid.lab.attributes import AttributesConfig, AttributesNet
+    from styleid.lab.identity import IdentityConfig
 
     torch.manual_seed(0)
     crop = {"size": SIDE_PX, "points": [list(point) for point in TEMPLATE.points_px]}
@@ -130,7 +131,7 @@ def _small(folder: Path) -> dict[str, Any]:
     }
     example = {"crop": torch.rand(2, 3, SIDE_PX, SIDE_PX) * 2 - 1}
     kinds = _kinds()
-    describing = AttributesNet(AttributesConfig(SIDE_PX, (8, 8, 8, 8)))
+    describing = AttributesNet(AttributesConfig(SIDE_PX, 32, IdentityConfig((8, 8, 8, 8), (1, 1, 1, 1))))
     networks: Works = {
         "parser": (kinds["parser"](), example, ["labels", "landmarks"]),
         "identity": (kinds["identity"](), example, ["embedding"]),

@@ -94,7 +94,7 @@ class Anonymizer:
         seen = self.seen.get(name)
         known = seen is not None and looks is None and seen.shows(image_rgb)
         faces = seen.faces if seen is not None and known else self.find(image_rgb, boxes_xyxy, looks)
-        run = Canvas(image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * len(faces))
+        run = Canvas.of(image_rgb, len(faces))
         replaceable = self.leave_kept(image_rgb, faces, run)
         if self.options.method != "none" and replaceable.any():
             self._replace(image_rgb, faces, np.nonzero(replaceable)[0], run, name)

@@ -38,11 +38,17 @@ class Seen:
 
 @dataclass
 class Canvas:
-    """A photo in the making: what has been written so far, what changed, and what became of each face."""
+    """A photo in the making: what it was, what has been written so far, what changed, what became of each face."""
 
+    original_rgb: ImageRGB
     image_rgb: ImageRGB
     changed: np.ndarray
     outcomes: list[FaceOutcome | None]
+
+    @classmethod
+    def of(cls, image_rgb: ImageRGB, faces: int) -> Canvas:
+        """Begin with a photo of so many faces, which itself stays as it is."""
+        return cls(image_rgb, image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * faces)
 
 
 @dataclass
@@ -65,7 +71,9 @@ class Try:
         x0, y0, x1, y1 = source.window
         patch, mask, met = self.patch, self.mask, bool(run.changed[y0:y1, x0:x1].any())
         if met:  # the patch shows the neighbours' original faces: put the new face among their new ones instead
-            patch, mask = source.composite(run.image_rgb, self.generated, self.landmarks, self.cover)
+            patch, mask = source.composite(
+                run.image_rgb, self.generated, self.landmarks, self.cover, as_sharp_as=run.original_rgb
+            )
         run.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
         run.changed[y0:y1, x0:x1] |= mask
         run.outcomes[source.index] = self.outcome(source)
@@ -135,14 +143,21 @@ class Source:
         return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
 
     def composite(
-        self, image_rgb: ImageRGB, generated: FloatArray, landmarks: FloatArray, cover: float | None = None
+        self,
+        image_rgb: ImageRGB,
+        generated: FloatArray,
+        landmarks: FloatArray,
+        cover: float | None = None,
+        *,
+        as_sharp_as: ImageRGB | None = None,
     ) -> tuple[ImageRGB, np.ndarray]:
         """Return the neighbourhood with the generated face in it, and the mask of what changed there.
 
-        cover: as `NewFace` takes it.
+        cover: as `NewFace` takes it. as_sharp_as: the photo to take sharpness and grain from, image_rgb if None.
         """
         x0, y0, x1, y1 = self.window
         patch = image_rgb[y0:y1, x0:x1].copy()
+        sharp = patch if as_sharp_as is None else as_sharp_as[y0:y1, x0:x1]
         if self.by_labels is not None:
             return patch, self.by_labels.put(patch, generated, self.local(self.matrix))
         face = NewFace(
@@ -154,7 +169,7 @@ class Source:
             self.glasses,
             cover,
         )
-        return patch, composite(patch, face, self.local(self.matrix))
+        return patch, composite(patch, face, self.local(self.matrix), sharp)
 
 
 def _digest(image_rgb: ImageRGB) -> bytes:

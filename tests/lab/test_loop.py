@@ -69,7 +69,8 @@ def parser(pack, folder: Path) -> Task:
 
 
 def attributes(pack, folder: Path) -> Task:
-    return AttributesTask(pack, AttributesConfig(32, (4, 6, 8, 8)), batch=6)
+    config = AttributesConfig(32, 32, IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1)))
+    return AttributesTask(pack, config=config, batch=6)
 
 
 def distilled(pack, folder: Path) -> Task:

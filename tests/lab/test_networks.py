@@ -32,8 +32,8 @@ from styleid.runtime import open_session, tidy_model
 from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
 
-PARSER, ATTRIBUTES = ParserConfig(32, (4, 6, 8, 8)), AttributesConfig(32, (4, 6, 8, 8))
 IDENTITY, REFINER = IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1)), RefinerConfig(32, (4, 6, 8, 8))
+PARSER, ATTRIBUTES = ParserConfig(32, (4, 6, 8, 8)), AttributesConfig(32, 32, IDENTITY)
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +179,7 @@ def test_a_face_cropped_tightly_gets_the_surroundings_of_another_instead_of_a_mi
     [
         (ParserConfig, {"size_px": 100}, "divisible by 16"),
         (ParserConfig, {"widths": (8, 8)}, "four widths"),
-        (AttributesConfig, {"size_px": 48}, "divisible by 32"),
-        (AttributesConfig, {"widths": (8, 8, 8, 8, 8)}, "four widths"),
+        (AttributesConfig, {"view_px": 40}, "divisible by 16"),
         (IdentityConfig, {"widths": (8, 8)}, "four stages"),
         (IdentityConfig, {"blocks": (1, 0, 1, 1)}, "at least one block"),
         (RefinerConfig, {"size_px": 24}, "divisible by 16"),
@@ -225,7 +224,7 @@ def test_mirrored_views_keep_landmarks_and_labels_on_the_face() -> None:
 
 
 def test_attributes_learn(pack) -> None:
-    task = AttributesTask(pack, ATTRIBUTES, batch=16, learning_rate=1e-2)
+    task = AttributesTask(pack, config=ATTRIBUTES, batch=16, learning_rate=1e-2)
     seen = train(task, 0, 30, 30, one_batch=True)
     assert set(seen[0]) == {"age", "sex", "group"}
     assert fell(seen, "age") < 0.9
@@ -235,8 +234,20 @@ def test_attributes_learn(pack) -> None:
     assert task.sheet() is None
 
 
+def test_attributes_begin_with_what_the_recogniser_sees(pack) -> None:
+    torch.manual_seed(5)
+    recogniser = lived_in(IdentityNet(IDENTITY))
+    task = AttributesTask(pack, recogniser, ATTRIBUTES, batch=4)
+    view = crops(2)
+    known = recogniser.eval().trunk(view)
+    for network in task.networks.values():
+        assert torch.allclose(network.eval().get_submodule("trunk")(view), known, atol=1e-5)
+    train(task, 0, 1, 1)
+    assert torch.equal(recogniser.trunk(view), known)  # it is not trained itself
+
+
 def test_rare_cells_are_drawn_more_often(pack) -> None:
-    weights = AttributesTask(pack, ATTRIBUTES)._train.weights
+    weights = AttributesTask(pack, config=ATTRIBUTES)._train.weights
     assert weights.max() > weights.min() > 0
 
 

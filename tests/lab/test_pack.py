@@ -70,6 +70,9 @@ def test_thinned_packs_keep_every_held_out_face_and_a_share_of_each_source() -> 
         wanted, given = pack.labels(row), thin.labels(i)
         assert (wanted is None and given is None) or np.array_equal(wanted, given)
     assert len(pack.thinned(1000)) == len(pack)
+    photos = pack.thinned(5, photos_only=True)
+    assert photos.synthetic.sum() == pack.synthetic.sum()
+    assert (photos.source[~photos.held_out] == 3).sum() == 5
 
 
 def npz(path: Path, **arrays: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""The mapping of the appearance model: who is mixed, and what the mixture keeps of what was wanted."""
+"""The mapping of the appearance model: whose parts a target has, and what it keeps of what was wanted."""
 
 import itertools
 
@@ -9,14 +9,16 @@ import torch
 from styleid.lab.aam import ATTRIBUTE_ROW, BEARD
 from styleid.lab.export import export_network
 from styleid.lab.pack import GROUPS
-from styleid.lab.targets import MIXED_PEOPLE, TargetMapping, Z, fit_mapping, nearer, round_traits
+from styleid.lab.targets import TargetMapping, Z, fit_mapping, nearer, round_traits
 
 WIDTH, EACH = 8, 16
 CELLS = list(itertools.product((20.0, 40.0, 60.0), (0.0, 1.0), (0, 1, 2)))
 PEOPLE = len(CELLS) * EACH
 FIRST = ATTRIBUTE_ROW + 1
-"""First of the rows that say who somebody is: there each person has a channel of their own."""
-LAYERS = FIRST + PEOPLE // WIDTH
+"""First of the rows that say who somebody is: each holds the person's number, an octal digit a channel."""
+PARTS = (2, 3, 5)
+LAYERS = FIRST + sum(PARTS)
+DIGITS = 8 ** torch.arange(3)
 
 
 def attributes(age: float, female: float, group: int) -> list[float]:
@@ -35,17 +37,24 @@ def bank() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def codes(traits: torch.Tensor) -> torch.Tensor:
-    """W+ of people whose attribute row is linear in their traits, and whose later rows name them."""
+    """W+ of people whose attribute row is linear in their traits, and whose later rows number them."""
     draw = torch.Generator().manual_seed(0)
     out = torch.randn(PEOPLE, LAYERS, WIDTH, generator=draw)
     out[:, ATTRIBUTE_ROW] = (traits - traits.mean(0)) @ torch.randn(2 + len(GROUPS), WIDTH, generator=draw) / 10
-    out[:, FIRST:] = torch.eye(PEOPLE).reshape(PEOPLE, -1, WIDTH)
+    digits = (torch.arange(PEOPLE)[:, None] // DIGITS % 8).float()
+    filler = (3 * 7**2 - (digits**2).sum(1, keepdim=True)).sqrt()  # all lie equally far out
+    out[:, FIRST:] = torch.cat([digits, filler, torch.zeros(PEOPLE, WIDTH - 4)], 1)[:, None]
     return out
+
+
+def numbers(wplus: torch.Tensor) -> torch.Tensor:
+    """Return whose each row after the attribute row is, (n, rows)."""
+    return (wplus[:, FIRST:, :3].round().long() * DIGITS).sum(2)
 
 
 @pytest.fixture(scope="module")
 def mapping(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray) -> TargetMapping:
-    return fit_mapping(codes, traits, bank).eval()
+    return fit_mapping(codes, traits, bank, PARTS).eval()
 
 
 def draws(n: int, seed: int = 1) -> torch.Tensor:
@@ -68,19 +77,27 @@ def test_of_the_source_only_a_rounded_beard_is_read(mapping: TargetMapping, trai
     assert torch.equal(bearded, shaven)
 
 
-def weights(wplus: torch.Tensor) -> torch.Tensor:
-    """Return how much of each person a target holds, (n, people)."""
-    return wplus[:, FIRST:].flatten(1)
-
-
-def test_only_people_of_the_bank_are_mixed(mapping: TargetMapping, bank: np.ndarray, traits: torch.Tensor) -> None:
+def test_each_part_is_of_somebody_else_in_the_bank(
+    mapping: TargetMapping, bank: np.ndarray, traits: torch.Tensor
+) -> None:
     wplus = draw_from(mapping, draws(PEOPLE), traits)
-    held = weights(wplus) > 0
     assert wplus.shape == (PEOPLE, LAYERS, WIDTH)
     assert wplus.isfinite().all()
-    assert held.sum(1).tolist() == [MIXED_PEOPLE] * PEOPLE
-    assert held[:, ~bank].sum() == 0
-    assert held[:, bank].any(0).float().mean() > 0.8  # luck reaches nearly all of the bank
+    parts = [part.unique(dim=1) for part in numbers(wplus).split(PARTS, 1)]
+    assert [part.shape for part in parts] == [(PEOPLE, 1)] * len(PARTS)  # one person each
+    chosen = torch.cat(parts, 1)
+    assert bank[chosen].all()
+    for one, other in itertools.combinations(range(len(PARTS)), 2):  # of twelve people a pair is the same by chance
+        assert (chosen[:, one] == chosen[:, other]).float().mean() < 0.2
+    for part in chosen.T:
+        assert len(part.unique()) > 0.4 * bank.sum()
+    together = {tuple(row) for row in chosen.tolist()}
+    assert len(together) > 0.95 * PEOPLE  # far more than there are people to choose from
+
+
+def test_parts_make_up_the_whole(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="2, 3 rows do not make up W\\+ of 15"):
+        fit_mapping(codes, traits, bank, PARTS[:2])
 
 
 def test_emphasised_layers_are_enlarged(
@@ -88,7 +105,7 @@ def test_emphasised_layers_are_enlarged(
 ) -> None:
     emphasis = torch.ones(LAYERS)
     emphasis[FIRST + 1] = 1.5
-    enlarged = draw_from(fit_mapping(codes, traits, bank, emphasis).eval(), draws(PEOPLE), traits)
+    enlarged = draw_from(fit_mapping(codes, traits, bank, PARTS, emphasis).eval(), draws(PEOPLE), traits)
     usual = draw_from(mapping, draws(PEOPLE), traits)
     assert torch.allclose(enlarged[:, FIRST + 1], 1.5 * usual[:, FIRST + 1], atol=1e-5)
     assert torch.equal(enlarged[:, FIRST + 2 :], usual[:, FIRST + 2 :])
@@ -98,23 +115,20 @@ def test_wanted_sex_age_and_group_are_respected(mapping: TargetMapping, traits: 
     z = draws(40)
     for age, female, group in CELLS:
         wanted = torch.tensor([attributes(age, female, group)]).expand(len(z), -1)
-        share = weights(draw_from(mapping, z, wanted))
-        share = share / share.sum(1, keepdim=True)
-        given = share @ traits
-        assert ((given[:, 1] - female).abs() < 0.5).all()
-        assert (given[:, 2 + group] > 0.5).float().mean() > 0.9
-        assert (given[:, 0] - age).abs().mean() < 8
+        given = traits[numbers(draw_from(mapping, z, wanted))]  # (n, rows, 7)
+        assert (given[..., 1] == female).all()
+        assert (given[..., 2 + group] == 1).float().mean() > 0.9
+        assert (given[..., 0] - age).abs().mean() < 8
 
 
 def test_attribute_row_goes_where_the_wanted_traits_are(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor
 ) -> None:
-    # wanted traits that both mixed people have: the row is theirs, whatever the shares
+    # wanted traits that the first person has: the row is theirs
     z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW].clamp(-3, 3)  # as far as a target goes
     for cell, wanted in enumerate(traits[::EACH]):
         wplus = draw_from(mapping, z, wanted.expand(len(z), -1))
-        held = weights(wplus) > 0
-        same = (held.float() @ (traits - wanted).abs().sum(1)) == 0
+        same = (traits[numbers(wplus)[:, 0]] == wanted).all(1)
         assert same.any()
         assert (wplus[same, ATTRIBUTE_ROW, : BEARD.start] - row[cell, : BEARD.start]).abs().max() < 0.05 * row.std()
     # an age beyond the bank's: the row overshoots towards it
@@ -137,7 +151,7 @@ def test_z_alone_decides(mapping: TargetMapping, traits: torch.Tensor) -> None:
     assert torch.equal(first, draw_from(mapping, z, wanted))
     assert torch.allclose(first[4:5], draw_from(mapping, z[4:5], wanted[4:5]), atol=1e-5)
     apart = torch.cdist(first.flatten(1), first.flatten(1)) + 10 * torch.eye(30)
-    assert apart.min() > 0.01  # of twelve people two pairs can be the same, but not in equal shares
+    assert (apart > 0.01).float().mean() > 0.99  # of twelve people, three can seldom be the same
 
 
 def test_mapping_exports(mapping: TargetMapping, traits: torch.Tensor, tmp_path) -> None:

@@ -125,6 +125,20 @@ def test_colours_meet_at_the_border():
     assert np.abs(photo.astype(int) - 100).max() <= 12
 
 
+def test_a_disc_over_the_photo_does_not_make_the_new_face_soft():
+    texture = np.random.default_rng(2).normal(128, 20, (SIZE, SIZE, 3)).astype(np.float32)
+    original, identity = texture.clip(0, 255).astype(np.uint8), np.float32([[1, 0, 0], [0, 1, 0]])
+    covered = np.full_like(original, 128)
+    usual, soft, sharp = original.copy(), covered.copy(), covered.copy()
+    face = _new_face(source=texture, generated=texture[::-1].copy())
+    composite(usual, face, identity)
+    composite(soft, face, identity)
+    composite(sharp, face, identity, original)
+    middle = slice(SIZE // 2 - 15, SIZE // 2 + 15)
+    assert soft[middle, middle].std() < 0.2 * usual[middle, middle].std()
+    assert np.abs(sharp[middle, middle].astype(int) - usual[middle, middle]).max() <= 1
+
+
 def test_glasses_stay_before_the_new_face():
     source = np.full((SIZE, SIZE, 3), 150, np.float32)
     glasses = np.zeros((SIZE, SIZE), np.float32)

@@ -52,13 +52,14 @@ _SWAPS: tuple[dict[str, Any], ...] = (
 """From the least change to the most; benchmarks/dial.py measures what each leaks."""
 _SAME_PERSON = 0.45
 """Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
-_CLEAR_PHOTOS = ("parsing", "portraits")
-"""Sources of photos that are sharp."""
+_CLEAR_PHOTOS = ("parsing",)
+"""Sources of photos that are sharp and show more than the face."""
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
 _SHAPE_EMPHASIS, _COARSE_EMPHASIS = 1.3, 1.2
 """By how much the bank's shapes and coarse textures are enlarged; finer textures would show blotches."""
 _COARSE_ROWS = 12
+"""Rows of the texture that come of one person in a target; those after them come of another."""
 _SURE_OF_SEX = 0.6
 """How sure the attribute network must be of the sex of somebody in the bank, as they are drawn, without their hair."""
 _EIGHT_BIT = ("parser", "identity", "attributes", "generator", "inverter")
@@ -83,11 +84,11 @@ _KEEP = (
 
 
 def build_aam_bundle(
-    pack: Pack, checkpoints: Path, teachers: Path, out: Path, say: Callable[[str], None] = print
+    pack: Pack, wide: Pack, checkpoints: Path, teachers: Path, out: Path, say: Callable[[str], None] = print
 ) -> None:
     """Write the bundle to a folder, whole or not at all.
 
-    checkpoints: folder of the checkpoints aam, parser, identity, attributes and refiner. teachers: folder of the
+    wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints: folder of the checkpoints aam, parser, identity, attributes and refiner. teachers: folder of the
     teachers' files.
     """
     side = pack.template.size_px
@@ -104,15 +105,16 @@ def build_aam_bundle(
     bank = nobody & (faces["bare"] >= np.quantile(faces["bare"][nobody], _HIDDEN_SHARE))
     bank[bank] = _look_their_sex(faces, bank, generator, networks["attributes"])
     codes, traits = (torch.from_numpy(faces[name]) for name in ("codes", "traits"))
-    mapping = fit_mapping(codes, traits, bank, _emphasis(model))
+    rows = model.config.shape_rows, _COARSE_ROWS, model.config.texture_rows - _COARSE_ROWS
+    mapping = fit_mapping(codes, traits, bank, rows, _emphasis(model))
     say(f"a bank of {int(bank.sum())} synthetic people")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    works = _works(pack, faces, model=model, generator=generator, mapping=mapping, networks=networks)
+    works = _works(pack, wide, faces, model=model, generator=generator, mapping=mapping, networks=networks)
     reports = {role: _export(partial, role, work) for role, work in works.items()}
     quality = {name: _history(checkpoints / name) for name in ("identity", "parser", "attributes", "refiner")}
-    description = _describe(pack.template, model, _thresholds(partial, pack, teachers), quality)
+    description = _describe(pack.template, model, _thresholds(partial, wide, teachers), quality)
     _write(partial, description, reports)
     say("watching the bundle at work, so that expressions come out as strong as they are")
     express = fit_expressions(*watch_expressions(partial, pack, _WATCHED), rows=generator.rows)
@@ -174,14 +176,16 @@ def _look_their_sex(
     return np.where(was > 0.5, seen, 1 - seen) >= _SURE_OF_SEX
 
 
-def _embed(pack: Pack, faces: np.ndarray, network: Callable[[torch.Tensor], np.ndarray]) -> np.ndarray:
-    """Return a network's embeddings of some faces, given by their rows."""
-    base, parts = base_matrix(pack.template, IDENTITY_TEMPLATE), []
-    for rows in np.array_split(faces, max(1, len(faces) // 64)):
-        views = cut_views(torch.from_numpy(pack.crops(rows)), base.expand(len(rows), 2, 3), IDENTITY_TEMPLATE.size_px)
-        with torch.no_grad():
-            parts.append(network(views))
-    return np.concatenate(parts)
+def _views(wide: Pack, rows: np.ndarray) -> torch.Tensor:
+    """Return what the recogniser sees of some faces, (n, 3, 112, 112) in [-1, 1]."""
+    base = base_matrix(wide.template, IDENTITY_TEMPLATE).expand(len(rows), 2, 3)
+    return cut_views(torch.from_numpy(wide.crops(rows)), base, IDENTITY_TEMPLATE.size_px)
+
+
+def _embed(wide: Pack, rows: np.ndarray, network: Callable[[torch.Tensor], np.ndarray]) -> np.ndarray:
+    """Return a network's embeddings of some faces."""
+    with torch.no_grad():
+        return np.concatenate([network(_views(wide, part)) for part in np.array_split(rows, max(1, len(rows) // 64))])
 
 
 def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -208,6 +212,7 @@ def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray,
 
 def _works(
     pack: Pack,
+    wide: Pack,
     faces: dict[str, np.ndarray],
     *,
     model: ActiveAppearanceModel,
@@ -219,8 +224,7 @@ def _works(
     rows = torch.randperm(len(pack), generator=chance)[:_EXAMPLES].numpy()
     crops_u8 = torch.from_numpy(pack.crops(rows))
     crop = crops_u8.permute(0, 3, 1, 2).float() / 127.5 - 1
-    base = base_matrix(pack.template, IDENTITY_TEMPLATE)
-    views = cut_views(crops_u8, base.expand(len(rows), 2, 3), IDENTITY_TEMPLATE.size_px)
+    whole = torch.randperm(len(wide), generator=chance)[:_EXAMPLES].numpy()
     landmarks = torch.from_numpy(pack.landmarks68[rows])
     visible = torch.cat([face_visibility(networks["parser"], part) for part in crop.split(64)])
     z = torch.randn(len(rows), Z, generator=chance)
@@ -230,7 +234,7 @@ def _works(
     drawn = torch.cat([codes[1::2], others])
     return {
         "parser": _Work(networks["parser"], {"crop": crop}, ["labels", "landmarks"]),
-        "identity": _Work(networks["identity"], {"crop": views}, ["embedding"]),
+        "identity": _Work(networks["identity"], {"crop": _views(wide, whole)}, ["embedding"]),
         "attributes": _Work(networks["attributes"], {"crop": crop}, ["attributes"]),
         "inverter": _Work(AAMInverter(model), {"crop": crop, "landmarks": landmarks, "visible": visible}, ["w_plus"]),
         "mapping": _Work(mapping, {"z": z, "attributes": traits, "source": codes}, ["w_plus"]),
@@ -247,18 +251,18 @@ def _export(folder: Path, role: str, work: _Work) -> ExportReport:
     )
 
 
-def _thresholds(folder: Path, pack: Pack, teachers: Path) -> dict[str, dict[str, float]]:
+def _thresholds(folder: Path, wide: Pack, teachers: Path) -> dict[str, dict[str, float]]:
     """Return the similarities that bound strangers by the exported identity network, from all pairs of clear photos.
 
-    Soft faces, children, and people drawn by one network are more alike than strangers in photos are, and would make
-    the gate lax. Photos that were trained on may serve: who is on them was not told, and those held out give the same.
-    The sources name nobody, and some people come more than once: pairs that the teacher all but knows to be one person
-    are left out.
+    Soft faces, faces cut out tightly, children, and people drawn by one network are more alike than strangers in photos
+    are, and would make the gate lax. Photos that were trained on may serve: who is on them was not told, and those held
+    out give the same. The sources name nobody, and some people come more than once: pairs that the teacher all but
+    knows to be one person are left out.
     """
-    clear = np.nonzero(np.isin(pack.source, [SOURCES.index(name) for name in _CLEAR_PHOTOS]))[0]
+    clear = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in _CLEAR_PHOTOS]))[0]
     session, teacher = open_session(folder / "identity.onnx"), IdentityTeacher(teachers)
-    embeddings = _embed(pack, clear, lambda views: session.run(None, {"crop": views.numpy()})[0])
-    by_teacher = _embed(pack, clear, lambda views: teacher(views).numpy())
+    embeddings = _embed(wide, clear, lambda views: session.run(None, {"crop": views.numpy()})[0])
+    by_teacher = _embed(wide, clear, lambda views: teacher(views).numpy())
     upper = np.triu(np.ones((len(embeddings), len(embeddings)), bool), 1)
     strangers = (embeddings @ embeddings.T)[upper & (by_teacher @ by_teacher.T < _SAME_PERSON)]
     bounds = {}

@@ -1,5 +1,9 @@
 """The attribute network: crop -> age, sex, group.
 
+Who can tell people apart can also tell what they look like: the network starts from the recogniser's convolutions, which
+know more of faces than the labels could teach. A linear reading of what these see finds the sex of 93 % of faces, where
+a network that learnt from the labels alone finds that of 90 %.
+
 Age is learnt as a distribution over years (Gao et al. 2018, DLDL-v2) and read as its mean. Cells of age band, sex and
 group are drawn evenly (by the root of their inverse size), so that the rare ones count.
 """
@@ -7,7 +11,7 @@ group are drawn evenly (by the root of their inverse size), so that the rare one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,25 +19,33 @@ from torch import nn
 from torch.nn import functional
 
 from styleid.lab import augment
+from styleid.lab.identity import IdentityConfig, IdentityNet, face_trunk
 from styleid.lab.loop import update_average
 from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
 from styleid.lab.pack import GROUPS, Pack
 
 YEARS = 101
+_LEFT_OUT = 0.075
 AGE_BANDS = (3, 10, 20, 30, 40, 50, 60, 75)
 """Upper ends, in years, of the bands that figures are given by; the last band is open."""
 
 
 @dataclass(frozen=True)
 class AttributesConfig:
-    """Shape the network: crop side and the widths at 1/4, 1/8, 1/16 and 1/32 of it."""
+    """Shape the network: crop side, side of the view that it looks at, and the convolutions' widths and blocks."""
 
     size_px: int = 160
-    widths: tuple[int, ...] = (24, 48, 96, 160)
+    view_px: int = 96
+    trunk: IdentityConfig = field(default_factory=IdentityConfig)
 
     def __post_init__(self) -> None:
-        if self.size_px % 32 or len(self.widths) != 4:
-            raise ValueError(f"The attribute network needs a side divisible by 32 and four widths, not {self}.")
+        if self.view_px % 16 or self.view_px < 16:
+            raise ValueError(f"The attribute network's view needs a side divisible by 16, not {self.view_px}.")
+
+    @property
+    def margin_px(self) -> int:
+        """What of the crop the view leaves out on each side; the rest holds faces as large as the recogniser's view."""
+        return round(_LEFT_OUT * self.size_px)
 
 
 class AttributesNet(nn.Module):
@@ -42,26 +54,15 @@ class AttributesNet(nn.Module):
     def __init__(self, config: AttributesConfig | None = None) -> None:
         super().__init__()
         self.config = config or AttributesConfig()
-        w = self.config.widths
-        self.trunk = nn.Sequential(
-            _conv(3, w[0], 2),
-            _conv(w[0], w[0], 2),
-            _Block(w[0]),
-            _conv(w[0], w[1], 2),
-            _Block(w[1]),
-            _Block(w[1]),
-            _conv(w[1], w[2], 2),
-            _Block(w[2]),
-            _Block(w[2]),
-            _conv(w[2], w[3], 2),
-            _Block(w[3]),
-        )
+        self.trunk, width = face_trunk(self.config.trunk), self.config.trunk.widths[-1]
         self.drop = nn.Dropout(0.2)
-        self.heads = nn.Linear(w[3], YEARS + 1 + len(GROUPS))
+        self.heads = nn.Linear(width, YEARS + 1 + len(GROUPS))
 
     def logits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return logits of years (n, 101), of female (n,) and of groups (n, 5)."""
-        x = self.trunk(x).mean((2, 3))
+        inside, side = slice(self.config.margin_px, x.shape[-1] - self.config.margin_px), self.config.view_px
+        view = functional.interpolate(x[..., inside, inside], (side, side), mode="bilinear", align_corners=False)
+        x = self.trunk(view).mean((2, 3))
         x = self.heads(self.drop(x)).float()
         return x[:, :YEARS], x[:, YEARS], x[:, YEARS + 1 :]
 
@@ -77,31 +78,20 @@ def mean_age(years: torch.Tensor) -> torch.Tensor:
     return (years.softmax(1) * torch.arange(YEARS, dtype=torch.float32, device=years.device)).sum(1)
 
 
-def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU())
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            _conv(width, width), nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x + self.body(x)).relu()
-
-
 class AttributesTask:
-    """Train an `AttributesNet` on the faces of a pack that have a known sex."""
+    """Train an `AttributesNet` on the faces of a pack that have a known sex.
+
+    recogniser: whose convolutions a training begins with; without one, with random ones.
+    """
 
     def __init__(
         self,
         pack: Pack,
+        recogniser: IdentityNet | None = None,
         config: AttributesConfig | None = None,
+        *,
         batch: int = 96,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 1e-3,
         device: str = "cpu",
     ) -> None:
         torch.manual_seed(0)
@@ -111,6 +101,8 @@ class AttributesTask:
         test = np.nonzero(pack.held_out & np.isfinite(pack.age))[0]
         self._train, self._test = (_Labelled(pack, index, device) for index in (train, test))
         self._student = channels_last(AttributesNet(self.config), device)
+        if recogniser is not None:
+            self._student.trunk.load_state_dict(recogniser.trunk.state_dict())
         self._average = AttributesNet(self.config).to(device).requires_grad_(False)
         self._average.load_state_dict(self._student.state_dict())
         self.networks: dict[str, nn.Module] = {"student": self._student, "attributes": self._average}

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from styleid.errors import TrainingError
 from styleid.faces.align import CropTemplate
 from styleid.lab import augment
 from styleid.lab.loop import update_average
@@ -58,13 +59,7 @@ class IdentityNet(nn.Module):
     def __init__(self, config: IdentityConfig | None = None) -> None:
         super().__init__()
         self.config = config or IdentityConfig()
-        layers: list[nn.Module] = [_conv(3, self.config.widths[0], 3, 2), nn.LeakyReLU(0.1, inplace=True)]
-        width = self.config.widths[0]
-        for stage, (after, blocks) in enumerate(zip(self.config.widths, self.config.blocks, strict=True)):
-            for block in range(blocks):
-                layers.append(_Residual(width, after, 2 if stage and not block else 1))
-                width = after
-        self.trunk = nn.Sequential(*layers)  # (n, width, 7, 7)
+        self.trunk, width = face_trunk(self.config), self.config.widths[-1]  # (n, width, 7, 7)
         self.pool = _conv(width, width, 7, 1, padding=0, groups=width)
         self.project = nn.Linear(width, self.config.embedding)
 
@@ -72,6 +67,17 @@ class IdentityNet(nn.Module):
         """Return unit embeddings, (n, embedding)."""
         x = self.pool(self.trunk(x)).flatten(1)
         return functional.normalize(self.project(x).float())
+
+
+def face_trunk(config: IdentityConfig) -> nn.Sequential:
+    """Return the convolutions that turn an image (n, 3, h, w) in [-1, 1] into features (n, widths[-1], h/16, w/16)."""
+    width = config.widths[0]
+    layers: list[nn.Module] = [_conv(3, width, 3, 2), nn.LeakyReLU(0.1, inplace=True)]
+    for stage, (after, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
+        for block in range(blocks):
+            layers.append(_Residual(width, after, 2 if stage and not block else 1))
+            width = after
+    return nn.Sequential(*layers)
 
 
 class _Residual(nn.Module):
@@ -195,6 +201,19 @@ class FaceViews:
         light = (views - around)[:, :, face, face].mean((2, 3), keepdim=True)
         around = (around + light).clamp(-1, 1)
         return around + (views - around) * photo_mask(self._quads[index], matrices, self._crops.shape[1]).to(device)
+
+
+def require_whole_views(pack: Pack) -> Pack:
+    """Return a pack whose crops hold all that the recogniser sees; raises TrainingError where they do not."""
+    side = TEMPLATE.size_px - 1
+    corners = np.array([[0, 0, 1], [side, 0, 1], [side, side, 1], [0, side, 1]], np.float32)
+    seen = corners @ augment.base_matrix(pack.template, TEMPLATE).numpy().T
+    if seen.min() < -0.5 or seen.max() > pack.template.size_px - 0.5:
+        raise TrainingError(
+            "The recogniser sees more forehead than this pack's crops hold, and would learn mirrored borders. "
+            "Make a wider one: styleid train pack ... --margin-px 40"
+        )
+    return pack
 
 
 def photo_mask(quads: torch.Tensor, matrices: torch.Tensor, crop_px: int) -> torch.Tensor:

@@ -113,10 +113,13 @@ class Pack:
         part = self.labels_png[self.labels_offsets[index] : self.labels_offsets[index + 1]]
         return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
 
-    def thinned(self, most_per_source: int) -> Pack:
-        """Return the pack with all held-out faces but at most so many training faces a source, chosen by name."""
+    def thinned(self, most_per_source: int, *, photos_only: bool = False) -> Pack:
+        """Return the pack with all held-out faces but at most so many training faces a source, chosen by name.
+
+        photos_only: keep all faces of nobody.
+        """
         order = np.argsort([hashlib.sha256(str(name).encode()).hexdigest() for name in self.names])
-        keep = self.held_out.copy()
+        keep = self.held_out | (self.synthetic & photos_only)
         for source in np.unique(self.source):
             keep[order[(self.source[order] == source) & ~self.held_out[order]][:most_per_source]] = True
         rows = np.nonzero(keep)[0]

@@ -1,12 +1,15 @@
 """The mapping of the appearance model: z and what a target should share with its source -> W+ of a face of nobody.
 
-A target mixes two synthetic people of a bank, chosen by chance among those of the wanted sex, age and group. What it
-takes from its source is a handful of rough answers (sex, age to a decade, group, how much of a beard), never a
-measurement.
+A target has the parts of several synthetic people of a bank, its shape of one, its coarse features of another, its fine
+ones of a third, each chosen by chance among those of the wanted sex, age and group, so that a small bank gives many
+people. What it takes from its source is a handful of rough answers (sex, age to a decade, group, how much of a beard),
+never a measurement.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -18,13 +21,9 @@ from styleid.lab.aam_fit import ridge
 from styleid.lab.pack import GROUPS
 
 Z = 64
-MIXED_PEOPLE = 2
-_ONE_RATHER = 1.5
-"""How much one of the mixed people outweighs the other: halves of two are more alike than one of each."""
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
 _AGE_WEIGHT = 1.5
-_LIVELINESS = 0.85
 _EMPHASIS = 2.0
 _FURTHEST_ROW = 3.0
 _BEARD_STEP = 1.0
@@ -38,6 +37,8 @@ class TargetMapping(nn.Module):
     Input: z (n, 64), attributes (n, 7) as the attribute network gives them, source W+ (n, layers, w), of which only the
     beard is read. Output: W+ (n, layers, w).
 
+    parts: rows of W+ after the attribute row that come of one person each. What lies before them is of the first.
+
     Buffers: people_q int8 (people, layers, w) with people_scale (layers, w), their codes; traits (people, 7), their
     rounded attributes; trait_row (7 + 1, w), the attribute row that such traits bring; directions (64, people), which
     turn z into luck.
@@ -49,8 +50,10 @@ class TargetMapping(nn.Module):
     trait_row: torch.Tensor
     directions: torch.Tensor
 
-    def __init__(self, people: int, layers: int, width: int) -> None:
+    def __init__(self, people: int, parts: Sequence[int], width: int) -> None:
         super().__init__()
+        self.parts = tuple(parts)
+        layers = ATTRIBUTE_ROW + 1 + sum(self.parts)
         draw = torch.Generator().manual_seed(11)
         buffers = {
             "people_q": torch.zeros(people, layers, width, dtype=torch.int8),
@@ -68,18 +71,18 @@ class TargetMapping(nn.Module):
         apart = wanted[:, None] - self.traits[None]
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:]
         mismatch = _AGE_WEIGHT * age.abs() + 8 * sex.abs() + 2 * group.abs().sum(-1)
-        chosen = (z @ self.directions - mismatch).topk(MIXED_PEOPLE, 1).indices
-        share = (_ONE_RATHER * z[:, :MIXED_PEOPLE]).softmax(1)
-        share = share / (share * share).sum(1, keepdim=True) ** (0.5 * _LIVELINESS)
-        mixed = ((self.people_q[chosen].float() * self.people_scale) * share[..., None, None]).sum(1)
-        total = share.sum(1, keepdim=True)
-        traits = (self.traits[chosen] * (share / total)[..., None]).sum(1)
-        shift = _EMPHASIS * (self._row(wanted) - self._row(traits))
-        row = (mixed[:, ATTRIBUTE_ROW] / total + shift).clamp(-_FURTHEST_ROW, _FURTHEST_ROW)
+        # each part has its own luck of the same z
+        turned = torch.stack([z.roll(k * (Z // len(self.parts)), 1) for k in range(len(self.parts))], 1)
+        chosen = (turned @ self.directions - mismatch[:, None]).argmax(2)
+        given = self.people_q[chosen].float() * self.people_scale  # (n, parts, layers, w)
+        ends = accumulate(self.parts, initial=ATTRIBUTE_ROW + 1)
+        rows = [given[:, part, start:end] for part, (start, end) in enumerate(pairwise(ends))]
+        shift = _EMPHASIS * (self._row(wanted) - self._row(self.traits[chosen[:, 0]]))
+        row = (given[:, 0, ATTRIBUTE_ROW] + shift).clamp(-_FURTHEST_ROW, _FURTHEST_ROW)
         # a beard goes on below the chin, where no new face comes: the new one must have it too
         beard = (source[:, ATTRIBUTE_ROW, BEARD] / _BEARD_STEP).round() * _BEARD_STEP
         row = torch.cat([row[:, : BEARD.start], beard, row[:, BEARD.stop :]], 1)
-        return torch.cat([mixed[:, :ATTRIBUTE_ROW], row[:, None], mixed[:, ATTRIBUTE_ROW + 1 :]], 1)
+        return torch.cat([given[:, 0, :ATTRIBUTE_ROW], row[:, None], *rows], 1)
 
     def _row(self, traits: torch.Tensor) -> torch.Tensor:
         return traits @ self.trait_row[:-1] + self.trait_row[-1]
@@ -94,15 +97,22 @@ def round_traits(attributes: torch.Tensor) -> torch.Tensor:
 
 
 def fit_mapping(
-    codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray[Any, Any], emphasis: torch.Tensor | None = None
+    codes: torch.Tensor,
+    traits: torch.Tensor,
+    bank: np.ndarray[Any, Any],
+    parts: Sequence[int],
+    emphasis: torch.Tensor | None = None,
 ) -> TargetMapping:
     """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
 
-    Only faces of nobody may serve. The attribute row's part is learnt from all. emphasis: by how much each layer of
+    Only faces of nobody may serve. The attribute row's part is learnt from all. parts: how many rows after the attribute
+    row each of the people that make a target gives, in order. emphasis: by how much each layer of
     the bank's people is enlarged, (layers,), so that they are less alike.
     """
     rounded = round_traits(traits)
-    mapping = TargetMapping(int(bank.sum()), *codes.shape[1:])
+    if ATTRIBUTE_ROW + 1 + sum(parts) != codes.shape[1]:
+        raise ValueError(f"Parts of {', '.join(map(str, parts))} rows do not make up W+ of {codes.shape[1]}.")
+    mapping = TargetMapping(int(bank.sum()), parts, codes.shape[2])
     people = nearer(codes[bank])
     if emphasis is not None:
         people = people * emphasis[:, None]

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 
@@ -20,6 +20,9 @@ from styleid.bundles.registry import DEFAULT
 from styleid.errors import TrainingError
 from styleid.lab.loop import RunOptions, Task, load_network, run
 from styleid.lab.pack import Pack, PackOptions, build_pack
+
+if TYPE_CHECKING:
+    from styleid.lab.identity import IdentityNet
 
 
 class Sized(TypedDict, total=False):
@@ -37,6 +40,7 @@ class TaskOptions:
     checkpoints: folder of the other networks' checkpoints, each in a folder of its name, where the task needs them.
     batch: images per step; 0 takes the task's own.
     faces: most training faces of each source archive, for aam, refiner and aam128; 0 takes the task's own.
+    wide: a pack of 40 px of margin, by whose views aam128 rounds the recogniser and sets thresholds; it needs one.
     device: cpu or cuda; auto takes cuda where there is one.
     """
 
@@ -45,6 +49,7 @@ class TaskOptions:
     checkpoints: Path = Path("checkpoints")
     batch: int = 0
     faces: int = 0
+    wide: Path | None = None
     device: str = "auto"
 
     @property
@@ -76,9 +81,18 @@ class GanOptions:
 
 
 def _identity(options: TaskOptions, gan: GanOptions) -> Task:
-    from styleid.lab.identity import IdentityTask
+    from styleid.lab.identity import IdentityTask, require_whole_views
 
-    return IdentityTask(Pack.load(options.data), options.teachers, device=options.torch_device, **options.sized())
+    pack = require_whole_views(Pack.load(options.data))
+    return IdentityTask(pack, options.teachers, device=options.torch_device, **options.sized())
+
+
+def _recogniser(options: TaskOptions) -> IdentityNet:
+    from styleid.lab.identity import IdentityNet
+
+    network = IdentityNet()
+    load_network(network, options.checkpoints / "identity", "identity")
+    return network
 
 
 def _parser(options: TaskOptions, gan: GanOptions) -> Task:
@@ -88,9 +102,11 @@ def _parser(options: TaskOptions, gan: GanOptions) -> Task:
 
 
 def _attributes(options: TaskOptions, gan: GanOptions) -> Task:
-    from styleid.lab.attributes import AttributesTask
+    from styleid.lab.attributes import AttributesConfig, AttributesTask
 
-    return AttributesTask(Pack.load(options.data), device=options.torch_device, **options.sized())
+    pack, recogniser = Pack.load(options.data), _recogniser(options)
+    config = AttributesConfig(pack.template.size_px)
+    return AttributesTask(pack, recogniser, config, device=options.torch_device, **options.sized())
 
 
 def _refiner(options: TaskOptions, gan: GanOptions) -> Task:
@@ -118,15 +134,12 @@ def _generator(options: TaskOptions, gan: GanOptions) -> Task:
 
 def _inverter(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.generator_task import load_discriminator, load_generator
-    from styleid.lab.identity import IdentityNet
     from styleid.lab.inverter import InnerEmbedder, InverterConfig, InverterTask
 
     pack, folder = Pack.load(options.data), options.checkpoints / "generator"
     generator, judge = load_generator(folder), load_discriminator(folder)
-    identity = None
-    if (options.checkpoints / "identity").is_dir():
-        network = load_network(IdentityNet(), options.checkpoints / "identity", "identity")
-        identity = InnerEmbedder(network, generator.config.resolution)
+    recogniser = _recogniser(options) if (options.checkpoints / "identity").is_dir() else None
+    identity = InnerEmbedder(recogniser, generator.config.resolution) if recogniser is not None else None
     return InverterTask(
         pack,
         generator,
@@ -141,7 +154,7 @@ def _inverter(options: TaskOptions, gan: GanOptions) -> Task:
 TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
     "identity": ("the identity network, distilled from a teacher", _identity),
     "parser": ("labels and landmarks", _parser),
-    "attributes": ("age, sex, group", _attributes),
+    "attributes": ("age, sex, group; needs identity", _attributes),
     "refiner": ("sharpens what the appearance model renders; needs aam and parser", _refiner),
     "generator": ("a StyleGAN2 with adaptive augmentation", _generator),
     "inverter": ("crops to W+ of a generator; needs generator, uses identity", _inverter),
@@ -161,14 +174,14 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         command = commands.add_parser(name, help=text)
         shape = (GanOptions,) if name in ("generator", "inverter") else ()
         for cls in (TaskOptions, RunOptions, *shape):
-            add_options(command, cls)
+            add_options(command, cls, skip=("wide",) if cls is TaskOptions else ())
     again = commands.add_parser("revive", help="checkpoints of a bundle's own networks, to train them on")
     again.add_argument("--bundle", default=DEFAULT, help=f"a built-in bundle's name, or a folder (default: {DEFAULT})")
     again.add_argument("--data", type=Path, help="data pack; needed to train on what had its normalisation folded")
     again.add_argument("--checkpoints", type=Path, required=True, help="folder to write a checkpoint of each into")
     for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
         command = commands.add_parser(name, help=text)
-        add_options(command, TaskOptions, skip=("batch", "device", *(("teachers",) if name == "aam" else ())))
+        add_options(command, TaskOptions, skip=("batch", "device", *(("teachers", "wide") if name == "aam" else ())))
         command.add_argument("--out", type=Path, required=True, help="folder to write")
     values = vars(parser.parse_args(arguments))
     return _run(values.pop("name"), values, say)
@@ -206,9 +219,13 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
         save_aam(fit_aam(pack, parser, AAMConfig(side), say), out)
         return 0
     from styleid.lab.aam_bundle import build_aam_bundle
+    from styleid.lab.identity import require_whole_views
 
-    pack = Pack.load(options.data).thinned(options.faces or 2000)
-    build_aam_bundle(pack, options.checkpoints, options.teachers, out, say)
+    pack = Pack.load(options.data).thinned(options.faces or 2000, photos_only=True)
+    if options.wide is None:
+        raise TrainingError("--wide is missing: the recogniser sees more of a photo than the other networks do.")
+    wide = require_whole_views(Pack.load(options.wide))
+    build_aam_bundle(pack, wide, options.checkpoints, options.teachers, out, say)
     return 0
 
 

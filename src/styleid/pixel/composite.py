@@ -64,8 +64,13 @@ class NewFace:
     cover: float | None = None
 
 
-def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndarray:
-    """Put one new face into the photo, in place, and return the mask of what may have changed, bool (height, width)."""
+def composite(
+    image_rgb: ImageRGB, face: NewFace, matrix: FloatArray, as_sharp_as: ImageRGB | None = None
+) -> np.ndarray:
+    """Put one new face into the photo, in place, and return the mask of what may have changed, bool (height, width).
+
+    as_sharp_as: the photo as it was, where a neighbour's face or disc has come over the face since.
+    """
     face, matrix = at_photo_scale(face, face.source.shape[0], matrix)
     size = face.source.shape[0]
     displacement = _displacement(face, size)
@@ -82,7 +87,8 @@ def composite(image_rgb: ImageRGB, face: NewFace, matrix: FloatArray) -> np.ndar
     moved = (np.abs(field[..., 0]) > 1e-3) | (np.abs(field[..., 1]) > 1e-3) | (coverage > 1e-3)
     surroundings = _move(image_rgb, window, field, matrix)
     new = _remap(generated, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-    new = _match_sharpness(new, patch.astype(np.float32), coverage, scale_of(matrix))
+    sharp = patch if as_sharp_as is None else as_sharp_as[y0:y1, x0:x1]
+    new = _match_sharpness(new, sharp.astype(np.float32), coverage, scale_of(matrix))
     blended = surroundings + (new - surroundings) * coverage[..., None]
     patch[moved] = blended.round().clip(0, 255).astype(np.uint8)[moved]
     changed[y0:y1, x0:x1] = moved

@@ -97,7 +97,7 @@ class Renderer:
         if not which:
             return _Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
         image = frame.image_rgb
-        run = Canvas(image.copy(), np.zeros(image.shape[:2], bool), [None] * len(which))
+        run = Canvas.of(image, len(which))
         drawable = [
             k for k, i in enumerate(which) if self._tracks[i].person in self._casts and replaceable(self._tracks[i])
         ]
