@@ -88,8 +88,8 @@ def build_aam_bundle(
 ) -> None:
     """Write the bundle to a folder, whole or not at all.
 
-    wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints: folder of the checkpoints aam, parser, identity, attributes and refiner. teachers: folder of the
-    teachers' files.
+    wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints:
+    folder of the checkpoints aam, parser, identity, attributes and refiner. teachers: folder of the teachers' files.
     """
     side = pack.template.size_px
     networks: dict[str, Any] = {

@@ -1,8 +1,8 @@
 """The attribute network: crop -> age, sex, group.
 
-Who can tell people apart can also tell what they look like: the network starts from the recogniser's convolutions, which
-know more of faces than the labels could teach. A linear reading of what these see finds the sex of 93 % of faces, where
-a network that learnt from the labels alone finds that of 90 %.
+Who can tell people apart can also tell what they look like: the network starts from the recogniser's convolutions,
+which know more of faces than the labels could teach. A linear reading of what these see finds the sex of 93 % of faces,
+where a network that learnt from the labels alone finds that of 90 %.
 
 Age is learnt as a distribution over years (Gao et al. 2018, DLDL-v2) and read as its mean. Cells of age band, sex and
 group are drawn evenly (by the root of their inverse size), so that the rare ones count.

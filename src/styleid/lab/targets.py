@@ -105,9 +105,9 @@ def fit_mapping(
 ) -> TargetMapping:
     """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
 
-    Only faces of nobody may serve. The attribute row's part is learnt from all. parts: how many rows after the attribute
-    row each of the people that make a target gives, in order. emphasis: by how much each layer of
-    the bank's people is enlarged, (layers,), so that they are less alike.
+    Only faces of nobody may serve. The attribute row's part is learnt from all. parts: how many rows after the
+    attribute row each of the people that make a target gives, in order. emphasis: by how much each layer of the bank's
+    people is enlarged, (layers,), so that they are less alike.
     """
     rounded = round_traits(traits)
     if ATTRIBUTE_ROW + 1 + sum(parts) != codes.shape[1]:
