@@ -9,7 +9,7 @@ import torch
 from styleid.lab.aam import ATTRIBUTE_ROW, BEARD
 from styleid.lab.export import export_network
 from styleid.lab.pack import GROUPS
-from styleid.lab.targets import TargetMapping, Z, fit_mapping, nearer, round_traits
+from styleid.lab.targets import TargetMapping, Z, exaggerated, fit_mapping, nearer, round_traits
 
 WIDTH, EACH = 8, 16
 CELLS = list(itertools.product((20.0, 40.0, 60.0), (0.0, 1.0), (0, 1, 2)))
@@ -124,18 +124,26 @@ def test_wanted_sex_age_and_group_are_respected(mapping: TargetMapping, traits: 
 def test_attribute_row_goes_where_the_wanted_traits_are(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor
 ) -> None:
-    # wanted traits that the first person has: the row is theirs
-    z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW].clamp(-3, 3)  # as far as a target goes
+    # wanted traits that the first person has: the row is theirs, but for what is exaggerated
+    z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW]
     for cell, wanted in enumerate(traits[::EACH]):
         wplus = draw_from(mapping, z, wanted.expand(len(z), -1))
         same = (traits[numbers(wplus)[:, 0]] == wanted).all(1)
         assert same.any()
-        assert (wplus[same, ATTRIBUTE_ROW, : BEARD.start] - row[cell, : BEARD.start]).abs().max() < 0.05 * row.std()
+        more = 2 * (exaggerated(wanted[None]) - wanted) @ mapping.trait_row[:-1]
+        expected = (row[cell] + more[0]).clamp(-3, 3)  # as far as a target goes
+        off = wplus[same, ATTRIBUTE_ROW, : BEARD.start] - expected[: BEARD.start]
+        assert off.abs().max() < 0.05 * row.std()
     # an age beyond the bank's: the row overshoots towards it
     old, oldest = (torch.tensor([attributes(age, 0.0, 0)]).expand(60, -1) for age in (90.0, 60.0))
     along = row[CELLS.index((60.0, 0.0, 0))] - row[CELLS.index((40.0, 0.0, 0))]
     apart = draw_from(mapping, z, old) - draw_from(mapping, z, oldest)
     assert (apart[:, ATTRIBUTE_ROW] @ along > 0).float().mean() > 0.95
+
+
+def test_ages_and_sexes_are_exaggerated_and_groups_are_not() -> None:
+    given = exaggerated(torch.tensor([attributes(20, 0, 1), attributes(70, 1, 2)]))
+    assert torch.allclose(given, torch.tensor([attributes(20, -0.35, 1), attributes(100, 1.35, 2)]))
 
 
 def test_a_target_knows_rounded_traits_only(mapping: TargetMapping) -> None:

@@ -25,6 +25,8 @@ _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
 _AGE_WEIGHT = 1.5
 _EMPHASIS = 2.0
+_YOUNG, _AGE_GAIN, _SEX_GAIN = 20.0, 1.6, 1.7
+"""Faces are drawn with less of their age and sex than they are meant to have, since wrinkles and stubble are fine."""
 _FURTHEST_ROW = 3.0
 _BEARD_STEP = 1.0
 _USUAL_SHARE = 0.85
@@ -77,7 +79,7 @@ class TargetMapping(nn.Module):
         given = self.people_q[chosen].float() * self.people_scale  # (n, parts, layers, w)
         ends = accumulate(self.parts, initial=ATTRIBUTE_ROW + 1)
         rows = [given[:, part, start:end] for part, (start, end) in enumerate(pairwise(ends))]
-        shift = _EMPHASIS * (self._row(wanted) - self._row(self.traits[chosen[:, 0]]))
+        shift = _EMPHASIS * (self._row(exaggerated(wanted)) - self._row(self.traits[chosen[:, 0]]))
         row = (given[:, 0, ATTRIBUTE_ROW] + shift).clamp(-_FURTHEST_ROW, _FURTHEST_ROW)
         # a beard goes on below the chin, where no new face comes: the new one must have it too
         beard = (source[:, ATTRIBUTE_ROW, BEARD] / _BEARD_STEP).round() * _BEARD_STEP
@@ -94,6 +96,13 @@ def round_traits(attributes: torch.Tensor) -> torch.Tensor:
     sex = (attributes[:, 1:2] > 0.5).float()
     group = attributes[:, 2:]
     return torch.cat([age, sex, (group >= group.max(1, keepdim=True).values).float()], 1)
+
+
+def exaggerated(traits: torch.Tensor) -> torch.Tensor:
+    """Return rounded traits (n, 7) with ages further from twenty and sexes further from each other."""
+    age = _YOUNG + _AGE_GAIN * (traits[:, :1] - _YOUNG)
+    sex = 0.5 + _SEX_GAIN * (traits[:, 1:2] - 0.5)
+    return torch.cat([age, sex, traits[:, 2:]], 1)
 
 
 def fit_mapping(
