@@ -16,7 +16,7 @@ from torch import nn
 import styleid
 from styleid.bundles.spec import FORMAT
 from styleid.faces.align import CropTemplate
-from styleid.lab.aam import ATTRIBUTE_ROW, ActiveAppearanceModel, load_aam
+from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig, ActiveAppearanceModel, load_aam
 from styleid.lab.aam_fit import expression_features, face_visibility, fit_expressions
 from styleid.lab.aam_networks import AAMGenerator, AAMInverter
 from styleid.lab.attributes import AttributesConfig, AttributesNet
@@ -59,7 +59,6 @@ _HIDDEN_SHARE = 0.3
 _SHAPE_EMPHASIS, _COARSE_EMPHASIS, _FINE_EMPHASIS = 1.55, 1.45, 1.2
 """By how much the bank's shapes and textures are enlarged, so that people are less alike; more would show blotches."""
 _COARSE_ROWS = 12
-"""Rows of the texture that come of one person in a target; those after them come of another."""
 _SURE_OF_SEX = 0.6
 """How sure the attribute network must be of the sex of somebody in the bank, as they are drawn, without their hair."""
 _EIGHT_BIT = ("parser", "identity", "attributes", "generator", "inverter")
@@ -105,8 +104,7 @@ def build_aam_bundle(
     bank = nobody & (faces["bare"] >= np.quantile(faces["bare"][nobody], _HIDDEN_SHARE))
     bank[bank] = _look_their_sex(faces, bank, generator, networks["attributes"])
     codes, traits = (torch.from_numpy(faces[name]) for name in ("codes", "traits"))
-    rows = model.config.shape_rows, _COARSE_ROWS, model.config.texture_rows - _COARSE_ROWS
-    mapping = fit_mapping(codes, traits, bank, rows, _emphasis(model))
+    mapping = fit_mapping(codes, traits, bank, _parts(model.config), _emphasis(model))
     say(f"a bank of {int(bank.sum())} synthetic people")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -155,6 +153,12 @@ def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn
             out["traits"].append(networks["attributes"](crops).numpy())
             out["bare"].append(((visible * coverage).sum((1, 2, 3)) / coverage.sum((1, 2, 3))).numpy())
     return {name: np.concatenate(parts) for name, parts in out.items()}
+
+
+def _parts(config: AAMConfig) -> tuple[int, ...]:
+    """Return how many rows of a target come of one person each: halves of its shape, and texture from coarse to fine."""
+    shape, texture = config.shape_rows // 2, config.texture_rows // 8
+    return config.shape_rows - shape, shape, texture, texture, 2 * texture, config.texture_rows - 4 * texture
 
 
 def _emphasis(model: ActiveAppearanceModel) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The mapping of the appearance model: z and what a target should share with its source -> W+ of a face of nobody.
 
-A target has the parts of several synthetic people of a bank, its shape of one, its coarse features of another, its fine
-ones of a third, each chosen by chance among those of the wanted sex, age and group, so that a small bank gives many
-people. What it takes from its source is a handful of rough answers (sex, age to a decade, group, how much of a beard),
+A target has parts of several synthetic people of a bank, its outline of one, its coarse features of another, its fine
+ones of a third, and so on, each chosen by chance among those of the wanted sex, age and group, so that a small bank
+gives many people. What it takes from its source is a handful of rough answers (sex, age to a decade, group, how much of a beard),
 never a measurement.
 """
 
@@ -23,7 +23,7 @@ from styleid.lab.pack import GROUPS
 Z = 64
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
-_AGE_WEIGHT = 1.5
+_AGE_WEIGHT = 1.0
 _EMPHASIS = 2.0
 _YOUNG, _AGE_GAIN, _SEX_GAIN = 20.0, 1.6, 1.7
 """Faces are drawn with less of their age and sex than they are meant to have, since wrinkles and stubble are fine."""
