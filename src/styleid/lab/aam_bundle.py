@@ -156,7 +156,7 @@ def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn
 
 
 def _parts(config: AAMConfig) -> tuple[int, ...]:
-    """Return how many rows of a target come of one person each: halves of its shape, and texture from coarse to fine."""
+    """Return how many rows of a target come of one person each: halves of the shape, texture from coarse to fine."""
     shape, texture = config.shape_rows // 2, config.texture_rows // 8
     return config.shape_rows - shape, shape, texture, texture, 2 * texture, config.texture_rows - 4 * texture
 

@@ -2,8 +2,8 @@
 
 A target has parts of several synthetic people of a bank, its outline of one, its coarse features of another, its fine
 ones of a third, and so on, each chosen by chance among those of the wanted sex, age and group, so that a small bank
-gives many people. What it takes from its source is a handful of rough answers (sex, age to a decade, group, how much of a beard),
-never a measurement.
+gives many people. What it takes from its source is a handful of rough answers (sex, age to a decade, group, how much of
+a beard), never a measurement.
 """
 
 from __future__ import annotations
