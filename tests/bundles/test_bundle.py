@@ -12,7 +12,7 @@ import pytest
 
 from styleid.bundles.bundle import Bundle, bundle_hash, to_float
 from styleid.bundles.registry import built_in, find_bundle, load_bundle, verify
-from styleid.bundles.spec import REQUIRED, BundleSpec, SimilarityRange, SwapStep
+from styleid.bundles.spec import REQUIRED, BundleSpec, PixelStyle, SimilarityRange, SwapStep
 from styleid.errors import BundleError, OptionError
 from tests.tiny_bundle import edit_bundle, tiny_bundle
 
@@ -81,6 +81,14 @@ def test_a_description_is_read_as_it_stands(tmp_path):
     assert spec.quality == {}
 
 
+def test_steps_of_the_method_pixel_are_named_by_levels_or_rows() -> None:
+    by_levels = {"levels": [["texture", "light"], ["shape", "texture"]], "region": "inner", "side": 64}
+    by_rows = {"rows": [[1, 3]], "region": "full"}
+    spec = BundleSpec.from_json(_record() | {"pixel": by_levels, "presets": {"mine": {"pixel": by_rows}}})
+    assert spec.pixel == PixelStyle(((0, 3), (1, 2, 3)), "inner", 64)
+    assert spec.presets["mine"].pixel == PixelStyle(((1, 2, 3),), "full")
+
+
 @pytest.mark.parametrize("entry", sorted(_record()))
 def test_every_entry_is_required(tmp_path, entry):
     with pytest.raises(BundleError, match=f"lacks '{entry}'") as caught:
@@ -126,6 +134,9 @@ def test_every_entry_is_required(tmp_path, entry):
         (_with("max_landmark_error", 0), "max_landmark_error is 0.0"),
         (_with("max_landmark_error", float("nan")), "max_landmark_error is nan"),
         (_with("max_landmark_error", float("inf")), "max_landmark_error is inf"),
+        (_with("pixel", {"levels": [["nose"]], "region": "full"}), "level 'nose' is unknown"),
+        (_with("pixel", {"levels": [[]], "region": "full"}), "the method pixel takes rows [[]] of 4"),
+        (_with("pixel", {"rows": [[2, 4]], "region": "full"}), "the method pixel takes rows [[2, 4]] of 4"),
         (_with("networks/eyes", _entry("parser")), "network 'eyes' is unknown; the roles are inverter, mapping"),
         (_with("networks/parser", ...), "the networks parser are missing"),
         (_with("networks/parser/file", "../parser.onnx"), "network 'parser' lies outside the bundle"),

@@ -17,6 +17,7 @@ from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.export import export_network
 from styleid.lab.identity import IdentityNet, IdentityTask
 from styleid.lab.loop import RunOptions, load_network, run
+from styleid.lab.mask_encoder import MaskEncoder
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
 from styleid.lab.revive import revive, settle
@@ -49,11 +50,16 @@ def test_revived_networks_compute_what_the_bundle_does(checkpoints, bundle, astr
     assert np.median(np.abs(landmarks - points)) < 0.02 * side
     assert np.abs(attributes - bundle.describe(crops))[:, 1:].max() < 0.15
     load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")
+    encoder = load_network(MaskEncoder(), checkpoints / "mask-encoder", "mask_encoder")
+    maps = logits.argmax(1).astype(np.uint8)
+    with torch.no_grad():
+        codes = encoder(torch.from_numpy(maps).float()).numpy()
+    assert np.abs(codes - bundle.encode_labels(maps)).max() < 0.02
 
 
 def test_checkpoints_know_how_long_they_were_trained(checkpoints):
     record = json.loads((built_in()[DEFAULT] / "bundle.json").read_text())
-    for name in ("parser", "identity", "attributes", "refiner"):
+    for name in ("parser", "identity", "attributes", "mask-encoder", "refiner"):
         state = json.loads((checkpoints / name / "state.json").read_text())
         assert state["images"] == record["quality"][name]["images"] > 0
         assert state["history"][-1] == record["quality"][name]

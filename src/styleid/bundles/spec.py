@@ -178,9 +178,9 @@ class BundleSpec:
             max_landmark_error=float(record["max_landmark_error"]),
             networks=networks,
             quality=dict(record.get("quality", {})),
-            pixel=_pixel(record.get("pixel"), layers),
+            pixel=_pixel(record.get("pixel"), levels, layers),
             rankings=_file(record["rankings"], "the rankings") if record.get("rankings") else None,
-            presets={str(name): _preset(entry, layers) for name, entry in record.get("presets", {}).items()},
+            presets={str(name): _preset(entry, levels, layers) for name, entry in record.get("presets", {}).items()},
         )
         spec._check()
         return spec
@@ -259,16 +259,20 @@ def _file(entry: Mapping[str, Any], what: str) -> NetworkFile:
     return NetworkFile(entry["file"], entry["sha256"], int(entry["bytes"]), int(entry.get("opset", 0)))
 
 
-def _preset(record: Mapping[str, Any], layers: int) -> Preset:
-    return Preset(str(record.get("units", "")), _pixel(record.get("pixel"), layers))
+def _preset(record: Mapping[str, Any], levels: Mapping[str, tuple[int, int]], layers: int) -> Preset:
+    return Preset(str(record.get("units", "")), _pixel(record.get("pixel"), levels, layers))
 
 
-def _pixel(record: Mapping[str, Any] | None, layers: int) -> PixelStyle | None:
+def _pixel(record: Mapping[str, Any] | None, levels: Mapping[str, tuple[int, int]], layers: int) -> PixelStyle | None:
+    """Read how the method pixel works: each step's rows by the names of levels, or as first and last row."""
     if record is None:
         return None
-    steps = tuple(tuple(range(int(first), int(last) + 1)) for first, last in record["rows"])
+    if "levels" in record:
+        steps = tuple(_rows(names, levels) for names in record["levels"])
+    else:
+        steps = tuple(tuple(range(int(first), int(last) + 1)) for first, last in record["rows"])
     if not steps or not all(rows and rows[0] >= 0 and rows[-1] < layers for rows in steps):
-        raise ValueError(f"the method pixel takes rows {record['rows']} of {layers}.")
+        raise ValueError(f"the method pixel takes rows {record.get('levels', record.get('rows'))} of {layers}.")
     if record["region"] not in REGIONS:
         raise ValueError(f"the region '{record['region']}' is unknown; the regions are {', '.join(REGIONS)}.")
     return PixelStyle(steps, record["region"], int(record.get("side", 0)))

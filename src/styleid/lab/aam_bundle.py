@@ -25,6 +25,7 @@ from styleid.lab.export import ExportReport, export_network
 from styleid.lab.identity import TEMPLATE as IDENTITY_TEMPLATE
 from styleid.lab.identity import IdentityNet
 from styleid.lab.loop import load_network
+from styleid.lab.mask_encoder import MaskEncoder, MaskEncoderConfig
 from styleid.lab.pack import SOURCES, Pack
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
@@ -50,6 +51,12 @@ _SWAPS: tuple[dict[str, Any], ...] = (
     {"levels": ("light", *_IDENTITY), "strength": 1.0, "cover": 0.06},
 )
 """From the least change to the most; benchmarks/dial.py measures what each leaks."""
+_PIXEL = {
+    "levels": (("attributes", "texture"), ("light", "attributes", "texture"), ("light", *_IDENTITY)),
+    "region": "full",
+    "side": 0,
+}
+"""Where the parts lie is drawn from the labels; colours, and at last the shape too, are the target's."""
 _SAME_PERSON = 0.45
 """Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
 _CLEAR_PHOTOS = ("parsing",)
@@ -88,7 +95,8 @@ def build_aam_bundle(
     """Write the bundle to a folder, whole or not at all.
 
     wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints:
-    folder of the checkpoints aam, parser, identity, attributes and refiner. teachers: folder of the teachers' files.
+    folder of the checkpoints aam, parser, identity, attributes, mask-encoder and refiner. teachers: folder of the
+    teachers' files.
     """
     side = pack.template.size_px
     networks: dict[str, Any] = {
@@ -97,6 +105,8 @@ def build_aam_bundle(
         "attributes": load_network(AttributesNet(AttributesConfig(side)), checkpoints / "attributes", "attributes"),
     }
     model = load_aam(checkpoints / "aam")
+    encoder = MaskEncoder(MaskEncoderConfig.of(model))
+    networks["mask_encoder"] = load_network(encoder, checkpoints / "mask-encoder", "mask_encoder")
     refiner = load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")
     say("reading the pack with the networks")
     faces = _read_faces(pack, model, networks)
@@ -111,7 +121,8 @@ def build_aam_bundle(
     partial.mkdir(parents=True)
     works = _works(pack, wide, faces, model=model, generator=generator, mapping=mapping, networks=networks)
     reports = {role: _export(partial, role, work) for role, work in works.items()}
-    quality = {name: _history(checkpoints / name) for name in ("identity", "parser", "attributes", "refiner")}
+    trained = ("identity", "parser", "attributes", "mask-encoder", "refiner")
+    quality = {name: _history(checkpoints / name) for name in trained}
     description = _describe(pack.template, model, _thresholds(partial, wide, teachers), quality)
     _write(partial, description, reports)
     say("watching the bundle at work, so that expressions come out as strong as they are")
@@ -237,11 +248,14 @@ def _works(
     with torch.no_grad():  # half of what the generator gets to see are people as they are, half swapped ones
         others = torch.cat([codes[::2, :ATTRIBUTE_ROW], mapping(z, traits, codes)[::2, ATTRIBUTE_ROW:]], 1)
     drawn = torch.cat([codes[1::2], others])
+    with torch.no_grad():
+        labels = networks["parser"](crop[:16])[0].argmax(1).float()
     return {
         "parser": _Work(networks["parser"], {"crop": crop}, ["labels", "landmarks"]),
         "identity": _Work(networks["identity"], {"crop": _views(wide, whole)}, ["embedding"]),
         "attributes": _Work(networks["attributes"], {"crop": crop}, ["attributes"]),
         "inverter": _Work(AAMInverter(model), {"crop": crop, "landmarks": landmarks, "visible": visible}, ["w_plus"]),
+        "mask_encoder": _Work(networks["mask_encoder"], {"labels": labels}, ["w_plus"]),
         "mapping": _Work(mapping, {"z": z, "attributes": traits, "source": codes}, ["w_plus"]),
         "generator": _Work(generator, {"w_plus": drawn}, ["image", "landmarks"]),
     }
@@ -306,6 +320,7 @@ def _describe(
         "z": Z,
         "levels": {name: list(rows) for name, rows in model.config.levels.items()},
         "swaps": [step | {"levels": list(step["levels"])} for step in _SWAPS],
+        "pixel": _PIXEL,
         "crop": crop(template),
         "identity_crop": crop(IDENTITY_TEMPLATE),
         "thresholds": thresholds,

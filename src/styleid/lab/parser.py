@@ -254,21 +254,30 @@ class _Faces:
     def _cut(self, index: torch.Tensor, matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         index, matrices = index.to(self.device), matrices.to(self.device)
         images = augment.cut_views(self.crops[index], matrices, self.size)
-        linear = torch.linalg.inv(matrices[:, :, :2])
-        points = (self.landmarks[index] - matrices[:, None, :, 2]) @ linear.transpose(1, 2)
-        mirrored = torch.det(matrices[:, :, :2]) < 0
-        points = torch.where(mirrored[:, None, None], points[:, MIRRORED_68], points)
+        points = moved_landmarks(self.landmarks[index], matrices)
         half = self.size // 2
         if self.labels is None:
             return images, points, torch.full((len(index), half, half), _UNKNOWN, dtype=torch.uint8, device=self.device)
-        grid = augment.sampling_grid(matrices, self.size, self.size)[:, ::2, ::2]
-        grid = grid + augment.sampling_grid(matrices, self.size, self.size)[:, 1::2, 1::2]
-        labels = functional.grid_sample(
-            self.labels[index][:, None].float(),
-            grid / 2,
-            mode="nearest",
-            padding_mode="reflection",
-            align_corners=False,
-        )[:, 0].to(torch.uint8)
-        swapped = _MIRRORED_LABELS.to(labels.device)[labels.long()].to(torch.uint8)
-        return images, points, torch.where(mirrored[:, None, None], swapped, labels)
+        return images, points, moved_labels(self.labels[index], matrices, self.size)
+
+
+def moved_landmarks(landmarks: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Return where landmarks (n, 68, 2) of crops come to lie in views; matrices: (n, 2, 3), view to crop."""
+    linear = torch.linalg.inv(matrices[:, :, :2])
+    points = (landmarks - matrices[:, None, :, 2]) @ linear.transpose(1, 2)
+    return torch.where(_mirrored(matrices)[:, None, None], points[:, MIRRORED_68], points)
+
+
+def moved_labels(labels: torch.Tensor, matrices: torch.Tensor, size_px: int) -> torch.Tensor:
+    """Return the labels of views at half the side, uint8 (n, s / 2, s / 2), from label maps (n, h, w) of crops."""
+    grid = augment.sampling_grid(matrices, size_px, size_px)
+    centres = (grid[:, ::2, ::2] + grid[:, 1::2, 1::2]) / 2
+    moved = functional.grid_sample(
+        labels[:, None].float(), centres, mode="nearest", padding_mode="reflection", align_corners=False
+    )[:, 0].to(torch.uint8)
+    swapped = _MIRRORED_LABELS.to(moved.device)[moved.long()].to(torch.uint8)
+    return torch.where(_mirrored(matrices)[:, None, None], swapped, moved)
+
+
+def _mirrored(matrices: torch.Tensor) -> torch.Tensor:
+    return torch.det(matrices[:, :, :2]) < 0

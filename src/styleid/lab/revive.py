@@ -1,9 +1,10 @@
 """Take the networks of a bundle up again: from its ONNX files to checkpoints that training goes on from.
 
 A bundle outlives the machine that trained it. Its files keep the names of the weights, so parser, identity network,
-attributes and refiner can be read back, 8-bit convolutions as the rounded values that they compute with. What is not in
-a bundle is what only training needed: optimisers' moments, and the refiner's critic, so that the refiner can be joined
-into a bundle again but not trained on. The appearance model is fitted anew in two minutes (`styleid train aam`).
+attributes, mask encoder and refiner can be read back, 8-bit convolutions as the rounded values that they compute with.
+What is not in a bundle is what only training needed: optimisers' moments, and the refiner's critic, so that the refiner
+can be joined into a bundle again but not trained on. The appearance model is fitted anew in two minutes (`styleid train
+aam`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.augment import base_matrix, cut_views
 from styleid.lab.identity import TEMPLATE, IdentityNet
 from styleid.lab.loop import RunState, save_networks
+from styleid.lab.mask_encoder import MaskEncoder, MaskEncoderConfig
 from styleid.lab.pack import Pack
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
@@ -38,7 +40,7 @@ _COUNTERS = ("num_batches_tracked",)
 def revive_bundle(
     bundle: str | Path, checkpoints: Path, data: Path | None = None, say: Callable[[str], None] = print
 ) -> None:
-    """Write checkpoints of a bundle's parser, identity network, attributes and refiner, each in a folder of its name.
+    """Write checkpoints of a bundle's networks but its appearance model, each in a folder of its name.
 
     bundle: a built-in bundle's name, or a folder. data: a data pack, by whose faces normalisation is settled, without
     which networks can be joined but not trained on where it was folded. The checkpoints know how long the bundle says
@@ -53,6 +55,9 @@ def revive_bundle(
         "attributes": (AttributesNet(AttributesConfig(side)), "attributes", "network.", ("student", "attributes")),
         "refiner": (Refiner(RefinerConfig(side)), "generator", "network.refiner.", ("refiner",)),
     }
+    if found.has("mask_encoder"):
+        shape = MaskEncoderConfig(side // 2, layers=found.spec.layers, width=found.spec.width)
+        networks["mask-encoder"] = MaskEncoder(shape), "mask_encoder", "network.", ("student", "mask_encoder")
     if taken := [name for name in networks if (checkpoints / name / "state.json").exists()]:
         raise TrainingError(f"{checkpoints / taken[0]} holds a checkpoint already. Name another folder.")
     inputs = _inputs(Pack.load(data)) if data is not None else {}
@@ -61,6 +66,9 @@ def revive_bundle(
         revive(network, found.folder / found.spec.networks[role].file, prefix)
         if name in inputs:
             settle(network, inputs[name])
+            if name == "parser":
+                with torch.no_grad():
+                    inputs["mask-encoder"] = network(inputs[name])[0].argmax(1).float()
         record = quality.get(name)
         history: dict[str, float] = dict(record) if isinstance(record, Mapping) else {}
         state = RunState(

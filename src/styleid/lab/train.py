@@ -39,7 +39,7 @@ class TaskOptions:
     teachers: folder of the teachers' files, where the task has one.
     checkpoints: folder of the other networks' checkpoints, each in a folder of its name, where the task needs them.
     batch: images per step; 0 takes the task's own.
-    faces: most training faces of each source archive, for aam, refiner and aam128; 0 takes the task's own.
+    faces: most training faces of each archive, for aam, refiner, mask-encoder and aam128; 0 takes the task's own.
     wide: a pack of 40 px of margin, by whose views aam128 rounds the recogniser and sets thresholds; it needs one.
     device: cpu or cuda; auto takes cuda where there is one.
     """
@@ -120,6 +120,17 @@ def _refiner(options: TaskOptions, gan: GanOptions) -> Task:
     return RefinerTask(pack, model, parser, RefinerConfig(side), device=options.torch_device, **options.sized())
 
 
+def _mask_encoder(options: TaskOptions, gan: GanOptions) -> Task:
+    from styleid.lab.aam import load_aam
+    from styleid.lab.mask_encoder import MaskEncoderTask
+    from styleid.lab.parser import ParserConfig, ParserNet
+
+    pack, model = Pack.load(options.data).thinned(options.faces or 2000), load_aam(options.checkpoints / "aam")
+    parser = ParserNet(ParserConfig(pack.template.size_px))
+    load_network(parser, options.checkpoints / "parser", "parser")
+    return MaskEncoderTask(pack, model, parser, device=options.torch_device, **options.sized())
+
+
 def _generator(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.generator_task import GeneratorOptions, GeneratorTask
     from styleid.lab.inner import inner_square
@@ -156,6 +167,7 @@ TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
     "parser": ("labels and landmarks", _parser),
     "attributes": ("age, sex, group; needs identity", _attributes),
     "refiner": ("sharpens what the appearance model renders; needs aam and parser", _refiner),
+    "mask-encoder": ("labels to W+ of the appearance model, for the method pixel; needs aam and parser", _mask_encoder),
     "generator": ("a StyleGAN2 with adaptive augmentation", _generator),
     "inverter": ("crops to W+ of a generator; needs generator, uses identity", _inverter),
 }
