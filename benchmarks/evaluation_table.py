@@ -87,10 +87,11 @@ def main() -> None:
 
 def split(path: Path, begin: str = BEGIN) -> tuple[str, str]:
     """Return what stands before and after the table; ends the program where a marker is missing."""
-    text = path.read_text(encoding="utf-8")
-    if text.count(begin) != 1 or text.count(END) != 1:
-        sys.exit(f"{path} must hold the lines {begin} and {END}, once each.")
-    return text.partition(begin)[0], text.partition(END)[2]
+    before, begun, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(END)
+    if not begun or not ended or begin in after:
+        sys.exit(f"{path} must hold the line {begin} once, and {END} after it.")
+    return before, after
 
 
 def first_people(folder: Path, work: Path, people: int) -> Path:

@@ -1,0 +1,122 @@
+"""Measure the methods, and what they may swap, side by side on an LFW-like folder (person/photo), for docs/privacy.md.
+
+    python benchmarks/methods.py FOLDER --work DIR --teacher identity.onnx [--bundle B] [--photos 2] [--record]
+
+Every named face is changed once by every method's first step, for the same z, put into its photo and looked at again,
+as benchmarks/dial.py does with the bundle's own steps; figures are its figures. ms: analysis, drawing, compositing and
+second look of a face, by one thread, networks warm. --record writes the table into docs/privacy.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dial import Step, measured, note
+from evaluation_table import END, recognisers, split
+
+from styleid.bundles.registry import DEFAULT, load_bundle
+from styleid.evaluate.instruments import Setup
+from styleid.evaluate.originals import Subject
+from styleid.evaluate.protocol import read_originals
+from styleid.evaluate.recognisers import embed, load_recognisers
+from styleid.evaluate.survey import Surveyor
+from styleid.evaluate.table import FaceTable
+from styleid.media.image import read_photo
+from styleid.options import AnonymizeOptions
+from styleid.pipeline import Anonymizer
+from styleid.privacy.dial import LEVELS
+from styleid.runtime import cpu_threads
+from styleid.source import Try
+from styleid.types import Faces, ImageRGB
+
+BEGIN = "<!-- table: benchmarks/methods.py -->"
+_DOCS = Path(__file__).resolve().parents[1] / "docs/privacy.md"
+WAYS: dict[str, dict[str, Any]] = {
+    "`latent` (default)": {},
+    "`latent`, `--units channels:400@ratio`": {"units": "channels:400@ratio"},
+    "`latent`, `--units groups:90`": {"units": "groups:90"},
+    "`latent`, `--units layers:best-9`": {"units": "layers:best-9"},
+    "`pixel`": {"method": "pixel"},
+    "`pixel`, `--region inner`": {"method": "pixel", "region": "inner"},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="folder for what recognisers said of the originals")
+    parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet, ONNX, 112 px, ImageNet statistics")
+    parser.add_argument("--bundle", default=DEFAULT)
+    parser.add_argument("--photos", type=int, default=2, help="most photos of a person")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--record", action="store_true")
+    args = parser.parse_args()
+
+    bundle = load_bundle(args.bundle)
+    ways = {name: Anonymizer(bundle, AnonymizeOptions(seed=args.seed, **how)) for name, how in WAYS.items()}
+    wanted = recognisers(args.teacher, args.work).replace("auto", "dlib")
+    with Surveyor(Setup(args.work / "cache.sqlite", args.bundle, wanted), cpu_threads()) as surveyor:
+        table = FaceTable(surveyor.originals(read_originals(args.folder)))
+    named = np.nonzero(table.named)[0]
+    people = table.labels[named]
+    rows = np.sort(np.concatenate([named[people == who][: args.photos] for who in np.unique(people)]))
+    attackers = load_recognisers(wanted, bundle)
+    done = {name: Step({attacker.name: [] for attacker in attackers}) for name in ways}
+    ms: dict[str, list[float]] = {name: [] for name in ways}
+    for row in rows:
+        subject = table.subjects[row]
+        image = read_photo(args.folder / subject.photo).image_rgb
+        for name, anonymizer in ways.items():
+            begun = time.perf_counter()
+            photo, made = change(anonymizer, image, subject)
+            note(done[name], made)
+            ms[name].append((time.perf_counter() - begun) * 1e3)
+            for attacker in attackers:
+                done[name].embeddings[attacker.name].append(embed(attacker, photo, subject.landmarks))
+    figures = {}
+    for name, step in done.items():
+        figures[name] = measured(step, table, rows, bundle.spec.thresholds) | {"ms": round(float(np.median(ms[name])))}
+    print(json.dumps(figures, indent=1))
+    if args.record:
+        before, after = split(_DOCS, BEGIN)
+        _DOCS.write_text(f"{before}{BEGIN}\n\n{table_of(figures, bundle.spec.name)}\n{END}{after}", encoding="utf-8")
+
+
+def change(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[ImageRGB, Try]:
+    """Return the photo with the face changed by a method's first step, and what is known of the face then."""
+    face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
+    (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
+    bundle, own = anonymizer.bundle, source.wplus[None]
+    z = anonymizer.targets.z(subject.photo, 0, 0, bundle.spec.z)[None]
+    target = bundle.sample(z, source.before.attributes[None], own)
+    (made,) = anonymizer.attempt([source], [image_rgb], anonymizer.way.swapped(bundle, own, target, [0]))
+    x0, y0, x1, y1 = source.window
+    photo = image_rgb.copy()
+    photo[y0:y1, x0:x1][made.mask] = made.patch[made.mask]
+    return photo, made
+
+
+def table_of(figures: dict[str, dict[str, Any]], bundle: str) -> str:
+    """Return the figures as a Markdown table, a method in each row."""
+    first = next(iter(figures.values()))
+    heads = ["method", *(f"passes {name}" for name in LEVELS), "leak (five splits)"]
+    heads += [*(f"distance, {name}" for name in first["distance"]), "sex", "mouth", "landmarks", "ms a face"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for name, found in figures.items():
+        low, high = found["leak_range"]
+        cells = [name, *(f"{share:.1%}" for share in found["passes"].values())]
+        cells += [f"{found['leak']:+.3f} ({low:+.3f} to {high:+.3f})"]
+        cells += [f"{distance:.2f}" for distance in found["distance"].values()]
+        cells += [f"{found['kept'][what]:.1%}" for what in ("sex", "mouth")]
+        cells += [f"{found['landmark_error']:.1%}", str(found["ms"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return f"{first['faces']} faces, bundle {bundle}.\n\n" + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
