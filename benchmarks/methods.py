@@ -39,7 +39,6 @@ _DOCS = Path(__file__).resolve().parents[1] / "docs/privacy.md"
 WAYS: dict[str, dict[str, Any]] = {
     "`latent` (default)": {},
     "`latent`, `--units channels:400@ratio`": {"units": "channels:400@ratio"},
-    "`latent`, `--units groups:90`": {"units": "groups:90"},
     "`latent`, `--units layers:best-9`": {"units": "layers:best-9"},
     "`pixel`": {"method": "pixel"},
     "`pixel`, `--region inner`": {"method": "pixel", "region": "inner"},

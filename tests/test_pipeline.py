@@ -345,6 +345,20 @@ def test_a_seed_repeats_targets_and_no_seed_does_not(make, astronaut, monkeypatc
 
 
 @pytest.mark.skipif(DEFAULT not in built_in(), reason="no bundle is built in")
+def test_the_method_pixel_draws_from_labels_alone(crowd):
+    """Each face is new or obscured, and of the face's own codes nothing gets into the new ones."""
+    anonymizer = Anonymizer.from_bundle(options=AnonymizeOptions(method="pixel", seed=3))
+    outcome = anonymizer.anonymize(crowd)
+    new = [face for face in outcome.faces if face.action is Action.ANONYMIZED]
+    assert len(new) >= len(outcome.faces) - 1 > 0
+    assert {face.method for face in new} == {"pixel"}
+    assert np.array_equal(outcome.image_rgb[~outcome.region_mask], crowd[~outcome.region_mask])
+    faces = anonymizer.find(crowd)
+    for source in anonymizer.analyse(crowd, faces, np.arange(len(faces))):
+        labels = anonymizer.bundle.parse(source.crop[None])[0].argmax(1).astype(np.uint8)
+        assert np.allclose(source.wplus, anonymizer.bundle.encode_labels(labels)[0], atol=1e-4)
+
+
 def test_a_seed_repeats_the_pixels(crowd):
     one, two, other = (
         Anonymizer.from_bundle(options=AnonymizeOptions(seed=seed, tries=2)).anonymize(crowd, name="x").image_rgb
