@@ -254,7 +254,9 @@ def test_people_to_keep_stay_as_they_are_and_the_others_do_not(run, photos, tmp_
     (tmp_path / "keep/ann").mkdir(parents=True)
     shutil.copy(photos / "a/ann.png", tmp_path / "keep/ann")
     assert run(photos, keep=tmp_path / "keep", method=method).exit_status == 0
-    run(GROUP, keep=tmp_path / "keep", method=method)
+    # without the one of the group whom the built-in bundle takes for ann's twin: of two that may be ann neither is kept
+    Image.fromarray(np.ascontiguousarray(read_photo(GROUP).image_rgb[:, :1000])).save(tmp_path / "group.png")
+    run(tmp_path / "group.png", keep=tmp_path / "keep", method=method)
     other = Action.ANONYMIZED if method == "latent" else Action.OBSCURED
     told = journal(tmp_path / "out")
     for part in "ab":
@@ -264,11 +266,12 @@ def test_people_to_keep_stay_as_they_are_and_the_others_do_not(run, photos, tmp_
         assert (face["action"], face["method"], face["tries"]) == ("kept", "", 0)
         assert face["gate"]["kept_similarity"] > face["gate"]["kept_from"]
         assert told[f"{part}/eve.png"]["faces"][0]["action"] == other
-    group = read_photo(GROUP).image_rgb, read_photo(tmp_path / "out/group.jpg").image_rgb
-    kept = [face["box"] for face in told["group.jpg"]["faces"] if face["action"] == "kept"]
-    assert len(kept) == 1
+    group = tuple(read_photo(folder / "group.png").image_rgb for folder in (tmp_path, tmp_path / "out"))
+    faces = told["group.png"]["faces"]
+    kept = [face["box"] for face in faces if face["action"] == "kept"]
+    assert (len(kept), len(faces)) == (1, 3)
     assert likeness(*group, kept[0]) > 0.95
-    assert all(likeness(*group, face["box"]) < 0.9 for face in told["group.jpg"]["faces"] if face["action"] != "kept")
+    assert all(likeness(*group, face["box"]) < 0.9 for face in faces if face["action"] != "kept")
     with pytest.raises(OptionError, match=r"--resume: .*\(keep\)"):
         run(photos, method=method, resume=True)
 

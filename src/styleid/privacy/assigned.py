@@ -19,6 +19,8 @@ from styleid.types import FloatArray
 CANDIDATES = 8
 """How many targets are drawn for somebody, of which the best are taken."""
 _REFERENCES = 3
+_STEADY = 0.6
+"""How alike a target must stay on average, as it is drawn with the poses of a person's photos."""
 _STRANGE_WEIGHT = 2.0
 """How much more it matters to be a stranger than to stay alike from photo to photo."""
 
@@ -136,8 +138,9 @@ def best_targets(
 ) -> FloatArray:
     """Return candidates W+ (m, layers, width) in the order in which they should be tried.
 
-    Each is drawn with the pose and light of every reference. Best is who stays most alike over these and is a stranger
-    to all people who will have it, embeddings (p, d); who changes the first reference's sex comes last.
+    Each is drawn with the pose and light of every reference. Best is who stays alike enough over these and is a
+    stranger to all people who will have it, embeddings (p, d); who changes the first reference's sex comes last. Of
+    equals the first drawn is best: those who stay *most* alike are the same few whatever the key.
     """
     spec, count = bundle.spec, len(candidates)
     own = np.repeat(np.stack([r.wplus for r in references]), count, 0)
@@ -153,4 +156,5 @@ def best_targets(
     alike, strangers = faces @ embeddings.T, spec.thresholds[max(spec.thresholds)]
     beyond = np.maximum(alike - strangers.high, strangers.low - alike).max((0, 2)).clip(0)
     changed = (bundle.describe(drawn[:count])[:, 1] > 0.5) != (references[0].attributes[1] > 0.5)
-    return candidates[np.lexsort((np.arange(count), _STRANGE_WEIGHT * beyond - steady, changed))]
+    lack = _STRANGE_WEIGHT * beyond + (_STEADY - steady).clip(0)
+    return candidates[np.lexsort((np.arange(count), lack, changed))]
