@@ -27,7 +27,7 @@ def test_the_document_has_both_markers(command):
 
 def test_a_document_without_markers_is_refused(command, tmp_path):
     (tmp_path / "page.md").write_text(command.BEGIN)
-    with pytest.raises(SystemExit, match="must hold the lines"):
+    with pytest.raises(SystemExit, match="must hold the line"):
         command.split(tmp_path / "page.md")
 
 
