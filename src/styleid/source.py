@@ -159,7 +159,7 @@ class Source:
         patch = image_rgb[y0:y1, x0:x1].copy()
         sharp = patch if as_sharp_as is None else as_sharp_as[y0:y1, x0:x1]
         if self.by_labels is not None:
-            return patch, self.by_labels.put(patch, generated, self.local(self.matrix))
+            return patch, self.by_labels.put(patch, generated, self.local(self.matrix), landmarks)
         face = NewFace(
             generated,
             self.crop.astype(np.float32),

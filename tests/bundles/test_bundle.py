@@ -83,10 +83,10 @@ def test_a_description_is_read_as_it_stands(tmp_path):
 
 def test_steps_of_the_method_pixel_are_named_by_levels_or_rows() -> None:
     by_levels = {"levels": [["texture", "light"], ["shape", "texture"]], "region": "inner", "side": 64}
-    by_rows = {"rows": [[1, 3]], "region": "full"}
+    by_rows = {"rows": [[1, 3]], "region": "full", "outlined": True}
     spec = BundleSpec.from_json(_record() | {"pixel": by_levels, "presets": {"mine": {"pixel": by_rows}}})
     assert spec.pixel == PixelStyle(((0, 3), (1, 2, 3)), "inner", 64)
-    assert spec.presets["mine"].pixel == PixelStyle(((1, 2, 3),), "full")
+    assert spec.presets["mine"].pixel == PixelStyle(((1, 2, 3),), "full", outlined=True)
 
 
 @pytest.mark.parametrize("entry", sorted(_record()))

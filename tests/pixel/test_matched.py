@@ -8,6 +8,10 @@ from skimage.exposure import match_histograms
 
 from styleid.pixel.matched import MatchedFace, matched, matched_composite, region_mask, soft_mask
 from styleid.pixel.scale import at_photo_scale, scaled_matrix
+from tests.faces.test_geometry import _neutral
+
+NOWHERE = np.zeros((68, 2), np.float32)
+"""Landmarks of a new face that no outline bounds."""
 
 
 def labels_of_a_face(side: int) -> np.ndarray:
@@ -50,7 +54,7 @@ def test_a_crop_of_256_px_gets_upstreams_composite() -> None:
     original = rng.integers(0, 255, (256, 256, 3)).astype(np.uint8)
     generated = rng.integers(0, 255, (256, 256, 3)).astype(np.uint8)
     labels, photo, same = labels_of_a_face(256), original.copy(), np.float32([[1, 0, 0], [0, 1, 0]])
-    changed = MatchedFace(original, labels, "inner", 256).put(photo, generated.astype(np.float32), same)
+    changed = MatchedFace(original, labels, "inner", 256).put(photo, generated.astype(np.float32), same, NOWHERE)
     assert np.array_equal(photo, matched_composite(original, generated, labels, "inner"))
     assert np.array_equal(changed, soft_mask(region_mask(labels, "inner")) > 0)
 
@@ -65,11 +69,29 @@ def test_only_the_region_changes_at_the_photos_resolution(region: str, scale: fl
     crop = np.full((side, side, 3), 75, np.uint8)
     generated = np.broadcast_to(np.float32([200, 90, 20]), (side, side, 3))
     before = photo.copy()
-    changed = MatchedFace(crop, labels_of_a_face(side), region).put(photo, generated, matrix)
+    changed = MatchedFace(crop, labels_of_a_face(side), region).put(photo, generated, matrix, NOWHERE)
     assert np.array_equal(photo[~changed], before[~changed])
     assert changed[150, 160]  # on the lips
     assert abs(int(photo[150, 160, 0]) - 75) <= 2  # the colour of the original's region
     assert 0 < changed.mean() < 1
+
+
+def test_an_outlined_face_ends_where_its_landmarks_do() -> None:
+    side, same = 200, np.float32([[1, 0, 0], [0, 1, 0]])
+    photo = np.full((side, side, 3), 90, np.uint8)
+    generated = np.broadcast_to(np.float32([200, 90, 20]), (side, side, 3))
+    labels, landmarks = np.ones((side, side), np.uint8), _neutral() * 0.5 + 50
+    whole, bounded = (MatchedFace(photo, labels, "full", outlined=outlined) for outlined in (False, True))
+    everywhere = whole.put(photo.copy(), generated, same, landmarks)
+    within = bounded.put(photo.copy(), generated, same, landmarks)
+    assert everywhere.all()
+    x0, y0 = landmarks.min(0)
+    x1, y1 = landmarks.max(0)
+    ys, xs = np.nonzero(within)
+    assert within[round(y0 + y1) // 2, round(x0 + x1) // 2]
+    assert xs.min() > x0 - 10
+    assert xs.max() < x1 + 10
+    assert ys.max() < y1 + 10
 
 
 def test_labels_without_a_face_change_nothing() -> None:
@@ -77,10 +99,10 @@ def test_labels_without_a_face_change_nothing() -> None:
     before, crop = photo.copy(), np.zeros((64, 64, 3), np.uint8)
     face = MatchedFace(crop, np.full((64, 64), 13, np.uint8), "full")
     same = np.float32([[1, 0, 0], [0, 1, 0]])
-    assert not face.put(photo, np.zeros((64, 64, 3), np.float32), same).any()
+    assert not face.put(photo, np.zeros((64, 64, 3), np.float32), same, NOWHERE).any()
     assert np.array_equal(photo, before)
     away = np.float32([[1, 0, -500], [0, 1, -500]])
-    assert not face.put(photo, np.zeros((64, 64, 3), np.float32), away).any()
+    assert not face.put(photo, np.zeros((64, 64, 3), np.float32), away, NOWHERE).any()
 
 
 def test_crops_finer_than_the_photo_are_averaged_down() -> None:

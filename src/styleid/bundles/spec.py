@@ -74,12 +74,14 @@ class PixelStyle:
     """Say how the method `pixel` works.
 
     steps: rows of W+ that the target gives, for the first try and for stronger ones. region: full or inner, what is
-    replaced. side_px: side at which faces are composited; 0 for the photo's own resolution.
+    replaced. side_px: side at which faces are composited; 0 for the photo's own resolution. outlined: whether the
+    generator draws nothing beyond its landmarks' outline, so that new faces must end there.
     """
 
     steps: tuple[tuple[int, ...], ...]
     region: Region = "full"
     side_px: int = 0
+    outlined: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,4 +277,4 @@ def _pixel(record: Mapping[str, Any] | None, levels: Mapping[str, tuple[int, int
         raise ValueError(f"the method pixel takes rows {record.get('levels', record.get('rows'))} of {layers}.")
     if record["region"] not in REGIONS:
         raise ValueError(f"the region '{record['region']}' is unknown; the regions are {', '.join(REGIONS)}.")
-    return PixelStyle(steps, record["region"], int(record.get("side", 0)))
+    return PixelStyle(steps, record["region"], int(record.get("side", 0)), bool(record.get("outlined", False)))

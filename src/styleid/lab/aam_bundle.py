@@ -55,6 +55,7 @@ _PIXEL = {
     "levels": (("attributes", "texture"), ("light", "attributes", "texture"), ("light", *_IDENTITY)),
     "region": "full",
     "side": 0,
+    "outlined": True,
 }
 """Where the parts lie is drawn from the labels; colours, and at last the shape too, are the target's."""
 _SAME_PERSON = 0.45

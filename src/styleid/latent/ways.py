@@ -8,7 +8,7 @@ outline of its parts comes from the face.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ class Way:
         """Return what puts a new face into the photo by its labels, where that is the method's way."""
         if self.pixel is None or labels is None:
             return None
-        return MatchedFace(crop, labels, self.pixel.region, self.pixel.side_px)
+        return MatchedFace(crop, labels, self.pixel.region, self.pixel.side_px, self.pixel.outlined)
 
     def own(
         self,
@@ -95,7 +95,7 @@ def choose_way(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -
         style = preset.pixel or spec.pixel
         if style is None:
             raise OptionError("--method", f"the bundle '{spec.name}' does not say how pixel works ('pixel').")
-        style = PixelStyle(style.steps, options.region or style.region, style.side_px)
+        style = replace(style, region=options.region or style.region)
         return Way("pixel", tuple(SwapStep(rows, options.strength) for rows in style.steps), style)
     if options.region:
         raise OptionError("--region", f"it says what pixel replaces; the method {options.method} has no such choice.")

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from styleid.faces.align import scale_of, shown_window
-from styleid.pixel.regions import FACE, SKIN
+from styleid.pixel.regions import FACE, SKIN, FaceHull
 from styleid.pixel.scale import scaled_matrix
 from styleid.types import FloatArray, ImageRGB
 
@@ -95,18 +95,20 @@ class MatchedFace:
     """What is needed to put a new face into a photo by its labels, in pixels of a crop of side s.
 
     original: the crop. labels: (s, s) of the original. side_px: the side to composite at, as upstream does at 256; 0
-    for the photo's own resolution.
+    for the photo's own resolution. outlined: end the new face at its landmarks' outline too, at the photo's own
+    resolution: beyond it some generators draw nothing that could be seen.
     """
 
     original: ImageRGB
     labels: np.ndarray
     region: Region
     side_px: int = 0
+    outlined: bool = False
 
-    def put(self, image_rgb: ImageRGB, generated: FloatArray, matrix: FloatArray) -> np.ndarray:
+    def put(self, image_rgb: ImageRGB, generated: FloatArray, matrix: FloatArray, landmarks: FloatArray) -> np.ndarray:
         """Put the face into the photo, in place, and return the mask of what may have changed, bool (height, width).
 
-        generated: float32 (s, s, 3) in [0, 255]; matrix: (2, 3), photo to crop.
+        generated: float32 (s, s, 3) in [0, 255]; matrix: (2, 3), photo to crop; landmarks: the new face's, (68, 2).
         """
         size, drawn = len(self.original), generated.round().clip(0, 255).astype(np.uint8)
         changed = np.zeros(image_rgb.shape[:2], bool)
@@ -115,6 +117,8 @@ class MatchedFace:
             return changed
         side = self.side_px or min(size, max(_LEAST_PX, round(size / scale_of(matrix))))
         new, alpha = self._drawn(drawn, side)
+        if self.outlined and not self.side_px:
+            alpha = alpha * FaceHull((landmarks + 0.5) * (side / size) - 0.5, side).soft()
         places = scaled_matrix(matrix, side / size)
         opacity = _warped(alpha, places, window, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
         colours = _warped(new.astype(np.float32), places, window, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
