@@ -271,7 +271,7 @@ def _write(out: Path, rows: list[dict[str, Any]], template: CropTemplate) -> Non
     for name in ("valid_quads", "landmarks5", "landmarks68"):
         columns[name] = columns[name].astype(np.float32)
     buffer = io.BytesIO()
-    np.savez(buffer, **columns)
+    np.savez_compressed(buffer, **columns)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial")
     partial.write_bytes(buffer.getbuffer())
