@@ -37,7 +37,7 @@ from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
 from styleid.privacy.dial import LEVELS
 from styleid.runtime import cpu_threads
-from styleid.source import Try
+from styleid.source import Source, Try
 from styleid.types import Faces, FloatArray, ImageRGB
 
 BEGIN = "<!-- table: benchmarks/dial.py -->"
@@ -58,14 +58,8 @@ class Step:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--work", type=Path, required=True, help="folder for what recognisers said of the originals")
-    parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet, ONNX, 112 px, ImageNet statistics")
-    parser.add_argument("--bundle", default=DEFAULT)
+    parser = asked(__doc__)
     parser.add_argument("--steps", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--record", action="store_true")
     args = parser.parse_args()
 
     bundle = load_bundle(args.bundle)
@@ -94,22 +88,44 @@ def main() -> None:
         _DOCS.write_text(f"{before}{BEGIN}\n\n{table_of(steps, figures, spec)}\n{END}{after}", encoding="utf-8")
 
 
+def asked(text: str) -> argparse.ArgumentParser:
+    """Return the arguments of a benchmark that `text` is about, over faces whose originals recognisers have seen."""
+    parser = argparse.ArgumentParser(description=text.split("\n", maxsplit=1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="folder for what recognisers said of the originals")
+    parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet, ONNX, 112 px, ImageNet statistics")
+    parser.add_argument("--bundle", default=DEFAULT)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--record", action="store_true")
+    return parser
+
+
 def swap_face(
     anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject, steps: Sequence[SwapStep]
 ) -> list[tuple[ImageRGB, Try]]:
     """Return the photo with the face swapped by each step, and what is known of the face then."""
-    face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
+    source, target = begin(anonymizer, image_rgb, subject)
     made = []
+    for source.step, step in enumerate(steps):
+        made.append(attempt(anonymizer, image_rgb, source, swap(source.wplus[None], target, step)))
+    return made
+
+
+def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[Source, FloatArray]:
+    """Return what is known of a face, and its first target, W+ (1, layers, width)."""
+    face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
     (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
     z = anonymizer.targets.z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
-    target = anonymizer.bundle.sample(z, source.before.attributes[None], source.wplus[None])
-    for source.step, step in enumerate(steps):
-        (one,) = anonymizer.attempt([source], [image_rgb], swap(source.wplus[None], target, step))
-        x0, y0, x1, y1 = source.window
-        photo = image_rgb.copy()
-        photo[y0:y1, x0:x1][one.mask] = one.patch[one.mask]
-        made.append((photo, one))
-    return made
+    return source, anonymizer.bundle.sample(z, source.before.attributes[None], source.wplus[None])
+
+
+def attempt(anonymizer: Anonymizer, image_rgb: ImageRGB, source: Source, wplus: FloatArray) -> tuple[ImageRGB, Try]:
+    """Return the photo with a face drawn from W+ (1, layers, width), and what is known of the face then."""
+    (made,) = anonymizer.attempt([source], [image_rgb], wplus)
+    x0, y0, x1, y1 = source.window
+    photo = image_rgb.copy()
+    photo[y0:y1, x0:x1][made.mask] = made.patch[made.mask]
+    return photo, made
 
 
 def note(step: Step, made: Try) -> None:

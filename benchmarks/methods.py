@@ -9,17 +9,16 @@ second look of a face, by one thread, networks warm. --record writes the table i
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dial import Step, measured, note
+from dial import Step, asked, attempt, begin, measured, note
 from evaluation_table import END, recognisers, split
 
-from styleid.bundles.registry import DEFAULT, load_bundle
+from styleid.bundles.registry import load_bundle
 from styleid.evaluate.instruments import Setup
 from styleid.evaluate.originals import Subject
 from styleid.evaluate.protocol import read_originals
@@ -32,7 +31,7 @@ from styleid.pipeline import Anonymizer
 from styleid.privacy.dial import LEVELS
 from styleid.runtime import cpu_threads
 from styleid.source import Try
-from styleid.types import Faces, ImageRGB
+from styleid.types import ImageRGB
 
 BEGIN = "<!-- table: benchmarks/methods.py -->"
 _DOCS = Path(__file__).resolve().parents[1] / "docs/privacy.md"
@@ -46,14 +45,8 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--work", type=Path, required=True, help="folder for what recognisers said of the originals")
-    parser.add_argument("--teacher", type=Path, required=True, help="MobileFaceNet, ONNX, 112 px, ImageNet statistics")
-    parser.add_argument("--bundle", default=DEFAULT)
+    parser = asked(__doc__)
     parser.add_argument("--photos", type=int, default=2, help="most photos of a person")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--record", action="store_true")
     args = parser.parse_args()
 
     bundle = load_bundle(args.bundle)
@@ -88,16 +81,9 @@ def main() -> None:
 
 def change(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[ImageRGB, Try]:
     """Return the photo with the face changed by a method's first step, and what is known of the face then."""
-    face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
-    (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
-    bundle, own = anonymizer.bundle, source.wplus[None]
-    z = anonymizer.targets.z(subject.photo, 0, 0, bundle.spec.z)[None]
-    target = bundle.sample(z, source.before.attributes[None], own)
-    (made,) = anonymizer.attempt([source], [image_rgb], anonymizer.way.swapped(bundle, own, target, [0]))
-    x0, y0, x1, y1 = source.window
-    photo = image_rgb.copy()
-    photo[y0:y1, x0:x1][made.mask] = made.patch[made.mask]
-    return photo, made
+    source, target = begin(anonymizer, image_rgb, subject)
+    wplus = anonymizer.way.swapped(anonymizer.bundle, source.wplus[None], target, [0])
+    return attempt(anonymizer, image_rgb, source, wplus)
 
 
 def table_of(figures: dict[str, dict[str, Any]], bundle: str) -> str:

@@ -20,8 +20,7 @@ from torch.nn import functional
 
 from styleid.lab import augment
 from styleid.lab.identity import IdentityConfig, IdentityNet, face_trunk
-from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
 from styleid.lab.pack import GROUPS, Pack
 
 YEARS = 101
@@ -131,11 +130,7 @@ class AttributesTask:
         sex_loss = functional.binary_cross_entropy_with_logits(female, sex * 0.96 + 0.02)
         group_loss = functional.cross_entropy(group, true_group, ignore_index=-1, label_smoothing=0.05)
         loss = age_loss + sex_loss + 0.5 * group_loss
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
-        self._optimizer.step()
-        update_average(self._average, self._student, averaging_decay(self._optimizer))
+        descend(loss, self._optimizer, self._student, self._average)
         return {"age": age_loss.detach(), "sex": sex_loss.detach(), "group": group_loss.detach()}
 
     def evaluate(self) -> dict[str, float]:

@@ -24,8 +24,7 @@ from torch.nn import functional
 from styleid.errors import TrainingError
 from styleid.faces.align import CropTemplate
 from styleid.lab import augment
-from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
 from styleid.lab.pack import SOURCES, Pack
 from styleid.lab.teachers import IdentityTeacher
 
@@ -139,11 +138,7 @@ class IdentityTask:
         distance = 1 - (given * wanted).sum(1)
         relations = functional.mse_loss(given @ given.T, wanted @ wanted.T)
         loss = distance.mean() + 2.0 * relations
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
-        self._optimizer.step()
-        update_average(self._average, self._student, averaging_decay(self._optimizer))
+        descend(loss, self._optimizer, self._student, self._average)
         return {"distance": distance.mean().detach(), "relations": relations.detach()}
 
     def _views(self, generator: torch.Generator) -> torch.Tensor:

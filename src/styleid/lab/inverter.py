@@ -29,8 +29,7 @@ from styleid.lab.discriminator import Discriminator
 from styleid.lab.export import ExportReport, export_network
 from styleid.lab.generator_task import channels_last, read_state
 from styleid.lab.inner import draw_grid, inner_square
-from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, descend, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.stylegan2 import Generator, GeneratorConfig
 from styleid.types import ImageRGB
@@ -280,11 +279,7 @@ class InverterTask:
         losses["latent"] = ((codes[-len(made) :] - known) / spread).square().mean()
         losses["delta"] = ((codes - codes[:, :1]) / spread).square().mean()
         loss = torch.stack([getattr(options, name) * value for name, value in losses.items()]).sum()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
-        self._optimizer.step()
-        update_average(self._average, self._student, averaging_decay(self._optimizer))
+        descend(loss, self._optimizer, self._student, self._average)
         return {name: value.detach() for name, value in losses.items()}
 
     def evaluate(self) -> dict[str, float]:

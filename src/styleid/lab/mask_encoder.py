@@ -22,8 +22,7 @@ from torch.nn import functional
 
 from styleid.lab import augment
 from styleid.lab.aam import EXPRESSION_ROW, SHAPE_EXPRESSIONS, SHAPE_ROW, ActiveAppearanceModel, with_forehead
-from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.parser import CLASSES, draw_parses, moved_labels, moved_landmarks
 from styleid.lab.upstream.wrappers import OneHot
@@ -137,11 +136,7 @@ class MaskEncoderTask:
             codes = self._student(labels.float())
         errors, apart = self._compare(codes, landmarks)
         loss = errors.mean() + _CODES * apart.mean()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
-        self._optimizer.step()
-        update_average(self._average, self._student, averaging_decay(self._optimizer))
+        descend(loss, self._optimizer, self._student, self._average)
         return {"landmarks": errors.mean().detach(), "codes": apart.mean().detach()}
 
     def _compare(self, codes: torch.Tensor, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,12 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from styleid.lab.loop import update_average
+
 Network = TypeVar("Network", bound=nn.Module)
+
+_STEEPEST = 5.0
+"""Norm that a gradient is brought down to."""
 
 
 def autocast(device: str) -> torch.autocast:
@@ -48,6 +53,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: f
         rate = peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))))
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, network: nn.Module, average: nn.Module) -> None:
+    """Take one step down a loss, its gradient bounded, and let the network's moving average follow."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), _STEEPEST)
+    optimizer.step()
+    update_average(average, network, averaging_decay(optimizer))
 
 
 def averaging_decay(optimizer: torch.optim.Optimizer, most: float = 0.999) -> float:

@@ -19,8 +19,7 @@ from torch.nn import functional
 
 from styleid.faces import geometry
 from styleid.lab import augment, occlude
-from styleid.lab.loop import update_average
-from styleid.lab.optim import adam_with_decay, autocast, averaging_decay, channels_last, set_learning_rate
+from styleid.lab.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
 from styleid.lab.pack import Pack
 from styleid.lab.teachers import MIRRORED_68
 
@@ -152,11 +151,7 @@ class ParserTask:
         eyes = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=-1).clamp_min(8)
         point_loss = ((located - landmarks).abs().sum(-1) / eyes[:, None]).mean()
         loss = label_loss + 5 * point_loss
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._student.parameters(), 5.0)
-        self._optimizer.step()
-        update_average(self._average, self._student, averaging_decay(self._optimizer))
+        descend(loss, self._optimizer, self._student, self._average)
         return {"labels": label_loss.detach(), "landmarks": point_loss.detach()}
 
     def _own_labels(self, images: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:

@@ -56,7 +56,9 @@ def revive_bundle(
         "refiner": (Refiner(RefinerConfig(side)), "generator", "network.refiner.", ("refiner",)),
     }
     if found.has("mask_encoder"):
-        shape = MaskEncoderConfig(side // 2, layers=found.spec.layers, width=found.spec.width)
+        first, last = found.spec.levels["shape"]
+        layers, width, rows = found.spec.layers, found.spec.width, last - first + 1
+        shape = MaskEncoderConfig(side // 2, layers=layers, width=width, shape_rows=rows)
         networks["mask-encoder"] = MaskEncoder(shape), "mask_encoder", "network.", ("student", "mask_encoder")
     if taken := [name for name in networks if (checkpoints / name / "state.json").exists()]:
         raise TrainingError(f"{checkpoints / taken[0]} holds a checkpoint already. Name another folder.")
@@ -66,7 +68,7 @@ def revive_bundle(
         revive(network, found.folder / found.spec.networks[role].file, prefix)
         if name in inputs:
             settle(network, inputs[name])
-            if name == "parser":
+            if name == "parser":  # which comes first: its labels are what the mask encoder sees
                 with torch.no_grad():
                     inputs["mask-encoder"] = network(inputs[name])[0].argmax(1).float()
         record = quality.get(name)

@@ -23,6 +23,7 @@ from styleid.lab.pack import Pack, PackOptions, build_pack
 
 if TYPE_CHECKING:
     from styleid.lab.identity import IdentityNet
+    from styleid.lab.parser import ParserNet
 
 
 class Sized(TypedDict, total=False):
@@ -95,6 +96,14 @@ def _recogniser(options: TaskOptions) -> IdentityNet:
     return network
 
 
+def _trained_parser(options: TaskOptions, size_px: int) -> ParserNet:
+    from styleid.lab.parser import ParserConfig, ParserNet
+
+    network = ParserNet(ParserConfig(size_px))
+    load_network(network, options.checkpoints / "parser", "parser")
+    return network
+
+
 def _parser(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.parser import ParserTask
 
@@ -102,32 +111,28 @@ def _parser(options: TaskOptions, gan: GanOptions) -> Task:
 
 
 def _attributes(options: TaskOptions, gan: GanOptions) -> Task:
-    from styleid.lab.attributes import AttributesConfig, AttributesTask
+    from styleid.lab.attributes import AttributesTask
 
     pack, recogniser = Pack.load(options.data), _recogniser(options)
-    config = AttributesConfig(pack.template.size_px)
-    return AttributesTask(pack, recogniser, config, device=options.torch_device, **options.sized())
+    return AttributesTask(pack, recogniser, device=options.torch_device, **options.sized())
 
 
 def _refiner(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.aam import load_aam
-    from styleid.lab.parser import ParserConfig, ParserNet
     from styleid.lab.refiner import RefinerConfig, RefinerTask
 
     pack, model = Pack.load(options.data).thinned(options.faces or 2000), load_aam(options.checkpoints / "aam")
     side = pack.template.size_px
-    parser = load_network(ParserNet(ParserConfig(side)), options.checkpoints / "parser", "parser")
+    parser = _trained_parser(options, side)
     return RefinerTask(pack, model, parser, RefinerConfig(side), device=options.torch_device, **options.sized())
 
 
 def _mask_encoder(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.aam import load_aam
     from styleid.lab.mask_encoder import MaskEncoderTask
-    from styleid.lab.parser import ParserConfig, ParserNet
 
     pack, model = Pack.load(options.data).thinned(options.faces or 2000), load_aam(options.checkpoints / "aam")
-    parser = ParserNet(ParserConfig(pack.template.size_px))
-    load_network(parser, options.checkpoints / "parser", "parser")
+    parser = _trained_parser(options, pack.template.size_px)
     return MaskEncoderTask(pack, model, parser, device=options.torch_device, **options.sized())
 
 
@@ -149,8 +154,9 @@ def _inverter(options: TaskOptions, gan: GanOptions) -> Task:
 
     pack, folder = Pack.load(options.data), options.checkpoints / "generator"
     generator, judge = load_generator(folder), load_discriminator(folder)
-    recogniser = _recogniser(options) if (options.checkpoints / "identity").is_dir() else None
-    identity = InnerEmbedder(recogniser, generator.config.resolution) if recogniser is not None else None
+    identity = None
+    if (options.checkpoints / "identity").is_dir():
+        identity = InnerEmbedder(_recogniser(options), generator.config.resolution)
     return InverterTask(
         pack,
         generator,
@@ -223,20 +229,18 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
     if name == "aam":
         from styleid.lab.aam import AAMConfig, save_aam
         from styleid.lab.aam_fit import fit_aam
-        from styleid.lab.parser import ParserConfig, ParserNet
 
         pack = Pack.load(options.data).thinned(options.faces or 3000)
         side = pack.template.size_px
-        parser = load_network(ParserNet(ParserConfig(side)), options.checkpoints / "parser", "parser")
-        save_aam(fit_aam(pack, parser, AAMConfig(side), say), out)
+        save_aam(fit_aam(pack, _trained_parser(options, side), AAMConfig(side), say), out)
         return 0
     from styleid.lab.aam_bundle import build_aam_bundle
     from styleid.lab.identity import require_whole_views
 
-    pack = Pack.load(options.data).thinned(options.faces or 2000, photos_only=True)
     if options.wide is None:
         raise TrainingError("--wide is missing: the recogniser sees more of a photo than the other networks do.")
     wide = require_whole_views(Pack.load(options.wide))
+    pack = Pack.load(options.data).thinned(options.faces or 2000, photos_only=True)
     build_aam_bundle(pack, wide, options.checkpoints, options.teachers, out, say)
     return 0
 
