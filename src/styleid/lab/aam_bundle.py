@@ -16,21 +16,21 @@ from torch import nn
 import styleid
 from styleid.bundles.spec import FORMAT
 from styleid.faces.align import CropTemplate
-from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig, ActiveAppearanceModel, load_aam
+from styleid.lab.aam import ATTRIBUTE_ROW, ActiveAppearanceModel
 from styleid.lab.aam_fit import expression_features, face_visibility, fit_expressions
-from styleid.lab.aam_networks import AAMGenerator, AAMInverter
-from styleid.lab.attributes import AttributesConfig, AttributesNet
+from styleid.lab.aam_networks import AAMInverter
 from styleid.lab.augment import base_matrix, cut_views
+from styleid.lab.bank import ReadFaces, fit_bank
 from styleid.lab.export import ExportReport, export_network
 from styleid.lab.identity import TEMPLATE as IDENTITY_TEMPLATE
-from styleid.lab.identity import IdentityNet
 from styleid.lab.loop import load_network
 from styleid.lab.mask_encoder import MaskEncoder, MaskEncoderConfig
 from styleid.lab.pack import SOURCES, Pack
-from styleid.lab.parser import ParserConfig, ParserNet
-from styleid.lab.refiner import Refiner, RefinerConfig
-from styleid.lab.targets import TargetMapping, Z, fit_mapping
+from styleid.lab.spread import load_spread
+from styleid.lab.swapper import Swapper, load_swapper
+from styleid.lab.targets import TargetMapping, Z
 from styleid.lab.teachers import IdentityTeacher
+from styleid.lab.trained import Trained
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import open_session
@@ -62,13 +62,6 @@ _SAME_PERSON = 0.45
 """Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
 _CLEAR_PHOTOS = ("parsing",)
 """Sources of photos that are sharp and show more than the face."""
-_HIDDEN_SHARE = 0.3
-"""Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
-_SHAPE_EMPHASIS, _COARSE_EMPHASIS, _FINE_EMPHASIS = 1.55, 1.45, 1.2
-"""By how much the bank's shapes and textures are enlarged, so that people are less alike; more would show blotches."""
-_COARSE_ROWS = 12
-_SURE_OF_SEX = 0.6
-"""How sure the attribute network must be of the sex of somebody in the bank, as they are drawn, without their hair."""
 _EIGHT_BIT = ("parser", "identity", "attributes", "generator", "inverter")
 """Networks whose time goes into convolutions, or into products."""
 _EIGHT_BIT_PRODUCTS = ("inverter",)
@@ -96,39 +89,30 @@ def build_aam_bundle(
     """Write the bundle to a folder, whole or not at all.
 
     wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints:
-    folder of the checkpoints aam, parser, identity, attributes, mask-encoder and refiner. teachers: folder of the
-    teachers' files.
+    folder of the checkpoints aam, parser, identity, attributes, mask-encoder, refiner, spread and swapper. teachers:
+    folder of the teachers' files.
     """
-    side = pack.template.size_px
-    networks: dict[str, Any] = {
-        "parser": load_network(ParserNet(ParserConfig(side)), checkpoints / "parser", "parser"),
-        "identity": load_network(IdentityNet(), checkpoints / "identity", "identity"),
-        "attributes": load_network(AttributesNet(AttributesConfig(side)), checkpoints / "attributes", "attributes"),
-    }
-    model = load_aam(checkpoints / "aam")
-    encoder = MaskEncoder(MaskEncoderConfig.of(model))
-    networks["mask_encoder"] = load_network(encoder, checkpoints / "mask-encoder", "mask_encoder")
-    refiner = load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")
+    trained = Trained.load(checkpoints)
+    model = trained.model
+    encoder = load_network(MaskEncoder(MaskEncoderConfig.of(model)), checkpoints / "mask-encoder", "mask_encoder")
+    spread = load_spread(checkpoints, model.config)
+    swapper = load_swapper(checkpoints, model.config)
     say("reading the pack with the networks")
-    faces = _read_faces(pack, model, networks)
-    nobody, generator = pack.synthetic & ~pack.held_out, AAMGenerator(model, refiner)
-    bank = nobody & (faces["bare"] >= np.quantile(faces["bare"][nobody], _HIDDEN_SHARE))
-    bank[bank] = _look_their_sex(faces, bank, generator, networks["attributes"])
-    codes, traits = (torch.from_numpy(faces[name]) for name in ("codes", "traits"))
-    mapping = fit_mapping(codes, traits, bank, _parts(model.config), _emphasis(model))
-    say(f"a bank of {int(bank.sum())} synthetic people")
+    faces = ReadFaces.of(pack, trained)
+    mapping = fit_bank(pack, faces, trained, spread)
+    say(f"a bank of {len(mapping.traits)} synthetic people")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    works = _works(pack, wide, faces, model=model, generator=generator, mapping=mapping, networks=networks)
+    works = _works(pack, wide, faces, trained=trained, mapping=mapping, encoder=encoder, swapper=swapper)
     reports = {role: _export(partial, role, work) for role, work in works.items()}
-    trained = ("identity", "parser", "attributes", "mask-encoder", "refiner")
-    quality = {name: _history(checkpoints / name) for name in trained}
+    checkpointed = ("identity", "parser", "attributes", "mask-encoder", "refiner", "spread", "swapper")
+    quality = {name: _history(checkpoints / name) for name in checkpointed}
     description = _describe(pack.template, model, _thresholds(partial, wide, teachers), quality)
     _write(partial, description, reports)
     say("watching the bundle at work, so that expressions come out as strong as they are")
-    express = fit_expressions(*watch_expressions(partial, pack, _WATCHED), rows=generator.rows)
-    generator.express.copy_(torch.from_numpy(express))
+    express = fit_expressions(*watch_expressions(partial, pack, _WATCHED), rows=trained.generator.rows)
+    trained.generator.express.copy_(torch.from_numpy(express))
     reports["generator"] = _export(partial, "generator", works["generator"])
     _write(partial, description, reports)
     for role, report in reports.items():
@@ -147,50 +131,6 @@ class _Work:
     network: nn.Module
     inputs: dict[str, torch.Tensor]
     outputs: list[str]
-
-
-def _read_faces(pack: Pack, model: ActiveAppearanceModel, networks: dict[str, nn.Module]) -> dict[str, np.ndarray]:
-    """Return every face's codes, traits and share of bare face."""
-    out: dict[str, list[np.ndarray]] = {"codes": [], "traits": [], "bare": []}
-    for start in range(0, len(pack), 64):
-        rows = np.arange(start, min(start + 64, len(pack)))
-        crops_u8 = torch.from_numpy(pack.crops(rows))
-        crops = crops_u8.permute(0, 3, 1, 2).float() / 127.5 - 1
-        valid = torch.from_numpy(np.stack([pack.valid_mask(i) for i in rows]))[:, None].float() / 255
-        with torch.no_grad():
-            visible = face_visibility(networks["parser"], crops) * valid
-            codes = model.encode(crops, torch.from_numpy(pack.landmarks68[rows]), visible)
-            coverage = model(codes)[1]
-            out["codes"].append(codes.numpy())
-            out["traits"].append(networks["attributes"](crops).numpy())
-            out["bare"].append(((visible * coverage).sum((1, 2, 3)) / coverage.sum((1, 2, 3))).numpy())
-    return {name: np.concatenate(parts) for name, parts in out.items()}
-
-
-def _parts(config: AAMConfig) -> tuple[int, ...]:
-    """Return how many rows of a target come of one person each: halves of the shape, texture from coarse to fine."""
-    shape, texture = config.shape_rows // 2, config.texture_rows // 8
-    return config.shape_rows - shape, shape, texture, texture, 2 * texture, config.texture_rows - 4 * texture
-
-
-def _emphasis(model: ActiveAppearanceModel) -> torch.Tensor:
-    shape, texture = (model.config.levels[level][0] for level in ("shape", "texture"))
-    emphasis = torch.full((model.config.layers,), _FINE_EMPHASIS)
-    emphasis[:shape] = 1
-    emphasis[shape:texture] = _SHAPE_EMPHASIS
-    emphasis[texture : texture + _COARSE_ROWS] = _COARSE_EMPHASIS
-    return emphasis
-
-
-def _look_their_sex(
-    faces: dict[str, np.ndarray], chosen: np.ndarray, generator: nn.Module, attributes: nn.Module
-) -> np.ndarray:
-    """Return which of the chosen faces are seen as of their sex when they are drawn from the front, bool (n,)."""
-    codes, was = torch.from_numpy(faces["codes"][chosen]), faces["traits"][chosen][:, 1]
-    plain = torch.cat([torch.zeros_like(codes[:, :ATTRIBUTE_ROW]), codes[:, ATTRIBUTE_ROW:]], 1)
-    with torch.no_grad():
-        seen = torch.cat([attributes(generator(part)[0])[:, 1] for part in plain.split(64)]).numpy()
-    return np.where(was > 0.5, seen, 1 - seen) >= _SURE_OF_SEX
 
 
 def _views(wide: Pack, rows: np.ndarray) -> torch.Tensor:
@@ -230,35 +170,38 @@ def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray,
 def _works(
     pack: Pack,
     wide: Pack,
-    faces: dict[str, np.ndarray],
+    faces: ReadFaces,
     *,
-    model: ActiveAppearanceModel,
-    generator: AAMGenerator,
+    trained: Trained,
     mapping: TargetMapping,
-    networks: dict[str, nn.Module],
+    encoder: MaskEncoder,
+    swapper: Swapper,
 ) -> dict[str, _Work]:
     chance = torch.Generator().manual_seed(0)
     rows = torch.randperm(len(pack), generator=chance)[:_EXAMPLES].numpy()
     crops_u8 = torch.from_numpy(pack.crops(rows))
     crop = crops_u8.permute(0, 3, 1, 2).float() / 127.5 - 1
     whole = torch.randperm(len(wide), generator=chance)[:_EXAMPLES].numpy()
-    landmarks = torch.from_numpy(pack.landmarks68[rows])
-    visible = torch.cat([face_visibility(networks["parser"], part) for part in crop.split(64)])
+    landmarks, inverter = torch.from_numpy(pack.landmarks68[rows]), AAMInverter(trained.model)
+    visible = torch.cat([face_visibility(trained.parser, part) for part in crop.split(64)])
     z = torch.randn(len(rows), Z, generator=chance)
-    traits, codes = (torch.from_numpy(faces[name][rows]) for name in ("traits", "codes"))
-    with torch.no_grad():  # half of what the generator gets to see are people as they are, half swapped ones
-        others = torch.cat([codes[::2, :ATTRIBUTE_ROW], mapping(z, traits, codes)[::2, ATTRIBUTE_ROW:]], 1)
+    traits, codes = faces.traits[rows], faces.codes[rows]
+    with torch.no_grad():
+        targets = mapping(z, traits, codes)
+    # half of what the generator gets to see are people as they are, half swapped ones
+    others = torch.cat([codes[::2, :ATTRIBUTE_ROW], targets[::2, ATTRIBUTE_ROW:]], 1)
     drawn = torch.cat([codes[1::2], others])
     with torch.no_grad():
-        labels = networks["parser"](crop[:16])[0].argmax(1).float()
+        labels = trained.parser(crop[:16])[0].argmax(1).float()
     return {
-        "parser": _Work(networks["parser"], {"crop": crop}, ["labels", "landmarks"]),
-        "identity": _Work(networks["identity"], {"crop": _views(wide, whole)}, ["embedding"]),
-        "attributes": _Work(networks["attributes"], {"crop": crop}, ["attributes"]),
-        "inverter": _Work(AAMInverter(model), {"crop": crop, "landmarks": landmarks, "visible": visible}, ["w_plus"]),
-        "mask_encoder": _Work(networks["mask_encoder"], {"labels": labels}, ["w_plus"]),
+        "parser": _Work(trained.parser, {"crop": crop}, ["labels", "landmarks"]),
+        "identity": _Work(trained.identity, {"crop": _views(wide, whole)}, ["embedding"]),
+        "attributes": _Work(trained.attributes, {"crop": crop}, ["attributes"]),
+        "inverter": _Work(inverter, {"crop": crop, "landmarks": landmarks, "visible": visible}, ["w_plus"]),
+        "mask_encoder": _Work(encoder, {"labels": labels}, ["w_plus"]),
         "mapping": _Work(mapping, {"z": z, "attributes": traits, "source": codes}, ["w_plus"]),
-        "generator": _Work(generator, {"w_plus": drawn}, ["image", "landmarks"]),
+        "swapper": _Work(swapper, {"source": codes, "target": targets}, ["share"]),
+        "generator": _Work(trained.generator, {"w_plus": drawn}, ["image", "landmarks"]),
     }
 
 

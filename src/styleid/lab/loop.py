@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -27,6 +27,8 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from styleid.errors import TrainingError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _MAX_PART_BYTES = 14_900_000
 """Of tensors; a file's header comes on top, and the whole stays under 15 MB."""
@@ -207,7 +209,7 @@ def save_networks(networks: dict[str, nn.Module], state: RunState, folder: Path)
     save_checkpoint(_Holder(networks, {}), state, folder)
 
 
-def load_network(network: nn.Module, folder: Path, name: str) -> nn.Module:
+def load_network(network: Network, folder: Path, name: str) -> Network:
     """Load one network of a checkpoint, strictly, and return it in evaluation mode."""
     holder = _Holder({name: network}, {})
     if not (folder / "state.json").is_file():

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TypeVar
 
 import torch
 from torch import nn
 
-from styleid.lab.loop import update_average
-
-Network = TypeVar("Network", bound=nn.Module)
+from styleid.lab.loop import Network, update_average
 
 _STEEPEST = 5.0
 """Norm that a gradient is brought down to."""

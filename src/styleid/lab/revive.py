@@ -4,7 +4,7 @@ A bundle outlives the machine that trained it. Its files keep the names of the w
 attributes, mask encoder and refiner can be read back, 8-bit convolutions as the rounded values that they compute with.
 What is not in a bundle is what only training needed: optimisers' moments, and the refiner's critic, so that the refiner
 can be joined into a bundle again but not trained on. The appearance model is fitted anew in two minutes (`styleid train
-aam`).
+aam`); the spread, which is multiplied into the bank, and the swapper are learnt anew in ten each.
 """
 
 from __future__ import annotations

@@ -70,15 +70,23 @@ class TargetMapping(nn.Module):
     def forward(self, z: torch.Tensor, attributes: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """Return W+ of targets, (n, layers, w)."""
         wanted = round_traits(attributes)
+        chosen = self.choose(z, wanted)
+        return self.join(self.people_q[chosen].float() * self.people_scale, chosen, wanted, source)
+
+    def choose(self, z: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Return whom of the bank each part is taken from, (n, parts); wanted: rounded traits (n, 7)."""
         apart = wanted[:, None] - self.traits[None]
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:]
         mismatch = _AGE_WEIGHT * age.abs() + 8 * sex.abs() + 2 * group.abs().sum(-1)
         # each part has its own luck of the same z
         turned = torch.stack([z.roll(k * (Z // len(self.parts)), 1) for k in range(len(self.parts))], 1)
-        chosen = (turned @ self.directions - mismatch[:, None]).argmax(2)
-        given = self.people_q[chosen].float() * self.people_scale  # (n, parts, layers, w)
-        ends = accumulate(self.parts, initial=ATTRIBUTE_ROW + 1)
-        rows = [given[:, part, start:end] for part, (start, end) in enumerate(pairwise(ends))]
+        return (turned @ self.directions - mismatch[:, None]).argmax(2)
+
+    def join(
+        self, given: torch.Tensor, chosen: torch.Tensor, wanted: torch.Tensor, source: torch.Tensor
+    ) -> torch.Tensor:
+        """Make W+ of the codes of those who were chosen for its parts, (n, parts, layers, w)."""
+        rows = [given[:, part, start:end] for part, (start, end) in enumerate(part_rows(self.parts))]
         shift = _EMPHASIS * (self._row(exaggerated(wanted)) - self._row(self.traits[chosen[:, 0]]))
         row = (given[:, 0, ATTRIBUTE_ROW] + shift).clamp(-_FURTHEST_ROW, _FURTHEST_ROW)
         # a beard goes on below the chin, where no new face comes: the new one must have it too
@@ -86,8 +94,17 @@ class TargetMapping(nn.Module):
         row = torch.cat([row[:, : BEARD.start], beard, row[:, BEARD.stop :]], 1)
         return torch.cat([given[:, 0, :ATTRIBUTE_ROW], row[:, None], *rows], 1)
 
+    def people(self) -> torch.Tensor:
+        """Return the codes of the bank's people, (people, layers, w)."""
+        return self.people_q.float() * self.people_scale
+
     def _row(self, traits: torch.Tensor) -> torch.Tensor:
         return traits @ self.trait_row[:-1] + self.trait_row[-1]
+
+
+def part_rows(parts: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first row of W+ of each part and the row after its last."""
+    return list(pairwise(accumulate(parts, initial=ATTRIBUTE_ROW + 1)))
 
 
 def round_traits(attributes: torch.Tensor) -> torch.Tensor:
@@ -111,6 +128,7 @@ def fit_mapping(
     bank: np.ndarray[Any, Any],
     parts: Sequence[int],
     emphasis: torch.Tensor | None = None,
+    spread: nn.Module | None = None,
 ) -> TargetMapping:
     """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
 
@@ -125,6 +143,9 @@ def fit_mapping(
     people = nearer(codes[bank])
     if emphasis is not None:
         people = people * emphasis[:, None]
+    if spread is not None:
+        with torch.no_grad():
+            people = spread(people)
     scale = people.abs().amax(0).clamp_min(1e-6) / 127
     mapping.people_scale.copy_(scale)
     mapping.people_q.copy_((people / scale).round().to(torch.int8))

@@ -40,9 +40,10 @@ class TaskOptions:
     teachers: folder of the teachers' files, where the task has one.
     checkpoints: folder of the other networks' checkpoints, each in a folder of its name, where the task needs them.
     batch: images per step; 0 takes the task's own.
-    faces: most training faces of each archive, for aam, refiner, mask-encoder and aam128; 0 takes the task's own.
-    wide: a pack of 40 px of margin, by whose views aam128 rounds the recogniser and sets thresholds; it needs one.
+    faces: most training faces of each archive, for what needs the appearance model; 0 takes the task's own.
+    wide: a pack of 40 px of margin, in whose photos new faces are tried, and by which aam128 sets thresholds.
     device: cpu or cuda; auto takes cuda where there is one.
+    unlocked: let a swapper weigh shape and coarse texture too, which the identity lock takes from the target whole.
     """
 
     data: Path
@@ -52,6 +53,7 @@ class TaskOptions:
     faces: int = 0
     wide: Path | None = None
     device: str = "auto"
+    unlocked: bool = False
 
     @property
     def torch_device(self) -> str:
@@ -136,6 +138,43 @@ def _mask_encoder(options: TaskOptions, gan: GanOptions) -> Task:
     return MaskEncoderTask(pack, model, parser, device=options.torch_device, **options.sized())
 
 
+def _spread(options: TaskOptions, gan: GanOptions) -> Task:
+    from styleid.lab.bank import ReadFaces, fit_bank
+    from styleid.lab.spread import SpreadTask
+    from styleid.lab.studio import Studio
+    from styleid.lab.trained import Trained
+
+    pack, wide, trained = _pack_of_bank(options), _wide_pack(options), Trained.load(options.checkpoints)
+    mapping = fit_bank(pack, ReadFaces.of(pack, trained), trained)
+    return SpreadTask(Studio(wide, trained), mapping, trained, **options.sized())
+
+
+def _swapper(options: TaskOptions, gan: GanOptions) -> Task:
+    from styleid.lab.bank import ReadFaces, fit_bank
+    from styleid.lab.spread import load_spread
+    from styleid.lab.studio import Studio
+    from styleid.lab.swapper import SwapperTask
+    from styleid.lab.trained import Trained
+
+    pack, wide, trained = _pack_of_bank(options), _wide_pack(options), Trained.load(options.checkpoints)
+    faces = ReadFaces.of(pack, trained)
+    mapping = fit_bank(pack, faces, trained, load_spread(options.checkpoints, trained.model.config))
+    people = faces.codes[torch.from_numpy(~pack.held_out)]
+    return SwapperTask(Studio(wide, trained), mapping, trained, people, locked=not options.unlocked, **options.sized())
+
+
+def _pack_of_bank(options: TaskOptions) -> Pack:
+    return Pack.load(options.data).thinned(options.faces or 2000, photos_only=True)
+
+
+def _wide_pack(options: TaskOptions) -> Pack:
+    from styleid.lab.identity import require_whole_views
+
+    if options.wide is None:
+        raise TrainingError("--wide is missing: the recogniser sees more of a photo than the other networks do.")
+    return require_whole_views(Pack.load(options.wide))
+
+
 def _generator(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.generator_task import GeneratorOptions, GeneratorTask
     from styleid.lab.inner import inner_square
@@ -174,9 +213,14 @@ TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
     "attributes": ("age, sex, group; needs identity", _attributes),
     "refiner": ("sharpens what the appearance model renders; needs aam and parser", _refiner),
     "mask-encoder": ("labels to W+ of the appearance model, for the method pixel; needs aam and parser", _mask_encoder),
+    "spread": ("sets targets apart; needs --wide, aam, refiner, parser, identity and attributes", _spread),
+    "swapper": ("weighs source against target, for the method swapper; needs what spread needs, and spread", _swapper),
     "generator": ("a StyleGAN2 with adaptive augmentation", _generator),
     "inverter": ("crops to W+ of a generator; needs generator, uses identity", _inverter),
 }
+
+_ONLY = {"wide": ("spread", "swapper", "aam128"), "unlocked": ("swapper",), "teachers": ("identity", "aam128")}
+"""Options that few commands have."""
 
 
 def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = print) -> int:
@@ -192,17 +236,25 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         command = commands.add_parser(name, help=text)
         shape = (GanOptions,) if name in ("generator", "inverter") else ()
         for cls in (TaskOptions, RunOptions, *shape):
-            add_options(command, cls, skip=("wide",) if cls is TaskOptions else ())
+            add_options(command, cls, skip=_unknown_to(name))
     again = commands.add_parser("revive", help="checkpoints of a bundle's own networks, to train them on")
     again.add_argument("--bundle", default=DEFAULT, help=f"a built-in bundle's name, or a folder (default: {DEFAULT})")
     again.add_argument("--data", type=Path, help="data pack; needed to train on what had its normalisation folded")
     again.add_argument("--checkpoints", type=Path, required=True, help="folder to write a checkpoint of each into")
     for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
         command = commands.add_parser(name, help=text)
-        add_options(command, TaskOptions, skip=("batch", "device", *(("teachers", "wide") if name == "aam" else ())))
+        add_options(
+            command,
+            TaskOptions,
+            skip=("batch", "device", *_unknown_to(name), *(("teachers",) if name == "aam" else ())),
+        )
         command.add_argument("--out", type=Path, required=True, help="folder to write")
     values = vars(parser.parse_args(arguments))
     return _run(values.pop("name"), values, say)
+
+
+def _unknown_to(command: str) -> tuple[str, ...]:
+    return tuple(option for option, commands in _ONLY.items() if command not in commands)
 
 
 def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> int:
@@ -235,13 +287,9 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
         save_aam(fit_aam(pack, _trained_parser(options, side), AAMConfig(side), say), out)
         return 0
     from styleid.lab.aam_bundle import build_aam_bundle
-    from styleid.lab.identity import require_whole_views
 
-    if options.wide is None:
-        raise TrainingError("--wide is missing: the recogniser sees more of a photo than the other networks do.")
-    wide = require_whole_views(Pack.load(options.wide))
-    pack = Pack.load(options.data).thinned(options.faces or 2000, photos_only=True)
-    build_aam_bundle(pack, wide, options.checkpoints, options.teachers, out, say)
+    wide = _wide_pack(options)
+    build_aam_bundle(_pack_of_bank(options), wide, options.checkpoints, options.teachers, out, say)
     return 0
 
 

@@ -36,11 +36,15 @@ class MapperConfig:
             raise TrainingError(f"These tensors are not those of a mapper ({error}).") from error
 
 
-class _LayerNorm(nn.Module):
-    """Bring each number to unit power over the *rows* of a level: upstream's PixelNorm, given (n, rows, width)."""
+class _AxisNorm(nn.Module):
+    """Bring (n, rows, width) to unit power over an axis. Upstream's PixelNorm runs over 1, the *rows* of a level."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+        return x * torch.rsqrt(x.square().mean(self.axis, keepdim=True) + 1e-8)
 
 
 class _Activated(nn.Module):
@@ -57,12 +61,18 @@ class _Activated(nn.Module):
         return nn.functional.leaky_relu(x, 0.2) * 2**0.5
 
 
-class _Level(nn.Module):
-    def __init__(self, width: int) -> None:
+class MapperLevel(nn.Module):
+    """Weigh a level's rows: source and target (n, rows, width) -> the target's share, in [0, 1].
+
+    axis: which one is brought to unit power first, 1 (rows), as upstream does, or 2 (the numbers of each row).
+    """
+
+    def __init__(self, width: int, axis: int = 1) -> None:
         super().__init__()
-        self.mapping = nn.Sequential(_LayerNorm(), _Activated(2 * width, width), _Activated(width, width))
+        self.mapping = nn.Sequential(_AxisNorm(axis), _Activated(2 * width, width), _Activated(width, width))
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the target's share, (n, rows, width)."""
         return torch.sigmoid(self.mapping(torch.cat([source, target], 2)))
 
 
@@ -72,7 +82,7 @@ class LevelsMapper(nn.Module):
     def __init__(self, config: MapperConfig | None = None) -> None:
         super().__init__()
         self.config = config or MapperConfig()
-        self.course_mapping, self.medium_mapping, self.fine_mapping = (_Level(self.config.width) for _ in range(3))
+        self.course_mapping, self.medium_mapping, self.fine_mapping = (MapperLevel(self.config.width) for _ in range(3))
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the target's share, (n, rows, width)."""

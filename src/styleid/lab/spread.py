@@ -1,0 +1,203 @@
+"""Set the people of a target bank apart, as a recogniser sees them in photos, by contrast.
+
+A target is to be one person in every photo, and another than every other target, even in the very same photo. What the
+appearance model calls large differences is seldom what a recogniser goes by. So each part of a person's codes goes
+through a matrix that learns to put what the part may differ by, its energy over the bank, where faces in photos are
+told apart: targets in several photos are alike with themselves and strangers to each other (a contrastive loss with
+margins: Hadsell, Chopra and LeCun 2006), look their sex and age, and no single coordinate grows far beyond what faces
+have. The matrices are multiplied into the bank when a bundle is built, and cost nothing at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig
+from styleid.lab.bank import parts_of
+from styleid.lab.loop import load_network
+from styleid.lab.optim import adam_with_decay, descend, set_learning_rate
+from styleid.lab.studio import Studio, Tried
+from styleid.lab.targets import TargetMapping, Z, part_rows
+from styleid.lab.trained import Trained
+from styleid.types import ImageRGB
+
+_STRANGERS, _NEARLY, _SELF = 0.05, 0.3, 0.75
+"""Similarities below which two targets are apart enough, or not nearly one, and above which one is like itself."""
+_SELF_WEIGHT, _SEX_WEIGHT, _AGE_WEIGHT, _PLAIN_WEIGHT = 0.5, 0.2, 0.05, 2.0
+_SURE, _YEARS_OFF = 0.7, 8.0
+_LARGEST = 1.9
+"""Deviation of a coordinate over the bank, in deviations of faces, from which on it counts as odd."""
+_FURTHEST = 4.5
+_TARGETS, _PHOTOS = 8, 3
+_WATCHED = 24
+
+
+class Spread(nn.Module):
+    """Spread a bank's people: codes (..., layers, w) -> codes (..., layers, w); rows before the parts stay.
+
+    Each part goes through its matrix and then some way, which is learnt too, towards the length that is usual for it.
+    parts: rows of each part, as `TargetMapping` has them. Buffers: second moments of each part over the bank, by which
+    its energy stays what it is.
+    """
+
+    def __init__(self, parts: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.rows = part_rows(parts)
+        sides = [(end - start) * width for start, end in self.rows]
+        self.turns = nn.ParameterList([nn.Parameter(torch.zeros(side, side)) for side in sides])
+        self.evenness = nn.Parameter(torch.full((len(sides),), 0.3))
+        for number, side in enumerate(sides):
+            self.register_buffer(f"moments{number}", torch.eye(side))
+
+    def know(self, people: torch.Tensor) -> None:
+        """Take the moments of a bank's people, (people, layers, w)."""
+        for number, (start, end) in enumerate(self.rows):
+            part = people[:, start:end].flatten(1)
+            self.get_buffer(f"moments{number}").copy_(part.T @ part / len(part))
+
+    def forward(self, people: torch.Tensor) -> torch.Tensor:
+        """Return people further apart."""
+        out = [people[..., : self.rows[0][0], :]]
+        for number, (start, end) in enumerate(self.rows):
+            turned = people[..., start:end, :].flatten(-2) @ self._matrix(number)
+            # who is near the mean face is like everybody else who is
+            usual = self.get_buffer(f"moments{number}").trace().sqrt()
+            even = (usual / turned.norm(dim=-1, keepdim=True).clamp_min(1e-3 * usual)) ** self.evenness[number].clamp(
+                0, 1
+            )
+            turned = (turned * even).clamp(-_FURTHEST, _FURTHEST)
+            out.append(turned.unflatten(-1, (end - start, -1)))
+        return torch.cat(out, -2)
+
+    def deviations(self) -> torch.Tensor:
+        """Return each coordinate's root mean square over the bank, (coordinates,)."""
+        squares = []
+        for number in range(len(self.rows)):
+            matrix = self._matrix(number)
+            squares.append(torch.einsum("ij,ik,kj->j", matrix, self.get_buffer(f"moments{number}"), matrix))
+        return torch.cat(squares).sqrt()
+
+    def _matrix(self, number: int) -> torch.Tensor:
+        moments = self.get_buffer(f"moments{number}")
+        matrix = torch.eye(len(moments)) + self.turns[number]
+        return matrix * (moments.trace() / torch.einsum("ij,ik,kj->", matrix, moments, matrix)).sqrt()
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Every target in every photo: `target` and `photo` number them, (n,); sex (n,) and age (n,) are those wanted."""
+
+    tried: Tried
+    target: torch.Tensor
+    photo: torch.Tensor
+    age: torch.Tensor
+    sex: torch.Tensor
+
+
+class SpreadTask:
+    """Train a `Spread` for a mapping whose people are as they were read."""
+
+    def __init__(
+        self,
+        studio: Studio,
+        mapping: TargetMapping,
+        trained: Trained,
+        *,
+        batch: int = _TARGETS * _PHOTOS,
+        learning_rate: float = 3e-3,
+        far: float = 0.39,
+    ) -> None:
+        torch.manual_seed(0)
+        self._studio, self._mapping, self._people = studio, mapping.eval(), mapping.people()
+        self._recogniser, self._attributes = trained.identity, trained.attributes
+        self._targets = max(2, batch // _PHOTOS)
+        self.images_per_step, self.learning_rate, self._far = self._targets * _PHOTOS, learning_rate, far
+        self._train, self._test = (torch.nonzero(studio.held_out == held)[:, 0] for held in (False, True))
+        self._spread, self._average = (Spread(mapping.parts, self._people.shape[2]) for _ in range(2))
+        for network in (self._spread, self._average):
+            network.know(self._people)
+        self._average.requires_grad_(False)
+        self.networks: dict[str, nn.Module] = {"student": self._spread, "spread": self._average}
+        self._optimizer = adam_with_decay(self._spread, learning_rate)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+
+    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """See `Task.step`."""
+        set_learning_rate(self._optimizer, self.learning_rate, progress)
+        batch = self._draw(self._spread, self._train, generator)
+        alike, pairs = self._alike(batch)
+        others = alike[pairs["same photo"] | pairs["other photo"]]
+        strangers = (others - _STRANGERS).relu().square().mean() + (others - _NEARLY).relu().mean()
+        itself = (_SELF - alike[pairs["itself"]]).relu().square().mean()
+        seen = self._attributes(batch.tried.images)
+        right_sex = torch.where(batch.sex > 0.5, seen[:, 1], 1 - seen[:, 1])
+        sex = (_SURE - right_sex).relu().mean()
+        age = ((seen[:, 0] - batch.age).abs() - _YEARS_OFF).relu().mean() / 20
+        plain = (self._spread.deviations() - _LARGEST).relu().square().mean()
+        loss = strangers + _SELF_WEIGHT * itself + _SEX_WEIGHT * sex + _AGE_WEIGHT * age + _PLAIN_WEIGHT * plain
+        descend(loss, self._optimizer, self._spread, self._average)
+        return {"strangers": strangers.detach(), "itself": itself.detach(), "sex": sex.detach(), "age": age.detach()}
+
+    def _draw(self, spread: nn.Module, photos: torch.Tensor, generator: torch.Generator) -> _Batch:
+        """Put new targets for one person's sex, age and group into photos of such people."""
+        studio, mapping = self._studio, self._mapping
+        row = int(photos[torch.randint(len(photos), (1,), generator=generator)])
+        rows = studio.alike(row, _PHOTOS, generator)
+        wanted = studio.traits[row].expand(self._targets, -1)
+        chosen = mapping.choose(torch.randn(self._targets, Z, generator=generator), wanted)
+        given = spread(self._people[chosen])
+        target, photo = (grid.reshape(-1) for grid in torch.meshgrid(
+            torch.arange(self._targets), torch.arange(len(rows)), indexing="ij"))  # fmt: skip
+        own = studio.codes[rows[photo]]
+        targets = mapping.join(given[target], chosen[target], wanted[target], own)
+        wplus = torch.cat([own[:, :ATTRIBUTE_ROW], targets[:, ATTRIBUTE_ROW:]], 1)
+        age, sex = wanted[target, 0], wanted[target, 1]
+        return _Batch(studio.put(rows[photo], wplus), target, photo, age, sex)
+
+    def _alike(self, batch: _Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return similarities (n, n), and which pairs are what, each pair once."""
+        embeddings = self._recogniser(batch.tried.views)
+        upper = torch.ones(len(embeddings), len(embeddings), dtype=torch.bool).triu(1)
+        one = batch.target[:, None] == batch.target
+        here = batch.photo[:, None] == batch.photo
+        pairs = {"same photo": upper & ~one & here, "other photo": upper & ~one & ~here, "itself": upper & one}
+        return embeddings @ embeddings.T, pairs
+
+    def evaluate(self) -> dict[str, float]:
+        """See `Task.evaluate`: shares of pairs that the recogniser takes for one, and the same as the bank was."""
+        out = {}
+        for name, spread in (("", self._average), ("_before", nn.Identity())):
+            found: dict[str, list[torch.Tensor]] = {}
+            generator = torch.Generator().manual_seed(5)
+            for _ in range(_WATCHED):
+                with torch.no_grad():
+                    alike, pairs = self._alike(self._draw(spread, self._test, generator))
+                for kind, which in pairs.items():
+                    found.setdefault(f"as_one_{kind.replace(' ', '_')}{name}", []).append(alike[which] > self._far)
+            out |= {kind: float(torch.cat(parts).float().mean()) for kind, parts in found.items()}
+        return out
+
+    def sheet(self) -> ImageRGB:
+        """Show targets, one column each, in photos that are held out, as the bank was and, below, spread."""
+        generator, bands = torch.Generator().manual_seed(3), []
+        for _ in range(3):
+            state = generator.get_state()
+            for spread in (nn.Identity(), self._average):
+                generator.set_state(state)
+                with torch.no_grad():
+                    views = self._draw(spread, self._test, generator).tried.views
+                grid = views.unflatten(0, (self._targets, -1)).permute(1, 3, 0, 4, 2)
+                bands.append(grid.reshape(-1, self._targets * views.shape[-1], 3))
+        picture = torch.cat(bands).numpy()
+        return ((picture + 1) * 127.5).clip(0, 255).astype(np.uint8)
+
+
+def load_spread(checkpoints: Path, config: AAMConfig) -> Spread:
+    """Read the checkpoint `spread` of a folder."""
+    return load_network(Spread(parts_of(config), config.width), checkpoints / "spread", "spread")

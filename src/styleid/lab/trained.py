@@ -1,0 +1,42 @@
+"""The trained networks that make and judge faces of the appearance model, read from their checkpoints together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from styleid.lab.aam import ActiveAppearanceModel, load_aam
+from styleid.lab.aam_networks import AAMGenerator
+from styleid.lab.attributes import AttributesConfig, AttributesNet
+from styleid.lab.identity import IdentityNet
+from styleid.lab.loop import load_network
+from styleid.lab.parser import ParserConfig, ParserNet
+from styleid.lab.refiner import Refiner, RefinerConfig
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks in evaluation mode, without gradients of their own."""
+
+    parser: ParserNet
+    identity: IdentityNet
+    attributes: AttributesNet
+    generator: AAMGenerator
+
+    @property
+    def model(self) -> ActiveAppearanceModel:
+        """The appearance model behind the generator."""
+        return self.generator.model
+
+    @classmethod
+    def load(cls, checkpoints: Path) -> Trained:
+        """Read the checkpoints aam, parser, identity, attributes and refiner of a folder."""
+        model = load_aam(checkpoints / "aam")
+        side = model.config.size_px
+        refiner = load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")
+        return cls(
+            load_network(ParserNet(ParserConfig(side)), checkpoints / "parser", "parser"),
+            load_network(IdentityNet(), checkpoints / "identity", "identity"),
+            load_network(AttributesNet(AttributesConfig(side)), checkpoints / "attributes", "attributes"),
+            AAMGenerator(model, refiner).eval().requires_grad_(False),
+        )
