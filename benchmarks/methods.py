@@ -39,6 +39,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "`latent` (default)": {},
     "`latent`, `--units channels:400@ratio`": {"units": "channels:400@ratio"},
     "`latent`, `--units layers:best-9`": {"units": "layers:best-9"},
+    "`swapper`": {"method": "swapper"},
     "`pixel`": {"method": "pixel"},
     "`pixel`, `--region inner`": {"method": "pixel", "region": "inner"},
 }

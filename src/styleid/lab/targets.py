@@ -23,7 +23,9 @@ from styleid.lab.pack import GROUPS
 Z = 64
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
-_AGE_WEIGHT = 1.0
+_AGE_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT = 0.6, 8.0, 1.2
+"""What age and group bring of themselves lies in the attribute row, so that parts of others do for the rest: the more
+people there are to choose from, the seldomer two targets have a part in common."""
 _EMPHASIS = 2.0
 _YOUNG, _AGE_GAIN, _SEX_GAIN = 20.0, 1.6, 1.7
 """Faces are drawn with less of their age and sex than they are meant to have, since wrinkles and stubble are fine."""
@@ -77,7 +79,7 @@ class TargetMapping(nn.Module):
         """Return whom of the bank each part is taken from, (n, parts); wanted: rounded traits (n, 7)."""
         apart = wanted[:, None] - self.traits[None]
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:]
-        mismatch = _AGE_WEIGHT * age.abs() + 8 * sex.abs() + 2 * group.abs().sum(-1)
+        mismatch = _AGE_WEIGHT * age.abs() + _SEX_WEIGHT * sex.abs() + _GROUP_WEIGHT * group.abs().sum(-1)
         # each part has its own luck of the same z
         turned = torch.stack([z.roll(k * (Z // len(self.parts)), 1) for k in range(len(self.parts))], 1)
         return (turned @ self.directions - mismatch[:, None]).argmax(2)

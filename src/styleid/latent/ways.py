@@ -100,7 +100,7 @@ def choose_way(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -
     if options.region:
         raise OptionError("--region", f"it says what pixel replaces; the method {options.method} has no such choice.")
     if options.method == "swapper":
-        own = tuple(SwapStep(step.rows, options.strength) for step in spec.swaps)
+        own = tuple(SwapStep(step.rows, options.strength, cover=step.cover) for step in spec.swaps)
         return Way("swapper", (SwapStep((), options.strength), *own), weighed=True)
     return Way("latent", _latent_steps(options, preset, bundle, level))
 
