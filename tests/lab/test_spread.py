@@ -200,8 +200,8 @@ def test_a_spread_keeps_energy_and_what_is_no_part(mapping: TargetMapping) -> No
 
 
 def test_targets_come_apart(studio: Studio, mapping: TargetMapping, trained: Trained) -> None:
-    task = SpreadTask(studio, mapping, trained, batch=12, learning_rate=1e-2, far=0.9)
-    seen = train(task, 0, 60, of=60)
+    task = SpreadTask(studio, mapping, trained, batch=12, learning_rate=2e-2, far=0.9)
+    seen = train(task, 0, 80, of=80)
     assert set(seen[0]) == {"strangers", "itself", "sex", "age"}
     measured = task.evaluate()
     assert {f"as_one_{pair}{when}" for pair in ("same_photo", "other_photo", "itself") for when in ("", "_before")} == (

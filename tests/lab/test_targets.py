@@ -100,12 +100,16 @@ def test_parts_make_up_the_whole(codes: torch.Tensor, traits: torch.Tensor, bank
         fit_mapping(codes, traits, bank, PARTS[:2])
 
 
-def test_emphasised_layers_are_enlarged(
+def test_a_spread_goes_into_the_bank(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray
 ) -> None:
-    emphasis = torch.ones(LAYERS)
-    emphasis[FIRST + 1] = 1.5
-    enlarged = draw_from(fit_mapping(codes, traits, bank, PARTS, emphasis).eval(), draws(PEOPLE), traits)
+    class Longer(torch.nn.Module):
+        def forward(self, people: torch.Tensor) -> torch.Tensor:
+            out = people.clone()
+            out[:, FIRST + 1] *= 1.5
+            return out
+
+    enlarged = draw_from(fit_mapping(codes, traits, bank, PARTS, Longer()).eval(), draws(PEOPLE), traits)
     usual = draw_from(mapping, draws(PEOPLE), traits)
     assert torch.allclose(enlarged[:, FIRST + 1], 1.5 * usual[:, FIRST + 1], atol=1e-5)
     assert torch.equal(enlarged[:, FIRST + 2 :], usual[:, FIRST + 2 :])

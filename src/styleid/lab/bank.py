@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig, ActiveAppearanceModel
+from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig
 from styleid.lab.aam_fit import face_visibility
 from styleid.lab.pack import Pack
 from styleid.lab.targets import TargetMapping, fit_mapping
@@ -16,9 +16,6 @@ from styleid.lab.trained import Trained
 
 _HIDDEN_SHARE = 0.3
 """Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
-_SHAPE_EMPHASIS, _COARSE_EMPHASIS, _FINE_EMPHASIS = 1.5, 1.35, 1.15
-"""By how much the bank's shapes and textures are enlarged, so that people are less alike; more would show blotches."""
-_COARSE_ROWS = 12
 _SURE_OF_SEX = 0.6
 """How sure the attribute network must be of the sex of somebody in the bank, as they are drawn, without their hair."""
 
@@ -61,23 +58,13 @@ def fit_bank(pack: Pack, faces: ReadFaces, trained: Trained, spread: nn.Module |
     nobody = pack.synthetic & ~pack.held_out
     bank = nobody & (faces.bare >= np.quantile(faces.bare[nobody], _HIDDEN_SHARE))
     bank[bank] = _look_their_sex(faces, bank, trained)
-    model = trained.model
-    return fit_mapping(faces.codes, faces.traits, bank, parts_of(model.config), _emphasis(model), spread)
+    return fit_mapping(faces.codes, faces.traits, bank, parts_of(trained.model.config), spread)
 
 
 def parts_of(config: AAMConfig) -> tuple[int, ...]:
     """Return how many rows of a target come of one person each: halves of the shape, texture from coarse to fine."""
     shape, texture = config.shape_rows // 2, config.texture_rows // 8
     return config.shape_rows - shape, shape, texture, texture, 2 * texture, config.texture_rows - 4 * texture
-
-
-def _emphasis(model: ActiveAppearanceModel) -> torch.Tensor:
-    shape, texture = (model.config.levels[level][0] for level in ("shape", "texture"))
-    emphasis = torch.full((model.config.layers,), _FINE_EMPHASIS)
-    emphasis[:shape] = 1
-    emphasis[shape:texture] = _SHAPE_EMPHASIS
-    emphasis[texture : texture + _COARSE_ROWS] = _COARSE_EMPHASIS
-    return emphasis
 
 
 def _look_their_sex(faces: ReadFaces, chosen: np.ndarray, trained: Trained) -> np.ndarray:

@@ -29,7 +29,7 @@ from styleid.types import ImageRGB
 
 _STRANGERS, _NEARLY, _SELF = 0.05, 0.3, 0.75
 """Similarities below which two targets are apart enough, or not nearly one, and above which one is like itself."""
-_SELF_WEIGHT, _SEX_WEIGHT, _AGE_WEIGHT, _PLAIN_WEIGHT = 0.5, 0.2, 0.05, 2.0
+_SELF_WEIGHT, _SEX_WEIGHT, _AGE_WEIGHT, _PLAIN_WEIGHT = 0.5, 0.5, 0.05, 2.0
 _SURE, _YEARS_OFF = 0.7, 8.0
 _LARGEST = 1.9
 """Deviation of a coordinate over the bank, in deviations of faces, from which on it counts as odd."""

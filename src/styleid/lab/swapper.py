@@ -29,7 +29,7 @@ _LOCKED_PARTS = 3
 """How many parts of a target the identity lock takes whole: both of the shape, and the coarsest texture."""
 _MARGIN = (0.3, 0.05)
 """Similarity to the original that is strange enough, in the beginning and in the end."""
-_IDENTITY_WEIGHT, _LANDMARK_WEIGHT, _LATENT_WEIGHT, _TRAIT_WEIGHT = 4.0, 0.1, 0.2, 0.2
+_IDENTITY_WEIGHT, _LANDMARK_WEIGHT, _LATENT_WEIGHT, _TRAIT_WEIGHT = 4.0, 0.4, 0.2, 0.2
 _YEARS = 20.0
 _PHOTO_SHARE = 0.5
 _LANDMARK_UNIT_PX = 4.0

@@ -129,22 +129,19 @@ def fit_mapping(
     traits: torch.Tensor,
     bank: np.ndarray[Any, Any],
     parts: Sequence[int],
-    emphasis: torch.Tensor | None = None,
     spread: nn.Module | None = None,
 ) -> TargetMapping:
     """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
 
     Only faces of nobody may serve. The attribute row's part is learnt from all. parts: how many rows after the
-    attribute row each of the people that make a target gives, in order. emphasis: by how much each layer of the bank's
-    people is enlarged, (layers,), so that they are less alike.
+    attribute row each of the people that make a target gives, in order. spread: what sets the people's codes
+    (people, layers, w) further apart.
     """
     rounded = round_traits(traits)
     if ATTRIBUTE_ROW + 1 + sum(parts) != codes.shape[1]:
         raise ValueError(f"Parts of {', '.join(map(str, parts))} rows do not make up W+ of {codes.shape[1]}.")
     mapping = TargetMapping(int(bank.sum()), parts, codes.shape[2])
     people = nearer(codes[bank])
-    if emphasis is not None:
-        people = people * emphasis[:, None]
     if spread is not None:
         with torch.no_grad():
             people = spread(people)
