@@ -215,7 +215,7 @@ def test_targets_come_apart(studio: Studio, mapping: TargetMapping, trained: Tra
 # --------------------------------------------------------------------- swapper
 
 
-def test_the_lock_takes_shape_and_coarse_texture_whole(trained: Trained) -> None:
+def test_the_lock_takes_shape_and_coarse_texture_whole_and_expressions_stay(trained: Trained) -> None:
     config = trained.model.config
     source, target = torch.randn(2, 5, config.layers, config.width, generator=torch.Generator().manual_seed(0))
     locked, free = (Swapper(parts_of(config), config.width, locked=lock) for lock in (True, False))
@@ -224,7 +224,8 @@ def test_the_lock_takes_shape_and_coarse_texture_whole(trained: Trained) -> None
         assert ((share >= 0) & (share <= 1)).all()
         first, after = ATTRIBUTE_ROW + 1, ATTRIBUTE_ROW + 1 + sum(parts_of(config)[:3])
         assert (share[:, first:after] == 1).all()
-        assert (share[:, :first] < 1).all()
+        assert (share[:, :3] == 0).all()  # pose, placement, expression
+        assert ((share[:, 3:first] > 0) & (share[:, 3:first] < 1)).all()
         assert (share[:, after:] < 1).all()
         assert (free(source, target) < 1).all()
 

@@ -25,6 +25,8 @@ from styleid.lab.trained import Trained
 from styleid.lab.upstream.mapper import MapperLevel
 from styleid.types import ImageRGB
 
+_KEPT_ROWS = 3
+"""Pose, placement and expression, which stay with the source."""
 _LOCKED_PARTS = 3
 """How many parts of a target the identity lock takes whole: both of the shape, and the coarsest texture."""
 _MARGIN = (0.3, 0.05)
@@ -39,8 +41,8 @@ _INNER = slice(17, 68)
 class Swapper(nn.Module):
     """Weigh source against target: W+ (n, layers, w) of both -> the target's share, (n, layers, w) in [0, 1].
 
-    parts: rows of each part, as `TargetMapping` has them; every row before them is a level of its own. locked: take the
-    first parts from the target whole.
+    parts: rows of each part, as `TargetMapping` has them; every row before them is a level of its own, of which the
+    first three stay. locked: take the first parts from the target whole.
     """
 
     def __init__(self, parts: Sequence[int], width: int, *, locked: bool = True) -> None:
@@ -50,7 +52,8 @@ class Swapper(nn.Module):
         taken = range(len(single), len(single) + _LOCKED_PARTS) if locked else range(0)
         self.whole = frozenset(taken)
         self.levels = nn.ModuleList(
-            nn.Identity() if number in taken else MapperLevel(width, axis=2) for number in range(len(self.rows))
+            nn.Identity() if number < _KEPT_ROWS or number in taken else MapperLevel(width, axis=2)
+            for number in range(len(self.rows))
         )
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -58,7 +61,10 @@ class Swapper(nn.Module):
         shares = []
         for number, (level, (start, end)) in enumerate(zip(self.levels, self.rows, strict=True)):
             own, other = source[:, start:end], target[:, start:end]
-            shares.append(torch.ones_like(own) if number in self.whole else level(own, other))
+            if number < _KEPT_ROWS or number in self.whole:
+                shares.append(torch.full_like(own, float(number in self.whole)))
+            else:
+                shares.append(level(own, other))
         return torch.cat(shares, 1)
 
 
