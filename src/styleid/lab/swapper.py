@@ -71,7 +71,8 @@ class Swapper(nn.Module):
 class SwapperTask:
     """Train a `Swapper` on photos and on people in photos of others.
 
-    people: W+ of further faces, (n, layers, w), that lend photos somebody to replace.
+    people: W+ of further faces, (n, layers, w), that lend photos somebody to replace. learning_rate: of weights that
+    the mapper multiplies by .01.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class SwapperTask:
         *,
         locked: bool = True,
         batch: int = 24,
-        learning_rate: float = 1e-2,
+        learning_rate: float = 0.5,
         far: float = 0.39,
     ) -> None:
         torch.manual_seed(0)
