@@ -11,11 +11,11 @@ from torch import nn
 from styleid.lab.aam import EXPRESSION_ROW, SHAPE_EXPRESSIONS, SHAPE_ROW, AAMConfig, ActiveAppearanceModel
 from styleid.lab.aam_fit import fit_aam
 from styleid.lab.export import export_network
-from styleid.lab.loop import RunState, load_checkpoint, save_checkpoint
 from styleid.lab.mask_encoder import MaskEncoder, MaskEncoderConfig, MaskEncoderTask
 from styleid.lab.pack import Pack
 from styleid.lab.parser import CLASSES, LANDMARKS, moved_labels, moved_landmarks
 from styleid.runtime import open_session
+from tests.lab.resuming import assert_a_stop_changes_nothing
 from tests.lab.synthetic import synthetic_pack
 
 
@@ -78,15 +78,7 @@ def test_it_learns_where_the_parts_lie(pack: Pack, model: ActiveAppearanceModel)
 
 
 def test_a_stop_changes_nothing(pack: Pack, model: ActiveAppearanceModel, tmp_path: Path) -> None:
-    straight, stopped, resumed = (task_of(pack, model, 4) for _ in range(3))
-    train(straight, 0, 6)
-    train(stopped, 0, 3)
-    save_checkpoint(stopped, RunState(3), tmp_path)
-    load_checkpoint(resumed, tmp_path)
-    train(resumed, 3, 6)
-    for name, network in straight.networks.items():
-        given = resumed.networks[name].state_dict()
-        assert [key for key, value in network.state_dict().items() if not torch.equal(value, given[key])] == []
+    assert_a_stop_changes_nothing(lambda: task_of(pack, model, 4), train, tmp_path, 6)
 
 
 def test_what_labels_cannot_tell_is_the_mean_face(tmp_path: Path) -> None:

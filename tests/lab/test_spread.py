@@ -16,7 +16,7 @@ from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.bank import ReadFaces, fit_bank, parts_of
 from styleid.lab.export import export_network
 from styleid.lab.identity import IdentityConfig, IdentityNet
-from styleid.lab.loop import RunState, Task, load_checkpoint, save_checkpoint
+from styleid.lab.loop import RunState, Task, save_checkpoint
 from styleid.lab.pack import SOURCES, Pack
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
@@ -26,6 +26,7 @@ from styleid.lab.swapper import Swapper, SwapperTask, load_swapper
 from styleid.lab.targets import TargetMapping, Z
 from styleid.lab.trained import Trained
 from styleid.runtime import open_session
+from tests.lab.resuming import assert_a_stop_changes_nothing
 from tests.lab.synthetic import synthetic_pack
 
 SIDE, MARGIN = 64, 8
@@ -258,15 +259,7 @@ def test_a_swapper_learns_who_must_change(
 
 
 def test_a_stop_changes_nothing(task_of: Callable[[], SpreadTask | SwapperTask], tmp_path: Path) -> None:
-    straight, stopped, resumed = (task_of() for _ in range(3))
-    train(straight, 0, 4)
-    train(stopped, 0, 2)
-    save_checkpoint(stopped, RunState(2), tmp_path)
-    load_checkpoint(resumed, tmp_path)
-    train(resumed, 2, 4)
-    for name, network in straight.networks.items():
-        given = resumed.networks[name].state_dict()
-        assert [key for key, value in network.state_dict().items() if not torch.equal(value, given[key])] == []
+    assert_a_stop_changes_nothing(task_of, train, tmp_path, 4)
 
 
 def test_a_spread_is_read_from_its_checkpoint(

@@ -68,10 +68,8 @@ class Spread(nn.Module):
             turned = people[..., start:end, :].flatten(-2) @ self._matrix(number)
             # who is near the mean face is like everybody else who is
             usual = self.get_buffer(f"moments{number}").trace().sqrt()
-            even = (usual / turned.norm(dim=-1, keepdim=True).clamp_min(1e-3 * usual)) ** self.evenness[number].clamp(
-                0, 1
-            )
-            turned = (turned * even).clamp(-_FURTHEST, _FURTHEST)
+            longer = usual / turned.norm(dim=-1, keepdim=True).clamp_min(1e-3 * usual)
+            turned = (turned * longer ** self.evenness[number].clamp(0, 1)).clamp(-_FURTHEST, _FURTHEST)
             out.append(turned.unflatten(-1, (end - start, -1)))
         return torch.cat(out, -2)
 

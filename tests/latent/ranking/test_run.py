@@ -44,11 +44,12 @@ def test_the_default_score_is_the_difference_over_the_whole_table(ranking):
     assert np.allclose(ranking.arrays()["layers"][:, 0], h[0] - h[1], atol=1e-6)
 
 
-def test_pose_moves_landmarks_and_texture_hardly_does(bundle, ranking):
-    landmarks = ranking.tables["layers"].landmarks
-    assert landmarks[0] > 0.03  # of one pair, whose heads are turned by as much as chance brought
+def test_pose_moves_landmarks_and_texture_hardly_does(bundle):
+    # of one pair, heads are turned by as much as chance brought
+    landmarks = rank_units(bundle, replace(OPTIONS, units="layers", pairs=4)).tables["layers"].landmarks
+    assert landmarks[0] > 0.05
     # lips and lids are set by whose they are, which the first four rows of texture tell too
-    assert landmarks[11:15].max() < 0.01
+    assert landmarks[11:15].max() < 0.005
     assert np.allclose(landmarks[15:], 0, atol=1e-6)
 
 
