@@ -67,6 +67,7 @@ def names(folder: Path) -> set[str]:
         (("anonymize", "--out", "OUT"), "the following arguments are required: INPUT"),
         (("anonymize", "typo.jpg", "--out", "OUT", *NONE), "styleid: INPUT: typo.jpg does not exist"),
         (("anonymize", "IN", "--out", "IN", *NONE), "--out: "),
+        (("anonymize", "IN", "--out", "new.jpg", *NONE), "new.jpg is named like a photo. Name a folder"),
         (("anonymize", "IN", "--out", "OUT", "--method", "magic"), "argument --method: invalid choice: 'magic'"),
         (("anonymize", "IN", "--out", "OUT", "--obscure", "smile"), "argument --obscure: invalid choice: 'smile'"),
         (("anonymize", "IN", "--out", "OUT", "--device", "abacus"), "argument --device: invalid choice: 'abacus'"),

@@ -133,6 +133,18 @@ def test_a_new_face_changes_its_place_alone(studio: Studio) -> None:
     assert (codes.grad[:, ATTRIBUTE_ROW + 1 :].abs().amax((0, 2)) > 0).all()
 
 
+def test_crops_are_the_photos_with_new_faces(studio: Studio, packs: tuple[Pack, Pack]) -> None:
+    wide = packs[1]
+    shown = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in ("parsing", "portraits")]))[0][:6]
+    own = torch.from_numpy(wide.crops(shown)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        crops = studio.put(torch.arange(6), studio.codes[:6].flip(0)).crops
+    assert crops.shape == own.shape
+    kept = (crops - own).abs().amax((0, 1)) < 1e-5
+    assert kept[[0, 0, -1, -1], [0, -1, 0, -1]].all()  # backdrop
+    assert not kept[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8].any()
+
+
 def test_a_face_put_back_is_nearly_itself(studio: Studio) -> None:
     rows = torch.arange(12)
     with torch.no_grad():
@@ -203,11 +215,10 @@ def test_a_spread_keeps_energy_and_what_is_no_part(mapping: TargetMapping) -> No
 def test_targets_come_apart(studio: Studio, mapping: TargetMapping, trained: Trained) -> None:
     task = SpreadTask(studio, mapping, trained, batch=12, learning_rate=2e-2, far=0.9)
     seen = train(task, 0, 80, of=80)
-    assert set(seen[0]) == {"strangers", "itself", "sex", "age"}
+    assert set(seen[0]) == {"strangers", "itself", "sex", "group", "age", "plain"}
     measured = task.evaluate()
-    assert {f"as_one_{pair}{when}" for pair in ("same_photo", "other_photo", "itself") for when in ("", "_before")} == (
-        set(measured)
-    )
+    pairs = [f"as_one_{pair}" for pair in ("same_photo", "other_photo", "itself")]
+    assert set(measured) == {name + when for name in (*pairs, "sex", "group") for when in ("", "_before")}
     assert measured["as_one_same_photo"] < 0.9 * measured["as_one_same_photo_before"]
     assert measured["as_one_other_photo"] <= measured["as_one_other_photo_before"]
     assert task.sheet().shape[2] == 3

@@ -145,9 +145,10 @@ def test_attribute_row_goes_where_the_wanted_traits_are(
     assert (apart[:, ATTRIBUTE_ROW] @ along > 0).float().mean() > 0.95
 
 
-def test_ages_and_sexes_are_exaggerated_and_groups_are_not() -> None:
+def test_ages_sexes_and_groups_are_exaggerated() -> None:
     given = exaggerated(torch.tensor([attributes(20, 0, 1), attributes(70, 1, 2)]))
-    assert torch.allclose(given, torch.tensor([attributes(20, -0.35, 1), attributes(100, 1.35, 2)]))
+    assert torch.allclose(given[:, :2], torch.tensor([[20, -0.35], [100, 1.35]]))
+    assert torch.allclose(given[:, 2:], torch.tensor([[-0.2, 1.8, -0.2, -0.2, -0.2], [-0.2, -0.2, 1.8, -0.2, -0.2]]))
 
 
 def test_a_target_knows_rounded_traits_only(mapping: TargetMapping) -> None:

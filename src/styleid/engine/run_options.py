@@ -8,6 +8,7 @@ from typing import Literal
 
 from styleid.errors import OptionError
 from styleid.media.remote import Place
+from styleid.media.sniff import IMAGE_SUFFIXES
 
 Engine = Literal["local", "ray"]
 
@@ -37,6 +38,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise OptionError("--workers", f"{self.workers} is no number of processes.")
+        named = isinstance(self.out, Path) and self.out.suffix.lower() in IMAGE_SUFFIXES
+        if named and not self.folder.is_dir():
+            raise OptionError("--out", f"{self.out} is named like a photo. Name a folder, where photos keep their "
+                              "names, or use a pipe: styleid anonymize - --out - < a.jpg > b.jpg")  # fmt: skip
 
     @property
     def folder(self) -> Path:

@@ -4,8 +4,8 @@ A target is to be one person in every photo, and another than every other target
 appearance model calls large differences is seldom what a recogniser goes by. So each part of a person's codes goes
 through a matrix that learns to put what the part may differ by, its energy over the bank, where faces in photos are
 told apart: targets in several photos are alike with themselves and strangers to each other (a contrastive loss with
-margins: Hadsell, Chopra and LeCun 2006), look their sex and age, and no single coordinate grows far beyond what faces
-have. The matrices are multiplied into the bank when a bundle is built, and cost nothing at work.
+margins: Hadsell, Chopra and LeCun 2006), look their sex, age and group, and no single coordinate grows far beyond what
+faces have. The matrices are multiplied into the bank when a bundle is built, and cost nothing at work.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from styleid.types import ImageRGB
 
 _STRANGERS, _NEARLY, _SELF = 0.05, 0.3, 0.75
 """Similarities below which two targets are apart enough, or not nearly one, and above which one is like itself."""
-_SELF_WEIGHT, _SEX_WEIGHT, _AGE_WEIGHT, _PLAIN_WEIGHT = 0.5, 0.5, 0.05, 2.0
-_SURE, _YEARS_OFF = 0.7, 8.0
+_SELF_WEIGHT, _PLAIN_WEIGHT = 0.5, 2.0
+_SEX_WEIGHT, _GROUP_WEIGHT, _AGE_WEIGHT = 0.5, 0.3, 0.05
+_SURE, _SURE_OF_GROUP, _YEARS_OFF = 0.8, 0.6, 8.0
+"""How likely a target's sex and group are to be, as the attribute network sees it in a photo, and its years aside."""
 _LARGEST = 1.9
 """Deviation of a coordinate over the bank, in deviations of faces, from which on it counts as odd."""
 _FURTHEST = 4.5
@@ -89,13 +91,12 @@ class Spread(nn.Module):
 
 @dataclass(frozen=True)
 class _Batch:
-    """Every target in every photo: `target` and `photo` number them, (n,); sex (n,) and age (n,) are those wanted."""
+    """Every target in every photo: `target` and `photo` number them, (n,); wanted: rounded traits, (n, 7)."""
 
     tried: Tried
     target: torch.Tensor
     photo: torch.Tensor
-    age: torch.Tensor
-    sex: torch.Tensor
+    wanted: torch.Tensor
 
 
 class SpreadTask:
@@ -133,19 +134,30 @@ class SpreadTask:
         others = alike[pairs["same photo"] | pairs["other photo"]]
         strangers = (others - _STRANGERS).relu().square().mean() + (others - _NEARLY).relu().mean()
         itself = (_SELF - alike[pairs["itself"]]).relu().square().mean()
-        seen = self._attributes(batch.tried.images)
-        right_sex = torch.where(batch.sex > 0.5, seen[:, 1], 1 - seen[:, 1])
-        sex = (_SURE - right_sex).relu().mean()
-        age = ((seen[:, 0] - batch.age).abs() - _YEARS_OFF).relu().mean() / 20
+        years, sexes, groups = self._looks(batch.tried.crops, batch.wanted)
+        faces = self._looks(batch.tried.images, batch.wanted)[1]  # hair would tell the sex
+        sex = (_SURE - torch.cat([sexes, faces])).relu().mean()
+        group = (_SURE_OF_GROUP - groups).relu().mean()
+        age = (years - _YEARS_OFF).relu().mean() / 20
         plain = (self._spread.deviations() - _LARGEST).relu().square().mean()
-        loss = strangers + _SELF_WEIGHT * itself + _SEX_WEIGHT * sex + _AGE_WEIGHT * age + _PLAIN_WEIGHT * plain
+        terms = {"strangers": strangers, "itself": itself, "sex": sex, "group": group, "age": age, "plain": plain}
+        weights = (1.0, _SELF_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT, _AGE_WEIGHT, _PLAIN_WEIGHT)
+        loss = sum((w * term for w, term in zip(weights, terms.values(), strict=True)), torch.zeros(()))
         descend(loss, self._optimizer, self._spread, self._average)
-        return {"strangers": strangers.detach(), "itself": itself.detach(), "sex": sex.detach(), "age": age.detach()}
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _looks(self, crops: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return how many years aside faces look, and how likely of the sex and of the group wanted, each (n,)."""
+        seen = self._attributes(crops)
+        sex = torch.where(wanted[:, 1] > 0.5, seen[:, 1], 1 - seen[:, 1])
+        return (seen[:, 0] - wanted[:, 0]).abs(), sex, (seen[:, 2:] * wanted[:, 2:]).sum(1)
 
     def _draw(self, spread: nn.Module, photos: torch.Tensor, generator: torch.Generator) -> _Batch:
-        """Put new targets for one person's sex, age and group into photos of such people."""
+        """Put new targets for one person's sex, age and group into photos of such people; rarer groups more often."""
         studio, mapping = self._studio, self._mapping
-        row = int(photos[torch.randint(len(photos), (1,), generator=generator)])
+        groups = studio.traits[photos, 2:]
+        rare = groups @ groups.sum(0).clamp_min(1).rsqrt()
+        row = int(photos[torch.multinomial(rare, 1, generator=generator)])
         rows = studio.alike(row, _PHOTOS, generator)
         wanted = studio.traits[row].expand(self._targets, -1)
         chosen = mapping.choose(torch.randn(self._targets, Z, generator=generator), wanted)
@@ -155,8 +167,7 @@ class SpreadTask:
         own = studio.codes[rows[photo]]
         targets = mapping.join(given[target], chosen[target], wanted[target], own)
         wplus = torch.cat([own[:, :ATTRIBUTE_ROW], targets[:, ATTRIBUTE_ROW:]], 1)
-        age, sex = wanted[target, 0], wanted[target, 1]
-        return _Batch(studio.put(rows[photo], wplus), target, photo, age, sex)
+        return _Batch(studio.put(rows[photo], wplus), target, photo, wanted[target])
 
     def _alike(self, batch: _Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return similarities (n, n), and which pairs are what, each pair once."""
@@ -168,16 +179,19 @@ class SpreadTask:
         return embeddings @ embeddings.T, pairs
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`: shares of pairs that the recogniser takes for one, and the same as the bank was."""
+        """See `Task.evaluate`: shares of pairs seen as one, of targets seen as meant, and both of the bank before."""
         out = {}
         for name, spread in (("", self._average), ("_before", nn.Identity())):
             found: dict[str, list[torch.Tensor]] = {}
             generator = torch.Generator().manual_seed(5)
             for _ in range(_WATCHED):
                 with torch.no_grad():
-                    alike, pairs = self._alike(self._draw(spread, self._test, generator))
-                for kind, which in pairs.items():
-                    found.setdefault(f"as_one_{kind.replace(' ', '_')}{name}", []).append(alike[which] > self._far)
+                    batch = self._draw(spread, self._test, generator)
+                    alike, pairs = self._alike(batch)
+                    _, sexes, groups = self._looks(batch.tried.crops, batch.wanted)
+                seen = {f"as_one_{kind.replace(' ', '_')}": alike[which] > self._far for kind, which in pairs.items()}
+                for kind, right in (seen | {"sex": sexes > 0.5, "group": groups > 0.5}).items():
+                    found.setdefault(kind + name, []).append(right)
             out |= {kind: float(torch.cat(parts).float().mean()) for kind, parts in found.items()}
         return out
 

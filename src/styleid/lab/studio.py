@@ -32,11 +32,12 @@ _SOFT_PX = 5
 class Tried:
     """New faces in their photos.
 
-    views: what a recogniser sees, (n, 3, 112, 112) in [-1, 1]. images: the faces alone, as drawn, (n, 3, s, s).
-    landmarks: (n, 68, 2) in pixels of the crop.
+    views: what a recogniser sees, (n, 3, 112, 112) in [-1, 1]. crops: the photos, as a bundle crops them, and images:
+    the faces alone, as drawn, both (n, 3, s, s). landmarks: (n, 68, 2) in pixels of the crop.
     """
 
     views: torch.Tensor
+    crops: torch.Tensor
     images: torch.Tensor
     landmarks: torch.Tensor
 
@@ -99,8 +100,9 @@ class Studio:
         gain = (_level(own, cover) - _level(images, cover)).clamp(-_MOST_GAIN, _MOST_GAIN).exp()
         lit = (((images + 1) / 2 + _DARKEST) * gain - _DARKEST).clamp(0, 1) * 2 - 1
         margin = self._inside.start
-        new = functional.pad(cover * (lit - own), [margin, photos.shape[-1] - self._inside.stop] * 2)
-        return Tried(self._seen(photos + new), images, landmarks)
+        new = own + cover * (lit - own)
+        around = functional.pad(new - own, [margin, photos.shape[-1] - self._inside.stop] * 2)
+        return Tried(self._seen(photos + around), new, images, landmarks)
 
     def _photos(self, rows: torch.Tensor) -> torch.Tensor:
         return self._crops[rows].permute(0, 3, 1, 2).float() / 127.5 - 1

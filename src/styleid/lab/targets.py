@@ -23,12 +23,13 @@ from styleid.lab.pack import GROUPS
 Z = 64
 _ATTRIBUTES = 2 + len(GROUPS)
 _AGE_STEP = 10.0
-_AGE_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT = 0.6, 8.0, 1.2
+_AGE_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT = 0.4, 8.0, 0.8
 """What age and group bring of themselves lies in the attribute row, so that parts of others do for the rest: the more
 people there are to choose from, the seldomer two targets have a part in common."""
 _EMPHASIS = 2.0
-_YOUNG, _AGE_GAIN, _SEX_GAIN = 20.0, 1.6, 1.7
-"""Faces are drawn with less of their age and sex than they are meant to have, since wrinkles and stubble are fine."""
+_YOUNG, _AGE_GAIN, _SEX_GAIN, _GROUP_GAIN = 20.0, 1.6, 1.7, 2.0
+"""Faces are drawn with less of their age, sex and group than they are meant to have: wrinkles and stubble are fine, and
+those whose parts they have are of other groups."""
 _FURTHEST_ROW = 3.0
 _BEARD_STEP = 1.0
 _USUAL_SHARE = 0.85
@@ -118,10 +119,11 @@ def round_traits(attributes: torch.Tensor) -> torch.Tensor:
 
 
 def exaggerated(traits: torch.Tensor) -> torch.Tensor:
-    """Return rounded traits (n, 7) with ages further from twenty and sexes further from each other."""
+    """Return rounded traits (n, 7) with ages further from twenty, sexes and groups further from each other."""
     age = _YOUNG + _AGE_GAIN * (traits[:, :1] - _YOUNG)
     sex = 0.5 + _SEX_GAIN * (traits[:, 1:2] - 0.5)
-    return torch.cat([age, sex, traits[:, 2:]], 1)
+    group = 1 / len(GROUPS) + _GROUP_GAIN * (traits[:, 2:] - 1 / len(GROUPS))
+    return torch.cat([age, sex, group], 1)
 
 
 def fit_mapping(
