@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=150)
     parser.add_argument("--bundle", default=DEFAULT)
     parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="of fresh targets, and of other keys")
     parser.add_argument(
         "--only", default="", help="of one-key, linking, two-keys, fresh, groups, keep; separated by commas"
     )
@@ -91,6 +92,16 @@ def main() -> None:
             figures[name] = step()
             print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
     print(json.dumps(figures, indent=1))
+
+
+def _over(rounds: Sequence[dict[str, dict]]) -> dict:
+    """Join rounds: pairs are counted together, shares are means, and `rounds` has each one's share of pairs."""
+    joined = {}
+    for name, first in rounds[0].items():
+        each = [one[name] for one in rounds]
+        means = {what: round(float(np.mean([one[what] for one in each])), 4) for what in first}
+        joined[name] = means | {"pairs": sum(one["pairs"] for one in each), "rounds": [one["as_one"] for one in each]}
+    return joined
 
 
 def _sample(folder: Path, into: Path, people: int) -> None:
@@ -149,18 +160,24 @@ class Bench:
         return self.told(seen) | new | {"new_faces_of_linked_pairs": self.alike(of_linked)}
 
     def two_keys(self) -> dict:
-        first, other = self.first, self.run("second", PeopleOptions("consistent", self.key("second")))
-        both = first.done & other.done
-        return {
-            "same_photo": self.alike((first.new * other.new).sum(1)[both]),
-            "other_photos": self.within(first.new, both, other.new),
-            "targets": self.alike((first.targets * other.targets).sum(1)[both]),
-        }
+        rounds, first = [], self.first
+        for name in (f"other{number}" for number in range(self.args.rounds)):
+            other = self.run(name, PeopleOptions("consistent", self.key(name)))
+            both = first.done & other.done
+            rounds.append({
+                "same_photo": self.alike((first.new * other.new).sum(1)[both]),
+                "other_photos": self.within(first.new, both, other.new),
+                "targets": self.alike((first.targets * other.targets).sum(1)[both]),
+            })  # fmt: skip
+        return _over(rounds)
 
     def fresh(self) -> dict:
-        seen = self.run("fresh", PeopleOptions())
-        new = {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
-        return self.told(seen) | new
+        rounds = []
+        for seed in range(1, self.args.rounds + 1):
+            seen = self.run(f"fresh{seed}", PeopleOptions(), seed)
+            new = {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
+            rounds.append(new)
+        return self.told(seen) | _over(rounds)
 
     def run(self, name: str, options: PeopleOptions, seed: int | None = None) -> Seen:
         """Anonymise all photos, and measure what became of the named faces."""

@@ -101,7 +101,7 @@ def test_the_best_target_stays_alike_and_is_a_stranger(sources, bundle):
 
 
 def test_more_faces_are_linked_more_strictly(bundle):
-    asked = [linking_threshold(bundle, n) for n in (0, 10, 500, 1000, 10_000, 10**9)]
+    asked = [linking_threshold(bundle, n) for n in (0, 10, 200, 1000, 10_000, 10**9)]
     assert asked == sorted(asked)
     assert asked[0] == asked[2] == pytest.approx(bundle.spec.thresholds[1e-2].high)
     assert asked[2] < asked[3] < asked[4]
