@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from styleid import Anonymizer
 from styleid.bundles.bundle import Bundle, bundle_hash, to_float
 from styleid.bundles.registry import built_in, find_bundle, load_bundle, verify
 from styleid.bundles.spec import REQUIRED, BundleSpec, PixelStyle, SimilarityRange, SwapStep
 from styleid.errors import BundleError, OptionError
+from styleid.faces.geometry import inter_ocular
 from tests.tiny_bundle import edit_bundle, tiny_bundle
 
 POINTS = [[10, 10], [20, 10], [15, 15], [11, 20], [19, 20]]
@@ -286,3 +289,16 @@ def test_crops_are_normalised_once():
 @pytest.mark.parametrize("name", sorted(built_in()))
 def test_built_in_bundles_are_whole(name):
     assert verify(built_in()[name]) == []
+
+
+def test_the_built_in_bundle_draws_a_face_from_its_own_codes(bundle, astronaut):
+    group = np.asarray(Image.open(Path(__file__).parents[2] / "examples/group.jpg").convert("RGB"))
+    anonymizer, missed = Anonymizer(bundle), []
+    for photo in (astronaut, astronaut[:, ::-1].copy(), group):
+        faces = anonymizer.find(photo)
+        sources = anonymizer.analyse(photo, faces, np.arange(len(faces)))
+        _, drawn = bundle.render(np.stack([source.wplus for source in sources]))
+        seen = np.stack([source.before.landmarks for source in sources])
+        missed += list(np.linalg.norm(drawn - seen, axis=2).mean(1) / inter_ocular(seen))
+    assert len(missed) >= 5
+    assert max(missed) < 0.03

@@ -296,6 +296,16 @@ def test_expressions_are_told_so_that_they_come_out_as_asked() -> None:
     assert np.allclose(come(flat @ express[:-1] + express[-1]), asked)
 
 
+def test_expressions_do_not_hang_on_what_hardly_varies() -> None:
+    draw, rows = np.random.default_rng(0), 7
+    codes = draw.standard_normal((400, CONFIG.layers, CONFIG.width)).astype(np.float32)
+    codes[:, 6] *= 0.02  # as in targets whose people were set apart
+    came = codes[:, EXPRESSION_ROW, :4].astype(np.float64) + draw.normal(0, 0.5, (400, 4))
+    express = fit_expressions(codes, codes[:, EXPRESSION_ROW, :4].astype(np.float64), came, rows)
+    photo = draw.standard_normal((50, rows, CONFIG.width))
+    assert np.abs(photo.reshape(50, -1) @ express[:-1] + express[-1] - photo[:, EXPRESSION_ROW, :4]).max() < 0.7
+
+
 def test_the_generator_draws_the_expression_that_it_is_told(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
     generator = AAMGenerator(model, nn.Identity())
     with torch.no_grad():

@@ -32,6 +32,8 @@ FACE_CLASSES = (1, 2, 4, 5, 6, 7, 10, 11, 12)
 _HULL_MARGIN_PX = 6
 _BASIS_FACES = 9000
 _FILL_ROUNDS = 3
+_LEAST_DEVIATION = 0.3
+"""How much codes must vary, in deviations of faces, for what comes of them to be told apart."""
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
@@ -145,15 +147,19 @@ def fit_expressions(wplus: np.ndarray, asked: Array, came: Array, rows: int) -> 
     """Return `AAMGenerator.express` from codes (n, layers, width) and what was drawn with them.
 
     asked, came: `expression_features` (n, 4) of the faces whose expression the codes have, and of the new ones. rows:
-    how many rows of W+ bear on what comes.
+    how many rows of W+ bear on what comes. What hardly varies among the codes tells nothing: in the codes of a photo it
+    may lie a hundred times as far out, and would take mouth and eyes along.
     """
     told = slice(EXPRESSION_ROW * wplus.shape[2], EXPRESSION_ROW * wplus.shape[2] + SHAPE_EXPRESSIONS)
     codes = wplus[:, :rows].reshape(len(wplus), -1).astype(np.float64)
-    known = np.concatenate([codes, np.ones((len(codes), 1))], 1)
+    others = np.delete(codes, told, 1)
+    variances, axes = np.linalg.eigh(np.cov(others.T))
+    axes = axes[:, variances > _LEAST_DEVIATION**2]
+    known = np.concatenate([codes[:, told], others @ axes, np.ones((len(codes), 1))], 1)
     given, missed = (np.linalg.lstsq(known, values, rcond=None)[0] for values in (came, asked - came))
-    express = missed @ np.linalg.inv(given[told])
-    express[told] += np.eye(SHAPE_EXPRESSIONS)
-    return express
+    share = missed @ np.linalg.inv(given[:SHAPE_EXPRESSIONS])
+    own, rest = share[:SHAPE_EXPRESSIONS] + np.eye(SHAPE_EXPRESSIONS), axes @ share[SHAPE_EXPRESSIONS:-1]
+    return np.concatenate([rest[: told.start], own, rest[told.start :], share[-1:]])
 
 
 def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.ndarray) -> Array:
