@@ -45,11 +45,11 @@ def test_the_default_score_is_the_difference_over_the_whole_table(ranking):
 
 
 def test_pose_moves_landmarks_and_texture_hardly_does(bundle):
-    # of one pair, heads are turned by as much as chance brought
-    landmarks = rank_units(bundle, replace(OPTIONS, units="layers", pairs=4)).tables["layers"].landmarks
+    # of a few pairs, heads are turned by as much as chance brought
+    landmarks = rank_units(bundle, replace(OPTIONS, units="layers", pairs=10)).tables["layers"].landmarks
     assert landmarks[0] > 0.05
     # lips and lids are set by whose they are, which the first four rows of texture tell too
-    assert landmarks[11:15].max() < 0.005
+    assert landmarks[11:15].max() < 0.004
     assert np.allclose(landmarks[15:], 0, atol=1e-6)
 
 
