@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _over(rounds: Sequence[dict[str, dict]]) -> dict:
-    """Join rounds: pairs are counted together, shares are means, and `rounds` has each one's share of pairs."""
+    """Join rounds: pairs are summed, everything else is the mean, and `rounds` has each one's share of pairs."""
     joined = {}
     for name, first in rounds[0].items():
         each = [one[name] for one in rounds]
@@ -153,15 +153,15 @@ class Bench:
     def one_key(self) -> dict:
         seen = self.first = self.run("first", PeopleOptions("consistent", self.key("first")))
         self.given = self.casting._consistent
-        new = {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
         linked = self.linked
         pairs = self.pairs[seen.done[self.pairs].all(1)]
         of_linked = np.array([(seen.new[a] * seen.new[b]).sum() for a, b in pairs if linked[a, b]])
-        return self.told(seen) | new | {"new_faces_of_linked_pairs": self.alike(of_linked)}
+        return self.told(seen) | self.each(seen) | {"new_faces_of_linked_pairs": self.alike(of_linked)}
 
     def two_keys(self) -> dict:
         rounds, first = [], self.first
-        for name in (f"other{number}" for number in range(self.args.rounds)):
+        for number in range(self.args.rounds):
+            name = f"other{number}"
             other = self.run(name, PeopleOptions("consistent", self.key(name)))
             both = first.done & other.done
             rounds.append({
@@ -175,8 +175,7 @@ class Bench:
         rounds = []
         for seed in range(1, self.args.rounds + 1):
             seen = self.run(f"fresh{seed}", PeopleOptions(), seed)
-            new = {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
-            rounds.append(new)
+            rounds.append(self.each(seen))
         return self.told(seen) | _over(rounds)
 
     def run(self, name: str, options: PeopleOptions, seed: int | None = None) -> Seen:
@@ -234,6 +233,10 @@ class Bench:
         first = np.array([np.nonzero(people == who)[0][0] for who in np.unique(people)])
         return self.alike(alike) | {"people": len(first), "people_as_one": self.alike(alike[first])["as_one"],
                                     "median": round(float(np.median(alike)), 3)}  # fmt: skip
+
+    def each(self, seen: Seen) -> dict[str, dict]:
+        """Tell how alike a run's new faces of a person are, and their targets alone."""
+        return {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
 
     def numbers(self) -> np.ndarray:
         """Return each named face's person, as the run with the first key found them."""

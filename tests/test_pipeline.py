@@ -8,7 +8,6 @@ import pytest
 
 import styleid.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
-from styleid.bundles.registry import DEFAULT, built_in
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
 from styleid.privacy.gate import Verdict
@@ -344,7 +343,6 @@ def test_a_seed_repeats_targets_and_no_seed_does_not(make, astronaut, monkeypatc
         assert not (first[:, None] == other[None]).all(-1).any()
 
 
-@pytest.mark.skipif(DEFAULT not in built_in(), reason="no bundle is built in")
 def test_the_method_pixel_draws_from_labels_alone(crowd):
     """Each face is new or obscured, and of the face's own codes nothing gets into the new ones."""
     anonymizer = Anonymizer.from_bundle(options=AnonymizeOptions(method="pixel", seed=3))

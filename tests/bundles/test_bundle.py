@@ -249,7 +249,6 @@ def test_a_generator_that_places_no_landmarks_is_parsed(tmp_path_factory):
     assert np.array_equal(landmarks, bundle.parse(images.round().astype(np.uint8))[1])
 
 
-@pytest.mark.skipif("aam128" not in built_in(), reason="aam128 is not built in")
 def test_landmarks_that_a_generator_places_are_those_of_its_image():
     bundle = load_bundle("aam128")
     z = np.random.default_rng(1).standard_normal((4, bundle.spec.z)).astype(np.float32)

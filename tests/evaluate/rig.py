@@ -81,9 +81,9 @@ def copied(originals: Path, out: Path, keep=lambda index: True) -> Path:
 
 
 def boxed(image: np.ndarray) -> np.ndarray:
-    """Cover everything of a drawn photo but its first row, which no view of a face reaches."""
+    """Cover everything of a drawn photo but a narrow frame."""
     hidden = np.full_like(image, 128)
-    hidden[:1] = image[:1]
+    hidden[:4] = image[:4]
     return hidden
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -59,6 +60,19 @@ def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, network: nn.Mo
     nn.utils.clip_grad_norm_(network.parameters(), _STEEPEST)
     optimizer.step()
     update_average(average, network, averaging_decay(optimizer))
+
+
+def descend_terms(
+    terms: Mapping[str, torch.Tensor],
+    weights: Sequence[float],
+    optimizer: torch.optim.Optimizer,
+    network: nn.Module,
+    average: nn.Module,
+) -> dict[str, torch.Tensor]:
+    """Take one step down a weighted sum of terms, as `descend` does, and return the terms, detached."""
+    weighted = [weight * term for weight, term in zip(weights, terms.values(), strict=True)]
+    descend(torch.stack(weighted).sum(), optimizer, network, average)
+    return {name: term.detach() for name, term in terms.items()}
 
 
 def averaging_decay(optimizer: torch.optim.Optimizer, most: float = 0.999) -> float:

@@ -21,7 +21,7 @@ from torch import nn
 from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig
 from styleid.lab.bank import parts_of
 from styleid.lab.loop import load_network
-from styleid.lab.optim import adam_with_decay, descend, set_learning_rate
+from styleid.lab.optim import adam_with_decay, descend_terms, set_learning_rate
 from styleid.lab.studio import Studio, Tried
 from styleid.lab.targets import TargetMapping, Z, part_rows
 from styleid.lab.trained import Trained
@@ -142,9 +142,7 @@ class SpreadTask:
         plain = (self._spread.deviations() - _LARGEST).relu().square().mean()
         terms = {"strangers": strangers, "itself": itself, "sex": sex, "group": group, "age": age, "plain": plain}
         weights = (1.0, _SELF_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT, _AGE_WEIGHT, _PLAIN_WEIGHT)
-        loss = sum((w * term for w, term in zip(weights, terms.values(), strict=True)), torch.zeros(()))
-        descend(loss, self._optimizer, self._spread, self._average)
-        return {name: term.detach() for name, term in terms.items()}
+        return descend_terms(terms, weights, self._optimizer, self._spread, self._average)
 
     def _looks(self, crops: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return how many years aside faces look, and how likely of the sex and of the group wanted, each (n,)."""

@@ -100,9 +100,9 @@ class Studio:
         gain = (_level(own, cover) - _level(images, cover)).clamp(-_MOST_GAIN, _MOST_GAIN).exp()
         lit = (((images + 1) / 2 + _DARKEST) * gain - _DARKEST).clamp(0, 1) * 2 - 1
         margin = self._inside.start
-        new = own + cover * (lit - own)
-        around = functional.pad(new - own, [margin, photos.shape[-1] - self._inside.stop] * 2)
-        return Tried(self._seen(photos + around), new, images, landmarks)
+        change = cover * (lit - own)
+        around = functional.pad(change, [margin, photos.shape[-1] - self._inside.stop] * 2)
+        return Tried(self._seen(photos + around), own + change, images, landmarks)
 
     def _photos(self, rows: torch.Tensor) -> torch.Tensor:
         return self._crops[rows].permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -18,7 +18,7 @@ from styleid.errors import TrainingError
 from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig
 from styleid.lab.bank import parts_of
 from styleid.lab.loop import load_network
-from styleid.lab.optim import adam_with_decay, descend, set_learning_rate
+from styleid.lab.optim import adam_with_decay, descend_terms, set_learning_rate
 from styleid.lab.studio import Studio, Tried
 from styleid.lab.targets import TargetMapping, Z, part_rows
 from styleid.lab.trained import Trained
@@ -61,10 +61,10 @@ class Swapper(nn.Module):
         shares = []
         for number, (level, (start, end)) in enumerate(zip(self.levels, self.rows, strict=True)):
             own, other = source[:, start:end], target[:, start:end]
-            if number < _KEPT_ROWS or number in self.whole:
-                shares.append(torch.full_like(own, float(number in self.whole)))
-            else:
+            if isinstance(level, MapperLevel):
                 shares.append(level(own, other))
+            else:
+                shares.append(torch.full_like(own, float(number in self.whole)))
         return torch.cat(shares, 1)
 
 
@@ -116,9 +116,7 @@ class SwapperTask:
         traits = self._trait_distance(tried, self._studio.traits[rows])
         terms = {"identity": identity, "landmarks": moved, "latent": latent, "traits": traits}
         weights = (_IDENTITY_WEIGHT, _LANDMARK_WEIGHT, _LATENT_WEIGHT, _TRAIT_WEIGHT)
-        loss = sum((w * term for w, term in zip(weights, terms.values(), strict=True)), torch.zeros(()))
-        descend(loss, self._optimizer, self._swapper, self._average)
-        return {name: term.detach() for name, term in terms.items()}
+        return descend_terms(terms, weights, self._optimizer, self._swapper, self._average)
 
     def _sources(
         self, rows: torch.Tensor, generator: torch.Generator
