@@ -17,9 +17,11 @@ import cv2
 import numpy as np
 
 from styleid.faces.align import invert, scale_of, shown_window
-from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE, with_forehead
+from styleid.faces.geometry import JAW, with_forehead
+from styleid.pixel.glasses import Shows, are_dark, wear_glasses
 from styleid.pixel.regions import FaceHull
 from styleid.pixel.scale import at_photo_scale
+from styleid.pixel.soft import blurred, ramp
 from styleid.pixel.warp import outline_displacement
 from styleid.types import FloatArray, ImageRGB
 
@@ -28,17 +30,14 @@ _RIM = (0.1, 0.03)
 """How far into the face its rim reaches, and how softly it ends, in face widths."""
 _REACH = 0.02
 """How far beyond its outline a new face goes, in face widths: there an outline's own edge tells whose it was."""
+_SURELY_BARE = (0.95, 0.99)
+"""Where the rim tells the light: hair that may be face would tint the skin with its colour."""
 _UNUSUAL = 0.4
 _PLANE_SHRINK = 4
 _FEWEST_RIM = 2.0
 _LEAST_RIM = 1e-4
 _FLATTER = 0.02
 """How much the rim must be worth its slope: a rim that shows on one side only tells none."""
-_LEFT_BROW, _RIGHT_BROW = slice(17, 22), slice(22, 27)
-_FRAME = 0.025
-_FRAME_SHOWS = 0.8
-_GLASS_RESIDUAL = (14.0, 34.0)
-_DARK_LENS = 0.35
 _MOST_GAIN = 0.5
 _DARKEST = 16.0
 """Added before logarithms are taken, so that what is nearly black tells no colour."""
@@ -108,49 +107,25 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
     hull = outline.soft()
     place = _places(displacement)
     source, bare, glasses = (_take(m, place) for m in (face.source, face.bare, face.glasses))
-    dark = _are_dark(source, bare, glasses)  # then nothing shows behind them, and they stay as they are
+    dark = are_dark(source, Shows(bare, glasses))  # then nothing shows behind them, and they stay as they are
     reach = outline.soft(-(_REACH if face.cover is None else face.cover))
     alpha = (
-        reach if face.cover is not None else reach * _ramp(_beyond(bare if dark else bare + glasses, hull), 0.35, 0.75)
+        reach if face.cover is not None else reach * ramp(_beyond(bare if dark else bare + glasses, hull), 0.35, 0.75)
     )
-    alpha = _blurred(alpha, 0.006 * size)
-    rim = hull * (1 - outline.soft(*_RIM)) * _ramp(bare, 0.75, 0.95)
+    alpha = blurred(alpha, 0.006 * size)
+    rim = hull * (1 - outline.soft(*_RIM)) * ramp(bare, *_SURELY_BARE)
     generated = (face.generated + _DARKEST) * np.exp(_light(source, face.generated, rim)) - _DARKEST
     if face.cover is None and not dark and glasses.max() > 0.5:
-        generated = _wear_glasses(generated, source, glasses, face.source_landmarks)
+        worn = Shows(face.bare, face.glasses)
+        generated = wear_glasses(generated, face.generated_landmarks, face.source, face.source_landmarks, worn)
     return alpha, generated
 
 
 def _beyond(shows: FloatArray, hull: FloatArray) -> FloatArray:
     """Return where the face shows, (s, s), beyond its outline as at the outline's nearest stretch."""
     sigma = 0.03 * len(hull)
-    near = _blurred(shows * hull, sigma) / (_blurred(hull, sigma) + 1e-6)
+    near = blurred(shows * hull, sigma) / (blurred(hull, sigma) + 1e-6)
     return shows * hull + near * (1 - hull)
-
-
-def _are_dark(source: FloatArray, bare: FloatArray, glasses: FloatArray) -> bool:
-    """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
-    luma = source @ _LUMA
-    lenses, skin = luma[glasses > 0.6], luma[bare > 0.8]
-    if len(lenses) < 0.01 * luma.size or len(skin) == 0:
-        return False
-    return bool(np.quantile(lenses, 0.6) < _DARK_LENS * np.median(skin))
-
-
-def _wear_glasses(generated: FloatArray, source: FloatArray, glasses: FloatArray, landmarks: FloatArray) -> FloatArray:
-    """Carry the frames over: what the source shows along the border of the glasses, outside the eyes."""
-    worn = (glasses > 0.5).astype(np.uint8)
-    reach = max(round(_FRAME * float(np.ptp(landmarks[:, 0]))), 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    frame = cv2.dilate(worn, disc) - cv2.erode(worn, disc)
-    for part in (_LEFT_BROW, _RIGHT_BROW, LEFT_EYE, RIGHT_EYE):
-        cv2.fillConvexPoly(frame, cv2.convexHull(landmarks[part].round().astype(np.int32)), 0)
-    strong = _ramp(np.abs(source - generated).max(-1), *_GLASS_RESIDUAL) * frame
-    border = (worn - cv2.erode(worn, np.ones((3, 3), np.uint8))) * frame
-    shows = (cv2.dilate(strong, disc) * border).sum()
-    if shows < _FRAME_SHOWS * border.sum():  # bits of a rim that hardly shows would look like scratches
-        return generated
-    return generated + (source - generated) * cv2.GaussianBlur(strong.astype(np.float32), (0, 0), 0.8)[..., None]
 
 
 def _light(source: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatArray:
@@ -196,11 +171,11 @@ def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, s
         low, high = 0.0, 3.0
         for _ in range(5):
             sigma = (low + high) / 2
-            if _fine_energy(_blurred(luma, sigma), core) > wanted:
+            if _fine_energy(blurred(luma, sigma), core) > wanted:
                 low = sigma
             else:
                 high = sigma
-        return _blurred(new, high)
+        return blurred(new, high)
     grain = min(6.0, 0.8 * _grain(photo_luma, core)) if scale < 1.5 else 0.0
     missing = np.sqrt(max(grain**2 - _grain(luma, core) ** 2, 0.0)) if grain else 0.0
     if missing < 0.3:
@@ -249,12 +224,3 @@ def _take(values: FloatArray, place: FloatArray) -> FloatArray:
 
 def _remap(values: FloatArray, place: FloatArray, how: int, border: int) -> FloatArray:
     return np.asarray(cv2.remap(values, place[..., 0], place[..., 1], how, borderMode=border), np.float32)
-
-
-def _blurred(image: FloatArray, sigma: float) -> FloatArray:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
-
-
-def _ramp(values: FloatArray, low: float, high: float) -> FloatArray:
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)

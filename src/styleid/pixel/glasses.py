@@ -1,0 +1,190 @@
+"""Draw the glasses that somebody wears onto another face.
+
+What a photo shows of frames is broken by brows, lashes and glints: copied bit by bit it looks like scratches. So they
+are drawn anew, in their own colours: a line round each lens, as far out and as thick as the photo has it, a bridge, and
+arms where they are seen.
+
+Convention
+----------
+All in pixels of one crop: images float32 (s, s, 3) in [0, 255], RGB; masks (s, s) in [0, 1]; landmarks (68, 2). Lengths
+without a unit are shares of the face's width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from styleid.faces.align import fit_similarity
+from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE
+from styleid.pixel.soft import blurred, ramp
+from styleid.types import FloatArray
+
+_BROWS = slice(17, 22), slice(22, 27)
+_NOSE_BRIDGE = 27
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_DARK_LENS = 0.35
+"""How bright what glasses hide is, as a share of the skin's brightness, if they are dark."""
+_LENS, _TELLING_LENS, _ARM = (0.025, 0.03), (0.035, 0.045), 0.05
+"""Area of a lens, and of one that tells of the other, in squared face widths: from when it may be one, from when it is
+one for certain; and what is thinner than lenses."""
+_HIDES_EYE = (0.35, 0.55)
+"""Share of an eye that glasses lie before, likewise."""
+_NEAR, _THIN, _THICK = 0.035, 0.006, 0.022
+"""How far from a lens's outline its frame may lie, and half of how thick it is, at least and at most."""
+_RESIDUAL = (14.0, 34.0)
+"""How much a frame's colour differs from the skin's round it, of 255: not at all, for certain."""
+_SHOWS, _ARM_SHOWS = (0.45, 0.6), 0.6
+"""Share of a lens's outline along which a frame is seen, likewise, and of an arm's length."""
+_SMOOTH, _AROUND, _HALF_WAY = 0.02, 0.07, 0.42
+
+
+@dataclass(frozen=True)
+class Shows:
+    """Say where a source shows bare face and where glasses, (s, s) in [0, 1]."""
+
+    bare: FloatArray
+    glasses: FloatArray
+
+
+def are_dark(source: FloatArray, shows: Shows) -> bool:
+    """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
+    luma = source @ _LUMA
+    lenses, skin = luma[shows.glasses > 0.6], luma[shows.bare > 0.8]
+    if len(lenses) < 0.01 * luma.size or len(skin) == 0:
+        return False
+    return bool(np.quantile(lenses, 0.6) < _DARK_LENS * np.median(skin))
+
+
+def wear_glasses(
+    face: FloatArray, landmarks: FloatArray, source: FloatArray, source_landmarks: FloatArray, shows: Shows
+) -> FloatArray:
+    """Return a new face (s, s, 3) with the frames of the glasses that the source wears, before its own eyes.
+
+    Without frames where the source shows none, and with faint ones where that is unsure: in videos they come and go.
+    """
+    drawn = _frames(source, source_landmarks, shows)
+    if drawn is None:
+        return face
+    matrix = fit_similarity(_eyes(source_landmarks), _eyes(landmarks))
+    line, colours = (cv2.warpAffine(layer, matrix, face.shape[:2], borderMode=cv2.BORDER_REPLICATE) for layer in drawn)
+    return face + (colours - face) * line[..., None]
+
+
+def _frames(source: FloatArray, landmarks: FloatArray, shows: Shows) -> tuple[FloatArray, FloatArray] | None:
+    """Return the frames' opacity (s, s) and colours (s, s, 3) over the source, None where there are none to draw."""
+    unit = float(np.ptp(landmarks[:, 0]))
+    left, right, sure = _lenses(shows.glasses, landmarks, unit)
+    if sure == 0:
+        return None
+    depth = np.maximum(_depth(left), _depth(right)) / unit
+    features = np.zeros(depth.shape, np.uint8)
+    for part in (*_BROWS, LEFT_EYE, RIGHT_EYE):
+        _fill(features, landmarks[part])
+    wide = cv2.dilate(features, np.ones((2 * round(_NEAR * unit) + 1,) * 2, np.uint8))
+    skin = _carried_on(source, shows.bare * (depth < -_NEAR) * (wide == 0), _AROUND * unit)
+    differs = ramp(np.abs(source - skin).max(-1), *_RESIDUAL)
+    strong = differs * (np.abs(depth) < _NEAR) * (features == 0)
+    border = (np.abs(depth) * unit < 1) & (features == 0)
+    seen = cv2.dilate(strong, np.ones((2 * max(round(_NEAR * unit), 1) + 1,) * 2, np.uint8))[border]
+    sure *= float(ramp(np.asarray(seen.mean()), *_SHOWS)) if seen.size else 0.0
+    if sure == 0:
+        return None
+    total = float(strong.sum())
+    middle = float((depth * strong).sum()) / total
+    half = float(np.clip(np.sqrt((np.square(depth - middle) * strong).sum() / total), _THIN, _THICK))
+    apart = np.minimum(np.abs(depth - middle), _joints((left, right), differs, landmarks, unit))
+    line = sure * ramp(half + _THIN - apart, 0.0, 2 * _THIN)
+    return line, _carried_on(source, strong * (strong > 0.5), _SMOOTH * unit)
+
+
+def _lenses(glasses: FloatArray, landmarks: FloatArray, unit: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the lens before either eye, bool (s, s), and how sure that is; one that is missed is like the other."""
+    (left, left_sure), (right, right_sure) = (_lens(glasses, landmarks, eye, unit) for eye in (LEFT_EYE, RIGHT_EYE))
+    if left_sure > 0 and right_sure > 0:
+        return left, right, min(left_sure, right_sure)
+    found = left if left_sure > 0 else right
+    eyes = _eyes(landmarks)
+    middle, across = eyes.mean(0), (eyes[1] - eyes[0]) / max(float(np.linalg.norm(eyes[1] - eyes[0])), 1e-6)
+    mirror = np.eye(2) - 2 * np.outer(across, across)
+    matrix = np.column_stack([mirror, middle - mirror @ middle])
+    mirrored = cv2.warpAffine(found.astype(np.uint8), matrix, glasses.shape) > 0
+    telling = float(ramp(min(found.sum(), mirrored.sum()) / unit**2, *_TELLING_LENS))
+    sure = max(left_sure, right_sure) * telling
+    return (found, mirrored, sure) if left_sure > 0 else (mirrored, found, sure)
+
+
+def _lens(glasses: FloatArray, landmarks: FloatArray, eye: slice, unit: float) -> tuple[np.ndarray, float]:
+    """Return where the lens before an eye lies, bool (s, s), and how sure that is: brows and lashes cut no hole."""
+    size, here = len(glasses), landmarks[eye].mean(0)
+    other = landmarks[RIGHT_EYE if eye == LEFT_EYE else LEFT_EYE].mean(0)
+    distance = max(float(np.linalg.norm(other - here)), 1e-6)
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    along = (np.stack([x, y], -1) - here) @ (other - here) / distance
+    opening = _fill(np.zeros((size, size), np.uint8), landmarks[eye]) > 0
+    part = ((glasses > 0.5) & (along < _HALF_WAY * distance)).astype(np.uint8)
+    arm = 2 * max(round(_ARM * unit / 2), 1) + 1
+    part = cv2.morphologyEx(part | opening, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (arm, arm)))
+    if not opening.any() or not part.any():
+        return part > 0, 0.0
+    sure = float(ramp(part.sum() / unit**2, *_LENS) * ramp(glasses[opening].mean(), *_HIDES_EYE))
+    hull = _fill(np.zeros((size, size), np.uint8), np.argwhere(part)[:, ::-1])
+    return blurred(hull.astype(np.float32), _SMOOTH * unit) > 0.5, sure
+
+
+def _eyes(landmarks: FloatArray) -> FloatArray:
+    """Return the eyes' centres, (2, 2)."""
+    return np.stack([landmarks[eye].mean(0) for eye in (LEFT_EYE, RIGHT_EYE)])
+
+
+def _fill(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Set a mask (s, s) to 1 within the hull of points (k, 2), in place, and return it."""
+    return np.asarray(cv2.fillConvexPoly(mask, cv2.convexHull(points.round().astype(np.int32)), 1))
+
+
+def _depth(mask: np.ndarray) -> FloatArray:
+    """Return how far inside a mask (s, s) each pixel lies, negative outside."""
+    inside, outside = (cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (mask, ~mask))
+    return np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32)
+
+
+def _joints(
+    lenses: tuple[np.ndarray, np.ndarray], differs: FloatArray, landmarks: FloatArray, unit: float
+) -> FloatArray:
+    """Return how far each pixel is from the bridge, and from the arms that are seen, (s, s)."""
+    ends = []
+    for lens, temple in zip(lenses, (JAW.start, JAW.stop - 1), strict=True):
+        outline = np.argwhere(lens & (cv2.erode(lens.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0))[:, ::-1]
+        level = outline[:, 1] <= np.quantile(outline[:, 1], 0.5)  # arms and bridge start in a lens's upper half
+        upper = outline[level]
+        inner = upper[np.linalg.norm(upper - landmarks[_NOSE_BRIDGE], axis=1).argmin()]
+        outer = upper[np.linalg.norm(upper - landmarks[temple], axis=1).argmin()]
+        ends.append((inner, outer, landmarks[temple]))
+    apart = _distance(ends[0][0], ends[1][0], differs.shape)
+    for _, outer, temple in ends:
+        arm = _distance(outer, temple, differs.shape)
+        if cv2.dilate(differs, np.ones((3, 3), np.uint8))[arm < 1].mean() > _ARM_SHOWS:
+            apart = np.minimum(apart, arm)
+    return apart / unit
+
+
+def _distance(start: FloatArray, end: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """Return how far each pixel lies from a segment, (s, s)."""
+    x, y = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
+    start, end = np.asarray(start, np.float32), np.asarray(end, np.float32)
+    way = end - start
+    share = ((np.stack([x, y], -1) - start) @ way / max(float(way @ way), 1e-6)).clip(0, 1)
+    return np.hypot(x - start[0] - share * way[0], y - start[1] - share * way[1])
+
+
+def _carried_on(image: FloatArray, weight: FloatArray, sigma: float) -> FloatArray:
+    """Return an image (s, s, 3) blurred where its weight lies, and carried on from there."""
+    size, sums, counts = len(image), np.zeros((*weight.shape, 4), np.float32), 1.0
+    weighed = np.dstack([image, np.ones_like(weight)]) * weight[..., None]
+    for coarser in (1, 4, 16):  # what is near counts, and where nothing is, what is further away
+        small = np.asarray(cv2.resize(weighed, (-(-size // coarser),) * 2, interpolation=cv2.INTER_AREA), np.float32)
+        sums += counts * cv2.resize(blurred(small, sigma), (size, size))
+        counts *= 1e-2
+    return np.asarray(sums[..., :3] / (sums[..., 3:] + 1e-9))
