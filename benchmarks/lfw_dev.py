@@ -41,6 +41,7 @@ _SEEDS = range(5)
 _KEPT = {
     "face_found": "found",
     "sex_agrees": "sex_agrees",
+    "group_agrees": "group_agrees",
     "mouth_agrees": "mouth_agrees",
     "age_error_years": "age_change",
     "landmarks_error": "landmark_error",
