@@ -46,7 +46,7 @@ def test_the_default_score_is_the_difference_over_the_whole_table(ranking):
 
 def test_pose_moves_landmarks_and_texture_hardly_does(bundle):
     # of a few pairs, heads are turned by as much as chance brought
-    landmarks = rank_units(bundle, replace(OPTIONS, units="layers", pairs=10)).tables["layers"].landmarks
+    landmarks = rank_units(bundle, replace(OPTIONS, units="layers", people=20, pairs=20)).tables["layers"].landmarks
     assert landmarks[0] > 0.05
     # lips and lids are set by whose they are, which the first four rows of texture tell too
     assert landmarks[11:15].max() < 0.003
