@@ -22,7 +22,7 @@ from styleid.lab.aam import (
     with_forehead,
 )
 from styleid.lab.aam_fit import fit_aam, fit_expressions
-from styleid.lab.aam_networks import AAMGenerator, AAMInverter, _like_skin
+from styleid.lab.aam_networks import AAMGenerator, AAMInverter, _clean_forehead, _like_skin
 from styleid.lab.export import export_network
 from styleid.lab.pack import Pack
 from styleid.lab.refiner import Refiner, RefinerConfig
@@ -275,6 +275,24 @@ def test_the_border_of_a_texture_goes_on_from_further_in(model: ActiveAppearance
     assert mask[taken].all()
     assert len(taken) < 0.85 * mask.sum()
     assert (generator.inward.numpy()[taken] == taken).all(), "what lies well inside stays"
+
+
+def test_a_forehead_is_skin_where_hair_left_its_trace(model: ActiveAppearanceModel) -> None:
+    generator, mask = AAMGenerator(model, nn.Identity()), model.mask
+    trusted, forehead = generator.trusted[0, 0], generator.forehead[0, :, :, 0]
+    assert trusted[~mask].max() == 0
+    assert 0.1 < (trusted > 0.99).float().mean() < 0.85 * mask.float().mean()
+    assert (forehead[:, 0] == 1).all()
+    assert (forehead[:, -1] == 0).all()
+    assert (forehead.diff() <= 0).all()
+    assert forehead[1].sum() < forehead[0].sum()
+    skin = torch.tensor([0.4, 0.1, -0.1]).reshape(1, 3, 1, 1).expand(1, 3, *mask.shape).clone()
+    skin[..., 10, 12] = -0.9  # a brow
+    hairy = torch.where(trusted == 0, -0.8, skin)
+    clean = _clean_forehead(hairy, generator.trusted, generator.forehead)
+    sure = (trusted > 0.99).expand_as(clean)
+    assert torch.allclose(clean[sure], skin[sure], atol=1e-5)
+    assert (clean[0, :, trusted == 0] - skin[0, :, -1, :1]).abs().max() < 0.1
 
 
 def test_expressions_are_told_so_that_they_come_out_as_asked() -> None:

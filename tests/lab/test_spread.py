@@ -145,12 +145,20 @@ def test_crops_are_the_photos_with_new_faces(studio: Studio, packs: tuple[Pack, 
     assert not kept[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8].any()
 
 
-def test_a_face_put_back_is_nearly_itself(studio: Studio) -> None:
-    rows = torch.arange(12)
-    with torch.no_grad():
-        own, other = (studio.put(rows, codes).views for codes in (studio.codes[rows], studio.codes[rows].flip(0)))
-        before = studio.originals(rows)
-    assert (own - before).abs().mean() < 0.8 * (other - before).abs().mean()
+def test_a_face_put_back_is_nearly_itself(studio: Studio, packs: tuple[Pack, Pack]) -> None:
+    rows, middle = torch.arange(12), slice(3 * SIDE // 8, 5 * SIDE // 8)  # without hair, which no new face brings
+    wide = packs[1]
+    shown = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in ("parsing", "portraits")]))[0][:12]
+    photos = torch.from_numpy(wide.crops(shown)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]).permute(0, 3, 1, 2) / 127.5 - 1
+    off = []
+    for codes in (studio.codes[rows], studio.codes[rows].flip(0)):
+        with torch.no_grad():
+            tried = studio.put(rows, codes)
+        colours = (tried.images - photos)[..., middle, middle].abs().mean()
+        off.append((colours, (tried.landmarks - studio.landmarks[rows]).norm(dim=2).mean()))
+    own, other = off
+    assert own[0] < 0.5 * other[0]
+    assert own[1] < 0.5 * other[1]
 
 
 def test_those_alike_share_sex_group_and_side(studio: Studio) -> None:
@@ -213,8 +221,8 @@ def test_a_spread_keeps_energy_and_what_is_no_part(mapping: TargetMapping) -> No
 
 
 def test_targets_come_apart(studio: Studio, mapping: TargetMapping, trained: Trained) -> None:
-    task = SpreadTask(studio, mapping, trained, batch=12, learning_rate=1e-2, far=0.9)
-    seen = train(task, 0, 60, of=60)
+    task = SpreadTask(studio, mapping, trained, batch=12, learning_rate=3e-2, far=0.9)
+    seen = train(task, 0, 160, of=160)
     assert set(seen[0]) == {"strangers", "itself", "sex", "group", "age", "plain"}
     measured = task.evaluate()
     pairs = [f"as_one_{pair}" for pair in ("same_photo", "other_photo", "itself")]

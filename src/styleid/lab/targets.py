@@ -30,7 +30,7 @@ _EMPHASIS = 2.0
 _YOUNG, _AGE_GAIN, _SEX_GAIN, _GROUP_GAIN = 20.0, 1.6, 1.7, 2.0
 """Faces are drawn with less of their age, sex and group than they are meant to have: wrinkles and stubble are fine, and
 those whose parts they have are of other groups."""
-_FURTHEST_ROW = 3.0
+_FURTHEST_ROW = 5.0
 _BEARD_STEP = 1.0
 _USUAL_SHARE = 0.85
 """Share of the bank whose distance from the mean face bounds everybody's: odd light and paint lie beyond."""
