@@ -57,7 +57,7 @@ def compared(anonymizer: Anonymizer, pack: Pack, row: int) -> np.ndarray | None:
     new = cv2.resize(outcome.image_rgb, (side, side), interpolation=cv2.INTER_AREA)
     before, after = anonymizer.bundle.describe(np.stack([crop, new]))
     group, sex = before[2:].argmax() == after[2:].argmax(), (before[1] > 0.5) == (after[1] > 0.5)
-    lighter = [_skin(new) - _skin(crop)]
+    lighter = _skin(new) - _skin(crop)
     return np.array([group, sex, abs(before[0] - after[0]), np.abs(lighter).mean(), np.mean(lighter)])
 
 

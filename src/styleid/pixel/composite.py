@@ -21,7 +21,7 @@ from styleid.faces.geometry import JAW, with_forehead
 from styleid.pixel.glasses import Shows, are_dark, wear_glasses
 from styleid.pixel.regions import FaceHull
 from styleid.pixel.scale import at_photo_scale
-from styleid.pixel.soft import blurred, ramp
+from styleid.pixel.soft import LUMA, blurred, ramp
 from styleid.pixel.warp import outline_displacement
 from styleid.types import FloatArray, ImageRGB
 
@@ -41,7 +41,6 @@ _FLATTER = 0.02
 _MOST_GAIN = 0.5
 _DARKEST = 16.0
 """Added before logarithms are taken, so that what is nearly black tells no colour."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, s
     core = coverage > 0.8
     if core.sum() < 64:
         return new
-    luma, photo_luma = new @ _LUMA, photo @ _LUMA
+    luma, photo_luma = new @ LUMA, photo @ LUMA
     wanted, given = _fine_energy(photo_luma, core), _fine_energy(luma, core)
     if given > 1.15 * wanted:
         low, high = 0.0, 3.0

@@ -19,12 +19,11 @@ import numpy as np
 
 from styleid.faces.align import fit_similarity
 from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE
-from styleid.pixel.soft import blurred, ramp
+from styleid.pixel.soft import LUMA, blurred, depth_inside, ramp
 from styleid.types import FloatArray
 
 _BROWS = slice(17, 22), slice(22, 27)
 _NOSE_BRIDGE = 27
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARK_LENS = 0.35
 """How bright what glasses hide is, as a share of the skin's brightness, if they are dark."""
 _LENS, _TELLING_LENS, _ARM = (0.025, 0.03), (0.035, 0.045), 0.05
@@ -51,7 +50,7 @@ class Shows:
 
 def are_dark(source: FloatArray, shows: Shows) -> bool:
     """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
-    luma = source @ _LUMA
+    luma = source @ LUMA
     lenses, skin = luma[shows.glasses > 0.6], luma[shows.bare > 0.8]
     if len(lenses) < 0.01 * luma.size or len(skin) == 0:
         return False
@@ -63,7 +62,7 @@ def wear_glasses(
 ) -> FloatArray:
     """Return a new face (s, s, 3) with the frames of the glasses that the source wears, before its own eyes.
 
-    Without frames where the source shows none, and with faint ones where that is unsure: in videos they come and go.
+    Without frames where the source shows none, and with faint ones where that is unsure: so they fade in videos.
     """
     drawn = _frames(source, source_landmarks, shows)
     if drawn is None:
@@ -79,7 +78,7 @@ def _frames(source: FloatArray, landmarks: FloatArray, shows: Shows) -> tuple[Fl
     left, right, sure = _lenses(shows.glasses, landmarks, unit)
     if sure == 0:
         return None
-    depth = np.maximum(_depth(left), _depth(right)) / unit
+    depth = np.maximum(depth_inside(left), depth_inside(right)) / unit
     features = np.zeros(depth.shape, np.uint8)
     for part in (*_BROWS, LEFT_EYE, RIGHT_EYE):
         _fill(features, landmarks[part])
@@ -144,28 +143,21 @@ def _fill(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.fillConvexPoly(mask, cv2.convexHull(points.round().astype(np.int32)), 1))
 
 
-def _depth(mask: np.ndarray) -> FloatArray:
-    """Return how far inside a mask (s, s) each pixel lies, negative outside."""
-    inside, outside = (cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (mask, ~mask))
-    return np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32)
-
-
 def _joints(
     lenses: tuple[np.ndarray, np.ndarray], differs: FloatArray, landmarks: FloatArray, unit: float
 ) -> FloatArray:
     """Return how far each pixel is from the bridge, and from the arms that are seen, (s, s)."""
-    ends = []
+    ends, around = [], np.ones((3, 3), np.uint8)
     for lens, temple in zip(lenses, (JAW.start, JAW.stop - 1), strict=True):
-        outline = np.argwhere(lens & (cv2.erode(lens.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0))[:, ::-1]
-        level = outline[:, 1] <= np.quantile(outline[:, 1], 0.5)  # arms and bridge start in a lens's upper half
-        upper = outline[level]
+        outline = np.argwhere(lens & (cv2.erode(lens.astype(np.uint8), around) == 0))[:, ::-1]
+        upper = outline[outline[:, 1] <= np.quantile(outline[:, 1], 0.5)]  # there arms and bridge start
         inner = upper[np.linalg.norm(upper - landmarks[_NOSE_BRIDGE], axis=1).argmin()]
         outer = upper[np.linalg.norm(upper - landmarks[temple], axis=1).argmin()]
         ends.append((inner, outer, landmarks[temple]))
-    apart = _distance(ends[0][0], ends[1][0], differs.shape)
+    apart, seen = _distance(ends[0][0], ends[1][0], differs.shape), cv2.dilate(differs, around)
     for _, outer, temple in ends:
         arm = _distance(outer, temple, differs.shape)
-        if cv2.dilate(differs, np.ones((3, 3), np.uint8))[arm < 1].mean() > _ARM_SHOWS:
+        if seen[arm < 1].mean() > _ARM_SHOWS:
             apart = np.minimum(apart, arm)
     return apart / unit
 

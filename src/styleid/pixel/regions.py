@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from styleid.faces.geometry import with_forehead
+from styleid.pixel.soft import depth_inside
 from styleid.types import FloatArray
 
 SKIN, NOSE, GLASSES, HAIR = 1, 2, 3, 13
@@ -56,8 +57,7 @@ class FaceHull:
         cv2.fillConvexPoly(hull, cv2.convexHull((points * 16).round().astype(np.int32)), 255, shift=4)
         hull[[0, -1]] = 0
         hull[:, [0, -1]] = 0
-        inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, 5) for part in (hull, 255 - hull))
-        self._depth = np.where(hull > 0, inside - 0.5, 0.5 - outside)
+        self._depth = depth_inside(hull)
 
     def soft(self, inset: float = 0.0, softness: float = _SOFTNESS) -> FloatArray:
         """Return the soft hull as `face_hull` does."""

@@ -1,4 +1,4 @@
-"""Soft masks: float32 maps in [0, 1], and what makes them."""
+"""Soft masks, float32 maps in [0, 1], and what makes them: blurs, ramps, brightness, depths."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 
 from styleid.types import FloatArray
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Brightness of RGB (ITU-R BT.601), as a product."""
 
 
 def blurred(image: FloatArray, sigma: float) -> FloatArray:
@@ -17,3 +20,9 @@ def ramp(values: FloatArray, low: float, high: float) -> FloatArray:
     """Return 0 up to low, 1 from high on, and a smooth step between."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def depth_inside(mask: np.ndarray) -> FloatArray:
+    """Return how far inside a mask (h, w) each pixel's centre lies, in pixels, negative outside."""
+    inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (mask > 0, mask == 0))
+    return np.where(mask > 0, inside - 0.5, 0.5 - outside)
