@@ -13,6 +13,7 @@ from torch import nn
 from styleid.bundles.registry import DEFAULT, built_in
 from styleid.errors import BundleError, TrainingError
 from styleid.lab import identity as identity_module
+from styleid.lab.aam import load_aam
 from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.export import export_network
 from styleid.lab.identity import IdentityNet, IdentityTask
@@ -22,6 +23,7 @@ from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
 from styleid.lab.revive import revive, settle
 from styleid.lab.train import main
+from styleid.runtime import open_session
 from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
 
@@ -55,6 +57,23 @@ def test_revived_networks_compute_what_the_bundle_does(checkpoints, bundle, astr
     with torch.no_grad():
         codes = encoder(torch.from_numpy(maps).float()).numpy()
     assert np.abs(codes - bundle.encode_labels(maps)).max() < 0.02
+
+
+def test_the_appearance_model_is_the_bundles(checkpoints, bundle, astronaut):
+    model, side = load_aam(checkpoints / "aam"), bundle.spec.crop.size_px
+    crop = torch.from_numpy(astronaut[None, 60 : 60 + side, 140 : 140 + side]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    landmarks, visible = model.mean_shape[None, :68] + 1.5, torch.ones(1, 1, side, side)
+    session = open_session(built_in()[DEFAULT] / "inverter.onnx")
+    inputs = {"crop": crop, "landmarks": landmarks, "visible": visible}
+    (wanted,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    with torch.no_grad():
+        codes = model.encode(crop, landmarks, visible)
+        points = model.points(codes)[:, :68].numpy()
+    assert np.abs(codes.numpy() - wanted).mean() < 0.05 * np.abs(wanted).mean()  # the bundle's has 8 bits
+    # the textures, by their own basis: what is taken in comes out again
+    assert np.abs(points - landmarks.numpy()).mean() < 0.02 * side
+    again = model.encode(model(codes)[0].detach(), torch.from_numpy(points), visible)
+    assert (again - codes)[:, 5:].square().mean() < 0.2 * codes[:, 5:].square().mean()
 
 
 def test_checkpoints_know_how_long_they_were_trained(checkpoints):

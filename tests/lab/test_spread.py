@@ -161,6 +161,25 @@ def test_a_face_put_back_is_nearly_itself(studio: Studio, packs: tuple[Pack, Pac
     assert own[1] < 0.5 * other[1]
 
 
+def test_networks_that_are_quick_see_the_same(packs: tuple[Pack, Pack], trained: Trained) -> None:
+    torch.manual_seed(4)
+    plain = replace(trained, identity=IdentityNet(SMALL).eval(), attributes=AttributesNet(trained.attributes.config))
+    plain.generator.refiner.requires_grad_(False)
+    quick, rows = plain.quick(), torch.arange(6)
+    seen = []
+    for networks in (plain, quick):
+        studio = Studio(packs[1], networks)
+        codes = studio.codes[rows].flip(0).clone().requires_grad_(True)
+        tried = studio.put(rows, codes)
+        embeddings, traits = networks.identity(tried.views), networks.attributes.eval()(tried.crops)
+        embeddings[:, 0].sum().backward()
+        assert embeddings.dtype == traits.dtype == tried.images.dtype == torch.float32
+        seen.append((tried.images.detach(), embeddings.detach(), traits[:, 1:].detach(), codes.grad))
+    for one, other in zip(*seen, strict=True):
+        assert (one - other).norm() < 0.1 * one.norm()
+    assert not isinstance(plain.generator.refiner, type(quick.generator.refiner))
+
+
 def test_those_alike_share_sex_group_and_side(studio: Studio) -> None:
     for row in (0, 5, 11):
         chosen = studio.alike(row, 6, torch.Generator().manual_seed(row))
@@ -201,23 +220,47 @@ def test_a_target_is_joined_of_those_who_were_chosen(mapping: TargetMapping, stu
 # ---------------------------------------------------------------------- spread
 
 
-def test_a_spread_keeps_energy_and_what_is_no_part(mapping: TargetMapping) -> None:
-    people = mapping.people()
+def turned_spread(people: torch.Tensor, mapping: TargetMapping) -> Spread:
     spread = Spread(mapping.parts, people.shape[2])
     spread.know(people)
-    torch.nn.init.zeros_(spread.evenness)
+    draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        assert torch.allclose(spread(people), people, atol=1e-5)
         for turn in spread.turns:
-            torch.nn.init.normal_(turn, std=0.1)
-        turned = spread(people)
-        assert torch.equal(turned[:, : ATTRIBUTE_ROW + 1], people[:, : ATTRIBUTE_ROW + 1])
-        for start, end in spread.rows:
-            before, after = (codes[:, start:end].square().sum() for codes in (people, turned))
-            assert after == pytest.approx(float(before), rel=0.02)  # a few numbers end at the furthest
-        torch.nn.init.ones_(spread.evenness)
-        lengths = torch.stack([spread(people)[:, start:end].flatten(1).norm(dim=1) for start, end in spread.rows])
-    assert (lengths.std(1) < 0.05 * lengths.mean(1)).all()
+            turn.normal_(std=0.1, generator=draw)
+    return spread
+
+
+def test_a_spread_gives_parts_the_energy_it_is_to_and_keeps_the_rest(mapping: TargetMapping) -> None:
+    people = mapping.people()
+    spread = turned_spread(people, mapping)
+    with torch.no_grad():
+        for stretch in (1.0, 1.2):
+            spread.stretch.fill_(stretch)
+            turned = spread(people)
+            assert torch.equal(turned[:, : ATTRIBUTE_ROW + 1], people[:, : ATTRIBUTE_ROW + 1])
+            for start, end in spread.rows:
+                before, after = (codes[:, start:end].square().sum() for codes in (people, turned))
+                assert after == pytest.approx(stretch**2 * float(before), rel=0.02)  # a few numbers end at the furthest
+        for turn in spread.turns:
+            turn.zero_()
+        spread.stretch.fill_(1.0)
+        assert torch.allclose(spread(people), people, atol=1e-5)
+
+
+def test_a_spread_is_told_by_what_it_made_of_people(mapping: TargetMapping) -> None:
+    people = mapping.people()
+    spread = turned_spread(people, mapping)
+    with torch.no_grad():
+        given = spread(people)
+    some = torch.randperm(len(people), generator=torch.Generator().manual_seed(1))[: 4 * len(people) // 5]
+    noise = 0.01 * torch.randn(given.shape, generator=torch.Generator().manual_seed(2))
+    found = Spread(mapping.parts, people.shape[2]).recover(people, (given + noise)[some])
+    assert torch.allclose(found.stretch, spread.stretch, atol=0.05)
+    with torch.no_grad():
+        off = (found(people) - given).square().mean().sqrt()
+    assert off < 0.1 * given[:, ATTRIBUTE_ROW + 1 :].std()
+    with pytest.raises(TrainingError, match="holds other people"):
+        found.recover(people, torch.randn(people.shape, generator=torch.Generator().manual_seed(3)))
 
 
 def test_targets_come_apart(studio: Studio, mapping: TargetMapping, trained: Trained) -> None:

@@ -147,7 +147,7 @@ def test_attribute_row_goes_where_the_wanted_traits_are(
 
 def test_ages_sexes_and_groups_are_exaggerated() -> None:
     given = exaggerated(torch.tensor([attributes(20, 0, 1), attributes(70, 1, 2)]))
-    assert torch.allclose(given[:, :2], torch.tensor([[20, -0.35], [100, 1.35]]))
+    assert torch.allclose(given[:, :2], torch.tensor([[20, -0.5], [100, 1.5]]))
     assert torch.allclose(given[:, 2:], torch.tensor([[-0.2, 1.8, -0.2, -0.2, -0.2], [-0.2, -0.2, 1.8, -0.2, -0.2]]))
 
 

@@ -81,10 +81,9 @@ def face_visibility(parser: nn.Module, crops: torch.Tensor) -> torch.Tensor:
 
 
 def _empty_model(config: AAMConfig, mean: np.ndarray) -> ActiveAppearanceModel:
-    last = config.size_px - 1
-    low = np.maximum(mean.min(0) - _HULL_MARGIN_PX, 0)
-    high = np.minimum(mean.max(0) + _HULL_MARGIN_PX, last)
-    height, width = config.texture_hw
+    last, (height, width) = config.size_px - 1, config.texture_hw
+    rectangle = rectangle_around(mean, config)
+    low, high = rectangle[:2], rectangle[2:]
     x, y = np.linspace(low[0], high[0], width), np.linspace(low[1], high[1], height)
     hull = cv2.convexHull(((mean - low) / (high - low) * [width - 1, height - 1] * 16).round().astype(np.int32))
     mask = np.zeros((height, width), np.uint8)
@@ -96,8 +95,14 @@ def _empty_model(config: AAMConfig, mean: np.ndarray) -> ActiveAppearanceModel:
         places = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
         _set(model, name, shape_warp(mean, places, config.size_px))
     _set(model, "mean_shape", mean)
-    _set(model, "rectangle", np.array([*low, *high]))
+    _set(model, "rectangle", rectangle)
     return model
+
+
+def rectangle_around(mean: np.ndarray, config: AAMConfig) -> Array:
+    """Return what of the mean shape's frame a texture shows, (4,): x0, y0, x1, y1."""
+    low = np.maximum(mean.min(0) - _HULL_MARGIN_PX, 0)
+    return np.array([*low, *np.minimum(mean.max(0) + _HULL_MARGIN_PX, config.size_px - 1)])
 
 
 def _textures(model: ActiveAppearanceModel, pack: Pack, parser: nn.Module | None) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,19 @@ def channels_last(network: Network, device: str) -> Network:
     return network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] # the stub lacks it
 
 
+class Quick(nn.Module):
+    """Compute a network that is only looked through as `autocast` says, from float32 to float32; gradients pass."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = channels_last(network, "cpu")
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's output for images (n, c, h, w)."""
+        with autocast(images.device.type):
+            return self.network(images.contiguous(memory_format=torch.channels_last)).float()
+
+
 def adam_with_decay(network: nn.Module, learning_rate: float, decay: float = 0.01) -> torch.optim.AdamW:
     """Return AdamW that decays matrices and kernels, but neither biases nor normalisation."""
     parameters = [p for p in network.parameters() if p.requires_grad]

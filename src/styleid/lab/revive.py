@@ -1,10 +1,10 @@
 """Take the networks of a bundle up again: from its ONNX files to checkpoints that training goes on from.
 
 A bundle outlives the machine that trained it. Its files keep the names of the weights, so parser, identity network,
-attributes, mask encoder and refiner can be read back, 8-bit convolutions as the rounded values that they compute with.
-What is not in a bundle is what only training needed: optimisers' moments, and the refiner's critic, so that the refiner
-can be joined into a bundle again but not trained on. The appearance model is fitted anew in two minutes (`styleid train
-aam`); the spread, which is multiplied into the bank, and the swapper are learnt anew in ten each.
+attributes, mask encoder, refiner and appearance model can be read back, 8-bit convolutions as the rounded values that
+they compute with. The spread is multiplied into the bank: it is what makes the bundle's people of those that the pack
+gives. What is not in a bundle is what only training needed: optimisers' moments, and the refiner's critic, so that the
+refiner can be joined into a bundle again but not trained on. The swapper is learnt anew in ten minutes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,27 @@ from torch import nn
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import find_bundle
 from styleid.errors import TrainingError
+from styleid.lab.aam import SHAPE_ROW, AAMConfig, ActiveAppearanceModel, save_aam
+from styleid.lab.aam_fit import rectangle_around
 from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.augment import base_matrix, cut_views
+from styleid.lab.bank import ReadFaces, fit_bank
 from styleid.lab.identity import TEMPLATE, IdentityNet
 from styleid.lab.loop import RunState, save_networks
 from styleid.lab.mask_encoder import MaskEncoder, MaskEncoderConfig
 from styleid.lab.pack import Pack
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
+from styleid.lab.spread import Spread
+from styleid.lab.trained import Trained
 
 _SETTLING = 256
 """Faces by which normalisation is settled."""
 _EPSILON = 1e-5
 """What batch normalisation adds to the variance; all of ours keep torch's own."""
+_FACES = 1000
+"""Photos of each source by which the bank's attribute row is told; the people are all there anyway."""
+_MODEL = "network.model."
 _COUNTERS = ("num_batches_tracked",)
 
 
@@ -43,9 +51,9 @@ def revive_bundle(
     """Write checkpoints of a bundle's networks but its appearance model, each in a folder of its name.
 
     bundle: a built-in bundle's name, or a folder. data: a data pack, by whose faces normalisation is settled, without
-    which networks can be joined but not trained on where it was folded. The checkpoints know how long the bundle says
-    that each was trained. Raises TrainingError where the bundle's networks are of other kinds, or a checkpoint is there
-    already; BundleError where the bundle is altered.
+    which networks can be joined but not trained on where it was folded, and from whose people the spread is told; there
+    is none without it. The checkpoints know how long the bundle says that each was trained. Raises TrainingError where
+    the bundle's networks are of other kinds, or a checkpoint is there already; BundleError where the bundle is altered.
     """
     found = Bundle(find_bundle(bundle))
     side, quality = found.spec.crop.size_px, found.spec.quality
@@ -60,9 +68,10 @@ def revive_bundle(
         layers, width, rows = found.spec.layers, found.spec.width, last - first + 1
         shape = MaskEncoderConfig(side // 2, layers=layers, width=width, shape_rows=rows)
         networks["mask-encoder"] = MaskEncoder(shape), "mask_encoder", "network.", ("student", "mask_encoder")
-    if taken := [name for name in networks if (checkpoints / name / "state.json").exists()]:
+    if taken := [name for name in (*networks, "spread") if (checkpoints / name / "state.json").exists()]:
         raise TrainingError(f"{checkpoints / taken[0]} holds a checkpoint already. Name another folder.")
-    inputs = _inputs(Pack.load(data)) if data is not None else {}
+    pack = Pack.load(data) if data is not None else None
+    inputs = _inputs(pack) if pack is not None else {}
     for name, (network, role, prefix, parts) in networks.items():
         found.check(role)
         revive(network, found.folder / found.spec.networks[role].file, prefix)
@@ -71,16 +80,66 @@ def revive_bundle(
             if name == "parser":  # which comes first: its labels are what the mask encoder sees
                 with torch.no_grad():
                     inputs["mask-encoder"] = network(inputs[name])[0].argmax(1).float()
-        record = quality.get(name)
-        history: dict[str, float] = dict(record) if isinstance(record, Mapping) else {}
-        state = RunState(
-            int(history.get("step", 0)),
-            float(history.get("seconds", 0.0)),
-            int(history.get("images", 0)),
-            [history] if history else [],
-        )
-        save_networks(dict.fromkeys(parts, network), state, checkpoints / name)
-        say(f"{name}: {state.images / 1000:.0f} k images seen")
+        _save(name, dict.fromkeys(parts, network), quality, checkpoints, say)
+    for role in ("generator", "inverter"):
+        found.check(role)
+    save_aam(_appearance_model(found), checkpoints / "aam")
+    say("aam: the bundle's appearance model")
+    if pack is None or "spread" not in quality:
+        return
+    found.check("mapping")
+    raw = _weights(found.folder / found.spec.networks["mapping"].file)
+    (people,) = (value for value in raw.values() if value.dtype == np.int8)
+    given = torch.from_numpy(people.astype(np.float32) * raw["network.people_scale"].astype(np.float32))
+    trained = Trained.load(checkpoints)
+    few = pack.thinned(_FACES, photos_only=True)
+    mapping = fit_bank(few, ReadFaces.of(few, trained), trained)
+    spread = Spread(mapping.parts, given.shape[2]).recover(mapping.people(), given)
+    _save("spread", {"student": spread, "spread": spread}, quality, checkpoints, say)
+
+
+def _save(
+    name: str,
+    networks: dict[str, nn.Module],
+    quality: Mapping[str, Any],
+    checkpoints: Path,
+    say: Callable[[str], None],
+) -> None:
+    record = quality.get(name)
+    history: dict[str, float] = dict(record) if isinstance(record, Mapping) else {}
+    state = RunState(
+        int(history.get("step", 0)),
+        float(history.get("seconds", 0.0)),
+        int(history.get("images", 0)),
+        [history] if history else [],
+    )
+    save_networks(networks, state, checkpoints / name)
+    say(f"{name}: {state.images / 1000:.0f} k images seen")
+
+
+def _appearance_model(bundle: Bundle) -> ActiveAppearanceModel:
+    """Return the appearance model that a bundle's inverter and generator hold between them."""
+    raw = dict[str, np.ndarray[Any, Any]]()
+    for role in ("inverter", "generator"):
+        raw |= _weights(bundle.folder / bundle.spec.networks[role].file, _MODEL)
+    own = {name.removeprefix(_MODEL): value for name, value in raw.items()}
+    spec, levels = bundle.spec, bundle.spec.levels
+    if "mask" not in own or "texture" not in levels:
+        raise TrainingError(f"{bundle.folder} holds no appearance model.")
+    texture, mask = levels["texture"], own["mask"].astype(bool)
+    height, width = mask.shape
+    rows = texture[0] - SHAPE_ROW, texture[1] - texture[0] + 1
+    config = AAMConfig(spec.crop.size_px, (height, width), spec.width, *rows)
+    model = ActiveAppearanceModel(config, mask)
+    own["rectangle"] = rectangle_around(own["mean_shape"], config)
+    state = model.state_dict()
+    for name, value in state.items():
+        if name in own:
+            state[name] = torch.from_numpy(np.array(own[name])).to(value.dtype).reshape(value.shape)
+        elif not name.startswith("pack_index"):  # which the mask tells
+            raise TrainingError(f"{bundle.folder} holds another appearance model: '{name}' is not there.")
+    model.load_state_dict(state)
+    return model.eval()
 
 
 def _inputs(pack: Pack) -> dict[str, torch.Tensor]:
@@ -159,11 +218,12 @@ def _normalized(network: nn.Module) -> list[tuple[str, str]]:
     return pairs
 
 
-def _weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the numbers of an ONNX file by the names that they had before they were rounded."""
+def _weights(path: Path, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
+    """Return the numbers of an ONNX file whose names begin so, by the names that they had before they were rounded."""
     from onnx import load, numpy_helper
 
     raw = {tensor.name: numpy_helper.to_array(tensor) for tensor in load(path).graph.initializer}
+    raw = {name: value for name, value in raw.items() if name.startswith(prefix)}
     found = dict[str, np.ndarray[Any, Any]]()
     for name, value in raw.items():
         if name.endswith("_quantized"):

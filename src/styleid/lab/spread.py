@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from styleid.errors import TrainingError
 from styleid.lab.aam import ATTRIBUTE_ROW, AAMConfig
 from styleid.lab.bank import parts_of
 from styleid.lab.loop import load_network
@@ -36,6 +37,10 @@ _SURE, _SURE_OF_GROUP, _YEARS_OFF = 0.8, 0.6, 8.0
 _LARGEST = 1.9
 """Deviation of a coordinate over the bank, in deviations of faces, from which on it counts as odd."""
 _FURTHEST = 4.5
+_STRETCH = 1.1
+"""How much further than the faces of the bank its people may come to lie from the mean face."""
+_SAME_ROWS = 0.3
+"""How much nearer than anybody else in the bank somebody must be to their own codes in a bundle."""
 _TARGETS, _PHOTOS = 8, 3
 _WATCHED = 24
 
@@ -43,17 +48,18 @@ _WATCHED = 24
 class Spread(nn.Module):
     """Spread a bank's people: codes (..., layers, w) -> codes (..., layers, w); rows before the parts stay.
 
-    Each part goes through its matrix and then some way, which is learnt too, towards the length that is usual for it.
-    parts: rows of each part, as `TargetMapping` has them. Buffers: second moments of each part over the bank, by which
-    its energy stays what it is.
+    parts: rows of each part, as `TargetMapping` has them. Buffers: second moments of each part over the bank, and how
+    much larger (parts,) than the bank's own its energy becomes, which the matrix of a part does not change.
     """
+
+    stretch: torch.Tensor
 
     def __init__(self, parts: Sequence[int], width: int) -> None:
         super().__init__()
         self.rows = part_rows(parts)
         sides = [(end - start) * width for start, end in self.rows]
         self.turns = nn.ParameterList([nn.Parameter(torch.zeros(side, side)) for side in sides])
-        self.evenness = nn.Parameter(torch.full((len(sides),), 0.3))
+        self.register_buffer("stretch", torch.full((len(sides),), _STRETCH))
         for number, side in enumerate(sides):
             self.register_buffer(f"moments{number}", torch.eye(side))
 
@@ -68,11 +74,7 @@ class Spread(nn.Module):
         out = [people[..., : self.rows[0][0], :]]
         for number, (start, end) in enumerate(self.rows):
             turned = people[..., start:end, :].flatten(-2) @ self._matrix(number)
-            # who is near the mean face is like everybody else who is
-            usual = self.get_buffer(f"moments{number}").trace().sqrt()
-            longer = usual / turned.norm(dim=-1, keepdim=True).clamp_min(1e-3 * usual)
-            turned = (turned * longer ** self.evenness[number].clamp(0, 1)).clamp(-_FURTHEST, _FURTHEST)
-            out.append(turned.unflatten(-1, (end - start, -1)))
+            out.append(turned.clamp(-_FURTHEST, _FURTHEST).unflatten(-1, (end - start, -1)))
         return torch.cat(out, -2)
 
     def deviations(self) -> torch.Tensor:
@@ -83,10 +85,33 @@ class Spread(nn.Module):
             squares.append(torch.einsum("ij,ik,kj->j", matrix, self.get_buffer(f"moments{number}"), matrix))
         return torch.cat(squares).sqrt()
 
+    def recover(self, people: torch.Tensor, given: torch.Tensor) -> Spread:
+        """Become the spread that made of a bank's people (people, layers, w) those that a bundle's bank holds.
+
+        given: the bundle's codes of all or most of the people, (others, layers, w), in any order. Who is who is told by
+        the rows that no spread changes; the matrices are those of least squares. Raises TrainingError where fewer than
+        half of `given` are among the people.
+        """
+        fixed = slice(0, self.rows[0][0])
+        near, who = torch.cdist(given[:, fixed].flatten(1), people[:, fixed].flatten(1)).topk(2, largest=False)
+        known = near[:, 0] < _SAME_ROWS * near[:, 1]
+        if 2 * int(known.sum()) < len(given):
+            raise TrainingError("The bundle's bank holds other people than this pack and appearance model give.")
+        self.know(people)
+        before, after = people[who[known, 0]], given[known]
+        for number, (start, end) in enumerate(self.rows):
+            own, came = before[:, start:end].flatten(1), after[:, start:end].flatten(1)
+            matrix, moments = torch.linalg.lstsq(own, came).solution, self.get_buffer(f"moments{number}")
+            with torch.no_grad():
+                self.turns[number].copy_(matrix - torch.eye(len(matrix)))
+                self.stretch[number] = (torch.einsum("ij,ik,kj->", matrix, moments, matrix) / moments.trace()).sqrt()
+        return self
+
     def _matrix(self, number: int) -> torch.Tensor:
         moments = self.get_buffer(f"moments{number}")
         matrix = torch.eye(len(moments)) + self.turns[number]
-        return matrix * (moments.trace() / torch.einsum("ij,ik,kj->", matrix, moments, matrix)).sqrt()
+        energy = torch.einsum("ij,ik,kj->", matrix, moments, matrix)
+        return matrix * (self.stretch[number] * (moments.trace() / energy).sqrt())
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _AGE_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT = 0.4, 8.0, 0.8
 """What age and group bring of themselves lies in the attribute row, so that parts of others do for the rest: the more
 people there are to choose from, the seldomer two targets have a part in common."""
 _EMPHASIS = 2.0
-_YOUNG, _AGE_GAIN, _SEX_GAIN, _GROUP_GAIN = 20.0, 1.6, 1.7, 2.0
+_YOUNG, _AGE_GAIN, _SEX_GAIN, _GROUP_GAIN = 20.0, 1.6, 2.0, 2.0
 """Faces are drawn with less of their age, sex and group than they are meant to have: wrinkles and stubble are fine, and
 those whose parts they have are of other groups."""
 _FURTHEST_ROW = 5.0

@@ -146,7 +146,8 @@ def _spread(options: TaskOptions, gan: GanOptions) -> Task:
 
     pack, wide, trained = _pack_of_bank(options), _wide_pack(options), Trained.load(options.checkpoints)
     mapping = fit_bank(pack, ReadFaces.of(pack, trained), trained)
-    return SpreadTask(Studio(wide, trained), mapping, trained, **options.sized())
+    quick = trained.quick()
+    return SpreadTask(Studio(wide, quick), mapping, quick, **options.sized())
 
 
 def _swapper(options: TaskOptions, gan: GanOptions) -> Task:
@@ -160,7 +161,8 @@ def _swapper(options: TaskOptions, gan: GanOptions) -> Task:
     faces = ReadFaces.of(pack, trained)
     mapping = fit_bank(pack, faces, trained, load_spread(options.checkpoints, trained.model.config))
     people = faces.codes[torch.from_numpy(~pack.held_out)]
-    return SwapperTask(Studio(wide, trained), mapping, trained, people, locked=not options.unlocked, **options.sized())
+    quick, locked = trained.quick(), not options.unlocked
+    return SwapperTask(Studio(wide, quick), mapping, quick, people, locked=locked, **options.sized())
 
 
 def _pack_of_bank(options: TaskOptions) -> Pack:

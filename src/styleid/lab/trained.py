@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from torch import nn
 
 from styleid.lab.aam import ActiveAppearanceModel, load_aam
 from styleid.lab.aam_networks import AAMGenerator
 from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.identity import IdentityNet
 from styleid.lab.loop import load_network
+from styleid.lab.optim import Quick
 from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
 
@@ -18,15 +22,22 @@ from styleid.lab.refiner import Refiner, RefinerConfig
 class Trained:
     """Networks in evaluation mode, without gradients of their own."""
 
-    parser: ParserNet
-    identity: IdentityNet
-    attributes: AttributesNet
+    parser: nn.Module
+    identity: nn.Module
+    attributes: nn.Module
     generator: AAMGenerator
 
     @property
     def model(self) -> ActiveAppearanceModel:
         """The appearance model behind the generator."""
         return self.generator.model
+
+    def quick(self) -> Trained:
+        """Return the same networks to be looked through by a training: those of images compute as `autocast` says."""
+        generator = copy.deepcopy(self.generator)
+        generator.refiner = Quick(generator.refiner)
+        judges = {name: Quick(copy.deepcopy(getattr(self, name))) for name in ("identity", "attributes")}
+        return replace(self, generator=generator, **judges)
 
     @classmethod
     def load(cls, checkpoints: Path) -> Trained:
