@@ -20,6 +20,8 @@ import numpy as np
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Brightness of RGB (ITU-R BT.601), as a product."""
 
 
 @dataclass(frozen=True)

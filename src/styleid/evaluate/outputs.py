@@ -17,7 +17,7 @@ from styleid.evaluate.side_channels import SideChannels, look_behind
 from styleid.faces import geometry
 from styleid.media.image import read_photo, read_photo_bytes
 from styleid.pixel.obscure import face_ellipse
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import LUMA, FloatArray, ImageRGB
 
 ALIGNMENTS = ("original", "own")
 """By the original's landmarks, which a strong attacker knows, and by those found in the output."""
@@ -25,7 +25,6 @@ MIN_FACE_SHARE = 0.9
 _SAME_ASPECT = 0.01
 _SURROUNDINGS = 1.6
 _OVERLAP = 0.3
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LOSSLESS = ("PNG", "BMP", "TIFF", "GIF")
 
 
@@ -218,7 +217,7 @@ def _sharpness(image_rgb: ImageRGB, where: np.ndarray) -> float:
     if len(rows) == 0:
         return float("nan")
     part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    luma = image_rgb[part].astype(np.float32) @ _LUMA
+    luma = image_rgb[part].astype(np.float32) @ LUMA
     return float(np.sqrt(np.mean((luma - cv2.GaussianBlur(luma, (0, 0), 1.0))[where[part]] ** 2)))
 
 
@@ -226,7 +225,7 @@ def _ssim(before: ImageRGB, after: ImageRGB, where: np.ndarray) -> float:
     """Return the mean structural similarity (Wang et al. 2004) of the luma over a mask."""
     if not where.any():
         return float("nan")
-    a, b = before.astype(np.float32) @ _LUMA, after.astype(np.float32) @ _LUMA
+    a, b = before.astype(np.float32) @ LUMA, after.astype(np.float32) @ LUMA
 
     def blurred(values: FloatArray) -> FloatArray:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), 1.5), np.float32)

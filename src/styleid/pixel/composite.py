@@ -21,9 +21,9 @@ from styleid.faces.geometry import JAW, with_forehead
 from styleid.pixel.glasses import Shows, are_dark, wear_glasses
 from styleid.pixel.regions import FaceHull
 from styleid.pixel.scale import at_photo_scale
-from styleid.pixel.soft import LUMA, blurred, ramp
+from styleid.pixel.soft import blurred, ramp
 from styleid.pixel.warp import outline_displacement
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import LUMA, FloatArray, ImageRGB
 
 _MAX_SHIFT = 0.12
 _RIM = (0.1, 0.03)

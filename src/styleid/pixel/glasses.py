@@ -19,8 +19,8 @@ import numpy as np
 
 from styleid.faces.align import fit_similarity
 from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE
-from styleid.pixel.soft import LUMA, blurred, depth_inside, ramp
-from styleid.types import FloatArray
+from styleid.pixel.soft import blurred, depth_inside, ramp
+from styleid.types import LUMA, FloatArray
 
 _BROWS = slice(17, 22), slice(22, 27)
 _NOSE_BRIDGE = 27

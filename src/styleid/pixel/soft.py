@@ -1,4 +1,4 @@
-"""Soft masks, float32 maps in [0, 1], and what makes them: blurs, ramps, brightness, depths."""
+"""Soft masks, float32 maps in [0, 1], and what makes them: blurs, ramps, depths."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import cv2
 import numpy as np
 
 from styleid.types import FloatArray
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Brightness of RGB (ITU-R BT.601), as a product."""
 
 
 def blurred(image: FloatArray, sigma: float) -> FloatArray:

@@ -16,7 +16,7 @@ from styleid.faces import geometry
 from styleid.faces.align import CropTemplate
 from styleid.latent.ranking.metric import Readings
 from styleid.latent.ranking.spaces import Space
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import LUMA, FloatArray, ImageRGB
 
 ATTRIBUTES = {
     "age": (1, 1.0),
@@ -33,7 +33,6 @@ ATTRIBUTES = {
 }
 """How many numbers each attribute is, and its least scale: years, probabilities, inter-ocular distances, radians,
 shares of the crop's side (place: x, y, log of the size), shares of full brightness (light: mean, across, down)."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def attribute_scales(raw: FloatArray) -> FloatArray:
 
 def _light(images: FloatArray, landmarks: FloatArray) -> FloatArray:
     """Return how bright the faces are, and how much brighter at the right and below, (n, 3) in [0, 1]."""
-    luma = images @ _LUMA / 255
+    luma = images @ LUMA / 255
     side = luma.shape[1]
     out = np.zeros((len(luma), 3), np.float32)
     for k, points in enumerate(landmarks):
