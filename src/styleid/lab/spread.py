@@ -2,10 +2,10 @@
 
 A target is to be one person in every photo, and another than every other target, even in the very same photo. What the
 appearance model calls large differences is seldom what a recogniser goes by. So each part of a person's codes goes
-through a matrix that learns to put what the part may differ by, its energy over the bank, where faces in photos are
-told apart: targets in several photos are alike with themselves and strangers to each other (a contrastive loss with
-margins: Hadsell, Chopra and LeCun 2006), look their sex, age and group, and no single coordinate grows far beyond what
-faces have. The matrices are multiplied into the bank when a bundle is built, and cost nothing at work.
+through a matrix that learns to put what the part may differ by, on the whole little more than in the bank, where faces
+in photos are told apart: targets in several photos are alike with themselves and strangers to each other (a contrastive
+loss with margins: Hadsell, Chopra and LeCun 2006), look their sex, age and group, and differ no way far more than faces
+do. The matrices are multiplied into the bank when a bundle is built, and cost nothing at work.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ from styleid.types import ImageRGB
 
 _STRANGERS, _NEARLY, _SELF = 0.05, 0.3, 0.75
 """Similarities below which two targets are apart enough, or not nearly one, and above which one is like itself."""
-_SELF_WEIGHT, _PLAIN_WEIGHT = 0.5, 2.0
+_SELF_WEIGHT, _PLAIN_WEIGHT = 0.5, 10.0
 _SEX_WEIGHT, _GROUP_WEIGHT, _AGE_WEIGHT = 0.5, 0.3, 0.05
 _SURE, _SURE_OF_GROUP, _YEARS_OFF = 0.8, 0.6, 8.0
 """How likely a target's sex and group are to be, as the attribute network sees it in a photo, and its years aside."""
-_LARGEST = 1.9
-"""Deviation of a coordinate over the bank, in deviations of faces, from which on it counts as odd."""
+_LARGEST = 3.0
+"""How much more than the bank's its people may differ any one way, from which on they count as odd: lids, brows and
+shadows that nobody has."""
 _FURTHEST = 4.5
-_STRETCH = 1.1
-"""How much further than the faces of the bank its people may come to lie from the mean face."""
+_STRETCH = 1.3
+"""How much further from the mean face than the bank's its people come to lie."""
+_LEAST_SHARE = 1e-3
 _SAME_ROWS = 0.3
 """How much nearer than anybody else in the bank somebody must be to their own codes in a bundle."""
 _TARGETS, _PHOTOS = 8, 3
@@ -48,8 +50,11 @@ _WATCHED = 24
 class Spread(nn.Module):
     """Spread a bank's people: codes (..., layers, w) -> codes (..., layers, w); rows before the parts stay.
 
-    parts: rows of each part, as `TargetMapping` has them. Buffers: second moments of each part over the bank, and how
-    much larger (parts,) than the bank's own its energy becomes, which the matrix of a part does not change.
+    Each part has a matrix in coordinates in which the bank's deviation is 1 whichever way one looks, so that a matrix of
+    large and small numbers is one that makes some ways of faces to differ larger than they are, and others smaller.
+    parts: rows of each part, as `TargetMapping` has them. Buffers: the way into those coordinates and back, and how
+    much further from the mean face (parts,) people come to lie than the bank's do, which a part's matrix does not
+    change.
     """
 
     stretch: torch.Tensor
@@ -57,33 +62,34 @@ class Spread(nn.Module):
     def __init__(self, parts: Sequence[int], width: int) -> None:
         super().__init__()
         self.rows = part_rows(parts)
-        sides = [(end - start) * width for start, end in self.rows]
-        self.turns = nn.ParameterList([nn.Parameter(torch.zeros(side, side)) for side in sides])
-        self.register_buffer("stretch", torch.full((len(sides),), _STRETCH))
-        for number, side in enumerate(sides):
-            self.register_buffer(f"moments{number}", torch.eye(side))
+        self._sides = [(end - start) * width for start, end in self.rows]
+        self.turns = nn.ParameterList([nn.Parameter(torch.zeros(side, side)) for side in self._sides])
+        self.register_buffer("stretch", torch.full((len(self._sides),), _STRETCH))
+        for number, side in enumerate(self._sides):
+            self.register_buffer(f"even{number}", torch.eye(side))
+            self.register_buffer(f"uneven{number}", torch.eye(side))
 
     def know(self, people: torch.Tensor) -> None:
-        """Take the moments of a bank's people, (people, layers, w)."""
+        """Take from a bank's people, (people, layers, w), how faces differ."""
         for number, (start, end) in enumerate(self.rows):
             part = people[:, start:end].flatten(1)
-            self.get_buffer(f"moments{number}").copy_(part.T @ part / len(part))
+            squares, ways = torch.linalg.eigh(part.T @ part / len(part))
+            deviations = squares.clamp_min(_LEAST_SHARE * float(squares.max())).sqrt()
+            self.get_buffer(f"even{number}").copy_(ways / deviations @ ways.T)
+            self.get_buffer(f"uneven{number}").copy_(ways * deviations @ ways.T)
 
     def forward(self, people: torch.Tensor) -> torch.Tensor:
         """Return people further apart."""
         out = [people[..., : self.rows[0][0], :]]
         for number, (start, end) in enumerate(self.rows):
-            turned = people[..., start:end, :].flatten(-2) @ self._matrix(number)
+            matrix = self.get_buffer(f"even{number}") @ self._matrix(number) @ self.get_buffer(f"uneven{number}")
+            turned = people[..., start:end, :].flatten(-2) @ matrix
             out.append(turned.clamp(-_FURTHEST, _FURTHEST).unflatten(-1, (end - start, -1)))
         return torch.cat(out, -2)
 
     def deviations(self) -> torch.Tensor:
-        """Return each coordinate's root mean square over the bank, (coordinates,)."""
-        squares = []
-        for number in range(len(self.rows)):
-            matrix = self._matrix(number)
-            squares.append(torch.einsum("ij,ik,kj->j", matrix, self.get_buffer(f"moments{number}"), matrix))
-        return torch.cat(squares).sqrt()
+        """Return by how much people differ each way, by how much the bank's do, the largest of each part first."""
+        return torch.cat([torch.linalg.svdvals(self._matrix(number)) for number in range(len(self.rows))])
 
     def recover(self, people: torch.Tensor, given: torch.Tensor) -> Spread:
         """Become the spread that made of a bank's people (people, layers, w) those that a bundle's bank holds.
@@ -100,18 +106,17 @@ class Spread(nn.Module):
         self.know(people)
         before, after = people[who[known, 0]], given[known]
         for number, (start, end) in enumerate(self.rows):
-            own, came = before[:, start:end].flatten(1), after[:, start:end].flatten(1)
-            matrix, moments = torch.linalg.lstsq(own, came).solution, self.get_buffer(f"moments{number}")
+            even = self.get_buffer(f"even{number}")
+            own, came = (codes[:, start:end].flatten(1) @ even for codes in (before, after))
+            matrix = torch.linalg.lstsq(own, came).solution
             with torch.no_grad():
                 self.turns[number].copy_(matrix - torch.eye(len(matrix)))
-                self.stretch[number] = (torch.einsum("ij,ik,kj->", matrix, moments, matrix) / moments.trace()).sqrt()
+                self.stretch[number] = matrix.square().sum(1).mean().sqrt()
         return self
 
     def _matrix(self, number: int) -> torch.Tensor:
-        moments = self.get_buffer(f"moments{number}")
-        matrix = torch.eye(len(moments)) + self.turns[number]
-        energy = torch.einsum("ij,ik,kj->", matrix, moments, matrix)
-        return matrix * (self.stretch[number] * (moments.trace() / energy).sqrt())
+        matrix = torch.eye(self._sides[number]) + self.turns[number]
+        return matrix * (self.stretch[number] / matrix.square().sum(1).mean().sqrt())
 
 
 @dataclass(frozen=True)
