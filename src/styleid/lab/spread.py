@@ -50,8 +50,8 @@ _WATCHED = 24
 class Spread(nn.Module):
     """Spread a bank's people: codes (..., layers, w) -> codes (..., layers, w); rows before the parts stay.
 
-    Each part has a matrix in coordinates in which the bank's deviation is 1 whichever way one looks, so that a matrix of
-    large and small numbers is one that makes some ways of faces to differ larger than they are, and others smaller.
+    Each part has a matrix, in coordinates in which the bank's people differ by 1 whichever way one looks: so it tells
+    which ways of faces to differ become larger than they are, and which smaller.
     parts: rows of each part, as `TargetMapping` has them. Buffers: the way into those coordinates and back, and how
     much further from the mean face (parts,) people come to lie than the bank's do, which a part's matrix does not
     change.
