@@ -95,9 +95,16 @@ def test_training_goes_on(checkpoints, tmp_path, monkeypatch):
     load_network(IdentityNet(), tmp_path / "on", "identity")
 
 
-def test_nothing_is_overwritten(checkpoints):
+def test_nothing_is_overwritten(checkpoints, tmp_path):
     with pytest.raises(TrainingError, match="holds a checkpoint already"):
         main(["revive", "--checkpoints", str(checkpoints)])
+    (tmp_path / "aam").mkdir()
+    fitted = tmp_path / "aam/aam.safetensors"
+    fitted.write_bytes(b"fitted")
+    with pytest.raises(TrainingError, match="aam holds a checkpoint already"):
+        main(["revive", "--checkpoints", str(tmp_path)])
+    assert fitted.read_bytes() == b"fitted"
+    assert [path.name for path in tmp_path.iterdir()] == ["aam"]
 
 
 def test_an_altered_bundle_is_refused(tmp_path):

@@ -48,12 +48,13 @@ _COUNTERS = ("num_batches_tracked",)
 def revive_bundle(
     bundle: str | Path, checkpoints: Path, data: Path | None = None, say: Callable[[str], None] = print
 ) -> None:
-    """Write checkpoints of a bundle's networks but its appearance model, each in a folder of its name.
+    """Write checkpoints of a bundle's networks but its swapper, each in a folder of its name.
 
     bundle: a built-in bundle's name, or a folder. data: a data pack, by whose faces normalisation is settled, without
     which networks can be joined but not trained on where it was folded, and from whose people the spread is told; there
     is none without it. The checkpoints know how long the bundle says that each was trained. Raises TrainingError where
-    the bundle's networks are of other kinds, or a checkpoint is there already; BundleError where the bundle is altered.
+    the bundle's networks are of other kinds, a checkpoint is there already, or the pack gives other people than the
+    bundle has, when all but the spread is written; BundleError where the bundle is altered.
     """
     found = Bundle(find_bundle(bundle))
     side, quality = found.spec.crop.size_px, found.spec.quality
@@ -68,7 +69,7 @@ def revive_bundle(
         layers, width, rows = found.spec.layers, found.spec.width, last - first + 1
         shape = MaskEncoderConfig(side // 2, layers=layers, width=width, shape_rows=rows)
         networks["mask-encoder"] = MaskEncoder(shape), "mask_encoder", "network.", ("student", "mask_encoder")
-    if taken := [name for name in (*networks, "spread") if (checkpoints / name / "state.json").exists()]:
+    if taken := [name for name in (*networks, "aam", "spread") if any((checkpoints / name).glob("*"))]:
         raise TrainingError(f"{checkpoints / taken[0]} holds a checkpoint already. Name another folder.")
     pack = Pack.load(data) if data is not None else None
     inputs = _inputs(pack) if pack is not None else {}
@@ -85,17 +86,20 @@ def revive_bundle(
         found.check(role)
     save_aam(_appearance_model(found), checkpoints / "aam")
     say("aam: the bundle's appearance model")
-    if pack is None or "spread" not in quality:
-        return
-    found.check("mapping")
-    raw = _weights(found.folder / found.spec.networks["mapping"].file)
+    if pack is not None and "spread" in quality:
+        spread = _spread_of(found, pack, Trained.load(checkpoints))
+        _save("spread", {"student": spread, "spread": spread}, quality, checkpoints, say)
+
+
+def _spread_of(bundle: Bundle, pack: Pack, trained: Trained) -> Spread:
+    """Return the spread that makes a bundle's people of those that a pack gives, as the bundle's networks read it."""
+    bundle.check("mapping")
+    raw = _weights(bundle.folder / bundle.spec.networks["mapping"].file)
     (people,) = (value for value in raw.values() if value.dtype == np.int8)
     given = torch.from_numpy(people.astype(np.float32) * raw["network.people_scale"].astype(np.float32))
-    trained = Trained.load(checkpoints)
     few = pack.thinned(_FACES, photos_only=True)
     mapping = fit_bank(few, ReadFaces.of(few, trained), trained)
-    spread = Spread(mapping.parts, given.shape[2]).recover(mapping.people(), given)
-    _save("spread", {"student": spread, "spread": spread}, quality, checkpoints, say)
+    return Spread(mapping.parts, given.shape[2]).recover(mapping.people(), given)
 
 
 def _save(

@@ -102,7 +102,7 @@ class Spread(nn.Module):
         near, who = torch.cdist(given[:, fixed].flatten(1), people[:, fixed].flatten(1)).topk(2, largest=False)
         known = near[:, 0] < _SAME_ROWS * near[:, 1]
         if 2 * int(known.sum()) < len(given):
-            raise TrainingError("The bundle's bank holds other people than this pack and appearance model give.")
+            raise TrainingError("The bundle's bank holds other people than this pack gives. Learn the spread anew.")
         self.know(people)
         before, after = people[who[known, 0]], given[known]
         for number, (start, end) in enumerate(self.rows):

@@ -22,7 +22,7 @@ from styleid.lab.refiner import Refiner, RefinerConfig
 class Trained:
     """Networks in evaluation mode, without gradients of their own."""
 
-    parser: nn.Module
+    parser: ParserNet
     identity: nn.Module
     attributes: nn.Module
     generator: AAMGenerator
