@@ -115,6 +115,7 @@ def recognisers(teacher: Path | None, work: Path) -> str:
     """Return the list of recognisers; a teacher is copied beside a card of its own."""
     if teacher is None:
         return "auto"
+    work.mkdir(parents=True, exist_ok=True)
     copy = work / "mobilefacenet.onnx"
     shutil.copy(teacher, copy)
     copy.with_suffix(".json").write_text(json.dumps(_CARD), encoding="utf-8")

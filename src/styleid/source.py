@@ -11,7 +11,7 @@ import numpy as np
 
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.matched import MatchedFace
-from styleid.pixel.regions import FACE, class_probability, face_hull
+from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, up_the_forehead
 from styleid.privacy.gate import Measured, Verdict
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
 
@@ -130,8 +130,9 @@ class Source:
 
     @cached_property
     def _shown(self) -> FloatArray:
-        """Where the original shows its bare face, (s, s) in [0, 1]."""
-        return face_hull(self.before.landmarks, len(self.bare)) * (self.bare > 0.5)
+        """Where the original shows its bare face and gets a new one whole, (s, s) in [0, 1]."""
+        points, size = self.before.landmarks, len(self.bare)
+        return face_hull(points, size) * (self.bare > 0.5) * (up_the_forehead(points, size) < FADES[0])
 
     def face_share(self, logits: FloatArray) -> float:
         """Return how much of where the original shows bare face is taken for it in logits (19, h, w)."""

@@ -1,5 +1,6 @@
 """A bundle's networks come back as checkpoints: they compute what the bundle computes, and training goes on."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from styleid.bundles.registry import DEFAULT, built_in
 from styleid.errors import BundleError, TrainingError
 from styleid.lab import identity as identity_module
-from styleid.lab.aam import load_aam
+from styleid.lab.aam import load_aam, save_aam
 from styleid.lab.attributes import AttributesConfig, AttributesNet
 from styleid.lab.export import export_network
 from styleid.lab.identity import IdentityNet, IdentityTask
@@ -23,6 +24,7 @@ from styleid.lab.parser import ParserConfig, ParserNet
 from styleid.lab.refiner import Refiner, RefinerConfig
 from styleid.lab.revive import revive, settle
 from styleid.lab.train import main
+from styleid.lab.unchanged import UNCHANGED, Unchanged, with_numbers
 from styleid.runtime import open_session
 from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
@@ -113,6 +115,37 @@ def test_an_altered_bundle_is_refused(tmp_path):
         file.write(b"x")
     with pytest.raises(BundleError, match=r"identity\.onnx has the SHA-256"):
         main(["revive", "--bundle", str(tmp_path / "bundle"), "--checkpoints", str(tmp_path / "c")])
+
+
+def test_networks_that_were_not_trained_on_go_into_the_next_bundle_byte_for_byte(checkpoints, tmp_path, bundle):
+    kept = Unchanged(DEFAULT, checkpoints)
+    reports = {role: kept.take(role, tmp_path) for role in UNCHANGED}
+    for role, report in reports.items():
+        assert report.path.read_bytes() == (bundle.folder / report.path.name).read_bytes()
+        assert (report.sha256, report.size_bytes) == (bundle.spec.networks[role].sha256, report.path.stat().st_size)
+    sources = np.random.default_rng(0).normal(size=(2, bundle.spec.layers, bundle.spec.width)).astype(np.float32)
+    before = open_session(reports["generator"].path).run(None, {"w_plus": sources})
+    stiff = with_numbers(reports["generator"], "express", np.zeros((121, 4)))
+    after = open_session(stiff.path).run(None, {"w_plus": sources})
+    assert stiff.sha256 == hashlib.sha256(stiff.path.read_bytes()).hexdigest() != reports["generator"].sha256
+    assert np.abs(after[1] - before[1]).max() > 1
+    with pytest.raises(TrainingError, match="holds no express"):
+        with_numbers(stiff, "express", np.zeros((3, 4)))
+
+
+def test_networks_that_were_trained_on_do_not_stay(checkpoints, tmp_path):
+    shutil.copytree(checkpoints, tmp_path / "on")
+    state = tmp_path / "on/identity/state.json"
+    record = json.loads(state.read_text())
+    state.write_text(json.dumps(record | {"step": record["step"] + 1}))
+    with pytest.raises(TrainingError, match="identity was trained on"):
+        Unchanged(DEFAULT, tmp_path / "on")
+    state.write_text(json.dumps(record))
+    model = load_aam(tmp_path / "on/aam")
+    model.mean_shape += 1
+    save_aam(model, tmp_path / "on/aam")
+    with pytest.raises(TrainingError, match="not the appearance model"):
+        Unchanged(DEFAULT, tmp_path / "on")
 
 
 class Small(nn.Module):

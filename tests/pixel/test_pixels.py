@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from styleid.faces.align import CropTemplate, invert, transform_points
+from styleid.faces.geometry import with_forehead
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.obscure import OBSCURINGS, face_ellipse, obscure_face
 from styleid.pixel.regions import class_probability, face_hull
@@ -10,6 +11,7 @@ from styleid.pixel.warp import border_anchors, outline_displacement, thin_plate
 from tests.faces.test_geometry import _neutral
 
 SIZE = 160
+IDENTITY = np.float32([[1, 0, 0], [0, 1, 0]])
 
 
 def _landmarks(scale: float = 0.6, shift: tuple[float, float] = (20, 10)) -> np.ndarray:
@@ -112,28 +114,27 @@ def test_nothing_changes_outside_the_composite():
 
 def test_a_hidden_face_is_left_to_what_hides_it():
     photo = np.full((SIZE, SIZE, 3), 100, np.uint8)
-    identity = np.float32([[1, 0, 0], [0, 1, 0]])
     face = _new_face(bare=np.zeros((SIZE, SIZE), np.float32))
-    assert not composite(photo, face, identity).any()
+    assert not composite(photo, face, IDENTITY).any()
 
 
 def test_colours_meet_at_the_border():
     """A face that is brighter all over joins its photo without a step."""
     flat = np.full((SIZE, SIZE, 3), 100, np.float32)
     photo = flat.astype(np.uint8)
-    composite(photo, _new_face(source=flat, generated=flat + 40), np.float32([[1, 0, 0], [0, 1, 0]]))
+    composite(photo, _new_face(source=flat, generated=flat + 40), IDENTITY)
     assert np.abs(photo.astype(int) - 100).max() <= 12
 
 
 def test_a_disc_over_the_photo_does_not_make_the_new_face_soft():
     texture = np.random.default_rng(2).normal(128, 20, (SIZE, SIZE, 3)).astype(np.float32)
-    original, identity = texture.clip(0, 255).astype(np.uint8), np.float32([[1, 0, 0], [0, 1, 0]])
+    original = texture.clip(0, 255).astype(np.uint8)
     covered = np.full_like(original, 128)
     usual, soft, sharp = original.copy(), covered.copy(), covered.copy()
     face = _new_face(source=texture, generated=texture[::-1].copy())
-    composite(usual, face, identity)
-    composite(soft, face, identity)
-    composite(sharp, face, identity, original)
+    composite(usual, face, IDENTITY)
+    composite(soft, face, IDENTITY)
+    composite(sharp, face, IDENTITY, original)
     middle = slice(SIZE // 2 - 15, SIZE // 2 + 15)
     assert soft[middle, middle].std() < 0.2 * usual[middle, middle].std()
     assert np.abs(sharp[middle, middle].astype(int) - usual[middle, middle]).max() <= 1
@@ -148,7 +149,7 @@ def test_glasses_stay_before_the_new_face():
         cv2.ellipse(source, centre, (21, 15), 0, 0, 360, (10,) * 3, 3)  # a dark frame round clear lenses
     photo = source.astype(np.uint8)
     face = _new_face(source=source, generated=np.full_like(source, 150), bare=1 - glasses, glasses=glasses)
-    composite(photo, face, np.float32([[1, 0, 0], [0, 1, 0]]))
+    composite(photo, face, IDENTITY)
     assert photo[64 + 12 : 64 + 18, 50].min() < 80
     assert photo[60:68, 44:56].min() > 120
 
@@ -162,7 +163,7 @@ def test_a_beard_on_the_rim_does_not_tint_the_face():
     photos = []
     for source in (skin, bearded):
         photo = source.astype(np.uint8)
-        composite(photo, _new_face(source=source, generated=skin.copy()), np.float32([[1, 0, 0], [0, 1, 0]]))
+        composite(photo, _new_face(source=source, generated=skin.copy()), IDENTITY)
         photos.append(photo[int(points[27:31, 1].mean()), int(points[30, 0])].astype(int))
     assert np.abs(photos[0] - photos[1]).max() <= 10
 
@@ -175,18 +176,17 @@ def test_a_fringe_that_may_be_face_does_not_tint_the_face():
         source[:top], bare[:top] = (140, 110, 90), 0.9  # lit by a shade that is not the skin's
         photo = source.astype(np.uint8)
         face = _new_face(source=source, generated=skin.copy(), bare=bare)
-        composite(photo, face, np.float32([[1, 0, 0], [0, 1, 0]]))
+        composite(photo, face, IDENTITY)
         photos.append(photo[int(points[33, 1]), int(points[33, 0])].astype(int))
     assert np.abs(photos[0] - photos[1]).max() <= 8
 
 
 def test_a_covering_face_lies_over_what_hides_it_and_beyond_its_outline():
-    identity = np.float32([[1, 0, 0], [0, 1, 0]])
     areas = []
     for cover in (None, 0.0, 0.1):
         photo = np.full((SIZE, SIZE, 3), 100, np.uint8)
         face = _new_face(bare=np.zeros((SIZE, SIZE), np.float32), cover=cover)
-        areas.append(int(composite(photo, face, identity).sum()))
+        areas.append(int(composite(photo, face, IDENTITY).sum()))
     hull = int((face_hull(_landmarks(), SIZE) > 0.5).sum())
     assert areas[0] == 0
     assert hull <= areas[1] < areas[2]
@@ -199,7 +199,7 @@ def test_a_face_reaches_a_little_beyond_its_outline_but_not_over_what_lies_befor
     chin, cheek = points[8].round().astype(int), points[2].round().astype(int)
     bare[chin[1] - 12 :, chin[0] - 40 : chin[0] + 40] = 0
     bare *= face_hull(points, SIZE) > 0.5
-    changed = composite(photo, _new_face(bare=bare), np.float32([[1, 0, 0], [0, 1, 0]]))
+    changed = composite(photo, _new_face(bare=bare), IDENTITY)
     assert changed[cheek[1], cheek[0] - 3]
     assert not changed[chin[1] - 4 : chin[1] + 4, chin[0] - 5 : chin[0] + 5].any()
 
@@ -209,7 +209,7 @@ def test_light_from_one_side_is_carried_over():
     source = np.repeat(np.repeat(across[None, :, None], SIZE, 0), 3, 2)
     photo = source.astype(np.uint8)
     face = _new_face(source=source, generated=np.full_like(source, 120))
-    composite(photo, face, np.float32([[1, 0, 0], [0, 1, 0]]))
+    composite(photo, face, IDENTITY)
     left, nose, right = (_landmarks()[k].round().astype(int) for k in (2, 30, 14))
     assert photo[nose[1], left[0] + 12].mean() + 20 < photo[nose[1], right[0] - 12].mean()
 
@@ -218,3 +218,42 @@ def test_a_crop_outside_the_photo_changes_nothing():
     photo = np.full((50, 50, 3), 9, np.uint8)
     assert not composite(photo, _new_face(), np.float32([[1, 0, 5000], [0, 1, 0]])).any()
     assert CropTemplate.tight(8).size_px == 8
+
+
+def test_a_forehead_fades_into_the_photo_without_a_line():
+    """A new face whose forehead is darker and ends higher than the old one's, on a photo that shows skin all over."""
+    skin = np.full((SIZE, SIZE, 3), (200, 150, 120), np.float32)
+    dark = skin.copy()
+    points = _landmarks()
+    dark[: int(points[27, 1])] *= 0.7
+    photo = skin.astype(np.uint8)
+    taller = (points - points.mean(0)) * 1.05 + points.mean(0)
+    composite(photo, _new_face(source=skin, generated=dark, generated_landmarks=taller), IDENTITY)
+    column = photo[: int(points[27, 1]) - 10, int(points[27, 0]), 0].astype(int)
+    assert np.ptp(column) >= 40
+    assert np.abs(np.diff(column)).max() <= 5
+
+
+def test_what_is_not_of_the_skins_colour_is_seen_whole():
+    skin = np.full((SIZE, SIZE, 3), (200, 150, 120), np.float32)
+    paint = np.full((SIZE, SIZE, 3), (20, 220, 20), np.float32)
+    paint[:, np.arange(SIZE) // 12 % 2 == 1] = (220, 20, 220)
+    points = _landmarks()
+    photo = skin.astype(np.uint8)
+    composite(photo, _new_face(source=skin, generated=paint), IDENTITY)
+    row = photo[int(with_forehead(points)[68:, 1].mean()) + 3, int(points[19, 0]) : int(points[24, 0])]
+    assert np.abs(row - skin[0, 0]).max(1).mean() > 60
+
+
+def test_teeth_do_not_take_the_colour_that_skin_lacks():
+    skin = np.full((SIZE, SIZE, 3), (200, 150, 120), np.float32)
+    redder = np.full((SIZE, SIZE, 3), (230, 120, 90), np.float32)
+    points = _landmarks()
+    mouth = tuple(slice(int(v) - 12, int(v) + 12) for v in points[48:60].mean(0)[::-1])
+    redder[mouth] = 220
+    photo = skin.astype(np.uint8)
+    composite(photo, _new_face(source=skin, generated=redder), IDENTITY)
+    teeth = photo[mouth][10:-10, 10:-10].reshape(-1, 3).mean(0)
+    cheek = photo[mouth[0].start, int(points[3, 0]) + 12].astype(float)
+    assert np.ptp(teeth) <= 8
+    assert np.abs(cheek - skin[0, 0]).max() <= 15

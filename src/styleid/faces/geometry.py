@@ -17,6 +17,7 @@ from styleid.types import FloatArray
 
 JAW, BROWS, NOSE_TIP, LEFT_EYE, RIGHT_EYE = slice(0, 17), slice(17, 27), 30, slice(36, 42), slice(42, 48)
 POINTS_WITH_FOREHEAD = 78
+FOREHEAD = slice(68, POINTS_WITH_FOREHEAD)
 FOREHEAD_RISE = 0.55
 MOUTH_OPEN_FROM = 0.08
 """Inner-lip opening from which a mouth counts as open, in inter-ocular distances."""

@@ -31,6 +31,7 @@ from styleid.lab.swapper import Swapper, load_swapper
 from styleid.lab.targets import TargetMapping, Z
 from styleid.lab.teachers import IdentityTeacher
 from styleid.lab.trained import Trained
+from styleid.lab.unchanged import UNCHANGED, Unchanged, with_numbers
 from styleid.options import AnonymizeOptions
 from styleid.pipeline import Anonymizer
 from styleid.runtime import open_session
@@ -84,14 +85,23 @@ _KEEP = (
 
 
 def build_aam_bundle(
-    pack: Pack, wide: Pack, checkpoints: Path, teachers: Path, out: Path, say: Callable[[str], None] = print
+    pack: Pack,
+    wide: Pack,
+    checkpoints: Path,
+    teachers: Path,
+    out: Path,
+    say: Callable[[str], None] = print,
+    *,
+    unchanged: Path | None = None,
 ) -> None:
     """Write the bundle to a folder, whole or not at all.
 
     wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints:
     folder of the checkpoints aam, parser, identity, attributes, mask-encoder, refiner, spread and swapper. teachers:
-    folder of the teachers' files.
+    folder of the teachers' files. unchanged: the bundle that the checkpoints were revived from, by name or folder,
+    whose networks of `styleid.lab.unchanged.UNCHANGED` go on as they are.
     """
+    kept = None if unchanged is None else Unchanged(unchanged, checkpoints)
     trained = Trained.load(checkpoints)
     model = trained.model
     encoder = load_network(MaskEncoder(MaskEncoderConfig.of(model)), checkpoints / "mask-encoder", "mask_encoder")
@@ -105,15 +115,23 @@ def build_aam_bundle(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     works = _works(pack, wide, faces, trained=trained, mapping=mapping, encoder=encoder, swapper=swapper)
-    reports = {role: _export(partial, role, work) for role, work in works.items()}
+    reports = {
+        role: kept.take(role, partial) if kept is not None and role in UNCHANGED else _export(partial, role, work)
+        for role, work in works.items()
+    }
+    if kept is not None:
+        reports["generator"] = with_numbers(reports["generator"], "express", trained.generator.express.numpy())
     checkpointed = ("identity", "parser", "attributes", "mask-encoder", "refiner", "spread", "swapper")
     quality = {name: _history(checkpoints / name) for name in checkpointed}
     description = _describe(pack.template, model, _thresholds(partial, wide, teachers), quality)
     _write(partial, description, reports)
     say("watching the bundle at work, so that expressions come out as strong as they are")
     express = fit_expressions(*watch_expressions(partial, pack, _WATCHED), rows=trained.generator.rows)
-    trained.generator.express.copy_(torch.from_numpy(express))
-    reports["generator"] = _export(partial, "generator", works["generator"])
+    if kept is not None:
+        reports["generator"] = with_numbers(reports["generator"], "express", express)
+    else:
+        trained.generator.express.copy_(torch.from_numpy(express))
+        reports["generator"] = _export(partial, "generator", works["generator"])
     _write(partial, description, reports)
     for role, report in reports.items():
         eight_bit = f", 8 bits change it by {report.rounding:.3f}" if report.rounding else ""

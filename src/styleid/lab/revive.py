@@ -84,7 +84,7 @@ def revive_bundle(
         _save(name, dict.fromkeys(parts, network), quality, checkpoints, say)
     for role in ("generator", "inverter"):
         found.check(role)
-    save_aam(_appearance_model(found), checkpoints / "aam")
+    save_aam(appearance_model(found), checkpoints / "aam")
     say("aam: the bundle's appearance model")
     if pack is not None and "spread" in quality:
         spread = _spread_of(found, pack, Trained.load(checkpoints))
@@ -121,7 +121,7 @@ def _save(
     say(f"{name}: {state.images / 1000:.0f} k images seen")
 
 
-def _appearance_model(bundle: Bundle) -> ActiveAppearanceModel:
+def appearance_model(bundle: Bundle) -> ActiveAppearanceModel:
     """Return the appearance model that a bundle's inverter and generator hold between them."""
     raw = dict[str, np.ndarray[Any, Any]]()
     for role in ("inverter", "generator"):

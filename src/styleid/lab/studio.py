@@ -2,8 +2,8 @@
 
 What a recogniser says of a new face depends on all that the photo keeps: hair, outline, light, pose. So a training that
 cares how alike two new faces are must see them in photos, as the pipeline puts them there: within their outline, behind
-hair and glasses, as bright as the face was. The finished composite (`styleid.pixel.composite`) also moves the
-surroundings and follows the direction of the light; neither has a gradient, and neither is needed here.
+hair and glasses, gone below the hair, as bright as the face was. The finished composite (`styleid.pixel.composite`)
+also moves the surroundings and follows the direction of the light; neither has a gradient, and neither is needed here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from styleid.lab.identity import TEMPLATE as IDENTITY_TEMPLATE
 from styleid.lab.pack import SOURCES, Pack
 from styleid.lab.targets import round_traits
 from styleid.lab.trained import Trained
+from styleid.pixel.regions import gone_up_the_forehead
 
 _PHOTOS = ("parsing", "portraits")
 """Sources of photos that show more than the face."""
@@ -100,9 +101,16 @@ class Studio:
         gain = (_level(own, cover) - _level(images, cover)).clamp(-_MOST_GAIN, _MOST_GAIN).exp()
         lit = (((images + 1) / 2 + _DARKEST) * gain - _DARKEST).clamp(0, 1) * 2 - 1
         margin = self._inside.start
-        change = cover * (lit - own)
+        change = cover * self._on_forehead(landmarks, rows) * (lit - own)
         around = functional.pad(change, [margin, photos.shape[-1] - self._inside.stop] * 2)
         return Tried(self._seen(photos + around), own + change, images, landmarks)
+
+    def _on_forehead(self, landmarks: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return how much of new faces is left going up the foreheads, (n, 1, s, s)."""
+        side = self._inside.stop - self._inside.start
+        pairs = zip(landmarks.detach().numpy(), self.landmarks[rows].numpy(), strict=True)
+        gone = np.stack([gone_up_the_forehead(new, old, side) for new, old in pairs])
+        return torch.from_numpy(1 - gone)[:, None]
 
     def _photos(self, rows: torch.Tensor) -> torch.Tensor:
         return self._crops[rows].permute(0, 3, 1, 2).float() / 127.5 - 1

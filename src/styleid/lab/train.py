@@ -43,6 +43,8 @@ class TaskOptions:
     faces: most training faces of each archive, for what needs the appearance model; 0 takes the task's own.
     wide: a pack of 40 px of margin, in whose photos new faces are tried, and by which aam128 sets thresholds.
     device: cpu or cuda; auto takes cuda where there is one.
+    unchanged: for aam128, the bundle that the checkpoints were revived from, whose parser, recogniser, attributes,
+      inverter, mask encoder and generator go on byte for byte instead of being rounded again.
     unlocked: let a swapper weigh shape and coarse texture too, which the identity lock takes from the target whole.
     """
 
@@ -53,6 +55,7 @@ class TaskOptions:
     faces: int = 0
     wide: Path | None = None
     device: str = "auto"
+    unchanged: Path | None = None
     unlocked: bool = False
 
     @property
@@ -221,7 +224,12 @@ TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
     "inverter": ("crops to W+ of a generator; needs generator, uses identity", _inverter),
 }
 
-_ONLY = {"wide": ("spread", "swapper", "aam128"), "unlocked": ("swapper",), "teachers": ("identity", "aam128")}
+_ONLY = {
+    "wide": ("spread", "swapper", "aam128"),
+    "unchanged": ("aam128",),
+    "unlocked": ("swapper",),
+    "teachers": ("identity", "aam128"),
+}
 """Options that few commands have."""
 
 
@@ -290,8 +298,8 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
         return 0
     from styleid.lab.aam_bundle import build_aam_bundle
 
-    wide = _wide_pack(options)
-    build_aam_bundle(_pack_of_bank(options), wide, options.checkpoints, options.teachers, out, say)
+    wide, folder = _wide_pack(options), options.checkpoints
+    build_aam_bundle(_pack_of_bank(options), wide, folder, options.teachers, out, say, unchanged=options.unchanged)
     return 0
 
 

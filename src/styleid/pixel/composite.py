@@ -19,7 +19,7 @@ import numpy as np
 from styleid.faces.align import invert, scale_of, shown_window
 from styleid.faces.geometry import JAW, with_forehead
 from styleid.pixel.glasses import Shows, are_dark, wear_glasses
-from styleid.pixel.regions import FaceHull
+from styleid.pixel.regions import FaceHull, gone_up_the_forehead
 from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.soft import blurred, ramp
 from styleid.pixel.warp import outline_displacement
@@ -30,6 +30,10 @@ _RIM = (0.1, 0.03)
 """How far into the face its rim reaches, and how softly it ends, in face widths."""
 _REACH = 0.02
 """How far beyond its outline a new face goes, in face widths: there an outline's own edge tells whose it was."""
+_COVERS_FURTHER = 0.25
+"""How much further up a covering face fades."""
+_OTHER_SKIN = (0.5, 0.8)
+"""How far apart, in logarithms of a colour, old and new skin may lie for the new to fade into the old."""
 _SURELY_BARE = (0.95, 0.99)
 """Where the rim tells the light: hair that may be face would tint the skin with its colour."""
 _UNUSUAL = 0.4
@@ -41,6 +45,10 @@ _FLATTER = 0.02
 _MOST_GAIN = 0.5
 _DARKEST = 16.0
 """Added before logarithms are taken, so that what is nearly black tells no colour."""
+_COLOURLESS = (0.2, 0.7)
+"""Saturation, as a share of the skin's, below which the light's colour does not show, and from which on it does."""
+_GREY = 0.1
+"""Saturation that even the palest skin counts as having."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +121,32 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
     )
     alpha = blurred(alpha, 0.006 * size)
     rim = hull * (1 - outline.soft(*_RIM)) * ramp(bare, *_SURELY_BARE)
-    generated = (face.generated + _DARKEST) * np.exp(_light(source, face.generated, rim)) - _DARKEST
+    light = _on_skin(_light(source, face.generated, rim), face.generated, rim)
+    generated = (face.generated + _DARKEST) * np.exp(light) - _DARKEST
+    alpha *= _fade(face, source, generated, hull * ramp(bare, *_SURELY_BARE))
     if face.cover is None and not dark and glasses.max() > 0.5:
         worn = Shows(face.bare, face.glasses)
         generated = wear_glasses(generated, face.generated_landmarks, face.source, face.source_landmarks, worn)
     return alpha, generated
+
+
+def _fade(face: NewFace, source: FloatArray, generated: FloatArray, skin: FloatArray) -> FloatArray:
+    """Return how much of the new face is there, (s, s), going up the forehead, where it fades into the photo's skin.
+
+    There is little of a person in that skin, but a line across a forehead is seen from afar. A face that is not of its
+    colour does not fade: what is no face is to be seen whole by the gate.
+    skin: where the photo surely shows it, (s, s) in [0, 1].
+    """
+    size = len(skin)
+    later = 0.0 if face.cover is None else _COVERS_FURTHER
+    gone = gone_up_the_forehead(face.generated_landmarks, face.source_landmarks, size, later)
+    weight = gone * skin
+    total = float(weight.sum())
+    if total < _FEWEST_RIM:
+        return np.ones_like(skin)
+    apart = np.abs(np.log((source + _DARKEST) / (generated.clip(0) + _DARKEST))).max(-1)
+    agrees = 1 - ramp(np.asarray((apart * weight).sum() / total), *_OTHER_SKIN)
+    return 1 - gone * agrees
 
 
 def _beyond(shows: FloatArray, hull: FloatArray) -> FloatArray:
@@ -148,6 +177,16 @@ def _light(source: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatA
     normal = terms.T @ (terms * weight.reshape(-1, 1)) + np.diag([0, 1, 1]).astype(np.float32) * (_FLATTER * total)
     level = terms @ np.linalg.solve(normal, terms.T @ sums.reshape(-1, 3))
     return np.asarray(cv2.resize(level.reshape(small, small, 3), (size, size)), np.float32)
+
+
+def _on_skin(light: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatArray:
+    """Return gains of light (s, s, 3) whose colour shows on skin, and not on what has less colour: teeth stay white."""
+    most = generated.max(-1)
+    saturation = (most - generated.min(-1)) / (most + _DARKEST)
+    on = rim > _LEAST_RIM
+    skin = max(float(np.median(saturation[on])) if on.any() else 0.0, _GREY)
+    level = light.mean(-1, keepdims=True)
+    return level + (light - level) * ramp(saturation / skin, *_COLOURLESS)[..., None]
 
 
 def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:

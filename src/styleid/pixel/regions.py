@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from styleid.faces.geometry import with_forehead
-from styleid.pixel.soft import depth_inside
+from styleid.faces.geometry import BROWS, FOREHEAD, with_forehead
+from styleid.pixel.soft import depth_inside, ramp
 from styleid.types import FloatArray
 
 SKIN, NOSE, GLASSES, HAIR = 1, 2, 3, 13
@@ -19,6 +19,8 @@ FACE = (1, 2, 4, 5, 6, 7, 10, 11, 12)
 """Classes of a bare face: skin, nose, eyes, brows, mouth, lips (StyleID's region "full")."""
 _FACE_ODDS = 10.0
 _SOFTNESS = 0.02
+FADES = (0.3, 1.0)
+"""How far up the forehead a new face begins to fade into the photo's own skin, and is gone."""
 
 
 def class_probability(logits: FloatArray, classes: tuple[int, ...], size_px: int) -> FloatArray:
@@ -37,6 +39,23 @@ def bare_face(logits: FloatArray, landmarks: FloatArray, size_px: int) -> FloatA
     found = class_probability(logits, FACE, size_px)
     prior = np.stack([1 + (_FACE_ODDS - 1) * face_hull(points, size_px) for points in landmarks])
     return (prior * found / (prior * found + 1 - found)).astype(np.float32)
+
+
+def up_the_forehead(landmarks: FloatArray, size_px: int) -> FloatArray:
+    """Return how far up one face's forehead each pixel lies, (s, s): 0 at the brows' middle, 1 where its hull ends."""
+    points = with_forehead(landmarks)
+    brows = points[BROWS].mean(0)
+    up = points[FOREHEAD].mean(0) - brows
+    x, y = np.meshgrid(*[np.arange(size_px, dtype=np.float32)] * 2)
+    return ((x - brows[0]) * up[0] + (y - brows[1]) * up[1]) / max(float(up @ up), 1e-6)
+
+
+def gone_up_the_forehead(new: FloatArray, old: FloatArray, size_px: int, later: float = 0.0) -> FloatArray:
+    """Return how much of a new face has faded into the old one's forehead at each pixel, (s, s) in [0, 1].
+
+    new, old: their landmarks, (68, 2); the face of the higher brows tells. later: how much further up it fades.
+    """
+    return ramp(np.minimum(*(up_the_forehead(points, size_px) for points in (new, old))) - later, *FADES)
 
 
 def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.0, softness: float = _SOFTNESS) -> FloatArray:
