@@ -10,6 +10,7 @@ import styleid.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
+from styleid.pixel.regions import SKIN, up_the_forehead
 from styleid.privacy.gate import Verdict
 from tests.tiny_bundle import likeness, looking_networks, tiny_bundle
 from tests.verdicts import with_failures
@@ -403,3 +404,12 @@ def test_options_are_checked_against_the_bundle(make, options, says):
 def test_a_method_without_its_bundle_is_refused():
     with pytest.raises(ValueError, match="needs a bundle"):
         Anonymizer(None)
+
+
+def test_skin_that_stays_is_not_counted_as_a_new_face(bundle, astronaut):
+    anonymizer = Anonymizer(bundle)
+    (source,) = anonymizer.analyse(astronaut, anonymizer.find(astronaut), np.array([0]))
+    height = up_the_forehead(source.before.landmarks, bundle.spec.crop.size_px)
+    for labels, low, high in ((np.where(height > 0.35, SKIN, 0), 0, 0.05), (np.full(height.shape, SKIN), 0.95, 1)):
+        logits = 8 * np.eye(19, dtype=np.float32)[labels].transpose(2, 0, 1)
+        assert low <= source.face_share(logits) <= high

@@ -144,8 +144,9 @@ def _fade(face: NewFace, source: FloatArray, generated: FloatArray, skin: FloatA
     total = float(weight.sum())
     if total < _FEWEST_RIM:
         return np.ones_like(skin)
-    apart = np.abs(np.log((source + _DARKEST) / (generated.clip(0) + _DARKEST))).max(-1)
-    agrees = 1 - ramp(np.asarray((apart * weight).sum() / total), *_OTHER_SKIN)
+    on = weight > 0
+    apart = np.abs(np.log((source[on] + _DARKEST) / (generated[on].clip(0) + _DARKEST))).max(-1)
+    agrees = 1 - ramp(np.asarray(apart @ weight[on] / total), *_OTHER_SKIN)
     return 1 - gone * agrees
 
 
@@ -181,12 +182,14 @@ def _light(source: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatA
 
 def _on_skin(light: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatArray:
     """Return gains of light (s, s, 3) whose colour shows on skin, and not on what has less colour: teeth stay white."""
-    most = generated.max(-1)
-    saturation = (most - generated.min(-1)) / (most + _DARKEST)
+    red, green, blue = cv2.split(generated)
+    most = np.maximum(np.maximum(red, green), blue)
+    saturation = (most - np.minimum(np.minimum(red, green), blue)) / (most + _DARKEST)
     on = rim > _LEAST_RIM
     skin = max(float(np.median(saturation[on])) if on.any() else 0.0, _GREY)
-    level = light.mean(-1, keepdims=True)
-    return level + (light - level) * ramp(saturation / skin, *_COLOURLESS)[..., None]
+    share, colours = ramp(saturation / skin, *_COLOURLESS), cv2.split(light)
+    level = (colours[0] + colours[1] + colours[2]) / 3
+    return np.asarray(cv2.merge([level + (colour - level) * share for colour in colours]), np.float32)
 
 
 def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:

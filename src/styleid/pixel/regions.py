@@ -46,8 +46,9 @@ def up_the_forehead(landmarks: FloatArray, size_px: int) -> FloatArray:
     points = with_forehead(landmarks)
     brows = points[BROWS].mean(0)
     up = points[FOREHEAD].mean(0) - brows
-    x, y = np.meshgrid(*[np.arange(size_px, dtype=np.float32)] * 2)
-    return ((x - brows[0]) * up[0] + (y - brows[1]) * up[1]) / max(float(up @ up), 1e-6)
+    along = up / max(float(up @ up), 1e-6)
+    x, y = ((np.arange(size_px, dtype=np.float32) - brows[axis]) * along[axis] for axis in (0, 1))
+    return y[:, None] + x
 
 
 def gone_up_the_forehead(new: FloatArray, old: FloatArray, size_px: int, later: float = 0.0) -> FloatArray:
