@@ -8,10 +8,12 @@ import pytest
 
 import styleid.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
+from styleid.bundles.spec import SimilarityRange
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
 from styleid.pixel.regions import SKIN, up_the_forehead
-from styleid.privacy.gate import Verdict
+from styleid.privacy.dial import privacy_level
+from styleid.privacy.gate import Measured, Verdict
 from tests.tiny_bundle import likeness, looking_networks, tiny_bundle
 from tests.verdicts import with_failures
 
@@ -406,10 +408,31 @@ def test_a_method_without_its_bundle_is_refused():
         Anonymizer(None)
 
 
-def test_skin_that_stays_is_not_counted_as_a_new_face(bundle, astronaut):
+def test_skin_that_stays_does_not_make_up_for_what_is_no_face(bundle, astronaut):
+    """Nor does a face make up for a forehead that is none."""
     anonymizer = Anonymizer(bundle)
     (source,) = anonymizer.analyse(astronaut, anonymizer.find(astronaut), np.array([0]))
-    height = up_the_forehead(source.before.landmarks, bundle.spec.crop.size_px)
-    for labels, low, high in ((np.where(height > 0.35, SKIN, 0), 0, 0.05), (np.full(height.shape, SKIN), 0.95, 1)):
-        logits = 8 * np.eye(19, dtype=np.float32)[labels].transpose(2, 0, 1)
-        assert low <= source.face_share(logits) <= high
+    forehead = up_the_forehead(source.before.landmarks, bundle.spec.crop.size_px) > 0.35
+
+    def shares(face: np.ndarray) -> tuple[float, float]:
+        return source.face_shares(8 * np.eye(19, dtype=np.float32)[np.where(face, SKIN, 0)].transpose(2, 0, 1))
+
+    whole, below = shares(forehead)
+    assert 0.02 < whole < 0.4
+    assert below < 0.05
+    whole, below = shares(~forehead)
+    assert 0.6 < whole < 0.98
+    assert below > 0.95
+    assert min(shares(np.ones_like(forehead))) > 0.95
+
+
+@pytest.mark.parametrize("kept", [(0.8, 1.0), (1.0, 0.8), (np.nan, 1.0)], ids=str)
+def test_both_shares_of_a_face_must_be_one(kept):
+    def measured(shares: tuple[float, float]) -> Measured:
+        embedding = np.float32([1, 0]) if shares == (1.0, 1.0) else np.float32([0, 1])
+        return Measured(True, np.arange(136, dtype=np.float32).reshape(68, 2), embedding, np.zeros(7), shares)
+
+    level = privacy_level("standard", {1e-3: SimilarityRange(-0.3, 0.4), 1e-2: SimilarityRange(-0.2, 0.3)})
+    before = measured((1.0, 1.0))
+    assert "what is found does not look like a face" in Verdict(before, measured(kept), level, 0.16).failures
+    assert not Verdict(before, measured((0.95, 0.95)), level, 0.16).failures

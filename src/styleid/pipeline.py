@@ -224,7 +224,7 @@ class Anonymizer:
                 self._way.name,
                 self._way.matched(crops[k], labels[k]),
             )
-            source.before = replace(measured, face_share=source.face_share(logits[k]))
+            source.before = replace(measured, face_shares=source.face_shares(logits[k]))
             sources.append(source)
         return sources
 

@@ -70,8 +70,8 @@ class SecondLook:
         return self._parsed[0]
 
     @property
-    def face_share(self) -> float:
-        """How much of the face is taken for one, 0 to 1."""
+    def face_shares(self) -> tuple[float, float]:
+        """How much of the face is taken for one, as `gate.Measured` says."""
         return self._parsed[1]
 
     @cached_property
@@ -87,11 +87,11 @@ class SecondLook:
             return bool(self.instruments.detector.sees_central_face(view[None])[0])
 
     @cached_property
-    def _parsed(self) -> tuple[FloatArray, float]:
+    def _parsed(self) -> tuple[FloatArray, tuple[float, float]]:
         crop = self._crop
         with self.instruments.timed("parse"):
             logits, landmarks = self.instruments.bundle.parse(crop[None])
-            return landmarks[0], self.source.face_share(logits[0])
+            return landmarks[0], self.source.face_shares(logits[0])
 
     @cached_property
     def _crop(self) -> ImageRGB:

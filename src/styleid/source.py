@@ -129,15 +129,20 @@ class Source:
         return np.array(self.window[:2], np.float32)
 
     @cached_property
-    def _shown(self) -> FloatArray:
-        """Where the original shows its bare face and gets a new one whole, (s, s) in [0, 1]."""
+    def _shown(self) -> tuple[FloatArray, FloatArray]:
+        """Where the original shows its bare face, and how much of that lies below where new ones fade, (s, s) each."""
         points, size = self.before.landmarks, len(self.bare)
-        return face_hull(points, size) * (self.bare > 0.5) * (up_the_forehead(points, size) < FADES[0])
+        shown = face_hull(points, size) * (self.bare > 0.5)
+        return shown, shown * (up_the_forehead(points, size) < FADES[0])
 
-    def face_share(self, logits: FloatArray) -> float:
-        """Return how much of where the original shows bare face is taken for it in logits (19, h, w)."""
+    def face_shares(self, logits: FloatArray) -> tuple[float, float]:
+        """Return how much of where the original shows bare face is taken for it in logits (19, h, w).
+
+        First all of it, then without the upper forehead, whose own skin may stay and would make up for what is no face.
+        """
         found = class_probability(logits[None], FACE, len(self.bare))[0]
-        return float((found * self._shown).sum() / max(float(self._shown.sum()), 1e-6))
+        whole, below = (float((found * shown).sum() / max(float(shown.sum()), 1e-6)) for shown in self._shown)
+        return whole, below
 
     def local(self, matrix: FloatArray) -> FloatArray:
         """Return an image-to-crop matrix for the neighbourhood instead of the photo."""

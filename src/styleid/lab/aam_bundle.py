@@ -101,12 +101,12 @@ def build_aam_bundle(
     folder of the teachers' files. unchanged: the bundle that the checkpoints were revived from, by name or folder,
     whose networks of `styleid.lab.unchanged.UNCHANGED` go on as they are.
     """
-    kept = None if unchanged is None else Unchanged(unchanged, checkpoints)
     trained = Trained.load(checkpoints)
     model = trained.model
     encoder = load_network(MaskEncoder(MaskEncoderConfig.of(model)), checkpoints / "mask-encoder", "mask_encoder")
     spread = load_spread(checkpoints, model.config)
     swapper = load_swapper(checkpoints, model.config)
+    kept = None if unchanged is None else Unchanged(unchanged, checkpoints)
     say("reading the pack with the networks")
     faces = ReadFaces.of(pack, trained)
     mapping = fit_bank(pack, faces, trained, spread)

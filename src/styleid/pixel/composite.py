@@ -120,10 +120,11 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
         reach if face.cover is not None else reach * ramp(_beyond(bare if dark else bare + glasses, hull), 0.35, 0.75)
     )
     alpha = blurred(alpha, 0.006 * size)
-    rim = hull * (1 - outline.soft(*_RIM)) * ramp(bare, *_SURELY_BARE)
+    skin = hull * ramp(bare, *_SURELY_BARE)
+    rim = skin * (1 - outline.soft(*_RIM))
     light = _on_skin(_light(source, face.generated, rim), face.generated, rim)
     generated = (face.generated + _DARKEST) * np.exp(light) - _DARKEST
-    alpha *= _fade(face, source, generated, hull * ramp(bare, *_SURELY_BARE))
+    alpha *= _fade(face, source, generated, skin)
     if face.cover is None and not dark and glasses.max() > 0.5:
         worn = Shows(face.bare, face.glasses)
         generated = wear_glasses(generated, face.generated_landmarks, face.source, face.source_landmarks, worn)

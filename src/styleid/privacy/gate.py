@@ -33,15 +33,15 @@ class Measured:
     """What is known of one face, before or after.
 
     found: whether the detector sees a face there. landmarks: (68, 2) pixels of the crop. embedding: (d,), unit length.
-    attributes: age in years, P(female), P(group) x 5. face_share: how much of where the original shows bare face the
-    parser takes for bare face, 0 to 1.
+    attributes: age in years, P(female), P(group) x 5. face_shares: how much of where the original shows bare face
+    the parser takes for bare face, 0 to 1, with the upper forehead and without.
     """
 
     found: bool
     landmarks: FloatArray
     embedding: FloatArray
     attributes: FloatArray
-    face_share: float = 1.0
+    face_shares: tuple[float, float] = (1.0, 1.0)
 
     @cached_property
     def expression(self) -> geometry.Expression:
@@ -131,7 +131,9 @@ class Verdict:
     def _failures(self) -> Iterator[str]:
         if not self.after.found:
             yield "no face is found after the swap"
-        elif not self.after.face_share >= MIN_FACE_SHARE * self.before.face_share:
+        elif not all(
+            a >= MIN_FACE_SHARE * b for a, b in zip(self.after.face_shares, self.before.face_shares, strict=True)
+        ):
             yield "what is found does not look like a face"
         if self.too_alike:
             yield TOO_ALIKE
