@@ -15,12 +15,12 @@ THRESHOLDS = {
 }
 
 
-def measured(similarity: float = 1.0, *, found=True, shift=0.0, female=0.9, opening=0.0) -> Measured:
+def measured(similarity: float = 1.0, *, found=True, shift=0.0, female=0.9, opening=0.0, shares=(1.0, 1.0)) -> Measured:
     """Return a face so like the one that nothing is said of."""
     points = _neutral() + np.float32(shift)
     points[65:68, 1] += opening
     embedding = np.float32([similarity, np.sqrt(max(0, 1 - similarity**2)), 0])
-    return Measured(found, points, embedding, np.float32([30, female, 1, 0, 0, 0, 0]))
+    return Measured(found, points, embedding, np.float32([30, female, 1, 0, 0, 0, 0]), shares)
 
 
 def verdict_on(after: Measured, privacy: str = "standard") -> Verdict:

@@ -95,8 +95,9 @@ class Try:
 class Source:
     """One face of the original and what its tries have come to.
 
-    window: its neighbourhood in the photo, x0 y0 x1 y1. target: which of its person's targets it is at. refusal: why it
-    gets none. made: its tries, in order. group: number and size of the group of people that share its target.
+    window: its neighbourhood in the photo, x0 y0 x1 y1. views: the face as the identity network sees it, aligned by the
+    detector's landmarks and by the parser's, (2, s, s, 3). target: which of its person's targets it is at. refusal: why
+    it gets none. made: its tries, in order. group: number and size of the group of people that share its target.
     """
 
     index: int
@@ -105,6 +106,7 @@ class Source:
     identity_matrix: FloatArray
     window: tuple[int, int, int, int]
     crop: ImageRGB
+    views: ImageRGB
     bare: FloatArray
     glasses: FloatArray
     before: Measured

@@ -5,7 +5,8 @@ import pytest
 
 from styleid import Action, AnonymizeOptions, Anonymizer
 from styleid.bundles.spec import SimilarityRange
-from styleid.privacy.keep import MARGIN, Keep, embed_both_ways, keep_threshold
+from styleid.privacy.keep import MARGIN, Keep, keep_threshold
+from styleid.privacy.views import embed_faces
 from tests.tiny_bundle import likeness
 
 RATES = {rate: SimilarityRange(-0.5, high) for rate, high in ((1e-2, 0.4), (1e-3, 0.5), (1e-4, 0.6))}
@@ -59,7 +60,7 @@ def test_several_photos_of_a_person_count_by_their_mean_direction(bundle):
 def test_what_lies_over_a_kept_face_wins(astronaut, bundle):
     look = Anonymizer(bundle, AnonymizeOptions(method="none"))
     faces = look.find(astronaut)
-    own = embed_both_ways(bundle, astronaut, faces.landmarks_px[:1])
+    own = embed_faces(bundle, astronaut, faces.landmarks_px[:1])
     look.keep = Keep(bundle, {"eve": own}, "")
     x0, y0, _, y1 = faces.boxes_xyxy[0]
     left = np.float32([[x0 - 60, y0, x0 + 20, y1]])

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.faces.align import invert
 from styleid.faces.geometry import five_points
 from styleid.latent.ways import Way
 from styleid.privacy.gate import Verdict
+from styleid.privacy.views import embed_views
 from styleid.source import Source
 from styleid.types import FloatArray
 
@@ -44,19 +44,11 @@ class Sighting:
 
 
 def sightings_of(bundle: Bundle, photo: str, sources: Sequence[Source]) -> list[Sighting]:
-    """Note faces that were analysed; embeddings are means of the face and of its mirror image, which know it better."""
-    template = bundle.spec.identity_crop
-    mirrored = []
-    for source in sources:
-        back = invert(source.matrix)  # from the crop to the photo, and on to the identity crop
-        inside = source.identity_matrix[:, :2] @ back
-        inside[:, 2] += source.identity_matrix[:, 2]
-        mirrored.append(template.crop(source.crop, inside)[:, ::-1])
-    both = np.stack([s.before.embedding for s in sources]) + bundle.embed(np.stack(mirrored))
-    both /= np.linalg.norm(both, axis=1, keepdims=True).clip(1e-9)
+    """Note faces that were analysed, with embeddings of several views of each."""
+    embeddings = embed_views(bundle, np.stack([s.views for s in sources]))
     return [
         Sighting(photo, s.index, mark_of(s), e, s.before.attributes, s.wplus, float(s.face.min_sides_px[0]))
-        for s, e in zip(sources, both, strict=True)
+        for s, e in zip(sources, embeddings, strict=True)
     ]
 
 
@@ -77,8 +69,9 @@ class Given:
 class AssignedTargets:
     """Give each face what was given to its person.
 
-    A face that is too like its original takes more of the same target before it takes the person's next one, and no
-    face goes on once it has passed: to stay the same matters more than a closed mouth.
+    A face that fails takes more of the same target before it takes the person's next one, unless it fails by its pose
+    alone, which more of a target does not mend; and no face goes on once it has passed: to stay the same matters more
+    than a closed mouth.
     """
 
     def __init__(self) -> None:
@@ -116,7 +109,7 @@ class AssignedTargets:
         if verdict.passed or given is None:
             return False
         last = source.target == len(given.targets) - 1
-        if source.step < steps - 1 and (last or verdict.too_alike):
+        if source.step < steps - 1 and (last or verdict.too_alike or not verdict.astray):
             source.step += 1
             return True
         if last:

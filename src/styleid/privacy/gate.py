@@ -92,6 +92,11 @@ class Verdict:
         """How far the landmarks have moved, as `geometry.landmark_error` measures it."""
         return float(geometry.landmark_error(self.after.landmarks, self.before.landmarks))
 
+    @property
+    def astray(self) -> bool:
+        """Whether pose or landmarks are not the original's."""
+        return not np.isfinite(self.landmark_error) or self.landmark_error > self.max_landmark_error
+
     @cached_property
     def failures(self) -> tuple[str, ...]:
         """Why the face may not leave, empty where it may."""
@@ -139,5 +144,5 @@ class Verdict:
             yield TOO_ALIKE
         elif self.similarity < self.level.strangers.low:
             yield "suspiciously unlike the original"
-        if not np.isfinite(self.landmark_error) or self.landmark_error > self.max_landmark_error:
+        if self.astray:
             yield "pose or landmarks disagree"

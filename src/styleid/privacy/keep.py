@@ -19,6 +19,7 @@ from styleid.errors import ImageError, OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.media.files import walk_inputs
 from styleid.media.image import read_photo
+from styleid.privacy.views import embed_faces
 from styleid.types import Faces, FloatArray, ImageRGB
 
 MARGIN = 0.1
@@ -86,7 +87,7 @@ class Keep:
 
     def among(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> dict[int, dict[str, float]]:
         """Return which of some faces of a photo are to be left alone, each with its figures for the journal."""
-        found = zip(rows, self.match(embed_both_ways(self.bundle, image_rgb, faces.landmarks_px[rows])), strict=True)
+        found = zip(rows, self.match(embed_faces(self.bundle, image_rgb, faces.landmarks_px[rows])), strict=True)
         asked = self.threshold
         return {int(i): {"kept_similarity": m.similarity, "kept_from": asked} for i, m in found if m.sure}
 
@@ -122,14 +123,7 @@ def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDe
     if len(faces) > 1 and sides[0] < _LARGEST_BY * sides[1]:
         raise ImageError(path, f"it shows {len(faces)} faces and none is clearly the largest, so --keep cannot tell "
                          "whom to leave alone. Cut the photo to one person")  # fmt: skip
-    return embed_both_ways(bundle, image_rgb, faces.landmarks_px[order[:1]])[0]
-
-
-def embed_both_ways(bundle: Bundle, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
-    """Return unit embeddings (n, d) of faces with landmarks (n, 5, 2): means of each and its mirror image."""
-    template = bundle.spec.identity_crop
-    crops = np.stack([template.crop(image_rgb, template.matrix(points)) for points in landmarks_px])
-    return _unit(bundle.embed(crops) + bundle.embed(crops[:, :, ::-1]))
+    return embed_faces(bundle, image_rgb, faces.landmarks_px[order[:1]])[0]
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

@@ -22,7 +22,7 @@ from styleid.privacy.peoplefile import ID_BYTES, People, PeopleFile, Person
 from styleid.source import Source
 from styleid.types import FloatArray
 
-STRANGERS_MET = 2.0
+STRANGERS_MET = 1.5
 LINKING_FMRS = (1e-4, 1e-2)
 TARGETS = 3
 """How many targets a person has: nearly always the first serves."""

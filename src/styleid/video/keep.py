@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from styleid.media.clip import Clip
-from styleid.privacy.keep import Keep, Match, embed_both_ways
+from styleid.privacy.keep import Keep, Match
+from styleid.privacy.views import embed_faces
 from styleid.types import FloatArray
 from styleid.video.people import faces_at, replaceable
 from styleid.video.scan import Scan, Watch
@@ -31,7 +32,7 @@ def leave_kept(clip: Clip, found: Scan, tracks: Sequence[Track], keep: Keep, wat
         which, faces = faces_at(tracks, frame.index)
         rows = [k for k, i in enumerate(which) if frame.index in wanted.get(i, ())]
         if rows:
-            embeddings = embed_both_ways(keep.bundle, frame.image_rgb, faces.landmarks_px[rows])
+            embeddings = embed_faces(keep.bundle, frame.image_rgb, faces.landmarks_px[rows])
             for k, one in zip(rows, embeddings, strict=True):
                 looks[which[k]].append((float(found.times_s[frame.index]), one))
         if watch is not None:

@@ -1,0 +1,41 @@
+"""Several views of a face say better whose it is than one.
+
+A recogniser goes by where eyes, nose and mouth come to lie in its crop, and each way of finding them errs in its own
+way. So a face is aligned by the detector's landmarks and by the parser's, each view is mirrored too, and their mean
+counts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from styleid.bundles.bundle import Bundle
+from styleid.faces.align import CropTemplate, invert, transform_points
+from styleid.faces.geometry import five_points
+from styleid.types import FloatArray, ImageRGB
+
+
+def view_by_parser(template: CropTemplate, image_rgb: ImageRGB, matrix: FloatArray, landmarks: FloatArray) -> ImageRGB:
+    """Return a face in a recogniser's template, aligned by the parser's landmarks (68, 2), (s, s, 3).
+
+    landmarks: in pixels of the crop that matrix (2, 3) takes the image to.
+    """
+    return template.crop(image_rgb, template.matrix(five_points(transform_points(landmarks, invert(matrix)))))
+
+
+def embed_views(bundle: Bundle, views: ImageRGB) -> FloatArray:
+    """Return unit embeddings (n, d) of faces by some views of each (n, k, s, s, 3) and their mirror images."""
+    both = np.concatenate([views, views[..., ::-1, :]], 1)
+    embeddings = bundle.embed(both.reshape(-1, *both.shape[2:]))
+    means = embeddings.reshape(*both.shape[:2], -1).mean(1)
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-9), np.float32)
+
+
+def embed_faces(bundle: Bundle, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
+    """Return unit embeddings (n, d) of an image's faces by the detector's landmarks (n, 5, 2)."""
+    crop, template = bundle.spec.crop, bundle.spec.identity_crop
+    matrices = [crop.matrix(points) for points in landmarks_px]
+    _, parsed = bundle.parse(np.stack([crop.crop(image_rgb, matrix) for matrix in matrices]))
+    by_detector = [template.crop(image_rgb, template.matrix(points)) for points in landmarks_px]
+    by_parser = [view_by_parser(template, image_rgb, *one) for one in zip(matrices, parsed, strict=True)]
+    return embed_views(bundle, np.stack([by_detector, by_parser], 1))
