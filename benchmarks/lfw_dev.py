@@ -90,6 +90,7 @@ def main() -> None:
 
     looked = look(args, records)
     figures["photos"] = len(looked.rows)
+    figures["share_of_named_anonymised"] = share(looked.replaced)
     figures["photos_without_a_face"] = sum(not seen.subjects for seen in looked.table.seen)
     names = {"teacher": "mobilefacenet"}
     for attacker in ("teacher", *(name for name in args.attackers.split(",") if name != "teacher")):

@@ -165,6 +165,7 @@ class Bench:
             other = self.run(name, PeopleOptions("consistent", self.key(name)))
             both = first.done & other.done
             rounds.append({
+                "under_the_other_key": self.within(other.new, other.done),
                 "same_photo": self.alike((first.new * other.new).sum(1)[both]),
                 "other_photos": self.within(first.new, both, other.new),
                 "targets": self.alike((first.targets * other.targets).sum(1)[both]),
