@@ -26,7 +26,7 @@ from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.privacy.dial import PrivacyLevel, privacy_level
 from styleid.privacy.gate import Measured, Verdict
 from styleid.privacy.keep import Keep
-from styleid.privacy.views import view_by_parser
+from styleid.privacy.views import matrix_by_parser
 from styleid.runtime import Device
 from styleid.second_look import Instruments, SecondLook
 from styleid.source import Canvas, Seen, Source, Try, xyxy
@@ -198,9 +198,6 @@ class Anonymizer:
             identity_crops = np.stack([spec.identity_crop.crop(image_rgb, m) for m in identity_matrices])
         with self._timed("parse"):
             logits, landmarks = bundle.parse(crops)
-            by_parser = [
-                view_by_parser(spec.identity_crop, image_rgb, *one) for one in zip(matrices, landmarks, strict=True)
-            ]
             bare = bare_face(logits, landmarks, spec.crop.size_px)
             glasses = class_probability(logits, (GLASSES,), spec.crop.size_px)
         with self._timed("identity"):
@@ -219,9 +216,10 @@ class Anonymizer:
                 faces[int(index)],
                 matrices[k],
                 identity_matrices[k],
+                matrix_by_parser(spec.identity_crop, matrices[k], landmarks[k]),
+                image_rgb,
                 window,
                 crops[k],
-                np.stack([identity_crops[k], by_parser[k]]),
                 bare[k],
                 glasses[k],
                 measured,

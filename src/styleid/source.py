@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from styleid.faces.align import CropTemplate
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.matched import MatchedFace
 from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, up_the_forehead
@@ -95,18 +96,20 @@ class Try:
 class Source:
     """One face of the original and what its tries have come to.
 
-    window: its neighbourhood in the photo, x0 y0 x1 y1. views: the face as the identity network sees it, aligned by the
-    detector's landmarks and by the parser's, (2, s, s, 3). target: which of its person's targets it is at. refusal: why
-    it gets none. made: its tries, in order. group: number and size of the group of people that share its target.
+    identity_matrix, parser_matrix: from the photo to the identity network's crop, aligned by the detector's landmarks
+    and by the parser's. photo_rgb: where it was seen, as it was. window: its neighbourhood there, x0 y0 x1 y1. target:
+    which of its person's targets it is at. refusal: why it gets none. made: its tries, in order. group: number and size
+    of the group of people that share its target.
     """
 
     index: int
     face: Faces
     matrix: FloatArray
     identity_matrix: FloatArray
+    parser_matrix: FloatArray
+    photo_rgb: ImageRGB
     window: tuple[int, int, int, int]
     crop: ImageRGB
-    views: ImageRGB
     bare: FloatArray
     glasses: FloatArray
     before: Measured
@@ -145,6 +148,12 @@ class Source:
         found = class_probability(logits[None], FACE, len(self.bare))[0]
         whole, below = (float((found * shown).sum() / max(float(shown.sum()), 1e-6)) for shown in self._shown)
         return whole, below
+
+    def views(self, template: CropTemplate) -> ImageRGB:
+        """Return the face as the identity network sees it, aligned by the detector and by the parser, (2, s, s, 3)."""
+        return np.stack(
+            [template.crop(self.photo_rgb, matrix) for matrix in (self.identity_matrix, self.parser_matrix)]
+        )
 
     def local(self, matrix: FloatArray) -> FloatArray:
         """Return an image-to-crop matrix for the neighbourhood instead of the photo."""

@@ -45,7 +45,8 @@ class Sighting:
 
 def sightings_of(bundle: Bundle, photo: str, sources: Sequence[Source]) -> list[Sighting]:
     """Note faces that were analysed, with embeddings of several views of each."""
-    embeddings = embed_views(bundle, np.stack([s.views for s in sources]))
+    template = bundle.spec.identity_crop
+    embeddings = embed_views(bundle, np.stack([s.views(template) for s in sources]))
     return [
         Sighting(photo, s.index, mark_of(s), e, s.before.attributes, s.wplus, float(s.face.min_sides_px[0]))
         for s, e in zip(sources, embeddings, strict=True)

@@ -15,12 +15,12 @@ from styleid.faces.geometry import five_points
 from styleid.types import FloatArray, ImageRGB
 
 
-def view_by_parser(template: CropTemplate, image_rgb: ImageRGB, matrix: FloatArray, landmarks: FloatArray) -> ImageRGB:
-    """Return a face in a recogniser's template, aligned by the parser's landmarks (68, 2), (s, s, 3).
+def matrix_by_parser(template: CropTemplate, matrix: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """Return the image-to-template matrix (2, 3) that aligns a face by the parser's landmarks (68, 2).
 
     landmarks: in pixels of the crop that matrix (2, 3) takes the image to.
     """
-    return template.crop(image_rgb, template.matrix(five_points(transform_points(landmarks, invert(matrix)))))
+    return template.matrix(five_points(transform_points(landmarks, invert(matrix))))
 
 
 def embed_views(bundle: Bundle, views: ImageRGB) -> FloatArray:
@@ -37,5 +37,7 @@ def embed_faces(bundle: Bundle, image_rgb: ImageRGB, landmarks_px: FloatArray) -
     matrices = [crop.matrix(points) for points in landmarks_px]
     _, parsed = bundle.parse(np.stack([crop.crop(image_rgb, matrix) for matrix in matrices]))
     by_detector = [template.crop(image_rgb, template.matrix(points)) for points in landmarks_px]
-    by_parser = [view_by_parser(template, image_rgb, *one) for one in zip(matrices, parsed, strict=True)]
+    by_parser = [
+        template.crop(image_rgb, matrix_by_parser(template, *one)) for one in zip(matrices, parsed, strict=True)
+    ]
     return embed_views(bundle, np.stack([by_detector, by_parser], 1))
