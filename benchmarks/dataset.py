@@ -76,8 +76,8 @@ def compare(root: Path, repeats: int, out: Path) -> list[str]:
 
 def large_file(count: int, work: Path) -> list[str]:
     """Time reading and rewriting one annotation file, without photos."""
-    from styleid.datasets.carry import hidden_picture
-    from styleid.datasets.coco_file import read_coco, rewrite_coco
+    from styleid.datasets.formats.coco.json_file import read_coco, rewrite_coco
+    from styleid.datasets.passthrough import hidden_picture
 
     path = work / "large.json"
     path.write_text(json.dumps(annotations([f"{i}.jpg" for i in range(max(count // PER_PHOTO, 1))], count)))

@@ -24,6 +24,11 @@ from evaluation_table import END, recognisers, split
 
 from styleid.bundles.registry import DEFAULT, find_bundle, load_bundle
 from styleid.bundles.spec import BundleSpec, SwapStep, read_steps
+from styleid.core.face import Source, Try
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.core.privacy import LEVELS
+from styleid.core.swap import swap
 from styleid.evaluate.attacks.trained import ridge_attack
 from styleid.evaluate.instruments import Setup
 from styleid.evaluate.originals import Subject
@@ -31,13 +36,8 @@ from styleid.evaluate.protocol import read_originals
 from styleid.evaluate.recognisers import embed, load_recognisers
 from styleid.evaluate.survey import Surveyor
 from styleid.evaluate.table import FaceTable
-from styleid.latent.swap import swap
 from styleid.media.image import read_photo
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
-from styleid.privacy.dial import LEVELS
 from styleid.runtime import cpu_threads
-from styleid.source import Source, Try
 from styleid.types import Faces, FloatArray, ImageRGB
 
 BEGIN = "<!-- table: benchmarks/dial.py -->"

@@ -20,15 +20,15 @@ from typing import Any
 
 from styleid.bundles.bundle import bundle_hash
 from styleid.bundles.registry import DEFAULT, find_bundle
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.core.privacy import LEVELS
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.evaluate.record import to_json
 from styleid.evaluate.report import write_report
 from styleid.evaluate.suite import EvaluateOptions, evaluate
 from styleid.evaluate.utility import SCORE
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
-from styleid.privacy.dial import LEVELS
 from styleid.types import Action
 
 ROOT = Path(__file__).resolve().parents[1]

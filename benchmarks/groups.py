@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from styleid.bundles.registry import DEFAULT
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
 from styleid.lab.pack import GROUPS, SOURCES, Pack
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
 from styleid.types import Action, ImageRGB
 
 _ENLARGED = 2

@@ -21,6 +21,8 @@ import numpy as np
 from evaluation_table import recognisers
 
 from styleid.bundles.registry import DEFAULT, find_bundle
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files, lanes
 from styleid.evaluate.attacks.search import Split, search
@@ -32,8 +34,6 @@ from styleid.evaluate.protocol import pair_outputs, read_originals
 from styleid.evaluate.survey import Surveyor
 from styleid.evaluate.table import FaceTable, ToolTable
 from styleid.evaluate.verification import impostor_similarities, threshold_at_fmr
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
 from styleid.runtime import cpu_threads
 from styleid.types import Action
 

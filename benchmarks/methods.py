@@ -19,6 +19,10 @@ from dial import Step, asked, attempt, begin, measured, note
 from evaluation_table import END, recognisers, split
 
 from styleid.bundles.registry import load_bundle
+from styleid.core.face import Try
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.core.privacy import LEVELS
 from styleid.evaluate.instruments import Setup
 from styleid.evaluate.originals import Subject
 from styleid.evaluate.protocol import read_originals
@@ -26,11 +30,7 @@ from styleid.evaluate.recognisers import embed, load_recognisers
 from styleid.evaluate.survey import Surveyor
 from styleid.evaluate.table import FaceTable
 from styleid.media.image import read_photo
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
-from styleid.privacy.dial import LEVELS
 from styleid.runtime import cpu_threads
-from styleid.source import Try
 from styleid.types import ImageRGB
 
 BEGIN = "<!-- table: benchmarks/methods.py -->"

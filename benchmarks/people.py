@@ -24,15 +24,15 @@ import numpy as np
 from PIL import Image
 
 from styleid.bundles.registry import DEFAULT
-from styleid.engine.casting import Casting
+from styleid.core.options import AnonymizeOptions, PeopleOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.engine.assignment import Casting
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.faces.geometry import five_points
 from styleid.media.image import read_photo
-from styleid.options import AnonymizeOptions, PeopleOptions
-from styleid.pipeline import Anonymizer
-from styleid.privacy.assigned import AssignedTargets
-from styleid.privacy.keyfile import new_key
+from styleid.people.key_file import new_key
+from styleid.people.targets import AssignedTargets
 from styleid.types import Action, FloatArray
 
 _FMR = 1e-3

@@ -25,10 +25,10 @@ from against_deface import processor
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
 from styleid.faces.align import CropTemplate
-from styleid.media.video import VideoClip, import_av
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
+from styleid.media.video.reader import VideoClip, import_av
 from styleid.pixel.obscure import face_ellipse
 from styleid.types import ImageRGB
 from styleid.video.options import VideoOptions

@@ -15,8 +15,8 @@ from skimage import data
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import load_bundle
+from styleid.core.swap import swap
 from styleid.faces.detect import FaceDetector
-from styleid.latent.swap import swap
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.types import ImageRGB

@@ -240,7 +240,7 @@ def test_a_full_disk_leaves_no_half_file(call, tmp_path, monkeypatch):
         Path(path).write_bytes(data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("styleid.media.files._write_through", full)
+    monkeypatch.setattr("styleid.media.storage.files._write_through", full)
     status, _, err = call("anonymize", "IN", "--out", "OUT", *NONE)
     assert status == 1
     assert "the disk is full" in err
@@ -251,7 +251,7 @@ def test_an_interrupt_is_told(call, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("styleid.pipeline.Anonymizer.anonymize", stop)
+    monkeypatch.setattr("styleid.core.pipeline.Anonymizer.anonymize", stop)
     status, _, err = call("anonymize", "IN", "--out", "OUT", *NONE)
     assert status == 1
     assert "--resume goes on from here" in err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from styleid.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from styleid.bundles.bundle import Bundle as Bundle
     from styleid.bundles.registry import load_bundle as load_bundle
+    from styleid.core.options import AnonymizeOptions as AnonymizeOptions
+    from styleid.core.pipeline import Anonymizer as Anonymizer
     from styleid.errors import BundleError as BundleError
     from styleid.errors import ImageError as ImageError
     from styleid.errors import MissingDependencyError as MissingDependencyError
@@ -15,11 +18,9 @@ if TYPE_CHECKING:
     from styleid.errors import StyleIDError as StyleIDError
     from styleid.faces.detect import DetectorOptions as DetectorOptions
     from styleid.faces.detect import FaceDetector as FaceDetector
-    from styleid.latent.ranking.run import Ranking as Ranking
-    from styleid.latent.ranking.run import RankOptions as RankOptions
-    from styleid.latent.ranking.run import rank_units as rank_units
-    from styleid.options import AnonymizeOptions as AnonymizeOptions
-    from styleid.pipeline import Anonymizer as Anonymizer
+    from styleid.ranking.run import Ranking as Ranking
+    from styleid.ranking.run import RankOptions as RankOptions
+    from styleid.ranking.run import rank_units as rank_units
     from styleid.types import Action as Action
     from styleid.types import FaceOutcome as FaceOutcome
     from styleid.types import Faces as Faces
@@ -35,11 +36,11 @@ _HOMES = {
     "StyleIDError": "errors",
     "DetectorOptions": "faces.detect",
     "FaceDetector": "faces.detect",
-    "RankOptions": "latent.ranking.run",
-    "Ranking": "latent.ranking.run",
-    "rank_units": "latent.ranking.run",
-    "AnonymizeOptions": "options",
-    "Anonymizer": "pipeline",
+    "RankOptions": "ranking.run",
+    "Ranking": "ranking.run",
+    "rank_units": "ranking.run",
+    "AnonymizeOptions": "core.options",
+    "Anonymizer": "core.pipeline",
     "Action": "types",
     "FaceOutcome": "types",
     "Faces": "types",
@@ -67,11 +68,6 @@ __all__ = [
     "load_bundle",
     "rank_units",
 ]
-
-try:
-    __version__ = version("styleid")
-except PackageNotFoundError:
-    __version__ = "0+unknown"
 
 
 def __getattr__(name: str) -> Any:

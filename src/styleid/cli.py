@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import styleid
 from styleid.errors import OptionError, StyleIDError
+from styleid.version import __version__
 
 _EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with some faces obscured against the asked
 method or some inputs withheld, unreadable or missing (each is named on standard error and in the journal or report);
@@ -43,7 +44,7 @@ def _guarded(command: Callable[[], int]) -> int:
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="styleid", description=styleid.__doc__, epilog=_EPILOG)
-    parser.add_argument("--version", action="version", version=f"styleid {styleid.__version__}")
+    parser.add_argument("--version", action="version", version=f"styleid {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (text, fill) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
@@ -54,10 +55,10 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, here_or_url, read_options
     from styleid.commands.anonymize import CommandOptions, anonymize
+    from styleid.commands.arguments import add_options, here_or_url, read_options
+    from styleid.core.options import AnonymizeOptions, PeopleOptions
     from styleid.engine.local import RunOptions
-    from styleid.options import AnonymizeOptions, PeopleOptions
 
     parser.add_argument("inputs", nargs="+", type=here_or_url, metavar="INPUT", help=_INPUTS)
     for cls in (RunOptions, AnonymizeOptions, PeopleOptions, CommandOptions):
@@ -73,11 +74,11 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_video(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, here, read_options
+    from styleid.commands.arguments import add_options, here, read_options
     from styleid.commands.video import VideoCommandOptions, video
-    from styleid.media.side_tracks import TrackOptions
-    from styleid.media.video_write import EncodeOptions
-    from styleid.options import AnonymizeOptions, PeopleOptions
+    from styleid.core.options import AnonymizeOptions, PeopleOptions
+    from styleid.media.video.side_tracks import TrackOptions
+    from styleid.media.video.writer import EncodeOptions
     from styleid.video.options import VideoOptions
 
     parser.add_argument("input", type=here, metavar="INPUT", help="a video, or with --frames a folder of frames")
@@ -95,11 +96,11 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_dataset(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, here, here_or_url, read_options
     from styleid.commands import dataset
+    from styleid.commands.arguments import add_options, here, here_or_url, read_options
+    from styleid.core.options import AnonymizeOptions
     from styleid.datasets.options import AnnotationOptions, CocoOptions, ShardOptions
     from styleid.engine.local import RunOptions
-    from styleid.options import AnonymizeOptions
 
     def run(parsed: argparse.Namespace) -> int:
         values = vars(parsed)
@@ -149,8 +150,8 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_build(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
     from styleid.commands import bundles
+    from styleid.commands.arguments import add_options, read_options
     from styleid.lab.upstream.options import BuildOptions
 
     parser.add_argument("recipe", choices=bundles.RECIPES, help="ffhq1024: the public StyleID release's files")
@@ -159,7 +160,7 @@ def _fill_build(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_key(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import here
+    from styleid.commands.arguments import here
     from styleid.commands.key import make_key
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
@@ -175,7 +176,7 @@ def _fill_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, here, read_options
+    from styleid.commands.arguments import add_options, here, read_options
     from styleid.commands.evaluate import EvaluateCommandOptions, evaluate_folders
     from styleid.evaluate.suite import EvaluateOptions
 
@@ -196,9 +197,9 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_rank(parser: argparse.ArgumentParser) -> None:
-    from styleid.arguments import add_options, read_options
+    from styleid.commands.arguments import add_options, read_options
     from styleid.commands.rank import RankCommandOptions, rank
-    from styleid.latent.ranking.run import RankOptions
+    from styleid.ranking.run import RankOptions
 
     for cls in (RankOptions, RankCommandOptions):
         add_options(parser, cls)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from styleid.datasets.frames import stored_size, to_centres, to_edges, to_stored, to_upright
-from styleid.media.raster import upright
+from styleid.media.formats.raster import upright
 
 
 def painted(size_wh: tuple[int, int], box) -> np.ndarray:

@@ -11,10 +11,10 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.cli import main
-from styleid.datasets.coco import Coco
+from styleid.datasets.formats.coco.layout import Coco
+from styleid.datasets.formats.yolo.layout import Yolo
 from styleid.datasets.options import AnnotationOptions
 from styleid.datasets.run import anonymize_dataset
-from styleid.datasets.yolo import Yolo
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
@@ -115,7 +115,7 @@ def test_own_boxes_from_a_file(root, carry, tmp_path):
 
 
 def test_label_maps_in_named_folders(root, carry, tmp_path, portrait):
-    from tests.datasets.test_voc import label_map
+    from tests.datasets.formats.test_voc import label_map
 
     write(root, {"segments/a.png": label_map((128, 112)), "segments/b.png": portrait})
     carry(root, Yolo(), masks=(Path("segments"),))

@@ -23,7 +23,7 @@ from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
 from styleid.media.image import read_photo_bytes
-from styleid.media.remote import RemotePath
+from styleid.media.storage.remote import RemotePath
 from tests.datasets.folders import contents, errors
 
 Member = tuple[str, bytes]

@@ -7,7 +7,7 @@ import pytest
 
 from styleid.engine.journal import NAME, Journal
 from styleid.errors import OptionError, OutputError
-from styleid.media.files import InputFile
+from styleid.media.storage.files import InputFile
 
 SETTINGS = {"method": "latent", "seed": 1}
 

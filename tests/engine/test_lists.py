@@ -11,7 +11,7 @@ from styleid.engine.inputs import Inputs
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
-from styleid.media.files import walk_inputs
+from styleid.media.storage.files import walk_inputs
 
 NAMES = ("b/2.png", "1.png", "b/c/3.png")
 

@@ -19,8 +19,8 @@ from styleid import AnonymizeOptions, Anonymizer, Bundle
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
 from styleid.errors import OptionError, OutputError
-from styleid.media.files import remove_stale
 from styleid.media.image import read_photo
+from styleid.media.storage.files import remove_stale
 from styleid.types import FloatArray
 from tests.tiny_bundle import tiny_bundle
 

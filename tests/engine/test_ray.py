@@ -13,10 +13,10 @@ from PIL import Image
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.datasets.options import ShardOptions
 from styleid.datasets.shards import anonymize_shards
-from styleid.engine import crew
+from styleid.engine import executor as crew
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.errors import OutputError
-from styleid.media.files import remove_stale
+from styleid.media.storage.files import remove_stale
 from tests.engine.test_local import contents
 from tests.engine.test_workers import told
 

@@ -20,8 +20,8 @@ from styleid.engine.local import RunOptions, Summary, anonymize_files
 from styleid.engine.remote_journal import RemoteJournal, open_journal
 from styleid.engine.shards import Shard
 from styleid.errors import ImageError, OptionError, OutputError
-from styleid.media.files import InputFile
-from styleid.media.remote import RemotePath, place
+from styleid.media.storage.files import InputFile
+from styleid.media.storage.remote import RemotePath, place
 from tests.engine.test_local import contents
 
 PLAIN = Anonymizer(None, AnonymizeOptions(method="none", seed=1))

@@ -16,17 +16,18 @@ import pytest
 from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
-from styleid.engine import crew, local
-from styleid.engine.crew import Crew, Lanes, in_order
+from styleid.core.targets import FreshTargets
+from styleid.engine import executor as crew
+from styleid.engine import local
+from styleid.engine.executor import Crew, Lanes, in_order
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.engine.photo import Done, Gate, Job
 from styleid.engine.pool import Death, Pool
 from styleid.engine.workers import Processes, Recipe, serve_jobs
 from styleid.errors import BundleError, OptionError, OutputError, StyleIDError
-from styleid.latent.targets import FreshTargets
-from styleid.media.files import remove_stale
 from styleid.media.image import encode_photo, read_photo
+from styleid.media.storage.files import remove_stale
 from tests.engine.test_local import contents
 
 COUNT = 10

@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 
-from styleid.media.av1 import base_quantiser
-from styleid.media.avif import _quality
+from styleid.media.formats.avif import _quality
+from styleid.media.formats.parse.av1 import base_quantiser
+from styleid.media.formats.parse.isobmff import read_heif
 from styleid.media.image import read_photo_bytes
-from styleid.media.isobmff import read_heif
 from tests.media import samples
 
 PHOTO = samples.smooth(120, 170)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from styleid.errors import ImageError
+from styleid.media.audit import find_leftovers
 from styleid.media.image import read_photo_bytes
-from styleid.media.metadata import find_leftovers
 from tests.media import samples
 from tests.media.test_read import DEEP, EIGHT_BIT, RGBA
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from styleid.errors import ImageError
-from styleid.media.exif import MetadataMode
+from styleid.media.audit import find_leftovers
+from styleid.media.formats.parse.exif import MetadataMode
+from styleid.media.formats.png import packed_rows, unpacked_rows
+from styleid.media.formats.raster import stored, upright
 from styleid.media.image import encode_photo, read_photo_bytes
-from styleid.media.metadata import find_leftovers
-from styleid.media.png import packed_rows, unpacked_rows
-from styleid.media.raster import stored, upright
 from tests.media import samples
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from styleid.errors import ImageError
+from styleid.media.formats.raster import Layout
 from styleid.media.image import Photo, read_photo, read_photo_bytes
-from styleid.media.raster import Layout
 from tests.media import samples
 
 RGB = samples.smooth()

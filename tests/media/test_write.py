@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from styleid.media.audit import find_leftovers
+from styleid.media.formats.raster import Layout, luma
 from styleid.media.image import encode_photo, read_photo_bytes
-from styleid.media.metadata import find_leftovers
-from styleid.media.raster import Layout, luma
 from tests.media import samples
 from tests.media.test_read import EIGHT_BIT, GREY, ORIENTED, RGB, RGBA, exif_only
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from styleid import Faces
-from styleid.media.clip import ClipFrame, ClipInfo
+from styleid.media.video.clip import ClipFrame, ClipInfo
 
 RATE = 25
 HEAD = (95, 0, 355, 260)  # the astronaut's head, x0 y0 x1 y1, and the face in it

@@ -12,16 +12,16 @@ from styleid import AnonymizeOptions, Anonymizer
 from styleid.bundles.registry import DEFAULT
 from styleid.bundles.spec import SimilarityRange
 from styleid.cli import main
-from styleid.engine.casting import Casting
+from styleid.core.options import PeopleOptions
+from styleid.engine.assignment import Casting
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
-from styleid.options import PeopleOptions
-from styleid.privacy.keep import Keep
+from styleid.people.keep import Keep
 from styleid.video.keep import kept_as
 from styleid.video.options import VideoOptions
 from styleid.video.run import anonymize_video
-from tests.engine.test_casting import ANN, GROUP, key
+from tests.engine.test_assignment import ANN, GROUP, key
 from tests.video.scenes import HEAD, Actor, Scene, background
 from tests.video.test_run import LOSSLESS, embeddings, images, write_scene
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from styleid import AnonymizeOptions
-from styleid.media.clip import ClipFrame
+from styleid.media.video.clip import ClipFrame
 from styleid.types import Action, FaceOutcome
 from styleid.video.render import Renderer, _Held, hiding
 from tests.video.scenes import SIZE, Scene, SceneClip, Taking

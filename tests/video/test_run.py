@@ -13,9 +13,9 @@ from styleid.cli import main
 from styleid.engine.journal import NAME
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
-from styleid.media.side_tracks import TrackOptions
-from styleid.media.video import VideoClip
-from styleid.media.video_write import EncodeOptions
+from styleid.media.video.reader import VideoClip
+from styleid.media.video.side_tracks import TrackOptions
+from styleid.media.video.writer import EncodeOptions
 from styleid.video.options import VideoOptions
 from styleid.video.run import anonymize_video, cast
 from styleid.video.store import Workspace
@@ -281,7 +281,7 @@ def test_an_interrupted_command_says_so(tmp_path, capsys, monkeypatch):
 
 
 def test_the_command(tmp_path, capsys):
-    from tests.media.test_video import make_video
+    from tests.media.video.test_video import make_video
 
     source, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
     make_video(source, sound=True)
@@ -300,7 +300,7 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_sound_of_a_run(tmp_path):
-    from tests.media.test_video import make_video
+    from tests.media.video.test_video import make_video
 
     source = tmp_path / "in.mp4"
     make_video(source, sound=True)
@@ -316,7 +316,7 @@ def test_sound_of_a_run(tmp_path):
 
 @pytest.mark.parametrize(("given", "kept"), [([], ["video"]), (["--allow", "subtitles"], ["video", "subtitle"])])
 def test_subtitles_of_a_run(tmp_path, given, kept, capsys):
-    from tests.media.test_side_tracks import SPOKEN, kinds, make_with
+    from tests.media.video.test_side_tracks import SPOKEN, kinds, make_with
 
     source, out = make_with(tmp_path / "in.mkv", spoken=SPOKEN), tmp_path / "out.mkv"
     assert main(["video", str(source), "--out", str(out), "--method", "none", *given]) == 0

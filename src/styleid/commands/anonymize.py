@@ -11,17 +11,17 @@ import numpy as np
 
 from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import progress
+from styleid.core.options import AnonymizeOptions, PeopleOptions
+from styleid.core.pipeline import Anonymizer
 from styleid.datasets.others import copy_others, find_others
-from styleid.engine.casting import Casting
+from styleid.engine.assignment import Casting
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.report import write_report
 from styleid.errors import ImageError, OptionError
-from styleid.media.files import InputFile
 from styleid.media.image import encode_photo, read_photo_bytes
-from styleid.media.remote import Place
-from styleid.options import AnonymizeOptions, PeopleOptions
-from styleid.pipeline import Anonymizer
+from styleid.media.storage.files import InputFile
+from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.types import Action
 

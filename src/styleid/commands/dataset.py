@@ -10,18 +10,18 @@ from typing import Any
 
 from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import Watch, progress
-from styleid.datasets.coco import Coco
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.datasets.formats.coco.layout import Coco
+from styleid.datasets.formats.voc.layout import Voc
+from styleid.datasets.formats.yolo.layout import Yolo
 from styleid.datasets.options import AnnotationOptions, CocoOptions, ShardOptions
 from styleid.datasets.plan import Format
 from styleid.datasets.run import DatasetSummary, anonymize_dataset
 from styleid.datasets.shards import anonymize_shards
-from styleid.datasets.voc import Voc
-from styleid.datasets.yolo import Yolo
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import RunOptions
-from styleid.media.remote import Place
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
+from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.types import Action
 

@@ -78,7 +78,7 @@ def _check_bundle(name: str) -> str:
 
 def _self_test() -> str:
     """Draw a person of nobody, put the portrait on a canvas, and anonymise it."""
-    from styleid.pipeline import Anonymizer
+    from styleid.core.pipeline import Anonymizer
 
     bundle = load_bundle()
     spec = bundle.spec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from styleid.privacy.keyfile import new_key
-from styleid.privacy.peoplefile import SUFFIX
+from styleid.people.key_file import new_key
+from styleid.people.people_file import SUFFIX
 
 
 def make_key(path: Path) -> int:

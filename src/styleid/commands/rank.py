@@ -15,12 +15,12 @@ from styleid.commands.progress import progress
 from styleid.engine.journal import to_json_line
 from styleid.errors import OptionError
 from styleid.evaluate.recognisers import load_recognisers
-from styleid.latent.ranking.curves import BASELINES, RANKED, between, cost
-from styleid.latent.ranking.gauge import Identity
-from styleid.latent.ranking.metric import CHANGES
-from styleid.latent.ranking.run import RankedTable, Ranking, RankOptions, rank_units
-from styleid.latent.ranking.store import install
-from styleid.media.files import write_atomic
+from styleid.media.storage.files import write_atomic
+from styleid.ranking.curves import BASELINES, RANKED, between, cost
+from styleid.ranking.metric import CHANGES
+from styleid.ranking.probe import Identity
+from styleid.ranking.run import RankedTable, Ranking, RankOptions, rank_units
+from styleid.ranking.store import install
 from styleid.runtime import Device
 
 _SHOWN = 20
@@ -143,7 +143,7 @@ def _identity(option: str, wanted: str, bundle: Bundle) -> Identity:
 
 
 def _plots(ranking: Ranking, out: Path, bundle: Bundle) -> list[Path]:
-    from styleid.latent.ranking.plots import draw_all
+    from styleid.ranking.plots import draw_all
 
     pictures = draw_all(ranking, bundle.spec)
     paths = [out.with_name(f"{out.stem}-{name}.png") for name in pictures]

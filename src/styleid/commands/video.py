@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from styleid.bundles.registry import DEFAULT
-from styleid.engine.casting import Casting
+from styleid.core.options import AnonymizeOptions, PeopleOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.engine.assignment import Casting
 from styleid.engine.journal import to_json_line
-from styleid.media.side_tracks import TrackOptions
-from styleid.media.video_write import EncodeOptions
-from styleid.options import AnonymizeOptions, PeopleOptions
-from styleid.pipeline import Anonymizer
+from styleid.media.video.side_tracks import TrackOptions
+from styleid.media.video.writer import EncodeOptions
 from styleid.runtime import Device
 from styleid.video.options import VideoOptions
 from styleid.video.run import VideoSummary, anonymize_video

@@ -1,1 +1,5 @@
-"""Data sets in, the same out: photos anonymised, every annotation carried through."""
+"""Carry data sets through: photos anonymised by the engine, annotations and label maps kept in step.
+
+Knows layouts and annotation formats.
+Does not know how a face is anonymised.
+"""

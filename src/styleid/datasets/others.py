@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from styleid.datasets.carry import hidden_picture
+from styleid.datasets.passthrough import hidden_picture
 from styleid.datasets.plan import walk_files
 from styleid.engine.journal import Journal
 from styleid.engine.local import Summary
 from styleid.errors import OptionError
-from styleid.media.files import InputFile, write_atomic
-from styleid.media.sniff import IMAGE_SUFFIXES
+from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.storage.files import InputFile, write_atomic
 
 
 def find_others(inputs: Sequence[Path], out: Path) -> list[InputFile]:

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
-from styleid.datasets.carry import is_label_map
 from styleid.datasets.frames import stored_size, to_edges, to_stored
 from styleid.datasets.options import AnnotationOptions
+from styleid.datasets.passthrough import is_label_map
 from styleid.engine.journal import is_journal
 from styleid.engine.report import NAME as REPORT
 from styleid.errors import DatasetError
-from styleid.media.files import InputFile
-from styleid.media.sniff import IMAGE_SUFFIXES
+from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.storage.files import InputFile
 from styleid.types import FloatArray
 
 Named = tuple[str, str]

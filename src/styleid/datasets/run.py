@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from styleid.datasets.carry import hidden_picture
+from styleid.core.pipeline import Anonymizer
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
+from styleid.datasets.passthrough import hidden_picture
 from styleid.datasets.plan import Changes, Format, Named, Plan, found_faces, walk_files
 from styleid.engine.journal import Journal, is_journal
 from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.report import NAME as REPORT
 from styleid.errors import DatasetError, OptionError
-from styleid.media.files import write_atomic
-from styleid.media.remote import Place, RemotePath
-from styleid.pipeline import Anonymizer
+from styleid.media.storage.files import write_atomic
+from styleid.media.storage.remote import Place, RemotePath
 
 Watch = Callable[[int, int, str], None]
 

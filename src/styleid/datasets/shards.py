@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import styleid
-from styleid.datasets.carry import hidden_picture, is_picture
+from styleid.core.pipeline import Anonymizer
 from styleid.datasets.options import ShardOptions
+from styleid.datasets.passthrough import hidden_picture, is_picture
 from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, refuse_strangers
 from styleid.datasets.tar import ShardReader, ShardWriter, extension, is_whole, sample_key
 from styleid.engine.journal import Journal
@@ -22,10 +22,10 @@ from styleid.engine.photo import Done, Job
 from styleid.engine.remote_journal import open_journal
 from styleid.engine.shards import Shard
 from styleid.errors import DatasetError, OptionError
-from styleid.media.files import remove_stale
-from styleid.media.remote import Place
-from styleid.media.sniff import IMAGE_SUFFIXES
-from styleid.pipeline import Anonymizer
+from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.storage.files import remove_stale
+from styleid.media.storage.remote import Place
+from styleid.version import __version__
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MANY = 1 << 20
@@ -49,7 +49,7 @@ class _Run:
 
     def write(self, record: dict[str, Any], seconds: float = 0.0) -> None:
         """Append to the journal."""
-        common = {"seconds": round(seconds, 3), "versions": {"styleid": styleid.__version__}}
+        common = {"seconds": round(seconds, 3), "versions": {"styleid": __version__}}
         self.journal.append(common | {"settings": self.settings} | record)
 
     def count(self, records: Sequence[dict[str, Any]], carried: int, dropped: int) -> None:

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from styleid.datasets.plan import leads_out
 from styleid.errors import DatasetError, OutputError
-from styleid.media.files import os_reason
-from styleid.media.remote import Place
+from styleid.media.storage.files import os_reason
+from styleid.media.storage.remote import Place
 
 _BLOCK = 512
 _CHUNK = 1 << 20

@@ -10,8 +10,8 @@ from pathlib import Path
 from styleid.engine.lists import list_of, read_list
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
-from styleid.media.files import Found, InputFile, walk
-from styleid.media.remote import Place, RemotePath
+from styleid.media.storage.files import Found, InputFile, walk
+from styleid.media.storage.remote import Place, RemotePath
 from styleid.types import Adviser
 
 

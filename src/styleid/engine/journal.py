@@ -20,7 +20,7 @@ import numpy as np
 
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError, OutputError
-from styleid.media.files import InputFile
+from styleid.media.storage.files import InputFile
 
 NAME = "styleid-journal.jsonl"
 _OF_SHARDS = "styleid-journal-*-of-*.jsonl"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from styleid.errors import MissingDependencyError, OptionError
-from styleid.media.files import Found
-from styleid.media.remote import Place, RemotePath, holds_password, place
+from styleid.media.storage.files import Found
+from styleid.media.storage.remote import Place, RemotePath, holds_password, place
 
 _COLUMN = "path"
 

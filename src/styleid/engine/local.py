@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from styleid.bundles.bundle import bundle_hash
-from styleid.engine.casting import Casting
-from styleid.engine.crew import Crew, Lanes, in_order
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.engine.assignment import Casting
+from styleid.engine.executor import Crew, Lanes, in_order
 from styleid.engine.inputs import Inputs
 from styleid.engine.journal import Journal
+from styleid.engine.options import RunOptions
 from styleid.engine.photo import Done, Job, box_rows
 from styleid.engine.remote_journal import open_journal
-from styleid.engine.run_options import RunOptions
 from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError, OutputError
-from styleid.media.files import InputFile, remove_stale
-from styleid.media.remote import Place, RemotePath
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
+from styleid.media.storage.files import InputFile, remove_stale
+from styleid.media.storage.remote import Place, RemotePath
 from styleid.runtime import cpu_threads, limited_threads
 from styleid.types import FloatArray
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-import styleid
-from styleid.engine.run_options import RunOptions
+from styleid.core.pipeline import Anonymizer, boxes_inside
+from styleid.engine.options import RunOptions
 from styleid.errors import ImageError
-from styleid.media.files import write_atomic
 from styleid.media.image import Photo, encode_photo, read_photo, read_photo_bytes
-from styleid.media.remote import Place
-from styleid.pipeline import Anonymizer, boxes_inside
+from styleid.media.storage.files import write_atomic
+from styleid.media.storage.remote import Place
 from styleid.types import Adviser, FloatArray, Hints
+from styleid.version import __version__
 
 MOST_PIXELS = 64_000_000
 """How many pixels of photos one process works on at once: each takes some 30 bytes while it is in hand."""
@@ -102,7 +102,7 @@ def give_up(job: Job, reason: str) -> Done:
 
 
 def _line(job: Job, seconds: float, record: dict[str, Any]) -> dict[str, Any]:
-    return {"input": job.name, "seconds": seconds, "versions": {"styleid": styleid.__version__}} | record
+    return {"input": job.name, "seconds": seconds, "versions": {"styleid": __version__}} | record
 
 
 def box_rows(boxes: FloatArray | None) -> list[list[float]]:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from styleid.engine.options import RunOptions
 from styleid.engine.photo import Done, Job, do_job
 from styleid.engine.pool import Death, News, Pool, Worker
-from styleid.engine.run_options import RunOptions
 from styleid.engine.workers import Recipe
 from styleid.errors import MissingDependencyError, StyleIDError
 from styleid.runtime import limit_threads

@@ -26,8 +26,8 @@ import numpy as np
 from styleid.engine.journal import NAMES, Journal, key_of, to_json_line
 from styleid.engine.shards import Shard
 from styleid.errors import OutputError
-from styleid.media.files import InputFile, write_atomic
-from styleid.media.remote import Place, RemotePath
+from styleid.media.storage.files import InputFile, write_atomic
+from styleid.media.storage.remote import Place, RemotePath
 
 _EVERY_S = 20.0
 _ATTEMPTS = 10

@@ -16,14 +16,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-import styleid
 from styleid.engine.remote_journal import open_journal
 from styleid.engine.summary import Summary
 from styleid.errors import ImageError
-from styleid.media.files import write_atomic
 from styleid.media.image import read_photo
-from styleid.media.remote import Place
+from styleid.media.storage.files import write_atomic
+from styleid.media.storage.remote import Place
 from styleid.types import Action
+from styleid.version import __version__
 
 NAME = "styleid-report.html"
 _MOST_FACES = 240
@@ -60,7 +60,7 @@ def write_report(out: Place, summary: Summary) -> Place:
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>styleid report</title><style>{_STYLE}</style><body><h1>styleid report</h1>"
-        f'<p class="lead">styleid {html.escape(styleid.__version__)}. Every picture on this page is an output; '
+        f'<p class="lead">styleid {html.escape(__version__)}. Every picture on this page is an output; '
         f"no original is shown.</p>{body}</body></html>"
     )
     path = out / NAME

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from styleid.bundles.bundle import Bundle
-from styleid.engine.crew import Lanes
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.core.targets import FreshTargets
+from styleid.engine.executor import Lanes
+from styleid.engine.options import RunOptions
 from styleid.engine.photo import Done
 from styleid.engine.pool import Death, News, Pool, Worker
-from styleid.engine.run_options import RunOptions
 from styleid.errors import OptionError, StyleIDError
-from styleid.latent.targets import FreshTargets
-from styleid.media.files import remove_temporaries_of
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
+from styleid.media.storage.files import remove_temporaries_of
 from styleid.runtime import Device, end_with_parent, limit_threads
 
 _PATIENCE_S = 600.0

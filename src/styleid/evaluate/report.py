@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-import styleid
 from styleid.errors import ImageError
 from styleid.evaluate.outputs import ALIGNMENTS
 from styleid.evaluate.plots import Point, histograms, scatter
@@ -25,9 +24,10 @@ from styleid.evaluate.suite import Evaluation
 from styleid.evaluate.utility import SCORE
 from styleid.evaluate.verdict import Verdict
 from styleid.evaluate.verification import impostor_similarities
-from styleid.media.files import write_atomic
 from styleid.media.image import read_photo
+from styleid.media.storage.files import write_atomic
 from styleid.types import FloatArray
+from styleid.version import __version__
 
 NAMES = ("evaluation.json", "evaluation.html")
 _WORST_SHOWN = 20
@@ -77,7 +77,7 @@ def page(evaluation: Evaluation, record: Mapping[str, Any]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>styleid evaluate: {names}</title><style>{_STYLE}</style><body>"
         f"<h1>How private, how useful: {names}</h1>"
-        f'<p class="lead">styleid {html.escape(styleid.__version__)}. Intervals are 95 %, by resampling people. The '
+        f'<p class="lead">styleid {html.escape(__version__)}. Intervals are 95 %, by resampling people. The '
         "worst of all recognisers and alignments is shown; evaluation.json has every one.</p>"
         f"{body}</body></html>"
     )

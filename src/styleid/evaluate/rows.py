@@ -15,7 +15,7 @@ import numpy as np
 from styleid.evaluate.outputs import ALIGNMENTS
 from styleid.evaluate.suite import Evaluation
 from styleid.evaluate.verdict import Verdict
-from styleid.media.files import write_atomic
+from styleid.media.storage.files import write_atomic
 
 NAME = "faces"
 

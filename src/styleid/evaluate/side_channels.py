@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from styleid.media.metadata import find_leftovers
+from styleid.media.audit import find_leftovers
 from styleid.types import ImageRGB
 
 _JPEG_START = b"\xff\xd8\xff"

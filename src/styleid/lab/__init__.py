@@ -1,1 +1,5 @@
-"""Define, train and export the networks of bundles (`pip install styleid[lab]`); the runtime imports none of it."""
+"""Train networks and write bundles (extra `lab`, torch).
+
+Knows training data, networks, tasks, export and the public StyleID release.
+Is loaded only by commands that train or build.
+"""

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-import styleid
 from styleid.bundles.spec import FORMAT
+from styleid.core.options import AnonymizeOptions
+from styleid.core.pipeline import Anonymizer
 from styleid.faces.align import CropTemplate
 from styleid.lab.aam import ATTRIBUTE_ROW, ActiveAppearanceModel
 from styleid.lab.aam_fit import expression_features, face_visibility, fit_expressions
@@ -32,10 +33,9 @@ from styleid.lab.targets import TargetMapping, Z
 from styleid.lab.teachers import IdentityTeacher
 from styleid.lab.trained import Trained
 from styleid.lab.unchanged import UNCHANGED, Unchanged, with_numbers
-from styleid.options import AnonymizeOptions
-from styleid.pipeline import Anonymizer
 from styleid.runtime import open_session
 from styleid.types import Faces
+from styleid.version import __version__
 
 NAME = "aam128"
 VERSION = "1"
@@ -275,7 +275,7 @@ def _describe(
         "version": VERSION,
         "licence": _LICENCE,
         "provenance": _PROVENANCE,
-        "made_with": f"styleid {styleid.__version__}",
+        "made_with": f"styleid {__version__}",
         "resolution": template.size_px,
         "layers": model.config.layers,
         "width": model.config.width,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import torch
 
-from styleid.arguments import add_options, read_options
 from styleid.bundles.registry import DEFAULT
+from styleid.commands.arguments import add_options, read_options
 from styleid.errors import TrainingError
 from styleid.lab.loop import RunOptions, Task, load_network, run
 from styleid.lab.pack import Pack, PackOptions, build_pack

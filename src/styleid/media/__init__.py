@@ -1,1 +1,5 @@
-"""Photos in and out: pixels kept as they were stored, metadata kept by allow-list only."""
+"""Read and write photos and videos: pixels as stored, metadata by allow-list, files here and at URLs.
+
+Knows formats, containers, codecs and storage.
+Does not know faces.
+"""

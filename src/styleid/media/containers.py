@@ -1,7 +1,7 @@
 """Walk the containers of still pictures: JPEG segments, PNG chunks, RIFF chunks, GIF blocks, ISO boxes.
 
 Only structure is read here, never pixels. Decoders are handed **bare** streams rebuilt from these parts, so that no
-metadata reaches them, and `styleid.media.metadata` looks for what should not be there with the same walkers.
+metadata reaches them, and `styleid.media.audit` looks for what should not be there with the same walkers.
 
 Convention
 ----------

@@ -25,14 +25,14 @@ import numpy as np
 from PIL import ImageFile
 
 from styleid.errors import ImageError
-from styleid.media import avif, bmp, gif, jpeg, png, tiff, webp
-from styleid.media.codec import Decoded
+from styleid.media.audit import find_leftovers
 from styleid.media.containers import BadFileError
-from styleid.media.exif import Kept, MetadataMode
-from styleid.media.metadata import find_leftovers
-from styleid.media.raster import ImageRGB, Layout, Mask, Raster, repaint, stored, upright, view_rgb
-from styleid.media.remote import Place, RemotePath
-from styleid.media.sniff import SUFFIXES, sniff
+from styleid.media.formats import avif, bmp, gif, jpeg, png, tiff, webp
+from styleid.media.formats.codec import Decoded
+from styleid.media.formats.parse.exif import Kept, MetadataMode
+from styleid.media.formats.parse.sniff import SUFFIXES, sniff
+from styleid.media.formats.raster import ImageRGB, Layout, Mask, Raster, repaint, stored, upright, view_rgb
+from styleid.media.storage.remote import Place, RemotePath
 
 MAX_PIXELS = 300_000_000
 """The largest picture that is decoded unless asked otherwise: above any camera's, below what exhausts a workstation."""

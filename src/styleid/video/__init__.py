@@ -1,1 +1,5 @@
-"""Anonymise moving pictures: find and follow everybody, then render, one person one target."""
+"""Anonymise videos: find and follow everybody, give each person one target, render and check every frame.
+
+Knows clips, tracks and the pipeline's stages.
+Does not know codecs.
+"""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from styleid.media.clip import Clip
-from styleid.privacy.keep import Keep, Match
-from styleid.privacy.views import embed_faces
+from styleid.faces.views import embed_faces
+from styleid.media.video.clip import Clip
+from styleid.people.keep import Keep, Match
 from styleid.types import FloatArray
 from styleid.video.people import faces_at, replaceable
 from styleid.video.scan import Scan, Watch

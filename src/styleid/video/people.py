@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from styleid.core.face import Source
+from styleid.core.pipeline import Anonymizer
 from styleid.faces.smooth import smooth
 from styleid.faces.track import link_people
-from styleid.media.clip import Clip
-from styleid.pipeline import Anonymizer
-from styleid.privacy.assigned import Sighting, clearest, sightings_of
-from styleid.privacy.pseudonyms import ConsistentTargets
-from styleid.source import Source
+from styleid.media.video.clip import Clip
+from styleid.people.pseudonyms import ConsistentTargets
+from styleid.people.targets import Sighting, clearest, sightings_of
 from styleid.types import Faces, FloatArray, ImageRGB
 from styleid.video.scan import Scan, Watch
 from styleid.video.store import Workspace, measurement_type

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from styleid.errors import OptionError
-from styleid.media.clip import ClipInfo
+from styleid.media.video.clip import ClipInfo
 from styleid.types import FloatArray
 from styleid.video.tracks import Track, carried
 

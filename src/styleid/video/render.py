@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from styleid.media.clip import Clip, ClipFrame, ClipSink
-from styleid.pipeline import Anonymizer
+from styleid.core.face import Canvas, Source
+from styleid.core.pipeline import Anonymizer
+from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import face_ellipse, obscure_face
-from styleid.source import Canvas, Source
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
 from styleid.video.people import Cast, Measurements, faces_at, replaceable, steady
 from styleid.video.scan import Watch

@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-import styleid
-from styleid.media.files import write_atomic
+from styleid.media.storage.files import write_atomic
 from styleid.types import FloatArray, ImageRGB
+from styleid.version import __version__
 from styleid.video.tracks import Track
 
 _TILE_PX, _TILES, _AROUND = 112, 10, 0.35
@@ -93,7 +93,7 @@ def _page(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequenc
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{name}: tracks</title><style>{_STYLE}</style><body><h1>{name}</h1>"
-        f"<p>styleid {html.escape(styleid.__version__)}. {len(tracks)} tracks, "
+        f"<p>styleid {html.escape(__version__)}. {len(tracks)} tracks, "
         f"{len({t.person for t in tracks})} people, {record['frames']} frames. Every picture here is an output.</p>"
         f"{notes}"
         f"{_timeline(record, journal, tracks)}<p>To change what was found, edit <code>tracks.json</code> and run again "

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-import styleid
-from styleid.engine.casting import Casting
+from styleid.core.pipeline import Anonymizer
+from styleid.engine.assignment import Casting
 from styleid.engine.journal import Journal
 from styleid.engine.local import bundle_settings
 from styleid.errors import OptionError, VideoError
 from styleid.faces.detect import DetectorOptions, FaceDetector
 from styleid.faces.track import associate
-from styleid.media.clip import Clip, ClipSink
-from styleid.media.frames import FramesClip, FramesSink
-from styleid.media.side_tracks import TrackOptions
-from styleid.media.video import VideoClip
-from styleid.media.video_write import EncodeOptions, VideoSink, container_of
-from styleid.pipeline import Anonymizer
+from styleid.media.video.clip import Clip, ClipSink
+from styleid.media.video.frames import FramesClip, FramesSink
+from styleid.media.video.reader import VideoClip
+from styleid.media.video.side_tracks import TrackOptions
+from styleid.media.video.writer import EncodeOptions, VideoSink, container_of
 from styleid.types import Faces, ImageRGB
+from styleid.version import __version__
 from styleid.video.keep import leave_kept
 from styleid.video.options import VideoOptions
 from styleid.video.people import Cast, Measurements, cast, link, measure
@@ -101,7 +101,7 @@ def anonymize_video(
     if casting is not None and casting.groups:
         raise OptionError("--targets", "groups of k are made of the people of many photos, not of one video.")
     settings = _settings(anonymizer, options, encode, side) | (casting.settings() if casting else {})
-    base = {"input": source.name, "versions": {"styleid": styleid.__version__}, "settings": settings}
+    base = {"input": source.name, "versions": {"styleid": __version__}, "settings": settings}
     journal = Journal(options.out.parent)
     try:
         record, page = _run(source, anonymizer, options, encode, side, detector, clocked)

@@ -12,7 +12,7 @@ import numpy as np
 
 from styleid.bundles.bundle import Bundle
 from styleid.faces.track import Candidates
-from styleid.media.clip import Clip
+from styleid.media.video.clip import Clip
 from styleid.types import Faces, FloatArray, ImageRGB
 from styleid.video.store import Workspace
 

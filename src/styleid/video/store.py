@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from styleid.errors import OutputError
-from styleid.media.files import os_reason
+from styleid.media.storage.files import os_reason
 
 
 class Workspace:

@@ -12,7 +12,7 @@ import numpy as np
 from styleid.faces.follow import SEEN_FROM, Look, fill_gap, follow, hermite
 from styleid.faces.smooth import smooth
 from styleid.faces.track import overlap
-from styleid.media.clip import Clip
+from styleid.media.video.clip import Clip
 from styleid.types import FloatArray
 from styleid.video.scan import Scan, Watch
 

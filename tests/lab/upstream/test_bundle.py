@@ -11,15 +11,15 @@ from styleid import AnonymizeOptions, Anonymizer, RankOptions, rank_units
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import load_bundle, verify
 from styleid.cli import main
+from styleid.core.methods import choose_way
+from styleid.core.privacy import privacy_level
+from styleid.core.swap import swap
 from styleid.errors import CheckpointError, OptionError
 from styleid.faces.align import ffhq_matrix, transform_points
 from styleid.faces.detect import FaceDetector
 from styleid.lab.upstream import thresholds
 from styleid.lab.upstream.rankings import read_rankings
-from styleid.latent.ranking.spaces import StyleSpace
-from styleid.latent.swap import swap
-from styleid.latent.ways import choose_way
-from styleid.privacy.dial import privacy_level
+from styleid.ranking.spaces import StyleSpace
 from styleid.types import Action
 from tests.lab.upstream.checkpoints import ROWS, SIDE, WIDTH
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-import styleid
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.spec import FORMAT
 from styleid.faces.align import CropTemplate
@@ -21,6 +20,7 @@ from styleid.lab.upstream.mapper import LEVELS
 from styleid.lab.upstream.options import BuildOptions
 from styleid.lab.upstream.thresholds import Bounds
 from styleid.types import FloatArray
+from styleid.version import __version__
 
 VERSION = "1"
 _LICENCE = "research, non-commercial: the terms of each file it was built from apply, see CARD.md; do not pass it on"
@@ -59,7 +59,7 @@ def write_description(folder: Path, options: BuildOptions, parts: Parts, stand_i
         "version": VERSION,
         "licence": _LICENCE,
         "provenance": "Built by its user from the files of the public StyleID release that CARD.md names.",
-        "made_with": f"styleid {styleid.__version__}",
+        "made_with": f"styleid {__version__}",
         "resolution": parts.crop.size_px,
         "layers": parts.layers,
         "width": parts.width,

@@ -83,8 +83,8 @@ def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
 
 def embed_people(folder: Path, session: Any, crop: CropTemplate) -> FloatArray:
     """Return the embedding of the largest face in each photo of a folder that has one, (n, d)."""
-    from styleid.media.files import walk_inputs
     from styleid.media.image import read_photo
+    from styleid.media.storage.files import walk_inputs
 
     detector, crops = FaceDetector(), []
     for entry in walk_inputs([folder]):

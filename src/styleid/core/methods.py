@@ -1,0 +1,130 @@
+"""The methods that make a new face: where its codes come from, and what a target gives to them.
+
+latent swaps rows or single numbers of the face's own codes; swapper lets a network say how much of each number to take
+from the target; pixel draws a face from the labels alone and gives it the target's identity, so that nothing but the
+outline of its parts comes from the face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from styleid.bundles.bundle import Bundle
+from styleid.bundles.spec import PixelStyle, Preset, SwapStep
+from styleid.core.options import AnonymizeOptions
+from styleid.core.privacy import PrivacyLevel, sufficient
+from styleid.core.swap import parse_units, swap
+from styleid.core.units import best_units
+from styleid.errors import OptionError
+from styleid.pixel.matched import MatchedFace
+from styleid.types import FloatArray, ImageRGB
+
+_NEEDS = {"pixel": "mask_encoder", "swapper": "swapper"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One method with its settings.
+
+    steps: what the tries take from the target, from the least change to the most. pixel: how the method `pixel`
+    composites, else None. weighed: ask the bundle's swapper how much of each number to take.
+    """
+
+    name: str
+    steps: tuple[SwapStep, ...]
+    pixel: PixelStyle | None = None
+    weighed: bool = False
+
+    def labels(self, logits: FloatArray, size_px: int) -> list[np.ndarray | None]:
+        """Return each face's label map, uint8 (size_px, size_px), where the method needs them."""
+        if self.pixel is None:
+            return [None] * len(logits)
+        labels = logits.argmax(1).astype(np.uint8)
+        return [cv2.resize(one, (size_px, size_px), interpolation=cv2.INTER_NEAREST) for one in labels]
+
+    def matched(self, crop: ImageRGB, labels: np.ndarray | None) -> MatchedFace | None:
+        """Return what puts a new face into the photo by its labels, where that is the method's way."""
+        if self.pixel is None or labels is None:
+            return None
+        return MatchedFace(crop, labels, self.pixel.region, self.pixel.side_px, self.pixel.outlined)
+
+    def own(
+        self,
+        bundle: Bundle,
+        crops: ImageRGB,
+        landmarks: FloatArray,
+        visible: FloatArray,
+        labels: Sequence[np.ndarray | None],
+    ) -> FloatArray:
+        """Return the codes to start from, W+ (n, layers, width); visible: (n, 1, s, s) as `Bundle.invert` takes it."""
+        known = [one for one in labels if one is not None]
+        return bundle.encode_labels(np.stack(known)) if known else bundle.invert(crops, landmarks, visible)
+
+    def swapped(self, bundle: Bundle, own: FloatArray, targets: FloatArray, steps: Sequence[int]) -> FloatArray:
+        """Return the new faces' codes; steps: which of the method's steps each face is at."""
+        if not self.weighed:
+            parts = [swap(own[k : k + 1], targets[k : k + 1], self.steps[step]) for k, step in enumerate(steps)]
+            return np.concatenate(parts)
+        share = bundle.weigh(own, targets)
+        for k, step in enumerate(steps):
+            share[k, list(self.steps[step].rows)] = 1
+            share[k] *= np.float32(self.steps[step].strength)
+        return ((1 - share) * own + share * targets).astype(np.float32)
+
+
+def choose_way(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -> Way:
+    """Return the asked method in a bundle, strong enough for the level.
+
+    Raises OptionError where the bundle lacks what the method needs, or leaks more than the level grants.
+    """
+    role, spec = _NEEDS.get(options.method, ""), bundle.spec
+    if role and not bundle.has(role):
+        raise OptionError(
+            "--method",
+            f"{options.method} needs {role}.onnx, which the bundle '{spec.name}' does not have. Build one from the "
+            f"StyleID release with --{role.replace('_', '-')} (docs/ffhq1024.md), or take --method latent.",
+        )
+    preset = _preset(options, bundle)
+    if options.units and options.method != "latent":
+        raise OptionError("--units", f"it says what latent swaps; the method {options.method} has no such choice.")
+    if options.method == "pixel":
+        style = preset.pixel or spec.pixel
+        if style is None:
+            raise OptionError("--method", f"the bundle '{spec.name}' does not say how pixel works ('pixel').")
+        style = replace(style, region=options.region or style.region)
+        return Way("pixel", tuple(SwapStep(rows, options.strength) for rows in style.steps), style)
+    if options.region:
+        raise OptionError("--region", f"it says what pixel replaces; the method {options.method} has no such choice.")
+    if options.method == "swapper":
+        own = tuple(SwapStep(step.rows, options.strength, cover=step.cover) for step in spec.swaps)
+        return Way("swapper", (SwapStep((), options.strength), *own), weighed=True)
+    return Way("latent", _latent_steps(options, preset, bundle, level))
+
+
+def _latent_steps(
+    options: AnonymizeOptions, preset: Preset, bundle: Bundle, level: PrivacyLevel
+) -> tuple[SwapStep, ...]:
+    units = options.units or preset.units
+    if not units and options.strength == 1:
+        return sufficient(bundle.spec.swaps, level, bundle.spec.name)
+    if not units:  # what was measured holds for full strength only
+        return tuple(SwapStep(s.rows, s.strength * options.strength, s.channels, s.cover) for s in bundle.spec.swaps)
+    if (best := best_units(units, bundle)) is not None:
+        return (SwapStep(best[0], options.strength, best[1]),)
+    return (SwapStep(parse_units(units, bundle.spec), options.strength),)
+
+
+def _preset(options: AnonymizeOptions, bundle: Bundle) -> Preset:
+    if not options.preset:
+        return Preset()
+    known = bundle.spec.presets
+    if options.preset not in known:
+        names = ", ".join(known) or "none"
+        raise OptionError(
+            "--preset", f"the bundle '{bundle.spec.name}' has no preset '{options.preset}' (it has {names})."
+        )
+    return known[options.preset]

@@ -1,1 +1,0 @@
-"""Choose targets and swap rows of W+."""

@@ -1,0 +1,243 @@
+"""Find what a picture file holds besides its pixels and the allow-list of `styleid.media.formats.parse.exif`.
+
+The parser here shares only the containers' walkers with the writers: it looks at the bytes that were written, not at
+what was meant. It is run on every output before that leaves `encode_photo`, by the tests, and on other tools' files.
+What lies inside compressed pixels (padding, watermarks, patterns of least bits) is out of its reach.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+
+from styleid.media.containers import (
+    BadFileError,
+    gif_blocks,
+    jpeg_parts,
+    png_chunks,
+    riff_chunks,
+)
+from styleid.media.formats import png, tiff
+from styleid.media.formats.jpeg import ICC_PREFIX, STRUCTURE
+from styleid.media.formats.parse.exif import PREFIX, MetadataMode, directory_leftovers, exif_leftovers
+from styleid.media.formats.parse.icc import profile_leftovers
+from styleid.media.formats.parse.ifd import TiffReader, uncovered
+from styleid.media.formats.parse.isobmff import HeifFile, Item, all_properties, read_heif
+from styleid.media.formats.parse.sniff import sniff
+
+__all__ = ["MetadataMode", "find_leftovers"]
+
+_KNOWN_NAMES = frozenset({b"", b"Color", b"Alpha", b"Exif", b"libavif"})
+_PROPERTIES = frozenset(b"ispe pixi av1C hvcC colr irot imir auxC pasp clap a1op a1lx lsel clli mdcv".split())
+_PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
+_SEGMENTS = {
+    b"http://ns.adobe.com/xap/1.0/": "XMP",
+    b"http://ns.adobe.com/xmp/extension/": "XMP",
+    b"Photoshop 3.0": "IPTC and Photoshop resources",
+    b"MPF": "further pictures",
+    b"JFXX": "thumbnail",
+}
+_ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
+
+
+def find_leftovers(data: bytes, metadata: MetadataMode = "safe") -> list[str]:
+    """List what a file holds outside the allow-list, one line each; an empty list means that it is clean.
+
+    metadata: which allow-list, "safe" (which includes "strip") or "strip". A file that cannot be parsed, or is of a
+    kind that styleid does not write, yields one line that says so.
+    """
+    try:
+        found = _PARSERS[sniff(data)](data, metadata)
+    except BadFileError as error:
+        return [f"not readable as a picture ({error})"]
+    return list(dict.fromkeys(found))
+
+
+def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
+    parts = jpeg_parts(data)
+    found = _trailing(data, parts.end)
+    profile = b""
+    for segment in parts.segments:
+        payload, marker = segment.payload, segment.marker
+        if marker in STRUCTURE or (marker == 0xEE and payload[:5] == b"Adobe" and len(payload) == 12):
+            continue
+        if marker == 0xE0 and payload[:5] == b"JFIF\0" and len(payload) >= 14:
+            if len(payload) > 14:
+                found.append("JPEG thumbnail (JFIF)")
+        elif marker == 0xE1 and payload.startswith(PREFIX):
+            found += exif_leftovers(payload, metadata)
+        elif marker == 0xE2 and payload.startswith(ICC_PREFIX):
+            profile += payload[14:]
+        elif marker == 0xFE:
+            found.append(f"JPEG comment: {_excerpt(payload)}")
+        else:
+            name = payload.split(b"\0")[0][:32]
+            known = f" ({_SEGMENTS[name]})" if name in _SEGMENTS else ""
+            found.append(f"JPEG segment {_marker_name(marker)} {_excerpt(name)}{known}, {len(payload)} bytes")
+    return found + (profile_leftovers(profile) if profile else [])
+
+
+def _png(data: bytes, metadata: MetadataMode) -> list[str]:
+    chunks, end = png_chunks(data)
+    found = _trailing(data, end)
+    lengths = png.COLOUR_CHUNKS | {b"IHDR": 13, b"pHYs": 9, b"IEND": 0}
+    for chunk in chunks:
+        if chunk.kind in (b"PLTE", b"IDAT", b"tRNS") or lengths.get(chunk.kind) == len(chunk):
+            continue
+        if chunk.kind == b"eXIf":
+            found += exif_leftovers(chunk.body, metadata)
+        elif chunk.kind == b"iCCP":
+            name, _, packed = chunk.body.partition(b"\0")
+            if name not in (png.PROFILE_NAME, b"icc", b"ICC Profile"):
+                found.append(f"PNG colour profile's name: {_excerpt(name)}")
+            found += _packed_profile(packed[1:])
+        else:
+            found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {_excerpt(chunk.body)} ({len(chunk)} bytes)")
+    return found
+
+
+def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
+    chunks, end = riff_chunks(data)
+    found = _trailing(data, end)
+    for chunk in chunks:
+        if chunk.kind == b"EXIF":
+            found += exif_leftovers(chunk.body, metadata)
+        elif chunk.kind == b"ICCP":
+            found += profile_leftovers(chunk.body)
+        elif chunk.kind not in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH"):
+            found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({len(chunk)} bytes)")
+    return found
+
+
+def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
+    reader = TiffReader.open(data)
+    found: list[str] = []
+    ranges = [(0, reader.header_bytes)]
+    for number, directory in enumerate(reader.chain()):
+        if number:
+            found.append(f"TIFF page {number + 1}")
+        found += directory_leftovers(
+            reader, directory, metadata, where="TIFF", allowed=tiff.ALLOWED_TAGS, ranges=ranges
+        )
+        for offsets, counts in tiff.PIXEL_PLACES:
+            places = zip(directory.ints(offsets), directory.ints(counts), strict=False)
+            ranges += [(start, start + size) for start, size in places]
+        profile = directory.fields.get(tiff.ICC_TAG)
+        if profile is not None and isinstance(profile.values, bytes):
+            found += profile_leftovers(profile.values)
+    if spare := uncovered(data, ranges):
+        found.append(f"TIFF: {spare} bytes outside any tag")
+    return found
+
+
+def _bmp(data: bytes, metadata: MetadataMode) -> list[str]:
+    del metadata
+    pixels_at, size = struct.unpack_from("<II", data, 10)
+    if size < 40 or len(data) < 14 + size:
+        return ["BMP of an old kind that cannot be checked"]
+    width, height, _, bits, compression, stored, _, _, colours = struct.unpack_from("<iiHHIIiiI", data, 18)
+    row = (abs(width) * bits + 31) // 32 * 4
+    length = stored if compression in (1, 2) else row * abs(height)
+    masks = 12 if compression == 3 and size == 40 else 0
+    palette = 4 * (colours or 1 << bits) if bits <= 8 else 4 * colours
+    ranges = [(0, 14 + size + masks + palette), (pixels_at, pixels_at + length)]
+    if size == 124 and data[70:74] in (b"DEBM", b"KNIL"):
+        return ["BMP colour profile"]
+    spare = uncovered(data, ranges)
+    return [f"BMP: {spare} bytes outside header and pixels"] if spare else []
+
+
+def _gif(data: bytes, metadata: MetadataMode) -> list[str]:
+    del metadata
+    blocks, end = gif_blocks(data)
+    found = _trailing(data, end)
+    pictures = sum(b.kind == "picture" for b in blocks)
+    if pictures > 1:
+        found.append(f"GIF: {pictures - 1} further pictures")
+    for block in blocks:
+        if block.kind == "fe":
+            found.append(f"GIF comment: {_excerpt(block.body[3:])}")
+        elif block.kind not in ("picture", "f9"):
+            found.append(f"GIF extension {block.kind} {_excerpt(block.body[3:14])} ({len(block.body)} bytes)")
+    return found
+
+
+def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
+    file = read_heif(data)
+    ranges = [(b.start, b.end) for b in file.boxes if b.kind != b"mdat"]
+    ranges += [(start, end) for item in file.items.values() for start, end in item.places]
+    ranges += [(b.at, b.start) for b in file.boxes]
+    others = [b for b in file.boxes if b.kind not in (b"ftyp", b"meta", b"mdat") and data[b.start : b.end].strip(b"\0")]
+    found = [f"box {b.kind.decode('latin-1')!r}" for b in others]
+    if spare := uncovered(data, ranges):
+        found.append(f"{spare} bytes that no part of the file refers to")
+    for box in file.meta:
+        if box.kind not in (b"hdlr", b"pitm", b"iloc", b"iinf", b"iref", b"iprp", b"idat"):
+            found.append(f"meta box {box.kind.decode('latin-1')!r}")
+        elif box.kind == b"hdlr" and data[box.start + 24 : box.end].strip(b"\0") not in _KNOWN_NAMES:
+            found.append(f"handler's name: {_excerpt(data[box.start + 24 : box.end])}")
+    for kind, body in all_properties(data, file.meta):
+        if kind not in _PROPERTIES:
+            found.append(f"property {kind.decode('latin-1')!r}")
+        elif kind == b"colr" and body[:4] in (b"prof", b"rICC"):
+            found += profile_leftovers(body[4:])
+    for number, item in file.items.items():
+        found += _item_leftovers(data, file, number, item, metadata)
+    return found
+
+
+def _item_leftovers(data: bytes, file: HeifFile, number: int, item: Item, metadata: MetadataMode) -> list[str]:
+    found = []
+    if item.name not in _KNOWN_NAMES:
+        found.append(f"part's name: {_excerpt(item.name)}")
+    links = {kind for kind, _ in item.links}
+    if item.kind == b"Exif":
+        block = b"".join(data[start:end] for start, end in item.places)
+        skip = 4 + int.from_bytes(block[:4], "big")
+        if block[4:skip].strip(b"\0") not in (b"", b"Exif"):
+            found.append(f"bytes before the EXIF: {_excerpt(block[4:skip])}")
+        found += exif_leftovers(block[skip:], metadata)
+    elif item.kind == b"mime":
+        found.append("XMP or other text")
+    elif item.kind not in _PICTURES:
+        found.append(f"part of kind {item.kind.decode('latin-1')!r}")
+    elif b"thmb" in links:
+        found.append("thumbnail")
+    elif b"auxl" in links:
+        kind = (item.property_body(b"auxC") or b"")[4:].split(b"\0")[0]
+        if kind not in _ALPHA:
+            found.append(f"auxiliary picture {_excerpt(kind)}")
+    elif number != file.primary and number not in _tiles(file):
+        found.append("a further picture")
+    return found
+
+
+def _tiles(file: HeifFile) -> set[int]:
+    """Return the items that grids are put together from."""
+    return {number for item in file.items.values() for kind, ids in item.links if kind == b"dimg" for number in ids}
+
+
+def _packed_profile(packed: bytes) -> list[str]:
+    try:
+        return profile_leftovers(zlib.decompressobj().decompress(packed, 16 << 20))
+    except zlib.error:
+        return ["colour profile that cannot be read"]
+
+
+def _trailing(data: bytes, end: int) -> list[str]:
+    rest = data[end:]
+    return [f"{len(rest)} bytes after the picture: {_excerpt(rest)}"] if rest else []
+
+
+def _marker_name(marker: int) -> str:
+    return f"APP{marker - 0xE0}" if 0xE0 <= marker <= 0xEF else f"0x{marker:02X}"
+
+
+def _excerpt(body: bytes) -> str:
+    return repr(body[:40].decode("latin-1"))
+
+
+_PARSERS: dict[str, Callable[[bytes, MetadataMode], list[str]]] = {
+    "JPEG": _jpeg, "PNG": _png, "WebP": _webp, "TIFF": _tiff, "BMP": _bmp, "GIF": _gif, "AVIF": _heif,
+}  # fmt: skip

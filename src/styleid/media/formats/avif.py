@@ -1,0 +1,174 @@
+"""Read AVIF, and write it with the quality, subsampling, range and colour code points of the source.
+
+AVIF is treated as lossy throughout: the encoder that Pillow has cannot write RGB without loss. Depths of 10 and 12
+bits come back as 8. Rotation and mirroring live in properties (irot, imir), which Pillow reads and writes as the
+EXIF orientation. HEIC is not read: Pillow has no decoder for it.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from styleid.media.containers import BadFileError, check_tail
+from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.parse.av1 import base_quantiser
+from styleid.media.formats.parse.exif import ExifFacts, Kept, MetadataMode, read_exif
+from styleid.media.formats.parse.isobmff import HeifFile, Item, read_heif
+from styleid.media.formats.raster import Layout, Raster, from_image, to_image
+
+if TYPE_CHECKING:
+    from PIL.AvifImagePlugin import AvifImageFile
+
+_DEFAULT_QUALITY = 80
+_SRGB_POINTS = (1, 13)
+
+
+@dataclass(frozen=True)
+class AvifEncoding:
+    """Say how an AVIF was compressed.
+
+    quantiser: AV1's base index, 0 to 255, or None where it cannot be told. points: (primaries, transfer) of the nclx
+    box, or None where there is none.
+    """
+
+    quantiser: int | None
+    subsampling: str
+    full_range: bool
+    points: tuple[int, int] | None
+
+
+def decode(data: bytes, max_pixels: int) -> Decoded:
+    """Decode an AVIF of one picture; raises `BadFileError`."""
+    file = read_heif(data)
+    _check_kind(file)
+    opened = _opener()
+    item = file.picture()
+    for body in (b for i in (file.items.get(file.primary), item) if i and (b := i.property_body(b"ispe"))):
+        if len(body) >= 12:
+            check_size(*struct.unpack_from(">II", body, 4), max_pixels)
+    for start, end in item.places:
+        check_tail(data[start:end])
+    image = opened(io.BytesIO(data))
+    check_size(*image.size, max_pixels)
+    if image.n_frames > 1:
+        raise BadFileError(f"it is an animated AVIF of {image.n_frames} frames: each would need its own check. "
+                      "Save its frames as single pictures")  # fmt: skip
+    config = item.property_body(b"av1C") or bytes(4)
+    samples = from_image(image)
+    if config[2] & 0x10 and samples.ndim == 3 and samples.shape[2] == 3:
+        samples = samples[:, :, 0].copy()
+    channels = samples.shape[2] if samples.ndim == 3 else 1
+    raster = Raster(samples, {1: Layout.GREY, 3: Layout.RGB}.get(channels, Layout.RGB_ALPHA))
+    facts = read_exif(image.info["exif"]) if "exif" in image.info else ExifFacts()
+    profile, notes = kept_profile(image.info.get("icc_profile"), raster, facts)
+    image.close()
+    encoding = AvifEncoding(_quantiser(data, item), _subsampling(config), *_colour(item))
+    notes += _notes(file, config)
+    return Decoded(raster, Kept(facts.orientation, None, profile, facts.exposure), encoding, notes)
+
+
+def encode(raster: Raster, kept: Kept, encoding: AvifEncoding, metadata: MetadataMode) -> bytes:
+    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    mode = {Layout.GREY: "L", Layout.RGB: "RGB", Layout.RGB_ALPHA: "RGBA"}[raster.layout]
+    grey = raster.layout is Layout.GREY
+    out = io.BytesIO()
+    to_image(raster.samples, mode).save(
+        out,
+        "AVIF",
+        quality=_quality(encoding.quantiser),
+        subsampling="4:0:0" if grey else encoding.subsampling,
+        range="full" if encoding.full_range else "limited",
+        icc_profile=kept.icc_profile or b"",
+        exif=kept.exif(metadata),
+    )
+    data = out.getvalue()
+    if encoding.points and not kept.icc_profile and encoding.points != _SRGB_POINTS:
+        data = _with_points(data, encoding.points)
+    return data
+
+
+def _opener() -> type[AvifImageFile]:
+    reason = "it is an AVIF, and this Pillow was built without AVIF. Type: pip install 'pillow>=11.3'"
+    try:
+        from PIL import AvifImagePlugin
+    except ImportError as error:
+        raise BadFileError(reason) from error
+    if not AvifImagePlugin.SUPPORTED:
+        raise BadFileError(reason)
+    return AvifImagePlugin.AvifImageFile
+
+
+def _check_kind(file: HeifFile) -> None:
+    heic = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"}
+    if b"avif" not in file.brands and b"avis" not in file.brands:
+        if heic & set(file.brands) or b"mif1" in file.brands:
+            raise BadFileError(
+                "it is a HEIC photo, which Pillow cannot read. Convert it to JPEG first, for example with: "
+                "heif-convert photo.heic photo.jpg (from libheif), or set the phone to 'most compatible'"
+            )
+        raise BadFileError("it is a file of video or of an unknown kind, not a photo")
+    if file.items.get(file.primary, Item()).property_body(b"clap") is not None:
+        raise BadFileError("it is an AVIF with a crop that decoders apply differently. Save it again without the crop")
+
+
+def _quantiser(data: bytes, item: Item) -> int | None:
+    return base_quantiser(b"".join(data[start:end] for start, end in item.places))
+
+
+def _quality(quantiser: int | None) -> int:
+    """Return the quality, 0 to 100, at which this build's encoder uses the quantiser nearest to the given one."""
+    if quantiser is None:
+        return _DEFAULT_QUALITY
+    table = _quantisers()
+    return min(range(101), key=lambda q: (abs(table[q] - quantiser), -q))
+
+
+@lru_cache(maxsize=1)
+def _quantisers() -> tuple[int, ...]:
+    """Return the quantiser of each quality. It does not depend on the picture, but differs between encoder versions."""
+    found = []
+    for quality in range(101):
+        out = io.BytesIO()
+        Image.new("RGB", (16, 16)).save(out, "AVIF", quality=quality, speed=10)
+        data = out.getvalue()
+        index = _quantiser(data, read_heif(data).picture())
+        found.append(round((100 - quality) * 2.52) if index is None else index)
+    return tuple(found)
+
+
+def _subsampling(config: bytes) -> str:
+    if config[2] & 0x10:
+        return "4:0:0"
+    return {(1, 1): "4:2:0", (1, 0): "4:2:2"}.get((config[2] >> 3 & 1, config[2] >> 2 & 1), "4:4:4")
+
+
+def _colour(item: Item) -> tuple[bool, tuple[int, int] | None]:
+    for kind, body in item.properties:
+        if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11:
+            primaries, transfer = struct.unpack_from(">HH", body, 4)
+            return bool(body[10] & 0x80), (primaries, transfer) if 2 not in (primaries, transfer) else None
+    return True, None
+
+
+def _with_points(data: bytes, points: tuple[int, int]) -> bytes:
+    """Write (primaries, transfer) into the nclx box: Pillow has no way to ask for others than sRGB's."""
+    at = data.find(b"colrnclx")
+    return data if at < 0 else data[: at + 8] + struct.pack(">HH", *points) + data[at + 12 :]
+
+
+def _notes(file: HeifFile, config: bytes) -> tuple[str, ...]:
+    notes = []
+    if config[2] & 0x40:
+        notes.append("a depth of more than 8 bits was written with 8")
+    further = {i.kind for i in file.items.values()} - {b"av01", b"grid", b"Exif", b"mime", b""}
+    if further:
+        notes.append(
+            "further parts of the file were left out: " + ", ".join(sorted(k.decode("latin-1") for k in further))
+        )
+    return tuple(notes)

@@ -1,0 +1,249 @@
+"""Read JPEGs and write them with the source's own quantisation tables and subsampling.
+
+Only the first picture of a file is read: the further ones of an MPO, gain maps, motion-photo videos and thumbnails
+hold more copies of the face. CMYK and YCCK stay CMYK (plain, with the luma table for all four inks), since a print
+file that comes back as RGB would be sent back by the printer; Adobe's inversion is kept. Damage inside the
+entropy-coded data that a decoder papers over with grey cannot be told from a picture of grey, and is not refused.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from styleid.media.containers import BadFileError, JpegParts, JpegSegment, jpeg_parts
+from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, Kept, MetadataMode, read_exif
+from styleid.media.formats.raster import Layout, Raster, from_image, to_image
+
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+STRUCTURE = _SOF | {0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD}
+ICC_PREFIX = b"ICC_PROFILE\0"
+_BUFFER_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class JpegEncoding:
+    """Say how a JPEG was compressed. tables: one quantisation table per component, fewer where the last are equal."""
+
+    tables: tuple[tuple[int, ...], ...]
+    subsampling: int
+    progressive: bool
+    optimised: bool
+    rgb_coded: bool
+    source_bytes: int
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Hold a start-of-frame segment; components: (identifier, horizontal, vertical, table)."""
+
+    marker: int
+    precision: int
+    height: int
+    width: int
+    components: tuple[tuple[int, int, int, int], ...]
+
+
+def decode(data: bytes, max_pixels: int) -> Decoded:
+    """Decode the first picture of a JPEG; raises `BadFileError`."""
+    parts = jpeg_parts(data)
+    frame = _frame(parts.segments)
+    check_size(frame.width, frame.height, max_pixels)
+    bare = _bare(data, parts)
+    image = JpegImageFile(io.BytesIO(bare))
+    layout = {"L": Layout.GREY, "RGB": Layout.RGB, "CMYK": Layout.CMYK}.get(image.mode)
+    if layout is None:
+        raise BadFileError(f"its {len(frame.components)} colour components are not a layout that can be read")
+    raster = Raster(from_image(image), layout)
+    image.close()
+    rgb_coded = layout is Layout.RGB and _is_rgb_coded(parts.segments, frame)
+    encoding = JpegEncoding(
+        tables=_tables(image, frame),
+        subsampling=0 if rgb_coded else _subsampling(frame),
+        progressive=frame.marker in _PROGRESSIVE,
+        optimised=not _huffman_tables(parts.segments) <= _standard_huffman_tables(),
+        rgb_coded=rgb_coded,
+        source_bytes=len(bare),
+    )
+    facts = next((read_exif(s.payload) for s in parts.segments if _is_exif(s)), ExifFacts())
+    profile, notes = kept_profile(_icc(parts.segments), raster, facts)
+    kept = Kept(facts.orientation, _density(parts.segments) or facts.density, profile, facts.exposure)
+    return Decoded(raster, kept, encoding, (*notes, *_notes(data, parts, layout)))
+
+
+def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: MetadataMode) -> bytes:
+    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    mode = {Layout.GREY: "L", Layout.RGB: "RGB", Layout.CMYK: "CMYK"}[raster.layout]
+    image = to_image(raster.samples, mode)
+    exif = kept.exif(metadata)
+    options: dict[str, Any] = {
+        "qtables": [list(t) for t in encoding.tables],
+        "subsampling": encoding.subsampling,
+        "keep_rgb": encoding.rgb_coded,
+        "icc_profile": kept.icc_profile,
+        "exif": PREFIX + exif if exif else b"",
+    }
+    tuned = {"progressive": encoding.progressive, "optimize": encoding.progressive or encoding.optimised}
+    try:
+        data = _saved(image, options | tuned, 3 * encoding.source_bytes if any(tuned.values()) else 0)
+    except OSError:
+        data = _saved(image, options, 0)
+    return _with_density(data, kept.density, cmyk=mode == "CMYK")
+
+
+def _saved(image: Image.Image, options: dict[str, Any], buffer_bytes: int) -> bytes:
+    """Save with Pillow. Its one-shot modes guess the output's size from the pixels, too small for fine tables."""
+    out = io.BytesIO()
+    if buffer_bytes <= image.width * image.height:
+        image.save(out, "JPEG", **options)
+        return out.getvalue()
+    with _BUFFER_LOCK:
+        before = ImageFile.MAXBLOCK
+        ImageFile.MAXBLOCK = max(before, buffer_bytes)
+        try:
+            image.save(out, "JPEG", **options)
+        finally:
+            ImageFile.MAXBLOCK = before
+    return out.getvalue()
+
+
+def _frame(segments: tuple[JpegSegment, ...]) -> _Frame:
+    found = next((s for s in segments if s.marker in _SOF), None)
+    if found is None or len(found.payload) < 6:
+        raise BadFileError("the JPEG is damaged: it has no frame header")
+    precision, height, width, count = struct.unpack_from(">BHHB", found.payload)
+    if len(found.payload) < 6 + 3 * count or not count:
+        raise BadFileError("the JPEG is damaged: its frame header is too short")
+    if found.marker in _LOSSLESS:
+        raise BadFileError("it is a lossless JPEG, which cannot be written again. Convert it to PNG or TIFF first")
+    if precision != 8:
+        raise BadFileError(f"it is a JPEG of {precision} bits per sample, not 8. Convert it to PNG or TIFF first")
+    components = []
+    for index in range(count):
+        name, sampling, table = found.payload[6 + 3 * index : 9 + 3 * index]
+        components.append((name, sampling >> 4, sampling & 15, table))
+    return _Frame(found.marker, precision, height, width, tuple(components))
+
+
+def _bare(data: bytes, parts: JpegParts) -> bytes:
+    """Return the picture alone: structure, pixels, and the two segments that tell its colour space."""
+    pieces = [b"\xff\xd8"]
+    for segment in parts.segments:
+        if segment.marker in STRUCTURE:
+            pieces.append(data[segment.start : segment.end])
+        elif segment.marker == 0xE0 and segment.payload[:5] == b"JFIF\0" and len(segment.payload) >= 14:
+            pieces.append(b"\xff\xe0\0\x10" + segment.payload[:12] + b"\0\0")
+        elif _is_adobe(segment):
+            pieces.append(b"\xff\xee\0\x0e" + segment.payload[:12])
+    return b"".join([*pieces, b"\xff\xd9"])
+
+
+def _tables(image: JpegImageFile, frame: _Frame) -> tuple[tuple[int, ...], ...]:
+    try:
+        tables = [tuple(image.quantization[component[3]]) for component in frame.components]
+    except KeyError as error:
+        raise BadFileError("the JPEG is damaged: a quantisation table is missing") from error
+    if len(frame.components) == 4:
+        return (tables[0],)
+    while len(tables) > 1 and tables[-1] == tables[-2]:
+        tables.pop()
+    return tuple(tables)
+
+
+def _subsampling(frame: _Frame) -> int:
+    """Return Pillow's code, 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0; rarer ones take the nearest that is as fine."""
+    if len(frame.components) != 3:
+        return 0
+    (_, h, v, _), *chroma = frame.components
+    finest_h, finest_v = max(c[1] for c in chroma), max(c[2] for c in chroma)
+    if h < 2 * finest_h:
+        return 0
+    return 2 if v >= 2 * finest_v else 1
+
+
+def _huffman_tables(segments: tuple[JpegSegment, ...]) -> frozenset[bytes]:
+    """Return the Huffman tables, each as its segment lists it."""
+    tables = set()
+    for segment in segments:
+        payload = segment.payload if segment.marker == 0xC4 else b""
+        while len(payload) >= 17:
+            size = 17 + sum(payload[1:17])
+            tables.add(payload[:size])
+            payload = payload[size:]
+    return frozenset(tables)
+
+
+@lru_cache(maxsize=1)
+def _standard_huffman_tables() -> frozenset[bytes]:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "JPEG")
+    return _huffman_tables(jpeg_parts(out.getvalue()).segments)
+
+
+def _is_adobe(segment: JpegSegment) -> bool:
+    return segment.marker == 0xEE and segment.payload[:5] == b"Adobe" and len(segment.payload) >= 12
+
+
+def _is_exif(segment: JpegSegment) -> bool:
+    return segment.marker == 0xE1 and segment.payload.startswith(PREFIX)
+
+
+def _is_rgb_coded(segments: tuple[JpegSegment, ...], frame: _Frame) -> bool:
+    if any(s.marker == 0xE0 and s.payload[:5] == b"JFIF\0" for s in segments):
+        return False
+    adobe = next((s for s in segments if _is_adobe(s)), None)
+    return adobe.payload[11] == 0 if adobe else tuple(c[0] for c in frame.components) == tuple(b"RGB")
+
+
+def _icc(segments: tuple[JpegSegment, ...]) -> bytes | None:
+    """Return the profile put together from its numbered segments, or None where any is missing."""
+    pieces = {s.payload[12]: s.payload for s in segments
+              if s.marker == 0xE2 and s.payload.startswith(ICC_PREFIX) and len(s.payload) > 14}  # fmt: skip
+    if not pieces:
+        return None
+    if sorted(pieces) != list(range(1, len(pieces) + 1)):
+        return b"damaged"
+    return b"".join(pieces[number][14:] for number in sorted(pieces))
+
+
+def _density(segments: tuple[JpegSegment, ...]) -> Density | None:
+    jfif = next((s.payload for s in segments if s.marker == 0xE0 and s.payload[:5] == b"JFIF\0"), b"")
+    if len(jfif) < 12:
+        return None
+    unit, x, y = struct.unpack_from(">BHH", jfif, 7)
+    if unit > 2 or (unit == 0 and x == y):
+        return None
+    return Density(x, y, unit + 1) or None
+
+
+def _with_density(data: bytes, density: Density | None, *, cmyk: bool) -> bytes:
+    if density is None:
+        return data
+    x, y = (min(max(round(v), 1), 65535) for v in (density.x, density.y))
+    numbers = struct.pack(">BHH", density.unit - 1, x, y)
+    if data[2:4] == b"\xff\xe0":
+        return data[:13] + numbers + data[18:]
+    return data[:2] + b"\xff\xe0\0\x10JFIF\0\x01\x01" + numbers + b"\0\0" + data[2:] if cmyk else data
+
+
+def _notes(data: bytes, parts: JpegParts, layout: Layout) -> tuple[str, ...]:
+    notes = []
+    if any(s.marker == 0xE2 and s.payload[:4] == b"MPF\0" for s in parts.segments):
+        notes.append("the file holds further pictures (MPO, a preview or a gain map): only the first is written")
+    elif len(data) > parts.end and data[parts.end :].strip(b"\0"):
+        notes.append(f"{len(data) - parts.end} bytes after the picture (a further picture or a video) were left out")
+    if layout is Layout.CMYK:
+        adobe = next((s for s in parts.segments if _is_adobe(s)), None)
+        if adobe is not None and adobe.payload[11] == 2:
+            notes.append("YCCK was written as plain CMYK")
+    return tuple(notes)

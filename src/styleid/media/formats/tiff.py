@@ -1,0 +1,385 @@
+"""Read and write single-page TIFFs without loss: 1 to 16 bits, grey, RGB, palette, CMYK, with and without alpha.
+
+TIFF's usual compressions work on bytes and know nothing of pixels, so Pillow (libtiff) is asked for bytes only: it
+gets a bare one-directory file that calls each row of each plane a row of 8-bit grey, and predictor, byte order,
+planes and depth are undone here. Writing goes the same way back. Fax and JPEG compression do know pixels; those are
+read by Pillow as pictures and written with Deflate, larger but without a second loss.
+
+Not kept: planar storage and tiles (written as strips of interleaved pixels), big-endian order, BigTIFF.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from styleid.media.containers import BadFileError, CutShortError
+from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.parse.exif import Kept, MetadataMode, read_facts
+from styleid.media.formats.parse.ifd import (
+    EXIF_POINTER,
+    LONG,
+    ORIENTATION,
+    RATIONAL,
+    RESOLUTION_UNIT,
+    SHORT,
+    UNDEFINED,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    Directory,
+    Field,
+    TiffReader,
+    build_directory,
+)
+from styleid.media.formats.png import packed_rows, unpacked_rows
+from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image, to_image
+
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
+_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
+_COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _EXTRA = 320, 322, 323, 324, 325, 338
+_SAMPLE_FORMAT, _JPEG_TABLES, ICC_TAG, _DNG_VERSION = 339, 347, 34675, 50706
+
+ALLOWED_TAGS = frozenset(
+    {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP,
+     _STRIP_COUNTS, _PLANAR, _PREDICTOR, _COLOUR_MAP, _EXTRA, _SAMPLE_FORMAT, ICC_TAG, ORIENTATION, X_RESOLUTION,
+     Y_RESOLUTION, RESOLUTION_UNIT, _FILL_ORDER, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS,
+     292, 293, _JPEG_TABLES, 530, 531, 532}
+)  # fmt: skip
+"""Tags of structure, colour and density. What a TIFF holds beyond them is metadata."""
+
+PIXEL_PLACES = ((_STRIP_OFFSETS, _STRIP_COUNTS), (_TILE_OFFSETS, _TILE_COUNTS))
+"""The pairs of tags that say where pixels lie and how long they are."""
+
+_BYTE_CODECS = {1: "raw", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_adobe_deflate",
+                34925: "lzma", 50000: "zstd"}  # fmt: skip
+_PIXEL_CODECS = {2: "fax", 3: "fax", 4: "fax", 7: "JPEG"}
+_PIXEL_TAGS = (_FILL_ORDER, 292, 293, _JPEG_TABLES, 530, 531, 532)
+_PHOTOMETRIC_NAMES = {0: Layout.GREY, 1: Layout.GREY, 2: Layout.RGB, 3: Layout.PALETTE, 5: Layout.CMYK}
+_WRITTEN_CODES = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000}
+_LIMIT_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class TiffEncoding:
+    """Say how a TIFF was stored.
+
+    codec: Pillow's name. predictor: 1 none, 2 differences along rows. white_is_zero: grey stored inverted.
+    extra: what the last channel is, 0 unspecified, 1 premultiplied alpha, 2 alpha, None where there is none.
+    colour_map: the palette as stored, 3 * 2**bits 16-bit values.
+    """
+
+    codec: str
+    predictor: int
+    white_is_zero: bool
+    extra: int | None
+    colour_map: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Hold the structure of the page."""
+
+    width: int
+    height: int
+    bits: int
+    samples: int
+    compression: int
+    photometric: int
+    planar: int
+    predictor: int
+    tile_width: int
+    extra: tuple[int, ...]
+
+    @property
+    def layout(self) -> Layout:
+        base = _PHOTOMETRIC_NAMES[self.photometric]
+        if not self.extra:
+            return base
+        return Layout.GREY_ALPHA if base is Layout.GREY else Layout.RGB_ALPHA
+
+
+def decode(data: bytes, max_pixels: int) -> Decoded:
+    """Decode a single-page TIFF; raises `BadFileError`."""
+    reader = TiffReader.open(data)
+    pages = reader.chain()
+    if not pages:
+        raise BadFileError("the TIFF is damaged: it holds no page")
+    notes = _check_pages(pages, data)
+    first = pages[0]
+    page = _page(first)
+    check_size(page.width, page.height, max_pixels)
+    if _TILE_OFFSETS in first.fields:
+        check_size(page.tile_width, first.integer(_TILE_HEIGHT, 0), max_pixels)
+    if page.compression in _PIXEL_CODECS:
+        raster, encoding = _decoded_pixels(data, reader, first, page)
+        notes += (f"{_PIXEL_CODECS[page.compression]} compression was replaced by Deflate, which loses nothing",)
+    else:
+        raster, encoding = _decoded_bytes(data, reader, first, page)
+    facts = read_facts(reader, first)
+    profile_field = first.fields.get(ICC_TAG)
+    found = profile_field.values if profile_field and isinstance(profile_field.values, bytes) else None
+    profile, more = kept_profile(found, raster, facts)
+    return Decoded(raster, Kept(facts.orientation, facts.density, profile, facts.exposure), encoding, (*notes, *more))
+
+
+def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: MetadataMode) -> bytes:
+    """Encode a raster without loss at its own depth; the result holds nothing but pixels and what is kept."""
+    height, width = raster.size
+    channels = raster.layout.channels
+    samples = raster.samples
+    grey = raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
+    if encoding.white_is_zero and grey:
+        samples = _inverted(samples, raster.bits)
+    encodable = raster.bits >= 8 and encoding.codec not in ("raw", "packbits")
+    predictor = encoding.predictor if encodable else 1
+    strips, rows = _strips(_rows(samples, raster.bits, predictor), encoding.codec)
+    photometric = {Layout.PALETTE: 3, Layout.CMYK: 5}.get(raster.layout, 2)
+    if grey:
+        photometric = 0 if encoding.white_is_zero else 1
+    fields = [
+        Field(_WIDTH, LONG, (width,)),
+        Field(_HEIGHT, LONG, (height,)),
+        Field(_BITS, SHORT, (raster.bits,) * channels),
+        Field(_COMPRESSION, SHORT, (_WRITTEN_CODES[encoding.codec],)),
+        Field(_PHOTOMETRIC, SHORT, (photometric,)),
+        Field(_SAMPLES, SHORT, (channels,)),
+        Field(_ROWS_PER_STRIP, LONG, (rows,)),
+        Field(_STRIP_COUNTS, LONG, tuple(len(s) for s in strips)),
+    ]
+    if predictor != 1:
+        fields.append(Field(_PREDICTOR, SHORT, (predictor,)))
+    if raster.layout in (Layout.GREY_ALPHA, Layout.RGB_ALPHA):
+        fields.append(Field(_EXTRA, SHORT, (2 if encoding.extra is None else encoding.extra,)))
+    if raster.palette is not None:
+        fields.append(Field(_COLOUR_MAP, SHORT, encoding.colour_map))
+    if kept.orientation != 1:
+        fields.append(Field(ORIENTATION, SHORT, (kept.orientation,)))
+    if kept.density:
+        fields += [Field(X_RESOLUTION, RATIONAL, _fraction(kept.density.x)),
+                   Field(Y_RESOLUTION, RATIONAL, _fraction(kept.density.y)),
+                   Field(RESOLUTION_UNIT, SHORT, (kept.density.unit,))]  # fmt: skip
+    if kept.icc_profile:
+        fields.append(Field(ICC_TAG, UNDEFINED, kept.icc_profile))
+    return _assembled(fields, strips, kept, metadata)
+
+
+def _assembled(fields: list[Field], strips: list[bytes], kept: Kept, metadata: MetadataMode) -> bytes:
+    """Return header, strips, main directory and, under "safe", the exposure directory."""
+    offsets, position = [], 8
+    for strip in strips:
+        offsets.append(position)
+        position += len(strip) + (len(strip) & 1)
+    if position + (1 << 24) > 0xFFFFFFFF:
+        raise BadFileError("its pixels need more than the 4 GiB that a TIFF can hold. Save it with a compression first")
+    fields = [*fields, Field(_STRIP_OFFSETS, LONG, tuple(offsets))]
+    exposure = kept.exposure if metadata == "safe" else ()
+    if exposure:
+        length = len(build_directory([*fields, Field(EXIF_POINTER, LONG, (0,))], position))
+        fields.append(Field(EXIF_POINTER, LONG, (position + length,)))
+    directory = build_directory(fields, position)
+    behind = build_directory(exposure, position + len(directory)) if exposure else b""
+    body = b"".join(s + b"\0" * (len(s) & 1) for s in strips)
+    return b"II*\0" + struct.pack("<I", position) + body + directory + behind
+
+
+def _check_pages(pages: list[Directory], data: bytes) -> tuple[str, ...]:
+    """Refuse what is no single picture; return a note where reduced copies are left out."""
+    first = pages[0]
+    if _DNG_VERSION in first.fields or data[8:10] == b"CR" or first.integer(_PHOTOMETRIC, 1) in (32803, 34892):
+        raise BadFileError("it is a camera's raw file. Develop it to TIFF or JPEG first")
+    if first.integer(_SUBFILE, 0) & 1:
+        raise BadFileError("its first page is a preview, as in a camera's raw file. Export the picture as TIFF first")
+    if any(not p.integer(_SUBFILE, 0) & 1 for p in pages[1:]):
+        raise BadFileError(
+            f"it is a TIFF of {len(pages)} pages: each would need its own check. Save them as single files"
+        )
+    return ("reduced copies of the picture were left out",) if len(pages) > 1 else ()
+
+
+def _page(first: Directory) -> _Page:
+    bits = first.ints(_BITS, (1,)) or (1,)
+    samples = first.integer(_SAMPLES, 1)
+    photometric = first.integer(_PHOTOMETRIC, -1)
+    compression = first.integer(_COMPRESSION, 1)
+    extra = first.ints(_EXTRA)
+    if not extra and photometric in (0, 1, 2) and samples == _PHOTOMETRIC_NAMES[photometric].channels + 1:
+        extra = (0,)
+    page = _Page(first.integer(_WIDTH, 0), first.integer(_HEIGHT, 0), bits[0], samples, compression, photometric,
+                 first.integer(_PLANAR, 1), first.integer(_PREDICTOR, 1), first.integer(_TILE_WIDTH, 0),
+                 extra)  # fmt: skip
+    if compression in _PIXEL_CODECS:
+        return page
+    problem = ""
+    if compression not in _BYTE_CODECS:
+        problem = f"its compression ({compression}) cannot be read"
+    elif photometric not in _PHOTOMETRIC_NAMES:
+        problem = f"its kind of colour ({photometric}) cannot be read"
+    elif any(f != 1 for f in first.ints(_SAMPLE_FORMAT)):
+        problem = "it holds signed or floating-point numbers"
+    elif any(b != bits[0] for b in bits) or bits[0] not in (1, 2, 4, 8, 16) or (bits[0] < 8 and samples > 1):
+        problem = f"its depth ({', '.join(map(str, bits[:8]))} bits) cannot be read"
+    elif len(extra) > 1 or samples != _PHOTOMETRIC_NAMES[photometric].channels + len(extra):
+        problem = f"its {samples} channels ({len(extra)} of them extra) cannot be kept"
+    elif extra and page.layout.channels != samples:
+        problem = "it has an extra channel that cannot be kept"
+    elif (photometric == 3 and bits[0] == 16) or page.planar not in (1, 2) or page.predictor not in (1, 2):
+        problem = "its way of storing pixels cannot be read"
+    if problem:
+        raise BadFileError(f"it is a TIFF, but {problem}. Save it with 8 or 16 bits, grey, RGB or CMYK, first")
+    return page
+
+
+def _decoded_bytes(data: bytes, reader: TiffReader, first: Directory, page: _Page) -> tuple[Raster, TiffEncoding]:
+    planes = page.samples if page.planar == 2 else 1
+    per_pixel = page.samples // planes
+    row_bytes = (page.width * per_pixel * page.bits + 7) // 8
+    parts = []
+    for plane in range(planes):
+        fields = _byte_fields(first, page, plane, planes, row_bytes)
+        rows = _pillow(data, fields).reshape(page.height, row_bytes)
+        parts.append(_samples(rows, page, per_pixel, reader.order))
+    samples = parts[0] if planes == 1 else np.dstack(parts)
+    if page.photometric == 0:
+        samples = _inverted(samples, page.bits)
+    palette, colour_map = None, ()
+    if page.layout is Layout.PALETTE:
+        colour_map = first.ints(_COLOUR_MAP)
+        if len(colour_map) != 3 << page.bits:
+            raise BadFileError("the TIFF is damaged: its palette has a wrong length")
+        palette = Palette((np.array(colour_map, np.uint16).reshape(3, -1).T >> 8).astype(np.uint8))
+    raster = Raster(samples, page.layout, page.bits, palette, None, page.extra == (1,))
+    encoding = TiffEncoding(_BYTE_CODECS[page.compression], page.predictor, page.photometric == 0,
+                            page.extra[0] if page.extra else None, colour_map)  # fmt: skip
+    return raster, encoding
+
+
+def _byte_fields(first: Directory, page: _Page, plane: int, planes: int, row_bytes: int) -> list[Field]:
+    """Return the bare directory that presents one plane as a picture of bytes."""
+    fields = [
+        Field(_WIDTH, LONG, (row_bytes,)),
+        Field(_HEIGHT, LONG, (page.height,)),
+        Field(_BITS, SHORT, (8,)),
+        Field(_COMPRESSION, SHORT, (page.compression,)),
+        Field(_PHOTOMETRIC, SHORT, (1,)),
+        Field(_SAMPLES, SHORT, (1,)),
+    ]
+    if (order := first.integer(_FILL_ORDER, 1)) != 1:
+        fields.append(Field(_FILL_ORDER, SHORT, (order,)))
+    tiled = _TILE_OFFSETS in first.fields
+    if tiled:
+        bits = first.integer(_TILE_WIDTH, 0) * page.samples // planes * page.bits
+        fields += [Field(_TILE_WIDTH, LONG, (bits // 8,)), Field(_TILE_HEIGHT, LONG, (first.integer(_TILE_HEIGHT, 0),))]
+    else:
+        rows = min(first.integer(_ROWS_PER_STRIP, page.height), page.height)
+        fields.append(Field(_ROWS_PER_STRIP, LONG, (rows,)))
+    names = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
+    for name in names:
+        whole = first.ints(name)
+        if name == _STRIP_COUNTS and not whole:
+            whole = (row_bytes * page.height,)
+        share = len(whole) // planes
+        fields.append(Field(name, LONG, whole[plane * share : (plane + 1) * share]))
+    return fields
+
+
+def _decoded_pixels(data: bytes, reader: TiffReader, first: Directory, page: _Page) -> tuple[Raster, TiffEncoding]:
+    structure = (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _STRIP_OFFSETS, _STRIP_COUNTS, _PLANAR,
+                 _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, *_PIXEL_TAGS)  # fmt: skip
+    fields = [
+        replace(f, kind=LONG if f.kind in (13, 16, 18) else f.kind) for t, f in first.fields.items() if t in structure
+    ]
+    found = _pillow(data, fields, reader.order)
+    if found.dtype == bool:
+        raster = Raster(found.astype(np.uint8), Layout.GREY, 1)
+    else:
+        raster = Raster(found, {1: Layout.GREY, 3: Layout.RGB}[found.shape[2] if found.ndim == 3 else 1])
+    return raster, TiffEncoding("tiff_adobe_deflate", 2, False, None)
+
+
+def _pillow(data: bytes, fields: list[Field], order: str = "<") -> Samples:
+    """Decode the page that a bare directory, put behind the data, describes."""
+    for offsets, counts in PIXEL_PLACES:
+        pair = {f.tag: f.values for f in fields if f.tag in (offsets, counts)}
+        for start, size in zip(pair.get(offsets, ()), pair.get(counts, ()), strict=False):
+            if start + size > len(data):
+                raise CutShortError("the TIFF's pixels")
+    at = len(data) + (len(data) & 1)
+    if at > 0xFFFFFFFF - (1 << 24):
+        raise BadFileError("it is a TIFF of more than 4 GiB")
+    # libtiff reads 16-bit values of the pixel stream in the file's order, but there are none: bytes or codes only.
+    bare = b"II*\0" + struct.pack("<I", at) + data[8:] + bytes(len(data) & 1) + build_directory(fields, at)
+    with _limit_lifted():
+        image = TiffImageFile(io.BytesIO(bare))
+        found = from_image(image)
+        image.close()
+    return found
+
+
+@contextlib.contextmanager
+def _limit_lifted() -> Iterator[None]:
+    """Lift Pillow's own limit of pixels, which would count bytes here; the page was held against ours before."""
+    with _LIMIT_LOCK:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _samples(rows: Samples, page: _Page, per_pixel: int, order: str) -> Samples:
+    """Turn (h, bytes) into samples: depth, byte order and predictor undone."""
+    if page.bits < 8:
+        return unpacked_rows(rows, page.bits, page.width)
+    if page.bits == 16:
+        rows = rows.view(order + "u2").astype(np.uint16)
+    samples = rows.reshape(page.height, page.width, per_pixel)
+    if page.predictor == 2:
+        block = page.tile_width or page.width
+        parts = [samples[:, left : left + block] for left in range(0, page.width, block)]
+        samples = np.concatenate([np.cumsum(p, axis=1, dtype=p.dtype) for p in parts], axis=1)
+    return samples[:, :, 0] if per_pixel == 1 else samples
+
+
+def _rows(samples: Samples, bits: int, predictor: int) -> Samples:
+    """Undo `_samples`, little-endian."""
+    if bits < 8:
+        return packed_rows(samples, bits)
+    cube = samples.reshape(*samples.shape[:2], -1)
+    if predictor == 2:
+        cube = np.concatenate([cube[:, :1], np.diff(cube, axis=1)], axis=1)
+    if bits == 16:
+        cube = np.ascontiguousarray(cube.astype("<u2", copy=False)).view(np.uint8)
+    return cube.reshape(len(samples), -1)
+
+
+def _strips(rows: Samples, codec: str) -> tuple[list[bytes], int]:
+    """Compress (h, bytes) rows; return the strips and how many rows each holds."""
+    out = io.BytesIO()
+    to_image(rows, "L").save(out, "TIFF", compression=codec)
+    data = out.getvalue()
+    written = TiffReader.open(data).chain()[0]
+    places = zip(written.ints(_STRIP_OFFSETS), written.ints(_STRIP_COUNTS), strict=True)
+    return [data[start : start + size] for start, size in places], written.integer(_ROWS_PER_STRIP, len(rows))
+
+
+def _inverted(samples: Samples, bits: int) -> Samples:
+    """Return the grey channel inverted, the alpha as it is."""
+    turned = samples.copy()
+    grey = turned[..., 0] if turned.ndim == 3 else turned
+    np.subtract((1 << bits) - 1, grey, out=grey, casting="unsafe")
+    return turned
+
+
+def _fraction(value: float) -> tuple[int, int]:
+    ratio = Fraction(value).limit_denominator(10000)
+    return ratio.numerator, ratio.denominator

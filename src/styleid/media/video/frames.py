@@ -1,0 +1,123 @@
+"""A folder of frames as a clip, and the same folder written again: each frame in its format, as `media.image` does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from styleid.errors import ImageError, OptionError, OutputError, VideoError
+from styleid.media.image import Photo, encode_photo, read_photo
+from styleid.media.storage.files import os_reason, write_atomic
+from styleid.media.video.clip import ClipFrame, ClipInfo
+from styleid.types import ImageRGB
+
+_NUMBER = re.compile(r"%0?(\d*)d")
+
+
+class FramesClip:
+    """The frames of a folder in the order of their names; numbers in them count as numbers.
+
+    pattern: '*.png', or 'frame_%05d.png'. Raises VideoError where the folder is missing, nothing fits, or frames differ
+    in size.
+    """
+
+    def __init__(self, folder: Path, pattern: str, fps: float) -> None:
+        self.folder, self._fps = folder, fps
+        if not folder.is_dir():
+            raise VideoError(folder, "--frames asks for a folder of frames, and this is none")
+        if "/" in pattern or "\\" in pattern:
+            raise OptionError("--frames", f"'{pattern}' names a folder; name the folder as INPUT.")
+        self.paths = sorted((p for p in folder.glob(_glob(pattern)) if _fits(p.name, pattern)), key=_by_number)
+        if not self.paths:
+            raise VideoError(folder, f"no file in it fits '{pattern}'")
+        height, width = self._read(self.paths[0]).image_rgb.shape[:2]
+        facts = {"codec": "frames", "size": [width, height], "fps": fps}
+        self.info = ClipInfo(folder.name, width, height, Fraction(fps).limit_denominator(1001), len(self.paths), facts)
+
+    def frames(self) -> Iterator[ClipFrame]:
+        """Yield every frame; raises VideoError for one that cannot be read or has another size."""
+        for index, path in enumerate(self.paths):
+            photo = self._read(path)
+            if photo.image_rgb.shape[:2] != (self.info.height, self.info.width):
+                raise VideoError(
+                    path, f"it has another size than the first frame, {self.info.width} x {self.info.height}"
+                )
+            yield ClipFrame(index, index / self._fps, 1 / self._fps, photo, _image)
+
+    def _read(self, path: Path) -> Photo:
+        try:
+            return read_photo(path)
+        except ImageError as error:
+            raise VideoError(path, error.reason) from error
+
+
+class FramesSink:
+    """Write frames into a folder that takes its name when all are there."""
+
+    def __init__(self, clip: FramesClip, out: Path) -> None:
+        self._clip, self._out, self.notes = clip, out, ()
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise OptionError("--out", f"{out} is there already; name a folder that is new or empty.")
+        self._part = out.parent / f".styleid-{secrets.token_hex(8)}.part"
+        self._digest = hashlib.sha256()
+        try:
+            self._part.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(out, os_reason(error)) from error
+
+    notes: tuple[str, ...]
+
+    def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
+        """Write one frame under its own name."""
+        photo: Photo = frame.native
+        path = self._clip.paths[frame.index]
+        mask = np.zeros(photo.image_rgb.shape[:2], bool) if changed is None else changed
+        try:
+            encoded = encode_photo(photo, photo.image_rgb if image_rgb is None else image_rgb, mask)
+        except ImageError as error:
+            raise VideoError(path, error.reason) from error
+        self._digest.update(bytes.fromhex(write_atomic(self._part / path.name, encoded)))
+
+    def finish(self) -> str:
+        """Name the folder; return the SHA-256 of the frames' own, in order."""
+        try:
+            if self._out.exists():
+                self._out.rmdir()
+            self._part.rename(self._out)
+        except OSError as error:
+            raise OutputError(self._out, os_reason(error)) from error
+        return self._digest.hexdigest()
+
+    def abandon(self) -> None:
+        """Remove the unfinished folder."""
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._part)
+
+
+def _image(photo: Photo) -> ImageRGB:
+    return photo.image_rgb
+
+
+def _glob(pattern: str) -> str:
+    return _NUMBER.sub("*", pattern)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Say whether digits stand where the pattern wants a number; a plain pattern has been matched already."""
+    if not _NUMBER.search(pattern):
+        return True
+    parts = [re.escape(part) for part in _NUMBER.sub("\0", pattern).split("\0")]
+    return re.fullmatch(r"\d+".join(parts).replace(r"\*", ".*"), name) is not None
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Order 'a2' before 'a10'."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,223 @@
+"""What goes beside the pictures: sound kept, changed or dropped; chapters, subtitles and tags only where allowed.
+
+Thumbnails, attachments and data tracks (GPS, motion) are never kept: a thumbnail shows the faces as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from styleid.errors import OptionError, VideoError
+from styleid.media.video.reader import VideoClip, import_av
+
+Audio = Literal["drop", "keep", "pitch"]
+ALLOWED = ("metadata", "chapters", "subtitles")
+_PITCH = 0.82
+_LEAST_RATE_HZ = 8000
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """Choose what else of the file is kept.
+
+    audio: drop, since a voice identifies; keep copies it as it is; pitch lowers it by three semitones, which hides a
+        voice from listeners who are not looking for it and from nobody else.
+    allow: what may stay of the rest, separated by commas: metadata, chapters, subtitles.
+    """
+
+    audio: Audio = "drop"
+    allow: str = ""
+
+    def __post_init__(self) -> None:
+        if self.audio not in ("drop", "keep", "pitch"):
+            raise OptionError("--audio", f"'{self.audio}' is unknown; choose one of drop, keep, pitch.")
+        for name in self.allowed - set(ALLOWED):
+            raise OptionError("--allow", f"'{name}' is unknown; what may be allowed is {', '.join(ALLOWED)}.")
+
+    @property
+    def allowed(self) -> set[str]:
+        """What is allowed, as a set."""
+        return {name.strip() for name in self.allow.split(",") if name.strip()}
+
+
+class SideTracks:
+    """Carry packets of the source's other tracks into an output, up to a time that moves on with the pictures."""
+
+    def __init__(self, clip: VideoClip, output: Any, container: str, options: TrackOptions) -> None:
+        self._clip, self._output, self._options, self._av = clip, output, options, import_av()
+        self._source = clip.open()
+        self._start = clip.facts.start
+        self.notes: list[str] = []
+        self._copied: dict[int, Any] = {}
+        self._changed: dict[int, _Pitch] = {}
+        self._choose(container)
+        wanted = [self._source.streams[i] for i in (*self._copied, *self._changed)]
+        self._packets: Iterator[Any] = self._source.demux(wanted) if wanted else iter(())
+        self._next = next(self._packets, None)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    def until(self, time_s: float) -> None:
+        """Write what begins before a time."""
+        while self._next is not None:
+            packet = self._next
+            if packet.dts is not None and float(packet.dts * packet.time_base - self._start) > time_s:
+                return
+            self._next = next(self._packets, None)
+            index = packet.stream.index
+            if index in self._changed:
+                self._output.mux(self._changed[index].take(packet))
+            elif packet.dts is not None and packet.size:
+                shift = round(self._start / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = self._copied[index]
+                self._output.mux(packet)
+        for pitch in self._changed.values():
+            self._output.mux(pitch.finish())
+
+    def _choose(self, container: str) -> None:
+        source, allowed = self._source, self._options.allowed
+        dropped: list[str] = []
+        for stream in source.streams:
+            if stream.type == "audio":
+                self._choose_audio(stream)
+            elif stream.type == "subtitle" and "subtitles" in allowed:
+                self._copy_subtitles(stream, container)
+            elif stream.type != "video":
+                dropped.append(f"{stream.type} track")
+            elif stream.index != self._clip.stream_index:
+                dropped.append("thumbnail or further picture track")
+        if source.chapters():
+            if "chapters" in allowed:
+                self._output.set_chapters(source.chapters())
+            else:
+                dropped.append("chapters")
+        if "metadata" in allowed:
+            self._output.metadata.update(source.metadata)
+        if dropped:
+            self.notes.append("left out: " + ", ".join(sorted(set(dropped))))
+
+    def _choose_audio(self, stream: Any) -> None:
+        if self._options.audio == "drop":
+            if not any("audio" in note for note in self.notes):
+                self.notes.append("audio was dropped, since a voice identifies; --audio keep or pitch keeps a track")
+            return
+        if stream.codec_context is None:
+            raise VideoError(self._clip.path, "its sound is in a codec that this build of PyAV cannot read; drop it")
+        if self._options.audio == "keep" and stream.codec_context.name in self._output.supported_codecs:
+            copy = self._output.add_stream_from_template(stream)
+            copy.metadata.clear()
+            self._copied[stream.index] = copy
+            return
+        factor = _PITCH if self._options.audio == "pitch" else 1.0
+        self._changed[stream.index] = _Pitch(stream, self._output, factor, self._start, self._av)
+        if self._options.audio == "keep":
+            self.notes.append(f"audio in {stream.codec_context.name} does not go into this container: written as AAC")
+
+    def _copy_subtitles(self, stream: Any, container: str) -> None:
+        name = stream.codec_context.name if stream.codec_context else ""
+        if name not in self._output.supported_codecs:
+            self.notes.append(f"subtitles in {name or 'an unknown form'} do not go into {container} and were left out")
+            return
+        copy = self._output.add_stream_from_template(stream)
+        copy.metadata.clear()
+        self._copied[stream.index] = copy
+
+
+class _Pitch:
+    """Decode sound, change its pitch and not its length, and encode it as AAC."""
+
+    def __init__(self, stream: Any, output: Any, factor: float, start: Fraction, av: Any) -> None:
+        context = stream.codec_context
+        self._av, self._rate, self._start, self._factor = av, max(context.sample_rate, _LEAST_RATE_HZ), start, factor
+        self._layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+        self._out = output.add_stream("aac", rate=self._rate, layout=self._layout)
+        self._out.codec_context.bit_rate = 96_000 * (1 if self._layout == "mono" else 2)
+        self._out.time_base = self._out.codec_context.time_base = Fraction(1, self._rate)
+        self._into = av.AudioResampler("fltp", self._layout, self._rate)
+        self._graph: Any = None
+        self._begin: int | None = None
+        self._taken = self._given = 0
+        self._done = False
+
+    def take(self, packet: Any) -> list[Any]:
+        """Return encoded packets for one packet of the source."""
+        encoded: list[Any] = []
+        for frame in packet.decode():
+            if self._begin is None:
+                self._begin = round(((frame.pts or 0) * frame.time_base - self._start) * self._rate)
+            frame.pts = None
+            for even in self._into.resample(frame):
+                encoded += self._pass_on(even)
+        return encoded
+
+    def finish(self) -> list[Any]:
+        """Return the last packets; the sound ends where the source's does."""
+        if self._done:
+            return []
+        self._done = True
+        encoded: list[Any] = []
+        for even in self._into.resample(None):
+            encoded += self._pass_on(even)
+        if self._graph is not None:
+            self._graph.push(None)
+            encoded += self._pull()
+            if self._taken > self._given:
+                encoded += self._encode(np.zeros((self._channels, self._taken - self._given), np.float32))
+        return encoded + list(self._out.encode(None))
+
+    @property
+    def _channels(self) -> int:
+        return 1 if self._layout == "mono" else 2
+
+    def _pass_on(self, frame: Any) -> list[Any]:
+        self._taken += frame.samples
+        if self._factor == 1.0:
+            return self._encode(frame.to_ndarray())
+        if self._graph is None:
+            self._graph = self._make_graph()
+        frame.pts, frame.time_base = self._taken - frame.samples, Fraction(1, self._rate)
+        self._graph.push(frame)
+        return self._pull()
+
+    def _make_graph(self) -> Any:
+        graph = self._av.filter.Graph()
+        first = graph.add_abuffer(
+            sample_rate=self._rate, format="fltp", layout=self._layout, time_base=Fraction(1, self._rate)
+        )
+        steps = [
+            graph.add("asetrate", f"{round(self._rate * self._factor)}"),
+            graph.add("aresample", f"{self._rate}"),
+            graph.add("atempo", f"{1 / self._factor:.6f}"),
+            graph.add("aformat", f"sample_fmts=fltp:channel_layouts={self._layout}:sample_rates={self._rate}"),
+            graph.add("abuffersink"),
+        ]
+        for before, after in zip([first, *steps], steps, strict=False):
+            before.link_to(after)
+        graph.configure()
+        return graph
+
+    def _pull(self) -> list[Any]:
+        encoded: list[Any] = []
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (self._av.error.BlockingIOError, self._av.error.EOFError):
+                return encoded
+            encoded += self._encode(frame.to_ndarray()[:, : max(self._taken - self._given, 0)])
+
+    def _encode(self, samples: np.ndarray) -> list[Any]:
+        if samples.shape[1] == 0:
+            return []
+        frame = self._av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", self._layout)
+        frame.sample_rate, frame.time_base = self._rate, Fraction(1, self._rate)
+        frame.pts = (self._begin or 0) + self._given
+        self._given += samples.shape[1]
+        return list(self._out.encode(frame))

@@ -1,0 +1,289 @@
+"""Write videos with PyAV: the source's times, colours, depth, orientation and about its bit rate, no more of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from styleid.errors import OptionError, OutputError, VideoError
+from styleid.media.storage.files import os_reason
+from styleid.media.video.clip import ClipFrame
+from styleid.media.video.planes import fresh_copy, repaint
+from styleid.media.video.reader import VideoClip, import_av
+from styleid.media.video.side_tracks import SideTracks, TrackOptions
+from styleid.types import ImageRGB
+
+Codec = Literal["h264", "h265", "ffv1"]
+_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_CARRIES = {"mp4": ("h264", "h265"), "mov": ("h264", "h265"), "matroska": ("h264", "h265", "ffv1")}
+_ENCODERS = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
+_DEEPEST = {"h264": 10, "h265": 12, "ffv1": 16}
+_WORTH = {
+    "hevc": 1.5,
+    "h265": 1.5,
+    "vp9": 1.4,
+    "libvpx-vp9": 1.4,
+    "av1": 1.7,
+    "libdav1d": 1.7,
+    "mpeg2video": 0.6,
+    "h264": 1.0,
+}
+"""How many bits of H.264 a bit of a codec is worth, about."""
+_CRF = {"h264": 17, "h265": 19}
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """Choose how a video is written.
+
+    codec: h264, h265, or ffv1, which is lossless: pixels outside the faces stay bit for bit.
+    quality: source keeps near the source's bit rate; a number is a constant rate factor, lower is better, such as 18.
+    """
+
+    codec: Codec = "h264"
+    quality: str = "source"
+
+    def __post_init__(self) -> None:
+        if self.codec not in _ENCODERS:
+            raise OptionError("--codec", f"'{self.codec}' is unknown; choose one of {', '.join(_ENCODERS)}.")
+        if self.quality != "source" and not (self.quality.isdigit() and int(self.quality) <= 51):
+            raise OptionError("--quality", f"'{self.quality}' is neither 'source' nor a whole number from 0 to 51.")
+
+
+def container_of(out: Path, codec: Codec) -> str:
+    """Return FFmpeg's name of the container that a file's suffix asks for; raises OptionError where it cannot serve."""
+    container = _CONTAINERS.get(out.suffix.lower())
+    if container is None:
+        raise OptionError("--out", f"{out} names no container that is written: end it in {', '.join(_CONTAINERS)}.")
+    if codec not in _CARRIES[container]:
+        raise OptionError("--codec", f"{codec} does not go into {out.suffix}: end the output in .mkv.")
+    return container
+
+
+class VideoSink:
+    """Write a clip's frames to a temporary file beside `out`, which takes its name when all is there."""
+
+    def __init__(self, clip: VideoClip, out: Path, encode: EncodeOptions, tracks: TrackOptions) -> None:
+        container = container_of(out, encode.codec)
+        self._clip, self._out, self._av = clip, out, import_av()
+        self._file = PartFile(out)
+        self._durations: dict[int, int] = {}
+        self._last: Any = None  # a packet is written when the next has come
+        self._delay = self._end = 0
+        try:
+            with self._reported():
+                self._open(container, encode, tracks)
+        except BaseException:
+            self._file.remove()
+            raise
+
+    def _open(self, container: str, encode: EncodeOptions, tracks: TrackOptions) -> None:
+        facts = self._clip.facts
+        options = {"fflags": "+bitexact", "max_interleave_delta": "0"}
+        self._container = self._av.open(self._file, "w", format=container, container_options=options)
+        self._format = pixel_format_for(facts.pixel_format, encode.codec, (facts.width, facts.height))
+        self._stream = self._video_stream(encode)
+        self.side = SideTracks(self._clip, self._container, container, tracks)
+        self.notes = (*self.side.notes, *self._format_notes())
+
+    def _video_stream(self, encode: EncodeOptions) -> Any:
+        facts, rate = self._clip.facts, self._clip.info.rate
+        stream = self._container.add_stream(_ENCODERS[encode.codec], rate=rate, options=_settings(encode, facts))
+        context = stream.codec_context
+        stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, self._format
+        stream.time_base = context.time_base = facts.time_base
+        colours = facts.colours
+        context.colorspace, context.color_primaries = colours.matrix, colours.primaries
+        context.color_trc, context.color_range = colours.transfer, 2 if colours.full_range else 1
+        if "rgb" not in facts.pixel_format and "gbr" not in facts.pixel_format and colours.matrix == 0:
+            context.colorspace = 2
+        if facts.sample_aspect:
+            context.sample_aspect_ratio = facts.sample_aspect
+        if facts.matrix is not None:
+            stream.set_display_matrix(facts.matrix)
+        if (rate_wanted := _bit_rate(encode, facts)) is not None:
+            context.bit_rate = rate_wanted
+        return stream
+
+    def _format_notes(self) -> tuple[str, ...]:
+        given = self._clip.facts.pixel_format
+        same = given.replace("yuvj", "yuv") == self._format
+        return () if same else (f"pixels were stored as {given} and are written as {self._format}",)
+
+    def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
+        """Encode a frame."""
+        clip, colours = self._clip, self._clip.facts.colours
+        native = fresh_copy(colours.in_format(frame.native, self._format), self._av)
+        if image_rgb is not None and changed is not None:
+            repaint(native, clip.turn.stored(image_rgb), clip.turn.stored(changed), colours, self._av)
+        base, start = clip.facts.time_base, clip.facts.start
+        native.pts = frame.native.pts - round(start / base)
+        native.time_base = base
+        native.colorspace, native.color_range = (
+            self._stream.codec_context.colorspace,
+            self._stream.codec_context.color_range,
+        )
+        self._durations[native.pts] = max(1, round(Fraction(frame.duration_s).limit_denominator(10**9) / base))
+        with self._reported():
+            self.side.until(frame.time_s)
+            self._mux(self._stream.encode(native))
+
+    def _mux(self, packets: Any) -> None:
+        for packet in packets:
+            lasting = self._durations.pop(packet.pts, packet.duration or 0)
+            packet.duration = lasting
+            self._end = max(self._end, packet.pts + lasting)
+            if self._last is None:
+                self._delay = packet.pts - packet.dts
+            else:
+                self._container.mux(self._last)
+            self._last = packet
+
+    def _mux_last(self) -> None:
+        """Write the last packet; in MP4 its duration, counted from its decoding time, is what ends the track."""
+        if self._last is None:
+            return
+        if self._container.format.name in ("mp4", "mov"):
+            self._last.duration = max(1, self._end - self._last.dts - self._delay)
+        self._container.mux(self._last)
+        self._last = None
+
+    def finish(self) -> str:
+        """Flush everything, check that it is on the disk, name the file, and return its SHA-256."""
+        with self._reported():
+            self._mux(self._stream.encode(None))
+            self._mux_last()
+            self.side.until(float("inf"))
+            self._container.close()
+            self.side.close()
+            return self._file.publish()
+
+    def abandon(self) -> None:
+        """Remove the unfinished file."""
+        with contextlib.suppress(Exception):
+            self.side.close()
+        self._file.broken = True
+        with contextlib.suppress(Exception):
+            self._container.close()
+        self._file.remove()
+
+    @contextlib.contextmanager
+    def _reported(self) -> Any:
+        try:
+            yield
+        except (OutputError, VideoError):
+            raise
+        except (self._av.error.FFmpegError, OSError, ValueError) as error:
+            reason = f"it cannot be encoded ({error})"
+            if self._file.error is not None:
+                reason = os_reason(self._file.error).replace(
+                    " with --resume", ""
+                )  # a video is done whole or not at all
+            raise OutputError(self._out, reason) from error
+
+
+class PartFile:
+    """A file under a temporary name, which is renamed when it is whole. broken: take no more bytes and say nothing."""
+
+    def __init__(self, out: Path) -> None:
+        self._out, self.error, self.broken = out, None, False
+        self._part = out.parent / f".styleid-{secrets.token_hex(8)}.part"
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part.open("xb", buffering=0)
+        except OSError as error:
+            raise OutputError(out, os_reason(error)) from error
+
+    error: OSError | None
+
+    def write(self, data: bytes) -> int:
+        """Write all of data."""
+        if self.broken:
+            return len(data)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
+        except OSError as error:
+            self.error = error
+            raise
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move in the file, as containers do that fill their header in at the end."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._file.tell()
+
+    def publish(self) -> str:
+        """Bring the file to the disk, give it its name, and return the SHA-256 of its bytes."""
+        if self.error is not None:
+            raise self.error
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            with self._part.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._part.replace(self._out)
+        except OSError as error:
+            self.error = error
+            raise
+        return digest
+
+    def remove(self) -> None:
+        """Remove the temporary file, if it still is one."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink()
+
+
+def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
+    """Return the planar format that stands nearest to a decoded one and that the encoder takes."""
+    av = import_av()
+    fmt = av.VideoFormat(given)
+    bits = max(c.bits for c in fmt.components) if fmt.components else 8
+    deep = "" if bits <= 8 else "10le" if bits <= 10 or _DEEPEST[codec] == 10 else "12le"
+    if fmt.is_rgb or given == "pal8":
+        return f"gbrp{deep}" if codec == "ffv1" else f"yuv444p{deep}"
+    if len(fmt.components) <= 2:  # grey, and perhaps alpha
+        return f"gray{deep}" if codec == "ffv1" else f"yuv420p{deep}"
+    across, down = 8 // fmt.chroma_width(8), 8 // fmt.chroma_height(8)
+    odd = (size[0] % 2 and across > 1) or (size[1] % 2 and down > 1)
+    if codec != "ffv1" and odd:  # these encoders take whole chroma samples only
+        return f"yuv444p{deep}"
+    kind = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}.get((across, down), "444")
+    return f"yuv{kind}p{deep}"
+
+
+def _settings(encode: EncodeOptions, facts: Any) -> Mapping[str, str]:
+    options: dict[str, str] = {}
+    if encode.codec == "ffv1":
+        return {"level": "3", "slicecrc": "1", "g": "1"}
+    if encode.codec == "h265":
+        options["x265-params"] = "log-level=none"
+    options["preset"] = "medium" if encode.codec == "h264" else "fast"
+    if encode.quality != "source":
+        options["crf"] = encode.quality
+    elif _bit_rate(encode, facts) is None:
+        options["crf"] = str(_CRF[encode.codec])
+    return options
+
+
+def _bit_rate(encode: EncodeOptions, facts: Any) -> int | None:
+    """Return the rate to aim at, or None where a constant quality serves better: sources that are not made for size."""
+    worth = _WORTH.get(facts.codec)
+    if encode.codec == "ffv1" or encode.quality != "source" or worth is None or not facts.bit_rate:
+        return None
+    return max(50_000, round(facts.bit_rate * worth / (1.5 if encode.codec == "h265" else 1.0)))

@@ -1,0 +1,82 @@
+"""The secret key that pseudonyms depend on: a file of one line, made by `styleid key new`.
+
+Whoever has the key and its people file can tell which new face stands for whom; without the key nobody can, its owner
+included.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from styleid.errors import KeyFileError
+from styleid.media.storage.files import os_reason
+
+KEY_BYTES = 32
+_PREFIX = "styleid-key-1:"
+_LARGEST_BYTES = 4096
+"""A file beyond this is no key, and is not read."""
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """Hold a key. path: its file. secret: 32 bytes, which no message and no journal shows."""
+
+    path: Path
+    secret: bytes = field(repr=False)
+
+    def digest(self, purpose: str, content: bytes) -> bytes:
+        """Return HMAC-SHA256 of a purpose and some content, 32 bytes."""
+        return hmac.new(self.secret, purpose.encode() + b"\0" + content, hashlib.sha256).digest()
+
+    def derived(self, purpose: str, salt: bytes) -> bytes:
+        """Return another key of 32 bytes for one purpose: HKDF-SHA256 (RFC 5869) of a single block."""
+        drawn = hmac.new(salt, self.secret, hashlib.sha256).digest()
+        return hmac.new(drawn, purpose.encode() + b"\x01", hashlib.sha256).digest()
+
+
+def new_key(path: Path) -> SecretKey:
+    """Write a new key that only its owner can read; raises KeyFileError where the file exists or cannot be written."""
+    secret = secrets.token_bytes(KEY_BYTES)
+    line = _PREFIX + base64.b64encode(secret).decode() + "\n"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise KeyFileError(path, "it exists, and is never overwritten: its pseudonyms would be lost.") from error
+    except FileNotFoundError as error:
+        raise KeyFileError(path, f"the folder {path.parent} does not exist.") from error
+    except OSError as error:
+        raise KeyFileError(path, f"{os_reason(error)}.") from error
+    with os.fdopen(descriptor, "w") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    return SecretKey(path, secret)
+
+
+def read_key(path: Path) -> SecretKey:
+    """Read a key; raises KeyFileError where the file is missing, unreadable or not one that `styleid key new` made."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise KeyFileError(path, f"it does not exist. To make a key, type: styleid key new {path}") from error
+    except OSError as error:
+        raise KeyFileError(path, f"it cannot be read: {error.strerror}.") from error
+    wrong = f"it is no key of styleid's. A key is one line, made with: styleid key new {path.name}"
+    try:
+        line = content.decode("ascii").strip()
+        secret = base64.b64decode(line.removeprefix(_PREFIX), validate=True)
+    except (UnicodeDecodeError, binascii.Error, ValueError) as error:
+        raise KeyFileError(path, wrong) from error
+    if not line.startswith(_PREFIX):
+        raise KeyFileError(path, wrong)
+    if len(secret) != KEY_BYTES:
+        raise KeyFileError(path, f"it holds {len(secret)} bytes and not {KEY_BYTES}: it was cut or changed.")
+    return SecretKey(path, secret)

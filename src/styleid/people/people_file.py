@@ -1,0 +1,171 @@
+"""The people of a key: who was met so far, and which new faces they have, encrypted beside the key.
+
+The file is a magic line, a random id, a nonce, and an archive of arrays under AES-256-GCM; the cipher's key is derived
+from the secret key and the id. Of a person it keeps what later runs need to know them again (the sum of their faces'
+embeddings, and how many these were) and their targets, which are faces of nobody. It keeps no picture and no code from
+which the person's own face could be drawn. Embeddings are biometric data all the same: guard key and file as such.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import secrets
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from styleid.bundles.spec import BundleSpec
+from styleid.errors import MissingDependencyError, PeopleFileError
+from styleid.media.storage.files import write_atomic
+from styleid.people.key_file import SecretKey
+from styleid.types import FloatArray
+
+SUFFIX = ".people"
+ID_BYTES = 16
+_MAGIC = b"styleid-people-1\n"
+_NONCE_BYTES = 12
+_LOOKING, _DRAWING = "identity", "generator"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Hold one person. id: 16 bytes; targets: W+ (t, layers, width) of nobody; embeddings_sum: (d,); faces: in it."""
+
+    id: bytes
+    targets: FloatArray
+    embeddings_sum: FloatArray
+    faces: int
+
+    def met(self, embedding: FloatArray) -> Person:
+        """Return the person after one more face."""
+        return replace(self, embeddings_sum=self.embeddings_sum + embedding, faces=self.faces + 1)
+
+
+@dataclass(frozen=True)
+class People:
+    """Hold all people of a key. id: of the file; sightings: by a face's mark, the place of its person in `people`."""
+
+    id: bytes
+    people: tuple[Person, ...] = ()
+    sightings: dict[bytes, int] = field(default_factory=dict)
+
+
+class PeopleFile:
+    """Read and write the people of a key, for one bundle."""
+
+    def __init__(self, key: SecretKey, spec: BundleSpec) -> None:
+        self.path = key.path.with_name(key.path.name + SUFFIX)
+        self._key, self._spec = key, spec
+        self._networks = {role: spec.networks[role].sha256 for role in (_LOOKING, _DRAWING)}
+        self._last: bytes | None = None
+        _cipher(bytes(32))
+
+    def read(self) -> People:
+        """Return who is known, nobody where there is no file yet.
+
+        Raises PeopleFileError where the file cannot be read, was changed, belongs to another key, or was made with a
+        bundle whose embeddings or targets are not this one's.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            self._last = None
+            return People(secrets.token_bytes(ID_BYTES))
+        except OSError as error:
+            raise PeopleFileError(self.path, f"it cannot be read: {error.strerror}.") from error
+        self._last = hashlib.sha256(content).digest()
+        return self._opened(content)
+
+    def write(self, people: People) -> None:
+        """Write whole or not at all; raises OutputError, or PeopleFileError where another run has written meanwhile."""
+        if self._digest() != self._last:
+            raise PeopleFileError(self.path, "another run has written it meanwhile; nothing is lost. Run again.")
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        head = _MAGIC + people.id
+        sealed = self._cipher(people.id).encrypt(nonce, self._packed(people), head)
+        content = head + nonce + sealed
+        write_atomic(self.path, content)
+        self._last = hashlib.sha256(content).digest()
+
+    def _digest(self) -> bytes | None:
+        try:
+            return hashlib.sha256(self.path.read_bytes()).digest()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise PeopleFileError(self.path, f"it cannot be read: {error.strerror}.") from error
+
+    def _opened(self, content: bytes) -> People:
+        from cryptography.exceptions import InvalidTag
+
+        head, rest = content[: len(_MAGIC) + ID_BYTES], content[len(_MAGIC) + ID_BYTES :]
+        if not head.startswith(_MAGIC) or len(rest) <= _NONCE_BYTES:
+            raise PeopleFileError(self.path, "it is no people file of styleid's, or it was cut.")
+        own = head[len(_MAGIC) :]
+        try:
+            plain = self._cipher(own).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], head)
+        except InvalidTag as error:
+            raise PeopleFileError(
+                self.path,
+                f"the key {self._key.path} does not open it: it belongs to another key, or it was changed. "
+                "Take the key that it was made with, or a new key.",
+            ) from error
+        return self._unpacked(own, plain)
+
+    def _cipher(self, own: bytes) -> Any:
+        return _cipher(self._key.derived("people file", own))
+
+    def _packed(self, people: People) -> bytes:
+        spec, archive = self._spec, io.BytesIO()
+        about = {"bundle": spec.name, "networks": self._networks}
+        np.savez_compressed(
+            archive,
+            about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+            ids=_rows([p.id for p in people.people]),
+            targets=_stacked([p.targets for p in people.people], np.float32),
+            sums=_stacked([p.embeddings_sum for p in people.people], np.float64),
+            faces=np.array([p.faces for p in people.people], np.int64),
+            marks=_rows(list(people.sightings)),
+            marked=np.array(list(people.sightings.values()), np.int64),
+        )
+        return archive.getvalue()
+
+    def _unpacked(self, own: bytes, plain: bytes) -> People:
+        try:
+            with np.load(io.BytesIO(plain), allow_pickle=False) as file:
+                content = {name: file[name] for name in file.files}
+            about = json.loads(content["about"].tobytes())
+            rows = zip(*(content[name] for name in ("ids", "targets", "sums", "faces")), strict=True)
+            people = tuple(Person(i.tobytes(), t, s, int(n)) for i, t, s, n in rows)
+            marks = zip(content["marks"], content["marked"], strict=True)
+            found = People(own, people, {mark.tobytes(): int(at) for mark, at in marks})
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            raise PeopleFileError(self.path, f"it was made by another version of styleid ({error}).") from error
+        if about["networks"] != self._networks:
+            raise PeopleFileError(
+                self.path,
+                f"it was made with another bundle ('{about['bundle']}'), whose faces '{self._spec.name}' cannot know "
+                f"or draw. Take --bundle {about['bundle']} as it was then, or a new key.",
+            )
+        return found
+
+
+def _cipher(key: bytes) -> Any:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("cryptography, which --targets consistent needs,", "'styleid[keys]'") from error
+    return AESGCM(key)
+
+
+def _rows(ids: Sequence[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, ID_BYTES)
+
+
+def _stacked(arrays: Sequence[FloatArray], kind: type) -> FloatArray:
+    return np.stack(arrays).astype(kind) if arrays else np.zeros((0, 1), kind)

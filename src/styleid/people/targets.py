@@ -1,0 +1,154 @@
+"""Targets that are given to people and not to faces: what a face needs to be known by, and how its tries go on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from styleid.bundles.bundle import Bundle
+from styleid.core.face import Source
+from styleid.core.gate import Verdict
+from styleid.core.methods import Way
+from styleid.faces.geometry import five_points
+from styleid.faces.views import embed_views
+from styleid.types import FloatArray
+
+CANDIDATES = 8
+"""How many targets are drawn for somebody, of which the best are taken."""
+_REFERENCES = 3
+_STEADY = 0.6
+"""How alike a target must stay on average, as it is drawn with the poses of a person's photos."""
+_STRANGE_WEIGHT = 2.0
+"""How much more it matters to be a stranger than to stay alike from photo to photo."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What is kept of a face between a run's first pass and its second.
+
+    photo, face: where it was seen, and its place among the photo's faces. mark: SHA-256 of its crop, by which it is
+    found again. embedding (d,), attributes (7,) and wplus (layers, width) as measured. side_px: the shorter side of its
+    box.
+    """
+
+    photo: str
+    face: int
+    mark: bytes
+    embedding: FloatArray
+    attributes: FloatArray
+    wplus: FloatArray
+    side_px: float
+
+
+def sightings_of(bundle: Bundle, photo: str, sources: Sequence[Source]) -> list[Sighting]:
+    """Note faces that were analysed, with embeddings of several views of each."""
+    template = bundle.spec.identity_crop
+    embeddings = embed_views(bundle, np.stack([s.views(template) for s in sources]))
+    return [
+        Sighting(photo, s.index, mark_of(s), e, s.before.attributes, s.wplus, float(s.face.min_sides_px[0]))
+        for s, e in zip(sources, embeddings, strict=True)
+    ]
+
+
+def mark_of(source: Source) -> bytes:
+    """Return what a face is found again by: nothing else has the same crop of the same photo."""
+    matrix = np.round(source.matrix.astype(np.float64), 3)
+    return hashlib.sha256(np.ascontiguousarray(source.crop).tobytes() + matrix.tobytes()).digest()
+
+
+@dataclass(frozen=True)
+class Given:
+    """A person's targets, W+ (t, layers, width), in the order in which they are tried; group: see `FaceOutcome`."""
+
+    targets: FloatArray
+    group: tuple[int, int] | None = None
+
+
+class AssignedTargets:
+    """Give each face what was given to its person.
+
+    A face that fails takes more of the same target before it takes the person's next one, unless it fails by its pose
+    alone, which more of a target does not mend; and no face goes on once it has passed: to stay the same matters more
+    than a closed mouth.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[bytes, Given] = {}
+
+    def given(self, source: Source) -> Given | None:
+        """Return what a face was given, None where it is unknown."""
+        return self.given_to(mark_of(source))
+
+    def given_to(self, mark: bytes) -> Given | None:
+        """Return what the face of a sighting was given."""
+        return self._given.get(mark)
+
+    def meet(self, sources: Sequence[Source]) -> None:
+        """Refuse faces that were given nothing."""
+        for source in sources:
+            given = self.given(source)
+            if given is None:
+                source.refusal = "the face was not there when targets were given"
+            else:
+                source.group = given.group
+
+    def sample(self, bundle: Bundle, photo: str, sources: Sequence[Source], attempt: int) -> FloatArray:
+        """Return the target that each face is at."""
+        chosen = []
+        for source in sources:
+            given = self.given(source)
+            assert given is not None
+            chosen.append(given.targets[source.target])
+        return np.stack(chosen).astype(np.float32)
+
+    def after(self, source: Source, verdict: Verdict, steps: int) -> bool:
+        """Take more of the target, then the next one; stop where the face passes or nothing is left to try."""
+        given = self.given(source)
+        if verdict.passed or given is None:
+            return False
+        last = source.target == len(given.targets) - 1
+        if source.step < steps - 1 and (last or verdict.too_alike or not verdict.astray):
+            source.step += 1
+            return True
+        if last:
+            return False
+        source.target, source.step = source.target + 1, 0
+        return True
+
+
+def clearest(sightings: Iterable[Sighting], enough_px: float) -> list[Sighting]:
+    """Return the faces that say most of a person, at most three, best first: large enough, then near their average."""
+    own = list(sightings)
+    mean = np.mean([s.embedding for s in own], 0)
+    own.sort(key=lambda s: (min(s.side_px, enough_px), float(s.embedding @ mean), s.mark), reverse=True)
+    return own[:_REFERENCES]
+
+
+def best_targets(
+    bundle: Bundle, way: Way, candidates: FloatArray, references: Sequence[Sighting], embeddings: FloatArray
+) -> FloatArray:
+    """Return candidates W+ (m, layers, width) in the order in which they should be tried.
+
+    Each is drawn with the pose and light of every reference. Best is who stays alike enough over these and is a
+    stranger to all people who will have it, embeddings (p, d); who changes the first reference's sex comes last. Of
+    equals the first drawn is best: those who stay *most* alike are the same few whatever the key.
+    """
+    spec, count = bundle.spec, len(candidates)
+    own = np.repeat(np.stack([r.wplus for r in references]), count, 0)
+    many = np.tile(candidates, (len(references), 1, 1))
+    images, landmarks = bundle.render(way.swapped(bundle, own, many, [0] * len(many)))
+    drawn = images.round().astype(np.uint8)
+    crops = [
+        spec.identity_crop.crop(image, spec.identity_crop.matrix(five_points(points)))
+        for image, points in zip(drawn, landmarks, strict=True)
+    ]
+    faces = bundle.embed(np.stack(crops)).reshape(len(references), count, -1)
+    steady = np.einsum("rcd,scd->crs", faces, faces).mean((1, 2))
+    alike, strangers = faces @ embeddings.T, spec.thresholds[max(spec.thresholds)]
+    beyond = np.maximum(alike - strangers.high, strangers.low - alike).max((0, 2)).clip(0)
+    changed = (bundle.describe(drawn[:count])[:, 1] > 0.5) != (references[0].attributes[1] > 0.5)
+    lack = _STRANGE_WEIGHT * beyond + (_STEADY - steady).clip(0)
+    return candidates[np.lexsort((np.arange(count), lack, changed))]

@@ -1,1 +1,0 @@
-"""Decide whether a face is private enough."""

@@ -1,0 +1,313 @@
+"""Rank the units of a bundle: the order of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.bundles.bundle import Bundle
+from styleid.errors import OptionError
+from styleid.ranking import metric
+from styleid.ranking.curves import Orders
+from styleid.ranking.leak import FEWEST_PEOPLE, leak
+from styleid.ranking.measure import Measured, Pairs, measure
+from styleid.ranking.probe import ATTRIBUTES, Gauge, Identity, attribute_scales, raw_attributes
+from styleid.ranking.spaces import SPACES, Space, choose_space
+from styleid.ranking.store import SETTINGS, State, packed
+from styleid.ranking.subjects import People, Watch, people_of_photos, sampled_people
+from styleid.ranking.units import Members, UnitTable, unit_tables
+from styleid.types import FloatArray
+from styleid.version import __version__
+
+_SAVE_EVERY = 32
+"""Batches between two savings of what is under way."""
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """Choose what is ranked, and on whom.
+
+    units: tables to make, of channels, groups:SIZE, layers and windows (of layers, every length and start).
+    space: w+ or s; s is the scales of a StyleGAN's layers, without those that only paint.
+    pairs: sources, each with a target, that every unit is swapped for; as many others measure the curves.
+    people: how many people leak is learnt from and asked about.
+    faces: folder of photos to take people from, one photo of each folder in it; without it they are sampled from the
+        bundle.
+    seed: draws people, targets, random orders and who is asked about whom; the same seed gives the same ranking.
+    batch: faces that are generated at once.
+    """
+
+    units: str = "layers,windows,groups:4,channels"
+    space: str = "w+"
+    pairs: int = 64
+    people: int = 256
+    faces: Path | None = None
+    seed: int = 0
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise OptionError("--space", f"'{self.space}' is unknown; choose one of {', '.join(SPACES)}.")
+        for name, least in (("pairs", 1), ("people", FEWEST_PEOPLE), ("batch", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise OptionError(f"--{name}", f"{getattr(self, name)} is too few: it takes at least {least}.")
+        if self.people < self.pairs:
+            raise OptionError("--people", f"{self.people} people do not make {self.pairs} pairs.")
+
+
+@dataclass(frozen=True)
+class RankedTable:
+    """What was found of the units of one table; arrays are (units,).
+
+    leak: share of the identity embedding's variance that the unit's source values tell. deviations: (units, 3), of the
+    changes among pairs. orders, curves: where curves were measured, (pairs, points, 3) by name.
+    """
+
+    units: UnitTable
+    d_id: FloatArray
+    d_attr: FloatArray
+    landmarks: FloatArray
+    leak: FloatArray
+    deviations: FloatArray
+    orders: Orders | None = None
+    curves: Mapping[str, FloatArray] | None = None
+
+    @property
+    def scores(self) -> dict[str, FloatArray]:
+        """The scores by name, the first being the default."""
+        difference, ratio = metric.difference(self.d_id, self.d_attr), metric.ratio(self.d_id, self.d_attr)
+        return {"difference": difference, "ratio": ratio, "d_id": self.d_id, "leak": self.leak}
+
+    @property
+    def spearman(self) -> float:
+        """Spearman's correlation of difference and ratio."""
+        return metric.spearman(self.scores["difference"], self.scores["ratio"])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Hold what was found of a bundle.
+
+    tables: by name. settings: how it was made. own: what the bundle's own swaps change, (pairs, 3) each, measured with
+    the curves. skipped: photos without a usable face, each with the reason.
+    """
+
+    tables: Mapping[str, RankedTable]
+    settings: Mapping[str, Any]
+    own: Sequence[FloatArray] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def arrays(self) -> dict[str, Any]:
+        """Return what a rankings file holds.
+
+        Each table's default score under its name, other scores and raw figures under `name@what`, curves, (pairs,
+        points, 3), under names that begin with `curves.`, settings as JSON under `rank.settings`.
+        """
+        out: dict[str, Any] = {SETTINGS: json.dumps(dict(self.settings))}
+        for name, table in self.tables.items():
+            default, *others = table.scores
+            grid = table.units.grid
+            out[name] = grid(table.scores[default])
+            out |= {f"{name}@{other}": grid(table.scores[other]) for other in others}
+            out |= {f"{name}@d_attr": grid(table.d_attr), f"{name}@landmarks": grid(table.landmarks)}
+            for order, curve in (table.curves or {}).items():
+                out[f"curves.{name}.{order}"] = np.asarray(curve, np.float32)
+            if table.orders is not None:
+                out[f"curves.{name}.counts"] = np.array([0, *table.orders.counts])
+        if self.own:
+            out["curves.own"] = np.stack(self.own)
+        return {name: np.asarray(v, np.float32) if _is_float(v) else v for name, v in out.items()}
+
+    def content(self) -> bytes:
+        """Return the bytes of a rankings file."""
+        return packed(self.arrays())
+
+
+def rank_units(
+    bundle: Bundle,
+    options: RankOptions | None = None,
+    *,
+    identity: Identity | None = None,
+    judge: Identity | None = None,
+    curves: bool = False,
+    state: Path | None = None,
+    watch: Watch | None = None,
+) -> Ranking:
+    """Measure how much identity, and how little else, each unit of a bundle's latent space changes.
+
+    identity: the recogniser to rank with; the bundle's own where there is none. judge: the one that measures curves;
+    the same where there is none. curves: measure those too, on other people where there are enough. state: a file that
+    keeps what is under way, so that a run that was killed goes on; it stays, for the caller to remove when the ranking
+    is safe.
+
+    >>> from styleid import RankOptions, load_bundle, rank_units
+    >>> options = RankOptions(units="layers", pairs=1, people=10)
+    >>> ranking = rank_units(load_bundle(), options)
+    >>> ranking.tables["layers"].d_id.shape
+    (59,)
+    """
+    options = options or RankOptions()
+    identity = identity or Identity.of_bundle(bundle)
+    space = choose_space(options.space, bundle)
+    tables = unit_tables(options.units, space.sizes, space.ranked)
+    people = _people(bundle, identity, options, watch)
+    if len(people) < FEWEST_PEOPLE:
+        raise OptionError("--faces", f"{len(people)} people were found; leak takes at least {FEWEST_PEOPLE}.")
+    settings = _settings(bundle, options, identity, judge or identity, people)
+    run = _Run(bundle, space, options, people, State.open(state, settings) if state else None, watch)
+    return run.rank(tables, identity, (judge or identity) if curves else None, settings)
+
+
+@dataclass
+class _Run:
+    bundle: Bundle
+    space: Space
+    options: RankOptions
+    people: People
+    state: State | None
+    watch: Watch | None
+
+    def rank(
+        self, tables: Sequence[UnitTable], identity: Identity, judge: Identity | None, settings: Mapping[str, Any]
+    ) -> Ranking:
+        codes, targets = self.space.codes(self.people.wplus), self.space.codes(self.people.targets)
+        scales = self._scales(codes)
+        count = min(self.options.pairs, len(codes))
+        gauge = Gauge(self.bundle, self.space, identity, scales)
+        pairs = Pairs(codes[:count], targets[:count])
+        distinct, places = _distinct([members for table in tables for members in table.members])
+        values = self._measure("units", pairs, distinct, gauge)
+        leaks = self._leaks(codes, distinct)
+        ranked, first = {}, 0
+        for table in tables:
+            own = places[first : first + len(table.members)]
+            first += len(table.members)
+            ranked[self.space.prefix + table.name] = _ranked(table, values[:, own], leaks[own])
+        by_name = dict(zip(ATTRIBUTES, _firsts(scales), strict=True))
+        settings = {**settings, "pairs_measured": count, "attribute_scales": by_name}
+        if judge is None:
+            return Ranking(ranked, settings, skipped=self.people.skipped)
+        others = slice(count, 2 * count) if len(codes) >= 2 * count else slice(0, count)
+        settings["curves_on_other_people"] = others.start > 0
+        judging = Gauge(self.bundle, self.space, judge, scales)
+        own_swaps = self._curves(ranked, Pairs(codes[others], targets[others]), judging)
+        return Ranking(ranked, settings, own_swaps, self.people.skipped)
+
+    def _curves(self, ranked: dict[str, RankedTable], pairs: Pairs, gauge: Gauge) -> list[FloatArray]:
+        """Measure the curves of tables that have some; return what the bundle's own swaps change."""
+        orders = {
+            name: Orders.of(table.units, table.scores, self.options.seed)
+            for name, table in ranked.items()
+            if table.units.is_partition
+        }
+        swaps = [swap for one in orders.values() for swap in one.swaps()]
+        own = self._own_swaps()
+        distinct, places = _distinct([*swaps, *own])
+        values = self._measure("curves", pairs, distinct, gauge)[:, places]
+        first = 0
+        for name, one in orders.items():
+            part = values[:, first : first + len(one.swaps())]
+            first += len(one.swaps())
+            ranked[name] = RankedTable(**vars(ranked[name]) | {"orders": one, "curves": one.curves(part)})
+        return [values[:, first + k] for k in range(len(own))]
+
+    def _own_swaps(self) -> list[Members]:
+        """Return what the bundle's own tries swap, in W+."""
+        width = self.bundle.spec.width
+        if self.space.prefix:
+            return []
+        return [np.concatenate([np.arange(row * width, (row + 1) * width) for row in step.rows])
+                for step in self.bundle.spec.swaps]  # fmt: skip
+
+    def _measure(self, stage: str, pairs: Pairs, swaps: Sequence[Members], gauge: Gauge) -> FloatArray:
+        sizes = len(pairs), len(swaps)
+        measured = self.state.stage(stage, *sizes) if self.state else Measured.empty(*sizes)
+        batches, total = 0, len(pairs) * len(swaps)
+
+        def after_batch() -> None:
+            nonlocal batches
+            batches += 1
+            if self.watch is not None:
+                self.watch(measured.done, total, stage)
+            if self.state is not None and batches % _SAVE_EVERY == 0:
+                self.state.save()
+
+        try:
+            measure(pairs, swaps, gauge.read, measured, self.options.batch, after_batch)
+        finally:
+            if self.state is not None:
+                self.state.save()
+        return np.asarray(measured.values, np.float64)
+
+    def _leaks(self, codes: FloatArray, swaps: Sequence[Members]) -> FloatArray:
+        found = np.zeros(len(swaps))
+        for k, members in enumerate(swaps):
+            found[k] = leak(codes[:, members], self.people.embeddings, self.options.seed)
+            if self.watch is not None and k % 64 == 0:
+                self.watch(k, len(swaps), "leak")
+        return found
+
+    def _scales(self, codes: FloatArray) -> FloatArray:
+        parts = []
+        for start in range(0, len(codes), self.options.batch):
+            images, landmarks = self.space.render(codes[start : start + self.options.batch])
+            parts.append(raw_attributes(self.bundle.describe(images.round().astype(np.uint8)), images, landmarks))
+        return attribute_scales(np.concatenate(parts))
+
+
+def _people(bundle: Bundle, identity: Identity, options: RankOptions, watch: Watch | None) -> People:
+    if options.faces is None:
+        return sampled_people(bundle, identity, options.people, options.seed)
+    return people_of_photos(bundle, identity, options.faces, options.people, options.seed, watch)
+
+
+def _settings(
+    bundle: Bundle, options: RankOptions, identity: Identity, judge: Identity, people: People
+) -> dict[str, Any]:
+    """Return what makes a ranking what it is; where two runs differ in it, neither goes on with the other."""
+    networks = json.dumps({role: file.sha256 for role, file in sorted(bundle.spec.networks.items())})
+    faces = hashlib.sha256(people.wplus.round(4).tobytes() + people.targets.round(4).tobytes())
+    return {
+        "bundle": f"{bundle.spec.name} {bundle.spec.version}",
+        "bundle_networks_sha256": hashlib.sha256(networks.encode()).hexdigest(),
+        "units": options.units,
+        "space": options.space,
+        "pairs": options.pairs,
+        "people": len(people),
+        "faces": "sampled" if options.faces is None else "photos",
+        "faces_sha256": faces.hexdigest(),
+        "seed": options.seed,
+        "batch": options.batch,
+        "identity": f"{identity.name} {identity.fingerprint[:16]}",
+        "judge": f"{judge.name} {judge.fingerprint[:16]}",
+        "versions": {name: version(name) for name in ("numpy", "onnxruntime")} | {"styleid": __version__},
+    }
+
+
+def _distinct(swaps: Sequence[Members]) -> tuple[list[Members], np.ndarray]:
+    """Return each different swap once, and where each of the given ones is among them."""
+    known: dict[bytes, int] = {}
+    places = np.array([known.setdefault(swap.tobytes(), len(known)) for swap in swaps])
+    firsts = np.unique(places, return_index=True)[1]
+    return [swaps[k] for k in firsts], places
+
+
+def _ranked(table: UnitTable, values: FloatArray, leaks: FloatArray) -> RankedTable:
+    d_id, d_attr, landmarks = values.mean(0).T
+    return RankedTable(table, d_id, d_attr, landmarks, leaks, values.std(0))
+
+
+def _firsts(scales: FloatArray) -> list[float]:
+    starts = np.cumsum([0, *(numbers for numbers, _ in ATTRIBUTES.values())])[:-1]
+    return [round(float(scales[start]), 5) for start in starts]
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
