@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from styleid.errors import MissingDependencyError, OptionError
+from styleid.onnx_file import without_idle_transposes
 
 Device = Literal["cpu", "cuda", "openvino"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -81,10 +82,12 @@ def limited_threads(most: int) -> Iterator[None]:
         limit_threads(before)
 
 
-def open_session(model: Path | bytes, device: Device = "cpu") -> Any:
+def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = False) -> Any:
     """Open a session that runs on the device, and says so rather than fall back in silence.
 
-    model: a file, or the bytes of one. Raises MissingDependencyError where the device's provider is not installed.
+    model: a file, or the bytes of one; Transpose nodes of it that change nothing are left out, since versions of ONNX
+    Runtime up to 1.29 compute wrongly with them. plain: run the file as it is, without ONNX Runtime's optimisations,
+    to compare with. Raises MissingDependencyError where the device's provider is not installed.
     """
     import onnxruntime
 
@@ -99,12 +102,17 @@ def open_session(model: Path | bytes, device: Device = "cpu") -> Any:
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # batches and photos differ in size, so each would leave a pattern of its own
-    if isinstance(model, Path) and model.stat().st_size > _LARGE_BYTES:
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_cpu_mem_arena = False
+    elif isinstance(model, Path) and model.stat().st_size > _LARGE_BYTES:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.enable_cpu_mem_arena = False
     elif _share_arena():
         options.add_session_config_entry("session.use_env_allocators", "1")
     providers = [provider] if device == "cpu" else [provider, "CPUExecutionProvider"]
+    if not plain:
+        model = without_idle_transposes(model)
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=providers)
 

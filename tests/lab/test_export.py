@@ -140,6 +140,32 @@ def test_weights_are_half_and_no_inputs(tmp_path: Path) -> None:
     assert kinds == {onnx.TensorProto.FLOAT16}
 
 
+class LookedUp(nn.Module):
+    """Rows of a table, which PyTorch exports with a Transpose that changes nothing, and a product with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(20, 7))
+        self.linear = nn.Linear(7, 8)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = self.table[x.argmax(1)]
+        return self.linear(rows), self.table[x.argmin(1)]
+
+
+def test_nodes_that_change_nothing_are_left_out(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    report = export_network(LookedUp(), {"x": torch.randn(7, 20)}, ["y", "row"], tmp_path / "network.onnx")
+    graph = onnx.load(report.path).graph
+    onnx.checker.check_model(onnx.load(report.path), full_check=True)
+    (product,) = (node for node in graph.node if node.op_type in {"Gemm", "MatMul"})
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    assert makers[product.input[0]] == "GatherND"
+    assert makers["row"] == "Transpose"  # what gives an output stays: the output needs its name
+    for node in graph.node:
+        assert node.op_type not in {"Identity", "Max", "Concat"} or len(node.input) > 1
+
+
 class BakesBatch(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + torch.ones(len(x), 1)

@@ -34,6 +34,8 @@ from styleid.runtime import open_session
 _HALF_FROM = 256
 _TRACED_ROWS = 3
 _MAX_ERROR = 1e-3
+_OF_SEVERAL = {"Max", "Min", "Sum", "Mean", "Concat"}
+"""Operators that give a single input back as it is."""
 _OWN_SHARE = 5.0
 """How many times as far from torch a file may be as torch is from itself, where that is further than _MAX_ERROR."""
 
@@ -177,7 +179,33 @@ def _trace(network: nn.Module, rows: list[torch.Tensor], **options: Any) -> Any:
         simplifier.inline(program.model)
         simplifier.fold_constants(program.model, input_size_limit=_HALF_FROM, output_size_limit=4 * _HALF_FROM)
         simplifier.remove_unused_nodes(program.model)
-        return program.model_proto
+        traced_model = program.model_proto
+    _remove_idle(traced_model.graph)
+    return traced_model
+
+
+def _remove_idle(graph: Any) -> None:
+    """Take out the nodes that change nothing, except those that give an output of the graph.
+
+    ONNX Runtime up to 1.29 computes wrongly with a Transpose that keeps the order of its axes.
+    """
+    outputs = {value.name for value in graph.output}
+    kept, same = [], {}
+    for node in graph.node:
+        if _changes_nothing(node) and node.output[0] not in outputs:
+            same[node.output[0]] = same.get(node.input[0], node.input[0])
+        else:
+            node.input[:] = [same.get(name, name) for name in node.input]
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _changes_nothing(node: Any) -> bool:
+    if node.op_type == "Transpose":
+        order = [list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"]
+        return bool(order) and order[0] == sorted(order[0])
+    return node.op_type == "Identity" or (node.op_type in _OF_SEVERAL and len(node.input) == 1)
 
 
 @contextmanager
