@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from styleid.media.video.pyav import import_av
 from styleid.types import ImageRGB
 
 _RGB, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
 _SWS_709, _SWS_601, _SWS_240, _SWS_2020, _SWS_FCC = 1, 5, 7, 9, 4
 _MATRICES = {1: _SWS_709, 4: _SWS_FCC, 5: _SWS_601, 6: _SWS_601, 7: _SWS_240, 9: _SWS_2020, 10: _SWS_2020}
 _HD_LINES = 720
+_SAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
+_UNEVEN = ("be", "f16le", "f32le")
+"""How names of formats end whose samples are not whole numbers of this machine's byte order."""
 _ACCURATE = 0x40000 | 0x2000 | 0x2  # swscale: accurate rounding, full chroma interpolation, bilinear
 
 
@@ -36,7 +40,8 @@ class PixelColours:
     @classmethod
     def of(cls, frame: Any) -> PixelColours:
         """Read a decoded frame's colours."""
-        full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj") or frame.format.is_rgb
+        form = frame.format
+        full = int(frame.color_range) == _FULL or form.name.startswith("yuvj") or form.is_rgb or form.has_palette
         return cls(
             int(frame.colorspace),
             int(frame.color_primaries),
@@ -97,6 +102,32 @@ def planes_of(frame: Any) -> list[np.ndarray]:
         rows = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)
         views.append(rows[:, : plane.width])
     return views
+
+
+def planar_format(given: str, *, alpha: bool) -> str:
+    """Return the planar format with the samples of the one given: one plane a channel, up to 16 bits, little-endian.
+
+    alpha: whether it has a plane of transparency; grey gets chroma beside it.
+    """
+    fmt = import_av().VideoFormat(given)
+    parts, bits = fmt.components, max((part.bits for part in fmt.components), default=8)
+    apart = sorted(part.plane for part in parts) == list(range(len(parts))) and 8 <= bits <= 16
+    if apart and not fmt.has_palette and not given.endswith(_UNEVEN) and alpha == any(p.is_alpha for p in parts):
+        return given
+    mark = "a" if alpha else ""
+    if fmt.is_rgb or fmt.has_palette:
+        return _deep_enough(f"gbr{mark}p", bits)
+    if len(parts) == 1 and not alpha:
+        return _deep_enough("gray", bits)
+    ratio = 8 // fmt.chroma_width(8), 8 // fmt.chroma_height(8)
+    return _deep_enough(f"yuv{mark}{_SAMPLINGS.get(ratio, '444') if len(parts) > 2 else '444'}p", bits)
+
+
+def _deep_enough(name: str, bits: int) -> str:
+    """Return the format of a family that has at least this many bits, 16 where it has no such."""
+    formats = import_av().video.format.names if bits > 8 else ()
+    depths = (f"{name}{depth}le" for depth in (9, 10, 12, 14, 16) if depth >= bits)
+    return name if bits <= 8 else next((deep for deep in depths if deep in formats), f"{name}16le")
 
 
 def fresh_copy(frame: Any, av: Any) -> Any:

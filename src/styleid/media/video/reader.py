@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from styleid.errors import MissingDependencyError, VideoError
+from styleid.errors import VideoError
+from styleid.media.containers import BadFileError
 from styleid.media.video.clip import ClipFrame, ClipInfo, Turn
+from styleid.media.video.clock import Clock
+from styleid.media.video.headers import read_headers
 from styleid.media.video.planes import PixelColours
+from styleid.media.video.pyav import import_av
+from styleid.media.video.visible import Visible
 
 MAX_FRAME_PIXELS = 8192 * 8192
 """The largest frame that is decoded: 8K is 33 million pixels; a file that announces more is refused unread."""
 _SHORT_BY_S = 1.0
 _LONGEST_LAST_S = 10.0
+_LOOK_PACKETS = 500
+_TIME_MAY_JUMP = 0x200
+"""FFmpeg's AVFMT_TS_DISCONT, a flag of transport and program streams."""
+_STILLS = 0x400 | 0x800 | 0x100000
+"""FFmpeg's dispositions of attached pictures, thumbnails and stills."""
 _LEAST_RATE, _MOST_RATE = Fraction(1, 10), Fraction(1000)
-
-
-def import_av() -> Any:
-    """Return PyAV; raises MissingDependencyError with the line that installs it."""
-    try:
-        import av
-        import av.logging
-    except ImportError as error:
-        raise MissingDependencyError("PyAV, which reads and writes videos,", "'styleid[video]'") from error
-    av.logging.restore_default_callback()  # its own takes the interpreter lock from decoding threads, and can hang
-    av.logging.set_libav_level(av.logging.PANIC)  # what matters comes back as an exception
-    return av
 
 
 @dataclass(frozen=True)
@@ -57,26 +56,36 @@ class VideoFacts:
 
 
 class VideoClip:
-    """A video file's first picture track; raises VideoError where it has none that can be decoded."""
+    """A video file's picture track, as a player shows it; raises VideoError where it has none that can be decoded.
+
+    That is the track that the file says to show by default, never a thumbnail. Transparent parts are black, and only
+    what lies inside the container's crop is there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._av = import_av()
+        with self._reported():
+            self.stream_index: int = self._chosen()
+            with self.open() as container:
+                self._read_headers(container)
         with self._reported(), self.open() as container:
-            stream = self._stream(container)
-            first = next(self._decoded(container, stream), None)
+            stream, visible = self._stream(container), self._visible(container)
+            first = next(self._decoded(container, stream, visible), None)
             if first is None:
                 raise VideoError(path, "no picture can be decoded: the file is damaged, cut short, or holds none")
-            self.facts = _facts(path, container, stream, first)
+            self.facts = _facts(path, container, stream, *first)
+            self._stored_size = first[0].width, first[0].height
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             frames, length = stream.frames, float(container.duration or 0) / 1e6
-            self.stream_index: int = stream.index
+            self.jumps = bool(container.format.flags & _TIME_MAY_JUMP)
         self._turn = _turn(self.facts.matrix)
         self._rate = Fraction(min(max(rate, _LEAST_RATE), _MOST_RATE))
         size = (self.facts.width, self.facts.height)
         width, height = size[::-1] if self._turn.sideways else size
         told = {"codec": self.facts.codec, "pixel_format": self.facts.pixel_format, "size": [width, height]}
         self.info = ClipInfo(path.name, width, height, self._rate, frames or round(length * self._rate), told)
+        self._shifts_s: tuple[Fraction, ...] = ()
 
     def open(self) -> Any:
         """Open the container anew."""
@@ -87,28 +96,52 @@ class VideoClip:
         """How its pictures become upright."""
         return self._turn
 
+    @property
+    def shifts_s(self) -> tuple[Fraction, ...]:
+        """What is added to the time stamps of each recording that was joined into the file, seconds."""
+        if not self._shifts_s:
+            for _ in self.frames():
+                pass
+        return self._shifts_s
+
     def frames(self) -> Iterator[ClipFrame]:
         """Yield every frame; raises VideoError where the file is damaged or ends before the time that it announces."""
         with self._reported(), self.open() as container:
-            stream = self._stream(container)
+            stream, visible = self._stream(container), self._visible(container)
+            clock = Clock(self.facts.time_base, 1 / self._rate, self.facts.start, jumps=self.jumps)
             waiting: ClipFrame | None = None
-            for index, native in enumerate(self._decoded(container, stream)):
-                self._check(native)
-                native.pts = _next_pts(native, waiting, self.facts, self._rate)
+            for index, (raw, native) in enumerate(self._decoded(container, stream, visible)):
+                self._check(raw)
+                native.pts = clock.place(raw.pts, raw.duration)
                 time = float(native.pts * self.facts.time_base - self.facts.start)
                 if waiting is not None:
                     waiting.duration_s = time - waiting.time_s
                     yield waiting
                 waiting = ClipFrame(index, time, 0.0, native, self._upright)
             if waiting is not None:
-                waiting.duration_s = self._last_duration(stream, waiting)
+                waiting.duration_s = self._last_duration(stream, waiting, joined=len(clock.shifts) > 1)
                 self._check_end(container, waiting.time_s + waiting.duration_s)
                 yield waiting
+            if not visible.shown:
+                raise VideoError(self.path, "all of its pictures are transparent. Remove their alpha channel first")
+            self._shifts_s = tuple(shift * self.facts.time_base for shift in clock.shifts)
+            self.info = replace(self.info, notes=self._notes(visible))
 
-    def _last_duration(self, stream: Any, last: ClipFrame) -> float:
+    def _notes(self, visible: Visible) -> tuple[str, ...]:
+        """Return what a user should know of a clip that was read to its end."""
+        notes = []
+        if visible.filled:
+            notes.append("transparent parts were filled with black")
+        if (self.facts.width, self.facts.height) != self._stored_size:
+            notes.append("what the file crops was left out")
+        if len(self._shifts_s) > 1:
+            notes.append(f"{len(self._shifts_s)} recordings were joined in it: their times were continued")
+        return tuple(notes)
+
+    def _last_duration(self, stream: Any, last: ClipFrame, *, joined: bool) -> float:
         """Return how long the last frame is shown: until its track's end, where the file names one that makes sense."""
         usual = float((last.native.duration or 0) * self.facts.time_base) or float(1 / self._rate)
-        if stream.duration is None or stream.start_time is None:
+        if joined or stream.duration is None or stream.start_time is None:
             return usual
         left = float((stream.start_time + stream.duration - last.native.pts) * self.facts.time_base)
         return left if 0 < left <= _LONGEST_LAST_S else usual
@@ -116,11 +149,37 @@ class VideoClip:
     def _upright(self, native: Any) -> np.ndarray:
         return self._turn.upright(self.facts.colours.to_rgb(native))
 
+    def _chosen(self) -> int:
+        """Return the index of the track whose pictures a player shows."""
+        with self.open() as container:
+            streams = [s for s in container.streams.video if not s.disposition & self._av.stream.Disposition(_STILLS)]
+            if not streams:
+                raise VideoError(self.path, "it holds no moving picture")
+            default = [s for s in streams if s.disposition & self._av.stream.Disposition.default] or streams
+            if len(default) == 1:
+                return default[0].index
+            moving = _first_that_moves(container, default)
+            return (moving or default[0]).index
+
+    def _read_headers(self, container: Any) -> None:
+        """Read what PyAV does not tell; raises VideoError where that hides what cannot be told here."""
+        headers = read_headers(self.path, container.format.name)
+        stream = container.streams[self.stream_index]
+        own = [s for s in container.streams.video if not s.disposition & self._av.stream.Disposition.attached_pic]
+        self._aperture = headers.aperture(stream.id, own.index(stream), len(own))
+        if headers.unread:
+            raise VideoError(self.path, f"{headers.unread} hides parts of its picture, which is not read here. "
+                             "Convert it first, and look at what the new file shows")  # fmt: skip
+        if not headers.whole:
+            raise VideoError(self.path, "it is shorter than its header says: it is cut short")
+        self._ends_at = headers.ends_at
+
+    def _visible(self, container: Any) -> Visible:
+        context = container.streams[self.stream_index].codec_context
+        return Visible(_codec_name(context), self._aperture, self._av)
+
     def _stream(self, container: Any) -> Any:
-        streams = [s for s in container.streams.video if "ATTACHED_PIC" not in str(s.disposition).upper()]
-        if not streams:
-            raise VideoError(self.path, "it holds no moving picture")
-        stream = streams[0]
+        stream = container.streams[self.stream_index]
         if stream.codec_context is None:
             raise VideoError(self.path, "its pictures are in a codec that this build of PyAV cannot decode. "
                              "Convert it to H.264, H.265, VP9 or AV1 first")  # fmt: skip
@@ -130,29 +189,42 @@ class VideoClip:
                              f"million pixels, over the limit of {MAX_FRAME_PIXELS / 1e6:,.0f} million")  # fmt: skip
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        # Otherwise up to 31 columns that the stream itself crops on the left are shown, for the sake of speed.
+        stream.codec_context.flags |= self._av.codec.context.Flags.unaligned
         return stream
 
-    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
-        for native in container.decode(stream):
-            if native.is_corrupt:
-                raise VideoError(self.path, "a frame is damaged: the file is incomplete or was altered")
-            yield native
+    def _decoded(self, container: Any, stream: Any, visible: Visible) -> Iterator[tuple[Any, Any]]:
+        """Yield each decoded picture, and what is shown of it."""
+        times: list[int] = []  # of packets that only say when they are decoded: pictures come in another order
+        decoding_times = container.format.name == "avi"
+        for packet in container.demux(stream):
+            visible.look(packet)
+            if packet.size and packet.dts is not None and (decoding_times or packet.pts is None):
+                heapq.heappush(times, packet.dts if packet.pts is None else packet.pts)
+            for native in packet.decode():
+                if native.is_corrupt:
+                    raise VideoError(self.path, "a frame is damaged: the file is incomplete or was altered")
+                if times:
+                    native.pts = heapq.heappop(times)
+                yield native, visible.of(native)
 
     def _check(self, native: Any) -> None:
-        if (native.width, native.height) != (self.facts.width, self.facts.height):
-            raise VideoError(self.path, f"its pictures change size midway, from {self.facts.width} x "
-                             f"{self.facts.height} to {native.width} x {native.height}. Convert it first")  # fmt: skip
+        if (native.width, native.height) != self._stored_size:
+            width, height = self._stored_size
+            raise VideoError(self.path, f"its pictures change size midway, from {width} x {height} to {native.width} x "
+                             f"{native.height}. Convert it first")  # fmt: skip
 
     def _check_end(self, container: Any, end_s: float) -> None:
         """Raise VideoError where the pictures end well before the container does, and no other track goes on."""
         announced = float(container.duration or 0) / 1e6
-        if end_s >= announced - _SHORT_BY_S:
+        start = Fraction(0) if self._ends_at and self.facts.start > 0 else self.facts.start
+        reached = end_s + float(self.facts.start - start)
+        if reached >= announced - _SHORT_BY_S:
             return
-        reached = end_s
         with self.open() as again:
             for packet in again.demux():
                 if packet.pts is not None and packet.time_base is not None:
-                    span = (packet.pts + (packet.duration or 0)) * packet.time_base - self.facts.start
+                    span = (packet.pts + (packet.duration or 0)) * packet.time_base - start
                     reached = max(reached, float(span))
         if reached < announced - _SHORT_BY_S:
             raise VideoError(
@@ -164,6 +236,8 @@ class VideoClip:
         """Turn what PyAV raises into a VideoError."""
         try:
             yield
+        except BadFileError as error:
+            raise VideoError(self.path, str(error)) from error
         except self._av.error.DecoderNotFoundError as error:
             raise VideoError(self.path, "its pictures are in a codec that this build of PyAV cannot decode") from error
         except FileNotFoundError as error:
@@ -178,21 +252,21 @@ class VideoClip:
             ) from error
 
 
-def _facts(path: Path, container: Any, stream: Any, first: Any) -> VideoFacts:
+def _facts(path: Path, container: Any, stream: Any, raw: Any, first: Any) -> VideoFacts:
     context = stream.codec_context
     bits = context.bit_rate or 0
     seconds = float(container.duration or 0) / 1e6
     if not bits and seconds > 0:
         others = sum(s.codec_context.bit_rate or 0 for s in container.streams.audio if s.codec_context)
         bits = max(int(path.stat().st_size * 8 / seconds) - others, 0)
-    matrix = next((bytes(side) for side in first.side_data if "DISPLAYMATRIX" in str(side.type)), None)
+    matrix = next((bytes(side) for side in raw.side_data if "DISPLAYMATRIX" in str(side.type)), None)
     tracks = tuple((s.type, s.codec_context.name if s.codec_context else "") for s in container.streams)
     return VideoFacts(
-        codec=context.codec.canonical_name if hasattr(context.codec, "canonical_name") else context.codec.name,
+        codec=_codec_name(context),
         pixel_format=first.format.name,
         width=first.width,
         height=first.height,
-        colours=PixelColours.of(first),
+        colours=PixelColours.of(raw),
         time_base=Fraction(stream.time_base),
         start=Fraction(container.start_time or 0, 1_000_000),
         sample_aspect=Fraction(stream.sample_aspect_ratio or 0),
@@ -203,14 +277,16 @@ def _facts(path: Path, container: Any, stream: Any, first: Any) -> VideoFacts:
     )
 
 
-def _next_pts(native: Any, before: ClipFrame | None, facts: VideoFacts, rate: Fraction) -> int:
-    """Return a frame's time stamp, made up where the file has none, and always after the one before."""
-    step = max(1, round(1 / (rate * facts.time_base)))
-    if before is None:
-        return native.pts if native.pts is not None else round(facts.start / facts.time_base)
-    if native.pts is None:
-        return before.native.pts + step
-    return max(native.pts, before.native.pts + 1)
+def _codec_name(context: Any) -> str:
+    return getattr(context.codec, "canonical_name", context.codec.name) if context is not None else ""
+
+
+def _first_that_moves(container: Any, streams: Sequence[Any]) -> Any:
+    """Return the first of several tracks that has more than one picture near the file's beginning, or None."""
+    seen = dict.fromkeys((s.index for s in streams), 0)
+    for _, packet in zip(range(_LOOK_PACKETS), container.demux(streams), strict=False):
+        seen[packet.stream.index] += bool(packet.size)
+    return next((s for s in streams if seen[s.index] > 1), None)
 
 
 def _turn(matrix: tuple[int, ...] | None) -> Turn:

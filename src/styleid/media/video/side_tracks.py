@@ -5,7 +5,7 @@ Thumbnails, attachments and data tracks (GPS, motion) are never kept: a thumbnai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -13,12 +13,15 @@ from typing import Any, Literal
 import numpy as np
 
 from styleid.errors import OptionError, VideoError
-from styleid.media.video.reader import VideoClip, import_av
+from styleid.media.video.clock import SideClock
+from styleid.media.video.pyav import import_av
+from styleid.media.video.reader import VideoClip
 
 Audio = Literal["drop", "keep", "pitch"]
 ALLOWED = ("metadata", "chapters", "subtitles")
 _PITCH = 0.82
 _LEAST_RATE_HZ = 8000
+_LEAST_GAP_S, _MOST_GAP_S = 0.05, 60
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class SideTracks:
         self._changed: dict[int, _Pitch] = {}
         self._choose(container)
         wanted = [self._source.streams[i] for i in (*self._copied, *self._changed)]
-        self._packets: Iterator[Any] = self._source.demux(wanted) if wanted else iter(())
+        self._packets = self._placed(wanted) if wanted else iter(())
         self._next = next(self._packets, None)
 
     def close(self) -> None:
@@ -81,6 +84,13 @@ class SideTracks:
                 self._output.mux(packet)
         for pitch in self._changed.values():
             self._output.mux(pitch.finish())
+
+    def _placed(self, streams: Sequence[Any]) -> Iterator[Any]:
+        """Yield packets in the pictures' time; where recordings were joined, what overlaps the next is left out."""
+        clocks = {s.index: SideClock(self._clip.shifts_s, jumps=self._clip.jumps) for s in streams}
+        for packet in self._source.demux(streams):
+            if clocks[packet.stream.index].place(packet) or not packet.size:
+                yield packet
 
     def _choose(self, container: str) -> None:
         source, allowed = self._source, self._options.allowed
@@ -151,12 +161,23 @@ class _Pitch:
         """Return encoded packets for one packet of the source."""
         encoded: list[Any] = []
         for frame in packet.decode():
+            at = round(((frame.pts or 0) * frame.time_base - self._start) * self._rate)
             if self._begin is None:
-                self._begin = round(((frame.pts or 0) * frame.time_base - self._start) * self._rate)
+                self._begin = at
+            if frame.pts is not None:
+                encoded += self._silence(at - self._begin - self._taken)
             frame.pts = None
             for even in self._into.resample(frame):
                 encoded += self._pass_on(even)
         return encoded
+
+    def _silence(self, samples: int) -> list[Any]:
+        """Fill a gap between packets, so that what follows stays in step with the pictures."""
+        if not _LEAST_GAP_S * self._rate < samples < _MOST_GAP_S * self._rate:
+            return []
+        frame = self._av.AudioFrame.from_ndarray(np.zeros((self._channels, samples), np.float32), "fltp", self._layout)
+        frame.sample_rate = self._rate
+        return self._pass_on(frame)
 
     def finish(self) -> list[Any]:
         """Return the last packets; the sound ends where the source's does."""

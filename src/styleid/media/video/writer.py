@@ -18,7 +18,8 @@ from styleid.errors import OptionError, OutputError, VideoError
 from styleid.media.storage.files import os_reason
 from styleid.media.video.clip import ClipFrame
 from styleid.media.video.planes import fresh_copy, repaint
-from styleid.media.video.reader import VideoClip, import_av
+from styleid.media.video.pyav import import_av
+from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import SideTracks, TrackOptions
 from styleid.types import ImageRGB
 
@@ -26,6 +27,8 @@ Codec = Literal["h264", "h265", "ffv1"]
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _CARRIES = {"mp4": ("h264", "h265"), "mov": ("h264", "h265"), "matroska": ("h264", "h265", "ffv1")}
 _ENCODERS = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
+_PACKED = {("ffv1", "gbrp"): "bgr0"}
+"""What an encoder takes instead of a planar format, with the same samples."""
 _DEEPEST = {"h264": 10, "h265": 12, "ffv1": 16}
 _WORTH = {
     "hevc": 1.5,
@@ -91,6 +94,7 @@ class VideoSink:
         options = {"fflags": "+bitexact", "max_interleave_delta": "0"}
         self._container = self._av.open(self._file, "w", format=container, container_options=options)
         self._format = pixel_format_for(facts.pixel_format, encode.codec, (facts.width, facts.height))
+        self._coded_format = _PACKED.get((encode.codec, self._format), self._format)
         self._stream = self._video_stream(encode)
         self.side = SideTracks(self._clip, self._container, container, tracks)
         self.notes = (*self.side.notes, *self._format_notes())
@@ -99,7 +103,7 @@ class VideoSink:
         facts, rate = self._clip.facts, self._clip.info.rate
         stream = self._container.add_stream(_ENCODERS[encode.codec], rate=rate, options=_settings(encode, facts))
         context = stream.codec_context
-        stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, self._format
+        stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, self._coded_format
         stream.time_base = context.time_base = facts.time_base
         colours = facts.colours
         context.colorspace, context.color_primaries = colours.matrix, colours.primaries
@@ -125,6 +129,8 @@ class VideoSink:
         native = fresh_copy(colours.in_format(frame.native, self._format), self._av)
         if image_rgb is not None and changed is not None:
             repaint(native, clip.turn.stored(image_rgb), clip.turn.stored(changed), colours, self._av)
+        if self._coded_format != self._format:
+            native = native.reformat(format=self._coded_format)
         base, start = clip.facts.time_base, clip.facts.start
         native.pts = frame.native.pts - round(start / base)
         native.time_base = base
@@ -254,7 +260,8 @@ def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
     av = import_av()
     fmt = av.VideoFormat(given)
     bits = max(c.bits for c in fmt.components) if fmt.components else 8
-    deep = "" if bits <= 8 else "10le" if bits <= 10 or _DEEPEST[codec] == 10 else "12le"
+    deepest = min(_DEEPEST[codec], 16 if bits > 12 else 12 if bits > 10 else 10)
+    deep = "" if bits <= 8 else f"{deepest}le"
     if fmt.is_rgb or given == "pal8":
         return f"gbrp{deep}" if codec == "ffv1" else f"yuv444p{deep}"
     if len(fmt.components) <= 2:  # grey, and perhaps alpha

@@ -1,0 +1,278 @@
+"""Read what the headers of MP4, QuickTime and Matroska files say of a picture and PyAV does not tell.
+
+That is the part of the picture that is shown, whether something else hides parts of it, and whether the file is whole.
+
+Convention
+----------
+An aperture is the part of a **stored** picture that players show. Its box is x0, y0, x1, y1 in whole pixels, never
+larger than what is shown: fractions of a pixel are cut off.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+from styleid.media.containers import BadFileError, Box
+
+Bytes = bytes | mmap.mmap
+PixelBox = tuple[int, int, int, int]
+
+_MOST_INFLATED = 256 << 20
+_VISUAL_ENTRY_BYTES = 78
+_EBML, _SEGMENT, _CLUSTER, _TRACKS, _ENTRY = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE
+_TYPE, _VIDEO, _PICTURE = 0x83, 0xE0, 1
+_CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
+"""Matroska's PixelCropLeft, -Top, -Right and -Bottom."""
+
+
+class Aperture(Protocol):
+    """Say which part of a stored picture is shown."""
+
+    def box(self, width: int, height: int) -> PixelBox:
+        """Return that part of a picture of a size, in whole pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class CleanAperture:
+    """An MP4's or QuickTime file's `clap`. across, down: from the picture's centre to the aperture's, pixels."""
+
+    width: Fraction
+    height: Fraction
+    across: Fraction
+    down: Fraction
+
+    def box(self, width: int, height: int) -> PixelBox:
+        """Return the part that is shown."""
+        left, top = (width - self.width) / 2 + self.across, (height - self.height) / 2 + self.down
+        right, bottom = left + self.width, top + self.height
+        return (
+            max(math.ceil(left), 0),
+            max(math.ceil(top), 0),
+            min(math.floor(right), width),
+            min(math.floor(bottom), height),
+        )
+
+
+@dataclass(frozen=True)
+class PixelCrop:
+    """Matroska's PixelCrop: how many pixels are cut off each side."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def box(self, width: int, height: int) -> PixelBox:
+        """Return the part that is shown."""
+        return self.left, self.top, width - self.right, height - self.bottom
+
+
+@dataclass
+class Headers:
+    """Hold what was read.
+
+    apertures: by the picture track's number in an MP4, by its place among the picture tracks of a Matroska file; more
+    than one where headers disagree. unread: something that hides parts of the picture and is not read here, as words
+    for a message. whole: False where the file is shorter than its header says. ends_at: whether the announced duration
+    is the last time stamp, not the length. counted: whether `apertures` goes by place.
+    """
+
+    apertures: dict[int, set[Aperture | None]] = field(default_factory=dict)
+    unread: str = ""
+    whole: bool = True
+    ends_at: bool = False
+    counted: bool = False
+
+    def aperture(self, number: int, place: int, tracks: int) -> Aperture | None:
+        """Return a track's aperture, None where all is shown.
+
+        Args:
+            number: the track's number in the file, which FFmpeg keeps for MP4 only.
+            place: among the picture tracks, from 0.
+            tracks: how many picture tracks FFmpeg sees.
+
+        Raises:
+            BadFileError: headers disagree, or do not tell which track a crop belongs to.
+        """
+        every = set().union(*self.apertures.values())
+        if every <= {None}:
+            return None
+        told = self.apertures.get(place if self.counted else number, set())
+        if len(told) != 1 or (self.counted and len(self.apertures) != tracks):
+            raise BadFileError("its headers do not agree which part of the picture is shown")
+        return next(iter(told))
+
+
+def read_headers(path: Path, container: str) -> Headers:
+    """Read a file's headers.
+
+    Args:
+        path: the file, which FFmpeg was able to open.
+        container: FFmpeg's name of its format.
+
+    Returns:
+        What they say; nothing for formats that cannot hide anything this way.
+
+    Raises:
+        BadFileError: they cannot be read.
+    """
+    names = set(container.split(","))
+    if not names & {"mov", "matroska", "nut"}:
+        return Headers()
+    if "nut" in names:
+        return Headers(ends_at=True)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _read_movie(data) if "mov" in names else _read_matroska(data)
+        except (struct.error, IndexError, zlib.error, ZeroDivisionError) as error:
+            raise BadFileError("its headers are damaged") from error
+
+
+def _read_movie(data: Bytes) -> Headers:
+    headers = Headers()
+    for movie in _boxes(data, 0, len(data)):
+        if movie.kind == b"moov":
+            _read_tracks(data, movie, headers)
+    return headers
+
+
+def _read_tracks(data: Bytes, movie: Box, headers: Headers) -> None:
+    for box in _boxes(data, movie.start, movie.end):
+        if box.kind == b"cmov":
+            inner = _inflated(data, box)
+            for again in _boxes(inner, 0, len(inner)):
+                _read_tracks(inner, again, headers)
+        elif box.kind == b"clip":
+            headers.unread = "a clipping region"
+        elif box.kind == b"trak":
+            _read_track(data, box, headers)
+
+
+def _inflated(data: Bytes, box: Box) -> bytes:
+    """Return a compressed movie header, a `moov` in zlib."""
+    body = next((b for b in _boxes(data, box.start, box.end) if b.kind == b"cmvd"), None)
+    if body is None:
+        raise BadFileError("its compressed header is damaged")
+    return zlib.decompressobj().decompress(data[body.start + 4 : body.end], _MOST_INFLATED)
+
+
+def _read_track(data: Bytes, track: Box, headers: Headers) -> None:
+    parts = {box.kind: box for box in _boxes(data, track.start, track.end)}
+    if b"clip" in parts or b"matt" in parts:
+        headers.unread = "a clipping region or a matte"
+    media = _down(data, parts.get(b"mdia"))
+    entries = _down(data, _down(data, media.get(b"minf")).get(b"stbl")).get(b"stsd")
+    handler, header = media.get(b"hdlr"), parts.get(b"tkhd")
+    if entries is None or handler is None or header is None:
+        return
+    kind = data[handler.start + 8 : handler.start + 12]
+    if kind not in (b"vide", b"auxv", b"pict"):
+        return
+    number = struct.unpack_from(">I", data, header.start + (20 if data[header.start] else 12))[0]
+    for entry in _boxes(data, entries.start + 8, entries.end):
+        inside = _boxes(data, entry.start + _VISUAL_ENTRY_BYTES, entry.end)
+        found = [_clean_aperture(data, box) for box in inside if box.kind == b"clap"]
+        headers.apertures.setdefault(number, set()).update(found or [None])
+        if kind == b"auxv" and not _is_depth(data, inside):
+            headers.unread = "transparency in a track of its own"
+
+
+def _is_depth(data: Bytes, boxes: list[Box]) -> bool:
+    return any(b"depth" in data[box.start : box.end] for box in boxes if box.kind == b"auxi")
+
+
+def _clean_aperture(data: Bytes, box: Box) -> CleanAperture:
+    numbers = struct.unpack_from(">IIIIiIiI", data, box.start)
+    width, height, across, down = (Fraction(numbers[i], numbers[i + 1]) for i in range(0, 8, 2))
+    return CleanAperture(width, height, across, down)
+
+
+def _down(data: Bytes, box: Box | None) -> dict[bytes, Box]:
+    return {} if box is None else {inner.kind: inner for inner in _boxes(data, box.start, box.end)}
+
+
+def _boxes(data: Bytes, start: int, end: int) -> list[Box]:
+    """Return the boxes between two offsets, up to the first that does not fit: QuickTime ends some lists with zeros."""
+    boxes, position = [], start
+    while position + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, position)
+        body = position + 8
+        if size == 1 and body + 8 <= end:
+            size, body = struct.unpack_from(">Q", data, body)[0], body + 8
+        stop = end if size == 0 and kind.strip(b"\0") else position + size
+        if stop > end or stop < body:
+            break
+        boxes.append(Box(kind, position, body, stop))
+        position = stop
+    return boxes
+
+
+def _read_matroska(data: Bytes) -> Headers:
+    headers, tracks = Headers(ends_at=True, counted=True), 0
+    for element in _elements(data, 0, len(data)):
+        if element.kind != _SEGMENT:
+            continue
+        headers.whole &= not element.cut
+        for part in _elements(data, element.start, element.end):
+            if part.kind == _TRACKS:
+                _read_entries(data, part, headers)
+                tracks += 1
+    if not tracks:
+        raise BadFileError("its list of tracks was not found")
+    return headers
+
+
+def _read_entries(data: Bytes, tracks: _Element, headers: Headers) -> None:
+    entries = (e for e in _elements(data, tracks.start, tracks.end) if e.kind == _ENTRY)
+    parts = [{part.kind: part for part in _elements(data, e.start, e.end)} for e in entries]
+    pictures = [p for p in parts if _TYPE in p and p[_TYPE].number(data) == _PICTURE]
+    for place, picture in enumerate(pictures):
+        video = picture.get(_VIDEO)
+        inside = _elements(data, video.start, video.end) if video is not None else ()
+        told = {part.kind: part.number(data) for part in inside}
+        crop = PixelCrop(*(told.get(kind, 0) for kind in _CROPS))
+        headers.apertures.setdefault(place, set()).add(None if crop == PixelCrop() else crop)
+
+
+@dataclass(frozen=True)
+class _Element:
+    """An EBML element. open: its size is not told. cut: it ends after its parent, which is then the file."""
+
+    kind: int
+    start: int
+    end: int
+    open: bool
+    cut: bool
+
+    def number(self, data: Bytes) -> int:
+        """Return its body as an unsigned number."""
+        return int.from_bytes(data[self.start : min(self.end, self.start + 8)], "big")
+
+
+def _elements(data: Bytes, start: int, end: int) -> Iterator[_Element]:
+    """Yield the elements between two offsets; after one of unknown size its own content comes, as if beside it."""
+    position = start
+    while position + 2 <= end:
+        width = 9 - data[position].bit_length()
+        kind = int.from_bytes(data[position : position + width], "big")
+        at = position + width
+        if width > 4 or at >= end:
+            return
+        width = 9 - data[at].bit_length()
+        if width > 8 or at + width > end:
+            return
+        size = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+        body = at + width
+        unknown = size == (1 << 7 * width) - 1
+        stop = end if unknown else min(body + size, end)
+        yield _Element(kind, body, stop, unknown, not unknown and body + size > end)
+        position = body if unknown and kind != _SEGMENT else stop

@@ -1,0 +1,129 @@
+"""Turn decoded pictures into what a player shows of them: transparent parts black, and only what is inside the crop.
+
+What a file hides must not appear in the output, which has neither transparency nor a crop.
+
+Convention
+----------
+Alpha is straight and full range: 0 hides a pixel, the highest number shows it. Below a sixteenth, parts count as
+hidden, since faces would show there to those who amplify them and not to the detector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from styleid.media.containers import BadFileError
+from styleid.media.video.headers import Aperture
+from styleid.media.video.planes import PixelColours, planar_format, planes_of
+
+_LEAST_ALPHA = 1 / 16
+_ALPHA_CODECS = ("vp8", "vp9")
+_BLOCK_ADDITIONAL = "matroska_block_additional"
+
+
+class Visible:
+    """Apply a clip's transparency and aperture to its pictures, in the order in which they are decoded.
+
+    filled: whether any pixel was hidden or faint so far. shown: whether any was not.
+    """
+
+    def __init__(self, codec: str, aperture: Aperture | None, av: Any) -> None:
+        self._codec, self._aperture, self._av = codec.removeprefix("lib").replace("vpx-", ""), aperture, av
+        self._coder: Any = None
+        self._alphas: dict[int | None, np.ndarray] = {}
+        self._alpha: np.ndarray | None = None
+        self.filled = self.shown = False
+
+    def look(self, packet: Any) -> None:
+        """Take the transparency that WebM stores beside a packet's picture."""
+        for side in packet.iter_sidedata() if packet.size else ():
+            if side.data_type == _BLOCK_ADDITIONAL and int.from_bytes(bytes(side)[:8], "big") == 1:
+                self._decode_alpha(bytes(side)[8:], packet.pts)
+
+    def _decode_alpha(self, coded: bytes, pts: int | None) -> None:
+        if self._coder is None:
+            if self._codec not in _ALPHA_CODECS:
+                raise BadFileError(f"it has transparency beside {self._codec}, which is not read. "
+                                   "Put the picture on a plain background first")  # fmt: skip
+            self._coder = self._av.CodecContext.create(self._codec, "r")
+        packet = self._av.Packet(coded)
+        packet.pts = pts
+        for frame in self._coder.decode(packet):
+            self._alphas[pts] = planes_of(frame)[0].copy()
+
+    def of(self, frame: Any) -> Any:
+        """Return what is shown of a decoded picture: that picture, or a new one in a planar format without alpha."""
+        self._alpha = self._alphas.pop(frame.pts, self._alpha)
+        own = any(part.is_alpha for part in frame.format.components) or frame.format.has_palette
+        if self._alpha is None and not own and self._aperture is None:
+            self.shown = True
+            return frame
+        return self._made(frame, own)
+
+    def _made(self, frame: Any, own: bool) -> Any:
+        planar = PixelColours.of(frame).in_format(frame, planar_format(frame.format.name, alpha=own))
+        planes = [plane.copy() for plane in planes_of(planar)]
+        bits = max(part.bits for part in planar.format.components)
+        alpha = planes.pop().astype(np.float64) / (2**bits - 1) if own else None
+        if self._alpha is not None:
+            beside = self._alpha.astype(np.float64) / 255
+            if beside.shape != (frame.height, frame.width):
+                raise BadFileError("its transparency has another size than its pictures")
+            alpha = beside if alpha is None else np.minimum(alpha, beside)
+        if alpha is None:
+            self.shown = True
+        else:
+            self._fill(planes, alpha, _black(frame, len(planes), bits))
+        box = self._box(frame)
+        return self._frame(frame, planes, planar_format(frame.format.name, alpha=False), box)
+
+    def _fill(self, planes: list[np.ndarray], alpha: np.ndarray, black: tuple[int, ...]) -> None:
+        """Lay planes over black in place; a sample of chroma that any hidden pixel shares has no colour."""
+        alpha = np.where(alpha < _LEAST_ALPHA, 0, alpha)
+        self.filled |= bool((alpha < 1).any())
+        self.shown |= bool(alpha.any())
+        for plane, dark in zip(planes, black, strict=True):
+            share = _shrunk(alpha, plane.shape)
+            plane[...] = np.rint(dark + (plane.astype(np.float64) - dark) * share)
+
+    def _box(self, frame: Any) -> tuple[int, int, int, int]:
+        if self._aperture is None:
+            return 0, 0, frame.width, frame.height
+        x0, y0, x1, y1 = self._aperture.box(frame.width, frame.height)
+        if not (0 <= x0 < x1 <= frame.width and 0 <= y0 < y1 <= frame.height):
+            raise BadFileError(f"its crop lies outside its pictures of {frame.width} x {frame.height}: it is damaged")
+        return x0, y0, x1, y1
+
+    def _frame(self, frame: Any, planes: list[np.ndarray], name: str, box: tuple[int, int, int, int]) -> Any:
+        """Return a new picture of the part inside a box; it begins at whole samples of chroma."""
+        across, down = -(-frame.width // planes[-1].shape[1]), -(-frame.height // planes[-1].shape[0])
+        x0, y0 = -(-box[0] // across) * across, -(-box[1] // down) * down
+        if x0 >= box[2] or y0 >= box[3]:
+            raise BadFileError("the part of its pictures that is shown is smaller than a pixel")
+        made = self._av.VideoFrame(box[2] - x0, box[3] - y0, name)
+        for mine, theirs in zip(planes_of(made), planes, strict=True):
+            fy, fx = -(-frame.height // theirs.shape[0]), -(-frame.width // theirs.shape[1])
+            mine[...] = theirs[y0 // fy : y0 // fy + mine.shape[0], x0 // fx : x0 // fx + mine.shape[1]]
+        made.pts, made.time_base, made.duration = frame.pts, frame.time_base, frame.duration
+        made.colorspace, made.color_range = frame.colorspace, frame.color_range
+        return made
+
+
+def _black(frame: Any, planes: int, bits: int) -> tuple[int, ...]:
+    """Return black in a picture's planes."""
+    if frame.format.is_rgb or frame.format.has_palette:
+        return (0,) * planes
+    dark = 0 if PixelColours.of(frame).full_range else 16 << (bits - 8)
+    return (dark, *[1 << (bits - 1)] * (planes - 1))
+
+
+def _shrunk(alpha: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the alpha of each sample of a plane: the mean of its pixels', and 0 where any of them is hidden."""
+    fy, fx = -(-alpha.shape[0] // shape[0]), -(-alpha.shape[1] // shape[1])
+    if (fy, fx) == (1, 1):
+        return alpha
+    padded = np.pad(alpha, ((0, shape[0] * fy - alpha.shape[0]), (0, shape[1] * fx - alpha.shape[1])), mode="edge")
+    blocks = padded.reshape(shape[0], fy, shape[1], fx)
+    return np.where(blocks.min((1, 3)) > 0, blocks.mean((1, 3)), 0)

@@ -1,0 +1,57 @@
+"""Videos that hide something, that were joined or cut apart, or whose first track is not the picture."""
+
+import numpy as np
+import pytest
+
+from styleid.media.video.reader import VideoClip
+
+av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
+
+pytestmark = pytest.mark.shared
+
+
+@pytest.fixture
+def video(case, styleid, tmp_path):
+    """Run the command over a file of a case; return the result and the output's frames."""
+
+    def of(folder: str, file: str, out: str = "out.mp4", *arguments: str):
+        result = styleid("video", case(folder) / file, "--method", "none", *arguments, out=tmp_path / out)
+        return result, list(VideoClip(result.out).frames()) if result.out.exists() else []
+
+    return of
+
+
+def test_what_alpha_hides_stays_hidden(video):
+    result, frames = video("video-alpha-revealed", "alpha.webm")
+    assert (result.status, len(frames)) == (0, 12)
+    assert "transparent parts were filled" in result.stdout
+    for frame in frames:
+        hidden = frame.image_rgb[:, :112].astype(int)
+        assert np.ptp(hidden, axis=(0, 1)).max() <= 6
+        assert frame.image_rgb[:, 130:].std() > 20
+
+
+def test_what_the_container_crops_stays_away(video):
+    result, frames = video("video-crop-revealed", "clap.mp4")
+    assert (result.status, len(frames)) == (0, 12)
+    assert {frame.image_rgb.shape for frame in frames} == {(280, 100, 3)}
+    assert "crops was left out" in result.stdout
+
+
+def test_a_joined_recording_goes_on(video):
+    result, frames = video("video-concatenated", "cat.ts")
+    assert (result.status, len(frames)) == (0, 24)
+    assert [f.time_s for f in frames] == pytest.approx([i / 10 for i in range(24)], abs=1e-3)
+    assert frames[-1].time_s + frames[-1].duration_s == pytest.approx(2.4, abs=1e-3)
+    assert "2 recordings were joined" in result.stdout
+
+
+def test_a_segment_that_starts_late_is_whole(video):
+    result, frames = video("mkv-start-offset", "seg1.mkv")
+    assert (result.status, len(frames)) == (0, 24)
+
+
+def test_the_default_track_is_the_picture(video):
+    result, frames = video("video-main-track-not-first", "twodef.mkv")
+    assert (result.status, len(frames)) == (0, 12)
+    assert "further picture track" in result.stdout
