@@ -10,6 +10,7 @@ import pytest
 from styleid.errors import VideoError
 from styleid.media.containers import BadFileError
 from styleid.media.video.headers import CleanAperture, PixelCrop, read_headers
+from styleid.media.video.planes import planes_of
 from styleid.media.video.reader import VideoClip
 from styleid.media.video.writer import EncodeOptions
 from tests.media.video.test_video import frames_of, make_video, rewrite
@@ -123,6 +124,20 @@ def test_a_transparent_colour_of_a_gif_is_filled(tmp_path):
     images[0].save(source, save_all=True, append_images=images[1:], duration=100, loop=0, disposal=2)
     rewrite(source, out, encode=LOSSLESS)
     assert all(not frame.image_rgb[:, :HIDDEN].any() for frame in frames_of(out))
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("ffv1", "yuva420p"), ("png", "rgba"), ("prores_ks", "yuva444p10le")])
+@pytest.mark.parametrize("edge", [HIDDEN, HIDDEN - 1])
+def test_hidden_pixels_stay_black_under_a_new_face(tmp_path, codec, pixels, edge):
+    alpha = np.full((HEIGHT, WIDTH), 255)
+    alpha[:, :edge] = 0
+    name = "a.mkv" if codec == "ffv1" else "a.mov"
+    source, out = write(tmp_path / name, codec, pixels, alpha), tmp_path / "out.mkv"
+    rewrite(source, out, encode=LOSSLESS, paint=True)
+    with av.open(str(out)) as container:
+        for frame in container.decode(video=0):
+            for samples in planes_of(frame.reformat(format="gbrp") if frame.format.is_rgb else frame):
+                assert np.unique(samples[:, : edge * samples.shape[1] // WIDTH]).size == 1
 
 
 @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])

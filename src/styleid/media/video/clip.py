@@ -61,13 +61,18 @@ class ClipInfo:
 
 @dataclass
 class ClipFrame:
-    """Hold one picture of a clip. time_s, duration_s: when it is shown and for how long. native: as it was decoded."""
+    """Hold one picture of a clip.
+
+    time_s, duration_s: when it is shown and for how long. native: as it was decoded. hidden: which pixels the file
+    hides and must stay black whatever is drawn there, bool (h, w), upright, or None.
+    """
 
     index: int
     time_s: float
     duration_s: float
     native: Any
     to_rgb: Any
+    hidden: np.ndarray | None = None
 
     @cached_property
     def image_rgb(self) -> ImageRGB:

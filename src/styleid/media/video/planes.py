@@ -130,6 +130,22 @@ def _deep_enough(name: str, bits: int) -> str:
     return name if bits <= 8 else next((deep for deep in depths if deep in formats), f"{name}16le")
 
 
+def black(name: str, *, full_range: bool) -> tuple[int, ...]:
+    """Return black in each plane of a planar format without alpha."""
+    fmt = import_av().VideoFormat(name)
+    bits = max(part.bits for part in fmt.components)
+    if fmt.is_rgb:
+        return (0, 0, 0)
+    dark = 0 if full_range else 16 << (bits - 8)
+    return (dark, *[1 << (bits - 1)] * (len(fmt.components) - 1))
+
+
+def blacken(frame: Any, hidden: np.ndarray, *, full_range: bool) -> None:
+    """Make the pixels of a mask, bool (h, w), black in place; chroma that any of them shares has no colour."""
+    for plane, dark in zip(planes_of(frame), black(frame.format.name, full_range=full_range), strict=True):
+        plane[_coarser(hidden, -(-frame.height // plane.shape[0]), -(-frame.width // plane.shape[1]))] = dark
+
+
 def fresh_copy(frame: Any, av: Any) -> Any:
     """Return a frame of the same planes and nothing else: side data (captions, places, notes) stay behind."""
     copy = av.VideoFrame(frame.width, frame.height, frame.format.name)

@@ -74,7 +74,7 @@ class VideoClip:
             first = next(self._decoded(container, stream, visible), None)
             if first is None:
                 raise VideoError(path, "no picture can be decoded: the file is damaged, cut short, or holds none")
-            self.facts = _facts(path, container, stream, *first)
+            self.facts = _facts(path, container, stream, *first[:2])
             self._stored_size = first[0].width, first[0].height
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             frames, length = stream.frames, float(container.duration or 0) / 1e6
@@ -110,14 +110,15 @@ class VideoClip:
             stream, visible = self._stream(container), self._visible(container)
             clock = Clock(self.facts.time_base, 1 / self._rate, self.facts.start, jumps=self.jumps)
             waiting: ClipFrame | None = None
-            for index, (raw, native) in enumerate(self._decoded(container, stream, visible)):
+            for index, (raw, native, hidden) in enumerate(self._decoded(container, stream, visible)):
                 self._check(raw)
                 native.pts = clock.place(raw.pts, raw.duration)
                 time = float(native.pts * self.facts.time_base - self.facts.start)
                 if waiting is not None:
                     waiting.duration_s = time - waiting.time_s
                     yield waiting
-                waiting = ClipFrame(index, time, 0.0, native, self._upright)
+                covered = None if hidden is None else self._turn.upright(hidden)
+                waiting = ClipFrame(index, time, 0.0, native, self._upright, covered)
             if waiting is not None:
                 waiting.duration_s = self._last_duration(stream, waiting, joined=len(clock.shifts) > 1)
                 self._check_end(container, waiting.time_s + waiting.duration_s)
@@ -193,8 +194,8 @@ class VideoClip:
         stream.codec_context.flags |= self._av.codec.context.Flags.unaligned
         return stream
 
-    def _decoded(self, container: Any, stream: Any, visible: Visible) -> Iterator[tuple[Any, Any]]:
-        """Yield each decoded picture, and what is shown of it."""
+    def _decoded(self, container: Any, stream: Any, visible: Visible) -> Iterator[tuple[Any, Any, np.ndarray | None]]:
+        """Yield each decoded picture, what is shown of it, and which of its pixels are hidden."""
         times: list[int] = []  # of packets that only say when they are decoded: pictures come in another order
         decoding_times = container.format.name == "avi"
         for packet in container.demux(stream):
@@ -206,7 +207,7 @@ class VideoClip:
                     raise VideoError(self.path, "a frame is damaged: the file is incomplete or was altered")
                 if times:
                     native.pts = heapq.heappop(times)
-                yield native, visible.of(native)
+                yield native, *visible.of(native)
 
     def _check(self, native: Any) -> None:
         if (native.width, native.height) != self._stored_size:

@@ -16,7 +16,7 @@ import numpy as np
 
 from styleid.media.containers import BadFileError
 from styleid.media.video.headers import Aperture
-from styleid.media.video.planes import PixelColours, planar_format, planes_of
+from styleid.media.video.planes import PixelColours, black, planar_format, planes_of
 
 _LEAST_ALPHA = 1 / 16
 _ALPHA_CODECS = ("vp8", "vp9")
@@ -34,6 +34,7 @@ class Visible:
         self._coder: Any = None
         self._alphas: dict[int | None, np.ndarray] = {}
         self._alpha: np.ndarray | None = None
+        self._hidden: np.ndarray | None = None
         self.filled = self.shown = False
 
     def look(self, packet: Any) -> None:
@@ -53,16 +54,21 @@ class Visible:
         for frame in self._coder.decode(packet):
             self._alphas[pts] = planes_of(frame)[0].copy()
 
-    def of(self, frame: Any) -> Any:
-        """Return what is shown of a decoded picture: that picture, or a new one in a planar format without alpha."""
-        self._alpha = self._alphas.pop(frame.pts, self._alpha)
+    def of(self, frame: Any) -> tuple[Any, np.ndarray | None]:
+        """Return what is shown of a decoded picture, and which of its pixels are hidden.
+
+        The first is that picture, or a new one in a planar format without alpha. The second is bool (h, w), as stored,
+        or None where nothing is hidden.
+        """
+        self._alpha, self._hidden = self._alphas.pop(frame.pts, self._alpha), None
         own = any(part.is_alpha for part in frame.format.components) or frame.format.has_palette
         if self._alpha is None and not own and self._aperture is None:
             self.shown = True
-            return frame
+            return frame, None
         return self._made(frame, own)
 
-    def _made(self, frame: Any, own: bool) -> Any:
+    def _made(self, frame: Any, own: bool) -> tuple[Any, np.ndarray | None]:
+        name = planar_format(planar_format(frame.format.name, alpha=own), alpha=False)
         planar = PixelColours.of(frame).in_format(frame, planar_format(frame.format.name, alpha=own))
         planes = [plane.copy() for plane in planes_of(planar)]
         bits = max(part.bits for part in planar.format.components)
@@ -75,13 +81,13 @@ class Visible:
         if alpha is None:
             self.shown = True
         else:
-            self._fill(planes, alpha, _black(frame, len(planes), bits))
-        box = self._box(frame)
-        return self._frame(frame, planes, planar_format(frame.format.name, alpha=False), box)
+            self._fill(planes, alpha, black(name, full_range=PixelColours.of(frame).full_range))
+        return self._frame(frame, planes, name, self._box(frame))
 
     def _fill(self, planes: list[np.ndarray], alpha: np.ndarray, black: tuple[int, ...]) -> None:
         """Lay planes over black in place; a sample of chroma that any hidden pixel shares has no colour."""
         alpha = np.where(alpha < _LEAST_ALPHA, 0, alpha)
+        self._hidden = alpha == 0
         self.filled |= bool((alpha < 1).any())
         self.shown |= bool(alpha.any())
         for plane, dark in zip(planes, black, strict=True):
@@ -96,7 +102,9 @@ class Visible:
             raise BadFileError(f"its crop lies outside its pictures of {frame.width} x {frame.height}: it is damaged")
         return x0, y0, x1, y1
 
-    def _frame(self, frame: Any, planes: list[np.ndarray], name: str, box: tuple[int, int, int, int]) -> Any:
+    def _frame(
+        self, frame: Any, planes: list[np.ndarray], name: str, box: tuple[int, int, int, int]
+    ) -> tuple[Any, np.ndarray | None]:
         """Return a new picture of the part inside a box; it begins at whole samples of chroma."""
         across, down = -(-frame.width // planes[-1].shape[1]), -(-frame.height // planes[-1].shape[0])
         x0, y0 = -(-box[0] // across) * across, -(-box[1] // down) * down
@@ -108,15 +116,8 @@ class Visible:
             mine[...] = theirs[y0 // fy : y0 // fy + mine.shape[0], x0 // fx : x0 // fx + mine.shape[1]]
         made.pts, made.time_base, made.duration = frame.pts, frame.time_base, frame.duration
         made.colorspace, made.color_range = frame.colorspace, frame.color_range
-        return made
-
-
-def _black(frame: Any, planes: int, bits: int) -> tuple[int, ...]:
-    """Return black in a picture's planes."""
-    if frame.format.is_rgb or frame.format.has_palette:
-        return (0,) * planes
-    dark = 0 if PixelColours.of(frame).full_range else 16 << (bits - 8)
-    return (dark, *[1 << (bits - 1)] * (planes - 1))
+        hidden = self._hidden[y0 : box[3], x0 : box[2]] if self._hidden is not None and self._hidden.any() else None
+        return made, hidden
 
 
 def _shrunk(alpha: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from styleid.errors import OptionError, OutputError, VideoError
 from styleid.media.storage.files import os_reason
 from styleid.media.video.clip import ClipFrame
-from styleid.media.video.planes import fresh_copy, repaint
+from styleid.media.video.planes import blacken, fresh_copy, repaint
 from styleid.media.video.pyav import import_av
 from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import SideTracks, TrackOptions
@@ -129,6 +129,8 @@ class VideoSink:
         native = fresh_copy(colours.in_format(frame.native, self._format), self._av)
         if image_rgb is not None and changed is not None:
             repaint(native, clip.turn.stored(image_rgb), clip.turn.stored(changed), colours, self._av)
+        if frame.hidden is not None:
+            blacken(native, clip.turn.stored(frame.hidden), full_range=colours.full_range)
         if self._coded_format != self._format:
             native = native.reformat(format=self._coded_format)
         base, start = clip.facts.time_base, clip.facts.start
