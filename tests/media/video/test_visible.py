@@ -187,6 +187,36 @@ def test_alpha_beside_a_codec_that_has_none_is_refused(tmp_path):
         VideoClip(source)
 
 
+ALPHA_TOLD = bytes([39 << 1, 1, 165, 4, 0, 255, 0, 128, 128])
+SECOND_MESSAGE = ALPHA_TOLD[:2] + b"\x05\x03abc" + ALPHA_TOLD[2:]
+OTHER_MESSAGE = ALPHA_TOLD.replace(b"\xa5", b"\x93")
+
+
+@pytest.mark.parametrize("name", ["in.mp4", "in.mov", "in.mkv", "in.ts", "in.hevc"])
+@pytest.mark.parametrize("told", [ALPHA_TOLD, SECOND_MESSAGE, OTHER_MESSAGE])
+def test_alpha_in_a_layer_of_h265_is_refused(tmp_path, name, told):
+    with av.open(str(tmp_path / name), "w") as out:
+        stream = out.add_stream("libx265", rate=10, options={"x265-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for i in range(3):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture(i)[..., :3]), "rgb24")):
+                out.mux(_with_unit(packet, told))
+        for i, packet in enumerate(stream.encode(None)):
+            out.mux(_with_unit(packet, told) if i == 0 else packet)
+    if told is OTHER_MESSAGE:
+        assert len(list(VideoClip(tmp_path / name).frames())) == 3
+        return
+    with pytest.raises(VideoError, match="transparency in a second layer"):
+        VideoClip(tmp_path / name)
+
+
+def _with_unit(packet, unit: bytes):
+    changed = av.Packet(b"\0\0\0\1" + unit + bytes(packet))
+    for name in ("pts", "dts", "time_base", "stream", "is_keyframe", "duration"):
+        setattr(changed, name, getattr(packet, name))
+    return changed
+
+
 CLAP = CleanAperture(Fraction(50), Fraction(40), Fraction(-20), Fraction(10))
 
 

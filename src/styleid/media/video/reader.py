@@ -190,7 +190,8 @@ class VideoClip:
 
     def _visible(self, container: Any) -> Visible:
         context = container.streams[self.stream_index].codec_context
-        return Visible(_codec_name(context), self._aperture, self._av)
+        header = (context.extradata if context is not None else None) or b""
+        return Visible(_codec_name(context), header, self._aperture, self._av)
 
     def _stream(self, container: Any) -> Any:
         stream = container.streams[self.stream_index]

@@ -16,6 +16,7 @@ import numpy as np
 
 from styleid.media.containers import BadFileError
 from styleid.media.video.headers import Aperture
+from styleid.media.video.hevc import header_tells_of_alpha, tells_of_alpha
 from styleid.media.video.planes import PixelColours, black, planar_format, planes_of
 
 _LEAST_ALPHA = 1 / 16
@@ -29,8 +30,9 @@ class Visible:
     filled: whether any pixel was hidden or faint so far. shown: whether any was not.
     """
 
-    def __init__(self, codec: str, aperture: Aperture | None, av: Any) -> None:
+    def __init__(self, codec: str, header: bytes, aperture: Aperture | None, av: Any) -> None:
         self._codec, self._aperture, self._av = codec.removeprefix("lib").replace("vpx-", ""), aperture, av
+        self._header, self._layered = header, codec == "hevc" and header_tells_of_alpha(header)
         self._coder: Any = None
         self._alphas: dict[int | None, np.ndarray] = {}
         self._alpha: np.ndarray | None = None
@@ -38,7 +40,9 @@ class Visible:
         self.filled = self.shown = False
 
     def look(self, packet: Any) -> None:
-        """Take the transparency that WebM stores beside a packet's picture."""
+        """Take the transparency that WebM stores beside a packet's picture; notice that of H.265."""
+        if self._codec == "hevc" and packet.size:
+            self._layered |= tells_of_alpha(bytes(packet), self._header)
         for side in packet.iter_sidedata() if packet.size else ():
             if side.data_type == _BLOCK_ADDITIONAL and int.from_bytes(bytes(side)[:8], "big") == 1:
                 self._decode_alpha(bytes(side)[8:], packet.pts)
@@ -62,6 +66,9 @@ class Visible:
         """
         self._alpha, self._hidden = self._alphas.pop(frame.pts, self._alpha), None
         own = any(part.is_alpha for part in frame.format.components) or frame.format.has_palette
+        if self._layered and not own:
+            raise BadFileError("it has transparency in a second layer, which is not read. "
+                               "Put the picture on a plain background first")  # fmt: skip
         if self._alpha is None and not own and self._aperture is None:
             self.shown = True
             return frame, None
