@@ -368,7 +368,7 @@ def test_the_doctor_says_what_is_wrong(call, as_built_in, monkeypatch):
     assert "detector: CenterFace found" in out
     assert out.endswith("1 checks failed\n")
 
-    monkeypatch.setattr("styleid.commands.doctor._self_test", lambda: "fine")
+    monkeypatch.setattr("styleid.commands.doctor._self_test", lambda *_: "fine")
     status, out, err = call("doctor")
     assert (status, err) == (0, "")
     assert out.endswith("all is well\n")

@@ -150,9 +150,9 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_build(parser: argparse.ArgumentParser) -> None:
-    from styleid.bundles.build_options import BuildOptions
     from styleid.commands import bundles
     from styleid.commands.arguments import add_options, read_options
+    from styleid.lab.upstream.options import BuildOptions
 
     parser.add_argument("recipe", choices=bundles.RECIPES, help="ffhq1024: the public StyleID release's files")
     add_options(parser, BuildOptions)
@@ -170,9 +170,13 @@ def _fill_key(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_doctor(parser: argparse.ArgumentParser) -> None:
+    from styleid.bundles.registry import DEFAULT
     from styleid.commands.doctor import doctor
+    from styleid.runtime import DEVICES
 
-    parser.set_defaults(run=lambda parsed: doctor())
+    parser.add_argument("--bundle", default=DEFAULT, help=f"name or folder of a bundle to try (default: {DEFAULT})")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run networks (default: cpu)")
+    parser.set_defaults(run=lambda parsed: doctor(parsed.bundle, parsed.device))
 
 
 def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -213,7 +217,7 @@ def _fill_rank(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: Sequence[str]) -> int:
     try:
-        from styleid.commands.train import main as train
+        from styleid.lab.train import main as train
     except ModuleNotFoundError as error:
         raise OptionError("train", f"{error.name} is not installed. Type: pip install 'styleid[lab]'") from error
     return train(arguments)

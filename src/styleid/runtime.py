@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import threading
 from collections.abc import Iterator
@@ -36,6 +37,29 @@ def available_devices() -> list[Device]:
 
     installed = onnxruntime.get_available_providers()
     return [device for device, (provider, _) in _PROVIDERS.items() if provider in installed]
+
+
+def shadowed_runtime() -> dict[Device, str]:
+    """Say for which devices ONNX Runtime's build is installed but not used, and what to type.
+
+    All builds install the same Python package, so where there are several, one hides the others.
+    """
+    missing: list[Device] = [device for device in DEVICES if device not in available_devices()]
+    return {device: _says_shadowed(_PROVIDERS[device][1]) for device in missing if _installed(_PROVIDERS[device][1])}
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def _says_shadowed(package: str) -> str:
+    return (
+        f"{package} is installed beside another build of ONNX Runtime, which is used instead. "
+        f"Type: pip uninstall -y onnxruntime {package} && pip install --no-deps {package}"
+    )
 
 
 _most_threads = 0
@@ -87,7 +111,8 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
 
     model: a file, or the bytes of one; Transpose nodes of it that change nothing are left out, since versions of ONNX
     Runtime up to 1.29 compute wrongly with them. plain: run the file as it is, without ONNX Runtime's optimisations,
-    to compare with. Raises MissingDependencyError where the device's provider is not installed.
+    to compare with. Raises MissingDependencyError where the device's provider is not installed, and
+    OptionError where another build of ONNX Runtime hides it.
     """
     import onnxruntime
 
@@ -95,6 +120,8 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
         raise OptionError("--device", f"'{device}' is unknown; choose one of {', '.join(DEVICES)}.")
     provider, package = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
+        if _installed(package):
+            raise OptionError("--device", _says_shadowed(package))
         raise MissingDependencyError(f"the ONNX Runtime provider for '{device}'", package)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_threads()

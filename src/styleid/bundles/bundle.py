@@ -48,6 +48,10 @@ class Bundle:
                 self._sessions[role] = open_session(self._source(role), self.device)
             return self._sessions[role]
 
+    def plain_session(self, role: str) -> Any:
+        """Open the network anew on the CPU without ONNX Runtime's optimisations, slowly, to compare with."""
+        return open_session(self._source(role), plain=True)
+
     def check(self, role: str) -> None:
         """Raise BundleError unless the network's file is the one that bundle.json names."""
         self._source(role)

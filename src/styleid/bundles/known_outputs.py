@@ -1,0 +1,162 @@
+"""Compare what a bundle's networks compute on this machine with what they must compute.
+
+Three comparisons, since each sees what the others do not. Batches of 2 and 7 must give what single rows give; rows
+must give what they give without ONNX Runtime's optimisations; and networks listed in `known_outputs.json`, which are
+those of the built-in bundles, must give the numbers listed there. These were computed by the onnx package's reference
+evaluator, which shares no code with ONNX Runtime (`tools/known_outputs.py` writes the file). The first two need
+nothing but the network, so they hold for any bundle.
+
+8-bit networks round differently from processor to processor, so differences are judged by their root mean square.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.bundles.bundle import Bundle
+from styleid.bundles.spec import BundleSpec
+from styleid.types import FloatArray
+
+ROWS = 7
+"""The built-in mapping has a matrix of seven columns, and seven rows was the batch that was wrong without an error."""
+BATCHES = (2, ROWS)
+MOST_DIFFERENCE, MOST_DIFFERENCE_8_BIT = 0.05, 0.2
+"""Root mean square over a row, as a share of the output's standard deviation. OpenVINO computes in bfloat16 where the
+processor can, which costs some hundredths; 8-bit networks on other processors differ by up to a tenth. The matrix that
+ONNX Runtime turned by mistake differed by 0.7."""
+KNOWN = Path(__file__).with_name("known_outputs.json")
+_DIGEST = 24
+_PLAIN_ROWS = 2
+
+
+def wrong_outputs(bundle: Bundle, role: str) -> list[str]:
+    """Run a network on made inputs and say what is wrong with its outputs.
+
+    Args:
+        bundle: The bundle, with the device to run on.
+        role: One of the bundle's networks.
+
+    Returns:
+        A sentence for each comparison that failed, nothing where all is well.
+
+    Raises:
+        BundleError: The network's file is missing or altered.
+    """
+    inputs = example_inputs(bundle, role)
+    try:
+        return list(_compare(bundle, role, inputs))
+    except Exception as error:  # ONNX Runtime's errors share no public base class
+        return [f"{role} cannot be run: {first_line(error)}"]
+
+
+def example_inputs(bundle: Bundle, role: str) -> dict[str, FloatArray]:
+    """Make seven rows for each input of a network, float32, the same on every machine."""
+    values = bundle.session(role).get_inputs()
+    return {value.name: _example(value.name, tuple(value.shape[1:]), bundle.spec) for value in values}
+
+
+def digest(output: FloatArray) -> FloatArray:
+    """Project each row of an output onto 24 random directions, (n, 24).
+
+    Two rows' projections differ by about as much, root mean square, as the rows themselves (Johnson and Lindenstrauss
+    1984), whichever of their numbers it is that differ.
+    """
+    rows = output.reshape(len(output), -1).astype(np.float64)
+    bits = np.random.PCG64(0).random_raw(rows.shape[1])  # raw bits are the same in every version of NumPy
+    signs = ((bits >> np.uint64(shift) & np.uint64(1)) * 2.0 - 1 for shift in range(_DIGEST))
+    return np.stack([rows @ sign for sign in signs], 1) / np.sqrt(rows.shape[1])
+
+
+def scale_of(output: FloatArray) -> float:
+    """Return what differences of an output are measured by: its standard deviation, where it has one."""
+    return max(float(output.std()), 1e-3 * float(np.abs(output).max(initial=0)), 1e-6)
+
+
+def difference(given: FloatArray, wanted: FloatArray, scale: float | None = None) -> float:
+    """Return the largest root mean square over a row of what two outputs differ by, as a share of the scale."""
+    if given.shape != wanted.shape or not np.isfinite(given).all():
+        return float("inf")
+    rows = np.square(given.astype(np.float64) - wanted).reshape(len(wanted), -1).mean(1)
+    return float(np.sqrt(rows.max())) / (scale or scale_of(wanted))
+
+
+def most_difference(network: Path) -> float:
+    """Return how far a network's outputs may be from what they should be, by whether it has 8-bit convolutions."""
+    with network.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return MOST_DIFFERENCE if content.find(b"DequantizeLinear") < 0 else MOST_DIFFERENCE_8_BIT
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _compare(bundle: Bundle, role: str, inputs: dict[str, FloatArray]) -> Iterator[str]:
+    parts = [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(ROWS)]
+    single = _joined([bundle.run(role, **part) for part in parts])
+    plain = bundle.plain_session(role)
+    first = _joined([plain.run(None, part) for part in parts[:_PLAIN_ROWS]])
+    found = {"with ONNX Runtime's optimisations than without": _worst(first, single)}
+    for n in BATCHES:
+        several = bundle.run(role, **{name: value[:n] for name, value in inputs.items()})
+        found[f"for {n} faces at once than for each alone"] = _worst(several, single)
+    entry = bundle.spec.networks[role]
+    if known := known_digests().get(entry.sha256):
+        apart = [
+            difference(digest(output), np.asarray(one["digest"]), one["scale"])
+            for output, one in zip(single, known, strict=True)
+        ]
+        found["than the reference evaluator"] = max(apart)
+    most = most_difference(bundle.folder / entry.file)
+    for what, worst in found.items():
+        if not worst <= most:
+            yield f"{role} gives other numbers {what} (by {worst:.2g} of a standard deviation; {most} is allowed)"
+
+
+def _worst(some: Sequence[FloatArray], every: Sequence[FloatArray]) -> float:
+    return max(difference(given, wanted[: len(given)]) for given, wanted in zip(some, every, strict=True))
+
+
+def _joined(rows: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+@cache
+def known_digests() -> dict[str, list[dict[str, Any]]]:
+    """Return each known output's scale and digest, by the SHA-256 of its network's file."""
+    return json.loads(KNOWN.read_text(encoding="utf-8"))
+
+
+def _example(name: str, shape: tuple[int, ...], spec: BundleSpec) -> FloatArray:
+    """Make an input of ROWS rows from sums of waves; names are those that `Bundle` feeds."""
+    row = np.arange(ROWS).reshape(-1, *[1] * len(shape))
+    if name == "crop":
+        channel, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+        wave = np.sin(x / (9 + row) + channel) + np.cos(y / (13 - row) - row) * np.sin((x + 2 * y) / 31)
+        return (wave / 2).astype(np.float32)
+    if name == "landmarks":
+        angle = np.arange(shape[0]) * 2 * np.pi / shape[0]
+        around = np.stack([np.cos(angle) * 0.3, np.sin(angle) * 0.4], -1)
+        return ((0.5 + around * (1 - 0.04 * row)) * spec.resolution).astype(np.float32)
+    if name == "labels":
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        return ((y * 6 // shape[0] + x * 6 // shape[1] + row) % 19).astype(np.float32)
+    if name == "visible":
+        return np.ones((ROWS, *shape), np.float32)
+    if name == "attributes":
+        return _people()
+    places = np.arange(int(np.prod(shape))).reshape(shape)
+    return np.sin(places * 1.7 + places**2 * 0.011 + row * 2.3).astype(np.float32)
+
+
+def _people() -> FloatArray:
+    """Return the attributes of seven people: age in years, P(female), P(group) x 5."""
+    groups = np.eye(5)[np.arange(ROWS) % 5]
+    return np.column_stack([20 + 7 * np.arange(ROWS), np.arange(ROWS) % 2, groups]).astype(np.float32)
