@@ -18,7 +18,7 @@ import numpy as np
 from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.lab.pack import GROUPS, SOURCES, Pack
+from styleid.lab.data.pack import GROUPS, SOURCES, Pack
 from styleid.types import Action, ImageRGB
 
 _ENLARGED = 2

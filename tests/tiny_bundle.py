@@ -116,8 +116,8 @@ def landmarks() -> np.ndarray:
 def _small(folder: Path) -> dict[str, Any]:
     import torch
 
-    from styleid.lab.attributes import AttributesConfig, AttributesNet
-    from styleid.lab.identity import IdentityConfig
+    from styleid.lab.networks.attributes import AttributesConfig, AttributesNet
+    from styleid.lab.networks.identity import IdentityConfig
 
     torch.manual_seed(0)
     crop = {"size": SIDE_PX, "points": [list(point) for point in TEMPLATE.points_px]}
@@ -172,7 +172,7 @@ def _drawing(generator: str, side: int) -> Works:
 
 def _export_all(folder: Path, record: dict[str, Any], works: Works) -> None:
     """Export networks into a bundle's folder and finish its description."""
-    from styleid.lab.export import export_network
+    from styleid.lab.export.network import export_network
 
     for role, (network, inputs, outputs) in works.items():
         report = export_network(network, inputs, outputs, folder / f"{role}.onnx", half=False)

@@ -150,9 +150,9 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_build(parser: argparse.ArgumentParser) -> None:
+    from styleid.bundles.build_options import BuildOptions
     from styleid.commands import bundles
     from styleid.commands.arguments import add_options, read_options
-    from styleid.lab.upstream.options import BuildOptions
 
     parser.add_argument("recipe", choices=bundles.RECIPES, help="ffhq1024: the public StyleID release's files")
     add_options(parser, BuildOptions)
@@ -217,7 +217,7 @@ def _fill_rank(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: Sequence[str]) -> int:
     try:
-        from styleid.lab.train import main as train
+        from styleid.commands.train import main as train
     except ModuleNotFoundError as error:
         raise OptionError("train", f"{error.name} is not installed. Type: pip install 'styleid[lab]'") from error
     return train(arguments)

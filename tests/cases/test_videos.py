@@ -7,15 +7,17 @@ from styleid.media.video.reader import VideoClip
 
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
 
+PLAIN = "--method", "none"
+
 pytestmark = pytest.mark.shared
 
 
 @pytest.fixture
 def video(case, styleid, tmp_path):
-    """Run the command over a file of a case; return the result and the output's frames."""
+    """Run the command over a file of a case, by default to hide faces; return the result and the output's frames."""
 
     def of(folder: str, file: str, out: str = "out.mp4", *arguments: str):
-        result = styleid("video", case(folder) / file, "--method", "none", *arguments, out=tmp_path / out)
+        result = styleid("video", case(folder) / file, *(arguments or PLAIN), out=tmp_path / out)
         return result, list(VideoClip(result.out).frames()) if result.out.exists() else []
 
     return of
@@ -55,3 +57,14 @@ def test_the_default_track_is_the_picture(video):
     result, frames = video("video-main-track-not-first", "twodef.mkv")
     assert (result.status, len(frames)) == (0, 12)
     assert "further picture track" in result.stdout
+
+
+@pytest.mark.parametrize("method", ["none", "latent"])
+def test_a_face_in_samples_of_ten_bits_is_found(case, video, method):
+    result, frames = video("low-range-16-bit", "gray16low.mkv", "out.mkv", "--codec", "ffv1", "--method", method)
+    assert (result.status, len(frames)) == (0, 12)
+    assert "1 tracks of 1 people" in result.stdout
+    before = list(VideoClip(case("low-range-16-bit") / "gray16low.mkv").frames())
+    for one, other in zip(before, frames, strict=True):
+        assert np.abs(one.image_rgb[120:200, 100:180].astype(int) - other.image_rgb[120:200, 100:180]).mean() > 10
+        assert np.array_equal(one.image_rgb[:40], other.image_rgb[:40])

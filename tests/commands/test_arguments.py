@@ -69,7 +69,8 @@ def test_every_option_of_the_library_has_its_help():
     from styleid.core.options import AnonymizeOptions
     from styleid.engine.local import RunOptions
     from styleid.faces.detect import DetectorOptions
+    from styleid.media.provenance import MarkOptions
 
-    for cls in (AnonymizeOptions, RunOptions, CommandOptions, DetectorOptions):
+    for cls in (AnonymizeOptions, RunOptions, MarkOptions, CommandOptions, DetectorOptions):
         missing = set(cls.__dataclass_fields__) - set(field_help(cls)) - {"detector"}
         assert not missing, f"{cls.__name__}: {missing}"

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from styleid.lab.loop import RunState, Task, load_checkpoint, save_checkpoint
+from styleid.lab.tasks.loop import RunState, Task, load_checkpoint, save_checkpoint
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 

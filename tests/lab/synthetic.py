@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from styleid.faces.align import UTKFACE_POINTS, CropTemplate
-from styleid.lab import pack as packs
-from styleid.lab.pack import Pack
+from styleid.lab.data import pack as packs
+from styleid.lab.data.pack import Pack
 
 _SKIN_RGB = np.array([(236, 205, 185), (110, 75, 55), (232, 200, 160), (175, 125, 90), (205, 160, 130)], np.float32)
 _FINER = 4

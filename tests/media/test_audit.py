@@ -150,7 +150,7 @@ def test_jpeg_segments_are_named(segment: bytes, words: str) -> None:
 
 def test_avif_and_heif_parts_are_named() -> None:
     data = samples.pillow(RGB, "AVIF", xmp=samples.XMP)
-    assert "XMP or other text" in find_leftovers(data)
+    assert "mime item (XMP)" in find_leftovers(data)
     renamed = samples.pillow(RGB, "AVIF").replace(b"Color", b"Janes")
     assert find_leftovers(renamed) == ["part's name: 'Janes'"]
     assert find_leftovers(samples.pillow(RGB, "AVIF") + b"\0\0\0\x10free" + SECRET[:8]) != []

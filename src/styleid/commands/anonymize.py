@@ -17,9 +17,10 @@ from styleid.datasets.others import copy_others, find_others
 from styleid.engine.assignment import Casting
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
+from styleid.engine.photo import encode_outcome
 from styleid.engine.report import write_report
 from styleid.errors import ImageError, OptionError
-from styleid.media.image import encode_photo, read_photo_bytes
+from styleid.media.image import read_photo_bytes
 from styleid.media.storage.files import InputFile
 from styleid.media.storage.remote import Place
 from styleid.runtime import Device
@@ -106,11 +107,13 @@ def _pipe(inputs: Sequence[Place], anonymizer: Anonymizer, run: RunOptions, boxe
         outcome = anonymizer.anonymize(photo.image_rgb, name="-", boxes_xyxy=boxes["-"] if boxes else None)
         if run.require_faces and not outcome.faces:
             raise ImageError("standard input", "no face was found, and --require-faces asks for one")
-        encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, run.metadata)
+        encoded = encode_outcome(photo, outcome, run)
     except ImageError as error:
         print(f"styleid: {error} (not written)", file=sys.stderr)
         return 3
-    sys.stdout.buffer.write(encoded)
+    for note in encoded.notes:
+        print(f"styleid: standard input: {note}", file=sys.stderr)
+    sys.stdout.buffer.write(encoded.data)
     sys.stdout.buffer.flush()
     fallbacks = [face.reason for face in outcome.faces if face.reason]
     for reason in fallbacks:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.registry import DEFAULT, built_in, find_bundle, verify
 from styleid.bundles.spec import NETWORKS, BundleSpec
 from styleid.errors import OptionError
-from styleid.lab.upstream.options import BuildOptions
 
 RECIPES = ("ffhq1024",)
 

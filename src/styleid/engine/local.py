@@ -230,7 +230,7 @@ def lanes(cores: int) -> int:
 def run_settings(anonymizer: Anonymizer, options: RunOptions) -> dict[str, Any]:
     """Return what an output depends on besides its input, for the journal and for resuming."""
     chosen: AnonymizeOptions = anonymizer.options
-    return asdict(chosen) | {"metadata": options.metadata} | bundle_settings(anonymizer)
+    return asdict(chosen) | {"metadata": options.metadata} | options.marking.settings() | bundle_settings(anonymizer)
 
 
 def bundle_settings(anonymizer: Anonymizer) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from styleid.errors import OptionError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.provenance import MarkOptions
 from styleid.media.storage.remote import Place
 
 Engine = Literal["local", "ray"]
@@ -25,6 +26,7 @@ class RunOptions:
         fewer for few photos. What is written does not depend on it.
     shard: i/n takes the i-th of n parts of the inputs, by a hash of their names; each part has a journal of its own.
     engine: local runs on this machine; ray hands the photos to the actors of a Ray cluster.
+    marking: how files say that they hold generated faces.
     """
 
     out: Place
@@ -34,6 +36,7 @@ class RunOptions:
     workers: int = 1
     shard: str = ""
     engine: Engine = "local"
+    marking: MarkOptions = field(default_factory=MarkOptions)
 
     def __post_init__(self) -> None:
         if self.workers < 0:

@@ -15,10 +15,11 @@ import numpy as np
 from styleid.core.pipeline import Anonymizer, boxes_inside
 from styleid.engine.options import RunOptions
 from styleid.errors import ImageError
-from styleid.media.image import Photo, encode_photo, read_photo, read_photo_bytes
+from styleid.media.image import Photo, read_photo, read_photo_bytes
+from styleid.media.marking import Encoded, encode_marked
 from styleid.media.storage.files import write_atomic
 from styleid.media.storage.remote import Place
-from styleid.types import Adviser, FloatArray, Hints
+from styleid.types import Action, Adviser, FloatArray, Hints, Outcome
 from styleid.version import __version__
 
 MOST_PIXELS = 64_000_000
@@ -152,16 +153,25 @@ def anonymize_photo(
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     clock = _Clock(anonymizer.seconds)
-    encoded = encode_photo(photo, outcome.image_rgb, outcome.region_mask, options.metadata)
+    encoded = encode_outcome(photo, outcome, options)
     clock.tick("encode")
     record: dict[str, Any] = {"faces": [face.to_json() for face in outcome.faces], **hints.facts}
     if boxes is not None:
         record["own_boxes"] = box_rows(boxes)
     if adviser is not None:
         record["advice"] = adviser.digest()
-    if notes := [*photo.notes, *hints.notes]:
+    if encoded.mark:
+        record["mark"] = encoded.mark
+    if notes := [*photo.notes, *hints.notes, *encoded.notes]:
         record["notes"] = notes
-    return encoded, record
+    return encoded.data, record
+
+
+def encode_outcome(photo: Photo, outcome: Outcome, options: RunOptions) -> Encoded:
+    """Encode what became of a photo, marked where a face is new or the options ask for it; raises ImageError."""
+    new, hidden = outcome.count(Action.ANONYMIZED) > 0, outcome.count(Action.OBSCURED) > 0
+    return encode_marked(photo, outcome.image_rgb, outcome.region_mask, options.metadata, options.marking,
+                         generated=new, changed=new or hidden)  # fmt: skip
 
 
 class _Clock:

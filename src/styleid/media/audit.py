@@ -3,6 +3,7 @@
 The parser here shares only the containers' walkers with the writers: it looks at the bytes that were written, not at
 what was meant. It is run on every output before that leaves `encode_photo`, by the tests, and on other tools' files.
 What lies inside compressed pixels (padding, watermarks, patterns of least bits) is out of its reach.
+The one XMP packet of `styleid.media.provenance` is allowed, once, byte for byte and in its place; any other XMP is not.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from styleid.media.formats.parse.icc import profile_leftovers
 from styleid.media.formats.parse.ifd import TiffReader, uncovered
 from styleid.media.formats.parse.isobmff import HeifFile, Item, all_properties, read_heif
 from styleid.media.formats.parse.sniff import sniff
+from styleid.media.provenance import GIF_XMP, GIF_XMP_END, JPEG_XMP, PACKET, PNG_XMP, TIFF_XMP
 
 __all__ = ["MetadataMode", "find_leftovers"]
 
 _KNOWN_NAMES = frozenset({b"", b"Color", b"Alpha", b"Exif", b"libavif"})
 _PROPERTIES = frozenset(b"ispe pixi av1C hvcC colr irot imir auxC pasp clap a1op a1lx lsel clli mdcv".split())
 _PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
+_MIME_XMP = b"XMP\0application/rdf+xml"
+"""Name and content type of an item that holds XMP, as libavif and libheif write them."""
 _SEGMENTS = {
     b"http://ns.adobe.com/xap/1.0/": "XMP",
     b"http://ns.adobe.com/xmp/extension/": "XMP",
@@ -54,10 +58,24 @@ def find_leftovers(data: bytes, metadata: MetadataMode = "safe") -> list[str]:
     return list(dict.fromkeys(found))
 
 
+class _Marks:
+    """Accept the packet that marks generated content, once in a file."""
+
+    def __init__(self) -> None:
+        self._seen = False
+
+    def leftovers(self, xmp: object, where: str) -> list[str]:
+        """Return a line for XMP that is not the packet, or that is there again."""
+        if xmp != PACKET:
+            return [f"{where} (XMP)"]
+        again, self._seen = self._seen, True
+        return [f"{where} (XMP): the mark a second time"] if again else []
+
+
 def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
     parts = jpeg_parts(data)
     found = _trailing(data, parts.end)
-    profile = b""
+    profile, marks = b"", _Marks()
     for segment in parts.segments:
         payload, marker = segment.payload, segment.marker
         if marker in STRUCTURE or (marker == 0xEE and payload[:5] == b"Adobe" and len(payload) == 12):
@@ -67,6 +85,8 @@ def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
                 found.append("JPEG thumbnail (JFIF)")
         elif marker == 0xE1 and payload.startswith(PREFIX):
             found += exif_leftovers(payload, metadata)
+        elif marker == 0xE1 and payload.startswith(JPEG_XMP):
+            found += marks.leftovers(payload[len(JPEG_XMP) :], "JPEG segment APP1 'http://ns.adobe.com/xap/1.0/'")
         elif marker == 0xE2 and payload.startswith(ICC_PREFIX):
             profile += payload[14:]
         elif marker == 0xFE:
@@ -82,6 +102,7 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
     chunks, end = png_chunks(data)
     found = _trailing(data, end)
     lengths = png.COLOUR_CHUNKS | {b"IHDR": 13, b"pHYs": 9, b"IEND": 0}
+    marks = _Marks()
     for chunk in chunks:
         if chunk.kind in (b"PLTE", b"IDAT", b"tRNS") or lengths.get(chunk.kind) == len(chunk):
             continue
@@ -92,6 +113,8 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
             if name not in (png.PROFILE_NAME, b"icc", b"ICC Profile"):
                 found.append(f"PNG colour profile's name: {_excerpt(name)}")
             found += _packed_profile(packed[1:])
+        elif chunk.kind == b"iTXt" and chunk.body.startswith(PNG_XMP):
+            found += marks.leftovers(chunk.body[len(PNG_XMP) :], "PNG chunk iTXt")
         else:
             found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {_excerpt(chunk.body)} ({len(chunk)} bytes)")
     return found
@@ -99,12 +122,14 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
 
 def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
     chunks, end = riff_chunks(data)
-    found = _trailing(data, end)
+    found, marks = _trailing(data, end), _Marks()
     for chunk in chunks:
         if chunk.kind == b"EXIF":
             found += exif_leftovers(chunk.body, metadata)
         elif chunk.kind == b"ICCP":
             found += profile_leftovers(chunk.body)
+        elif chunk.kind == b"XMP ":
+            found += marks.leftovers(chunk.body, "WebP chunk XMP")
         elif chunk.kind not in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH"):
             found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({len(chunk)} bytes)")
     return found
@@ -113,13 +138,15 @@ def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
 def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
     reader = TiffReader.open(data)
     found: list[str] = []
+    marks = _Marks()
     ranges = [(0, reader.header_bytes)]
     for number, directory in enumerate(reader.chain()):
         if number:
             found.append(f"TIFF page {number + 1}")
-        found += directory_leftovers(
-            reader, directory, metadata, where="TIFF", allowed=tiff.ALLOWED_TAGS, ranges=ranges
-        )
+        allowed = tiff.ALLOWED_TAGS
+        if (xmp := directory.fields.get(TIFF_XMP)) is not None:
+            allowed, found = allowed | {TIFF_XMP}, found + marks.leftovers(xmp.values, "TIFF tag 700")
+        found += directory_leftovers(reader, directory, metadata, where="TIFF", allowed=allowed, ranges=ranges)
         for offsets, counts in tiff.PIXEL_PLACES:
             places = zip(directory.ints(offsets), directory.ints(counts), strict=False)
             ranges += [(start, start + size) for start, size in places]
@@ -151,13 +178,15 @@ def _bmp(data: bytes, metadata: MetadataMode) -> list[str]:
 def _gif(data: bytes, metadata: MetadataMode) -> list[str]:
     del metadata
     blocks, end = gif_blocks(data)
-    found = _trailing(data, end)
+    found, marks = _trailing(data, end), _Marks()
     pictures = sum(b.kind == "picture" for b in blocks)
     if pictures > 1:
         found.append(f"GIF: {pictures - 1} further pictures")
     for block in blocks:
         if block.kind == "fe":
             found.append(f"GIF comment: {_excerpt(block.body[3:])}")
+        elif block.body.startswith(GIF_XMP):
+            found += marks.leftovers(block.body.removeprefix(GIF_XMP).removesuffix(GIF_XMP_END), "GIF extension")
         elif block.kind not in ("picture", "f9"):
             found.append(f"GIF extension {block.kind} {_excerpt(block.body[3:14])} ({len(block.body)} bytes)")
     return found
@@ -182,13 +211,19 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
             found.append(f"property {kind.decode('latin-1')!r}")
         elif kind == b"colr" and body[:4] in (b"prof", b"rICC"):
             found += profile_leftovers(body[4:])
+    marks = _Marks()
     for number, item in file.items.items():
-        found += _item_leftovers(data, file, number, item, metadata)
+        found += _item_leftovers(data, file, number, item, metadata, marks)
     return found
 
 
-def _item_leftovers(data: bytes, file: HeifFile, number: int, item: Item, metadata: MetadataMode) -> list[str]:
+def _item_leftovers(
+    data: bytes, file: HeifFile, number: int, item: Item, metadata: MetadataMode, marks: _Marks
+) -> list[str]:
     found = []
+    if item.kind == b"mime":
+        body = b"".join(data[start:end] for start, end in item.places)
+        return marks.leftovers(body, "mime item") if item.name == _MIME_XMP else ["XMP or other text"]
     if item.name not in _KNOWN_NAMES:
         found.append(f"part's name: {_excerpt(item.name)}")
     links = {kind for kind, _ in item.links}
@@ -198,8 +233,6 @@ def _item_leftovers(data: bytes, file: HeifFile, number: int, item: Item, metada
         if block[4:skip].strip(b"\0") not in (b"", b"Exif"):
             found.append(f"bytes before the EXIF: {_excerpt(block[4:skip])}")
         found += exif_leftovers(block[skip:], metadata)
-    elif item.kind == b"mime":
-        found.append("XMP or other text")
     elif item.kind not in _PICTURES:
         found.append(f"part of kind {item.kind.decode('latin-1')!r}")
     elif b"thmb" in links:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -32,6 +32,7 @@ from styleid.media.formats.codec import Decoded
 from styleid.media.formats.parse.exif import Kept, MetadataMode
 from styleid.media.formats.parse.sniff import SUFFIXES, sniff
 from styleid.media.formats.raster import ImageRGB, Layout, Mask, Raster, repaint, stored, upright, view_rgb
+from styleid.media.provenance import PACKET, declares_generated
 from styleid.media.storage.remote import Place, RemotePath
 
 MAX_PIXELS = 300_000_000
@@ -50,6 +51,9 @@ class _Codec(NamedTuple):
     repaint: _Repaint = repaint
 
 
+UNMARKED_FORMATS = frozenset({"BMP"})
+"""Formats that have no place for a mark."""
+
 _CODECS = {
     "JPEG": _Codec(jpeg.decode, jpeg.encode),
     "PNG": _Codec(png.decode, png.encode),
@@ -67,7 +71,8 @@ class Photo:
 
     name: the file's, for messages. image_rgb: uint8 (h, w, 3), upright, read-only. format: a key of `SUFFIXES`.
     raster: the pixels as stored. kept: the metadata that may follow them. encoding: how the file was compressed.
-    notes: what a user should know about this file, for the journal.
+    notes: what a user should know about this file, for the journal. declared: whether the file says that it is
+    generated in part or in whole.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Photo:
     kept: Kept
     encoding: Any
     notes: tuple[str, ...] = ()
+    declared: bool = False
 
     @property
     def orientation(self) -> int:
@@ -128,14 +134,18 @@ def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
     notes = (*_name_notes(kind, name), *decoded.notes)
     image = upright(view_rgb(decoded.raster, decoded.kept.icc_profile), decoded.kept.orientation)
     image.setflags(write=False)
-    return Photo(name, image, kind, decoded.raster, decoded.kept, decoded.encoding, notes)
+    declared = declares_generated(data)
+    return Photo(name, image, kind, decoded.raster, decoded.kept, decoded.encoding, notes, declared)
 
 
-def encode_photo(photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata: MetadataMode = "strip") -> bytes:
+def encode_photo(
+    photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata: MetadataMode = "strip", *, marked: bool = False
+) -> bytes:
     """Encode a photo's new pixels in the format and quality of its source.
 
     image_rgb: uint8 (h, w, 3), upright; used only where region_mask, bool (h, w), is true.
     metadata: "strip" keeps orientation, pixel density and colour profile; "safe" also exposure fields.
+    marked: write the mark of generated content, where the format has a place for it.
     Raises `ValueError` for arrays of another shape or type or an unknown mode, `ImageError` where the format cannot
     hold the result, or if the result were found to hold anything outside the allow-list.
     """
@@ -152,7 +162,8 @@ def encode_photo(photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata:
         if region_mask.any():
             turned = (stored(a, photo.orientation) for a in (photo.image_rgb, image_rgb, region_mask))
             raster = codec.repaint(raster, *turned, icc_profile=photo.icc_profile)
-        data = codec.encode(raster, photo.kept, photo.encoding, metadata)
+        kept = replace(photo.kept, mark=PACKET) if marked else photo.kept
+        data = codec.encode(raster, kept, photo.encoding, metadata)
     except BadFileError as error:
         raise ImageError(photo.name, str(error)) from error
     except (OSError, ValueError, MemoryError) as error:

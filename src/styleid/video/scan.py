@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
+from styleid.faces.detect import suppress_overlaps
 from styleid.faces.track import Candidates
-from styleid.media.video.clip import Clip
+from styleid.media.video.clip import Clip, ClipFrame
 from styleid.types import Faces, FloatArray, ImageRGB
 from styleid.video.store import Workspace
 
@@ -65,7 +66,7 @@ def scan(
     with space.growing("embeddings", width) as embeddings:
         for frame in clip.frames():
             image = frame.image_rgb
-            faces = detector.detect(image)
+            faces = _seen(detector, frame)
             if width and bundle:
                 embeddings.add(_embed(image, faces, faces.scores >= sure_from, bundle, width))
             found.append(faces)
@@ -81,6 +82,12 @@ def scan(
     numbers = np.concatenate(frames) if frames else np.zeros(0, int)
     candidates = Candidates(numbers.astype(int), every.boxes_xyxy, every.scores, every.landmarks_px, known)
     return Scan(candidates, clock[:, 0], clock[:, 1], tuple(cuts))
+
+
+def _seen(detector: Detector, frame: ClipFrame) -> Faces:
+    """Return the faces that a person may see in a frame, however it is shown."""
+    faces, views = detector.detect(frame.image_rgb), frame.further_views()
+    return suppress_overlaps(Faces.concatenate([faces, *map(detector.detect, views)])) if views else faces
 
 
 class CutFinder:

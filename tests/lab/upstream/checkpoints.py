@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from styleid.lab.stylegan2 import Generator, GeneratorConfig
-from styleid.lab.upstream.irse import EmbedderConfig, EncoderConfig, FaceEmbedder, StyleEncoder
-from styleid.lab.upstream.mapper import LevelsMapper, MapperConfig
-from styleid.lab.upstream.mobilenet import AttributeMobileNet, MobileNetConfig
-from styleid.lab.upstream.unet import ParsingUNet, UNetConfig
+from styleid.lab.networks.irse import EmbedderConfig, EncoderConfig, FaceEmbedder, StyleEncoder
+from styleid.lab.networks.mapper import LevelsMapper, MapperConfig
+from styleid.lab.networks.mobilenet import AttributeMobileNet, MobileNetConfig
+from styleid.lab.networks.stylegan2 import Generator, GeneratorConfig
+from styleid.lab.networks.unet import ParsingUNet, UNetConfig
 
 SIDE, ROWS, WIDTH = 64, 10, 32
 STAGES = ((8, 1), (12, 1), (16, 2), (WIDTH, 1))

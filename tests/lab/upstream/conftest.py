@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.registry import DEFAULT, built_in
 from styleid.lab.upstream.bundle import build_ffhq_bundle
-from styleid.lab.upstream.options import BuildOptions
 from tests.lab.upstream.checkpoints import ROWS, WIDTH, write_checkpoints
 
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch import nn
 
-from styleid.lab.export import export_network
-from styleid.lab.stylegan2 import Generator, GeneratorConfig
+from styleid.lab.export.network import export_network
+from styleid.lab.networks.irse import EncoderConfig, FaceEmbedder, StyleEncoder
+from styleid.lab.networks.mapper import LevelsMapper, MapperConfig
+from styleid.lab.networks.mobilenet import AttributeMobileNet
+from styleid.lab.networks.stylegan2 import Generator, GeneratorConfig
+from styleid.lab.networks.unet import ParsingUNet
+from styleid.lab.networks.wrappers import OneHot
 from styleid.lab.upstream import kinds
-from styleid.lab.upstream.irse import EncoderConfig, FaceEmbedder, StyleEncoder
-from styleid.lab.upstream.mapper import LevelsMapper, MapperConfig
-from styleid.lab.upstream.mobilenet import AttributeMobileNet
-from styleid.lab.upstream.unet import ParsingUNet
-from styleid.lab.upstream.wrappers import OneHot
 from styleid.runtime import open_session
 from tests.lab.upstream.checkpoints import WIDTH
 

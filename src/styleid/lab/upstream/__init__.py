@@ -1,1 +1,5 @@
-"""The networks of the public StyleID release, in its tensors' names, and the way from its files to a bundle."""
+"""From the files of the public StyleID release to a bundle.
+
+Knows the files, their tensors by name, and how the built-in networks stand in for those not given.
+Does not know how networks are trained.
+"""

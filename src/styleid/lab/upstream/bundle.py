@@ -16,19 +16,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.registry import load_bundle
 from styleid.errors import CheckpointError, OutputError
 from styleid.faces.align import CropTemplate, ffhq_matrix
-from styleid.lab.export import ExportReport, export_network
-from styleid.lab.stylegan2 import Generator
-from styleid.lab.stylegan2_bundle import export_stylegan2
-from styleid.lab.upstream import kinds, mobilenet, unet
+from styleid.lab.export.network import ExportReport, export_network
+from styleid.lab.export.stylegan2 import export_stylegan2
+from styleid.lab.networks import mobilenet, unet
+from styleid.lab.networks.stylegan2 import Generator
+from styleid.lab.networks.wrappers import Described, FromOtherCrop, OneHot, Resized, ToOtherCrop
+from styleid.lab.upstream import kinds
 from styleid.lab.upstream.describe import Parts, write_description
 from styleid.lab.upstream.graphs import Part, join
-from styleid.lab.upstream.options import BuildOptions
 from styleid.lab.upstream.rankings import read_rankings
 from styleid.lab.upstream.thresholds import strangers_of
-from styleid.lab.upstream.wrappers import Described, FromOtherCrop, OneHot, Resized, ToOtherCrop
 from styleid.runtime import open_session
 
 _LABELS_AT_MOST = 256

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.spec import FORMAT
 from styleid.faces.align import CropTemplate
-from styleid.lab.export import ExportReport
-from styleid.lab.upstream.mapper import LEVELS
-from styleid.lab.upstream.options import BuildOptions
+from styleid.lab.export.network import ExportReport
+from styleid.lab.networks.mapper import LEVELS
 from styleid.lab.upstream.thresholds import Bounds
 from styleid.types import FloatArray
 from styleid.version import __version__

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from styleid.errors import CheckpointError, TrainingError
-from styleid.lab.stylegan2 import Generator, GeneratorConfig
+from styleid.lab.networks.irse import EmbedderConfig, EncoderConfig, FaceEmbedder, StyleEncoder
+from styleid.lab.networks.mapper import LevelsMapper, MapperConfig
+from styleid.lab.networks.mobilenet import AttributeMobileNet, MobileNetConfig
+from styleid.lab.networks.stylegan2 import Generator, GeneratorConfig
+from styleid.lab.networks.unet import ParsingUNet, UNetConfig
 from styleid.lab.upstream.files import read_tensors
-from styleid.lab.upstream.irse import EmbedderConfig, EncoderConfig, FaceEmbedder, StyleEncoder
-from styleid.lab.upstream.mapper import LevelsMapper, MapperConfig
-from styleid.lab.upstream.mobilenet import AttributeMobileNet, MobileNetConfig
-from styleid.lab.upstream.unet import ParsingUNet, UNetConfig
 
 State = Mapping[str, torch.Tensor]
 _CONTAINERS = ("g_ema", "state_dict", "model_state_dict")

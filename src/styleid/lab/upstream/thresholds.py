@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.bundle import Bundle, to_float
 from styleid.errors import OptionError
 from styleid.faces.align import CropTemplate
 from styleid.faces.detect import FaceDetector
-from styleid.lab.upstream.options import BuildOptions
 from styleid.runtime import open_session, run_batched
 from styleid.types import FloatArray
 

@@ -86,6 +86,7 @@ def encode(raster: Raster, kept: Kept, encoding: AvifEncoding, metadata: Metadat
         range="full" if encoding.full_range else "limited",
         icc_profile=kept.icc_profile or b"",
         exif=kept.exif(metadata),
+        xmp=kept.mark,
     )
     data = out.getvalue()
     if encoding.points and not kept.icc_profile and encoding.points != _SRGB_POINTS:

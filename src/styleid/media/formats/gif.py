@@ -18,6 +18,7 @@ from styleid.media.containers import BadFileError, gif_blocks, gif_table_bytes
 from styleid.media.formats.codec import Decoded, check_size
 from styleid.media.formats.parse.exif import Kept, MetadataMode
 from styleid.media.formats.raster import ImageRGB, Layout, Mask, Palette, Raster, Samples, from_image, luma, to_image
+from styleid.media.provenance import GIF_XMP, GIF_XMP_END
 
 _CONTROL = "f9"
 
@@ -93,8 +94,8 @@ def repaint(
 
 
 def encode(raster: Raster, kept: Kept, encoding: GifEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster; the result holds nothing but pixels: a GIF has no place for what else is kept."""
-    del kept, encoding, metadata
+    """Encode a raster; the result holds nothing but pixels and the mark: a GIF has no place for what else is kept."""
+    del encoding, metadata
     if raster.palette is None:
         raise ValueError("A GIF's raster has a palette.")
     height, width = raster.size
@@ -114,6 +115,7 @@ def encode(raster: Raster, kept: Kept, encoding: GifEncoding, metadata: Metadata
         + size
         + bytes([0xF0 | (bits - 1), 0, 0])
         + table
+        + (GIF_XMP + kept.mark + GIF_XMP_END if kept.mark else b"")
         + control
         + b",\0\0\0\0"
         + size

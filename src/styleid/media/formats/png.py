@@ -22,6 +22,7 @@ from styleid.media.containers import PNG_SIGNATURE, BadFileError, Chunk, CutShor
 from styleid.media.formats.codec import Decoded, check_size, kept_profile
 from styleid.media.formats.parse.exif import Density, ExifFacts, Kept, MetadataMode, read_exif
 from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image, swap_red_and_blue, to_image
+from styleid.media.provenance import PNG_XMP
 
 PROFILE_NAME = b"ICC profile"
 COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
@@ -127,6 +128,8 @@ def encode(raster: Raster, kept: Kept, encoding: PngEncoding, metadata: Metadata
         parts.append(png_chunk(b"pHYs", struct.pack(">IIB", x, y, per_metre)))
     if exif := kept.exif(metadata):
         parts.append(png_chunk(b"eXIf", exif))
+    if kept.mark:
+        parts.append(png_chunk(b"iTXt", PNG_XMP + kept.mark))
     parts += [png_chunk(b"IDAT", _deflated(raster, encoding.level)), png_chunk(b"IEND", b"")]
     return b"".join(parts)
 

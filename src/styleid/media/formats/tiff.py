@@ -26,6 +26,7 @@ from styleid.media.containers import BadFileError, CutShortError
 from styleid.media.formats.codec import Decoded, check_size, kept_profile
 from styleid.media.formats.parse.exif import Kept, MetadataMode, read_facts
 from styleid.media.formats.parse.ifd import (
+    BYTE,
     EXIF_POINTER,
     LONG,
     ORIENTATION,
@@ -42,6 +43,7 @@ from styleid.media.formats.parse.ifd import (
 )
 from styleid.media.formats.png import packed_rows, unpacked_rows
 from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image, to_image
+from styleid.media.provenance import TIFF_XMP
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
@@ -169,6 +171,8 @@ def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: Metadat
                    Field(RESOLUTION_UNIT, SHORT, (kept.density.unit,))]  # fmt: skip
     if kept.icc_profile:
         fields.append(Field(ICC_TAG, UNDEFINED, kept.icc_profile))
+    if kept.mark:
+        fields.append(Field(TIFF_XMP, BYTE, kept.mark))
     return _assembled(fields, strips, kept, metadata)
 
 

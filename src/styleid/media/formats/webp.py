@@ -62,7 +62,7 @@ def encode(raster: Raster, kept: Kept, encoding: WebpEncoding, metadata: Metadat
     out = io.BytesIO()
     options = {"lossless": True, "quality": 75} if encoding.lossless else {"quality": encoding.quality}
     image.save(out, "WEBP", method=4, exact=True, alpha_quality=100, icc_profile=kept.icc_profile or b"",
-               exif=kept.exif(metadata), **options)  # fmt: skip
+               exif=kept.exif(metadata), xmp=kept.mark, **options)  # fmt: skip
     return out.getvalue()
 
 

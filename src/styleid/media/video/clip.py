@@ -64,7 +64,8 @@ class ClipFrame:
     """Hold one picture of a clip.
 
     time_s, duration_s: when it is shown and for how long. native: as it was decoded. hidden: which pixels the file
-    hides and must stay black whatever is drawn there, bool (h, w), upright, or None.
+    hides and must stay black whatever is drawn there, bool (h, w), upright, or None. to_views: gives what else a viewer
+    may show of `native`.
     """
 
     index: int
@@ -73,11 +74,16 @@ class ClipFrame:
     native: Any
     to_rgb: Any
     hidden: np.ndarray | None = None
+    to_views: Any = None
 
     @cached_property
     def image_rgb(self) -> ImageRGB:
         """The upright picture, converted when it is first asked for."""
         return self.to_rgb(self.native)
+
+    def further_views(self) -> list[ImageRGB]:
+        """Return other pictures of the same size in which a person may see faces, upright."""
+        return [] if self.to_views is None else self.to_views(self.native)
 
 
 class Clip(Protocol):

@@ -17,6 +17,7 @@ from styleid.media.containers import BadFileError
 from styleid.media.video.clip import ClipFrame, ClipInfo, Turn
 from styleid.media.video.clock import Clock
 from styleid.media.video.headers import read_headers
+from styleid.media.video.levels import StretchedColours, frame_span, stretch_clip, stretched
 from styleid.media.video.planes import PixelColours
 from styleid.media.video.pyav import import_av
 from styleid.media.video.visible import Visible
@@ -79,6 +80,10 @@ class VideoClip:
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             frames, length = stream.frames, float(container.duration or 0) / 1e6
             self.jumps = bool(container.format.flags & _TIME_MAY_JUMP)
+        with self._reported(), self.open() as container:
+            decoded = self._decoded(container, self._stream(container), self._visible(container))
+            colours = stretch_clip(self.facts.colours, (native for _, native, _ in decoded))
+            self.facts = replace(self.facts, colours=colours)
         self._turn = _turn(self.facts.matrix)
         self._rate = Fraction(min(max(rate, _LEAST_RATE), _MOST_RATE))
         size = (self.facts.width, self.facts.height)
@@ -118,7 +123,7 @@ class VideoClip:
                     waiting.duration_s = time - waiting.time_s
                     yield waiting
                 covered = None if hidden is None else self._turn.upright(hidden)
-                waiting = ClipFrame(index, time, 0.0, native, self._upright, covered)
+                waiting = ClipFrame(index, time, 0.0, native, self._upright, covered, self._views)
             if waiting is not None:
                 waiting.duration_s = self._last_duration(stream, waiting, joined=len(clock.shifts) > 1)
                 self._check_end(container, waiting.time_s + waiting.duration_s)
@@ -131,6 +136,8 @@ class VideoClip:
     def _notes(self, visible: Visible) -> tuple[str, ...]:
         """Return what a user should know of a clip that was read to its end."""
         notes = []
+        if isinstance(self.facts.colours, StretchedColours):
+            notes.append("its samples use a small part of their range: faces were looked for in stretched pictures")
         if visible.filled:
             notes.append("transparent parts were filled with black")
         if (self.facts.width, self.facts.height) != self._stored_size:
@@ -149,6 +156,12 @@ class VideoClip:
 
     def _upright(self, native: Any) -> np.ndarray:
         return self._turn.upright(self.facts.colours.to_rgb(native))
+
+    def _views(self, native: Any) -> list[np.ndarray]:
+        """Return a frame stretched where it alone uses a small part of its range."""
+        colours = self.facts.colours
+        span = None if isinstance(colours, StretchedColours) else frame_span(colours, native)
+        return [] if span is None else [self._turn.upright(stretched(colours, native, span))]
 
     def _chosen(self) -> int:
         """Return the index of the track whose pictures a player shows."""

@@ -90,12 +90,14 @@ class Kept:
 
     icc_profile: already rebuilt by `styleid.media.formats.parse.icc`. exposure: fields of `EXPOSURE_TAGS`, written
     under "safe" only.
+    mark: the XMP packet of `styleid.media.provenance`, or b"" where the picture is not marked; never the source's XMP.
     """
 
     orientation: int = 1
     density: Density | None = None
     icc_profile: bytes | None = None
     exposure: tuple[Field, ...] = ()
+    mark: bytes = b""
 
     def exif(self, metadata: MetadataMode, *, orientation: bool = True) -> bytes:
         """Return an EXIF block without its prefix, or b"" where there is nothing to say."""

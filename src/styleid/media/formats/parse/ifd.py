@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from styleid.media.containers import BadFileError, CutShortError
 
-ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL = 2, 3, 4, 5, 7, 10
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL = 1, 2, 3, 4, 5, 7, 10
 
 _FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
             13: "I", 16: "Q", 17: "q", 18: "Q"}  # fmt: skip
@@ -136,7 +136,7 @@ class TiffReader:
         return Directory(fields, tuple(ranges), following)
 
     def _values(self, kind: int, unit: str, count: int, where: int) -> Values:
-        if kind in (1, ASCII, UNDEFINED):
+        if kind in (BYTE, ASCII, UNDEFINED):
             return self.data[where : where + count]
         return struct.unpack_from(f"{self.order}{count * len(unit)}{unit[0]}", self.data, where)
 

@@ -1,0 +1,89 @@
+"""Read the inner squares of a pack's tight crops as tensors, and balance who is drawn.
+
+Convention
+----------
+The inner square of ``CropTemplate.tight(inner_px, margin_px)`` is its crop without the margin. Tensors are uint8
+(n, 3, side, side), RGB; `to_float` maps 0..255 to [-1, 1] and `to_uint8` back, to (n, side, side, 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from styleid.errors import TrainingError
+from styleid.faces.align import UTKFACE_POINTS, CropTemplate
+from styleid.lab.data.pack import Pack
+from styleid.types import ImageRGB
+
+_AGE_BANDS = (10, 20, 30, 40, 50, 60, 70)
+_DECODED_AT_ONCE = 4096
+
+
+def inner_square(template: CropTemplate) -> tuple[int, int]:
+    """Return (inner_px, margin_px) of a tight template; raises TrainingError where it is another template."""
+    points = np.asarray(template.points_px)
+    inner_px = round(float((points[1, 0] - points[0, 0]) / (UTKFACE_POINTS[1][0] - UTKFACE_POINTS[0][0])))
+    margin_px = (template.size_px - inner_px) // 2
+    if inner_px >= 8 and margin_px >= 0:
+        tight = CropTemplate.tight(inner_px, margin_px)
+        if tight.size_px == template.size_px and np.abs(np.asarray(tight.points_px) - points).max() < 0.01:
+            return inner_px, margin_px
+    raise TrainingError("This training needs a pack of tight crops (CropTemplate.tight), but its template is another.")
+
+
+def inner_faces(pack: Pack, rows: np.ndarray[Any, Any], side_px: int) -> torch.Tensor:
+    """Return the inner squares of a pack's rows at side_px, uint8 (n, 3, side_px, side_px), averaged down if larger."""
+    inner_px, margin_px = inner_square(pack.template)
+    if side_px > inner_px:
+        raise TrainingError(f"The pack's faces have {inner_px} px; they cannot train at {side_px} px.")
+    inside = slice(margin_px, margin_px + inner_px)
+    faces = torch.empty(len(rows), 3, side_px, side_px, dtype=torch.uint8)
+    for start in range(0, len(rows), _DECODED_AT_ONCE):
+        crops = pack.crops(rows[start : start + _DECODED_AT_ONCE])[:, inside, inside]
+        if side_px < inner_px:
+            crops = np.stack([cv2.resize(crop, (side_px, side_px), interpolation=cv2.INTER_AREA) for crop in crops])
+        faces[start : start + len(crops)] = torch.from_numpy(crops).permute(0, 3, 1, 2)
+    return faces
+
+
+def balanced_weights(
+    pack: Pack, rows: np.ndarray[Any, Any], balance: float = 0.5, most: float = 5.0
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return how often each row should be drawn, (n,), mean 1.
+
+    balance: 0 draws each face equally often, 1 each age band, sex and group (as far as they are known). most: how much
+    more often than the mean a face is drawn at most.
+    """
+    age = pack.age[rows]
+    columns = [np.where(np.isnan(age), -1, np.digitize(age, _AGE_BANDS)), pack.sex[rows], pack.group[rows]]
+    weights = np.ones(len(rows))
+    for column in columns:
+        known = column >= 0
+        values, place, counts = np.unique(column[known], return_inverse=True, return_counts=True)
+        if len(values):
+            weights[known] *= (known.sum() / len(values) / counts[place]) ** balance
+    weights = np.minimum(weights / weights.mean(), most)
+    return weights / weights.mean()
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """Map uint8 0..255 to float32 [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images: torch.Tensor) -> ImageRGB:
+    """Map float (n, 3, side, side) in [-1, 1] to uint8 (n, side, side, 3) on the CPU."""
+    scaled = ((images.detach().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def draw_grid(images: torch.Tensor, columns: int) -> ImageRGB:
+    """Lay float images (n, 3, side, side) in [-1, 1] out in rows of so many columns, uint8; n is a multiple of it."""
+    tiles = to_uint8(images)
+    side = tiles.shape[1]
+    rows = tiles.reshape(-1, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(rows.reshape(-1, columns * side, 3))

@@ -1,0 +1,278 @@
+"""Build and read data packs: aligned face crops with a table of labels and landmarks, in one file.
+
+A pack is an ``.npz`` file: the crops as WebP bytes end to end, and one array per column, so that a training machine
+needs one copy and decodes it in seconds. `build_pack` makes it from the source archives, `Pack.load` reads it.
+
+Convention
+----------
+Crops are uint8 RGB under `CropTemplate.tight(inner_px, margin_px)`; landmarks are pixels of the crop, pixel centres at
+integers. Unknown ages are NaN, unknown sexes and groups -1. Sex: 0 male, 1 female. Group: 0 White, 1 Black, 2 Asian,
+3 Indian, 4 other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import cv2
+import numpy as np
+
+from styleid.errors import TrainingError
+from styleid.faces.align import CropTemplate, invert
+from styleid.faces.detect import DetectorOptions, FaceDetector
+from styleid.lab.data.teachers import LandmarkTeacher
+from styleid.types import Faces, ImageRGB
+
+SOURCES = ("generated", "gan-samples", "parsing", "utkface-0", "utkface-1", "portraits")
+"""Archives that a pack is made of, in the order of their numbers in the column `source`."""
+
+SYNTHETIC_SOURCES = (0, 1)
+GROUPS = ("White", "Black", "Asian", "Indian", "other")
+_GENERATED_GROUPS = {"white": 0, "black": 1, "asian": 2, "latino": 4}
+_HELD_OUT_SHARE = 0.05
+_MAX_SPREAD = 0.05
+_MIN_SCORE = 0.5
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """Choose how a pack is made.
+
+    inner_px: side of the tight crop. margin_px: more on each side. quality: of the WebP crops, 1 to 100.
+    """
+
+    inner_px: int = 128
+    margin_px: int = 16
+    quality: int = 90
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Hold a pack's table; crops decode on request. Columns have one row per face."""
+
+    template: CropTemplate
+    webp: np.ndarray[Any, np.dtype[np.uint8]]
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+    names: np.ndarray[Any, Any]
+    source: np.ndarray[Any, Any]
+    held_out: np.ndarray[Any, np.dtype[np.bool_]]
+    valid_quads: np.ndarray[Any, np.dtype[np.float32]]
+    landmarks5: np.ndarray[Any, np.dtype[np.float32]]
+    landmarks68: np.ndarray[Any, np.dtype[np.float32]]
+    age: np.ndarray[Any, np.dtype[np.float32]]
+    sex: np.ndarray[Any, np.dtype[np.int8]]
+    group: np.ndarray[Any, np.dtype[np.int8]]
+    labels_png: np.ndarray[Any, np.dtype[np.uint8]]
+    labels_offsets: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def synthetic(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """True for faces of nobody, (n,)."""
+        return np.isin(self.source, SYNTHETIC_SOURCES)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Pack:
+        """Read a pack; raises TrainingError where the file is not one."""
+        try:
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                columns = {name: file[name] for name in file.files}
+            points, size = columns.pop("template_points"), int(columns.pop("template_size"))
+            return cls(template=CropTemplate(size, tuple(map(tuple, points.tolist()))), **columns)
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise TrainingError(f"{path} is not a data pack ({error}). Type: styleid train pack --help") from error
+
+    def crops(self, indices: Sequence[int] | np.ndarray[Any, Any] | None = None) -> ImageRGB:
+        """Decode crops, uint8 (n, size, size, 3)."""
+        wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
+        size = self.template.size_px
+        out = np.empty((len(wanted), size, size, 3), np.uint8)
+
+        def decode(place: int) -> None:
+            i = int(wanted[place])
+            bgr = _decoded(self.webp[self.offsets[i] : self.offsets[i + 1]], cv2.IMREAD_COLOR, f"crop {i}")
+            cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out[place])
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(decode, range(len(wanted))))
+        return out
+
+    def labels(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+        """Decode one face's label map, uint8 (size, size) of CelebAMask-HQ classes, or None where there is none."""
+        part = self.labels_png[self.labels_offsets[index] : self.labels_offsets[index + 1]]
+        return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
+
+    def thinned(self, most_per_source: int, *, photos_only: bool = False) -> Pack:
+        """Return the pack with all held-out faces but at most so many training faces a source, chosen by name.
+
+        photos_only: keep all faces of nobody.
+        """
+        order = np.argsort([hashlib.sha256(str(name).encode()).hexdigest() for name in self.names])
+        keep = self.held_out | (self.synthetic & photos_only)
+        for source in np.unique(self.source):
+            keep[order[(self.source[order] == source) & ~self.held_out[order]][:most_per_source]] = True
+        rows = np.nonzero(keep)[0]
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "template"}
+        per_face = {name: value[rows] for name, value in columns.items() if len(value) == len(self)}
+        for bytes_name, offsets_name in (("webp", "offsets"), ("labels_png", "labels_offsets")):
+            content, offsets = columns[bytes_name], columns[offsets_name]
+            parts = [content[offsets[i] : offsets[i + 1]] for i in rows]
+            columns[bytes_name] = np.concatenate(parts)
+            columns[offsets_name] = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+        return Pack(self.template, **columns | per_face)
+
+    def valid_mask(self, index: SupportsIndex) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return uint8 (size, size), 255 where the crop shows the photo, 0 where it shows reflected border."""
+        size = self.template.size_px
+        mask = np.zeros((size, size), np.uint8)
+        cv2.fillConvexPoly(mask, np.round(self.valid_quads[index]).astype(np.int32), 255)
+        return mask
+
+
+def _decoded(content: np.ndarray[Any, Any], flags: int, what: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    image = cv2.imdecode(content, flags)
+    if image is None:
+        raise TrainingError(f"The data pack is damaged: {what} cannot be decoded. Make the pack again.")
+    return np.asarray(image, np.uint8)
+
+
+def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | None = None) -> dict[str, int]:
+    """Make a pack of the archives in `data` and return how many faces each gave and how many were dropped.
+
+    data: folder of SOURCES as .tar files. teachers: folder of the teachers' files. The file is written whole or not.
+    """
+    options = options or PackOptions()
+    template = CropTemplate.tight(options.inner_px, options.margin_px)
+    detector = FaceDetector(DetectorOptions(threshold=_MIN_SCORE))
+    teacher = LandmarkTeacher(teachers)
+    rows: list[dict[str, Any]] = []
+    counts: dict[str, int] = dict.fromkeys((*SOURCES, "no face", "unsure landmarks"), 0)
+    for number, source in enumerate(SOURCES):
+        for name, image_rgb, labels in _read_archive(data / f"{source}.tar"):
+            face = _main_face(detector.detect(image_rgb), image_rgb.shape)
+            if face is None:
+                counts["no face"] += 1
+                continue
+            matrix = template.matrix(face.landmarks_px[0])
+            landmarks, spread = teacher.locate(image_rgb, face, matrix, template)
+            if spread > _MAX_SPREAD:
+                counts["unsure landmarks"] += 1
+                continue
+            counts[source] += 1
+            rows.append(
+                _row(name, number, image_rgb, labels, face=face, matrix=matrix, template=template, options=options)
+                | {"landmarks68": landmarks}
+            )
+    _write(out, rows, template)
+    return counts
+
+
+def _read_archive(path: Path) -> Iterator[tuple[str, ImageRGB, np.ndarray[Any, Any] | None]]:
+    if not path.is_file():
+        raise TrainingError(f"{path} is missing: a pack is made of {', '.join(s + '.tar' for s in SOURCES)}.")
+    with tarfile.open(path) as archive:
+        members = {m.name: m for m in archive.getmembers() if m.isfile()}
+
+        def read(name: str, flags: int) -> np.ndarray[Any, Any]:
+            file = archive.extractfile(members[name])
+            image = None if file is None else cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
+            if image is None:
+                raise TrainingError(f"{path}: {name} is not a readable image.")
+            return image
+
+        for name in sorted(members):
+            if name.endswith((".webp", ".jpg")):
+                labels_name = f"{Path(name).stem}.png"
+                labels = read(labels_name, cv2.IMREAD_GRAYSCALE) if labels_name in members else None
+                image_rgb = cv2.cvtColor(read(name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+                yield Path(name).stem, np.asarray(image_rgb, np.uint8), labels
+
+
+def _main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
+    """Return the face nearest to the image's centre among those at least half as large as the largest."""
+    if len(faces) == 0:
+        return None
+    centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1) - np.array([shape[1], shape[0]]) / 2
+    large = faces.min_sides_px >= faces.min_sides_px.max() / 2
+    return faces[int(np.argmin(np.where(large, np.hypot(*centres.T), np.inf)))]
+
+
+def _row(
+    name: str,
+    source: int,
+    image_rgb: ImageRGB,
+    labels: np.ndarray[Any, Any] | None,
+    *,
+    face: Faces,
+    matrix: np.ndarray[Any, Any],
+    template: CropTemplate,
+    options: PackOptions,
+) -> dict[str, Any]:
+    crop = template.crop(image_rgb, matrix)
+    webp = cv2.imencode(".webp", crop[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, options.quality])[1]
+    labels_png = np.zeros(0, np.uint8)
+    if labels is not None:
+        back = invert(matrix)
+        nearest = cv2.warpAffine(
+            labels,
+            back.astype(np.float64),
+            (template.size_px, template.size_px),
+            flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        labels_png = cv2.imencode(".png", nearest)[1]
+    height, width = image_rgb.shape[:2]
+    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], np.float32)
+    age, sex, group = _read_labels(name, SOURCES[source])
+    return {
+        "names": name,
+        "source": np.int8(source),
+        "held_out": int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < _HELD_OUT_SHARE * 2**32,
+        "webp": webp.reshape(-1),
+        "labels_png": labels_png.reshape(-1),
+        "valid_quads": corners @ matrix[:, :2].T + matrix[:, 2],
+        "landmarks5": face.landmarks_px[0] @ matrix[:, :2].T + matrix[:, 2],
+        "age": np.float32(age),
+        "sex": np.int8(sex),
+        "group": np.int8(group),
+    }
+
+
+def _read_labels(name: str, source: str) -> tuple[float, int, int]:
+    if source.startswith("utkface") and (match := re.match(r"(\d+)_([01])_([0-4])_", name)):
+        return float(match[1]), int(match[2]), int(match[3])
+    if source == "generated" and (match := re.match(r"(male|female)_([a-z]+)_", name)):
+        return float("nan"), int(match[1] == "female"), _GENERATED_GROUPS.get(match[2], -1)
+    return float("nan"), -1, -1
+
+
+def _write(out: Path, rows: list[dict[str, Any]], template: CropTemplate) -> None:
+    columns: dict[str, Any] = {
+        "template_points": np.asarray(template.points_px, np.float32),
+        "template_size": np.int64(template.size_px),
+    }
+    for bytes_name, offsets_name in (("webp", "offsets"), ("labels_png", "labels_offsets")):
+        parts = [row.pop(bytes_name) for row in rows]
+        columns[bytes_name] = np.concatenate(parts)
+        columns[offsets_name] = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+    for name in rows[0]:
+        columns[name] = np.stack([np.asarray(row[name]) for row in rows])
+    for name in ("valid_quads", "landmarks5", "landmarks68"):
+        columns[name] = columns[name].astype(np.float32)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(".partial")
+    partial.write_bytes(buffer.getbuffer())
+    partial.replace(out)

@@ -1,0 +1,87 @@
+"""The parser: crop -> face labels (CelebAMask-HQ classes) and 68 landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+CLASSES = 19
+LANDMARKS = 68
+
+
+@dataclass(frozen=True)
+class ParserConfig:
+    """Shape the network: crop side and the widths at 1/2, 1/4, 1/8 and 1/16 of it."""
+
+    size_px: int = 160
+    widths: tuple[int, ...] = (24, 48, 96, 128)
+
+    def __post_init__(self) -> None:
+        if self.size_px % 16 or len(self.widths) != 4:
+            raise ValueError(f"The parser needs a side divisible by 16 and four widths, not {self}.")
+
+
+class ParserNet(nn.Module):
+    """Parse crops. Input: float (n, 3, s, s) in [-1, 1]. Output: label logits (n, 19, s/2, s/2), landmarks (n, 68, 2).
+
+    Landmarks are pixels of the crop, pixel centres at integers, read off heat maps at s/4 by their mean (Sun et al.
+    2018).
+    """
+
+    def __init__(self, config: ParserConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or ParserConfig()
+        w = self.config.widths
+        self.down = nn.ModuleList(
+            [
+                nn.Sequential(_conv(3, w[0], stride=2), _conv(w[0], w[0])),
+                nn.Sequential(_conv(w[0], w[1], stride=2), _Block(w[1])),
+                nn.Sequential(_conv(w[1], w[2], stride=2), _Block(w[2]), _Block(w[2])),
+                nn.Sequential(_conv(w[2], w[3], stride=2), _Block(w[3]), _Block(w[3])),
+            ]
+        )
+        self.up = nn.ModuleList([_conv(w[i + 1] + w[i], w[i]) for i in range(3)])
+        self.smooth = nn.ModuleList([_conv(w[i], w[i]) for i in range(3)])
+        self.labels = nn.Conv2d(w[0], CLASSES, 1)
+        self.heat = nn.Conv2d(w[1], LANDMARKS, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return label logits (n, 19, s/2, s/2) and landmarks (n, 68, 2)."""
+        features = []
+        for stage in self.down:
+            x = stage(x)
+            features.append(x)
+        landmarks = x
+        for i in (2, 1, 0):
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.smooth[i](self.up[i](torch.cat([x, features[i]], 1)))
+            if i == 1:
+                landmarks = self._read_heat(self.heat(x).float())
+        return self.labels(x).float(), landmarks
+
+    def _read_heat(self, heat: torch.Tensor) -> torch.Tensor:
+        side = self.config.size_px // 4
+        weight = heat.flatten(2).softmax(2).reshape(-1, LANDMARKS, side, side)
+        # the heat map reaches half a crop beyond each border, so that hidden landmarks can lie outside
+        ticks = (torch.arange(side, device=heat.device, dtype=heat.dtype) - (side - 1) / 2) * 4 * 1.25
+        centre = (self.config.size_px - 1) / 2
+        return torch.stack([(weight.sum(2) * ticks).sum(2), (weight.sum(3) * ticks).sum(2)], 2) + centre
+
+
+def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU())
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _conv(width, width), nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + self.body(x)).relu()

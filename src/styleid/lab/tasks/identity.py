@@ -1,0 +1,169 @@
+"""The identity network: aligned face -> unit embedding, distilled from a teacher.
+
+The student sees what the teacher sees, over and over in other views and in blends of two people, and learns the
+teacher as a function ("a good teacher is patient and consistent", Beyer et al. 2022), so that a small set of faces
+goes a long way.
+
+Many faces of a pack were cropped tightly by those who collected them, so that views end at the forehead. Mirrored
+borders there would teach what no photo shows; a face without surroundings gets those of another, and both networks see
+the same picture. A pack with a margin of 40 px holds whole views of the faces that came with their surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from styleid.errors import TrainingError
+from styleid.lab.data import augment
+from styleid.lab.data.pack import SOURCES, Pack
+from styleid.lab.data.teachers import IdentityTeacher
+from styleid.lab.networks.identity import TEMPLATE, IdentityConfig, IdentityNet
+from styleid.lab.tasks.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
+
+_ODDS = {"parsing": 4.0, "portraits": 4.0}
+"""How much likelier than others faces of a source are drawn: photos as people take them are few in the pack."""
+
+_FEATHER_PX = 6.0
+_WHOLE = 0.95
+
+
+class IdentityTask:
+    """Distil the identity teacher into an `IdentityNet`."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        teachers: Path,
+        config: IdentityConfig | None = None,
+        *,
+        batch: int = 64,
+        learning_rate: float = 2e-3,
+        device: str = "cpu",
+    ) -> None:
+        torch.manual_seed(0)
+        self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
+        self._teacher = channels_last(IdentityTeacher(teachers), device)
+        self._base = augment.base_matrix(pack.template, TEMPLATE)
+        self._faces = FaceViews(pack, np.nonzero(~pack.held_out)[0], self._base, device)
+        self._held_out = FaceViews(pack, np.nonzero(pack.held_out)[0][:1024], self._base, device)
+        self._student = channels_last(IdentityNet(config), device)
+        self._average = IdentityNet(config).to(device).requires_grad_(False)
+        self._average.load_state_dict(self._student.state_dict())
+        self.networks: dict[str, nn.Module] = {"student": self._student, "identity": self._average}
+        self._optimizer = adam_with_decay(self._student, learning_rate, decay=0.02)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+
+    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """See `Task.step`."""
+        set_learning_rate(self._optimizer, self.learning_rate, progress)
+        views = self._views(generator)
+        with torch.no_grad(), autocast(self.device):
+            wanted = torch.cat([self._teacher(part) for part in views.split(32)])  # small parts stay in cache
+        self._student.train()
+        with autocast(self.device):
+            given = self._student(views)
+        distance = 1 - (given * wanted).sum(1)
+        relations = functional.mse_loss(given @ given.T, wanted @ wanted.T)
+        loss = distance.mean() + 2.0 * relations
+        descend(loss, self._optimizer, self._student, self._average)
+        return {"distance": distance.mean().detach(), "relations": relations.detach()}
+
+    def _views(self, generator: torch.Generator) -> torch.Tensor:
+        jitter = augment.Jitter(degrees=8, shift=0.03, scale=0.08)
+        matrices = augment.random_matrices(self._base, self.images_per_step, TEMPLATE.size_px, jitter, generator)
+        views = self._faces.views(self._faces.draw(len(matrices), generator), matrices, generator)
+        views = augment.cover(
+            augment.degrade(augment.vary_light(views, generator, 0.8), generator, 0.4), generator, 0.15
+        )
+        return blend_people(views, generator).contiguous(memory_format=torch.channels_last)
+
+    def evaluate(self) -> dict[str, float]:
+        """See `Task.evaluate`."""
+        self._average.eval()
+        similarity = []
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for part in torch.arange(len(self._held_out)).split(128):
+                views = self._held_out.views(part, self._base.expand(len(part), 2, 3), generator)
+                similarity.append((self._teacher(views) * self._average(views)).sum(1))
+        joined = torch.cat(similarity)
+        return {"teacher_similarity": float(joined.mean()), "teacher_similarity_p05": float(joined.quantile(0.05))}
+
+    def sheet(self) -> None:
+        """Draw nothing: there is nothing to see."""
+
+
+class FaceViews:
+    """Cut views of some faces of a pack, filled beyond a photo's border with another face's surroundings."""
+
+    def __init__(self, pack: Pack, rows: np.ndarray[Any, Any], base: torch.Tensor, device: str) -> None:
+        self._crops = torch.from_numpy(pack.crops(rows)).to(device)
+        self._quads = torch.from_numpy(pack.valid_quads[rows]).float()
+        odds = [_ODDS.get(source, 1.0) for source in SOURCES]
+        self._odds = torch.tensor(odds)[torch.from_numpy(pack.source[rows]).long()]
+        shown = photo_mask(self._quads, base.expand(len(rows), 2, 3), pack.template.size_px).mean((1, 2, 3))
+        self._whole = torch.nonzero(shown > _WHOLE)[:, 0]
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Return the places of n faces, with repeats, (n,)."""
+        return torch.multinomial(self._odds, n, replacement=True, generator=generator)
+
+    def views(self, index: torch.Tensor, matrices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return views (n, 3, 112, 112) in [-1, 1] of the faces at `index`, by view-to-crop matrices (n, 2, 3)."""
+        size, device = TEMPLATE.size_px, self._crops.device
+        views = augment.cut_views(self._crops[index.to(device)], matrices, size)
+        if len(self._whole) == 0:
+            return views
+        others = self._whole[torch.randint(len(self._whole), (len(index),), generator=generator)]
+        around = augment.cut_views(self._crops[others.to(device)], matrices, size)
+        face = slice(3 * size // 8, 3 * size // 4)
+        light = (views - around)[:, :, face, face].mean((2, 3), keepdim=True)
+        around = (around + light).clamp(-1, 1)
+        return around + (views - around) * photo_mask(self._quads[index], matrices, self._crops.shape[1]).to(device)
+
+
+def require_whole_views(pack: Pack) -> Pack:
+    """Return a pack whose crops hold all that the recogniser sees; raises TrainingError where they do not."""
+    side = TEMPLATE.size_px - 1
+    corners = np.array([[0, 0, 1], [side, 0, 1], [side, side, 1], [0, side, 1]], np.float32)
+    seen = corners @ augment.base_matrix(pack.template, TEMPLATE).numpy().T
+    if seen.min() < -0.5 or seen.max() > pack.template.size_px - 0.5:
+        raise TrainingError(
+            "The recogniser sees more forehead than this pack's crops hold, and would learn mirrored borders. "
+            "Make a wider one: styleid train pack ... --margin-px 40"
+        )
+    return pack
+
+
+def photo_mask(quads: torch.Tensor, matrices: torch.Tensor, crop_px: int) -> torch.Tensor:
+    """Return where views show a photo, (n, 1, 112, 112): 1 inside, falling to 0 at its border and the crop's.
+
+    quads: corners of the photos in crop pixels, clockwise from the upper left, (n, 4, 2). matrices: view to crop.
+    """
+    grid = augment.sampling_grid(matrices, TEMPLATE.size_px, crop_px)  # in [-1, 1] inside the crop
+    points = (grid + 1) * (crop_px / 2) - 0.5
+    along = functional.normalize(quads.roll(-1, 1) - quads, dim=2)
+    inward = torch.stack([-along[..., 1], along[..., 0]], 2)
+    to_edges = torch.einsum("nhwc,nec->nhwe", points, inward) - (quads * inward).sum(2)[:, None, None]
+    to_crop = (1 - grid.abs()) * (crop_px / 2)
+    nearest = torch.minimum(to_edges.amin(3), to_crop.amin(3))
+    return (nearest / _FEATHER_PX).clamp(0, 1)[:, None]
+
+
+def blend_people(views: torch.Tensor, generator: torch.Generator, chance: float = 0.35) -> torch.Tensor:
+    """Blend some views with another of the batch, in any share: people between people."""
+    n = len(views)
+    other = views[torch.randperm(n, generator=generator).to(views.device)]
+    share = torch.rand(n, 1, 1, 1, generator=generator)
+    share = torch.where(torch.rand(n, 1, 1, 1, generator=generator) < chance, share, 0.0).to(views.device)
+    return views + (other - views) * share

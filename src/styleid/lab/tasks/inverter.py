@@ -1,0 +1,202 @@
+"""The inverter: a face's crop -> W+, a main w plus a delta per row (after e4e, Tov et al. 2021).
+
+It learns from real faces, by how the generator draws what it said, and from generated ones, whose W+ is known. Deltas
+are kept small, which keeps the codes where the generator is at its best and edits behave.
+
+Convention
+----------
+Crops are float (n, 3, size_px, size_px), RGB in [-1, 1], under `CropTemplate.tight(size_px)`: the frame that the
+generator draws in. Outputs are W+, float32 (n, layers, width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from styleid.errors import TrainingError
+from styleid.faces.align import CropTemplate
+from styleid.lab.data import augment
+from styleid.lab.data.inner import draw_grid, inner_square
+from styleid.lab.data.pack import Pack
+from styleid.lab.networks.discriminator import Discriminator
+from styleid.lab.networks.inverter import Inverter, InverterConfig
+from styleid.lab.networks.stylegan2 import Generator
+from styleid.lab.tasks.generator import channels_last, read_state
+from styleid.lab.tasks.optim import adam_with_decay, autocast, descend, set_learning_rate
+from styleid.types import ImageRGB
+
+Embedder = Callable[[torch.Tensor], torch.Tensor]
+"""Faces in the generator's frame, float (n, 3, side, side) in [-1, 1], to unit vectors (n, d)."""
+
+
+def feature_distance(discriminator: Discriminator, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return how far two batches of images lie apart in a discriminator's normalised features, (n,)."""
+    pairs = zip(discriminator.features(one), discriminator.features(other), strict=True)
+    gaps = [
+        (functional.normalize(a.float(), dim=1) - functional.normalize(b.float(), dim=1)).square().sum(1).mean((1, 2))
+        for a, b in pairs
+    ]
+    return torch.stack(gaps).mean(0)
+
+
+@dataclass(frozen=True)
+class InverterOptions:
+    """Choose how an inverter is trained.
+
+    learning_rate: its peak. pixels, features, identity, latent, delta: weights of the squared error, the distance in
+    the discriminator's features, one minus the cosine of identities, the squared error of known W+, and the squared
+    deltas, the last two in units of w's spread. progressive: share of the run in which the rows' deltas are let in one
+    after the other. mixing: share of generated faces that mix two w.
+    """
+
+    learning_rate: float = 1e-3
+    pixels: float = 1.0
+    features: float = 1.0
+    identity: float = 0.5
+    latent: float = 0.3
+    delta: float = 0.05
+    progressive: float = 0.3
+    mixing: float = 0.3
+
+    def __post_init__(self) -> None:
+        weights = (self.pixels, self.features, self.identity, self.latent, self.delta)
+        if self.learning_rate <= 0 or min(weights) < 0 or not any(weights):
+            raise ValueError("An inverter's learning rate is positive; its weights are not negative, nor all zero.")
+        if not 0 <= self.progressive <= 1 or not 0 <= self.mixing <= 1:
+            raise ValueError("progressive and mixing are shares between 0 and 1.")
+
+
+class InverterTask:
+    """Train an `Inverter` for a frozen generator; `networks["inverter"]` is the result."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        generator: Generator,
+        discriminator: Discriminator | None = None,
+        identity: nn.Module | Embedder | None = None,
+        *,
+        config: InverterConfig | None = None,
+        options: InverterOptions | None = None,
+        batch: int = 32,
+        device: str = "cpu",
+    ) -> None:
+        """Set up a training; without a discriminator or an identity network their losses are left out."""
+        torch.manual_seed(0)
+        inner_square(pack.template)
+        self.options = options or InverterOptions()
+        self.config = config = config or InverterConfig.beside(generator.config)
+        shape = generator.config
+        if (config.layers, config.width, config.size_px) != (shape.layers, shape.width, shape.resolution):
+            raise TrainingError(f"The inverter {config} does not fit the generator {shape}.")
+        self.device, self.images_per_step = device, batch
+        self._generator = generator.to(device).eval().requires_grad_(False)
+        self._discriminator = None if discriminator is None else discriminator.to(device).eval().requires_grad_(False)
+        self._identity = (
+            identity.to(device).eval().requires_grad_(False) if isinstance(identity, nn.Module) else identity
+        )
+        self._crops = torch.from_numpy(pack.crops(np.nonzero(~pack.held_out)[0])).to(device)
+        self._held_out = torch.from_numpy(pack.crops(np.nonzero(pack.held_out)[0][:512])).to(device)
+        self._base = augment.base_matrix(pack.template, CropTemplate.tight(config.size_px))
+        student = Inverter(config)
+        student.mean, student.spread = _statistics(self._generator)
+        self._student = channels_last(student.to(device))
+        self._average = Inverter(config).to(device).requires_grad_(False)
+        self._average.load_state_dict(self._student.state_dict())
+        self.networks: dict[str, nn.Module] = {"student": self._student, "inverter": self._average}
+        self._optimizer = adam_with_decay(self._student, self.options.learning_rate)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+
+    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Train on half a batch of real faces and half a batch of generated ones."""
+        options = self.options
+        set_learning_rate(self._optimizer, options.learning_rate, progress)
+        known, made = self._generated(self.images_per_step // 2, generator)
+        wanted = torch.cat([self._real(self.images_per_step - len(made), generator), made])
+        active = (
+            None if progress >= options.progressive else 1 + int(progress / options.progressive * self.config.layers)
+        )
+        self._student.train()
+        with autocast(self.device):
+            codes = self._student(wanted, active)
+            drawn = self._generator(codes)
+            losses = self._compare(drawn, wanted)
+        spread = self._student.spread
+        losses["latent"] = ((codes[-len(made) :] - known) / spread).square().mean()
+        losses["delta"] = ((codes - codes[:, :1]) / spread).square().mean()
+        loss = torch.stack([getattr(options, name) * value for name, value in losses.items()]).sum()
+        descend(loss, self._optimizer, self._student, self._average)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def evaluate(self) -> dict[str, float]:
+        """Reconstruct held-out faces; `..._of_mean` is the same figure for the mean face."""
+        wanted = self._plain(self._held_out)
+        sums: dict[str, float] = {}
+        with torch.no_grad():
+            middle = self._generator(self._generator.broadcast(self._average.mean[None]))
+            for part in wanted.split(64):
+                drawn = self._generator(self._average.eval()(part))
+                for end, images in (("", drawn), ("_of_mean", middle.expand_as(part))):
+                    for name, value in self._compare(images, part).items():
+                        sums[name + end] = sums.get(name + end, 0.0) + float(value) * len(part) / len(wanted)
+        return sums
+
+    def sheet(self) -> ImageRGB:
+        """Draw up to 32 held-out faces, each row of eight over its reconstructions."""
+        count = min(32, len(self._held_out)) // 8 * 8 or len(self._held_out)
+        wanted = self._plain(self._held_out[:count])
+        with torch.no_grad():
+            drawn = self._generator(self._average.eval()(wanted)).clamp(-1, 1)
+        columns = min(8, count)
+        rows = [part for pair in zip(wanted.split(columns), drawn.split(columns), strict=True) for part in pair]
+        return draw_grid(torch.cat(rows), columns)
+
+    def _compare(self, drawn: torch.Tensor, wanted: torch.Tensor) -> dict[str, torch.Tensor]:
+        losses = {"pixels": functional.mse_loss(drawn.float(), wanted)}
+        if self._discriminator is not None:
+            losses["features"] = feature_distance(self._discriminator, drawn, wanted).mean()
+        if self._identity is not None:
+            losses["identity"] = 1 - (self._identity(drawn) * self._identity(wanted)).sum(1).mean()
+        return losses
+
+    def _real(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        index = torch.randint(len(self._crops), (n,), generator=generator)
+        jitter = augment.Jitter(degrees=3, shift=0.02, scale=0.04)
+        matrices = augment.random_matrices(self._base, n, self.config.size_px, jitter, generator)
+        return augment.cut_views(self._crops[index.to(self.device)], matrices, self.config.size_px)
+
+    def _plain(self, crops: torch.Tensor) -> torch.Tensor:
+        return augment.cut_views(crops, self._base.expand(len(crops), 2, 3), self.config.size_px)
+
+    def _generated(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W+ and the images that the generator draws of it."""
+        z = torch.randn(2 * n, self.config.width, generator=generator).to(self.device)
+        cut = torch.randint(1, self.config.layers, (n, 1), generator=generator)
+        mixed = torch.rand(n, 1, generator=generator) < self.options.mixing
+        second = (mixed & (torch.arange(self.config.layers) >= cut))[:, :, None].to(self.device)
+        with torch.no_grad(), autocast(self.device):
+            w = self._generator.mapping(z)
+            w_plus = torch.where(second, w[n:, None], w[:n, None])
+            return w_plus, self._generator(w_plus).clamp(-1, 1)
+
+
+def _statistics(generator: Generator, draws: int = 4096) -> tuple[torch.Tensor, torch.Tensor]:
+    z = torch.randn(draws, generator.config.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        w = generator.mapping(z.to(generator.input.input.device))
+    return w.mean(0), w.std(0).clamp(min=1e-3)
+
+
+def load_inverter(folder: Path) -> Inverter:
+    """Load a checkpoint's inverter, frozen and in evaluation mode; its shape is read off its tensors."""
+    state = read_state(folder, "inverter")
+    inverter = Inverter(InverterConfig.of_state(state))
+    inverter.load_state_dict(state, strict=True)
+    return inverter.eval().requires_grad_(False)

@@ -1,0 +1,201 @@
+"""The parser: crop -> face labels (CelebAMask-HQ classes) and 68 landmarks.
+
+Learns landmarks from a teacher on every face, and labels from the photos that have label maps; later in the run its own
+average labels the other faces (mean teacher, Tarvainen and Valpola 2017). Glasses and things before the face are drawn
+into the views, since the labelled photos have few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from styleid.faces import geometry
+from styleid.lab.data import augment, occlude
+from styleid.lab.data.pack import Pack
+from styleid.lab.data.teachers import MIRRORED_68
+from styleid.lab.networks.parser import CLASSES, ParserConfig, ParserNet
+from styleid.lab.tasks.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
+
+_MIRRORED_LABELS = torch.tensor([0, 1, 2, 3, 5, 4, 7, 6, 9, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18])
+_UNKNOWN = 255
+_CONFIDENT = 0.7
+
+
+class ParserTask:
+    """Train a `ParserNet` on a pack."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        config: ParserConfig | None = None,
+        batch: int = 64,
+        learning_rate: float = 2e-3,
+        device: str = "cpu",
+    ) -> None:
+        torch.manual_seed(0)
+        self.config = config or ParserConfig(pack.template.size_px)
+        self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
+        has_labels = np.diff(pack.labels_offsets) > 0
+        self._labelled = _Faces(pack, np.nonzero(has_labels & ~pack.held_out)[0], device)
+        self._others = _Faces(pack, np.nonzero(~has_labels & ~pack.held_out)[0], device)
+        self._test = _Faces(pack, np.nonzero(pack.held_out)[0][:1024], device)
+        self._test_labels = _Faces(pack, np.nonzero(has_labels & pack.held_out)[0], device)
+        self._student = channels_last(ParserNet(self.config), device)
+        self._average = ParserNet(self.config).to(device).requires_grad_(False)
+        self._average.load_state_dict(self._student.state_dict())
+        self.networks: dict[str, nn.Module] = {"student": self._student, "parser": self._average}
+        self._optimizer = adam_with_decay(self._student, learning_rate)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+
+    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """See `Task.step`."""
+        set_learning_rate(self._optimizer, self.learning_rate, progress)
+        half = self.images_per_step // 2
+        jitter = augment.Jitter(degrees=15, shift=0.05, scale=0.12)
+        parts = [faces.views(half, jitter, generator) for faces in (self._labelled, self._others)]
+        images, landmarks = (torch.cat([part[i] for part in parts]) for i in (0, 1))
+        labels = torch.cat([part[2] for part in parts])
+        if progress > 0.3:
+            labels[half:] = self._own_labels(images[half:], landmarks[half:])
+        images, labels = occlude.draw_glasses(images, labels, landmarks, generator, chance=0.15)
+        images, labels = occlude.draw_objects(images, labels, generator, chance=0.15)
+        images = augment.degrade(augment.vary_light(images, generator), generator, 0.35)
+        self._student.train()
+        with autocast(self.device):
+            logits, located = self._student(images.contiguous(memory_format=torch.channels_last))
+        label_loss = functional.cross_entropy(logits, labels.long(), ignore_index=_UNKNOWN)
+        eyes = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=-1).clamp_min(8)
+        point_loss = ((located - landmarks).abs().sum(-1) / eyes[:, None]).mean()
+        loss = label_loss + 5 * point_loss
+        descend(loss, self._optimizer, self._student, self._average)
+        return {"labels": label_loss.detach(), "landmarks": point_loss.detach()}
+
+    def _own_labels(self, images: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+        """Return the average's own labels where it is sure, except that a face's outline holds no background.
+
+        Without that bound it would, once it has mistaken skin for an object before the face, teach itself to go on.
+        """
+        self._average.eval()
+        with torch.no_grad(), autocast(self.device):
+            sure, labels = self._average(images)[0].softmax(1).max(1)
+        labels = torch.where(sure > _CONFIDENT, labels, _UNKNOWN).to(torch.uint8)
+        inside = torch.from_numpy(_skin_and_nose(landmarks.cpu().numpy(), labels.shape[-1])).to(labels.device)
+        return torch.where((inside > 0) & ((labels == 0) | (labels == _UNKNOWN)), inside, labels)
+
+    def evaluate(self) -> dict[str, float]:
+        """See `Task.evaluate`."""
+        self._average.eval()
+        errors, overlap = [], np.zeros((2, CLASSES))
+        with torch.no_grad():
+            for images, landmarks, _ in self._test.plain(64):
+                located = self._average(images)[1]
+                eyes = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=-1)
+                errors.append((located - landmarks).norm(dim=-1).mean(1) / eyes)
+            for images, _, labels in self._test_labels.plain(64):
+                given = self._average(images)[0].argmax(1)
+                for k in range(CLASSES):
+                    both = (given == k) & (labels == k)
+                    either = ((given == k) | (labels == k)) & (labels != _UNKNOWN)
+                    overlap[:, k] += [float(both.sum()), float(either.sum())]
+        iou = overlap[0] / np.maximum(overlap[1], 1)
+        measured = {"landmark_error": float(torch.cat(errors).mean())} if errors else {}
+        names = {1: "skin", 3: "glasses", 10: "mouth", 13: "hair", 14: "hat"}
+        return measured | {f"iou_{name}": float(iou[k]) for k, name in names.items() if overlap[1, k]}
+
+    def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Draw parses of held-out faces."""
+        self._average.eval()
+        images, _, _ = next(self._test.plain(24))
+        with torch.no_grad():
+            logits, located = self._average(images)
+        return draw_parses(images, logits, located)
+
+
+def _skin_and_nose(landmarks: np.ndarray, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return uint8 (n, side, side): 1 from jaw to forehead, 2 on the nose, else 0; landmarks are at twice the side."""
+    masks = np.zeros((len(landmarks), side, side), np.uint8)
+    for mask, points in zip(masks, landmarks / 2, strict=True):
+        for label, part in ((1, geometry.with_forehead(points)), (2, points[27:36])):
+            cv2.fillConvexPoly(mask, cv2.convexHull((part * 16).round().astype(np.int32)), label, shift=4)
+    return masks
+
+
+def draw_parses(images: torch.Tensor, logits: torch.Tensor, landmarks: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Draw crops with their labels tinted in and their landmarks dotted, eight a row, uint8 RGB."""
+    palette = np.random.default_rng(3).integers(40, 255, (CLASSES, 3)).astype(np.float32)
+    size = images.shape[-1]
+    tiles = []
+    for image, scores, points in zip(images, logits, landmarks, strict=True):
+        rgb = ((image.permute(1, 2, 0).cpu().float().numpy() + 1) * 127.5).clip(0, 255)
+        classes = scores.argmax(0).cpu().numpy().astype(np.uint8)
+        enlarged = np.asarray(cv2.resize(classes, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
+        tile = (0.65 * rgb + 0.35 * palette[enlarged]).astype(np.uint8, order="C")
+        for x, y in points.cpu().numpy():
+            cv2.circle(tile, (round(float(x)), round(float(y))), 1, (0, 255, 0), -1)
+        tiles.append(tile)
+    rows = [np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles) // 8 * 8, 8)]
+    return np.concatenate(rows)
+
+
+class _Faces:
+    """A part of a pack as tensors: crops, landmarks and labels at half the crop's side."""
+
+    def __init__(self, pack: Pack, index: np.ndarray[Any, Any], device: str) -> None:
+        self.size = pack.template.size_px
+        self.device = device
+        self.crops = torch.from_numpy(pack.crops(index)).to(device)
+        self.landmarks = torch.from_numpy(pack.landmarks68[index]).to(device)
+        self.labels: torch.Tensor | None = None
+        maps = [pack.labels(int(i)) for i in index]
+        if maps and all(m is not None for m in maps):
+            self.labels = torch.from_numpy(np.stack([m for m in maps if m is not None])).to(device)
+
+    def views(
+        self, n: int, jitter: augment.Jitter, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        index = torch.randint(len(self.crops), (n,), generator=generator)
+        identity = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
+        matrices = augment.random_matrices(identity, n, self.size, jitter, generator)
+        return self._cut(index, matrices)
+
+    def plain(self, batch: int) -> Any:
+        for part in torch.arange(len(self.crops)).split(batch):
+            yield self._cut(part, torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(len(part), 2, 3))
+
+    def _cut(self, index: torch.Tensor, matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        index, matrices = index.to(self.device), matrices.to(self.device)
+        images = augment.cut_views(self.crops[index], matrices, self.size)
+        points = moved_landmarks(self.landmarks[index], matrices)
+        half = self.size // 2
+        if self.labels is None:
+            return images, points, torch.full((len(index), half, half), _UNKNOWN, dtype=torch.uint8, device=self.device)
+        return images, points, moved_labels(self.labels[index], matrices, self.size)
+
+
+def moved_landmarks(landmarks: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Return where landmarks (n, 68, 2) of crops come to lie in views; matrices: (n, 2, 3), view to crop."""
+    linear = torch.linalg.inv(matrices[:, :, :2])
+    points = (landmarks - matrices[:, None, :, 2]) @ linear.transpose(1, 2)
+    return torch.where(_mirrored(matrices)[:, None, None], points[:, MIRRORED_68], points)
+
+
+def moved_labels(labels: torch.Tensor, matrices: torch.Tensor, size_px: int) -> torch.Tensor:
+    """Return the labels of views at half the side, uint8 (n, s / 2, s / 2), from label maps (n, h, w) of crops."""
+    grid = augment.sampling_grid(matrices, size_px, size_px)
+    centres = (grid[:, ::2, ::2] + grid[:, 1::2, 1::2]) / 2
+    moved = functional.grid_sample(
+        labels[:, None].float(), centres, mode="nearest", padding_mode="reflection", align_corners=False
+    )[:, 0].to(torch.uint8)
+    swapped = _MIRRORED_LABELS.to(moved.device)[moved.long()].to(torch.uint8)
+    return torch.where(_mirrored(matrices)[:, None, None], swapped, moved)
+
+
+def _mirrored(matrices: torch.Tensor) -> torch.Tensor:
+    return torch.det(matrices[:, :, :2]) < 0

@@ -1,0 +1,53 @@
+"""The trained networks that make and judge faces of the appearance model, read from their checkpoints together."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from styleid.lab.networks.aam import ActiveAppearanceModel, load_aam
+from styleid.lab.networks.aam_networks import AAMGenerator
+from styleid.lab.networks.attributes import AttributesConfig, AttributesNet
+from styleid.lab.networks.identity import IdentityNet
+from styleid.lab.networks.parser import ParserConfig, ParserNet
+from styleid.lab.networks.refiner import Refiner, RefinerConfig
+from styleid.lab.tasks.loop import load_network
+from styleid.lab.tasks.optim import Quick
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks in evaluation mode, without gradients of their own."""
+
+    parser: ParserNet
+    identity: nn.Module
+    attributes: nn.Module
+    generator: AAMGenerator
+
+    @property
+    def model(self) -> ActiveAppearanceModel:
+        """The appearance model behind the generator."""
+        return self.generator.model
+
+    def quick(self) -> Trained:
+        """Return the same networks to be looked through by a training: those of images compute as `autocast` says."""
+        generator = copy.deepcopy(self.generator)
+        generator.refiner = Quick(generator.refiner)
+        judges = {name: Quick(copy.deepcopy(getattr(self, name))) for name in ("identity", "attributes")}
+        return replace(self, generator=generator, **judges)
+
+    @classmethod
+    def load(cls, checkpoints: Path) -> Trained:
+        """Read the checkpoints aam, parser, identity, attributes and refiner of a folder."""
+        model = load_aam(checkpoints / "aam")
+        side = model.config.size_px
+        refiner = load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")
+        return cls(
+            load_network(ParserNet(ParserConfig(side)), checkpoints / "parser", "parser"),
+            load_network(IdentityNet(), checkpoints / "identity", "identity"),
+            load_network(AttributesNet(AttributesConfig(side)), checkpoints / "attributes", "attributes"),
+            AAMGenerator(model, refiner).eval().requires_grad_(False),
+        )

@@ -1,0 +1,375 @@
+"""Parser, identity, attributes and refiner: shapes, ranges, a few steps of training, exports."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from styleid.lab.data import augment
+from styleid.lab.data.teachers import MIRRORED_68, IdentityTeacher
+from styleid.lab.export.network import export_network
+from styleid.lab.networks.aam import AAMConfig
+from styleid.lab.networks.attributes import AttributesConfig, AttributesNet, mean_age
+from styleid.lab.networks.identity import TEMPLATE, IdentityConfig, IdentityNet
+from styleid.lab.networks.parser import CLASSES, LANDMARKS, ParserConfig, ParserNet
+from styleid.lab.networks.refiner import FaceCritic, Refiner, RefinerConfig
+from styleid.lab.tasks import identity as identity_module
+from styleid.lab.tasks.aam_fit import fit_aam
+from styleid.lab.tasks.attributes import AttributesTask
+from styleid.lab.tasks.identity import FaceViews, IdentityTask, blend_people, photo_mask
+from styleid.lab.tasks.loop import RunState, Task, load_checkpoint, save_checkpoint
+from styleid.lab.tasks.optim import adam_with_decay, set_learning_rate
+from styleid.lab.tasks.parser import ParserTask
+from styleid.lab.tasks.refiner import RefinerTask
+from styleid.runtime import open_session, tidy_model
+from tests.lab.standin import Teacher
+from tests.lab.synthetic import synthetic_pack
+
+IDENTITY, REFINER = IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1)), RefinerConfig(32, (4, 6, 8, 8))
+PARSER, ATTRIBUTES = ParserConfig(32, (4, 6, 8, 8)), AttributesConfig(32, 32, IDENTITY)
+
+
+@pytest.fixture(scope="module")
+def pack():
+    return synthetic_pack(80, 24, 4)  # 32 px crops
+
+
+class Bare(nn.Module):
+    """Stand for a parser that sees bare skin everywhere."""
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n, _, height, width = crops.shape
+        logits = torch.zeros(n, CLASSES, height // 2, width // 2)
+        logits[:, 1] = 20.0
+        return logits, torch.zeros(n, LANDMARKS, 2)
+
+
+def crops(n: int, size: int = 32) -> torch.Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def lived_in(network: nn.Module) -> nn.Module:
+    """Give normalisation layers statistics as after training, so that an export has something to fold."""
+    draw = torch.Generator().manual_seed(1)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.copy_(torch.randn(layer.running_mean.shape, generator=draw) / 5)
+            layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=draw) + 0.5)
+    return network.eval()
+
+
+def train(task: Task, first: int, last: int, planned: int, *, one_batch: bool = False) -> list[dict[str, float]]:
+    """Train some steps and return their losses; one_batch: the same views in each, so that losses compare."""
+    seen = []
+    for step in range(first, last):
+        losses = task.step(torch.Generator().manual_seed(0 if one_batch else step), step / planned)
+        seen.append({name: float(value) for name, value in losses.items()})
+    assert all(np.isfinite(value) for losses in seen for value in losses.values())
+    return seen
+
+
+def fell(seen: list[dict[str, float]], name: str) -> float:
+    """Return a loss's mean over the last five steps as a share of that over the first five."""
+    return float(np.mean([s[name] for s in seen[-5:]]) / np.mean([s[name] for s in seen[:5]]))
+
+
+# ---------------------------------------------------------------- shapes, ranges
+
+
+def test_parser_gives_labels_and_landmarks() -> None:
+    torch.manual_seed(0)
+    network = lived_in(ParserNet(PARSER))
+    with torch.no_grad():
+        labels, landmarks = network(crops(3))
+        alone = network(crops(3)[1:2])
+    assert labels.shape == (3, CLASSES, 16, 16)
+    assert landmarks.shape == (3, LANDMARKS, 2)
+    # a mean over places that reach a quarter beyond each border
+    assert landmarks.min() > -0.25 * 32
+    assert landmarks.max() < 1.25 * 32
+    assert torch.allclose(alone[1], landmarks[1:2], atol=1e-3)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (3, 5), (7, 2)])
+def test_landmarks_are_read_off_heat_maps_in_pixels_of_the_crop(place: tuple[int, int]) -> None:
+    network, (x, y) = ParserNet(PARSER), place
+    heat = torch.zeros(1, LANDMARKS, 8, 8)
+    heat[:, :, y, x] = 50.0
+    read = network._read_heat(heat)[0, 0]
+    # places are 5 px apart and lie about the crop's centre, 15.5
+    assert read.tolist() == pytest.approx([15.5 + (x - 3.5) * 5, 15.5 + (y - 3.5) * 5], abs=1e-3)
+
+
+def test_identity_gives_unit_embeddings() -> None:
+    torch.manual_seed(0)
+    network = lived_in(IdentityNet(IDENTITY))
+    with torch.no_grad():
+        embeddings = network(crops(3, 112))
+    assert embeddings.shape == (3, 128)
+    assert embeddings.norm(dim=1) == pytest.approx(1, abs=1e-5)
+    assert (embeddings[0] - embeddings[1]).norm() > 1e-3
+
+
+def test_attributes_are_years_and_probabilities() -> None:
+    torch.manual_seed(0)
+    network = lived_in(AttributesNet(ATTRIBUTES))
+    with torch.no_grad():
+        given = network(crops(3))
+    assert given.shape == (3, 7)
+    assert ((given[:, 0] >= 0) & (given[:, 0] <= 100)).all()
+    assert ((given[:, 1:] > 0) & (given[:, 1:] < 1)).all()
+    assert given[:, 2:].sum(1) == pytest.approx(1, abs=1e-5)
+    years = torch.full((2, 101), -50.0)
+    years[0, 30], years[1, [20, 40]] = 50.0, 50.0
+    assert mean_age(years).tolist() == pytest.approx([30, 30], abs=1e-3)
+
+
+def test_a_new_refiner_changes_nothing_and_a_critic_judges_places() -> None:
+    torch.manual_seed(0)
+    network, images = Refiner(REFINER), crops(2)
+    assert torch.equal(network(images), images)
+    nn.init.normal_(network.leave.weight, std=0.1)
+    assert network(images).shape == images.shape
+    assert not torch.equal(network(images), images)
+    logits, features = FaceCritic((4, 6, 8, 8, 8))(images)
+    assert logits.shape == (2, 1)  # 32 px, halved five times
+    assert [f.shape[1:] for f in features] == [(6, 16, 16), (8, 8, 8), (8, 4, 4), (8, 2, 2), (8, 1, 1)]
+
+
+def test_a_mask_is_one_inside_the_photo_and_falls_to_nothing_at_its_border() -> None:
+    square = torch.tensor([[[20.0, 10.0], [90.0, 10.0], [90.0, 100.0], [20.0, 100.0]]])
+    same = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    mask = photo_mask(square, same, 112)[0, 0]
+    assert mask[30:80, 40:70].min() == 1
+    assert mask[:10].max() == mask[:, :20].max() == mask[:, 91:].max() == mask[101:].max() == 0
+    assert 0 < mask[50, 23] < 1
+    assert 0.9 < mask.sum() / ((70 - 6) * (90 - 6)) < 1.1  # as if it ended in mid-feather
+    turned = photo_mask(square, torch.tensor([[[0.0, -1.0, 111.0], [1.0, 0.0, 0.0]]]), 112)[0, 0]
+    assert torch.allclose(turned, mask.T.flip(0), atol=1e-5)
+
+
+def test_a_face_cropped_tightly_gets_the_surroundings_of_another_instead_of_a_mirrored_border() -> None:
+    pack = synthetic_pack(12, 64, 22)
+    tight = np.arange(12) % 2 == 1
+    pack.valid_quads[tight] = [[22, 22], [85, 22], [85, 85], [22, 85]]
+    base = augment.base_matrix(pack.template, TEMPLATE)
+    faces = FaceViews(pack, np.arange(12), base, "cpu")
+    matrices = base.expand(12, 2, 3)
+    plain = augment.cut_views(torch.from_numpy(pack.crops()), matrices, TEMPLATE.size_px)
+    filled = faces.views(torch.arange(12), matrices, torch.Generator().manual_seed(0))
+    shown = photo_mask(torch.from_numpy(pack.valid_quads), matrices, pack.template.size_px).expand_as(plain)
+    assert shown[tight].mean() < 0.9 < shown[~tight].mean()
+    assert torch.allclose(filled[shown == 1], plain[shown == 1], atol=1e-6)
+    outside = shown[:, 0] == 0
+    for i in np.nonzero(tight)[0]:
+        there = outside[i] & (filled[i].abs().amax(0) < 0.99)  # brighter or darker than its face lets it be, it is cut
+        light = [(filled[i] - plain[j])[:, there] for j in np.nonzero(~tight)[0]]
+        assert min(float((d - d.median(1, keepdim=True).values).abs().median()) for d in light) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "says"),
+    [
+        (ParserConfig, {"size_px": 100}, "divisible by 16"),
+        (ParserConfig, {"widths": (8, 8)}, "four widths"),
+        (AttributesConfig, {"view_px": 40}, "divisible by 16"),
+        (IdentityConfig, {"widths": (8, 8)}, "four stages"),
+        (IdentityConfig, {"blocks": (1, 0, 1, 1)}, "at least one block"),
+        (RefinerConfig, {"size_px": 24}, "divisible by 16"),
+        (RefinerConfig, {"widths": (8,)}, "four widths"),
+    ],
+)
+def test_configurations_reject_the_impossible(kind: type, wrong: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        kind(**wrong)
+
+
+# --------------------------------------------------------------------- trainings
+
+
+def test_parser_learns(pack) -> None:
+    task = ParserTask(pack, PARSER, batch=8, learning_rate=5e-3)
+    seen = train(task, 0, 30, 30)
+    measured = task.evaluate()
+    assert set(seen[0]) == {"labels", "landmarks"}
+    assert fell(seen, "labels") < 0.95
+    assert fell(seen, "landmarks") < 0.95
+    assert 0 < measured["landmark_error"] < 2
+    assert 0 <= measured["iou_skin"] <= 1
+    assert task.sheet().shape == (64, 256, 3)
+
+
+def test_mirrored_views_keep_landmarks_and_labels_on_the_face() -> None:
+    faces = ParserTask(synthetic_pack(12, 88, 4), ParserConfig(96, PARSER.widths), batch=4)._labelled
+    mirror = torch.tensor([[[-1.0, 0.0, 95.0], [0.0, 1.0, 0.0]]])
+    straight = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    (image, points, labels), (there, mirrored, swapped) = (
+        faces._cut(torch.tensor([0]), matrix) for matrix in (straight, mirror)
+    )
+    assert torch.allclose(there, image.flip(3), atol=1e-5)
+    assert torch.allclose(mirrored[0, MIRRORED_68, 0], 95 - points[0, :, 0], atol=1e-3)
+    assert mirrored[0, 36:42, 0].mean() < mirrored[0, 42:48, 0].mean()  # the image's left eye stays the first
+    across = torch.arange(48.0).expand(1, 48, 48)
+    for maps in (labels, swapped):
+        left_brow, right_brow = across[maps == 6], across[maps == 7]
+        assert min(len(left_brow), len(right_brow)) > 4
+        assert left_brow.max() < right_brow.min()
+
+
+def test_attributes_learn(pack) -> None:
+    task = AttributesTask(pack, config=ATTRIBUTES, batch=16, learning_rate=1e-2)
+    seen = train(task, 0, 30, 30, one_batch=True)
+    assert set(seen[0]) == {"age", "sex", "group"}
+    assert fell(seen, "age") < 0.9
+    measured = task.evaluate()
+    assert set(measured) == {"age_error_years", "sex_right", "sex_right_from_12", "group_right"}
+    assert 0 < measured["age_error_years"] < 60
+    assert task.sheet() is None
+
+
+def test_attributes_begin_with_what_the_recogniser_sees(pack) -> None:
+    torch.manual_seed(5)
+    recogniser = lived_in(IdentityNet(IDENTITY))
+    task = AttributesTask(pack, recogniser, ATTRIBUTES, batch=4)
+    view = crops(2)
+    known = recogniser.eval().trunk(view)
+    for network in task.networks.values():
+        assert torch.allclose(network.eval().get_submodule("trunk")(view), known, atol=1e-5)
+    train(task, 0, 1, 1)
+    assert torch.equal(recogniser.trunk(view), known)  # it is not trained itself
+
+
+def test_rare_cells_are_drawn_more_often(pack) -> None:
+    weights = AttributesTask(pack, config=ATTRIBUTES)._train.weights
+    assert weights.max() > weights.min() > 0
+
+
+def test_identity_learns_from_a_teacher(pack, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(identity_module, "IdentityTeacher", Teacher)
+    task = IdentityTask(pack, tmp_path, IDENTITY, batch=8, learning_rate=1e-2)
+    seen = train(task, 0, 20, 20, one_batch=True)
+    assert set(seen[0]) == {"distance", "relations"}
+    assert fell(seen, "distance") < 0.8
+    measured = task.evaluate()
+    assert -1 <= measured["teacher_similarity_p05"] <= measured["teacher_similarity"] <= 1
+    assert task.sheet() is None
+
+
+def test_blends_lie_between_two_people() -> None:
+    views = torch.arange(64.0)[:, None, None, None].expand(64, 3, 4, 4)
+    blended = blend_people(views, torch.Generator().manual_seed(0), chance=0.5)
+    moved = (blended - views).abs().amax((1, 2, 3)) > 1e-6
+    assert 0.2 < moved.float().mean() < 0.8
+    assert blended.min() >= 0
+    assert blended.max() <= 63
+    assert torch.equal(blend_people(views, torch.Generator().manual_seed(0), chance=0.0), views)
+
+
+@pytest.fixture(scope="module")
+def model(pack):
+    config = AAMConfig(size_px=32, texture_hw=(24, 20), width=8, shape_rows=2, texture_rows=1)
+    return fit_aam(pack, None, config, say=lambda text: None).eval()
+
+
+def test_refiner_learns_and_a_stop_changes_nothing(pack, model, tmp_path: Path) -> None:
+    def make() -> RefinerTask:
+        return RefinerTask(pack, model, Bare(), REFINER, batch=4)
+
+    straight = make()
+    seen = train(straight, 0, 18, 20)  # past the first step with R1
+    assert set(seen[0]) == {"critic", "on_real", "on_fake", "fool", "alike", "rebuilt", "low"}
+    assert len({losses["rebuilt"] for losses in seen}) == len(seen)
+    stopped = make()
+    train(stopped, 0, 15, 20)
+    save_checkpoint(stopped, RunState(15), tmp_path)
+    resumed = make()
+    load_checkpoint(resumed, tmp_path)
+    train(resumed, 15, 18, 20)
+    for name, network in straight.networks.items():
+        given = resumed.networks[name].state_dict()
+        assert [key for key, value in network.state_dict().items() if not torch.equal(value, given[key])] == []
+    measured = straight.evaluate()
+    assert set(measured) == {"rebuilt", "detail_rendered", "detail_refined"}
+    assert all(value > 0 for value in measured.values())
+    height, width, _ = straight.sheet().shape
+    assert width == 8 * 32
+    assert height % 32 == 0
+
+
+def test_mixed_codes_keep_the_first_rows_of_one_face(pack, model) -> None:
+    task = RefinerTask(pack, model, Bare(), REFINER, batch=4)
+    mixed = task._mixed_codes(30, torch.Generator().manual_seed(0))
+    first = (mixed[:, None, :4] - task._codes[None, :, :4]).abs().amax((2, 3)).min(1)
+    assert first.values.max() == 0
+    assert not pack.held_out[first.indices.numpy()].any()
+    assert (mixed[:, None, 5:] - task._codes[None, :, 5:]).abs().amax((2, 3)).min() > 1e-2
+
+
+# ----------------------------------------------------------------------- exports
+
+EXPORTS: dict[str, tuple[Callable[[], nn.Module], int, list[str]]] = {
+    "parser": (lambda: ParserNet(PARSER), 32, ["labels", "landmarks"]),
+    "identity": (lambda: IdentityNet(IDENTITY), 112, ["embedding"]),
+    "attributes": (lambda: AttributesNet(ATTRIBUTES), 32, ["attributes"]),
+    "refiner": (lambda: Refiner(REFINER), 32, ["image"]),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_exports_agree_with_torch(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make, size, outputs = EXPORTS[name]
+    network = lived_in(make())
+    if isinstance(network, Refiner):
+        nn.init.normal_(network.leave.weight, std=0.1)
+    report = export_network(network, {"crop": crops(3, size)}, outputs, tmp_path / f"{name}.onnx")
+    assert report.max_error <= 1e-3
+
+
+# ---------------------------------------------------------------------- teachers
+
+
+@pytest.fixture(scope="module")
+def teachers(shared: Path) -> Path:
+    folder = shared / "data" / "teachers"
+    if not (folder / "identity_mobilefacenet.safetensors").is_file():
+        pytest.skip("the shared data folder holds no identity teacher")
+    return folder
+
+
+@pytest.mark.shared
+def test_teacher_computes_what_its_onnx_file_does(teachers: Path) -> None:
+    views = crops(2, 112)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    scaled = (((views + 1) / 2 - mean) / std).numpy()
+    session = open_session(tidy_model(teachers / "identity_mobilefacenet.onnx"))
+    name = session.get_inputs()[0].name
+    raw = np.concatenate([session.run(None, {name: row[None]})[0] for row in scaled])
+    wanted = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    assert np.abs(IdentityTeacher(teachers)(views).numpy() - wanted).max() < 1e-3
+
+
+@pytest.mark.shared
+def test_identity_is_distilled_from_the_real_teacher(teachers: Path, pack) -> None:
+    task = IdentityTask(pack, teachers, IDENTITY, batch=8, learning_rate=1e-2)
+    seen = train(task, 0, 16, 16, one_batch=True)
+    assert fell(seen, "distance") < 0.95
+    assert not task._teacher.training
+    assert not any(p.requires_grad for p in task._teacher.parameters())
+
+
+# -------------------------------------------------------------------- optimisers
+
+
+def test_rates_warm_up_and_fall_to_a_hundredth() -> None:
+    optimizer = adam_with_decay(nn.Linear(3, 2), 1.0)
+    rates = []
+    for progress in (0.0, 0.01, 0.02, 0.51, 1.0):
+        set_learning_rate(optimizer, 2.0, progress)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 1.0, 2.0, 1.01, 0.02])
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+    assert [p.ndim for group in optimizer.param_groups for p in group["params"]] == [2, 1]
