@@ -1,17 +1,20 @@
 """What a file hides of its pictures, by transparency or by a crop, does not come out."""
 
+import io
 import struct
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from styleid.errors import VideoError
 from styleid.media.containers import BadFileError
 from styleid.media.video.headers import CleanAperture, PixelCrop, read_headers
-from styleid.media.video.planes import planes_of
+from styleid.media.video.planes import PixelColours, planes_of
 from styleid.media.video.reader import VideoClip
+from styleid.media.video.visible import Visible
 from styleid.media.video.writer import EncodeOptions
 from tests.media.video.test_video import frames_of, make_video, rewrite
 
@@ -116,10 +119,53 @@ def test_transparent_parts_are_one_colour(tmp_path, name, codec, pixels):
     assert clip.info.notes == ("transparent parts were filled with black",)
 
 
+def test_every_format_with_transparency_is_filled():
+    clear = av.VideoFrame.from_ndarray(picture(0, 0), "rgba")
+    tried = 0
+    for name in sorted(av.video.format.names):
+        if not any(part.is_alpha for part in av.VideoFormat(name).components):
+            continue
+        try:
+            frame = clear.reformat(format=name)
+        except (OSError, ValueError):  # formats that FFmpeg converts nothing to
+            continue
+        frame.pts, frame.time_base = 0, Fraction(1, 10)
+        visible = Visible("png", b"", None, av)
+        shown, hidden = visible.of(frame)
+        assert not any(part.is_alpha for part in shown.format.components), name
+        assert hidden is not None
+        assert hidden.all(), name
+        assert not PixelColours.of(frame).to_rgb(shown).any(), name
+        assert (visible.filled, visible.shown) == (True, False), name
+        tried += 1
+    assert tried > 40
+
+
+def test_a_transparent_colour_of_a_palette_is_filled(tmp_path):
+    source, out = tmp_path / "a.mov", tmp_path / "out.mkv"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "pal8"
+        for i in range(FRAMES):
+            image = Image.fromarray(picture(i)[..., :3]).quantize(200)
+            image.paste(201, (0, 0, HIDDEN, HEIGHT))
+            image.putpalette([*image.getpalette()[:600], 0, 0, 0, 250, 90, 30])
+            coded = io.BytesIO()
+            image.save(coded, "PNG", transparency=201)
+            packet = av.Packet(coded.getvalue())
+            packet.pts = packet.dts = i
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 10), stream, True
+            container.mux(packet)
+    with av.open(str(source)) as container:
+        assert next(container.decode(video=0)).format.name == "pal8"
+    rewrite(source, out, encode=LOSSLESS)
+    for frame in frames_of(out):
+        assert not frame.image_rgb[:, :HIDDEN].any()
+        assert frame.image_rgb[:, HIDDEN:].std() > 20
+
+
 def test_a_transparent_colour_of_a_gif_is_filled(tmp_path):
     source, out = tmp_path / "a.gif", tmp_path / "out.mkv"
-    from PIL import Image
-
     images = [Image.fromarray(picture(i, half_hidden()), "RGBA") for i in range(FRAMES)]
     images[0].save(source, save_all=True, append_images=images[1:], duration=100, loop=0, disposal=2)
     rewrite(source, out, encode=LOSSLESS)

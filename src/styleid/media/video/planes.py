@@ -22,8 +22,8 @@ _SWS_709, _SWS_601, _SWS_240, _SWS_2020, _SWS_FCC = 1, 5, 7, 9, 4
 _MATRICES = {1: _SWS_709, 4: _SWS_FCC, 5: _SWS_601, 6: _SWS_601, 7: _SWS_240, 9: _SWS_2020, 10: _SWS_2020}
 _HD_LINES = 720
 _SAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
-_UNEVEN = ("be", "f16le", "f32le")
-"""How names of formats end whose samples are not whole numbers of this machine's byte order."""
+_UNEVEN = ("be", "f16le", "f32le", "msble")
+"""How names of formats end whose samples are not whole numbers as this machine counts."""
 _ACCURATE = 0x40000 | 0x2000 | 0x2  # swscale: accurate rounding, full chroma interpolation, bilinear
 
 
