@@ -321,6 +321,21 @@ def test_a_codec_that_nothing_here_reads_is_named(tmp_path):
         VideoClip(source)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("in.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\npart.ts\n#EXT-X-ENDLIST\n"),
+        ("in.ffconcat", "ffconcat version 1.0\nfile part.ts\n"),
+    ],
+)
+def test_lists_of_other_files_are_refused(tmp_path, name, text):
+    make_video(tmp_path / "part.ts")
+    source = tmp_path / name
+    source.write_text(text)
+    with pytest.raises(VideoError, match="list of other files"):
+        VideoClip(source)
+
+
 def test_a_full_disk_leaves_nothing(tmp_path):
     source, out = tmp_path / "in.mp4", tmp_path / "to" / "out.mkv"
     make_video(source)

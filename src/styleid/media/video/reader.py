@@ -31,6 +31,9 @@ _TIME_MAY_JUMP = 0x200
 """FFmpeg's AVFMT_TS_DISCONT, a flag of transport and program streams."""
 _STILLS = 0x400 | 0x800 | 0x100000
 """FFmpeg's dispositions of attached pictures, thumbnails and stills."""
+_FILES_ONLY = {"protocol_whitelist": "file"}
+"""FFmpeg follows no address that a file names."""
+_LISTS = ("hls", "dash", "concat", "imf", "sdp")
 _LEAST_RATE, _MOST_RATE = Fraction(1, 10), Fraction(1000)
 
 
@@ -94,7 +97,7 @@ class VideoClip:
 
     def open(self) -> Any:
         """Open the container anew."""
-        return self._av.open(str(self.path), metadata_errors="replace")
+        return self._av.open(str(self.path), metadata_errors="replace", options=_FILES_ONLY)
 
     @property
     def turn(self) -> Turn:
@@ -166,6 +169,9 @@ class VideoClip:
     def _chosen(self) -> int:
         """Return the index of the track whose pictures a player shows."""
         with self.open() as container:
+            if container.format.name in _LISTS:
+                raise VideoError(self.path, "it is a list of other files, whose headers are not read here. "
+                                 "Join them into one file first")  # fmt: skip
             streams = [s for s in container.streams.video if not s.disposition & self._av.stream.Disposition(_STILLS)]
             if not streams:
                 raise VideoError(self.path, "it holds no moving picture")
