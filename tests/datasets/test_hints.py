@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from styleid.datasets.classes import Kind, choose_classes
-from styleid.datasets.hints import NOTHING, Advice, Marked, box_around, box_of
+from styleid.datasets.hints import NOTHING, Advice, Marked, box_around, box_of, contradiction, hull
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.types import Faces, Looks
@@ -55,6 +55,7 @@ def test_where_nothing_tells_the_frame_both_places_are_hidden(size, told, orient
     [
         *(NOTHING, (math.inf, 0, math.inf, 9), (math.nan, 0, 9, 9)),
         *((5, 5, 5, 9), (40, 5, 10, 9), (100, 5, 120, 9), (-9, -9, 0, 50)),
+        *((0.1, 0.2, 0.4, 0.6), (0, 0, 1, 1), (5, 5, 5.9, 60), (99.5, 5, 140, 60)),
     ],
 )
 def test_boxes_that_hold_nothing(box):
@@ -67,6 +68,21 @@ def test_boxes_that_hold_nothing(box):
         assert boxes(Advice((bad, FACE), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
     hints = Advice((Marked(Kind.PERSON, box, "x"),)).hints(100, 80, 1)
     assert "left out" in hints.notes[0]
+
+
+def test_a_box_that_cannot_be_trusted_withholds():
+    odd = Marked(Kind.FACE, FACE.box, "annotation 3 in a.json", problem="its area does not fit")
+    with pytest.raises(ValueError, match=r"annotation 3 in a.json: its area does not fit\. Mend it"):
+        Advice((odd,)).hints(100, 80, 1)
+    hints = Advice((odd,), skip_bad=True).hints(100, 80, 1)
+    assert hints.notes == ("annotation 3 in a.json: its area does not fit",)
+    assert boxes(Advice((odd,), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
+
+
+def test_sizes_contradict_each_other():
+    assert "100 x 80 and 200 x 160 px" in contradiction({(200, 160), (100, 80)}, [FACE])
+    assert not contradiction({(200, 160), (100, 80)}, [Marked(Kind.PERSON, FACE.box, "x")])
+    assert not contradiction({(100, 80)}, [FACE])
 
 
 def test_boxes_are_cut_off_at_the_border():
@@ -97,6 +113,8 @@ def test_boxes_from_json():
     for odd in (None, "1", True, [1], 10**400):
         assert all(math.isnan(v) for v in box_of(odd, 2, 3, 4))
     assert box_around([1, 2, 5, 9, 3, 0]) == (1, 0, 5, 9)
+    assert hull([(1, 2, 3, 4), (0, 3, 2, 9)]) == (0, 2, 3, 9)
+    assert math.isnan(sum(hull([(1, 2, 3, 4), NOTHING])))
     for odd in ([1, 2, 3], ["a", 1, 2, 3], None, {"counts": "x"}):
         assert all(math.isnan(v) for v in box_around(odd))
 

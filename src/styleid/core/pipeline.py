@@ -34,6 +34,9 @@ from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Look
 
 _NEIGHBOURHOOD = 0.6
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
+_LEAST_BOX_PX = 0.99
+_LARGEST_SHARE = 1.5
+"""A box without any larger number is not meant in pixels."""
 
 
 class Anonymizer:
@@ -306,9 +309,11 @@ def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
     edges = np.array([shape[1], shape[0]] * 2, np.float32) - 0.5
     inside = np.clip(boxes, -0.5, edges)
-    for box in boxes[~(inside[:, 2:] > inside[:, :2]).all(1)]:
+    sides = inside[:, 2:] - inside[:, :2]
+    in_shares = inside.max(1) < _LARGEST_SHARE
+    for box in boxes[~(sides.min(1) >= _LEAST_BOX_PX) | in_shares]:
         raise ValueError(
-            f"The box {box.tolist()} holds nothing of an image of {shape[1]} x {shape[0]} px: "
+            f"The box {box.tolist()} holds nothing of an image of {shape[1]} x {shape[0]} px, or less than a pixel: "
             "boxes are x0, y0, x1, y1 in pixels of the upright image."
         )
     return inside

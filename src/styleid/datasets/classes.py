@@ -24,11 +24,12 @@ _USUAL = {
 }  # fmt: skip
 
 
-def choose_classes(asked: Sequence[str], names: Iterable[str]) -> dict[str, Kind]:
+def choose_classes(asked: Sequence[str], names: Iterable[str], *, may_be_none: bool = False) -> dict[str, Kind]:
     """Return the kind of each class to use.
 
     asked: what the user typed, `name` or `name=kind`, perhaps with commas; empty takes all with a usual name.
-    names: the data set's classes. Raises OptionError where a class is not there, has no usual name, or none is left.
+    names: the data set's classes. may_be_none: whether faces are marked without a class of their own too. Raises
+    OptionError where a class is not there, has no usual name, or none is left although one must be.
     """
     there = list(dict.fromkeys(names))
     listed = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "") or "none"
@@ -46,7 +47,7 @@ def choose_classes(asked: Sequence[str], names: Iterable[str]) -> dict[str, Kind
         chosen |= dict.fromkeys(matches, found)
     if not asked:
         chosen = {name: kind for name in there if (kind := _usual(name)) is not None}
-    if not chosen:
+    if not chosen and not may_be_none:
         raise OptionError("--boxes", f"no class of the data set is a face, head or person; it has {listed}. Name one "
                           "with --classes NAME=face, =head or =person, or leave --boxes out.")  # fmt: skip
     return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,19 +23,25 @@ _CELL_PX = 120.0
 _MOST_CELLS = 40
 _UPPER = 0.6
 """The share of a person's box, from its top, in which the face is sought."""
+_LEAST_PX = 1 - 1e-6
+_LARGEST_SHARE = 1.5
+MEND = "Mend it, or type --bad-boxes skip"
+"""What a user can do about a mark that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Marked:
     """One box of an annotation. box: x0 y0 x1 y1 by edges, in pixels of its frame or as shares of its size.
 
-    where: what to call it in a message. crowd: whether it holds many persons.
+    where: what to call it in a message. crowd: whether it holds many persons. problem: why the box cannot be trusted,
+    so that the photo is withheld, or "".
     """
 
     kind: Kind
     box: Box
     where: str
     crowd: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,11 @@ class Advice:
         boxes: dict[Kind, list[FloatArray]] = {kind: [] for kind in Kind}
         regions: list[FloatArray] = []
         for one in self.marked:
+            notes += self._doubted(one)
             for placed in self._placed(one, stored, orientation, frame):
                 inside = np.clip(placed, 0, [width, height, width, height])
-                if not (inside[2:] > inside[:2]).all():
-                    notes += self._bad(one, (width, height))
+                if not _can_hold_a_face(inside):
+                    notes += self._bad(one, inside, (width, height))
                     continue
                 boxes[one.kind].append(to_centres(inside))
                 regions += [to_centres(region) for region in _regions(one, placed, inside)]
@@ -110,10 +117,19 @@ class Advice:
                 box = np.clip([one.box], -_FAR, _FAR) * ([*size, *size] if self.shares else 1)
                 yield (to_upright(box, stored, orientation) if name == "stored" else box)[0]
 
-    def _bad(self, one: Marked, size: tuple[int, int]) -> list[str]:
-        text = f"the {one.kind} box of {one.where}, {_shown(one.box)}, holds nothing of its {size[0]} x {size[1]} px"
+    def _doubted(self, one: Marked) -> list[str]:
+        if not one.problem:
+            return []
+        if not self.skip_bad:
+            raise ValueError(f"{one.where}: {one.problem}. {MEND}")
+        return [f"{one.where}: {one.problem}"]
+
+    def _bad(self, one: Marked, inside: FloatArray, size: tuple[int, int]) -> list[str]:
+        lies_inside = bool((inside[2:] > inside[:2]).all())
+        little = "less than a pixel (are its numbers shares where pixels are meant?)" if lies_inside else "nothing"
+        text = f"the {one.kind} box of {one.where}, {_shown(one.box)}, holds {little} of its {size[0]} x {size[1]} px"
         if one.kind is not Kind.PERSON and not self.skip_bad:
-            raise ValueError(f"{text}, so a face may be anywhere. Mend it, or type --bad-boxes skip")
+            raise ValueError(f"{text}, so a face may be anywhere. {MEND}")
         return [f"{text} and was left out"]
 
 
@@ -137,6 +153,29 @@ def box_around(points: object) -> Box:
         return NOTHING
     xs, ys = points[::2], points[1::2]
     return float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))
+
+
+def hull(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box around several; NaN where one of them is."""
+    every = list(boxes)
+    if any(math.isnan(sum(box)) for box in every):
+        return NOTHING
+    x0s, y0s, x1s, y1s = zip(*every, strict=True)
+    return min(x0s), min(y0s), max(x1s), max(y1s)
+
+
+def contradiction(sizes: Collection[tuple[int, int]], marked: Sequence[Marked]) -> str:
+    """Say why a photo must be withheld to which annotations give several sizes, or return "": boxes fit one alone."""
+    if len(sizes) < 2 or not any(one.kind is not Kind.PERSON for one in marked):
+        return ""
+    told = " and ".join(f"{width} x {height}" for width, height in sorted(sizes))
+    return f"annotations say that it has {told} px, so the place of {marked[0].where} is unsure. {MEND}"
+
+
+def _can_hold_a_face(inside: FloatArray) -> bool:
+    """Say whether a box is a pixel across, and has larger numbers than shares of a photo can be."""
+    sides = inside[2:] - inside[:2]
+    return bool(sides.min() >= _LEAST_PX and inside.max() >= _LARGEST_SHARE)
 
 
 def _regions(one: Marked, box: FloatArray, inside: FloatArray) -> Iterator[FloatArray]:

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from styleid.datasets.classes import Kind
 from styleid.datasets.formats.coco.json_text import Part, edit, walk
-from styleid.datasets.hints import NOTHING, Box, Marked, box_around, box_of
+from styleid.datasets.formats.coco.marks import boxes_of, doubt_of, parts_of
+from styleid.datasets.hints import NOTHING, Box, Marked
 from styleid.datasets.plan import FoundFaces
 from styleid.errors import DatasetError
 
 Key = int | float | str
 """An id as a dictionary's key."""
+_NO_KEY = "None"
+_URLS = ("coco_url", "url", "flickr_url")
 
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One entry of `images`. size_wh: as it tells it, or None."""
+    """One entry of `images`. size_wh: as it tells it, or None. key: its id. urls: where it says that the photo is."""
 
     file_name: str
     size_wh: tuple[int, int] | None
+    key: Key = _NO_KEY
+    urls: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What to call it in a message: its file name, or a URL that ends in one."""
+        return self.file_name or next((url for url in self.urls if not url.endswith("/")), "''")
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,25 @@ class Panoptic:
 class _Annotation:
     image: Key
     category: Key
-    box: Box
+    boxes: tuple[Box, ...]
     index: int
     crowd: bool
+    doubt: str
+    parts: tuple[tuple[Kind, Box, str], ...]
+    file_name: str
+
+
+@dataclass
+class Marks:
+    """What a file marks.
+
+    by_image: by the id of an image. lost: what no image has the id of. orphans: the numbers of all annotations whose
+    image_id no image has, whatever their category, with that id.
+    """
+
+    by_image: dict[Key, list[Marked]] = field(default_factory=dict)
+    lost: list[Marked] = field(default_factory=list)
+    orphans: list[tuple[int, Key]] = field(default_factory=list)
 
 
 @dataclass
@@ -54,6 +80,7 @@ class CocoFile:
     panoptic: list[Panoptic] = field(default_factory=list)
     is_detections: bool = True
     _annotations: list[_Annotation] = field(default_factory=list)
+    _loose: dict[str, Key | None] | None = None
 
     def keyed_images(self) -> Iterator[tuple[Key, ImageEntry]]:
         """Yield each entry of `images` with its id."""
@@ -65,14 +92,63 @@ class CocoFile:
         """Yield each entry of `images`."""
         return (entry for _, entry in self.keyed_images())
 
-    def marked(self, kinds: Mapping[Key, Kind], name: str) -> dict[Key, list[Marked]]:
-        """Return the boxes of some categories by image. name: what to call the file in messages."""
-        found: dict[Key, list[Marked]] = {}
+    @property
+    def has_parts(self) -> bool:
+        """Whether annotations bring boxes of faces or heads beside their own."""
+        return any(one.parts for one in self._annotations)
+
+    def marks(self, kinds: Mapping[Key, Kind], name: str) -> Marks:
+        """Return the boxes of some categories, and those of faces and heads beside any. name: the file's, to tell."""
+        found = Marks()
         for one in self._annotations:
-            if (kind := kinds.get(one.category)) is not None:
-                box = Marked(kind, one.box, f"annotation {one.index} in {name}", one.crowd)
-                found.setdefault(one.image, []).append(box)
+            image, marked = self.image_of(one.image, one.file_name), [*self._marked(one, kinds, name)]
+            if image is None:
+                found.orphans.append((one.index, one.image))
+                found.lost += marked
+            elif marked:
+                found.by_image.setdefault(image, []).extend(marked)
         return found
+
+    def _marked(self, one: _Annotation, kinds: Mapping[Key, Kind], name: str) -> Iterator[Marked]:
+        where = f"annotation {one.index} in {name}"
+        category = self._category_of(one.category)
+        if category is None:
+            if self.categories or one.category != _NO_KEY:
+                problem = f"its category_id {one.category!r} is not among the file's categories, so it may mark a face"
+                yield Marked(Kind.FACE, NOTHING, where, problem=problem)
+        elif (kind := kinds.get(category)) is not None:
+            for box in one.boxes:
+                yield Marked(kind, box, where, one.crowd, one.doubt if kind is not Kind.PERSON else "")
+        for part, box, key in one.parts:
+            yield Marked(part, box, f"{key} of {where}")
+
+    def image_of(self, value: Key, file_name: str = "") -> Key | None:
+        """Return the id of the image that an annotation's image_id means: as it is, as a number, or as a file name.
+
+        file_name: what the annotation itself says. None where no image has it.
+        """
+        if value in self.images and value != _NO_KEY:
+            return value
+        loose = self._loose_images()
+        return next((key for text in (_text_of(value), file_name) if (key := loose.get(text)) is not None), None)
+
+    def _loose_images(self) -> dict[str, Key | None]:
+        """Return ids of images by what else may stand for them; None where several images fit."""
+        if self._loose is None:
+            self._loose = {}
+            for key, entry in self.keyed_images():
+                names = (entry.file_name, PurePosixPath(entry.file_name).stem)
+                for text in {_text_of(key), *names} - {"", _NO_KEY}:
+                    self._loose[text] = key if self._loose.get(text, key) == key else None
+        return self._loose
+
+    def _category_of(self, value: Key) -> Key | None:
+        if value in self.categories:
+            return value
+        if value == _NO_KEY:
+            return next(iter(self.categories)) if len(self.categories) == 1 else None
+        fits = [key for key, name in self.categories.items() if _text_of(value) in (_text_of(key), name)]
+        return fits[0] if len(fits) == 1 else None
 
 
 def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
@@ -97,10 +173,17 @@ def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
     return file if "images" in seen else None
 
 
-def rewrite_coco(data: bytes, gone: Collection[Key], faces: Mapping[Key, FoundFaces] | None, face_class: str) -> bytes:
+def rewrite_coco(
+    data: bytes,
+    gone: Collection[Key],
+    faces: Mapping[Key, FoundFaces] | None,
+    face_class: str,
+    image_of: Callable[[Key], Key | None],
+) -> bytes:
     """Return a file's bytes without the entries of some images, and with the faces of others.
 
-    gone: ids of images. faces: by id of an image; None adds no class either. What stays is not touched.
+    gone: ids of images. faces: by id of an image; None adds no class either. image_of: which image an annotation's
+    image_id means. What stays is not touched.
     """
     text = data.decode("utf-8")
     added: dict[str, list[str]] = {}
@@ -108,8 +191,11 @@ def rewrite_coco(data: bytes, gone: Collection[Key], faces: Mapping[Key, FoundFa
         added = _added(text, faces, face_class)
 
     def keep(key: str, item: Any) -> bool:
-        field_name = "id" if key == "images" else "image_id"
-        return not (isinstance(item, dict) and field_name in item and _key(item[field_name]) in gone)
+        if not isinstance(item, dict):
+            return True
+        if key == "images":
+            return _key(item.get("id")) not in gone
+        return "image_id" not in item or image_of(_key(item["image_id"])) not in gone
 
     return edit(text, keep, added).encode("utf-8")
 
@@ -132,52 +218,71 @@ def _added(text: str, faces: Mapping[Key, FoundFaces], face_class: str) -> dict[
         for x0, y0, x1, y1 in boxes:
             box = [round(float(v), 1) for v in (x0, y0, x1 - x0, y1 - y0)]
             row = {"id": highest["annotations"] + len(rows) + 1, "image_id": number, "category_id": category}
-            row |= {"bbox": box, "area": round(box[2] * box[3], 2), "iscrowd": 0, "segmentation": []}
+            row |= {"bbox": box, "area": round(box[2] * box[3], 2), "iscrowd": 0, "segmentation": [_corners(box)]}
             rows.append(json.dumps(row))
     entry = json.dumps({"id": category, "name": face_class, "supercategory": "person"})
     return {"categories": [entry], "annotations": rows}
 
 
+def _corners(box: list[float]) -> list[float]:
+    """Return a box, x y width height, as a polygon: readers of masks fail where there is none."""
+    x, y, width, height = box
+    right, bottom = round(x + width, 1), round(y + height, 1)
+    return [x, y, right, y, right, bottom, x, bottom]
+
+
 def _take(file: CocoFile, key: str, item: dict[str, Any], index: int) -> None:
     """Note what one item says. index: of an annotation, from 1, where its box is wanted, else 0."""
     if key == "images":
-        size = item.get("width"), item.get("height")
-        whole = all(isinstance(v, int) and v > 0 for v in size)
-        entry = ImageEntry(str(item.get("file_name", "")), size if whole else None)  # type: ignore[arg-type]
-        file.images.setdefault(_key(item.get("id")), []).append(entry)
+        urls = tuple(one for url in _URLS if isinstance(one := item.get(url), str) and one)
+        entry = ImageEntry(_string(item.get("file_name")), _size(item), _key(item.get("id")), urls)
+        file.images.setdefault(entry.key, []).append(entry)
     elif key == "categories":
-        file.categories[_key(item.get("id"))] = str(item.get("name", ""))
+        file.categories[_key(item.get("id"))] = _string(item.get("name"))
     elif key == "annotations":
         image = _key(item.get("image_id"))
         if isinstance(segments := item.get("segments_info"), list):
             file.is_detections = False
             ids = frozenset(s["id"] for s in segments if isinstance(s, dict) and isinstance(s.get("id"), int))
-            file.panoptic.append(Panoptic(str(item.get("file_name", "")), image, ids))
+            file.panoptic.append(Panoptic(_string(item.get("file_name")), image, ids))
             rows = [s for s in segments if isinstance(s, dict)]
         else:
             file.is_detections = file.is_detections and "keypoints" not in item and "category_id" in item
             rows = [item]
         if index:
-            file._annotations += [_annotation(row, image, index) for row in rows if "category_id" in row]
+            file._annotations += [_annotation(row, image, index) for row in rows if _may_mark(row)]
+
+
+def _may_mark(row: dict[str, Any]) -> bool:
+    return "category_id" in row or "bbox" in row or any(parts_of(row))
 
 
 def _annotation(row: dict[str, Any], image: Key, index: int) -> _Annotation:
-    return _Annotation(image, _key(row["category_id"]), _box(row), index - 1, row.get("iscrowd") in (1, True))
+    crowd = row.get("iscrowd") in (1, True)
+    places = boxes_of(row), index - 1, crowd, "" if crowd else doubt_of(row), tuple(parts_of(row))
+    return _Annotation(image, _key(row.get("category_id")), *places, _string(row.get("file_name")))
 
 
-def _box(row: dict[str, Any]) -> Box:
-    """Return an annotation's box by edges: its bbox, or what its polygons take up; NaN where it has neither."""
-    given, parts = row.get("bbox"), row.get("segmentation")
-    if isinstance(given, list) and len(given) == 4:
-        return box_of(*given)
-    if isinstance(parts, list) and parts:
-        boxes = [box_around(part) for part in parts]
-        if any(math.isnan(box[0]) for box in boxes):
-            return NOTHING
-        lows, highs = zip(*((b[:2], b[2:]) for b in boxes), strict=True)
-        (x0, y0), (x1, y1) = map(min, zip(*lows, strict=True)), map(max, zip(*highs, strict=True))
-        return x0, y0, x1, y1
-    return NOTHING
+def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the width and height that an entry tells, as numbers or text; None where they are no whole numbers."""
+    try:
+        width, height = (float(item[side]) for side in ("width", "height"))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    whole = width.is_integer() and height.is_integer() and min(width, height) > 0
+    return (int(width), int(height)) if whole else None
+
+
+def _string(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _text_of(key: Key) -> str:
+    """Return an id as text, so that 7, 7.0, "7" and "007" agree."""
+    if isinstance(key, str):
+        plain = key.strip()
+        return (plain.lstrip("0") or "0") if plain.isdecimal() else plain
+    return str(int(key)) if isinstance(key, int) or key.is_integer() else str(key)
 
 
 def _key(value: Any) -> Key:

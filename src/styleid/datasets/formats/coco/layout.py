@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from styleid.datasets.classes import Kind, choose_classes
-from styleid.datasets.formats.coco.json_file import CocoFile, ImageEntry, read_coco, rewrite_coco
-from styleid.datasets.hints import Advice, Box, Marked
+from styleid.datasets.formats.coco.json_file import CocoFile, ImageEntry, Key, Marks, read_coco, rewrite_coco
+from styleid.datasets.formats.coco.photos import Photos, barred, entry_path, find_photos, unfound, unowned
+from styleid.datasets.hints import Advice, Box, Marked, contradiction
+from styleid.datasets.names import Finder, is_plain
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions, CocoOptions
 from styleid.datasets.passthrough import is_panoptic
 from styleid.datasets.plan import Changes, Named, Plan, below, leads_out, read_or_nothing, split_masks, walk_files
@@ -26,7 +28,8 @@ class Coco:
 
     where: CocoOptions = field(default_factory=CocoOptions)
     _files: dict[str, CocoFile] = field(default_factory=dict)
-    _folders: dict[str, str] = field(default_factory=dict)
+    _folders: dict[str, list[str]] = field(default_factory=dict)
+    _photos: Photos = field(default_factory=Photos)
     _maps: dict[str, str | None] = field(default_factory=dict)
     _options: AnnotationOptions = field(default_factory=AnnotationOptions)
 
@@ -37,25 +40,25 @@ class Coco:
         self._files = self._read(root, names, options)
         if options.add_faces:
             self._require_new_class(options.face_class)
-        there = set(names)
-        self._folders = {name: self._folder(name, file, there) for name, file in self._files.items()}
-        chosen = self._classes(options)
         annotations = [*self._files, *(n for n in names if n not in self._files and _lies_with_annotations(n))]
-        masks, notes = self._panoptic_maps(root, there)
+        there = set(names)
+        masks, notes, owners = self._panoptic_maps(root, there)
         listed = [n for folder in options.masks for n in names if below(n, folder.as_posix()) and n.endswith(".png")]
         more, told = split_masks(root, [name for name in listed if name not in masks])
-        masks, notes = [*masks, *more], [*notes, *told]
-        advice = self._advice(chosen, options)
-        barred = {*annotations, *masks}
-        photos = [n for n in names if n not in barred and (_is_photo(n) or n in advice)]
-        absent = [
-            *self._hostile(),
-            *((n, "annotations name it, but it is not there") for n in advice if n not in there),
-        ]
-        default = Advice(frame=options.frame)
-        inputs = tuple(InputFile(root / n, Path(n), advice.get(n, default)) for n in photos)
-        others = tuple(n for n in names if n not in barred and n not in set(photos))
-        return Plan(inputs, tuple(annotations), tuple(masks), others, absent=tuple(absent), notes=tuple(notes))
+        masks = [*masks, *more]
+        own = {*annotations, *masks}
+        finder = Finder(names, root.resolve().as_posix(), (n for n in names if _is_photo(n) and n not in own))
+        self._folders = {name: self._places(name, file, finder) for name, file in self._files.items()}
+        self._photos = find_photos(self._files, self._folders, finder)
+        self._maps = {mask: self._photos.of(*owner) if owner else None for mask, owner in owners.items()}
+        photos = [n for n in names if n not in own and (_is_photo(n) or n in self._photos.claimed)]
+        marks = self._marks(options)
+        advice = self._advice(marks, photos, options)
+        absent = dict([*unfound(self._photos, self._folders), *unowned(marks)])
+        inputs = tuple(InputFile(root / n, Path(n), advice[n]) for n in photos)
+        others = tuple(n for n in names if n not in own and n not in advice)
+        notes = [*notes, *told, *self._photos.notes()]
+        return Plan(inputs, tuple(annotations), tuple(masks), others, absent=tuple(absent.items()), notes=tuple(notes))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
         """Add faces to a file of detections, take out the entries of photos that are gone."""
@@ -68,7 +71,7 @@ class Coco:
         if not gone and not adding:
             return data
         found = {key: one for key, one in faces.items() if one is not None and key not in gone}
-        return rewrite_coco(data, gone, found if adding else None, self._options.face_class)
+        return rewrite_coco(data, gone, found if adding else None, self._options.face_class, file.image_of)
 
     def created(self, changes: Changes) -> Iterator[tuple[str, bytes]]:
         """Yield nothing: COCO's files are all there."""
@@ -78,7 +81,7 @@ class Coco:
     def _read(self, root: Path, names: Sequence[str], options: AnnotationOptions) -> dict[str, CocoFile]:
         boxes = options.boxes == FROM_ANNOTATIONS
         asked = [_within(root, path) for path in self.where.annotations]
-        usual = [n for n in names if n.endswith(".json") and ("/" not in n or _lies_with_annotations(n))]
+        usual = [n for n in names if n.endswith(".json") and (_has_usual_place(n) or _looks_like_coco(root / n))]
         files = {}
         for name in asked or usual:
             file = read_coco(root / name, boxes=boxes)
@@ -97,20 +100,30 @@ class Coco:
         if not any(file.is_detections for file in self._files.values()):
             raise OptionError("--add-faces", "no annotation file has categories and annotations to add faces to.")
 
-    def _classes(self, options: AnnotationOptions) -> dict[str, Kind]:
+    def _marks(self, options: AnnotationOptions) -> dict[str, Marks]:
+        """Return what each annotation file marks, where that is asked for."""
         if options.boxes != FROM_ANNOTATIONS:
-            return {}
-        return choose_classes(options.classes, (n for f in self._files.values() for n in f.categories.values()))
+            return {name: Marks() for name in self._files}
+        classes = (n for f in self._files.values() for n in f.categories.values())
+        parts = any(file.has_parts for file in self._files.values())
+        chosen = choose_classes(options.classes, classes, may_be_none=parts)
+        found = {}
+        for name, file in self._files.items():
+            kinds: dict[Key, Kind] = {key: chosen[c] for key, c in file.categories.items() if c in chosen}
+            found[name] = file.marks(kinds, name)
+        return found
 
-    def _folder(self, name: str, file: CocoFile, there: set[str]) -> str:
-        """Find the folder that an annotation file's names of photos are relative to."""
-        tried = list(self._candidates(name))
-        some = [e.file_name for e in islice(file.entries(), _LOOKED_FOR) if not leads_out(e.file_name)]
-        hits = [sum(_join(folder, one) in there for one in some) for folder in tried]
-        if some and not max(hits):
-            raise OptionError("--images", f"the photos that {name} names, such as '{some[0]}', lie in none of "
-                              f"{', '.join(t or '.' for t in dict.fromkeys(tried))}. Name their folder.")  # fmt: skip
-        return tried[hits.index(max(hits))]
+    def _places(self, name: str, file: CocoFile, finder: Finder) -> list[str]:
+        """Return the folders that an annotation file's names may be relative to, the one with most photos first."""
+        tried = list(dict.fromkeys(self._candidates(name)))
+        some = [entry.file_name for entry in islice(file.entries(), _LOOKED_FOR) if entry.file_name]
+        hits = [sum(bool(finder.at(one, [folder])) for one in some) for folder in tried]
+        plain = [one for one in some if is_plain(one)]
+        if plain and not max(hits):
+            raise OptionError("--images", f"the photos that {name} names, such as '{plain[0]}', lie in none of "
+                              f"{', '.join(t or '.' for t in tried)}. Name their folder.")  # fmt: skip
+        best = tried[hits.index(max(hits))]
+        return [best, *(folder for folder in tried if folder != best)]
 
     def _candidates(self, name: str) -> Iterator[str]:
         if self.where.images is not None:
@@ -122,61 +135,62 @@ class Coco:
         for folder in ("", *words, "images", *(f"images/{word}" for word in words), "data"):
             yield _join("" if base == PurePosixPath() else base.as_posix(), folder)
         yield "" if path.parent == PurePosixPath() else path.parent.as_posix()
-
-    def _photo(self, name: str, entry: ImageEntry) -> str | None:
-        return None if leads_out(entry.file_name) else _join(self._folders[name], entry.file_name)
+        yield ""
 
     def _named(self, name: str, entry: ImageEntry) -> str:
         """Return what the journal calls an entry's photo."""
-        return self._photo(name, entry) or entry.file_name or "''"
+        if photo := self._photos.of(name, entry):
+            return photo
+        return entry_path(self._folders[name][0], entry) if is_plain(entry.file_name) else entry.shown
 
-    def _hostile(self) -> list[Named]:
-        bad = {self._named("", e) for f in self._files.values() for e in f.entries() if leads_out(e.file_name)}
-        return [(name, "annotations name it, but it leads out of the data set") for name in sorted(bad)]
-
-    def _advice(self, chosen: dict[str, Kind], options: AnnotationOptions) -> dict[str, Advice]:
+    def _advice(
+        self, marks: dict[str, Marks], photos: Sequence[str], options: AnnotationOptions
+    ) -> dict[str, Advice]:
         """Collect what all files say of each photo."""
-        marked: dict[str, dict[tuple[Kind, Box, bool], Marked]] = {}
-        sizes: dict[str, set[tuple[int, int]]] = {}
+        marked: dict[str, dict[tuple[Kind, Box, bool], Marked]] = {photo: {} for photo in photos}
+        sizes: dict[str, set[tuple[int, int]]] = {photo: set() for photo in photos}
         for name, file in self._files.items():
-            kinds = {key: chosen[c] for key, c in file.categories.items() if c in chosen}
-            boxes = file.marked(kinds, name)
             for key, entry in file.keyed_images():
-                if (photo := self._photo(name, entry)) is not None:
-                    known = marked.setdefault(photo, {})
-                    for one in boxes.get(key, []):  # files of instances and of keypoints hold the same persons
-                        known.setdefault((one.kind, one.box, one.crowd), one)
-                    sizes.setdefault(photo, set()).update([entry.size_wh] if entry.size_wh else [])
+                if (photo := self._photos.of(name, entry)) in marked:
+                    boxes = marks[name].by_image.get(key, [])
+                    for one in boxes:  # files of instances and of keypoints hold the same persons
+                        marked[photo].setdefault((one.kind, one.box, one.crowd), one)
+                    sizes[photo].update([entry.size_wh] if entry.size_wh else [])
         skip = options.bad_boxes == "skip"
+        reasons = {} if skip else barred(self._photos, marks, photos)
         return {
             photo: Advice(
                 tuple(boxes.values()),
                 next(iter(sizes[photo])) if len(sizes[photo]) == 1 else None,
                 options.frame,
                 skip_bad=skip,
+                problem=reasons.get(photo) or ("" if skip else contradiction(sizes[photo], [*boxes.values()])),
             )
             for photo, boxes in marked.items()
         }
 
-    def _panoptic_maps(self, root: Path, there: set[str]) -> tuple[list[str], list[Named]]:
-        masks, notes = [], []
-        for name, photo, ids in self._segments(there):
+    def _panoptic_maps(
+        self, root: Path, there: set[str]
+    ) -> tuple[list[str], list[Named], dict[str, tuple[str, ImageEntry] | None]]:
+        """Return the panoptic maps, notes on what is none, and the entry that each map belongs to."""
+        masks, notes, owners = [], [], {}
+        for name, owner, ids in self._segments(there):
             if is_panoptic(read_or_nothing(root / name), ids):
                 masks.append(name)
-                self._maps[name] = photo
+                owners[name] = owner
             else:
                 notes.append((name, "shows more than the segments that annotations name: treated as a photo"))
-        return masks, notes
+        return masks, notes, owners
 
-    def _segments(self, there: set[str]) -> Iterator[tuple[str, str | None, Collection[int]]]:
-        """Yield each panoptic map that is there, the photo that it belongs to, and the segments that it may show."""
+    def _segments(self, there: set[str]) -> Iterator[tuple[str, tuple[str, ImageEntry] | None, Collection[int]]]:
+        """Yield each panoptic map that is there, the entry that it belongs to, and the segments that it may show."""
         for name, file in self._files.items():
             folders = [_join(PurePosixPath(name).parent.as_posix(), PurePosixPath(name).stem), *self._candidates(name)]
             for panoptic in file.panoptic:
                 entry = next(iter(file.images.get(panoptic.image, [])), None)
                 places = (_join(folder, panoptic.file_name) for folder in folders if not leads_out(panoptic.file_name))
                 if (found := next((p for p in places if p in there), None)) is not None:
-                    yield found, entry and self._photo(name, entry), panoptic.ids
+                    yield found, (name, entry) if entry else None, panoptic.ids
 
 
 def _join(folder: str, name: str) -> str:
@@ -194,6 +208,16 @@ def _within(root: Path, path: Path) -> str:
 
 def _lies_with_annotations(name: str) -> bool:
     return PurePosixPath(name).parent.name == "annotations" and not _is_photo(name)
+
+
+def _has_usual_place(name: str) -> bool:
+    return "/" not in name or _lies_with_annotations(name)
+
+
+def _looks_like_coco(path: Path) -> bool:
+    """Say whether a JSON file in another place holds a list of images and annotations, as Roboflow's do."""
+    data = read_or_nothing(path)
+    return all(key in data for key in (b'"images"', b'"annotations"', b'"image_id"'))
 
 
 def _is_photo(name: str) -> bool:

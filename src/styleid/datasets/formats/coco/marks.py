@@ -1,0 +1,119 @@
+"""Where one of COCO's annotations marks faces, heads and persons: its box, its polygons, and boxes of body parts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from styleid.datasets.classes import Kind
+from styleid.datasets.hints import NOTHING, Box, box_around, box_of, hull
+
+_PART = re.compile(
+    r"(?:^|[^a-z])(?P<one>face|head)s?[^a-z]*(?:b?box|rect)|(?:^|[^a-z])(?:b?box|rect)(?:es|s)?[^a-z]*(?P<two>face|head)"
+)
+_HEAD_KEYS = ("hbox", "h_box", "hbbox", "h_bbox")
+_FACE_OR_FULL_KEYS = ("f_bbox", "fbbox")
+_NESTED = ("attributes", "extra")
+_SLACK_PX = 2.0
+_SLACK = 0.05
+_AREA_SLACK = 2.0
+_FACE_OF_PERSON = 1 / 3
+
+
+def boxes_of(row: Mapping[str, Any]) -> tuple[Box, ...]:
+    """Return an annotation's boxes by edges: its bbox, or what its polygons take up; NaN where it has neither.
+
+    Where polygons reach beyond the bbox, the two are in different units or one is wrong: both places are returned, as
+    one box where they overlap.
+    """
+    given, outline = row.get("bbox"), _outline(row.get("segmentation"))
+    if not (isinstance(given, list) and len(given) == 4):
+        return (outline,)
+    box = box_of(*given)
+    if _is_nothing(box) or _is_nothing(outline) or _holds(box, outline):
+        return (box,)
+    return (hull([box, outline]),) if _overlap(box, outline) else (box, outline)
+
+
+def doubt_of(row: Mapping[str, Any]) -> str:
+    """Say why an annotation's bbox cannot be trusted, or return "": without polygons, its area must fit into it."""
+    area, given = row.get("area"), row.get("bbox")
+    if not (isinstance(area, int | float) and isinstance(given, list) and len(given) == 4):
+        return ""
+    x0, y0, x1, y1 = box_of(*given)
+    inside = (x1 - x0) * (y1 - y0)
+    if not _is_nothing(_outline(row.get("segmentation"))) or not area > _AREA_SLACK * inside + _SLACK_PX**2:
+        return ""
+    return f"its area of {area:g} does not fit into its bbox, which has {inside:g} px: one may be in other units"
+
+
+def parts_of(row: Mapping[str, Any]) -> Iterator[tuple[Kind, Box, str]]:
+    """Yield the boxes of faces and heads that an annotation of a person brings along: kind, box by edges, key.
+
+    Such as COCO-WholeBody's face_box, CrowdHuman's hbox and h_bbox, PoseTrack's bbox_head. None and boxes of zeros
+    stand for a part that is not seen.
+    """
+    for record in (row, *(one for key in _NESTED if isinstance(one := row.get(key), dict))):
+        for key, value in record.items():
+            kind = _part(key, value, row)
+            if kind is None or record.get(f"{kind}_valid") in (False, 0):
+                continue
+            for box in _part_boxes(key, value, known=bool(record.get(f"{kind}_valid"))):
+                yield kind, box, key
+
+
+def _part(key: str, value: Any, row: Mapping[str, Any]) -> Kind | None:
+    if not isinstance(value, list | dict | str) or not value:
+        return None
+    plain = key.lower()
+    if plain in _FACE_OR_FULL_KEYS:  # a face in some data sets, the full body in CrowdHuman's
+        boxes = [box_of(*one) for one in (value, row.get("bbox")) if isinstance(one, list) and len(one) == 4]
+        areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
+        return Kind.FACE if len(areas) == 2 and areas[0] < _FACE_OF_PERSON * areas[1] else None
+    if plain in _HEAD_KEYS:
+        return Kind.HEAD
+    return _part_in_name(plain)
+
+
+@lru_cache(maxsize=1024)
+def _part_in_name(key: str) -> Kind | None:
+    match = _PART.search(key)
+    return Kind(match["one"] or match["two"]) if match else None
+
+
+def _part_boxes(key: str, value: Any, *, known: bool) -> Iterator[Box]:
+    """Yield the boxes under a key. known: whether the annotation says that the part is seen."""
+    if isinstance(value, dict):
+        value = [value.get("x"), value.get("y"), *(value.get(k, value.get(k[0])) for k in ("width", "height"))]
+    several = isinstance(value, list) and all(isinstance(one, list) for one in value)
+    for one in value if several else [value]:
+        if not (isinstance(one, list) and len(one) == 4):
+            yield NOTHING
+        elif known or any(number != 0 for number in one):
+            box = box_of(*one)
+            yield (*box[:2], box[2] - box[0], box[3] - box[1]) if "xyxy" in key.lower() else box
+
+
+def _outline(parts: Any) -> Box:
+    """Return the box around an annotation's polygons; NaN where it has none, or one of them is none."""
+    return hull(box_around(part) for part in parts) if isinstance(parts, list) and parts else NOTHING
+
+
+def _is_nothing(box: Box) -> bool:
+    return math.isnan(sum(box))
+
+
+def _holds(box: Box, outline: Box) -> bool:
+    x0, y0, x1, y1 = box
+    dx, dy = _SLACK_PX + _SLACK * abs(x1 - x0), _SLACK_PX + _SLACK * abs(y1 - y0)
+    return outline[0] >= x0 - dx and outline[1] >= y0 - dy and outline[2] <= x1 + dx and outline[3] <= y1 + dy
+
+
+def _overlap(box: Box, outline: Box) -> bool:
+    """Say whether two boxes overlap, and each is of a size that can hold something."""
+    sizes = [side for x0, y0, x1, y1 in (box, outline) for side in (x1 - x0, y1 - y0)]
+    shared = [min(box[i + 2], outline[i + 2]) - max(box[i], outline[i]) for i in (0, 1)]
+    return min(sizes) >= 1 and min(shared) > 0

@@ -1,0 +1,124 @@
+"""Which photo each entry of COCO's files means, and which are withheld because marks may not have reached them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from styleid.datasets.formats.coco.json_file import CocoFile, ImageEntry, Key, Marks
+from styleid.datasets.hints import MEND, Marked
+from styleid.datasets.names import Finder, Meant, is_plain
+from styleid.datasets.plan import Named
+
+_MOST_NAMED = 20
+
+
+@dataclass
+class Photos:
+    """The photos of all entries. meant: by annotation file and entry. claimed: photos that some entry means."""
+
+    meant: dict[tuple[str, ImageEntry], Meant] = field(default_factory=dict)
+    claimed: set[str] = field(default_factory=set)
+
+    def of(self, name: str, entry: ImageEntry) -> str:
+        """Return the photo of an entry of the annotation file name, "" where it has none."""
+        return self.meant[name, entry].name
+
+    def notes(self) -> Iterator[Named]:
+        """Yield a note on each file with names that do not lead to their photos as they stand."""
+        for name in dict.fromkeys(name for name, _ in self.meant):
+            odd = [(e, m.name) for (n, e), m in self.meant.items() if n == name and m.name and not m.as_it_stands]
+            if odd:
+                entry, photo = odd[0]
+                yield name, f"{len(odd)} of its names do not lead to a photo: '{entry.shown}' is taken for {photo}"
+
+
+def find_photos(files: Mapping[str, CocoFile], folders: Mapping[str, Sequence[str]], finder: Finder) -> Photos:
+    """Find the photo of each entry. folders: those that a file's names may be relative to, the likeliest first."""
+    photos = Photos()
+    entries = [(name, entry) for name, file in files.items() for entry in file.entries()]
+    for name, entry in entries:
+        places = folders[name][:1] if is_plain(entry.file_name) else folders[name]
+        if one := finder.at(entry.file_name, places):
+            photos.meant[name, entry] = Meant(one, as_it_stands=is_plain(entry.file_name))
+            photos.claimed.add(one)
+    exact = frozenset(photos.claimed)
+    for name, entry in entries:
+        if (name, entry) not in photos.meant:
+            meant = photos.meant[name, entry] = _look_elsewhere(entry, folders[name], finder, exact)
+            photos.claimed.update([meant.name] if meant.name else [])
+    return photos
+
+
+def _look_elsewhere(entry: ImageEntry, folders: Sequence[str], finder: Finder, taken: frozenset[str]) -> Meant:
+    """Return what an entry means whose name does not lead to a photo: by that name, its URLs, or its id."""
+    last = Meant()
+    for text in (entry.file_name, *entry.urls):
+        found = finder.find(text, folders[:1] if is_plain(text) else folders, taken)
+        if found.name:
+            return Meant(found.name)
+        last = found if found.maybe else last
+    number = str(entry.key)
+    if not entry.file_name and not last.maybe and number.isdecimal():
+        fits = finder.numbered(number)
+        last = Meant(fits[0]) if len(fits) == 1 else Meant(maybe=fits)
+    return last
+
+
+def barred(photos: Photos, marks: Mapping[str, Marks], every: Sequence[str]) -> dict[str, str]:
+    """Return the photos that marks may belong to which reach no photo for sure, with the reason.
+
+    every: all photos. Where nothing tells which photo a mark is for, it may be any that no entry means.
+    """
+    reasons: dict[str, str] = {}
+    homeless: list[str] = []
+    for (name, entry), meant in photos.meant.items():
+        marked = marks[name].by_image.get(entry.key, ())
+        if meant.name or not marked:
+            continue
+        for photo in meant.maybe:
+            reasons.setdefault(photo, _ambiguous(name, entry, marked[0], meant.maybe))
+        if not meant.maybe and not is_plain(entry.file_name):
+            homeless.append(f"{marked[0].where} is for an image, '{entry.shown}', that no photo is named after")
+    homeless += [f"{m.lost[0].where} is for an image that {name} does not list" for name, m in marks.items() if m.lost]
+    if homeless:
+        text = f"no annotation names it, and {homeless[0]}, so that mark may be for this photo. {MEND}"
+        reasons |= {photo: text for photo in every if photo not in photos.claimed and photo not in reasons}
+    return reasons
+
+
+def _ambiguous(name: str, entry: ImageEntry, one: Marked, maybe: Sequence[str]) -> str:
+    listed = ", ".join(maybe[:3]) + (", ..." if len(maybe) > 3 else "")
+    named = f"'{entry.shown}' in {name} may be any of {listed}"
+    return f"{named}, and {one.where} marks a {one.kind} in it. {MEND}"
+
+
+def unfound(photos: Photos, folders: Mapping[str, Sequence[str]]) -> Iterator[Named]:
+    """Yield each entry without a photo, by its name, with the reason."""
+    for (name, entry), meant in photos.meant.items():
+        if meant.name:
+            continue
+        if meant.maybe:
+            yield entry.shown, f"{name} names it, and several photos may be meant: {', '.join(meant.maybe[:3])}"
+        elif is_plain(entry.file_name):
+            yield entry_path(folders[name][0], entry), "annotations name it, but it is not there"
+        else:
+            yield entry.shown, "annotations name it, but it leads out of the data set"
+
+
+def entry_path(folder: str, entry: ImageEntry) -> str:
+    """Return where an entry's photo would be, below the data set's folder."""
+    return f"{folder}/{entry.file_name}" if folder not in ("", ".") else entry.file_name
+
+
+def unowned(marks: Mapping[str, Marks]) -> Iterator[Named]:
+    """Yield the annotations whose image_id no image has; of many in one file, the first."""
+    for name, one in marks.items():
+        for index, image in one.orphans[:_MOST_NAMED]:
+            yield f"annotation {index} in {name}", _orphan(image)
+        if (more := len(one.orphans) - _MOST_NAMED) > 0:
+            yield f"{more} further annotations in {name}", "no image has their image_id, so they reach no photo"
+
+
+def _orphan(image: Key) -> str:
+    return f"no image has its image_id, {image!r}, so what it marks reaches no photo"
