@@ -160,7 +160,7 @@ def _contents(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield what is to be carried with its bytes; what may not be is named instead."""
     looked_at = set(plan.masks)
-    failed_once = {record["input"] for record in journal.records() if "error" in record}
+    failed_once = {record["input"] for record in journal.records() if "error" in record} - dict(plan.absent).keys()
     for name in (*plan.annotations, *plan.masks, *(plan.others if options.copy_others else ())):
         try:
             data = (root / name).read_bytes()

@@ -1,42 +1,102 @@
-"""The lines of one YOLO label file: a class, then a box, a polygon or a box with keypoints, in shares of the photo."""
+"""The lines of one YOLO label file: a class, then a box, a polygon or a box with keypoints, in shares of the photo.
+
+Nothing in a line says which of these it is. A `kpt_shape` in the data.yaml tells keypoints; without one, a long line is
+a polygon, unless it reads as a box with landmarks inside it, as in the labels of yolov5-face and its like.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import NamedTuple
+
+import numpy as np
 
 from styleid.datasets.classes import Kind
-from styleid.datasets.hints import NOTHING, Box, Marked, box_around
+from styleid.datasets.hints import NOTHING, Box, Marked, box_around, hull
 from styleid.types import FloatArray
+
+_FEWEST_LANDMARKS = 3
+_UNKNOWN = -0.5
+_BEYOND = 0.02
+_AROUND = 0.1
+_FACE_NUMBERS = 14
+"""A box and the five landmarks that face detectors know."""
+_FILLED = 0.5
+"""The share of its own box that most polygons take up; lines from landmark to landmark enclose less."""
+
+
+class Form(Enum):
+    """What a line is. EITHER: a polygon that could as well be a box with landmarks."""
+
+    BOX = auto()
+    POLYGON = auto()
+    LANDMARKS = auto()
+    EITHER = auto()
+
+
+class Row(NamedTuple):
+    """One line: class, box by edges in shares (NaN where unreadable), line number, and what it is.
+
+    numbers: how many follow the class. first: its first four as a box. outline: around it, read as a polygon.
+    """
+
+    number: int
+    box: Box
+    line: int
+    form: Form
+    numbers: int
+    first: Box = NOTHING
+    outline: Box = NOTHING
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a file says.
+    """What a file says. unreadable: lines without a class."""
 
-    rows: class, box by edges in shares (NaN where unreadable) and line number. polygons: whether it holds any.
-    unreadable: lines without a class.
-    """
-
-    rows: tuple[tuple[int, Box, int], ...]
-    polygons: bool
+    rows: tuple[Row, ...]
     unreadable: tuple[int, ...]
 
     @property
     def highest(self) -> int:
         """The highest class number, -1 where there is none."""
-        return max((number for number, _, _ in self.rows), default=-1)
+        return max((row.number for row in self.rows), default=-1)
 
-    def marked(self, chosen: Mapping[int, Kind], name: str) -> tuple[Marked, ...]:
-        """Return the boxes of chosen classes; a line without a class counts as a face that cannot be placed."""
-        found = [Marked(chosen[number], box, f"line {line} of {name}") for number, box, line in self.rows
-                 if number in chosen]  # fmt: skip
-        return (*found, *(Marked(Kind.FACE, NOTHING, f"line {line} of {name}") for line in self.unreadable))
+    @property
+    def polygons(self) -> bool:
+        """Whether it holds any polygon."""
+        return any(row.form in (Form.POLYGON, Form.EITHER) for row in self.rows)
+
+    @property
+    def landmarks(self) -> bool:
+        """Whether it holds any box with landmarks."""
+        return any(row.form is Form.LANDMARKS for row in self.rows)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether it holds polygons that could as well be boxes with landmarks."""
+        return any(row.form is Form.EITHER for row in self.rows)
+
+    def marked(self, chosen: Mapping[int, Kind], named: Mapping[int, str], name: str) -> Iterator[Marked]:
+        """Yield the boxes of chosen classes.
+
+        named: the classes with a name. A line of another class, or without one, counts as a face that cannot be placed.
+        """
+        for row in self.rows:
+            where = f"line {row.line} of {name}"
+            if row.number in chosen:
+                yield Marked(chosen[row.number], row.box, where)
+            elif named and row.number not in named:
+                problem = f"nothing names its class {row.number}, so it may mark a face"
+                yield Marked(Kind.FACE, NOTHING, where, problem=problem)
+        yield from (Marked(Kind.FACE, NOTHING, f"line {line} of {name}") for line in self.unreadable)
 
 
 def read_labels(data: bytes, keypoints: int) -> Labels:
     """Read a label file. keypoints: how many numbers follow a box for them."""
-    rows, unreadable, polygons = [], [], False
+    rows, unreadable = [], []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").splitlines(), 1):
         words = line.split()
         if not words:
@@ -48,11 +108,44 @@ def read_labels(data: bytes, keypoints: int) -> Labels:
         except (ValueError, OverflowError):
             unreadable.append(number)
             continue
-        values = _numbers(words[1:])
-        polygon = not keypoints and len(values) >= 6 and len(values) % 2 == 0
-        polygons = polygons or polygon
-        rows.append((int(kind), _box(values, polygon, keypoints), number))
-    return Labels(tuple(rows), polygons, tuple(unreadable))
+        rows.append(_row(int(kind), number, _numbers(words[1:]), keypoints))
+    return Labels(tuple(rows), tuple(unreadable))
+
+
+def settled(files: Mapping[str, Labels]) -> dict[str, Labels]:
+    """Return a data set's labels with its long lines read as most of those are that can be one thing alone.
+
+    Where one of the others is not what it was taken for, its box holds what it marks in either reading.
+    """
+    every = [row for labels in files.values() for row in labels.rows]
+    landmarks = {row.numbers for row in every if row.form is Form.LANDMARKS}
+    counts = [sum(row.form is form for row in every) for form in (Form.POLYGON, Form.LANDMARKS)]
+    if counts[0] > counts[1]:
+        return _each(files, _as_polygon)
+    return _each(files, lambda row: _in_either_reading(row) if row.numbers in landmarks else row)
+
+
+def _each(files: Mapping[str, Labels], change: Callable[[Row], Row]) -> dict[str, Labels]:
+    return {name: replace(one, rows=tuple(change(row) for row in one.rows)) for name, one in files.items()}
+
+
+def _as_polygon(row: Row) -> Row:
+    if row.form is Form.EITHER:
+        return row._replace(box=row.outline, form=Form.POLYGON)
+    return _in_either_reading(row) if row.form is Form.LANDMARKS else row
+
+
+def _in_either_reading(row: Row) -> Row:
+    """Return a line with a box that holds its box with landmarks and its polygon."""
+    if row.form is Form.BOX or (row.form is Form.LANDMARKS and math.isnan(row.outline[0])):
+        return row
+    return row._replace(box=hull([row.first, row.outline]))
+
+
+def looks_like_labels(data: bytes) -> bool:
+    """Say whether a text holds nothing but lines of a class and a box, polygon or keypoints."""
+    labels = read_labels(data, 0)
+    return bool(labels.rows) and not labels.unreadable and all(row.numbers >= 4 for row in labels.rows)
 
 
 def with_faces(data: bytes, boxes_shares: FloatArray, number: int, *, polygons: bool) -> bytes:
@@ -72,17 +165,78 @@ def with_faces(data: bytes, boxes_shares: FloatArray, number: int, *, polygons: 
     return data + glue + newline.join(lines) + newline
 
 
-def _numbers(words: list[str]) -> list[float]:
+def _numbers(words: Sequence[str]) -> list[float]:
     try:
         return [float(word) for word in words]
     except ValueError:
         return []
 
 
-def _box(values: list[float], polygon: bool, keypoints: int) -> Box:
-    if polygon:
-        return box_around(values)
-    if len(values) not in (4, 5, 4 + keypoints):
-        return NOTHING
-    x, y, width, height = values[:4]
+def _row(number: int, line: int, values: list[float], keypoints: int) -> Row:
+    count, first = len(values), _box(values[:4]) if len(values) >= 4 else NOTHING
+    if count in (4, 5):
+        return Row(number, _either_way(values, first), line, Form.BOX, count)
+    if keypoints:
+        return Row(number, first if count == 4 + keypoints else NOTHING, line, Form.BOX, count)
+    may_be_polygon = count >= 6 and count % 2 == 0 and min(values) > _UNKNOWN
+    outline = box_around(values) if may_be_polygon else NOTHING
+    form = _form(values, first, 0.0 if math.isnan(outline[0]) else _filled(values))
+    boxes = {Form.LANDMARKS: [first], Form.EITHER: [first, outline], Form.POLYGON: [outline]}
+    return Row(number, hull(boxes[form]), line, form, count, first, outline)
+
+
+def _form(values: Sequence[float], first: Box, filled: float) -> Form:
+    """Say what a long line is. first: its first four as a box. filled: as a polygon, the share of its own box."""
+    if _has_landmarks(values, first):
+        return Form.EITHER if filled >= _FILLED else Form.LANDMARKS
+    beside_its_box = len(values) == _FACE_NUMBERS and _within_photo(first)  # landmarks of a face in profile
+    return Form.EITHER if beside_its_box else Form.POLYGON
+
+
+def _box(values: Sequence[float]) -> Box:
+    x, y, width, height = values
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _either_way(values: Sequence[float], box: Box) -> Box:
+    """Return a box, and its numbers read as corners besides, where only corners would lie within the photo."""
+    x0, y0, x1, y1 = values[:4]
+    leads_out = min(box[:2]) < -_BEYOND or max(box[2:]) > 1 + _BEYOND
+    corners = 0 <= x0 < x1 <= 1 + _BEYOND and 0 <= y0 < y1 <= 1 + _BEYOND
+    return hull([box, (x0, y0, x1, y1)]) if leads_out and corners else box
+
+
+def _within_photo(box: Box) -> bool:
+    """Say whether a box has a size and lies within the photo, but for a quarter of it at most."""
+    if not all(abs(edge) < 2 for edge in box):
+        return False
+    low, high = np.array(box[:2]), np.array(box[2:])
+    over = 0.25 * (high - low) + _BEYOND
+    return bool((high > low).all() and (low > -over).all() and (high < 1 + over).all())
+
+
+def _has_landmarks(values: Sequence[float], box: Box) -> bool:
+    """Say whether four numbers are a box, and the rest points in it, as x y or x y v; -1 and 0 are unknown."""
+    if not _within_photo(box):
+        return False
+    rest = np.array(values[4:], np.float64)
+    sizes = [size for size in (2, 3) if len(rest) % size == 0 and len(rest) >= size * _FEWEST_LANDMARKS]
+    return any(_are_landmarks(rest.reshape(-1, size), box) for size in sizes)
+
+
+def _are_landmarks(points: FloatArray, box: Box) -> bool:
+    low, high = np.array(box[:2]), np.array(box[2:])
+    around = _AROUND * (high - low)
+    known = (points[:, :2] > 0).all(1)
+    inside = (points[:, :2] >= low - around).all(1) & (points[:, :2] <= high + around).all(1)
+    unknown = (points[:, :2] <= 0).all(1)
+    visible = points.shape[1] == 2 or bool(np.isin(points[:, 2], (-1, 0, 1, 2)).all())
+    return bool(((known & inside) | unknown).all() and visible)
+
+
+def _filled(values: Sequence[float]) -> float:
+    """Return the share of its own box that a polygon encloses."""
+    points = np.array(values, np.float64).reshape(-1, 2)
+    (x, y), (u, v) = points.T, np.roll(points, -1, 0).T
+    sides = np.ptp(points, axis=0)
+    return float(abs((x * v - u * y).sum()) / 2 / max(sides.prod(), 1e-12))

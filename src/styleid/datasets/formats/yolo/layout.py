@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.yolo.data_yaml import DataYaml, add_class, read_yaml
-from styleid.datasets.formats.yolo.labels import Labels, read_labels, with_faces
-from styleid.datasets.hints import Advice
+from styleid.datasets.formats.yolo.labels import Labels, looks_like_labels, read_labels, settled, with_faces
+from styleid.datasets.formats.yolo.owners import Owners, find_owners
+from styleid.datasets.hints import MEND, Advice
+from styleid.datasets.names import Finder
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, FoundFaces, Named, Plan, below, read_or_nothing, split_masks, walk_files
 from styleid.errors import DatasetError, OptionError
@@ -28,10 +31,12 @@ class Yolo:
     _options: AnnotationOptions = field(default_factory=AnnotationOptions)
     _yaml: str = ""
     _data: DataYaml | None = None
-    _photo_of: dict[str, str] = field(default_factory=dict)
+    _owners: Owners = field(default_factory=Owners)
+    _finder: Finder = field(default_factory=lambda: Finder(()))
+    _photos: frozenset[str] = frozenset()
     _lists: tuple[str, ...] = ()
+    _labels: dict[str, Labels] = field(default_factory=dict)
     _face_number: int = 0
-    _polygons: bool = False
 
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:
         """Find photos, labels, lists and the data.yaml."""
@@ -43,31 +48,31 @@ class Yolo:
         barred, notes = split_masks(root, listed)
         photos = [n for n in names if _is_photo(n) and n not in set(barred)]
         texts = {n for n in names if n.endswith(".txt") and PurePosixPath(n).name not in _CLASS_LISTS}
-        label_of = {photo: _label(photo, texts) for photo in photos}
-        self._photo_of = {label: photo for photo, label in label_of.items()}
-        self._lists = tuple(n for n in sorted(texts - self._photo_of.keys()) if self._is_list(n))
-        labels = [n for n in texts if n in self._photo_of or ("labels" in PurePosixPath(n).parts[:-1])]
+        self._photos, self._finder = frozenset(photos), Finder(photos, root.resolve().as_posix())
+        self._lists = tuple(n for n in sorted(texts) if self._is_list(n))
+        texts -= set(self._lists)
+        owners = self._owners = find_owners(photos, texts, self._finder, self._holds_labels)
+        labels = {*(texts & owners.photo_of.keys()), *owners.maybe, *owners.orphans}
         annotations = [n for n in names if n in {*labels, *self._lists} or _describes(n)]
-        read = self._read(annotations, options)
-        chosen = self._classes(names, read)
-        default = Advice(frame=options.frame, home=_HOME)
-        advice = {p: self._advice(read.get(label_of[p]), label_of[p], chosen) for p in photos} if read else {}
-        inputs = tuple(InputFile(root / p, Path(p), advice.get(p, default)) for p in photos)
-        absent = [(n, "no photo belongs to these labels") for n in sorted(labels) if n not in self._photo_of]
-        absent += [(p, f"{n} names it, but it is not there") for n in self._lists for p in self._unlisted(n, photos)]
+        self._labels = self._read(annotations, options)
+        advice = self._advice(photos, self._classes(names))
+        inputs = tuple(InputFile(root / p, Path(p), advice[p]) for p in photos)
+        absent = [(n, "no photo belongs to these labels") for n in owners.orphans]
+        absent += [(n, f"several photos may have these labels: {', '.join(p[:3])}") for n, p in owners.maybe.items()]
+        absent += [(p, f"{n} names it, but it is not there") for n in self._lists for p in self._unlisted(n)]
         others = tuple(n for n in names if n not in {*photos, *annotations, *barred})
-        created = tuple(label for label in self._photo_of if label not in texts)
-        notes = [*notes, *self._leading_back()]
+        created = tuple(label for label in owners.label_of.values() if label not in texts)
+        notes = [*notes, *self._unsure(), *self._leading_back()]
         return Plan(inputs, tuple(annotations), tuple(barred), others, created, tuple(dict(absent).items()), (*notes,))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
         """Add faces to labels and their class to data.yaml; leave out what belongs to photos that are gone."""
-        photo = self._photo_of.get(name)
+        photo = self._owners.photo_of.get(name)
         if photo is not None:
             if photo in changes.gone:
                 return None
-            found = changes.faces.get(photo)
-            return self._with_faces(data, found) if found is not None else data
+            found = changes.faces.get(photo) if self._owners.label_of[photo] == name else None
+            return self._with_faces(name, data, found) if found is not None else data
         if name == self._yaml and self._options.add_faces:
             return add_class(self._root / name, data, self._face_number, self._options.face_class)
         if name in self._lists and changes.gone:
@@ -77,20 +82,33 @@ class Yolo:
 
     def created(self, changes: Changes) -> Iterator[tuple[str, bytes]]:
         """Yield labels for photos that had none and in which faces were found."""
-        for label, photo in self._photo_of.items():
+        for photo, label in self._owners.label_of.items():
             found = changes.faces.get(photo)
             if found is not None and len(found.boxes) and not (self._root / label).exists():
-                yield label, self._with_faces(b"", found)
+                yield label, self._with_faces(label, b"", found)
 
-    def _with_faces(self, data: bytes, found: FoundFaces) -> bytes:
+    def _with_faces(self, name: str, data: bytes, found: FoundFaces) -> bytes:
         boxes, (width, height) = found.in_frame(_HOME)
-        return with_faces(data, boxes / [width, height, width, height], self._face_number, polygons=self._polygons)
+        shares = boxes / [width, height, width, height]
+        return with_faces(data, shares, self._face_number, polygons=self._has_polygons(name))
+
+    def _has_polygons(self, name: str) -> bool:
+        """Say whether a label file's lines are polygons; where it has none, whether most other files' are.
+
+        Ultralytics reads all lines of a file as polygons as soon as one of them is.
+        """
+        own = self._labels.get(name)
+        if own is not None and own.rows:
+            return own.polygons
+        forms = [labels.polygons for labels in self._labels.values() if labels.rows]
+        return 2 * sum(forms) > len(forms)
 
     def _read(self, annotations: Sequence[str], options: AnnotationOptions) -> dict[str, Labels]:
         if options.boxes != FROM_ANNOTATIONS and not options.add_faces:
             return {}
         keypoints = self._data.keypoints if self._data else 0
-        read = {n: read_labels(self._bytes(n), keypoints) for n in annotations if n in self._photo_of}
+        known = {*self._owners.photo_of, *self._owners.maybe}
+        read = settled({n: read_labels(self._bytes(n), keypoints) for n in annotations if n in known})
         if options.add_faces:
             self._choose_number(read)
         return read
@@ -116,21 +134,46 @@ class Yolo:
             if labels.highest >= self._face_number:
                 raise DatasetError(self._root / name, f"it uses class {labels.highest}, but {self._yaml} names none "
                                    f"above {max(data.names)}")  # fmt: skip
-        self._polygons = any(labels.polygons for labels in read.values())
+        if odd := next((name for name, labels in read.items() if labels.landmarks), ""):
+            raise OptionError("--add-faces", f"{odd} has boxes with landmarks: each label needs them, and faces do not "
+                              "bring them.")  # fmt: skip
 
-    def _classes(self, names: Sequence[str], read: dict[str, Labels]) -> dict[int, Kind]:
+    def _classes(self, names: Sequence[str]) -> tuple[dict[int, Kind], dict[int, str]]:
+        """Return the classes to use, and the names of all that have one."""
         if self._options.boxes != FROM_ANNOTATIONS:
-            return {}
-        numbered = self._data.names if self._data else _class_list(self._root, names)
-        used = {number for labels in read.values() for number, _, _ in labels.rows}
-        numbered = {number: str(number) for number in sorted(used)} | numbered
+            return {}, {}
+        named = self._data.names if self._data else _class_list(self._root, names)
+        used = {row.number for labels in self._labels.values() for row in labels.rows}
+        numbered = {number: str(number) for number in sorted(used)} | named
         chosen = choose_classes(self._options.classes, [numbered[n] for n in sorted(numbered)])
-        return {number: chosen[name] for number, name in numbered.items() if name in chosen}
+        return {number: chosen[name] for number, name in numbered.items() if name in chosen}, named
 
-    def _advice(self, labels: Labels | None, name: str, chosen: dict[int, Kind]) -> Advice:
+    def _advice(self, photos: Sequence[str], classes: tuple[dict[int, Kind], dict[int, str]]) -> dict[str, Advice]:
+        """Collect what all label files say of each photo."""
+        chosen, named = classes
         skip = self._options.bad_boxes == "skip"
-        marked = labels.marked(chosen, name) if labels is not None and chosen else ()
-        return Advice(marked, None, self._options.frame, _HOME, shares=True, skip_bad=skip)
+        marked = {n: tuple(each.marked(chosen, named, n)) for n, each in self._labels.items()} if chosen else {}
+        problems = {
+            photo: f"{name} may be for this photo or for others, and {marked[name][0].where} marks a face. {MEND}"
+            for name, maybe in self._owners.maybe.items()
+            for photo in maybe
+            if marked.get(name) and not skip
+        }
+        labels_of = self._owners.labels_of()
+        return {
+            photo: Advice(
+                tuple(one for name in labels_of[photo] for one in marked.get(name, ())),
+                frame=self._options.frame,
+                home=_HOME,
+                shares=bool(self._labels),
+                skip_bad=skip,
+                problem=problems.get(photo, ""),
+            )
+            for photo in photos
+        }
+
+    def _holds_labels(self, name: str) -> bool:
+        return looks_like_labels(read_or_nothing(self._root / name))
 
     def _is_list(self, name: str) -> bool:
         if name in {PurePosixPath(split).as_posix() for split in (self._data.splits if self._data else ())}:
@@ -139,32 +182,57 @@ class Yolo:
         return bool(lines) and all(_is_photo(line.decode("utf-8", "replace").strip()) for line in lines if line.strip())
 
     def _listed(self, name: str, line: bytes) -> str:
-        """Return the photo that a list's line names, below the data set's folder; "" where it lies elsewhere."""
+        """Return the photo that a list's line names, or where it would be; "" where it lies outside the data set."""
         text = line.decode("utf-8", "surrogateescape").strip()
-        if not text:
-            return ""
-        for base in (self._root / name).parent, self._root:
-            path = base / text
-            if path.is_relative_to(self._root) and ".." not in path.parts and path.exists():
-                return path.relative_to(self._root).as_posix()
-        inside = (self._root / name).parent / text
+        folder = PurePosixPath(name).parent.as_posix()
+        if found := self._finder.find(text, [folder, ""], self._photos).name if text else "":
+            return found
+        inside = (self._root / folder / text) if text else self._root.parent
         return inside.relative_to(self._root).as_posix() if inside.is_relative_to(self._root) else ""
 
-    def _unlisted(self, name: str, photos: Sequence[str]) -> list[str]:
-        there = set(photos)
+    def _unlisted(self, name: str) -> list[str]:
         found = (self._listed(name, line) for line in read_or_nothing(self._root / name).splitlines())
-        return [photo for photo in found if photo and photo not in there and ".." not in photo]
+        return [photo for photo in found if photo and photo not in self._photos and ".." not in photo]
+
+    def _unsure(self) -> Iterator[Named]:
+        """Yield a note on the label files whose lines may be one thing or another."""
+        if self._options.boxes == FROM_ANNOTATIONS:
+            for name in (name for name, labels in self._labels.items() if labels.unsure):
+                yield name, ("its lines may be polygons, or boxes with landmarks: both places are hidden. A kpt_shape "
+                             "in the data.yaml tells that they are the latter")  # fmt: skip
 
     def _leading_back(self) -> Iterator[Named]:
         """Yield a note on each file that would lead a training back to the originals."""
         if self._data is not None:
             for value in (self._data.base, *self._data.splits):
-                if Path(value).is_absolute():
+                if self._leads_back(value, ""):
                     yield self._yaml, f"it names {value}: whoever trains with the copy reads photos from there"
         for name in self._lists:
+            folder = PurePosixPath(name).parent.as_posix()
             lines = read_or_nothing(self._root / name).splitlines()
-            if any(Path(line.decode("utf-8", "surrogateescape").strip() or ".").is_absolute() for line in lines):
-                yield name, "it names files by absolute paths: whoever trains with the copy reads photos from there"
+            named = (line.decode("utf-8", "surrogateescape").strip() for line in lines)
+            if odd := next((one for one in named if self._leads_back(one, folder)), ""):
+                yield name, f"it names files such as {odd}: whoever trains with the copy reads photos from there"
+
+    def _leads_back(self, value: str, folder: str) -> bool:
+        """Say whether a path is absolute, or leads out of this folder, or into it from beside it, to what is there.
+
+        So it would from a copy that lies beside this folder. folder: the one that it is written in.
+        """
+        path = Path(value)
+        if path.is_absolute() or PureWindowsPath(value).is_absolute():
+            return True
+        inside = posixpath.normpath(posixpath.join(folder, value))
+        if inside.startswith(".."):
+            return _exists(self._root.resolve() / inside)
+        return path.parts[:1] == (self._root.resolve().name,) and not _exists(self._root / path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _find_yaml(root: Path, names: Sequence[str], options: AnnotationOptions) -> tuple[str, DataYaml | None]:
@@ -177,24 +245,18 @@ def _find_yaml(root: Path, names: Sequence[str], options: AnnotationOptions) -> 
 
 
 def _class_list(root: Path, names: Sequence[str]) -> dict[int, str]:
+    """Read the names of classes; raises OptionError where two lists contradict each other."""
+    numbered: dict[int, str] = {}
+    first = ""
     for name in names:
         if PurePosixPath(name).name in _CLASS_LISTS:
-            lines = read_or_nothing(root / name).decode("utf-8", "replace").splitlines()
-            return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
-    return {}
-
-
-def _label(photo: str, texts: set[str]) -> str:
-    """Return where a photo's labels are, or would be."""
-    path = PurePosixPath(photo).with_suffix(".txt")
-    parts = list(path.parts)
-    places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-        apart = PurePosixPath(*parts).as_posix()
-        if apart in texts or path.as_posix() not in texts:
-            return apart
-    return path.as_posix()
+            lines = read_or_nothing(root / name).decode("utf-8-sig", "replace").splitlines()
+            found = {number: line.strip() for number, line in enumerate(lines) if line.strip()}
+            if any(numbered.get(number, one) != one for number, one in found.items()):
+                raise OptionError("--boxes", f"{first} and {name} name classes differently. Carry their folders apart.")
+            first = first or name
+            numbered |= found
+    return numbered
 
 
 def _describes(name: str) -> bool:
