@@ -14,7 +14,7 @@ from styleid.commands.progress import progress
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.datasets.others import copy_others, find_others
-from styleid.engine.assignment import Casting
+from styleid.engine.assignment import Assignment
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.photo import encode_outcome
@@ -61,15 +61,16 @@ def anonymize(
 ) -> int:
     """Anonymise files and folders; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    casting = Casting(anonymizer, people or PeopleOptions(), command.bundle)
+    assignment = Assignment(anonymizer, people or PeopleOptions(), command.bundle)
+    anonymizer = assignment.anonymizer
     boxes = read_boxes(command.boxes) if command.boxes else None
     if STDIN in (*inputs, run.out):
-        if casting.groups:
+        if assignment.groups:
             raise OptionError("--targets", "one photo from standard input cannot be grouped with others.")
         return _pipe(inputs, anonymizer, run, boxes)
     others = _others(inputs, run.out) if command.copy_others else []
     with progress(command.quiet or command.json) as watch:
-        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, casting)
+        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, assignment)
     if isinstance(run.out, Path):
         copy_others(others, run.out, summary)
     page = write_report(run.out, summary) if command.report else None
