@@ -81,8 +81,8 @@ class ClipFrame:
         """The upright picture, converted when it is first asked for."""
         return self.to_rgb(self.native)
 
-    def further_views(self) -> list[ImageRGB]:
-        """Return other pictures of the same size in which a person may see faces, upright."""
+    def further_views(self) -> list[tuple[ImageRGB, float]]:
+        """Return other pictures in which a person may see faces, upright, and their size as a share of the frame's."""
         return [] if self.to_views is None else self.to_views(self.native)
 
 
