@@ -141,6 +141,7 @@ class Renderer:
         if not held.boxes:
             sink.write(held.frame, None, None)
             return
+        generated = False
         for i, box in held.boxes.items():
             share, near = hiding(self._failures.get(i, ()), held.frame.index, self._fade, self._merge)
             shown = held.outcomes[i].action is Action.ANONYMIZED
@@ -149,9 +150,10 @@ class Renderer:
             if share >= 1:
                 self.logs[i].hidden.append((held.frame.index, self._reasons.get((i, near), "")))
             else:
+                generated = True
                 self.logs[i].anonymised += 1
                 self.logs[i].note(held.outcomes[i])
-        sink.write(held.frame, held.image_rgb, held.changed)
+        sink.write(held.frame, held.image_rgb, held.changed, generated=generated)
         if show is not None:
             for i, box in held.boxes.items():
                 hidden = bool(self.logs[i].hidden) and self.logs[i].hidden[-1][0] == held.frame.index

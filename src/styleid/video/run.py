@@ -134,10 +134,10 @@ def _run(
         renderer, sheets = Renderer(clip, tracks, anonymizer, measured, casts), Sheets(tracks)
         sink: ClipSink
         if isinstance(clip, VideoClip):
-            sink = VideoSink(clip, options.out, encode, side)
+            sink = VideoSink(clip, options.out, encode, side, options.marking)
         else:
             assert isinstance(clip, FramesClip)
-            sink = FramesSink(clip, options.out)
+            sink = FramesSink(clip, options.out, options.marking)
         try:
             renderer.run(sink, sheets.show if options.review else None, watch, found.frames)
             digest = sink.finish()
@@ -147,6 +147,8 @@ def _run(
     video = clip.info.facts | {"frames": found.frames, "seconds": round(_length(found), 3), "cuts": len(found.cuts)}
     told = [_told(t, log, found) for t, log in zip(tracks, renderer.logs, strict=True)]
     record = {"sha256": digest, "video": video, "tracks": told, "notes": [*clip.info.notes, *sink.notes]}
+    if sink.mark:
+        record["mark"] = sink.mark
     page = None
     if options.review:
         page = write_review(options.out, to_record(clip.info, found.frames, tracks), record, tracks, sheets)
@@ -279,4 +281,5 @@ def _settings(
     chosen = asdict(replace(options, out=Path(options.out.name), tracks=None)) | {"out": options.out.name}
     settings = asdict(anonymizer.options) | chosen | asdict(encode) | asdict(side)
     settings["tracks"] = options.tracks.name if options.tracks else ""
-    return settings | bundle_settings(anonymizer)
+    del settings["marking"]
+    return settings | options.marking.settings() | bundle_settings(anonymizer)

@@ -97,12 +97,21 @@ class Clip(Protocol):
 
 
 class ClipSink(Protocol):
-    """Take a clip's frames and write them whole or not at all. notes: what a user should know of the output."""
+    """Take a clip's frames and write them whole or not at all.
+
+    notes: what a user should know of the output. mark: after `finish`, what it is marked with, "" where it is not.
+    """
 
     notes: tuple[str, ...]
+    mark: str
 
-    def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
-        """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere."""
+    def write(
+        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
+    ) -> None:
+        """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere.
+
+        generated: whether a new face shows in it.
+        """
         ...
 
     def finish(self) -> str:
