@@ -1,0 +1,182 @@
+"""Find bytes that are written as text: base64 in both alphabets, base32, hex, base85 and the like.
+
+What is encoded need not be known: a long stretch of it may be a picture in any format, and is taken for one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from styleid.media.text.raster import LEAST_NUMBERS, is_raster
+from styleid.media.text.runs import alphabet, long_runs
+from styleid.media.text.signatures import SIGNATURE
+
+_DIGITS = b"0123456789"
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_BASE64 = alphabet(_DIGITS + _LETTERS + b"+/=_-")
+_BASE85 = alphabet(_DIGITS + _LETTERS + b"!#$%&()*+-;<=>?@^_`{|}~")
+_LONG = 256
+_RULE = b"=-_+/"
+_PIECE = 12
+_BITS_OF_BASE64 = 5.2
+_BITS_OF_BASE85 = 5.5
+
+_BETWEEN = b" \t\r\n\"',\\+()[]"
+_BASE64_APART = alphabet(_DIGITS + _LETTERS + b"+/=_-" + _BETWEEN)
+_GAP = 8
+_DIGESTS = frozenset({16, 24, 32, 40, 48, 56, 64, 96, 128})
+
+_LITERALS = (b"iVBORw0KGgo", b"R0lGODdh", b"R0lGODlh", b"AAAADEpYTCAN", b"AAAADGpQICAN", b"OEJQUw", b"cW9pZg",
+             b"dg8xAQ", b"UEsDB", b"H4sIA", b"JVBERi", b"k05VTVBZ")  # fmt: skip
+"""PNG, GIF, JPEG XL, JPEG 2000, Photoshop, QOI, OpenEXR, ZIP, gzip, PDF and NumPy, as they begin in base64."""
+
+_STARTS = tuple(
+    (hint, re.compile(pattern))
+    for hint, pattern in (
+        (b"UklGR", rb"UklGR[A-Za-z0-9+/]{6,10}XRUJQ"),  # WebP
+        (b"Z0eX", rb"AAAA[A-Za-z0-9+/][GWm2]Z0eX"),  # AVIF, HEIC and videos
+        (b"SUkqA", rb"SUkqA[A-D]"),  # TIFF
+        (b"TU0AK", rb"TU0AK[g-v]"),
+    )
+)
+_JPEG = re.compile(rb"/9j/[A-Za-z0-9+/]{8}")
+_BMP = re.compile(rb"Qk[0-9A-Za-z+/]{38}")
+_HEX = alphabet(_DIGITS + b"abcdefABCDEFxX\\#={}" + b" \t\r\n,:;")
+_HEX_BETWEEN = re.compile(rb"[\s,:;={}]+|0[xX]|\\x|#")
+_COLOUR = re.compile(rb"(?:#|0x)([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?\b")
+_DUMPED = rb"\n[0-9a-fA-F]{6,8}:?[ \t]+(?:[0-9a-fA-F]{2,8}[ \t]+){4,}[^\n]*"
+_HEX_DUMP = re.compile(_DUMPED + rb"(?:" + _DUMPED + rb"){11,}")
+_URL = re.compile(rb"https?://[^\s\"'<>\\]{1,1024}")
+
+_MARKS = alphabet(b"!#$%&()*+;<=>?@^`|~")
+_WINDOW = 256
+_MARKED = 0.1
+_SPACED = 0.05
+
+
+def find_encoded(text: bytes) -> str:
+    """Return which encoded bytes of a text may be a picture, "" where none may. The text's escapes are resolved."""
+    if starts_in_base64(text):
+        return "it holds a picture in base64, which may show persons"
+    if _is_hex(text):
+        return "it holds a picture in hex, which may show persons"
+    long = [end - begin for begin, end in long_runs(text, _BASE64, _LONG) if text[begin:end].strip(_RULE)]
+    text = _URL.sub(b" ", text)
+    long += [end - begin for begin, end in long_runs(text, _BASE85, _LONG) if _bits(text[begin:end]) >= _BITS_OF_BASE85]
+    if long:
+        return f"it holds {max(long)} characters of encoded bytes, which may be a picture"
+    if any(map(_may_be_picture, _chains(text))):
+        return "it holds encoded bytes, line by line, which may be a picture"
+    return "it holds bytes in base85 or the like, which may be a picture" if _has_dense_windows(text) else ""
+
+
+def starts_in_base64(text: bytes) -> bool:
+    """Say whether a picture or an archive begins somewhere in base64, in pieces of whatever length."""
+    squeezed = text.translate(bytes.maketrans(b"-_", b"+/"), b" \t\r\n\"',\\")
+    if any(one in squeezed for one in _LITERALS):
+        return True
+    if any(hint in squeezed and pattern.search(squeezed) for hint, pattern in _STARTS):
+        return True
+    return any(_is_jpeg(match[0]) for match in _JPEG.finditer(squeezed)) or any(
+        _is_bmp(match[0]) for match in _BMP.finditer(squeezed)
+    )
+
+
+def _is_jpeg(encoded: bytes) -> bool:
+    """Say whether what begins with a JPEG's first marker goes on with a segment of a likely length."""
+    head = base64.b64decode(encoded)
+    return head[3] in (0xDB, 0xC0, 0xC4, 0xEE, 0xFE, *range(0xE0, 0xF0)) and (head[4] == 0 or head[3] in (0xE1, 0xE2))
+
+
+def _is_bmp(encoded: bytes) -> bool:
+    head = base64.b64decode(encoded)
+    return head[6:10] == bytes(4) and head[11:14] == bytes(3) and head[15:18] == bytes(3) and head[26] == 1
+
+
+def _is_hex(text: bytes) -> bool:
+    """Say whether a text holds bytes in hex, one by one, that begin like a picture, or whose values are those of one.
+
+    Bytes that follow each other without anything between are looked for elsewhere.
+    """
+    if _HEX_DUMP.search(text) or _are_pixels(_COLOUR.findall(text) if b"#" in text or b"0x" in text else ()):
+        return True
+    return any(_is_byte_list(text[begin:end]) for begin, end in long_runs(text, _HEX, 2 * _LONG))
+
+
+def _are_pixels(colours: Sequence[bytes]) -> bool:
+    greens = np.array([int(colour, 16) >> 8 & 255 for colour in colours], np.float64)
+    return len(greens) >= LEAST_NUMBERS and is_raster(greens)
+
+
+def _is_byte_list(span: bytes) -> bool:
+    words = [word for word in _HEX_BETWEEN.split(span) if word]
+    short = [word.rjust(2, b"0") for word in words if len(word) in (1, 2, 4, 8)]
+    lettered = sum(not word.isdigit() for word in short)
+    likely = len(short) >= 0.9 * len(words) and lettered >= 0.1 * len(short)
+    return likely and _shows(b"".join(word for word in short if b"x" not in word.lower()))
+
+
+def _shows(digits: bytes) -> bool:
+    data = binascii.unhexlify(digits[: len(digits) // 2 * 2])
+    numbers = np.frombuffer(data, np.uint8).astype(np.float64)
+    return SIGNATURE.search(data) is not None or (len(numbers) >= LEAST_NUMBERS and is_raster(numbers))
+
+
+def _chains(text: bytes) -> Iterator[list[bytes]]:
+    """Yield words of one alphabet that follow each other line by line or as strings of a list, 256 characters or more.
+
+    Short words and what is between other text are no chain.
+    """
+    for begin, end in long_runs(text, _BASE64_APART, _LONG):
+        yield from (chain for chain in _chains_in(text[begin:end]) if sum(map(len, chain)) >= _LONG)
+
+
+def _chains_in(text: bytes) -> Iterator[list[bytes]]:
+    chain: list[bytes] = []
+    last = 0
+    for begin, end in long_runs(text, _BASE64, _PIECE):
+        if begin - last > _GAP or text[last:begin].strip(_BETWEEN):
+            yield chain
+            chain = []
+        chain.append(text[begin:end])
+        last = end
+    yield chain
+
+
+def _may_be_picture(chain: Iterable[bytes]) -> bool:
+    words = [word for word in chain if word.strip(_RULE)]
+    joined = b"".join(words)
+    if len(joined) < _LONG:
+        return False
+    if joined.isdigit():
+        return set(joined) <= set(b"01")
+    if re.fullmatch(rb"[0-9a-fA-F]+", joined):
+        return _shows(joined) or not {len(word) for word in words} <= _DIGESTS
+    if re.fullmatch(rb"[A-Z2-7=]+", joined):
+        return True
+    return max(_bits(joined[at : at + 4 * _LONG]) for at in range(0, len(joined) - _LONG + 1, _LONG)) >= _BITS_OF_BASE64
+
+
+def _has_dense_windows(text: bytes) -> bool:
+    """Say whether a stretch of a text has as many different characters, and as few spaces, as base85 and its like."""
+    close = b" ".join(text.split())
+    return any(_is_dense(close[at:]) for at in (0, _WINDOW // 2))
+
+
+def _is_dense(text: bytes) -> bool:
+    count = len(text) // _WINDOW
+    windows = np.frombuffer(text, np.uint8, count * _WINDOW).reshape(count, _WINDOW)
+    likely = (np.frombuffer(_MARKS, bool)[windows].mean(1) >= _MARKED) & ((windows == ord(" ")).mean(1) <= _SPACED)
+    return any(_bits(windows[at].tobytes()) >= _BITS_OF_BASE85 for at in np.flatnonzero(likely))
+
+
+def _bits(text: bytes) -> float:
+    """Return the entropy of a text's characters in bits."""
+    counts = np.bincount(np.frombuffer(text, np.uint8))
+    shares = counts[counts > 0] / len(text)
+    return float(-(shares * np.log2(shares)).sum())

@@ -1,0 +1,86 @@
+"""Find pixels that are written as numbers, in JSON, XML, CSV or plain text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from styleid.media.text.raster import LEAST_NUMBERS, are_bytes, is_index, is_outline, is_raster, is_raster_table
+from styleid.media.text.runs import alphabet, long_runs
+from styleid.media.text.signatures import SIGNATURE
+from styleid.types import FloatArray
+
+_NUMERIC = alphabet(b"0123456789+-.eE \t\r\n,;:[](){}\"'|_")
+_DIGITS = b"0123456789+-.eE"
+_SPACED = bytes(code if code in _DIGITS else 32 for code in range(256))
+_NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_SHORT_KEY = re.compile(rb"[\"'](?:x|y|z|i|j|row|col|r|g|b|a|v|l|value|gr[ae]y|red|green|blue|alpha|\d{1,8})[\"']\s*:")
+_GEOMETRY = re.compile(
+    rb"(?:segmentations?|polygons?|polylines?|points?(?:_[xy])?|pts|keypoints?|kpts|landmarks?|contours?|vertices|"
+    rb"bbox(?:es)?|boxes|exterior|interior|outlines?|hull|xs|ys|dp_[uvxyi])[\"'\s:=>]*$",
+    re.IGNORECASE,
+)
+_KEY_LENGTH = 48
+_WIDE = 16
+
+
+def find_numbers(text: bytes) -> str:
+    """Return which numbers of a text may be pixels, "" where none may.
+
+    Long arrays are harmless where they are named as geometry, count, or follow an outline; and where they do not repeat
+    as the rows of a picture do. Tables are harmless where neither they nor one of their columns do.
+    """
+    if len(_SHORT_KEY.findall(text[: 1 << 16])) >= LEAST_NUMBERS // 4:
+        text = _SHORT_KEY.sub(b"", text)  # one object for each pixel
+    for begin, end in long_runs(text, _NUMERIC, 2 * LEAST_NUMBERS - 1):
+        span = text[begin:end]
+        if len(span.translate(None, _DIGITS)) < LEAST_NUMBERS - 1:  # they are fewer than these: spare reading them
+            continue
+        key = _GEOMETRY.search(text[max(0, begin - _KEY_LENGTH) : begin])
+        if reason := _looked_at(span, named=key is not None):
+            return reason
+    return ""
+
+
+def _looked_at(span: bytes, *, named: bool) -> str:
+    rows = [row for part in re.split(rb"\]" if b"[" in span else rb"\n", span) if len(row := _numbers(part))]
+    count = sum(map(len, rows))
+    if count < LEAST_NUMBERS:
+        return ""
+    if _are_picture_bytes(rows):
+        return f"it holds {count} numbers that are the bytes of a picture"
+    long = [row for row in rows if len(row) >= LEAST_NUMBERS]
+    if any(map(is_raster, long)) or _is_table_of_pixels(rows):
+        return f"it holds {count} numbers that repeat as the rows of a picture do"
+    if not named and any(not (is_index(row) or is_outline(row)) for row in long):
+        return f"it holds an array of {max(map(len, long))} numbers, which may be pixels"
+    return ""
+
+
+def _numbers(text: bytes) -> FloatArray:
+    try:
+        return np.array([float(word) for word in text.translate(_SPACED).split()])
+    except ValueError:  # such as a date
+        return np.array([float(word) for word in _NUMBER.findall(text)])
+
+
+def _are_picture_bytes(rows: Sequence[FloatArray]) -> bool:
+    numbers = np.concatenate(rows)
+    if not are_bytes(numbers):
+        return False
+    data = (numbers.astype(np.int64) & 255).astype(np.uint8).tobytes()
+    return SIGNATURE.search(data) is not None
+
+
+def _is_table_of_pixels(rows: Sequence[FloatArray]) -> bool:
+    """Say whether rows, read one after the other, or a column of theirs, are pixels in raster order."""
+    if len(rows) < 2:
+        return False
+    if len({len(row) for row in rows}) > 1:
+        return is_raster(np.concatenate(rows))
+    table = np.stack(rows)
+    if table.shape[1] >= _WIDE:
+        return is_raster_table(table)
+    return is_raster(table.ravel(), table.shape[1]) or any(is_raster(one) for one in table.T if not is_index(one))

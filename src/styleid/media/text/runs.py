@@ -1,0 +1,24 @@
+"""Find long runs of some characters in large texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+Alphabet = bytes
+
+
+def alphabet(characters: bytes) -> Alphabet:
+    """Return a translation table that turns some characters into 1 and all others into 0."""
+    among = set(characters)
+    return bytes(code in among for code in range(256))
+
+
+def long_runs(text: bytes, among: Alphabet, least: int) -> Iterator[tuple[int, int]]:
+    """Yield where each run of at least so many characters of an alphabet begins and ends."""
+    flags, wanted = text.translate(among), b"\1" * least
+    begin = flags.find(wanted)
+    while begin >= 0:
+        end = flags.find(b"\0", begin)
+        end = len(text) if end < 0 else end
+        yield begin, end
+        begin = flags.find(wanted, end)

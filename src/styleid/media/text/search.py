@@ -1,0 +1,132 @@
+"""Say whether a file is plain text, and whether that text holds a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+from styleid.media.text.encoded import find_encoded
+from styleid.media.text.masks import set_masks_aside
+from styleid.media.text.numbers import find_numbers
+
+_DECLARED = re.compile(
+    rb"<\?xml[^>]{0,80}encoding=[\"'](utf-?8|us-ascii|ascii|gb2312|gbk|gb18030|big5|shift[-_]jis|euc-jp|euc-kr|"
+    rb"iso-8859-\d{1,2}|windows-125\d|koi8-r|latin-?1)[\"']",
+    re.IGNORECASE,
+)
+_CONTROLS = bytes({*range(32), 127} - set(b"\t\n\r\f"))
+_STRAY = re.compile(rb"\xc2[\x80-\x9f]|\\u00[0189][0-9a-fA-F]|\\[xX][0-9a-fA-F]{2}|(?:\\[0-3][0-7]{2}){3,}")
+_SOFT = re.compile(rb"=[0-9A-Fa-f]{2}|=\r?\n")
+_PERCENT = re.compile(rb"%[0-9a-fA-F]{2}")
+_MOST_STRAY = 64
+PIECE = 32 << 20
+"""Longer texts are looked at piece by piece."""
+
+_ESCAPED = re.compile(rb"\\(?:u00([2-7][0-9a-fA-F])|([/nrt\\]))|&#(?:x([0-9a-fA-F]{2})|(\d{2,3}));|%([2-7][0-9a-fA-F])")
+_WHITE = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"/": b"/", b"\\": b"\\"}
+
+_NETPBM = re.compile(rb"P(?<![\w.]P)[1-7]\s+(?:#.*\n\s*)*(?:WIDTH\s+)?\d+\s+(?:HEIGHT\s+)?\d+\s")
+_FORMS = tuple(
+    (what, hints, re.compile(pattern, re.IGNORECASE | re.MULTILINE))
+    for what, hints, pattern in (
+        ("an SVG drawing", (b"svg", b"<v:"), rb"<(?:\w+:)?svg[\s>:]|www\.w3\.org/2000/svg|<v:image"),
+        ("a picture as a data URI", (b"data:",), rb"data:(?:image|video|application/octet-stream)[/;,]"),
+        ("an XPM picture", (b"xpm", b"char"), rb"/\*\s*XPM\s*\*/|^!\s*XPM2|static\s+(?:const\s+)?char\s*\*"),
+        ("an XBM picture", (b"#define",), rb"#define\s+\w*width\s+\d+\s+#define\s+\w*height\s+\d+"),
+        ("PostScript or a PDF", (b"%!ps", b"%pdf"), rb"^\s*%!PS|%PDF-\d"),
+        ("an encoded file", (b"begin", b"binhex", b"<~"),
+         rb"^begin(?:-base64)? [0-7]{3,4} \S|^=ybegin |^\(This file must be converted with BinHex|<~[!-u\s]{64,}~>"),
+    )
+)  # fmt: skip
+"""Forms of text that show something: what to call each, what its text then holds in lower case, and how it looks."""
+
+
+def plain_text(data: bytes) -> bytes | None:
+    """Return a file's text in UTF-8, its first byte order mark taken off; None where it is no plain text.
+
+    UTF-8, UTF-16 with a byte order mark, and XML that declares a usual encoding are text; what holds control
+    characters, or many bytes written as escapes, is not.
+    """
+    try:
+        text = _decoded(data).encode()
+    except UnicodeError:
+        return None
+    return None if _is_binary(text) else text
+
+
+def find_picture(text: bytes) -> str:
+    """Return why a plain text (UTF-8) may hold a picture, "" where it holds none."""
+    return next((reason for piece in _pieces(text) if (reason := _find(piece))), "")
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Yield a long text piece by piece, cut after an object or a line, so that memory does not grow with it."""
+    begin = 0
+    while len(text) - begin > PIECE:
+        near = range(begin + PIECE // 2, begin + PIECE)
+        cut = max(text.rfind(mark, near.start, near.stop) for mark in (b"}", b"\n")) + 1
+        cut = cut or near.stop
+        yield text[begin:cut]
+        begin = cut
+    yield text[begin:]
+
+
+def _find(text: bytes) -> str:
+    if text.lstrip().startswith(b"{\\rtf"):
+        return "it is rich text, which may hold pictures"
+    text = _unescaped(set_masks_aside(text))
+    lower = text.lower()
+    for what, hints, pattern in _FORMS:
+        if any(hint in lower for hint in hints) and pattern.search(text):
+            return f"it holds {what}, which may show persons"
+    if _NETPBM.search(text):
+        return "it holds a PGM, PBM or PPM picture, which may show persons"
+    if _is_quoted_printable(text):
+        return "it holds bytes in quoted-printable, which may be a picture"
+    if _is_percent_encoded(text):
+        return "it holds bytes in percent-encoding, which may be a picture"
+    return find_encoded(text) or find_numbers(text)
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    declared = _DECLARED.match(data)
+    return data.decode(declared[1].decode() if declared else "utf-8-sig")
+
+
+def _is_binary(text: bytes) -> bool:
+    """Say whether a text has control characters, or many that are written as escapes."""
+    if len(text.translate(None, _CONTROLS)) < len(text):
+        return True
+    return (b"\\" in text or b"\xc2" in text) and sum(1 for _ in _STRAY.finditer(text)) > _MOST_STRAY
+
+
+def _unescaped(text: bytes) -> bytes:
+    """Return a text with the escapes of JSON, XML and URLs for plain characters resolved."""
+    return _ESCAPED.sub(_character, text) if any(mark in text for mark in (b"\\", b"&#", b"%")) else text
+
+
+def _character(match: re.Match[bytes]) -> bytes:
+    in_json, short, in_hex, decimal, in_url = match.groups()
+    if short:
+        return _WHITE[short]
+    code = int(decimal) if decimal else int(in_json or in_hex or in_url, 16)
+    return bytes([code]) if 32 <= code < 127 else match[0]
+
+
+def _is_quoted_printable(text: bytes) -> bool:
+    """Say whether a text is mostly bytes as mails write them."""
+    signs = text.count(b"=")
+    return signs > len(text) / 40 and signs > _MOST_STRAY and len(_SOFT.findall(text)) > 0.95 * signs
+
+
+def _is_percent_encoded(text: bytes) -> bool:
+    """Say whether a text holds many bytes as URLs write them that are no text in UTF-8, as names in URLs are."""
+    if len(_PERCENT.findall(text)) <= _MOST_STRAY:
+        return False
+    try:
+        return _is_binary(unquote_to_bytes(text).decode().encode())
+    except UnicodeError:
+        return True
