@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from styleid.media.containers import PNG_SIGNATURE, BadFileError
+from styleid.media.formats.parse.kinds import HEAD_BYTES, kind_of
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
@@ -33,33 +34,6 @@ _MAGICS = (
 )
 _HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
-_OTHERS = (
-    (b"PK\x03\x04", "a ZIP archive (or an Office file)"),
-    (b"%PDF", "a PDF"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"),
-    (b"8BPS", "a Photoshop document"),
-    (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
-    (b"\x76\x2f\x31\x01", "an OpenEXR picture"),
-    (b"#?RADIANCE", "a Radiance HDR picture"),
-    (b"P4", "a PBM picture"),
-    (b"P5", "a PGM picture"),
-    (b"P6", "a PPM picture"),
-    (b"qoif", "a QOI picture"),
-    (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
-    (b"FUJIFILM", "a camera's raw file"),
-    (b"IIRO", "a camera's raw file"),
-    (b"IIU\0", "a camera's raw file"),
-    (b"\0MRM", "a camera's raw file"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
-    (b"SQLite format 3", "a database"),
-)
-
 
 def sniff(data: bytes) -> str:
     """Return a key of `SUFFIXES`; raises `BadFileError`, saying what the bytes are instead, for anything else."""
@@ -87,9 +61,8 @@ def _iso_kind(data: bytes) -> str:
 
 
 def _described(data: bytes) -> str:
-    for magic, name in _OTHERS:
-        if data.startswith(magic):
-            return f"it is {name}"
+    if (kind := kind_of(data[:HEAD_BYTES])) is not None:
+        return f"it is {kind.name}"
     if data[:4] == b"RIFF":
         return f"it is a RIFF file of kind {data[8:12].decode('latin-1')!r}"
     if not data[:4096].strip(b"\0"):
