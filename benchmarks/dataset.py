@@ -77,13 +77,13 @@ def compare(root: Path, repeats: int, out: Path) -> list[str]:
 def large_file(count: int, work: Path) -> list[str]:
     """Time reading and rewriting one annotation file, without photos."""
     from styleid.datasets.formats.coco.json_file import read_coco, rewrite_coco
-    from styleid.datasets.passthrough import hidden_picture
+    from styleid.datasets.passthrough import why_withheld
 
     path = work / "large.json"
     path.write_text(json.dumps(annotations([f"{i}.jpg" for i in range(max(count // PER_PHOTO, 1))], count)))
     data = path.read_bytes()
     steps = {
-        "look for pictures in base64": lambda: hidden_picture(data),
+        "look for pictures in its text": lambda: why_withheld(path.name, data),
         "read, with boxes": lambda: read_coco(path, boxes=True),
         "add a class, drop one photo": lambda: rewrite_coco(data, {3}, {}, "face"),
         "for comparison: json.loads and json.dumps": lambda: json.dumps(json.loads(data)),

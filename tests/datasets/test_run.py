@@ -6,6 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,7 +19,7 @@ from styleid.datasets.run import anonymize_dataset
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
-from tests.datasets.folders import contents, write
+from tests.datasets.folders import contents, errors, write
 
 NONE = ("--method", "none", "--seed", "1")
 
@@ -101,8 +102,43 @@ def test_other_files_are_asked_for_and_looked_at(root, carry, tmp_path, portrait
     summary = carry(root, Yolo(), copy_others=True, resume=True)
     assert summary.left == 0
     assert contents(tmp_path / "out")["notes.md"] == b"by somebody"
-    assert dict(summary.photos.failures) == {"thumbs.db": "it is a picture, whatever its name says"}
+    assert dict(summary.photos.failures).keys() == {"thumbs.db"}
+    assert "it is a picture, whatever its name says. --carry db" in dict(summary.photos.failures)["thumbs.db"]
     assert "thumbs.db" not in contents(tmp_path / "out")
+
+
+def test_named_endings_are_carried_unseen(root, carry, tmp_path, portrait):
+    portrait.save(root / "thumbs.db", "PNG")
+    write(root, {"annotations/x.pkl": b"\x80\x04", "labels/a.cache": b"\0"})
+    summary = carry(root, Yolo(), carry=("db",))
+    assert (summary.left, summary.exit_status) == (3, 0)
+    assert contents(tmp_path / "out")["thumbs.db"] == (root / "thumbs.db").read_bytes()
+    assert carry(root, Yolo(), copy_others=True, resume=True).exit_status == 3
+    assert errors(tmp_path / "out").keys() == {"thumbs.db", "annotations/x.pkl", "labels/a.cache"}
+    assert "thumbs.db" not in contents(tmp_path / "out")
+    assert carry(root, Yolo(), copy_others=True, carry=("db,pkl", ".cache"), resume=True).exit_status == 0
+    assert errors(tmp_path / "out") == {}
+
+
+def test_pictures_that_are_not_read_and_caches_are_named(root, carry, tmp_path, portrait):
+    portrait.save(root / "images/a.jp2")
+    np.save(root / "images/b.npy", np.asarray(portrait))
+    summary = carry(root, Yolo())
+    assert dict(summary.photos.failures).keys() == {"images/a.jp2"}
+    assert "a JPEG 2000 picture, which is not read" in dict(summary.photos.failures)["images/a.jp2"]
+    assert [name for name, _ in summary.notes] == ["images/b.npy"]
+    assert not {"images/a.jp2", "images/b.npy"} & contents(tmp_path / "out").keys()
+
+
+def test_label_maps_that_show_a_face_are_withheld(root, carry, tmp_path, portrait):
+    from tests.datasets.test_passthrough import enlarged
+
+    write(root, {"segments/a.png": enlarged(portrait)})
+    summary = carry(root, Yolo(), masks=(Path("segments"),))
+    assert "a face shows in it" in dict(summary.photos.failures)["segments/a.png"]
+    assert "segments/a.png" not in contents(tmp_path / "out")
+    assert carry(root, Yolo(), masks=(Path("segments"),), carry=("png",), resume=True).exit_status == 0
+    assert contents(tmp_path / "out")["segments/a.png"] == (root / "segments/a.png").read_bytes()
 
 
 def test_own_boxes_from_a_file(root, carry, tmp_path):

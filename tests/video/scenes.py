@@ -111,9 +111,9 @@ class Taking:
     def __init__(self) -> None:
         self.images: list[np.ndarray] = []
         self.changed: list[np.ndarray] = []
-        self.notes, self.mark = (), ""
+        self.notes = ()
 
-    def write(self, frame, image_rgb, changed, *, generated=False) -> None:
+    def write(self, frame, image_rgb, changed) -> None:
         source = frame.image_rgb
         self.images.append(source if image_rgb is None else image_rgb)
         self.changed.append(np.zeros(source.shape[:2], bool) if changed is None else changed)

@@ -13,15 +13,16 @@ from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import progress
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.datasets.others import copy_others, find_others
-from styleid.engine.assignment import Assignment
+from styleid.datasets.others import OtherOptions, find_others, list_unread, treat_others
+from styleid.datasets.passthrough import named_endings
+from styleid.engine.assignment import Casting
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.photo import encode_outcome
 from styleid.engine.report import write_report
+from styleid.engine.shards import Shard
 from styleid.errors import ImageError, OptionError
 from styleid.media.image import read_photo_bytes
-from styleid.media.storage.files import InputFile
 from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.types import Action
@@ -37,7 +38,10 @@ class CommandOptions:
     bundle: a built-in bundle's name, or a folder with a bundle.json.
     device: where networks run: cpu, cuda or openvino.
     boxes: JSON file of further face boxes, {"name.jpg": [[x0, y0, x1, y1], ...]} in pixels of the upright photo.
-    copy_others: also copy the files in the folders that are no photos, byte for byte; they may name people.
+    copy_others: also copy the files in the folders that are no photos and are known to be harmless: text without a
+        picture in it, which may still name people.
+    carry: endings, such as jxl mp4, of files in the folders that are copied byte for byte; what they show is not looked
+        at.
     report: also write styleid-report.html, a page of results without originals.
     json: print a one-line JSON summary on standard output instead of the readable one.
     quiet: show no progress bar.
@@ -47,6 +51,7 @@ class CommandOptions:
     device: Device = "cpu"
     boxes: Path | None = None
     copy_others: bool = False
+    carry: tuple[str, ...] = ()
     report: bool = False
     json: bool = False
     quiet: bool = False
@@ -61,18 +66,18 @@ def anonymize(
 ) -> int:
     """Anonymise files and folders; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    assignment = Assignment(anonymizer, people or PeopleOptions(), command.bundle)
-    anonymizer = assignment.anonymizer
+    casting = Casting(anonymizer, people or PeopleOptions(), command.bundle)
     boxes = read_boxes(command.boxes) if command.boxes else None
     if STDIN in (*inputs, run.out):
-        if assignment.groups:
+        if casting.groups:
             raise OptionError("--targets", "one photo from standard input cannot be grouped with others.")
         return _pipe(inputs, anonymizer, run, boxes)
-    others = _others(inputs, run.out) if command.copy_others else []
+    how_others, part = OtherOptions(command.copy_others, named_endings(command.carry)), Shard.parse(run.shard)
+    _require_here(inputs, run.out, how_others)
+    others = find_others(inputs, run.out, how_others, part)
     with progress(command.quiet or command.json) as watch:
-        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, assignment)
-    if isinstance(run.out, Path):
-        copy_others(others, run.out, summary)
+        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, casting)
+    unread = list_unread(treat_others(others, run.out, summary, how_others, part))
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:
         print(f"styleid: {name}: {reason} (not written)", file=sys.stderr)
@@ -82,6 +87,8 @@ def anonymize(
         print(f"styleid: {name}: a face was obscured: {reason}", file=sys.stderr)
     if (more := summary.fell_back - _SHOWN) > 0:
         print(f"styleid: ... and {more} more faces; the journal names them all", file=sys.stderr)
+    if unread:
+        print(f"styleid: {unread}", file=sys.stderr)
     if command.json:
         print(to_json_line(summary.to_json()))
     else:
@@ -89,12 +96,12 @@ def anonymize(
     return summary.exit_status
 
 
-def _others(inputs: Sequence[Place], out: Place) -> list[InputFile]:
-    here = [one for one in inputs if isinstance(one, Path)]
-    if len(here) < len(inputs) or not isinstance(out, Path):
+def _require_here(inputs: Sequence[Place], out: Place, options: OtherOptions) -> None:
+    """Raise OptionError where files are to be copied from or to URLs."""
+    here = all(isinstance(one, Path) for one in (*inputs, out))
+    if not here and (options.copy or options.carry):
         raise OptionError("--copy-others", "files are copied between folders of this machine only, not from or to "
                           "URLs.")  # fmt: skip
-    return find_others(here, out)
 
 
 def _pipe(inputs: Sequence[Place], anonymizer: Anonymizer, run: RunOptions, boxes: Boxes | None) -> int:

@@ -27,7 +27,10 @@ class AnnotationOptions:
     face_class: the name of that class; the data set may not have it yet.
     drop_withheld: take the entries of photos that were not written out of the annotations; without it they stay.
     masks: further folders of label maps, below the data set's, which are carried byte for byte.
-    copy_others: also copy files that are neither photos nor annotations; they may name people.
+    copy_others: also copy files that are neither photos nor annotations and are known to be harmless: text without a
+        picture in it, which may still name people.
+    carry: endings, such as npy, of files other than photos that are copied byte for byte; what they show is not looked
+        at.
     """
 
     boxes: str = ""
@@ -39,6 +42,7 @@ class AnnotationOptions:
     drop_withheld: bool = False
     masks: tuple[Path, ...] = ()
     copy_others: bool = False
+    carry: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.face_class.strip() or not self.face_class.isprintable():
@@ -61,8 +65,7 @@ class CocoOptions:
 class ShardOptions:
     """Choose how tar shards are treated.
 
-    carry: extensions of members that are carried byte for byte although they are pictures, videos or archives, such as
-        seg.png; what they show is not looked at.
+    carry: extensions of members, such as seg.png, that are carried byte for byte; what they show is not looked at.
     drop_withheld: leave out the whole sample of a photo that was not written; without it its other members stay.
     boxes: a JSON file of further face boxes, such as {"shard-0.tar/a.jpg": [[10, 20, 60, 90]]}.
     """

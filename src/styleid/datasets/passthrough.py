@@ -1,45 +1,52 @@
-"""What may be carried through unchanged: nothing that shows a person.
+"""What may be carried through unchanged: what is known to be harmless, and nothing else.
 
-Annotations and label maps are copied byte for byte. Each is looked at first, so that no photo slips through as one.
+Text of the usual forms is carried where no picture is found in it, in whatever encoding; label maps are, where they
+show areas and no face. Everything else is named and withheld, unless the user names its ending.
 """
 
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image
 
 from styleid.media.audit import find_leftovers
 from styleid.media.containers import BadFileError
+from styleid.media.formats.parse.kinds import HEAD_BYTES, Kind, Shows, kind_of, unread_kind
 from styleid.media.formats.parse.sniff import sniff
+from styleid.media.storage.remote import Place, RemotePath
+from styleid.media.text import find_picture, plain_text
+from styleid.types import ImageRGB
 
-_IN_BASE64 = tuple(
-    (start, re.compile(re.escape(start) + rest))
-    for start, rest in (
-        (b"/9j/", rb"[\w+/\\]{24}"),
-        (b"/9j\\/", rb"[\w+/\\]{24}"),
-        (b"iVBORw0KGgo", b""),
-        (b"UklGR", rb"[\w+/\\]{6,10}XRUJQ"),
-        (b"data:image/", b""),
-    )
+LOOKED_THROUGH = 64 << 20
+"""Files and members up to this size are looked through; of larger ones nothing is known."""
+
+_TEXT = (
+    "txt text md rst log csv tsv json jsn jsonl ndjson geojson xml xmp yaml yml toml ini cfg conf names data list lst "
+    "cls cls2 label labels class id index inx count score caption captions prompt transcript lang key url license "
+    "licence readme authors bib cff md5 sha1 sha256 sha512 sum py ipynb sh srt vtt dtd xsd"
 )
-_MOVING = ((4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"FLV\x01"), (0, b"OggS"), (0, b"\0\0\x01\xba"))
-_ARCHIVES = (
-    (0, b"PK\x03\x04"),
-    (0, b"\x1f\x8b"),
-    (0, b"BZh"),
-    (0, b"\xfd7zXZ"),
-    (0, b"(\xb5/\xfd"),
-    (0, b"7z\xbc\xaf"),
-    (0, b"Rar!"),
-    (0, b"%PDF"),
-    (257, b"ustar"),
-)
+_TEXT_ENDINGS = frozenset(_TEXT.split())
+"""Endings of text in data sets and beside photos; a name without any is text, too, such as README."""
+
+_OTHER_NAME = Kind("a picture under another name", Shows.ANYTHING)
+
 _MOST_LEVELS = 64
 _FLAT = 0.85
+
+
+def named_endings(carry: Iterable[str]) -> frozenset[str]:
+    """Return the endings that a user named, such as `seg.png,npy` or `.jxl`, in lower case and without their dot."""
+    return frozenset(word.strip().lstrip(".").lower() for given in carry for word in given.split(",") if word.strip())
+
+
+def has_ending(name: str, endings: Collection[str]) -> bool:
+    """Say whether a file's name ends in one of some endings."""
+    lower = name.lower()
+    return any(lower.endswith("." + ending) for ending in endings)
 
 
 def is_picture(head: bytes) -> bool:
@@ -51,31 +58,41 @@ def is_picture(head: bytes) -> bool:
     return True
 
 
-def hidden_picture(data: bytes) -> str:
-    """Return why a file may not be carried unchanged, or "" where it may.
+def why_withheld(name: str, data: bytes) -> str:
+    """Return why a file may not be carried unchanged, or "" where it is known to be harmless.
 
-    data: the whole file, or at least its first 512 bytes. Pictures, videos and archives may not, nor text that holds a
-    picture in base64.
+    name: what it is called; its ending must be one of text. data: the whole file.
     """
-    if is_picture(data):
-        return "it is a picture, whatever its name says"
-    for kind, magics in (("a video or sound", _MOVING), ("an archive", _ARCHIVES)):
-        if any(data[at : at + len(magic)] == magic for at, magic in magics):
-            return f"it is {kind}, which may show persons"
-    if _holds_base64(data):
-        return "it holds a picture in base64, which may show persons"
+    if not data:
+        return ""
+    text = plain_text(data)
+    if text is None:
+        return _called(data[:HEAD_BYTES])
+    if reason := find_picture(text):
+        return reason
+    ending = PurePosixPath(name).suffix.lower().lstrip(".")
+    if ending and ending not in _TEXT_ENDINGS:
+        return f"files that end in .{ending} are not known to be harmless"
     return ""
 
 
-def _holds_base64(data: bytes) -> bool:
-    """Say whether a JPEG, PNG or WebP begins somewhere in base64. One pattern over all bytes would be far slower."""
-    for start, pattern in _IN_BASE64:
-        at = data.find(start)
-        while at >= 0:
-            if pattern.match(data, at):
-                return True
-            at = data.find(start, at + 1)
-    return False
+def why_too_large(size: int) -> str:
+    """Return why a file of so many bytes may not be carried unchanged, or "" where it can be looked through."""
+    return f"it is larger than {LOOKED_THROUGH >> 20} MiB, so it is not looked through" if size > LOOKED_THROUGH else ""
+
+
+def with_advice(reason: str, ending: str) -> str:
+    """Add to a reason how the user has files of an ending carried all the same."""
+    ending = ending.lstrip(".").lower()
+    return f"{reason}. --carry {ending} carries it all the same, unseen" if ending else reason
+
+
+def _called(head: bytes) -> str:
+    if is_picture(head):
+        return "it is a picture, whatever its name says"
+    if (kind := kind_of(head)) is not None:
+        return f"it is {kind.name}, which may show persons"
+    return "it is no plain text in UTF-8, so what it shows is unknown"
 
 
 def is_panoptic(data: bytes, ids: Collection[int]) -> bool:
@@ -107,3 +124,48 @@ def is_label_map(data: bytes) -> bool:
         return False
     same = float((values[:, 1:] == values[:, :-1]).mean()) if values.shape[1] > 1 else 1.0
     return same >= _FLAT and not find_leftovers(data, "strip")
+
+
+def face_in_map(data: bytes, shows_face: Callable[[ImageRGB], bool]) -> str:
+    """Return why a label map may not be carried, "" where no face shows in it, however it is coloured.
+
+    data: a PNG that `is_label_map` or `is_panoptic` takes for one. shows_face: looks at a picture.
+    """
+    try:
+        views = list(_views_of_map(data))
+    except Exception:  # decoders raise whatever they please on damaged bytes
+        return "it lies with the label maps, but cannot be decoded"
+    return "it lies with the label maps, but a face shows in it" if any(map(shows_face, views)) else ""
+
+
+def _views_of_map(data: bytes) -> Iterator[ImageRGB]:
+    """Yield a map's colours, and its values spread over all greys, by their size and by their order."""
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        values = np.asarray(image)
+        if image.mode != "I;16":
+            yield np.asarray(image.convert("RGB"))
+    if values.ndim > 2:
+        return
+    levels, places = np.unique(values, return_inverse=True)
+    low, high = int(levels.min()), int(levels.max())
+    by_size = (values.astype(np.float64) - low) * (255 / max(1, high - low))
+    by_order = places.reshape(values.shape) * (255 / max(1, len(levels) - 1))
+    for greys in (by_size, by_order):
+        yield np.repeat(greys.astype(np.uint8)[..., None], 3, 2)
+
+
+def unread_kind_of(path: Place) -> Kind | None:
+    """Return the kind of a picture or video that is not read, None for other files. At URLs its name alone tells."""
+    if isinstance(path, RemotePath):
+        return unread_kind(path.name, b"")
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+    except OSError:
+        head = b""
+    return unread_kind(path.name, head) or (_OTHER_NAME if is_picture(head) else None)
+
+
+def why_unread(kind: Kind, ending: str) -> str:
+    """Say that a picture of a kind that is not read was left out, and what to do about it."""
+    return with_advice(f"it is {kind.name}, which is not read: convert it to PNG, TIFF or JPEG first", ending)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from styleid.core.pipeline import Anonymizer
+from styleid.datasets.contents import Contents
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
-from styleid.datasets.passthrough import hidden_picture
 from styleid.datasets.plan import Changes, Format, Named, Plan, found_faces, walk_files
 from styleid.engine.journal import Journal, is_journal
 from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
@@ -82,15 +82,16 @@ def anonymize_dataset(
             (run.folder / name).unlink()
     changes = _changes(records, photos, options, withheld)
     others = set(plan.others)
-    for name, data in _contents(root, plan, options, run.folder, summary, journal):
+    contents = Contents(root, plan, options, lambda view: len(anonymizer.find(view)) > 0)
+    for name, data in _carried(contents, run.folder, summary, journal):
         new = data if name in others else form.rewrite(name, data, changes)
         _put(run.folder / name, data, new, summary)
     for name, data in form.created(changes):
         write_atomic(run.folder / name, data)
         summary.changed += 1
-    summary.left = 0 if options.copy_others else len(plan.others)
+    summary.left = len(contents.left)
     summary.kept_entries = 0 if options.drop_withheld else len(withheld)
-    summary.notes = [*plan.notes, *summary.photos.notes]
+    summary.notes = [*plan.notes, *contents.caches(), *summary.photos.notes]
     return summary
 
 
@@ -155,26 +156,18 @@ def _changes(
     return Changes(faces, frozenset(withheld) if options.drop_withheld else frozenset())
 
 
-def _contents(
-    root: Path, plan: Plan, options: AnnotationOptions, out: Path, summary: DatasetSummary, journal: Journal
-) -> Iterator[tuple[str, bytes]]:
+def _carried(contents: Contents, out: Path, summary: DatasetSummary, journal: Journal) -> Iterator[tuple[str, bytes]]:
     """Yield what is to be carried with its bytes; what may not be is named instead."""
-    looked_at = set(plan.masks)
-    failed_once = {record["input"] for record in journal.records() if "error" in record} - dict(plan.absent).keys()
-    for name in (*plan.annotations, *plan.masks, *(plan.others if options.copy_others else ())):
-        try:
-            data = (root / name).read_bytes()
-            reason = "" if name in looked_at else hidden_picture(data)
-        except OSError as error:
-            data, reason = b"", f"it cannot be read ({error.strerror or error})"
-        if reason:
-            _fail(summary, journal, name, reason)
-            with contextlib.suppress(OSError):
-                (out / name).unlink()
+    failed_once = {record["input"] for record in journal.records() if "error" in record} - contents.absent
+    for one in contents.look():
+        if one.reason:
+            _fail(summary, journal, one.name, one.reason)
+            with contextlib.suppress(OSError):  # what an earlier run carried was another file
+                (out / one.name).unlink()
             continue
-        if name in failed_once:
-            journal.append({"input": name, "faces": [], "carried": True})
-        yield name, data
+        if one.name in failed_once:
+            journal.append({"input": one.name, "faces": [], "carried": True})
+        yield one.name, one.data
 
 
 def _put(path: Path, old: bytes, new: bytes | None, summary: DatasetSummary) -> None:

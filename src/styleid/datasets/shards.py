@@ -13,11 +13,11 @@ from typing import Any
 
 from styleid.core.pipeline import Anonymizer
 from styleid.datasets.options import ShardOptions
-from styleid.datasets.passthrough import hidden_picture, is_picture
+from styleid.datasets.passthrough import is_picture, named_endings, why_too_large, why_withheld, with_advice
 from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, refuse_strangers
 from styleid.datasets.tar import ShardReader, ShardWriter, extension, is_whole, sample_key
 from styleid.engine.journal import Journal
-from styleid.engine.local import DAY_S, Boxes, RunOptions, Summary, do_in_order, make_executor, read_boxes, run_settings
+from styleid.engine.local import DAY_S, Boxes, RunOptions, Summary, do_in_order, make_crew, read_boxes, run_settings
 from styleid.engine.photo import Done, Job
 from styleid.engine.remote_journal import open_journal
 from styleid.engine.shards import Shard
@@ -29,9 +29,7 @@ from styleid.version import __version__
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MANY = 1 << 20
-"""How many photos shards may hold: more than there are places for in any executor."""
-_LOOKED_THROUGH = 64 << 20
-"""Members up to this size are searched for pictures in base64; of larger ones only the beginning is looked at."""
+"""How many photos shards may hold: more than there are places for in any crew."""
 
 
 @dataclass
@@ -122,10 +120,10 @@ def anonymize_shards(
 ) -> DatasetSummary:
     """Anonymise the photos in a tar shard, or in the shards of a folder, into shards of the same names in run.out.
 
-    Members keep their order and their headers; what is no photo is carried byte for byte. Photos of one shard and the
-    next are in hand at once, but a shard is written whole or not at all, and `resume` takes it up from the first that
-    is not finished. Raises OptionError and OutputError as `anonymize_files` does; a shard that is damaged or hostile is
-    named and not written.
+    Members keep their order and their headers; what is no photo is carried byte for byte where it is known to be
+    harmless. Photos of one shard and the next are in hand at once, but a shard is written whole or not at all, and
+    `resume` takes it up from the first that is not finished. Raises OptionError and OutputError as `anonymize_files`
+    does; a shard that is damaged or hostile is named and not written.
     """
     started = time.perf_counter()
     part = Shard.parse(run.shard)
@@ -146,7 +144,7 @@ def anonymize_shards(
         state = _Run(anonymizer, run, options, own, settings, journal, summary, done)
         mine = [name for name in names if part is None or part.takes(name)]
         with contextlib.closing(_Stream(state, root, mine, watch)) as stream:
-            do_in_order(make_executor(anonymizer, run, _MANY), stream.jobs(), stream.keep, photos=_MANY)
+            do_in_order(make_crew(anonymizer, run, _MANY), stream.jobs(), stream.keep, photos=_MANY)
     summary.notes = list(summary.photos.notes)
     summary.kept_entries = 0 if options.drop_withheld else len(summary.photos.failures)
     summary.photos.seconds = time.perf_counter() - started
@@ -182,6 +180,7 @@ class _Stream:
         self._open: deque[_Shard] = deque()
         self._pending: dict[int, _Member] = {}
         self._begun = self._finished = 0
+        self._carried = named_endings(run.shards.carry)
 
     def jobs(self) -> Iterator[Job]:
         """Yield a job for each photo, shard after shard."""
@@ -223,7 +222,7 @@ class _Stream:
     def _begin(self, shard: _Shard, reader: ShardReader, member: _Member) -> Job | None:
         """Settle what becomes of a member, or return the job that does."""
         info = member.info
-        if info.isdir() or extension(info.name) in _carried(self._run.shards):
+        if info.isdir() or extension(info.name) in self._carried:
             member.settled = True
             return None
         name = shard.named(info)
@@ -232,9 +231,9 @@ class _Stream:
             self._pending[number] = member
             return Job(number, name, boxes=self._run.boxes.get(name), data=reader.read(info))
         member.settled = True
-        if reason := hidden_picture(reader.read(info) if info.size <= _LOOKED_THROUGH else reader.head(info)):
-            advice = f"--carry {extension(info.name) or 'EXTENSION'} carries it all the same"
-            member.record = {"input": name, "faces": [], "error": f"{reason}. {advice}"}
+        if reason := why_too_large(info.size) or why_withheld(info.name, reader.read(info)):
+            advised = with_advice(reason, extension(info.name))
+            member.record = {"input": name, "faces": [], "error": advised}
         return None
 
     def _flush(self) -> None:
@@ -329,10 +328,6 @@ def _is_photo(reader: ShardReader, info: tarfile.TarInfo) -> bool:
     """Say whether a member is named or begins like a picture."""
     last = "." + extension(info.name).rpartition(".")[2]
     return last in IMAGE_SUFFIXES or is_picture(reader.head(info))
-
-
-def _carried(options: ShardOptions) -> set[str]:
-    return {word.strip().lstrip(".").lower() for given in options.carry for word in given.split(",")}
 
 
 def _boxes_of(boxes: Boxes, shard: str) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from styleid.datasets.plan import leads_out
 from styleid.errors import DatasetError, OutputError
 from styleid.media.storage.files import os_reason
 from styleid.media.storage.remote import Place
+from styleid.media.text import find_picture, plain_text
 
 _BLOCK = 512
 _CHUNK = 1 << 20
+_SHORT = 256
 _BROKEN = (tarfile.TarError, EOFError, ValueError, UnicodeError)
 
 
@@ -93,6 +95,9 @@ class ShardReader:
             raise DatasetError(self.path, f"its member '{info.name}' is a link to '{info.linkname}'")
         if info.issparse() or not (info.isreg() or info.isdir()):
             raise DatasetError(self.path, f"its member '{info.name}' is no plain file")
+        for key, value in {**self.comments, **info.pax_headers}.items():
+            if reason := _hidden_in(value):
+                raise DatasetError(self.path, f"the header '{key}' of its member '{info.name[:80]}': {reason}")
 
     def _require_end(self) -> None:
         """Make sure that the members ended where the shard does: tarfile takes a damaged header for the end."""
@@ -167,6 +172,14 @@ class ShardWriter:
             yield
         except OSError as error:
             raise OutputError(str(self.path), os_reason(error)) from error
+
+
+def _hidden_in(value: str) -> str:
+    """Return why a header's value may be a picture; short ones are none."""
+    if len(value) <= _SHORT:
+        return ""
+    text = plain_text(value.encode(errors="surrogateescape"))
+    return "it is no plain text" if text is None else find_picture(text)
 
 
 def file_digest(path: Path) -> str:

@@ -18,20 +18,20 @@ from typing import NamedTuple
 from styleid.errors import ImageError, OptionError, OutputError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.storage.remote import TEMPORARY, Place, RemotePath
-from styleid.types import HintSource
+from styleid.types import Adviser
 
 
 @dataclass(frozen=True)
 class InputFile:
     """Hold one input.
 
-    path: where it is. relative: where its output goes below the output folder. hint_source: who knows more of it, such
-    as a data set. modified: when it was last changed, in seconds since 1970, if a listing told it; else NaN.
+    path: where it is. relative: where its output goes below the output folder. adviser: who knows more of it, such as a
+    data set. modified: when it was last changed, in seconds since 1970, if a listing told it; else NaN.
     """
 
     path: Place
     relative: Path
-    hint_source: HintSource | None = field(default=None, compare=False)
+    adviser: Adviser | None = field(default=None, compare=False)
     modified: float = field(default=math.nan, compare=False)
 
     def place(self) -> tuple[str, str]:
@@ -83,6 +83,21 @@ def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -
             yield found
 
 
+def walk_others(folder: Place, *, exclude: Place | None = None) -> list[str]:
+    """List the files below a folder that no suffix names as images, as `walk_inputs` does; hidden ones are left out.
+
+    Raises `ImageError` where a folder cannot be listed.
+    """
+    if isinstance(folder, Path):
+        barred = exclude.resolve() if isinstance(exclude, Path) else None
+        return [name.replace(os.sep, "/") for name in _walk(folder, barred, images=False)]
+    skipped = exclude if isinstance(exclude, RemotePath) else None
+    try:
+        return sorted(entry.name for entry in folder.walk(skip=skipped) if not _is_image(entry.name))
+    except OSError as error:
+        raise ImageError(str(folder), f"this cannot be listed ({error.strerror})") from error
+
+
 def _places(given: Place | InputFile, exclude: Place | None, barred: Path | None) -> Iterator[Found]:
     if isinstance(given, InputFile):
         yield Found(*given.place())
@@ -99,7 +114,7 @@ def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[Found]
             raise OptionError("--out", f"{exclude} is or holds the input {given}. Name another output folder")
         if given.is_dir():
             entries = given.walk(skip=exclude)
-            photos = [one for one in entries if os.path.splitext(one.name)[1].lower() in IMAGE_SUFFIXES]  # noqa: PTH122
+            photos = [one for one in entries if _is_image(one.name)]
             photos.sort(key=lambda one: one.name.replace("/", "\0"))
             for one in photos:
                 yield Found(given, one.name, one.modified)
@@ -200,10 +215,11 @@ def _mark(process: int) -> str:
     return hashlib.sha256(f"{platform.node()}/{process}".encode()).hexdigest()[:8]
 
 
-def _walk(root: Path, barred: Path | None) -> list[str]:
+def _walk(root: Path, barred: Path | None, *, images: bool = True) -> list[str]:
     """List image files below a folder by their names in it, in the order of their folders' names and their own.
 
-    Real folders are walked first, then the linked ones that no real path led to.
+    images: list these, or the other files instead. Real folders are walked first, then the linked ones that no real
+    path led to.
     """
     seen: set[Path] = set()
     found: list[str] = []
@@ -221,7 +237,7 @@ def _walk(root: Path, barred: Path | None) -> list[str]:
             name = os.path.join(inside, entry.name)  # noqa: PTH118 # a Path for each of millions of names is slow
             if _is_folder(entry):
                 (linked if entry.is_symlink() else pending).append(name)
-            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+            elif _is_image(entry.name) == images and (images or _is_file_or_gone(entry)):
                 found.append(name)
     found.sort(key=lambda name: name.replace(os.sep, "\0"))
     return found
@@ -241,6 +257,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 # a Path for each is slow
+
+
+def _is_file_or_gone(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a file or a link that leads nowhere, but no pipe, socket or device."""
+    try:
+        return entry.is_file() or not Path(entry.path).exists()
+    except OSError:
+        return True
 
 
 def _is_within(path: Path, folder: Path) -> bool:

@@ -81,8 +81,8 @@ class ClipFrame:
         """The upright picture, converted when it is first asked for."""
         return self.to_rgb(self.native)
 
-    def further_views(self) -> list[tuple[ImageRGB, float]]:
-        """Return other pictures in which a person may see faces, upright, and their size as a share of the frame's."""
+    def further_views(self) -> list[ImageRGB]:
+        """Return other pictures of the same size in which a person may see faces, upright."""
         return [] if self.to_views is None else self.to_views(self.native)
 
 
@@ -97,21 +97,12 @@ class Clip(Protocol):
 
 
 class ClipSink(Protocol):
-    """Take a clip's frames and write them whole or not at all.
-
-    notes: what a user should know of the output. mark: after `finish`, what it is marked with, "" where it is not.
-    """
+    """Take a clip's frames and write them whole or not at all. notes: what a user should know of the output."""
 
     notes: tuple[str, ...]
-    mark: str
 
-    def write(
-        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
-    ) -> None:
-        """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere.
-
-        generated: whether a new face shows in it.
-        """
+    def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
+        """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere."""
         ...
 
     def finish(self) -> str:

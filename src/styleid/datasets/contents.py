@@ -1,0 +1,84 @@
+"""Look at the files of a data set that are no photos, one by one, before they are carried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from styleid.datasets.options import AnnotationOptions
+from styleid.datasets.passthrough import (
+    face_in_map,
+    has_ending,
+    named_endings,
+    unread_kind_of,
+    why_unread,
+    why_withheld,
+    with_advice,
+)
+from styleid.datasets.plan import Named, Plan
+from styleid.media.formats.parse.kinds import Shows
+from styleid.types import ImageRGB
+
+_CACHES = frozenset({".npy", ".npz"})
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One file. reason: why it is withheld, "" where it is carried; then data is what it holds."""
+
+    name: str
+    data: bytes = b""
+    reason: str = ""
+
+
+class Contents:
+    """Decide about annotations, label maps and other files of a data set.
+
+    shows_face: says whether a picture shows a face, for label maps.
+    """
+
+    def __init__(
+        self, root: Path, plan: Plan, options: AnnotationOptions, shows_face: Callable[[ImageRGB], bool]
+    ) -> None:
+        self._root, self._plan, self._options, self._shows_face = root, plan, options, shows_face
+        self._carried = named_endings(options.carry)
+        self._masks = frozenset(plan.masks)
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Names of which the plan says that something else is missing: theirs is an error whatever they hold."""
+        return frozenset(name for name, _ in self._plan.absent)
+
+    @property
+    def left(self) -> list[str]:
+        """The files that are neither photos nor annotations and that nobody asked for."""
+        return [] if self._options.copy_others else [n for n in self._plan.others if not has_ending(n, self._carried)]
+
+    def look(self) -> Iterator[Looked]:
+        """Yield each file that is carried or has to be named, annotations first."""
+        left = self.left
+        for name in (*self._plan.annotations, *self._plan.masks, *sorted({*self._plan.others} - {*left})):
+            yield self._looked_at(name)
+        for name in left:
+            kind = unread_kind_of(self._root / name)
+            if kind is not None and kind.shows is Shows.PICTURE:
+                yield Looked(name, reason=why_unread(kind, PurePosixPath(name).suffix))
+
+    def caches(self) -> Iterator[Named]:
+        """Yield a note on each array that was left out beside a photo of its name."""
+        photos = {photo.relative.with_suffix("").as_posix() for photo in self._plan.photos}
+        for name in self.left:
+            path = PurePosixPath(name)
+            if path.suffix.lower() in _CACHES and path.with_suffix("").as_posix() in photos:
+                yield name, "it lies beside a photo of its name and may hold the photo's pixels, as caches do: left out"
+
+    def _looked_at(self, name: str) -> Looked:
+        try:
+            data = (self._root / name).read_bytes()
+        except OSError as error:
+            return Looked(name, reason=f"it cannot be read ({error.strerror or error})")
+        if has_ending(name, self._carried):
+            return Looked(name, data)
+        reason = face_in_map(data, self._shows_face) if name in self._masks else why_withheld(name, data)
+        return Looked(name, data, with_advice(reason, PurePosixPath(name).suffix) if reason else "")
