@@ -24,11 +24,13 @@ from evaluation_table import END, recognisers, split
 
 from styleid.bundles.registry import DEFAULT, find_bundle, load_bundle
 from styleid.bundles.spec import BundleSpec, SwapStep, read_steps
-from styleid.core.face import Source, Try
+from styleid.core.attempt import Attempt, FaceProgress
+from styleid.core.face import SourceFace
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.core.privacy import LEVELS
-from styleid.core.swap import swap
+from styleid.core.swap import swap_units
+from styleid.core.targets import FreshTargets
 from styleid.evaluate.attacks.trained import ridge_attack
 from styleid.evaluate.instruments import Setup
 from styleid.evaluate.originals import Subject
@@ -102,33 +104,36 @@ def asked(text: str) -> argparse.ArgumentParser:
 
 def swap_face(
     anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject, steps: Sequence[SwapStep]
-) -> list[tuple[ImageRGB, Try]]:
+) -> list[tuple[ImageRGB, Attempt]]:
     """Return the photo with the face swapped by each step, and what is known of the face then."""
     source, target = begin(anonymizer, image_rgb, subject)
     made = []
-    for source.step, step in enumerate(steps):
-        made.append(attempt(anonymizer, image_rgb, source, swap(source.wplus[None], target, step)))
+    for number, step in enumerate(steps):
+        wplus = swap_units(source.wplus[None], target, step)
+        made.append(attempt(anonymizer, image_rgb, FaceProgress(source, step=number), wplus))
     return made
 
 
-def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[Source, FloatArray]:
+def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[SourceFace, FloatArray]:
     """Return what is known of a face, and its first target, W+ (1, layers, width)."""
     face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
     (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
-    z = anonymizer.targets.z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
-    return source, anonymizer.bundle.sample(z, source.before.attributes[None], source.wplus[None])
+    z = FreshTargets(anonymizer.options.seed).z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
+    return source, anonymizer.bundle.sample(z, source.observation.attributes[None], source.wplus[None])
 
 
-def attempt(anonymizer: Anonymizer, image_rgb: ImageRGB, source: Source, wplus: FloatArray) -> tuple[ImageRGB, Try]:
+def attempt(
+    anonymizer: Anonymizer, image_rgb: ImageRGB, face: FaceProgress, wplus: FloatArray
+) -> tuple[ImageRGB, Attempt]:
     """Return the photo with a face drawn from W+ (1, layers, width), and what is known of the face then."""
-    (made,) = anonymizer.attempt([source], [image_rgb], wplus)
-    x0, y0, x1, y1 = source.window
+    (made,) = anonymizer.attempt([face], [image_rgb], wplus)
+    x0, y0, x1, y1 = face.source.window
     photo = image_rgb.copy()
     photo[y0:y1, x0:x1][made.mask] = made.patch[made.mask]
     return photo, made
 
 
-def note(step: Step, made: Try) -> None:
+def note(step: Step, made: Attempt) -> None:
     """Keep what the gate says of one face."""
     verdict = made.verdict
     step.similarity.append(verdict.figures["similarity"])

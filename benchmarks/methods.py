@@ -19,7 +19,7 @@ from dial import Step, asked, attempt, begin, measured, note
 from evaluation_table import END, recognisers, split
 
 from styleid.bundles.registry import load_bundle
-from styleid.core.face import Try
+from styleid.core.attempt import Attempt, FaceProgress
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.core.privacy import LEVELS
@@ -80,11 +80,11 @@ def main() -> None:
         _DOCS.write_text(f"{before}{BEGIN}\n\n{table_of(figures, bundle.spec.name)}\n{END}{after}", encoding="utf-8")
 
 
-def change(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[ImageRGB, Try]:
+def change(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[ImageRGB, Attempt]:
     """Return the photo with the face changed by a method's first step, and what is known of the face then."""
     source, target = begin(anonymizer, image_rgb, subject)
-    wplus = anonymizer.way.swapped(anonymizer.bundle, source.wplus[None], target, [0])
-    return attempt(anonymizer, image_rgb, source, wplus)
+    wplus = anonymizer.method.swap(anonymizer.bundle, source.wplus[None], target, [0])
+    return attempt(anonymizer, image_rgb, FaceProgress(source), wplus)
 
 
 def table_of(figures: dict[str, dict[str, Any]], bundle: str) -> str:

@@ -26,7 +26,7 @@ from PIL import Image
 from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.engine.assignment import Casting
+from styleid.engine.assignment import Assignment
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.faces.geometry import five_points
@@ -55,18 +55,18 @@ class _Notes:
     def __init__(self, within) -> None:
         self.within, self.codes, self.places = within, {}, {}
 
-    def meet(self, sources) -> None:
-        self.within.meet(sources)
+    def admit(self, faces) -> None:
+        self.within.admit(faces)
 
-    def sample(self, bundle, photo, sources, attempt):
-        targets = self.within.sample(bundle, photo, sources, attempt)
-        for source, target in zip(sources, targets, strict=True):
-            self.codes[photo, source.index] = target
-            self.places[photo, source.index] = source.target
+    def sample(self, bundle, photo, faces, attempt):
+        targets = self.within.sample(bundle, photo, faces, attempt)
+        for face, target in zip(faces, targets, strict=True):
+            self.codes[photo, face.index] = target
+            self.places[photo, face.index] = face.target
         return targets
 
-    def after(self, source, verdict, steps):
-        return self.within.after(source, verdict, steps)
+    def plan_next(self, face, verdict, steps):
+        return self.within.plan_next(face, verdict, steps)
 
 
 def main() -> None:
@@ -152,7 +152,7 @@ class Bench:
 
     def one_key(self) -> dict:
         seen = self.first = self.run("first", PeopleOptions("consistent", self.key("first")))
-        self.given = self.casting._consistent
+        self.given = self.assignment._consistent
         linked = self.linked
         pairs = self.pairs[seen.done[self.pairs].all(1)]
         of_linked = np.array([(seen.new[a] * seen.new[b]).sum() for a, b in pairs if linked[a, b]])
@@ -183,10 +183,11 @@ class Bench:
         """Anonymise all photos, and measure what became of the named faces."""
         out = self.args.work / name
         anonymizer = Anonymizer.from_bundle(self.args.bundle, AnonymizeOptions(seed=seed))
-        casting = Casting(anonymizer, options, self.args.bundle)
-        self.casting = casting
-        notes = anonymizer.people_targets = _Notes(anonymizer.people_targets)
-        summary = anonymize_files([self.inputs], anonymizer, RunOptions(out), casting=casting)
+        assignment = Assignment(anonymizer, options, self.args.bundle)
+        self.assignment = assignment
+        notes = _Notes(assignment.anonymizer.targets)
+        assignment.anonymizer = assignment.anonymizer.with_people(targets=notes)
+        summary = anonymize_files([self.inputs], anonymizer, RunOptions(out), assignment=assignment)
         records = {record["input"]: record for record in Journal(out).records()}
         told = [records[name]["faces"][index] for name, (index, _) in zip(self.photos, self.faces, strict=True)]
         crops = [self._crop(read_photo(out / name).image_rgb, row) for row, name in enumerate(self.photos)]
@@ -321,7 +322,7 @@ class Bench:
                 Image.fromarray(self._cut(row)).save(folder / who / f"{row}.png")
                 given.add(int(row))
         anonymizer = Anonymizer.from_bundle(self.args.bundle, AnonymizeOptions(seed=1))
-        Casting(anonymizer, PeopleOptions(keep=folder), self.args.bundle)
+        anonymizer = Assignment(anonymizer, PeopleOptions(keep=folder), self.args.bundle).anonymizer
         kept = []
         for row, name in enumerate(self.photos):
             index, faces = self.faces[row]

@@ -64,8 +64,7 @@ def work(source: Path, out: Path, samples: Path, resume: bool) -> None:
             box = np.float32([[20, 14, 40, 34]])
             return Faces(box, np.ones(1, np.float32), np.full((1, 5, 2), np.nan, np.float32))
 
-    anonymizer = Anonymizer(None, AnonymizeOptions(method="none", seed=0))
-    anonymizer._detector = StandIn()  # type: ignore[assignment]
+    anonymizer = Anonymizer(None, AnonymizeOptions(method="none", seed=0), detector=StandIn())
     begun, page = time.perf_counter(), os.sysconf("SC_PAGE_SIZE")
     calls = 0
     with samples.open("w") as file:

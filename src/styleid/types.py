@@ -14,12 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
+Region = Literal["full", "inner"]
+"""What the method `pixel` replaces: the whole face, or its features without the skin around them."""
+REGIONS: tuple[Region, ...] = get_args(Region)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Brightness of RGB (ITU-R BT.601), as a product."""
 
@@ -87,7 +90,7 @@ class Faces:
 
 
 @dataclass(frozen=True)
-class Looks:
+class SearchHints:
     """Say where faces must be sought more closely in one image.
 
     regions_xyxy: (n, 4) parts of the image to look at enlarged. heads_xyxy: (m, 4) boxes that each hold a head: one in
@@ -118,22 +121,22 @@ _CORNERS = ((np.maximum, slice(0, 2)), (np.minimum, slice(2, 4)))
 
 
 @dataclass(frozen=True)
-class Hints:
+class PhotoHints:
     """What is known of one photo before it is looked at.
 
-    boxes_xyxy: (n, 4) further faces. looks: where to look closer. notes: for the user. facts: for the journal's line.
+    boxes_xyxy: (n, 4) further faces. search: where to look closer. notes: for the user. facts: for the journal's line.
     """
 
     boxes_xyxy: FloatArray | None = None
-    looks: Looks | None = None
+    search: SearchHints | None = None
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Adviser(Protocol):
+class HintSource(Protocol):
     """Whoever knows something of a photo, such as the annotations of a data set."""
 
-    def hints(self, width: int, height: int, orientation: int) -> Hints:
+    def hints(self, width: int, height: int, orientation: int) -> PhotoHints:
         """Return the hints for the upright photo of this size; raises ValueError where it may not be written at all."""
         ...
 

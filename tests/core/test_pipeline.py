@@ -9,7 +9,9 @@ import pytest
 import styleid.core.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.bundles.spec import SimilarityRange
-from styleid.core.gate import Measured, Verdict
+from styleid.core.face import face_shares
+from styleid.core.gate import GateVerdict
+from styleid.core.observation import Observation
 from styleid.core.privacy import privacy_level
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
@@ -111,7 +113,7 @@ def test_what_the_gate_passes_is_written_as_it_was_judged(make, crowd):
 def test_neighbours_do_not_bring_each_other_back(make, astronaut, apart_px):
     image = pair(astronaut, apart_px)
     anonymizer = make("other")
-    faces = anonymizer._detector.detect(image)
+    faces = anonymizer.detector.detect(image)
     assert len(faces) == 2
     outcome = anonymizer.anonymize(image)
     template = anonymizer.bundle.spec.identity_crop
@@ -134,10 +136,10 @@ def test_an_obscured_face_stays_so_beside_a_new_one(make, astronaut, monkeypatch
     def refuse_one(before, after, level, error):
         if id(before) not in known:
             known.append(id(before))
-        verdict = Verdict(before, after, level, error)
+        verdict = GateVerdict(before, after, level, error)
         return with_failures(verdict, ("told so",)) if known.index(id(before)) == refused else verdict
 
-    monkeypatch.setattr(styleid.core.pipeline, "Verdict", refuse_one)
+    monkeypatch.setattr(styleid.core.pipeline, "GateVerdict", refuse_one)
     outcome = make("other").anonymize(image)
     assert outcome.faces[refused].reason == "told so"
     assert likeness(image, outcome.image_rgb, outcome.faces[refused].box_xyxy) < 0.35
@@ -146,7 +148,7 @@ def test_an_obscured_face_stays_so_beside_a_new_one(make, astronaut, monkeypatch
 def test_faces_that_fail_together_are_obscured(make, astronaut, monkeypatch):
     image = pair(astronaut, 110)
     answers = iter([(), (), ("told so",), ("told so",)])  # alone both pass
-    monkeypatch.setattr(styleid.core.pipeline, "Verdict", lambda *a: with_failures(Verdict(*a), next(answers)))
+    monkeypatch.setattr(styleid.core.pipeline, "GateVerdict", lambda *a: with_failures(GateVerdict(*a), next(answers)))
     outcome = make("other").anonymize(image)
     assert [face.reason for face in outcome.faces] == ["told so", "told so"]
     assert_hidden(image, outcome, 2)
@@ -155,11 +157,11 @@ def test_faces_that_fail_together_are_obscured(make, astronaut, monkeypatch):
 
 def test_a_face_that_is_found_twice_is_no_way_out(make, astronaut, monkeypatch):
     anonymizer = make("other")
-    face = anonymizer._detector.detect(astronaut)
+    face = anonymizer.detector.detect(astronaut)
     x0, y0, x1, y1 = face.boxes_xyxy[0]
     inner = np.float32([[x0 + 20, y0 + 30, x1 - 20, y1 - 30]])
     twice = Faces.concatenate([face, Faces(inner, face.scores * 0.9, face.landmarks_px + 1.5)])
-    monkeypatch.setattr(anonymizer._detector, "detect", lambda image, *_: twice)
+    monkeypatch.setattr(anonymizer.detector, "detect", lambda image, *_: twice)
     outcome = anonymizer.anonymize(astronaut)
     template = anonymizer.bundle.spec.identity_crop
     matrix = template.matrix(face.landmarks_px[0])
@@ -186,13 +188,13 @@ def test_a_blurred_fallback_passes_the_gate_or_is_solid(make, astronaut, how, lo
     outcome = anonymizer.anonymize(astronaut)
     (face,) = outcome.faces
     template = anonymizer.bundle.spec.identity_crop
-    matrix = template.matrix(anonymizer._detector.detect(astronaut).landmarks_px[0])
+    matrix = template.matrix(anonymizer.detector.detect(astronaut).landmarks_px[0])
     views = np.stack([template.crop(i, matrix) for i in (astronaut, outcome.image_rgb)])
     before, after = anonymizer.bundle.embed(views)
     x0, y0, x1, y1 = (round(v) for v in face.box_xyxy)
     colours = np.ptp(outcome.image_rgb[y0 + 30 : y1 - 30, x0 + 20 : x1 - 20].reshape(-1, 3), axis=0)
     if face.method == how:
-        assert float(before @ after) <= anonymizer._level.strangers.high
+        assert float(before @ after) <= anonymizer.level.strangers.high
         assert colours.max() > 0
     else:
         assert face.method == "solid"
@@ -412,10 +414,10 @@ def test_skin_that_stays_does_not_make_up_for_what_is_no_face(bundle, astronaut)
     """Nor does a face make up for a forehead that is none."""
     anonymizer = Anonymizer(bundle)
     (source,) = anonymizer.analyse(astronaut, anonymizer.find(astronaut), np.array([0]))
-    forehead = up_the_forehead(source.before.landmarks, bundle.spec.crop.size_px) > 0.35
+    forehead = up_the_forehead(source.observation.landmarks, bundle.spec.crop.size_px) > 0.35
 
     def shares(face: np.ndarray) -> tuple[float, float]:
-        return source.face_shares(8 * np.eye(19, dtype=np.float32)[np.where(face, SKIN, 0)].transpose(2, 0, 1))
+        return face_shares(source.shown, 8 * np.eye(19, dtype=np.float32)[np.where(face, SKIN, 0)].transpose(2, 0, 1))
 
     whole, below = shares(forehead)
     assert 0.02 < whole < 0.4
@@ -428,11 +430,11 @@ def test_skin_that_stays_does_not_make_up_for_what_is_no_face(bundle, astronaut)
 
 @pytest.mark.parametrize("kept", [(0.8, 1.0), (1.0, 0.8), (np.nan, 1.0)], ids=str)
 def test_both_shares_of_a_face_must_be_one(kept):
-    def measured(shares: tuple[float, float]) -> Measured:
+    def measured(shares: tuple[float, float]) -> Observation:
         embedding = np.float32([1, 0]) if shares == (1.0, 1.0) else np.float32([0, 1])
-        return Measured(True, np.arange(136, dtype=np.float32).reshape(68, 2), embedding, np.zeros(7), shares)
+        return Observation(True, np.arange(136, dtype=np.float32).reshape(68, 2), embedding, np.zeros(7), shares)
 
     level = privacy_level("standard", {1e-3: SimilarityRange(-0.3, 0.4), 1e-2: SimilarityRange(-0.2, 0.3)})
     before = measured((1.0, 1.0))
-    assert "what is found does not look like a face" in Verdict(before, measured(kept), level, 0.16).failures
-    assert not Verdict(before, measured((0.95, 0.95)), level, 0.16).failures
+    assert "what is found does not look like a face" in GateVerdict(before, measured(kept), level, 0.16).failures
+    assert not GateVerdict(before, measured((0.95, 0.95)), level, 0.16).failures

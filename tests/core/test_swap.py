@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from styleid.bundles.spec import SwapStep
-from styleid.core.swap import parse_units, swap
+from styleid.core.swap import parse_units, swap_units
 from styleid.core.targets import FreshTargets
 from styleid.errors import OptionError
 
@@ -10,14 +10,14 @@ from styleid.errors import OptionError
 def test_only_the_named_rows_move():
     rng = np.random.default_rng(0)
     source, target = rng.normal(size=(2, 3, 6, 4)).astype(np.float32)
-    out = swap(source, target, SwapStep((1, 4), 0.25))
+    out = swap_units(source, target, SwapStep((1, 4), 0.25))
     assert np.array_equal(out[:, [0, 2, 3, 5]], source[:, [0, 2, 3, 5]])
     assert np.allclose(out[:, [1, 4]], 0.75 * source[:, [1, 4]] + 0.25 * target[:, [1, 4]], atol=1e-6)
 
 
 def test_full_strength_leaves_nothing_of_the_source():
     source, target = np.float32([[[1e6], [5]]]), np.float32([[[1e-3], [7]]])
-    assert swap(source, target, SwapStep((0, 1))).tolist() == target.tolist()
+    assert swap_units(source, target, SwapStep((0, 1))).tolist() == target.tolist()
 
 
 @pytest.mark.parametrize(

@@ -6,28 +6,29 @@ import numpy as np
 import pytest
 
 from styleid.datasets.classes import Kind, choose_classes
-from styleid.datasets.hints import NOTHING, Advice, Marked, box_around, box_of, contradiction, hull
+from styleid.datasets.hints import NOTHING, AnnotationHints, Marked, box_around, box_of, contradiction, hull
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
-from styleid.types import Faces, Looks
+from styleid.types import Faces, SearchHints
 
 FACE = Marked(Kind.FACE, (10, 20, 40, 60), "annotation 3 in a.json")
 
 
-def boxes(advice: Advice, size=(100, 80), orientation: int = 1) -> list:
+def boxes(advice: AnnotationHints, size=(100, 80), orientation: int = 1) -> list:
     found = advice.hints(*size, orientation).boxes_xyxy
     return [] if found is None else found.tolist()
 
 
 def test_faces_become_own_boxes_by_pixel_centres():
-    assert boxes(Advice((FACE,), (100, 80))) == [[9.5, 19.5, 39.5, 59.5]]
-    assert boxes(Advice((Marked(Kind.FACE, (0.1, 0.25, 0.4, 0.75), "x"),), shares=True)) == [[9.5, 19.5, 39.5, 59.5]]
+    assert boxes(AnnotationHints((FACE,), (100, 80))) == [[9.5, 19.5, 39.5, 59.5]]
+    shares = AnnotationHints((Marked(Kind.FACE, (0.1, 0.25, 0.4, 0.75), "x"),), shares=True)
+    assert boxes(shares) == [[9.5, 19.5, 39.5, 59.5]]
 
 
 def test_the_size_tells_the_frame():
-    as_stored = Advice((FACE,), (80, 100))  # upright it is 100 x 80
+    as_stored = AnnotationHints((FACE,), (80, 100))  # upright it is 100 x 80
     assert boxes(as_stored, orientation=6) == [[100 - 60 - 0.5, 9.5, 100 - 20 - 0.5, 39.5]]
-    assert boxes(Advice((FACE,), (100, 80)), orientation=6) == [[9.5, 19.5, 39.5, 59.5]]
+    assert boxes(AnnotationHints((FACE,), (100, 80)), orientation=6) == [[9.5, 19.5, 39.5, 59.5]]
     facts = as_stored.hints(100, 80, 6).facts["frame"]
     assert facts == {"size": [100, 80], "orientation": 6, "boxes": "stored"}
 
@@ -36,14 +37,14 @@ def test_the_size_tells_the_frame():
     ("size", "told", "orientation"), [((100, 80), (100, 80), 3), ((80, 80), (80, 80), 6), ((100, 80), None, 6)]
 )
 def test_where_nothing_tells_the_frame_both_places_are_hidden(size, told, orientation):
-    hints = Advice((FACE,), told).hints(*size, orientation)
+    hints = AnnotationHints((FACE,), told).hints(*size, orientation)
     assert hints.boxes_xyxy is not None
     assert len(hints.boxes_xyxy) == 2
     assert [9.5, 19.5, 39.5, 59.5] in hints.boxes_xyxy.tolist()
     assert hints.facts["frame"]["boxes"] == "unsure"
     assert "--frame" in hints.notes[0]
     for frame in ("stored", "upright"):
-        chosen = Advice((FACE,), told, frame=frame).hints(*size, orientation)
+        chosen = AnnotationHints((FACE,), told, frame=frame).hints(*size, orientation)
         assert chosen.boxes_xyxy is not None
         assert len(chosen.boxes_xyxy) == 1
         assert chosen.boxes_xyxy.tolist()[0] in hints.boxes_xyxy.tolist()
@@ -62,21 +63,21 @@ def test_boxes_that_hold_nothing(box):
     for kind in (Kind.FACE, Kind.HEAD):
         bad = Marked(kind, box, "annotation 3 in a.json")
         with pytest.raises(ValueError, match=f"the {kind} box of annotation 3 in a.json.*--bad-boxes skip"):
-            Advice((bad, FACE)).hints(100, 80, 1)
-        hints = Advice((bad, FACE), skip_bad=True).hints(100, 80, 1)
+            AnnotationHints((bad, FACE)).hints(100, 80, 1)
+        hints = AnnotationHints((bad, FACE), skip_bad=True).hints(100, 80, 1)
         assert len(hints.notes) == 1
-        assert boxes(Advice((bad, FACE), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
-    hints = Advice((Marked(Kind.PERSON, box, "x"),)).hints(100, 80, 1)
+        assert boxes(AnnotationHints((bad, FACE), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
+    hints = AnnotationHints((Marked(Kind.PERSON, box, "x"),)).hints(100, 80, 1)
     assert "left out" in hints.notes[0]
 
 
 def test_a_box_that_cannot_be_trusted_withholds():
     odd = Marked(Kind.FACE, FACE.box, "annotation 3 in a.json", problem="its area does not fit")
     with pytest.raises(ValueError, match=r"annotation 3 in a.json: its area does not fit\. Mend it"):
-        Advice((odd,)).hints(100, 80, 1)
-    hints = Advice((odd,), skip_bad=True).hints(100, 80, 1)
+        AnnotationHints((odd,)).hints(100, 80, 1)
+    hints = AnnotationHints((odd,), skip_bad=True).hints(100, 80, 1)
     assert hints.notes == ("annotation 3 in a.json: its area does not fit",)
-    assert boxes(Advice((odd,), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
+    assert boxes(AnnotationHints((odd,), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
 
 
 def test_sizes_contradict_each_other():
@@ -86,26 +87,33 @@ def test_sizes_contradict_each_other():
 
 
 def test_boxes_are_cut_off_at_the_border():
-    assert boxes(Advice((Marked(Kind.FACE, (-1e300, -5, 40, 1e300), "x"),))) == [[-0.5, -0.5, 39.5, 79.5]]
+    assert boxes(AnnotationHints((Marked(Kind.FACE, (-1e300, -5, 40, 1e300), "x"),))) == [[-0.5, -0.5, 39.5, 79.5]]
 
 
 def test_a_photo_of_another_size_is_withheld():
     with pytest.raises(ValueError, match="for a photo of 640 x 480 px, but it has 100 x 80"):
-        Advice((FACE,), (640, 480)).hints(100, 80, 1)
-    assert boxes(Advice((FACE,), (640, 480), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
-    assert Advice((), (640, 480)).hints(100, 80, 1).looks is None
+        AnnotationHints((FACE,), (640, 480)).hints(100, 80, 1)
+    assert boxes(AnnotationHints((FACE,), (640, 480), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
+    assert AnnotationHints((), (640, 480)).hints(100, 80, 1).search is None
 
 
 def test_an_unreadable_annotation_withholds():
     with pytest.raises(ValueError, match="no XML"):
-        Advice(problem="a.xml: it is no XML").hints(100, 80, 1)
+        AnnotationHints(problem="a.xml: it is no XML").hints(100, 80, 1)
 
 
 def test_digests_tell_advice_apart():
-    kinds = [Advice(), Advice((FACE,)), Advice((FACE,), (100, 80)), Advice(frame="stored"), Advice(problem="x"),
-             Advice((Marked(Kind.HEAD, FACE.box, FACE.where),)), Advice((FACE,), skip_bad=True)]  # fmt: skip
+    kinds = [
+        AnnotationHints(),
+        AnnotationHints((FACE,)),
+        AnnotationHints((FACE,), (100, 80)),
+        AnnotationHints(frame="stored"),
+        AnnotationHints(problem="x"),
+        AnnotationHints((Marked(Kind.HEAD, FACE.box, FACE.where),)),
+        AnnotationHints((FACE,), skip_bad=True),
+    ]
     assert len({advice.digest() for advice in kinds}) == len(kinds)
-    assert Advice((FACE,)).digest() == Advice((FACE,)).digest()
+    assert AnnotationHints((FACE,)).digest() == AnnotationHints((FACE,)).digest()
 
 
 def test_boxes_from_json():
@@ -121,11 +129,11 @@ def test_boxes_from_json():
 
 def test_a_crowd_is_looked_at_in_parts():
     crowd = Marked(Kind.PERSON, (0, 0, 4000, 3000), "x", crowd=True)
-    looks = Advice((crowd,)).hints(4000, 3000, 1).looks
-    assert looks is not None
-    assert 20 <= len(looks.regions_xyxy) <= 60
+    search = AnnotationHints((crowd,)).hints(4000, 3000, 1).search
+    assert search is not None
+    assert 20 <= len(search.regions_xyxy) <= 60
     covered = np.zeros((3000, 4000), bool)
-    for x0, y0, x1, y1 in np.clip(looks.regions_xyxy, 0, 4000).round().astype(int):
+    for x0, y0, x1, y1 in np.clip(search.regions_xyxy, 0, 4000).round().astype(int):
         covered[y0:y1, x0:x1] = True
     assert covered.all()
 
@@ -134,11 +142,11 @@ def test_heads_without_a_face_are_hidden():
     heads = np.float32([[0, 0, 40, 50], [10, 5, 60, 70], [200, 0, 240, 50]])
     face = np.float32([[18, 20, 50, 60]])
     found = Faces(face, np.ones(1), np.zeros((1, 5, 2)))
-    assert Looks(heads, heads).unseen(found).tolist() == heads[[0, 2]].tolist()  # one face accounts for one head
-    assert Looks(heads, heads).unseen(Faces.empty()).tolist() == heads.tolist()
+    assert SearchHints(heads, heads).unseen(found).tolist() == heads[[0, 2]].tolist()  # one face accounts for one head
+    assert SearchHints(heads, heads).unseen(Faces.empty()).tolist() == heads.tolist()
     speck = Faces(np.float32([[20, 20, 24, 24]]), np.ones(1), np.zeros((1, 5, 2)))
-    assert len(Looks(heads, heads).unseen(speck)) == 3
-    assert len(Looks(heads, heads[:0]).unseen(found)) == 0
+    assert len(SearchHints(heads, heads).unseen(speck)) == 3
+    assert len(SearchHints(heads, heads[:0]).unseen(found)) == 0
 
 
 def test_a_small_face_is_found_where_a_person_is_marked(astronaut):
@@ -148,11 +156,11 @@ def test_a_small_face_is_found_where_a_person_is_marked(astronaut):
     small = cv2.resize(astronaut[:300, 60:380], (24, 22), interpolation=cv2.INTER_AREA)
     canvas[300:322, 600:624] = small
     person = Marked(Kind.PERSON, (596, 298, 628, 350), "x")
-    looks = Advice((person,)).hints(800, 600, 1).looks
-    assert looks is not None
+    search = AnnotationHints((person,)).hints(800, 600, 1).search
+    assert search is not None
     detector = FaceDetector()
     assert len(detector.detect(canvas)) == 0
-    (box,) = detector.detect(canvas, looks.regions_xyxy).boxes_xyxy
+    (box,) = detector.detect(canvas, search.regions_xyxy).boxes_xyxy
     assert 600 < box[0] < box[2] < 624
     assert 300 <= box[1] < box[3] < 322
 

@@ -14,9 +14,9 @@ from PIL import Image
 import styleid.core.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle
 from styleid.bundles.registry import DEFAULT
-from styleid.core.gate import Verdict
+from styleid.core.gate import GateVerdict
 from styleid.core.options import PeopleOptions
-from styleid.engine.assignment import Casting
+from styleid.engine.assignment import Assignment
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, Summary, anonymize_files
 from styleid.errors import ImageError, OptionError, PeopleFileError
@@ -49,8 +49,8 @@ def run(tmp_path, bundle) -> Callable[..., Summary]:
     def of(*inputs: Path, out: str = "out", resume: bool = False, seed=1, method="latent", **people) -> Summary:
         options = AnonymizeOptions(seed=seed, method=method)
         anonymizer = Anonymizer(None if method == "none" else bundle, options)
-        casting = Casting(anonymizer, PeopleOptions(**people), DEFAULT)
-        return anonymize_files(inputs, anonymizer, RunOptions(tmp_path / out, resume=resume), casting=casting)
+        assignment = Assignment(anonymizer, PeopleOptions(**people), DEFAULT)
+        return anonymize_files(inputs, anonymizer, RunOptions(tmp_path / out, resume=resume), assignment=assignment)
 
     return of
 
@@ -204,12 +204,12 @@ def test_a_group_that_too_few_people_passed_with_is_taken_back(run, photos, tmp_
     ann = bundle.embed(template.crop(image, template.matrix(found.landmarks_px[0]))[None])[0]
 
     def strict_with_ann(before, *rest):
-        verdict = Verdict(before, *rest)
+        verdict = GateVerdict(before, *rest)
         if before.embedding @ ann < 0.7:
             return verdict
         return with_failures(verdict, ("pose or landmarks disagree",))
 
-    monkeypatch.setattr(styleid.core.pipeline, "Verdict", strict_with_ann)
+    monkeypatch.setattr(styleid.core.pipeline, "GateVerdict", strict_with_ann)
     summary = run(photos, targets="k=2")
     assert (summary.inputs, summary.written, summary.exit_status) == (4, 4, 3)
     assert summary.faces == {"obscured": 4}
@@ -236,13 +236,13 @@ def test_fewer_people_than_k_are_refused_and_nobody_is_not(run, photos, tmp_path
 def test_a_photo_that_changed_after_the_first_pass_shows_nobody_who_has_a_target(run, photos, tmp_path, monkeypatch):
     folder = tmp_path / "in"
     shutil.copytree(photos / "a", folder)
-    look_at = Casting.look_at
+    look_at = Assignment.look_at
 
     def then_changed(self, *arguments):
         look_at(self, *arguments)
         shutil.copy(photos / "b/ann.png", folder / "eve.png")
 
-    monkeypatch.setattr(Casting, "look_at", then_changed)
+    monkeypatch.setattr(Assignment, "look_at", then_changed)
     summary = run(folder, targets="k=2")
     faces = {name: record["faces"][0] for name, record in journal(tmp_path / "out").items()}
     assert faces["eve.png"]["reason"] == "the face was not there when targets were given"

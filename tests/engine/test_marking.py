@@ -1,7 +1,9 @@
 """Runs mark the files that have new faces, say so in the journal, and without marks write what they always wrote."""
 
+import base64
 import io
 import json
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -16,6 +18,7 @@ from styleid.datasets.options import ShardOptions
 from styleid.datasets.shards import anonymize_shards
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.report import write_report
 from styleid.errors import OptionError
 from styleid.evaluate.side_channels import look_behind
 from styleid.media.audit import find_leftovers
@@ -67,6 +70,14 @@ def test_new_faces_are_marked_and_journalled(photos, usual, tmp_path):
         assert find_leftovers(data) == []
         rgb, source = read_photo(path).image_rgb, photos / path.name
         assert not look_behind(data, rgb, source.read_bytes(), read_photo(source).image_rgb).leftovers
+
+
+@pytest.mark.parametrize(("mark", "expected"), [("iptc", True), ("none", False)])
+def test_the_reports_pictures_are_marked_too(photos, usual, tmp_path, mark, expected):
+    summary = anonymize_files([photos / "face.jpg"], usual, RunOptions(tmp_path, marking=MarkOptions(mark=mark)))
+    page = write_report(tmp_path, summary).read_text()
+    (tile,) = re.findall("base64,([^\"]+)", page)
+    assert (PACKET in base64.b64decode(tile)) == expected
 
 
 def test_without_marks_each_file_is_the_bare_encoding(photos, usual, tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.datasets.options import ShardOptions
 from styleid.datasets.shards import anonymize_shards
-from styleid.engine import executor as crew
+from styleid.engine import executor
 from styleid.engine.local import RunOptions, anonymize_files
 from styleid.errors import OutputError
 from styleid.media.storage.files import remove_stale
@@ -81,7 +81,7 @@ def actors() -> Iterator[int]:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the actors' processes are found through /proc")
 @pytest.mark.filterwarnings("default")
 def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path, monkeypatch):
-    monkeypatch.setattr(crew, "AHEAD", 1)
+    monkeypatch.setattr(executor, "AHEAD", 1)
     killed: list[int] = []
 
     def kill(done: int, total: int, name: str) -> None:

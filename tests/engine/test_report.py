@@ -73,7 +73,7 @@ def test_the_page_shows_outputs_and_no_original(photos, tmp_path, tmp_path_facto
         assert hashlib.sha256(content).hexdigest() not in page
         assert base64.b64encode(content[:60]).decode().rstrip("=")[:70] not in page
     for name, tile in zip(["a.png", "c.jpg", ODD], sorted_by_name(tiles, shown), strict=True):
-        box = anonymizer._detector.detect(read_photo(photos / name).image_rgb).boxes_xyxy[0]
+        box = anonymizer.detector.detect(read_photo(photos / name).image_rgb).boxes_xyxy[0]
         before, after = (_tile_of(read_photo(folder / name).image_rgb, box) for folder in (photos, out))
         assert _difference(tile, after) < 2
         assert _difference(tile, before) > 4

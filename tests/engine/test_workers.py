@@ -17,14 +17,13 @@ from PIL import Image
 
 from styleid import Action, AnonymizeOptions, Anonymizer
 from styleid.core.targets import FreshTargets
-from styleid.engine import executor as crew
-from styleid.engine import local
-from styleid.engine.executor import Crew, Lanes, in_order
+from styleid.engine import executor, local
+from styleid.engine.executor import Executor, ThreadExecutor, in_order
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, anonymize_files
-from styleid.engine.photo import Done, Gate, Job
+from styleid.engine.photo import Done, Job, PixelBudget
 from styleid.engine.pool import Death, Pool
-from styleid.engine.workers import Processes, Recipe, serve_jobs
+from styleid.engine.workers import ProcessExecutor, Recipe, serve_jobs
 from styleid.errors import BundleError, OptionError, OutputError, StyleIDError
 from styleid.media.image import encode_photo, read_photo
 from styleid.media.storage.files import remove_stale
@@ -94,7 +93,7 @@ def test_any_number_of_workers_writes_the_same(photos, usual, expected, tmp_path
 @pytest.fixture
 def close_behind(monkeypatch) -> None:
     """Begin no photo much before the oldest is done, so that a run has an end, a middle and a beginning."""
-    monkeypatch.setattr(crew, "AHEAD", 1)
+    monkeypatch.setattr(executor, "AHEAD", 1)
 
 
 @pytest.fixture
@@ -142,13 +141,13 @@ def serve_until_poisoned(connection: Any, *rest: Any) -> None:
 
 
 def test_a_photo_that_kills_its_worker_is_named_and_the_rest_is_done(photos, usual, expected, tmp_path, monkeypatch):
-    made: list[Processes] = []
+    made: list[ProcessExecutor] = []
 
-    def poisoned(anonymizer: Anonymizer, options: RunOptions, *_: object, **__: object) -> Crew:
-        made.append(Processes(Recipe.of(anonymizer), options, 2, 1, serve_until_poisoned))
+    def poisoned(anonymizer: Anonymizer, options: RunOptions, *_: object, **__: object) -> Executor:
+        made.append(ProcessExecutor(Recipe.of(anonymizer), options, 2, 1, serve_until_poisoned))
         return made[0]
 
-    monkeypatch.setattr(local, "make_crew", poisoned)
+    monkeypatch.setattr(local, "make_executor", poisoned)
     summary = anonymize_files([photos], usual, RunOptions(tmp_path / "out"))
     assert dict(summary.failures).keys() == {POISON, "0/bad.png"}
     assert "3 workers died of it, with nothing else in hand (killed by SIGKILL)" in dict(summary.failures)[POISON]
@@ -194,7 +193,7 @@ def test_an_output_that_cannot_be_written_ends_the_run_with_its_error(photos, us
 
 def test_a_bundle_that_workers_cannot_use_is_an_error(photos, usual, tmp_path):
     recipe = Recipe(tmp_path / "nowhere", usual.options, "cpu")
-    pool = Processes(recipe, RunOptions(tmp_path / "out"), 1, 1)
+    pool = ProcessExecutor(recipe, RunOptions(tmp_path / "out"), 1, 1)
     try:
         with pytest.raises(BundleError, match="nowhere"):
             pool.wait()
@@ -206,9 +205,8 @@ class OtherTargets(FreshTargets):
     pass
 
 
-def test_what_depends_on_other_photos_is_refused_to_several_workers(photos, usual, tmp_path, monkeypatch):
-    one = Anonymizer(usual.bundle, usual.options)
-    monkeypatch.setattr(one, "people_targets", OtherTargets(1))
+def test_what_depends_on_other_photos_is_refused_to_several_workers(photos, usual, tmp_path):
+    one = Anonymizer(usual.bundle, usual.options, targets=OtherTargets(1))
     with pytest.raises(OptionError, match="--workers 1"):
         anonymize_files([photos], one, RunOptions(tmp_path / "out", workers=2))
     with pytest.raises(OptionError, match="no number"):
@@ -219,11 +217,11 @@ def test_what_depends_on_other_photos_is_refused_to_several_workers(photos, usua
 class Fickle(Pool):
     """Workers without processes that die by a drawn plan. deadly: jobs that kill for sure."""
 
-    def __init__(self, draw: random.Random, deadly: set[int], count: int, lanes: int, rate: float) -> None:
+    def __init__(self, draw: random.Random, deadly: set[int], count: int, threads: int, rate: float) -> None:
         self.draw, self.deadly, self.rate = draw, deadly, rate
         self.finished: list[int] = []
         self.hired = 0
-        super().__init__(count, lanes)
+        super().__init__(count, threads)
 
     def hire(self) -> Any:
         self.hired += 1
@@ -254,9 +252,9 @@ class Fickle(Pool):
 @pytest.mark.parametrize("seed", range(40))
 def test_every_job_is_done_once_or_named_whoever_dies(tmp_path, seed):
     draw = random.Random(seed)
-    count, lanes, n = draw.randint(1, 4), draw.randint(1, 4), draw.randint(0, 60)
+    count, threads, n = draw.randint(1, 4), draw.randint(1, 4), draw.randint(0, 60)
     deadly = {number for number in range(n) if draw.random() < 0.05}
-    pool = Fickle(draw, deadly, count, lanes, draw.choice([0.0, 0.1, 0.3]))
+    pool = Fickle(draw, deadly, count, threads, draw.choice([0.0, 0.1, 0.3]))
     jobs = (Job(number, str(number), tmp_path, tmp_path) for number in range(n))
     done = [one for some in in_order(pool, jobs, {}) for one in some]
     assert [one.number for one in done] == list(range(n))
@@ -305,15 +303,15 @@ def test_a_lane_raises_what_went_wrong(usual, photos, tmp_path, monkeypatch):
 
     one = Anonymizer(usual.bundle, usual.options)
     monkeypatch.setattr(one, "anonymize", broken)
-    lanes = Lanes(one, RunOptions(tmp_path / "out"), 2)
-    lanes.start(Job(0, "a", photos / POISON, tmp_path / "out/a.png"))
+    threads = ThreadExecutor(one, RunOptions(tmp_path / "out"), 2)
+    threads.start(Job(0, "a", photos / POISON, tmp_path / "out/a.png"))
     with pytest.raises(ZeroDivisionError, match="in a lane"):
-        lanes.wait()
-    assert lanes.close() == []
+        threads.wait()
+    assert threads.close() == []
 
 
 def test_large_photos_go_one_at_a_time():
-    gate, inside, order = Gate(100), threading.Event(), []
+    gate, inside, order = PixelBudget(100), threading.Event(), []
 
     def second() -> None:
         inside.wait()

@@ -61,7 +61,7 @@ def test_what_lies_over_a_kept_face_wins(astronaut, bundle):
     look = Anonymizer(bundle, AnonymizeOptions(method="none"))
     faces = look.find(astronaut)
     own = embed_faces(bundle, astronaut, faces.landmarks_px[:1])
-    look.keep = Keep(bundle, {"eve": own}, "")
+    look = look.with_people(keep=Keep(bundle, {"eve": own}, ""))
     x0, y0, _, y1 = faces.boxes_xyxy[0]
     left = np.float32([[x0 - 60, y0, x0 + 20, y1]])
     alone, beside = look.anonymize(astronaut), look.anonymize(astronaut, boxes_xyxy=left)

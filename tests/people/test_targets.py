@@ -1,12 +1,12 @@
 """A person's tries: more of the own target first, then the next one, and no further than what passes."""
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from styleid import AnonymizeOptions, Anonymizer
-from styleid.core.gate import TOO_ALIKE, Verdict
+from styleid.core.attempt import FaceProgress
+from styleid.core.gate import TOO_ALIKE, GateVerdict
 from styleid.core.targets import FreshTargets
 from styleid.people.pseudonyms import linking_threshold
 from styleid.people.targets import AssignedTargets, Given, best_targets, clearest, mark_of, sightings_of
@@ -27,7 +27,7 @@ def sources(astronaut, bundle):
     return found
 
 
-def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> Verdict:
+def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> GateVerdict:
     similarity, shift, female = TOO_ALIKE in failures, POSE in failures, "sex" not in drifts
     one = verdict_on(
         measured(
@@ -55,29 +55,29 @@ def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> Verdict:
     ],
 )
 def test_tries_take_more_of_a_target_before_they_take_the_next(targets, failing, tried, sources):
-    source = SimpleNamespace(crop=sources[0].crop, matrix=sources[0].matrix, target=0, step=0, tries=2)
+    face = FaceProgress(sources[0], tries=2)
     giver = AssignedTargets()
-    giver._given[mark_of(source)] = Given(np.zeros((targets, 2, 2), np.float32))
+    giver.give([mark_of(face.source)], Given(np.zeros((targets, 2, 2), np.float32)))
     seen = []
     for failures in failing:
-        seen.append((source.target, source.step))
-        if not giver.after(source, verdict(*failures), 2):
+        seen.append((face.target, face.step))
+        if not giver.plan_next(face, verdict(*failures), 2):
             break
     assert seen == tried
 
 
 def test_a_face_that_passed_goes_on_only_with_fresh_targets(sources):
-    source = SimpleNamespace(crop=sources[0].crop, matrix=sources[0].matrix, target=0, step=0, tries=2)
+    face = FaceProgress(sources[0], tries=2)
     giver = AssignedTargets()
-    giver._given[mark_of(source)] = Given(np.zeros((3, 2, 2), np.float32))
-    assert not giver.after(source, verdict(drifts=("sex",)), 2)
-    assert FreshTargets(1).after(source, verdict(drifts=("sex",)), 2)
-    assert not FreshTargets(1).after(source, verdict(), 2)
-    assert FreshTargets(1).after(source, verdict(TOO_ALIKE), 2)
-    assert source.step == 1
-    source.tries = 3
-    assert not FreshTargets(1).after(source, verdict(drifts=("sex",)), 2), "what drifts still, drifts with most targets"
-    assert FreshTargets(1).after(source, verdict(TOO_ALIKE), 2)
+    giver.give([mark_of(face.source)], Given(np.zeros((3, 2, 2), np.float32)))
+    assert not giver.plan_next(face, verdict(drifts=("sex",)), 2)
+    assert FreshTargets(1).plan_next(face, verdict(drifts=("sex",)), 2)
+    assert not FreshTargets(1).plan_next(face, verdict(), 2)
+    assert FreshTargets(1).plan_next(face, verdict(TOO_ALIKE), 2)
+    assert face.step == 1
+    face.tries = 3
+    assert not FreshTargets(1).plan_next(face, verdict(drifts=("sex",)), 2), "a drift that lasts is accepted"
+    assert FreshTargets(1).plan_next(face, verdict(TOO_ALIKE), 2)
 
 
 def test_marks_tell_faces_apart_and_know_them_again(sources, astronaut, bundle):
@@ -92,22 +92,22 @@ def test_sightings_know_a_face_and_its_mirror_image_for_one(sources, bundle):
     seen = sightings_of(bundle, "a.png", sources)
     assert [s.photo for s in seen] == ["a.png"] * 3
     assert np.linalg.norm([s.embedding for s in seen], axis=1) == pytest.approx(1, abs=1e-5)
-    alone = float(sources[0].before.embedding @ sources[1].before.embedding)
+    alone = float(sources[0].observation.embedding @ sources[1].observation.embedding)
     assert float(seen[0].embedding @ seen[1].embedding) > alone
     assert clearest(seen, bundle.spec.resolution)[-1] is seen[2]
 
 
 def test_the_best_target_stays_alike_and_is_a_stranger(sources, bundle):
-    way = Anonymizer(bundle, AnonymizeOptions()).way
+    method = Anonymizer(bundle, AnonymizeOptions()).method
     seen = sightings_of(bundle, "", sources)
     own = seen[0].wplus  # somebody who is like herself is no target
     draw = np.random.default_rng(2).standard_normal((3, bundle.spec.z)).astype(np.float32)
     attributes, wplus = (np.repeat(one[None], 3, 0) for one in (seen[0].attributes, own))
     candidates = np.concatenate([own[None], bundle.sample(draw, attributes, wplus)])
-    ordered = best_targets(bundle, way, candidates, seen, seen[0].embedding[None])
+    ordered = best_targets(bundle, method, candidates, seen, seen[0].embedding[None])
     assert sorted(map(bytes, ordered)) == sorted(map(bytes, candidates))
     assert not np.array_equal(ordered[0], own)
-    assert np.array_equal(ordered, best_targets(bundle, way, candidates, seen, seen[0].embedding[None]))
+    assert np.array_equal(ordered, best_targets(bundle, method, candidates, seen, seen[0].embedding[None]))
 
 
 def test_more_faces_are_linked_more_strictly(bundle):

@@ -9,7 +9,7 @@ import pytest
 from styleid import AnonymizeOptions, Bundle
 from styleid.bundles.registry import DEFAULT, built_in, verify
 from styleid.cli import main
-from styleid.core.methods import choose_way
+from styleid.core.methods import choose_method
 from styleid.core.privacy import privacy_level
 from styleid.errors import BundleError
 from tests.evaluate.rig import pixel_recogniser
@@ -40,9 +40,9 @@ def test_an_installed_ranking_is_named_checked_and_used(installed):
     assert set(scores) == {f"{name}{what}" for name in ("layers", "groups")
                            for what in ("", "@ratio", "@d_id", "@leak", "@d_attr", "@landmarks")}  # fmt: skip
     best = np.argsort(scores["layers"][:, 0])[-5:]
-    (step,) = choose_way(AnonymizeOptions(units="layers:best-5"), bundle, level).steps
+    (step,) = choose_method(AnonymizeOptions(units="layers:best-5"), bundle, level).steps
     assert step.rows == tuple(sorted(best))
-    (step,) = choose_way(AnonymizeOptions(units="groups:5@ratio"), bundle, level).steps
+    (step,) = choose_method(AnonymizeOptions(units="groups:5@ratio"), bundle, level).steps
     rows = {channel // 8 for channel in step.channels}
     assert rows == set(np.argsort(scores["groups@ratio"][:, 0])[-5:])
 

@@ -111,9 +111,9 @@ class Taking:
     def __init__(self) -> None:
         self.images: list[np.ndarray] = []
         self.changed: list[np.ndarray] = []
-        self.notes = ()
+        self.notes, self.mark = (), ""
 
-    def write(self, frame, image_rgb, changed) -> None:
+    def write(self, frame, image_rgb, changed, *, generated=False) -> None:
         source = frame.image_rgb
         self.images.append(source if image_rgb is None else image_rgb)
         self.changed.append(np.zeros(source.shape[:2], bool) if changed is None else changed)

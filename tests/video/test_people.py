@@ -13,7 +13,7 @@ from styleid.bundles.registry import DEFAULT
 from styleid.bundles.spec import SimilarityRange
 from styleid.cli import main
 from styleid.core.options import PeopleOptions
-from styleid.engine.assignment import Casting
+from styleid.engine.assignment import Assignment
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
@@ -94,9 +94,9 @@ def staff(tmp_path_factory, astronaut):
 @pytest.mark.parametrize("method", ["latent", "none"])
 def test_people_to_keep_stay_as_they_are(source, staff, bundle, tmp_path, method):
     anonymizer = Anonymizer(None if method == "none" else bundle, AnonymizeOptions(seed=4, method=method))
-    casting = Casting(anonymizer, PeopleOptions(keep=staff), DEFAULT)
+    assignment = Assignment(anonymizer, PeopleOptions(keep=staff), DEFAULT)
     options = VideoOptions(tmp_path / "out.mkv", review=True)
-    summary = anonymize_video(source, anonymizer, options, LOSSLESS, casting=casting)
+    summary = anonymize_video(source, anonymizer, options, LOSSLESS, assignment=assignment)
     before, after = images(source), images(options.out)
     left, right = (np.s_[:, : 160 + 4 - 20], np.s_[:, 160 + 20 :])
     assert all(np.array_equal(old[left], new[left]) for old, new in zip(before, after, strict=True))
@@ -117,8 +117,8 @@ def test_strangers_are_not_kept(source, tmp_path, bundle):
     if not len(FaceDetector().detect(read_photo(folder / "somebody.png").image_rgb)):
         pytest.skip("the group's picture has nobody there")
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=4))
-    casting = Casting(anonymizer, PeopleOptions(keep=folder), DEFAULT)
-    summary = anonymize_video(source, anonymizer, VideoOptions(tmp_path / "out.mkv"), LOSSLESS, casting=casting)
+    assignment = Assignment(anonymizer, PeopleOptions(keep=folder), DEFAULT)
+    summary = anonymize_video(source, anonymizer, VideoOptions(tmp_path / "out.mkv"), LOSSLESS, assignment=assignment)
     assert "kept" not in {track["action"] for track in summary.record["tracks"]}
 
 
@@ -139,8 +139,8 @@ def test_one_key_gives_a_person_one_face_in_every_video(source, scene_of_eve, bu
 def eve_under(secret, clip, bundle, out) -> np.ndarray | None:
     """Return the average embedding of the leftmost person's new face in a video, None where some of it is hidden."""
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=1))
-    casting = Casting(anonymizer, PeopleOptions(targets="consistent", key_file=secret), DEFAULT)
-    summary = anonymize_video(clip, anonymizer, VideoOptions(out), LOSSLESS, casting=casting)
+    assignment = Assignment(anonymizer, PeopleOptions(targets="consistent", key_file=secret), DEFAULT)
+    summary = anonymize_video(clip, anonymizer, VideoOptions(out), LOSSLESS, assignment=assignment)
     assert summary.record["settings"]["targets"] == "consistent"
     if min(summary.record["tracks"], key=lambda track: track["box_range"][0])["obscured"]:
         return None

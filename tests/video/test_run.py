@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer, Faces
 from styleid.cli import main
 from styleid.engine.journal import NAME
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
+from styleid.media.provenance import PACKET, MarkOptions
 from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
@@ -115,6 +117,8 @@ def test_the_journal_says_it_and_holds_nothing_private(done):
     assert track["gate"]["similarity_max"] <= 1
     assert all(round(v, 2) == v for v in track["gate"].values())
     assert "embedding" not in line
+    assert record["mark"] == record["settings"]["mark"] == "iptc"
+    assert "marking" not in record["settings"]
     assert len(line) < 6000
     assert summary.exit_status == 0
 
@@ -126,6 +130,19 @@ def test_the_review_shows_every_track(done):
     assert sorted(p.name for p in folder.iterdir()) == ["index.html", "track-001.jpg", "track-002.jpg", "tracks.json"]
     assert "Track 2, person 1" in page
     assert "<svg" in page
+    assert all(PACKET in sheet.read_bytes() for sheet in folder.glob("*.jpg"))
+
+
+def test_frames_are_marked_one_by_one(scene, bundle, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    Image.fromarray(scene.image(0)).save(folder / "f1.png")
+    Image.new("RGB", scene.size, (90, 120, 60)).save(folder / "f2.png")
+    for mark, expected in (("iptc", [True, False]), ("none", [False, False])):
+        options = VideoOptions(tmp_path / mark, frames="f%d.png", marking=MarkOptions(mark=mark))
+        summary = anonymize_video(folder, Anonymizer(bundle, AnonymizeOptions(seed=4)), options)
+        assert [PACKET in (tmp_path / mark / f"f{i}.png").read_bytes() for i in (1, 2)] == expected
+        assert summary.record.get("mark", "none") == mark
 
 
 def edited(done, tmp_path: Path, edit) -> Path:
@@ -208,7 +225,6 @@ def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path
 
 
 def test_frames_in_a_folder(scene, tmp_path):
-    from PIL import Image
 
     folder, out = tmp_path / "frames", tmp_path / "out"
     folder.mkdir()

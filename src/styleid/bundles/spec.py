@@ -13,7 +13,7 @@ from typing import Any
 
 from styleid.errors import BundleError
 from styleid.faces.align import CropTemplate
-from styleid.pixel.matched import REGIONS, Region
+from styleid.types import REGIONS, Region
 
 FORMAT = 1
 NETWORKS = {

@@ -15,7 +15,7 @@ from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.datasets.others import OtherOptions, find_others, list_unread, treat_others
 from styleid.datasets.passthrough import named_endings
-from styleid.engine.assignment import Casting
+from styleid.engine.assignment import Assignment
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.photo import encode_outcome
@@ -66,17 +66,18 @@ def anonymize(
 ) -> int:
     """Anonymise files and folders; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    casting = Casting(anonymizer, people or PeopleOptions(), command.bundle)
+    assignment = Assignment(anonymizer, people or PeopleOptions(), command.bundle)
+    anonymizer = assignment.anonymizer
     boxes = read_boxes(command.boxes) if command.boxes else None
     if STDIN in (*inputs, run.out):
-        if casting.groups:
+        if assignment.groups:
             raise OptionError("--targets", "one photo from standard input cannot be grouped with others.")
         return _pipe(inputs, anonymizer, run, boxes)
     how_others, part = OtherOptions(command.copy_others, named_endings(command.carry)), Shard.parse(run.shard)
     _require_here(inputs, run.out, how_others)
     others = find_others(inputs, run.out, how_others, part)
     with progress(command.quiet or command.json) as watch:
-        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, casting)
+        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, assignment)
     unread = list_unread(treat_others(others, run.out, summary, how_others, part))
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:

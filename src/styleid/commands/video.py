@@ -14,7 +14,7 @@ from typing import Any
 from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.engine.assignment import Casting
+from styleid.engine.assignment import Assignment
 from styleid.engine.journal import to_json_line
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
@@ -53,10 +53,11 @@ def video(
 ) -> int:
     """Anonymise a video or a folder of frames; return the exit status."""
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    casting = Casting(anonymizer, people or PeopleOptions(), command.bundle)
+    assignment = Assignment(anonymizer, people or PeopleOptions(), command.bundle)
+    anonymizer = assignment.anonymizer
     try:
         with _terminated_is_interrupted(), _progress(command.quiet or command.json) as watch:
-            summary = anonymize_video(source, anonymizer, options, encode, side, casting=casting, watch=watch)
+            summary = anonymize_video(source, anonymizer, options, encode, side, assignment=assignment, watch=watch)
     except KeyboardInterrupt:
         print(f"styleid: {source}: interrupted; nothing was written", file=sys.stderr)
         return 1

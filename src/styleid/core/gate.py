@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from styleid.core.observation import Observed
 from styleid.core.privacy import PrivacyLevel
 from styleid.faces import geometry
-from styleid.types import FloatArray
-
-if TYPE_CHECKING:
-    from styleid.core.measurement import SecondLook
 
 MIN_FACE_SHARE = 0.9
 """How much less of the face than before may be taken for one: 95 in 100 new faces keep .94, smooth noise .80."""
@@ -28,37 +24,16 @@ TOO_ALIKE = "too like the original"
 """What is said of a face that the next try should take more of its target for."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What is known of one face, before or after.
-
-    found: whether the detector sees a face there. landmarks: (68, 2) pixels of the crop. embedding: (d,), unit length.
-    attributes: age in years, P(female), P(group) x 5. face_shares: how much of where the original shows bare face
-    the parser takes for bare face, 0 to 1, with the upper forehead and without.
-    """
-
-    found: bool
-    landmarks: FloatArray
-    embedding: FloatArray
-    attributes: FloatArray
-    face_shares: tuple[float, float] = (1.0, 1.0)
-
-    @cached_property
-    def expression(self) -> geometry.Expression:
-        """Pose and expression, read off the landmarks."""
-        return geometry.expression(self.landmarks)
-
-
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class GateVerdict:
     """The gate's answer on one anonymised face, worked out as far as somebody asks.
 
     What a question needs of `after` is measured when it is asked, so the cheapest comes first: a try that is too like
     its original is not looked at for its mouth.
     """
 
-    before: Measured
-    after: Measured | SecondLook
+    before: Observed
+    after: Observed
     level: PrivacyLevel
     max_landmark_error: float
 

@@ -1,6 +1,6 @@
-"""A finished face, looked at again in its photo, aligned as an attacker who knows the original would.
+"""Measure a finished face in its photo, aligned as an attacker who knows the original would align it.
 
-Each network runs when what it says is asked for, and once: most tries that another one follows need only the first.
+Each network runs at most once, when its answer is first asked for: most attempts that fail need only the first one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.core.face import Source
+from styleid.core.face import SourceFace, face_shares
+from styleid.core.observation import lazy_property
 from styleid.faces import geometry
 from styleid.faces.align import CropTemplate
 from styleid.faces.detect import FaceDetector
@@ -23,8 +24,8 @@ _DETECTED_IN = CropTemplate.tight(64, 32)
 
 
 @dataclass(frozen=True)
-class Instruments:
-    """What faces are looked at with. timed: notes the time of what it surrounds under a stage's name."""
+class MeasuringTools:
+    """The networks that measure faces. timed: a context manager that times a stage by its name."""
 
     bundle: Bundle
     detector: FaceDetector
@@ -32,37 +33,37 @@ class Instruments:
 
 
 @dataclass(frozen=True, eq=False)
-class SecondLook:
-    """What can be known of a finished face, as `gate.Measured` says.
+class LazyObservation:
+    """Measure a finished face when asked, as `Observed` says.
 
-    patch: its neighbourhood, as `Source.window` cuts it, which must stay as it is.
+    patch: its neighbourhood, as `SourceFace.window` cuts it, which must not change.
     """
 
-    instruments: Instruments
-    source: Source
+    tools: MeasuringTools
+    source: SourceFace
     patch: ImageRGB
 
-    def shows_what(self, other: SecondLook) -> bool:
-        """Say whether another look at the same face sees the same pixels."""
+    def sees_the_same(self, other: LazyObservation) -> bool:
+        """Return whether another observation of the same face sees the same pixels."""
         return (
             np.array_equal(self._crop, other._crop)
             and np.array_equal(self._identity_crop, other._identity_crop)
             and np.array_equal(self._view, other._view)
         )
 
-    @cached_property
+    @lazy_property
     def embedding(self) -> FloatArray:
-        """Whom the recogniser sees, (d,)."""
+        """Embedding by the bundle's recogniser, (d,), unit length."""
         crop = self._identity_crop
-        with self.instruments.timed("identity"):
-            return self.instruments.bundle.embed(crop[None])[0]
+        with self.tools.timed("identity"):
+            return self.tools.bundle.embed(crop[None])[0]
 
-    @cached_property
+    @lazy_property
     def attributes(self) -> FloatArray:
         """Age, sex and group, (7,)."""
         crop = self._crop
-        with self.instruments.timed("attributes"):
-            return self.instruments.bundle.describe(crop[None])[0]
+        with self.tools.timed("attributes"):
+            return self.tools.bundle.describe(crop[None])[0]
 
     @property
     def landmarks(self) -> FloatArray:
@@ -71,40 +72,40 @@ class SecondLook:
 
     @property
     def face_shares(self) -> tuple[float, float]:
-        """How much of the face is taken for one, as `gate.Measured` says."""
+        """Shares of the face that the parser labels as face, as `Observation` says."""
         return self._parsed[1]
 
-    @cached_property
+    @lazy_property
     def expression(self) -> geometry.Expression:
         """Pose and expression."""
         return geometry.expression(self.landmarks)
 
-    @cached_property
+    @lazy_property
     def found(self) -> bool:
         """Whether the detector finds a face."""
         view = self._view
-        with self.instruments.timed("detect"):
-            return bool(self.instruments.detector.sees_central_face(view[None])[0])
+        with self.tools.timed("detect"):
+            return bool(self.tools.detector.sees_central_face(view[None])[0])
 
     @cached_property
     def _parsed(self) -> tuple[FloatArray, tuple[float, float]]:
         crop = self._crop
-        with self.instruments.timed("parse"):
-            logits, landmarks = self.instruments.bundle.parse(crop[None])
-            return landmarks[0], self.source.face_shares(logits[0])
+        with self.tools.timed("parse"):
+            logits, landmarks = self.tools.bundle.parse(crop[None])
+            return landmarks[0], face_shares(self.source.shown, logits[0])
 
     @cached_property
     def _crop(self) -> ImageRGB:
-        return self._cut(self.instruments.bundle.spec.crop, self.source.matrix)
+        return self._cut(self.tools.bundle.spec.crop, self.source.matrix)
 
     @cached_property
     def _identity_crop(self) -> ImageRGB:
-        return self._cut(self.instruments.bundle.spec.identity_crop, self.source.identity_matrix)
+        return self._cut(self.tools.bundle.spec.identity_crop, self.source.identity_matrix)
 
     @cached_property
     def _view(self) -> ImageRGB:
-        return self._cut(_DETECTED_IN, _DETECTED_IN.matrix(self.source.face.landmarks_px[0]))
+        return self._cut(_DETECTED_IN, _DETECTED_IN.matrix(self.source.detection.landmarks_px[0]))
 
     def _cut(self, template: CropTemplate, matrix: FloatArray) -> ImageRGB:
-        with self.instruments.timed("align"):
+        with self.tools.timed("align"):
             return template.crop(self.patch, self.source.local(matrix))

@@ -17,7 +17,7 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.spec import PixelStyle, Preset, SwapStep
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, sufficient
-from styleid.core.swap import parse_units, swap
+from styleid.core.swap import parse_units, swap_units
 from styleid.core.units import best_units
 from styleid.errors import OptionError
 from styleid.pixel.matched import MatchedFace
@@ -27,7 +27,7 @@ _NEEDS = {"pixel": "mask_encoder", "swapper": "swapper"}
 
 
 @dataclass(frozen=True)
-class Way:
+class Method:
     """One method with its settings.
 
     steps: what the tries take from the target, from the least change to the most. pixel: how the method `pixel`
@@ -52,7 +52,7 @@ class Way:
             return None
         return MatchedFace(crop, labels, self.pixel.region, self.pixel.side_px, self.pixel.outlined)
 
-    def own(
+    def invert(
         self,
         bundle: Bundle,
         crops: ImageRGB,
@@ -64,10 +64,10 @@ class Way:
         known = [one for one in labels if one is not None]
         return bundle.encode_labels(np.stack(known)) if known else bundle.invert(crops, landmarks, visible)
 
-    def swapped(self, bundle: Bundle, own: FloatArray, targets: FloatArray, steps: Sequence[int]) -> FloatArray:
+    def swap(self, bundle: Bundle, own: FloatArray, targets: FloatArray, steps: Sequence[int]) -> FloatArray:
         """Return the new faces' codes; steps: which of the method's steps each face is at."""
         if not self.weighed:
-            parts = [swap(own[k : k + 1], targets[k : k + 1], self.steps[step]) for k, step in enumerate(steps)]
+            parts = [swap_units(own[k : k + 1], targets[k : k + 1], self.steps[step]) for k, step in enumerate(steps)]
             return np.concatenate(parts)
         share = bundle.weigh(own, targets)
         for k, step in enumerate(steps):
@@ -76,7 +76,7 @@ class Way:
         return ((1 - share) * own + share * targets).astype(np.float32)
 
 
-def choose_way(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -> Way:
+def choose_method(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -> Method:
     """Return the asked method in a bundle, strong enough for the level.
 
     Raises OptionError where the bundle lacks what the method needs, or leaks more than the level grants.
@@ -96,13 +96,13 @@ def choose_way(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -
         if style is None:
             raise OptionError("--method", f"the bundle '{spec.name}' does not say how pixel works ('pixel').")
         style = replace(style, region=options.region or style.region)
-        return Way("pixel", tuple(SwapStep(rows, options.strength) for rows in style.steps), style)
+        return Method("pixel", tuple(SwapStep(rows, options.strength) for rows in style.steps), style)
     if options.region:
         raise OptionError("--region", f"it says what pixel replaces; the method {options.method} has no such choice.")
     if options.method == "swapper":
         own = tuple(SwapStep(step.rows, options.strength, cover=step.cover) for step in spec.swaps)
-        return Way("swapper", (SwapStep((), options.strength), *own), weighed=True)
-    return Way("latent", _latent_steps(options, preset, bundle, level))
+        return Method("swapper", (SwapStep((), options.strength), *own), weighed=True)
+    return Method("latent", _latent_steps(options, preset, bundle, level))
 
 
 def _latent_steps(

@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 from styleid.errors import OptionError
 from styleid.faces.detect import DetectorOptions
-from styleid.pixel.matched import REGIONS, Region
 from styleid.pixel.obscure import OBSCURINGS, Obscuring
+from styleid.types import REGIONS, Region
 
-Method = Literal["latent", "pixel", "swapper", "none"]
-METHODS: tuple[Method, ...] = get_args(Method)
+MethodName = Literal["latent", "pixel", "swapper", "none"]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class AnonymizeOptions:
     seed: makes targets repeatable; without it every run draws new ones.
     """
 
-    method: Method = "latent"
+    method: MethodName = "latent"
     units: str = ""
     region: Region | Literal[""] = ""
     preset: str = ""

@@ -1,36 +1,37 @@
-"""The way of a face: detect, align, analyse, borrow, swap, generate, composite, check, or obscure.
+"""Anonymise the faces of an image: detect, measure, choose targets, swap, generate, composite, judge, or obscure.
 
 This is the only module that knows the order. Each stage runs on all faces of a photo at once.
 """
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
-from styleid.core.face import Canvas, Seen, Source, Try, xyxy
-from styleid.core.gate import Measured, Verdict
-from styleid.core.measurement import Instruments, SecondLook
-from styleid.core.methods import Way, choose_way
+from styleid.core.attempt import Attempt, FaceProgress
+from styleid.core.draft import PhotoDraft
+from styleid.core.face import KnownFaces, SourceFace, face_shares, shown_areas, xyxy
+from styleid.core.gate import GateVerdict
+from styleid.core.measurement import LazyObservation, MeasuringTools
+from styleid.core.methods import Method, choose_method
+from styleid.core.observation import Observation
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, privacy_level
-from styleid.core.targets import FreshTargets, Targets
+from styleid.core.protocols import AllowList, Targets
+from styleid.core.targets import FreshTargets
+from styleid.core.timing import StageTimer
 from styleid.faces.align import invert, transform_points
 from styleid.faces.detect import FaceDetector, suppress_overlaps
 from styleid.faces.views import matrix_by_parser
-from styleid.people.keep import Keep
 from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.runtime import Device
-from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Looks, Outcome
+from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Outcome, SearchHints
 
 _NEIGHBOURHOOD = 0.6
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
@@ -49,19 +50,56 @@ class Anonymizer:
     0
     """
 
-    def __init__(self, bundle: Bundle | None, options: AnonymizeOptions | None = None, device: Device = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Bundle | None,
+        options: AnonymizeOptions | None = None,
+        device: Device = "cpu",
+        *,
+        detector: FaceDetector | None = None,
+        targets: Targets | None = None,
+        keep: AllowList | None = None,
+        seen: Mapping[str, KnownFaces] | None = None,
+        timer: StageTimer | None = None,
+    ) -> None:
+        """Prepare to anonymise.
+
+        bundle: may be None for the method `none`. detector: by default one made from options.detector. targets: choose
+        whose identity each face takes, by default fresh ones from options.seed. keep: the people whose faces stay as
+        they are. seen: faces that an earlier pass found, by the photo's name; they are not detected again. timer: adds
+        up the seconds of each stage.
+        Raises OptionError where the bundle cannot do what options ask for.
+        """
         self.options = options or AnonymizeOptions()
         self._bundle = bundle
         self.device: Device = device
-        self._detector = FaceDetector(self.options.detector, device)
-        self._fresh = FreshTargets(self.options.seed)
-        self.people_targets: Targets = self._fresh
-        self.keep: Keep | None = None
-        self.seen: dict[str, Seen] = {}
-        self.seconds: dict[str, float] = defaultdict(float)
+        self._detector = detector or FaceDetector(self.options.detector, device)
+        self.targets: Targets = targets if targets is not None else FreshTargets(self.options.seed)
+        self.keep = keep
+        self.seen: Mapping[str, KnownFaces] = seen if seen is not None else {}
+        self.timer = timer or StageTimer()
         if self.options.method != "none":
             self._level: PrivacyLevel = privacy_level(self.options.privacy, self.bundle.spec.thresholds)
-            self._way: Way = choose_way(self.options, self.bundle, self._level)
+            self._method: Method = choose_method(self.options, self.bundle, self._level)
+
+    def with_people(
+        self,
+        targets: Targets | None = None,
+        keep: AllowList | None = None,
+        seen: Mapping[str, KnownFaces] | None = None,
+    ) -> Anonymizer:
+        """Return an anonymiser like this one, on the same networks, that knows people; None leaves what is there."""
+        other = copy(self)
+        other.targets = targets if targets is not None else self.targets
+        other.keep = keep if keep is not None else self.keep
+        other.seen = seen if seen is not None else self.seen
+        return other
+
+    def with_timer(self, timer: StageTimer) -> Anonymizer:
+        """Return an anonymiser like this one, on the same networks, with a timer of its own."""
+        other = copy(self)
+        other.timer = timer
+        return other
 
     @classmethod
     def from_bundle(
@@ -84,29 +122,29 @@ class Anonymizer:
         *,
         name: str = "",
         boxes_xyxy: FloatArray | None = None,
-        looks: Looks | None = None,
+        search: SearchHints | None = None,
     ) -> Outcome:
         """Anonymise every face of an image; the input is left as it is.
 
         image_rgb: uint8 (height, width, 3), upright. name: what the photo is called, which a seed's targets depend on.
         boxes_xyxy: (n, 4) further faces, in pixels, for those that the detector may miss.
-        looks: where to look closer.
+        search: where to look closer.
         Raises ValueError for an image of another kind, and for a box that is empty, not finite or outside the image.
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
         seen = self.seen.get(name)
-        known = seen is not None and looks is None and seen.shows(image_rgb)
-        faces = seen.faces if seen is not None and known else self.find(image_rgb, boxes_xyxy, looks)
-        run = Canvas.of(image_rgb, len(faces))
-        replaceable = self.leave_kept(image_rgb, faces, run)
+        known = seen is not None and search is None and seen.belong_to(image_rgb)
+        faces = seen.faces if seen is not None and known else self.find(image_rgb, boxes_xyxy, search)
+        draft = PhotoDraft.of(image_rgb, len(faces))
+        replaceable = self.leave_kept(image_rgb, faces, draft)
         if self.options.method != "none" and replaceable.any():
-            self._replace(image_rgb, faces, np.nonzero(replaceable)[0], run, name)
-        for index, outcome in enumerate(run.outcomes):
+            self._replace(image_rgb, faces, np.nonzero(replaceable)[0], draft, name)
+        for index, outcome in enumerate(draft.outcomes):
             if outcome is None:
                 reason = "" if self.options.method == "none" else "no landmarks were found in the given box"
-                self.obscure(run, faces, index, reason)
-        return Outcome(run.image_rgb, tuple(o for o in run.outcomes if o is not None), run.changed)
+                self.obscure(draft, faces, index, reason)
+        return Outcome(draft.image_rgb, tuple(o for o in draft.outcomes if o is not None), draft.changed)
 
     @property
     def level(self) -> PrivacyLevel:
@@ -114,22 +152,29 @@ class Anonymizer:
         return self._level
 
     @property
-    def way(self) -> Way:
-        """The method at work, and what its tries take from a target."""
-        return self._way
+    def method(self) -> Method:
+        """The method at work, and what its steps take from a target."""
+        return self._method
 
     @property
-    def targets(self) -> FreshTargets:
-        """Where fresh targets' z come from."""
-        return self._fresh
+    def detector(self) -> FaceDetector:
+        """The face detector at work."""
+        return self._detector
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall-clock seconds of each stage so far."""
+        return self.timer.seconds
 
     # ---------------------------------------------------------------- finding
 
-    def find(self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None = None, looks: Looks | None = None) -> Faces:
+    def find(
+        self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
+    ) -> Faces:
         """Return the faces of an image, and those boxes (n, 4) under which none was found."""
-        with self._timed("detect"):
-            found = self._detector.detect(image_rgb, None if looks is None else looks.regions_xyxy)
-        if looks is not None and len(unseen := looks.unseen(found)):
+        with self.timer("detect"):
+            found = self._detector.detect(image_rgb, None if search is None else search.regions_xyxy)
+        if search is not None and len(unseen := search.unseen(found)):
             boxes_xyxy = unseen if boxes_xyxy is None else np.concatenate([boxes_xyxy, unseen])
         if boxes_xyxy is None or len(boxes_xyxy) == 0:
             return found
@@ -139,169 +184,177 @@ class Anonymizer:
         given = Faces(boxes, np.zeros(len(boxes), np.float32), unknown)
         return suppress_overlaps(Faces.concatenate([found, given]))
 
-    def leave_kept(self, image_rgb: ImageRGB, faces: Faces, run: Canvas | None = None) -> np.ndarray:
+    def leave_kept(self, image_rgb: ImageRGB, faces: Faces, draft: PhotoDraft | None = None) -> np.ndarray:
         """Return which faces can be replaced, bool (n,): those with landmarks, but for people to leave alone."""
         replaceable = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
         if self.keep is None or not replaceable.any():
             return replaceable
-        with self._timed("keep"):
+        with self.timer("keep"):
             kept = self.keep.among(image_rgb, faces, np.nonzero(replaceable)[0])
         for index, figures in kept.items():
             replaceable[index] = False
-            if run is not None:
-                run.outcomes[index] = FaceOutcome(xyxy(faces.boxes_xyxy[index]), Action.KEPT, "", 0, figures)
+            if draft is not None:
+                draft.outcomes[index] = FaceOutcome(xyxy(faces.boxes_xyxy[index]), Action.KEPT, "", 0, figures)
         return replaceable
 
     # -------------------------------------------------------------- replacing
 
-    def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, run: Canvas, name: str) -> None:
-        sources = self.analyse(image_rgb, faces, rows)
-        self.people_targets.meet(sources)
-        pending = [source for source in sources if not source.refusal]
+    def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, draft: PhotoDraft, name: str) -> None:
+        progress = [FaceProgress(face) for face in self.analyse(image_rgb, faces, rows)]
+        self.targets.admit(progress)
+        pending = [face for face in progress if not face.refusal]
         for attempt in range(self.options.tries):
             if not pending:
                 break
-            pending = self._try(pending, run, name, attempt)
-        self.finish(sources, run, faces)
+            pending = self._attempt_once(pending, draft, name, attempt)
+        self.finish(progress, draft, faces)
 
-    def finish(self, sources: list[Source], run: Canvas, faces: Faces) -> None:
-        """Write each face's best try into the photo, or obscure the face where none passed."""
+    def finish(self, progress: list[FaceProgress], draft: PhotoDraft, faces: Faces) -> None:
+        """Write each face's best attempt into the photo, or obscure the face where none passed."""
         passed = []
         # obscured faces first, so that no neighbour's composite brings them back
-        for source in sources:
-            if (best := source.best) is not None and best.verdict.passed:
-                passed.append((source, best))
+        for face in progress:
+            if (best := face.best) is not None and best.verdict.passed:
+                passed.append((face, best))
             else:
                 failures = best.verdict.failures if best else ["it could not be analysed"]
-                self.obscure(run, faces, source.index, source.refusal or "; ".join(failures), source)
-        met = [best.commit(run, source) for source, best in passed]
+                self.obscure(draft, faces, face.index, face.refusal or "; ".join(failures), face)
+        met = []
+        for face, best in passed:
+            met.append(best.commit(draft, face.source))
+            draft.outcomes[face.index] = face.outcome(best)
         if any(met):
-            self._judge_together(passed, run, faces)
+            self._judge_together(passed, draft, faces)
 
-    def _judge_together(self, passed: list[tuple[Source, Try]], run: Canvas, faces: Faces) -> None:
+    def _judge_together(
+        self, passed: list[tuple[FaceProgress, Attempt]], draft: PhotoDraft, faces: Faces
+    ) -> None:
         """Judge faces again where neighbours have changed what each was judged in, and obscure those that now fail."""
-        windows = [source.window for source, _ in passed]
-        patches = [run.image_rgb[y0:y1, x0:x1].copy() for x0, y0, x1, y1 in windows]
-        for (source, best), patch in zip(passed, patches, strict=True):
-            after = self._look_again(source, patch)
-            if not after.shows_what(best.after):
-                best.after, best.verdict = after, self._judge(source, after)
+        windows = [face.source.window for face, _ in passed]
+        patches = [draft.image_rgb[y0:y1, x0:x1].copy() for x0, y0, x1, y1 in windows]
+        for (face, best), patch in zip(passed, patches, strict=True):
+            observation = self._observe(face.source, patch)
+            if not observation.sees_the_same(best.observation):
+                best.observation, best.verdict = observation, self._judge(face.source, observation)
             if best.verdict.passed:
-                run.outcomes[source.index] = best.outcome(source)
+                draft.outcomes[face.index] = face.outcome(best)
             else:
-                self.obscure(run, faces, source.index, "; ".join(best.verdict.failures), source)
+                self.obscure(draft, faces, face.index, "; ".join(best.verdict.failures), face)
 
-    def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[Source]:
+    def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[SourceFace]:
         """Measure those faces of a photo that rows name; each needs finite landmarks."""
         bundle, spec = self.bundle, self.bundle.spec
-        with self._timed("align"):
+        with self.timer("align"):
             matrices = [spec.crop.matrix(faces.landmarks_px[i]) for i in rows]
             crops = np.stack([spec.crop.crop(image_rgb, m) for m in matrices])
             identity_matrices = [spec.identity_crop.matrix(faces.landmarks_px[i]) for i in rows]
             identity_crops = np.stack([spec.identity_crop.crop(image_rgb, m) for m in identity_matrices])
-        with self._timed("parse"):
+        with self.timer("parse"):
             logits, landmarks = bundle.parse(crops)
             bare = bare_face(logits, landmarks, spec.crop.size_px)
             glasses = class_probability(logits, (GLASSES,), spec.crop.size_px)
-        with self._timed("identity"):
+        with self.timer("identity"):
             embeddings = bundle.embed(identity_crops)
-        with self._timed("attributes"):
+        with self.timer("attributes"):
             attributes = bundle.describe(crops)
-        with self._timed("invert"):
-            labels = self._way.labels(logits, spec.crop.size_px)
-            wplus = self._way.own(bundle, crops, landmarks, bare[:, None], labels)
+        with self.timer("invert"):
+            labels = self._method.labels(logits, spec.crop.size_px)
+            wplus = self._method.invert(bundle, crops, landmarks, bare[:, None], labels)
         sources = []
         for k, index in enumerate(rows):
-            measured = Measured(True, landmarks[k], embeddings[k], attributes[k])
-            window = _neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape)
-            source = Source(
-                int(index),
-                faces[int(index)],
-                matrices[k],
-                identity_matrices[k],
-                matrix_by_parser(spec.identity_crop, matrices[k], landmarks[k]),
-                image_rgb,
-                window,
-                crops[k],
-                bare[k],
-                glasses[k],
-                measured,
-                wplus[k],
-                self._way.name,
-                self._way.matched(crops[k], labels[k]),
+            shown = shown_areas(landmarks[k], bare[k])
+            shares = face_shares(shown, logits[k])
+            source = SourceFace(
+                index=int(index),
+                detection=faces[int(index)],
+                matrix=matrices[k],
+                identity_matrix=identity_matrices[k],
+                parser_matrix=matrix_by_parser(spec.identity_crop, matrices[k], landmarks[k]),
+                photo_rgb=image_rgb,
+                window=_neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape),
+                crop=crops[k],
+                bare=bare[k],
+                glasses=glasses[k],
+                shown=shown,
+                observation=Observation(True, landmarks[k], embeddings[k], attributes[k], shares),
+                wplus=wplus[k],
+                method=self._method.name,
+                by_labels=self._method.matched(crops[k], labels[k]),
             )
-            source.before = replace(measured, face_shares=source.face_shares(logits[k]))
             sources.append(source)
         return sources
 
-    def _try(self, sources: list[Source], run: Canvas, name: str, attempt: int) -> list[Source]:
-        """Make one try for each face, and return the faces that should have another."""
-        own = np.stack([s.wplus for s in sources])
-        with self._timed("generate"):
-            targets = self.people_targets.sample(self.bundle, name, sources, attempt)
-            swapped = self._way.swapped(self.bundle, own, targets, [s.step for s in sources])
-        photos, again = [run.image_rgb] * len(sources), []
-        for source, made in zip(sources, self.attempt(sources, photos, swapped), strict=True):
-            source.tries = attempt + 1
-            source.made.append(made)
-            if self.people_targets.after(source, made.verdict, len(self._way.steps)):
-                again.append(source)
+    def _attempt_once(
+        self, pending: list[FaceProgress], draft: PhotoDraft, name: str, attempt: int
+    ) -> list[FaceProgress]:
+        """Make one attempt at each face, and return the faces that get another."""
+        own = np.stack([face.source.wplus for face in pending])
+        with self.timer("generate"):
+            targets = self.targets.sample(self.bundle, name, pending, attempt)
+            swapped = self._method.swap(self.bundle, own, targets, [face.step for face in pending])
+        photos, again = [draft.image_rgb] * len(pending), []
+        for face, made in zip(pending, self.attempt(pending, photos, swapped), strict=True):
+            face.tries = attempt + 1
+            face.attempts.append(made)
+            if self.targets.plan_next(face, made.verdict, len(self._method.steps)):
+                again.append(face)
         return again
 
-    def attempt(self, sources: list[Source], photos_rgb: list[ImageRGB], wplus: FloatArray) -> list[Try]:
-        """Draw W+ (n, layers, width) for the sources, each into its photo by the step that it is at, and judge."""
-        with self._timed("generate"):
+    def attempt(
+        self, pending: Sequence[FaceProgress], photos_rgb: Sequence[ImageRGB], wplus: FloatArray
+    ) -> list[Attempt]:
+        """Generate faces from W+ (n, layers, width), composite each into its photo by its step, and judge it."""
+        with self.timer("generate"):
             images, landmarks = self.bundle.render(wplus)
-        with self._timed("composite"):
-            covers = [self._way.steps[s.step].cover for s in sources]
-            drawn = zip(sources, photos_rgb, images, landmarks, covers, strict=True)
-            made = [s.composite(photo, image, points, cover) for s, photo, image, points, cover in drawn]
-        tries = []
-        for k, source in enumerate(sources):
-            after = self._look_again(source, made[k][0])
-            tries.append(Try(*made[k], after, self._judge(source, after), images[k], landmarks[k], covers[k]))
-        return tries
+        with self.timer("composite"):
+            covers = [self._method.steps[face.step].cover for face in pending]
+            drawn = zip(pending, photos_rgb, images, landmarks, covers, strict=True)
+            made = [face.source.composite(photo, image, points, cover) for face, photo, image, points, cover in drawn]
+        attempts = []
+        for k, face in enumerate(pending):
+            seen = self._observe(face.source, made[k][0])
+            verdict = self._judge(face.source, seen)
+            attempts.append(Attempt(*made[k], seen, verdict, images[k], landmarks[k], covers[k]))
+        return attempts
 
-    def _look_again(self, source: Source, patch: ImageRGB) -> SecondLook:
-        return SecondLook(Instruments(self.bundle, self._detector, self._timed), source, patch)
+    def _observe(self, source: SourceFace, patch: ImageRGB) -> LazyObservation:
+        return LazyObservation(MeasuringTools(self.bundle, self._detector, self.timer), source, patch)
 
-    def _judge(self, source: Source, after: SecondLook) -> Verdict:
-        return Verdict(source.before, after, self._level, self.bundle.spec.max_landmark_error)
+    def _judge(self, source: SourceFace, after: LazyObservation) -> GateVerdict:
+        return GateVerdict(source.observation, after, self._level, self.bundle.spec.max_landmark_error)
 
     # -------------------------------------------------------------- obscuring
 
-    def obscure(self, run: Canvas, faces: Faces, index: int, reason: str, source: Source | None = None) -> None:
-        """Hide one face of a photo."""
+    def obscure(
+        self, draft: PhotoDraft, faces: Faces, index: int, reason: str, progress: FaceProgress | None = None
+    ) -> None:
+        """Obscure one face of a photo. progress: its attempts, where it was measured."""
         how, box = self.options.obscure, faces.boxes_xyxy[index]
-        with self._timed("obscure"):
-            before = run.image_rgb.copy() if source is not None and how != "solid" else None
-            mask = obscure_face(run.image_rgb, box, how)
-            if before is not None and source is not None:
-                how = self._obscure_until_safe(run, before, source, box)
-        run.changed |= mask
-        gate = source.best.verdict.figures if source is not None and source.best is not None else {}
-        run.outcomes[index] = FaceOutcome(xyxy(box), Action.OBSCURED, how, source.tries if source else 0, gate, reason)
+        with self.timer("obscure"):
+            before = draft.image_rgb.copy() if progress is not None and how != "solid" else None
+            mask = obscure_face(draft.image_rgb, box, how)
+            if before is not None and progress is not None:
+                how = self._obscure_until_safe(draft, before, progress.source, box)
+        draft.changed |= mask
+        gate = progress.best.verdict.figures if progress is not None and progress.best is not None else {}
+        tries = progress.tries if progress is not None else 0
+        draft.outcomes[index] = FaceOutcome(xyxy(box), Action.OBSCURED, how, tries, gate, reason)
 
-    def _obscure_until_safe(self, run: Canvas, before: ImageRGB, source: Source, box: FloatArray) -> Obscuring:
+    def _obscure_until_safe(
+        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: FloatArray
+    ) -> Obscuring:
         """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
         template = self.bundle.spec.identity_crop
         for strength in (*_OBSCURE_STRENGTHS[1:], None):
-            crop = template.crop(run.image_rgb, source.identity_matrix)
-            if float(self.bundle.embed(crop[None])[0] @ source.before.embedding) <= self._level.strangers.high:
+            crop = template.crop(draft.image_rgb, source.identity_matrix)
+            similarity = float(self.bundle.embed(crop[None])[0] @ source.observation.embedding)
+            if similarity <= self._level.strangers.high:
                 return self.options.obscure
             if strength is not None:
-                run.image_rgb[:] = before
-                obscure_face(run.image_rgb, box, self.options.obscure, strength)
-        obscure_face(run.image_rgb, box, "solid")
+                draft.image_rgb[:] = before
+                obscure_face(draft.image_rgb, box, self.options.obscure, strength)
+        obscure_face(draft.image_rgb, box, "solid")
         return "solid"
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
 
 
 def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:

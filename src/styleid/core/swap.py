@@ -11,7 +11,7 @@ from styleid.errors import OptionError
 from styleid.types import FloatArray
 
 
-def swap(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
+def swap_units(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
     """Return W+ with the step's rows and channels moved from source towards target: (1 - a) source + a target.
 
     source, target: (n, layers, width).

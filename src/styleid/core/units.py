@@ -7,8 +7,8 @@ import re
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
+from styleid.core.scores import SCORES
 from styleid.errors import OptionError
-from styleid.ranking.metric import SCORES
 from styleid.types import FloatArray
 
 _HOW = "channels:N, groups:N, layers:best-N, windows:LENGTH, with @ratio, @d_id or @leak after it for another score"

@@ -13,7 +13,7 @@ import numpy as np
 from styleid.datasets.classes import Kind
 from styleid.datasets.frames import stored_size, to_centres, to_upright
 from styleid.datasets.options import Frame
-from styleid.types import FloatArray, Hints, Looks
+from styleid.types import FloatArray, PhotoHints, SearchHints
 
 Box = tuple[float, float, float, float]
 NOTHING: Box = (math.nan, math.nan, math.nan, math.nan)
@@ -45,8 +45,8 @@ class Marked:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """Tell what annotations say of one photo (an `Adviser`).
+class AnnotationHints:
+    """Tell what annotations say of one photo (an `HintSource`).
 
     marked: the boxes to use. size_wh: the photo's width and height as the annotation tells them, or None. frame: what
     boxes refer to, home: and what they are taken for where nothing decides it. shares: whether boxes are shares of the
@@ -66,7 +66,7 @@ class Advice:
         """Return what changes whenever the hints would."""
         return hashlib.sha256(repr(self).encode(errors="backslashreplace")).hexdigest()[:16]
 
-    def hints(self, width: int, height: int, orientation: int) -> Hints:
+    def hints(self, width: int, height: int, orientation: int) -> PhotoHints:
         """Return faces, heads and where to look in the upright photo; raises ValueError where it must be withheld."""
         if self.problem:
             raise ValueError(self.problem)
@@ -74,7 +74,7 @@ class Advice:
         frame, notes = self._frame(stored, (width, height), orientation)
         facts = {"frame": {"size": [width, height], "orientation": orientation, "boxes": frame}}
         if not self.marked:
-            return Hints(notes=tuple(notes), facts=facts)
+            return PhotoHints(notes=tuple(notes), facts=facts)
         self._require_size(stored, (width, height))
         boxes: dict[Kind, list[FloatArray]] = {kind: [] for kind in Kind}
         regions: list[FloatArray] = []
@@ -87,8 +87,8 @@ class Advice:
                     continue
                 boxes[one.kind].append(to_centres(inside))
                 regions += [to_centres(region) for region in _regions(one, placed, inside)]
-        looks = Looks(_array(regions), _array(boxes[Kind.HEAD]))
-        return Hints(_array(boxes[Kind.FACE]), looks, tuple(notes), facts)
+        search = SearchHints(_array(regions), _array(boxes[Kind.HEAD]))
+        return PhotoHints(_array(boxes[Kind.FACE]), search, tuple(notes), facts)
 
     def _frame(self, stored: tuple[int, int], upright: tuple[int, int], orientation: int) -> tuple[str, list[str]]:
         """Say what boxes refer to, and what a user should know about that."""

@@ -17,7 +17,7 @@ from styleid.datasets.passthrough import is_picture, named_endings, why_too_larg
 from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, refuse_strangers
 from styleid.datasets.tar import ShardReader, ShardWriter, extension, is_whole, sample_key
 from styleid.engine.journal import Journal
-from styleid.engine.local import DAY_S, Boxes, RunOptions, Summary, do_in_order, make_crew, read_boxes, run_settings
+from styleid.engine.local import DAY_S, Boxes, RunOptions, Summary, do_in_order, make_executor, read_boxes, run_settings
 from styleid.engine.photo import Done, Job
 from styleid.engine.remote_journal import open_journal
 from styleid.engine.shards import Shard
@@ -29,7 +29,7 @@ from styleid.version import __version__
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MANY = 1 << 20
-"""How many photos shards may hold: more than there are places for in any crew."""
+"""How many photos shards may hold: more than there are places for in any executor."""
 
 
 @dataclass
@@ -144,7 +144,7 @@ def anonymize_shards(
         state = _Run(anonymizer, run, options, own, settings, journal, summary, done)
         mine = [name for name in names if part is None or part.takes(name)]
         with contextlib.closing(_Stream(state, root, mine, watch)) as stream:
-            do_in_order(make_crew(anonymizer, run, _MANY), stream.jobs(), stream.keep, photos=_MANY)
+            do_in_order(make_executor(anonymizer, run, _MANY), stream.jobs(), stream.keep, photos=_MANY)
     summary.notes = list(summary.photos.notes)
     summary.kept_entries = 0 if options.drop_withheld else len(summary.photos.failures)
     summary.photos.seconds = time.perf_counter() - started

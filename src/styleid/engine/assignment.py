@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from styleid.bundles.registry import load_bundle
-from styleid.core.face import Seen
+from styleid.core.face import KnownFaces
 from styleid.core.options import PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.photo import Job, read_job
@@ -15,14 +15,14 @@ from styleid.errors import ImageError, OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.media.image import Photo
 from styleid.people.groups import GroupTargets
-from styleid.people.keep import read_keep
+from styleid.people.keep import Keep, read_keep
 from styleid.people.key_file import read_key
 from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import Sighting, sightings_of
 from styleid.types import FloatArray
 
 
-class Casting:
+class Assignment:
     """Give an anonymiser the targets and the people to keep that options ask for."""
 
     def __init__(self, anonymizer: Anonymizer, options: PeopleOptions, bundle: str) -> None:
@@ -30,7 +30,8 @@ class Casting:
 
         Raises KeyFileError, PeopleFileError, ImageError and OptionError where one of them cannot be used.
         """
-        self.options, self._anonymizer = options, anonymizer
+        self.options = options
+        self._seen: dict[str, KnownFaces] = {}
         self._consistent: ConsistentTargets | None = None
         self._groups: GroupTargets | None = None
         method, seed = anonymizer.options.method, anonymizer.options.seed
@@ -38,15 +39,16 @@ class Casting:
             raise OptionError("--targets", f"{options.targets} gives new faces, and --method none makes none.")
         if options.key_file is not None:
             key = read_key(options.key_file)
-            self._consistent = ConsistentTargets(anonymizer.bundle, anonymizer.way, key)
-            anonymizer.people_targets = self._consistent
+            self._consistent = ConsistentTargets(anonymizer.bundle, anonymizer.method, key)
         if options.k is not None:
-            self._groups = GroupTargets(anonymizer.bundle, anonymizer.way, options.k, seed)
-            anonymizer.people_targets = self._groups
+            self._groups = GroupTargets(anonymizer.bundle, anonymizer.method, options.k, seed)
+        keep: Keep | None = None
         if options.keep is not None:
             knows = anonymizer.bundle if method != "none" else load_bundle(bundle, anonymizer.device)
             detector = FaceDetector(anonymizer.options.detector, anonymizer.device)
-            anonymizer.keep = read_keep(options.keep, knows, detector)
+            keep = read_keep(options.keep, knows, detector)
+        self._keep = keep
+        self.anonymizer = anonymizer.with_people(self._groups or self._consistent, keep, self._seen)
 
     @property
     def groups(self) -> bool:
@@ -58,8 +60,8 @@ class Casting:
         chosen: dict[str, Any] = {"targets": self.options.targets}
         if self._consistent is not None:
             chosen["people"] = self._consistent.run_mark()
-        if self._anonymizer.keep is not None:
-            chosen["keep"] = self._anonymizer.keep.mark
+        if self._keep is not None:
+            chosen["keep"] = self._keep.mark
         return {name: value for name, value in chosen.items() if value != "fresh"}
 
     @property
@@ -84,12 +86,12 @@ class Casting:
         giver.assign(sightings)
 
     def _faces_of(self, name: str, photo: Photo, boxes: FloatArray | None) -> list[Sighting]:
-        anonymizer, image = self._anonymizer, photo.image_rgb
+        anonymizer, image = self.anonymizer, photo.image_rgb
         try:
             faces = anonymizer.find(image, boxes)
         except ValueError:
             return []
-        anonymizer.seen[name] = Seen.of(image, faces)
+        self._seen[name] = KnownFaces.of(image, faces)
         rows = anonymizer.leave_kept(image, faces).nonzero()[0]
         return sightings_of(anonymizer.bundle, name, anonymizer.analyse(image, faces, rows)) if len(rows) else []
 
@@ -102,7 +104,7 @@ class Casting:
         if self._groups is None:
             return
         for record in done:
-            if self._anonymizer.options.seed is None:
+            if self.anonymizer.options.seed is None:
                 raise OptionError("--resume", f"--targets {self.options.targets} draws other targets each time, and a "
                                   "group must share one. Begin anew, or use --seed from the start.")  # fmt: skip
             if record.get("grouping") != self._groups.plan:

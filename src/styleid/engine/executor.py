@@ -1,25 +1,24 @@
-"""Who does the work: photos go to a crew and come back in any order; here they are put in order again."""
+"""Executors do the work: photos go to one and come back in any order; here they are put in order again."""
 
 from __future__ import annotations
 
-import copy
 import queue
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from styleid.core.pipeline import Anonymizer
+from styleid.core.timing import StageTimer
 from styleid.engine.options import RunOptions
-from styleid.engine.photo import Done, Gate, Job, do_job
+from styleid.engine.photo import Done, Job, PixelBudget, do_job
 
 AHEAD = 8
-"""How many photos for each place in the crew may be begun before the oldest is finished: what is done too early waits
-in memory for its place in the journal."""
+"""How many photos for each place may be begun before the oldest is finished: finished photos wait in memory for their
+place in the journal."""
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Do jobs, several at once. capacity: how many."""
 
     capacity: int
@@ -36,7 +35,7 @@ class Crew(Protocol):
         ...
 
 
-def in_order(crew: Crew, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator[list[Done]]:
+def in_order(executor: Executor, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator[list[Done]]:
     """Yield what jobs, numbered from 0, come to, in their order, all that is ready at once.
 
     held: what is done and must wait for earlier ones.
@@ -44,11 +43,11 @@ def in_order(crew: Crew, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator
     begun = finished = running = 0
     more = True
     while True:
-        while more and running < crew.capacity and begun - finished < AHEAD * crew.capacity:
+        while more and running < executor.capacity and begun - finished < AHEAD * executor.capacity:
             job = next(jobs, None)
             more = job is not None
             if job is not None:
-                crew.start(job)
+                executor.start(job)
                 begun, running = begun + 1, running + 1
         ready = []
         while finished in held:
@@ -57,14 +56,14 @@ def in_order(crew: Crew, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator
         if ready:
             yield ready
         elif running:
-            for done in crew.wait():
+            for done in executor.wait():
                 held[done.number] = done
                 running -= 1
         else:
             return
 
 
-class Lanes:
+class ThreadExecutor:
     """Handle several photos at once in this process, on one set of networks.
 
     tell: called with what a job came to, or the exception that it raised, as soon as it is; by default that waits for
@@ -79,16 +78,14 @@ class Lanes:
         tell: Callable[[Done | BaseException], None] | None = None,
     ) -> None:
         self.capacity = count
-        self._options, self._gate = options, Gate()
+        self._options, self._budget = options, PixelBudget()
         self._pool = ThreadPoolExecutor(count, "styleid-lane")
         self._ended: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
         self._tell = tell or self._ended.put
         self._telling = threading.Lock()
         self._free: queue.SimpleQueue[Anonymizer] = queue.SimpleQueue()
         for _ in range(count):
-            own = copy.copy(anonymizer)  # the same networks, but a clock of its own
-            own.seconds = defaultdict(float)
-            self._free.put(own)
+            self._free.put(anonymizer.with_timer(StageTimer()))
 
     def start(self, job: Job) -> None:
         """Begin a job in a free lane."""
@@ -117,7 +114,7 @@ class Lanes:
     def _do(self, job: Job) -> None:
         anonymizer = self._free.get()
         try:
-            done: Done | BaseException = do_job(job, anonymizer, self._options, self._gate)
+            done: Done | BaseException = do_job(job, anonymizer, self._options, self._budget)
         except BaseException as error:  # whatever it is, whoever waits must hear of it
             done = error
         finally:

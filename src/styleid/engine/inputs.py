@@ -12,7 +12,7 @@ from styleid.engine.shards import Shard
 from styleid.errors import OptionError
 from styleid.media.storage.files import Found, InputFile, walk
 from styleid.media.storage.remote import Place, RemotePath
-from styleid.types import Adviser
+from styleid.types import HintSource
 
 
 class Inputs:
@@ -27,10 +27,10 @@ class Inputs:
         boxed: Collection[str] = (),
     ) -> None:
         """Walk the inputs. boxed: names with own boxes; OptionError where one is no input, shard or not."""
-        self._advisers: dict[str, Adviser] = {
-            str(given.relative): given.adviser
+        self._hint_sources: dict[str, HintSource] = {
+            str(given.relative): given.hint_source
             for given in inputs
-            if isinstance(given, InputFile) and given.adviser is not None
+            if isinstance(given, InputFile) and given.hint_source is not None
         }
         self._roots: list[str | RemotePath] = []
         self._names: list[str] = []
@@ -64,7 +64,7 @@ class Inputs:
     def __iter__(self) -> Iterator[InputFile]:
         for name, root, modified in zip(self._names, self._root_of, self._modified, strict=True):
             path = Found(self._roots[root], name).whole()
-            yield InputFile(path, Path(name), self._advisers.get(name), modified)
+            yield InputFile(path, Path(name), self._hint_sources.get(name), modified)
 
 
 def _all(inputs: Sequence[Place | InputFile], exclude: Place) -> Iterator[Found]:

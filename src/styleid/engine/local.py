@@ -14,8 +14,8 @@ import numpy as np
 from styleid.bundles.bundle import bundle_hash
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.engine.assignment import Casting
-from styleid.engine.executor import Crew, Lanes, in_order
+from styleid.engine.assignment import Assignment
+from styleid.engine.executor import Executor, ThreadExecutor, in_order
 from styleid.engine.inputs import Inputs
 from styleid.engine.journal import Journal
 from styleid.engine.options import RunOptions
@@ -37,10 +37,10 @@ __all__ = [
     "anonymize_files",
     "bundle_settings",
     "do_in_order",
-    "lanes",
-    "make_crew",
+    "make_executor",
     "read_boxes",
     "run_settings",
+    "threads",
 ]
 
 Boxes = Mapping[str, FloatArray]
@@ -58,22 +58,24 @@ def anonymize_files(
     options: RunOptions,
     boxes: Boxes | None = None,
     watch: Watch | None = None,
-    casting: Casting | None = None,
+    assignment: Assignment | None = None,
 ) -> Summary:
     """Anonymise files and folders, here or at URLs, into options.out and return what became of them.
 
     boxes: further face boxes by relative name, (n, 4) pixels of the upright image. watch: called with how many inputs
-    are done, how many there are, and the name of the last. casting: who gets which face, where that is not left to
+    are done, how many there are, and the name of the last. assignment: who gets which face, where that is not left to
     chance, and who is left alone. Unreadable inputs are named, counted and not copied; the run
     goes on. Raises OutputError where the output cannot be written (a full disk, say): what was written stays whole; and
     OptionError where boxes are given for a name that is no input, since a face would be left as it is.
     """
     started = time.perf_counter()
+    if assignment is not None:
+        anonymizer = assignment.anonymizer
     shard = Shard.parse(options.shard)
     own = {name: rows for name, rows in (boxes or {}).items() if len(rows)}
     files = Inputs(inputs, exclude=options.out, shard=shard, boxed=own)
     journal = open_journal(options.out, shard)
-    run = _Run(files, anonymizer, options, own, journal, watch, casting)
+    run = _Run(files, anonymizer, options, own, journal, watch, assignment)
     if options.resume:
         journal.require_settings(run.settings)
     if _exists(options.out):
@@ -98,7 +100,7 @@ def _exists(folder: Place) -> bool:
 
 
 class _Run:
-    """One run: what is still to be done goes to the crew; what comes back, in order, to the journal."""
+    """One run: what is still to be done goes to the executor; what comes back, in order, to the journal."""
 
     def __init__(
         self,
@@ -108,33 +110,33 @@ class _Run:
         own: Boxes,
         journal: Journal,
         watch: Watch | None,
-        casting: Casting | None,
+        assignment: Assignment | None,
     ) -> None:
         self.files, self.anonymizer, self.options, self.own = files, anonymizer, options, own
-        self.journal, self.watch, self.casting = journal, watch, casting
-        self.settings = run_settings(anonymizer, options) | (casting.settings() if casting else {})
+        self.journal, self.watch, self.assignment = journal, watch, assignment
+        self.settings = run_settings(anonymizer, options) | (assignment.settings() if assignment else {})
         self.summary = Summary(inputs=len(files))
 
     def go(self) -> None:
-        if self.casting is None or not self.casting.looks_ahead:
+        if self.assignment is None or not self.assignment.looks_ahead:
             self._work(self._jobs())
             return
         resumed: list[Mapping[str, Any]] = []
         jobs = list(self._jobs(resumed))
-        everybody = [self._job(0, file) for file in self.files] if self.casting.groups else jobs
-        self.casting.look_at(everybody, self.watch)
-        self.casting.require_plan(resumed)
+        everybody = [self._job(0, file) for file in self.files] if self.assignment.groups else jobs
+        self.assignment.look_at(everybody, self.watch)
+        self.assignment.require_plan(resumed)
         self._work(iter(jobs))
-        names = {file.relative.as_posix() for file in self.files} if self.casting.groups else set()
-        while again := self.casting.short(self.journal.among(names)):
+        names = {file.relative.as_posix() for file in self.files} if self.assignment.groups else set()
+        while again := self.assignment.short(self.journal.among(names)):
             files = [file for file in self.files if file.relative.as_posix() in again]
             self._work(self._job(number, file) for number, file in enumerate(files))
             self.summary.recount(self.journal.among(names).values())
 
     def _work(self, jobs: Iterator[Job]) -> None:
         far = self.files.far or isinstance(self.options.out, RemotePath)
-        crew = make_crew(self.anonymizer, self.options, len(self.files), self.casting, far=far)
-        do_in_order(crew, jobs, self._keep, photos=len(self.files))
+        executor = make_executor(self.anonymizer, self.options, len(self.files), self.assignment, far=far)
+        do_in_order(executor, jobs, self._keep, photos=len(self.files))
 
     def _jobs(self, resumed: list[Mapping[str, Any]] | None = None) -> Iterator[Job]:
         """Yield what is not done yet; count what is, and add its lines to resumed."""
@@ -153,17 +155,17 @@ class _Run:
 
     def _job(self, number: int, file: InputFile) -> Job:
         name = file.relative.as_posix()
-        return Job(number, name, file.path, self.options.out / file.relative, self.own.get(name), file.adviser)
+        return Job(number, name, file.path, self.options.out / file.relative, self.own.get(name), file.hint_source)
 
     def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
         """Say whether a line of the journal was made with the same boxes and the same advice."""
-        advice = file.adviser.digest() if file.adviser is not None else None
+        advice = file.hint_source.digest() if file.hint_source is not None else None
         boxes = box_rows(self.own.get(file.relative.as_posix()))
         return done.get("own_boxes", []) == boxes and done.get("advice") == advice
 
     def _keep(self, done: Sequence[Done]) -> None:
         """Journal what is done, then count and tell it."""
-        plan = self.casting.plan() if self.casting else {}
+        plan = self.assignment.plan() if self.assignment else {}
         records: list[dict[str, Any]] = [one.record | {"settings": self.settings} | plan for one in done]
         self.journal.append(*records)
         for record, one in zip(records, done, strict=True):
@@ -175,54 +177,56 @@ class _Run:
                 self.watch(handled, self.summary.inputs, record["input"])
 
 
-def do_in_order(crew: Crew, jobs: Iterator[Job], keep: Callable[[Sequence[Done]], None], *, photos: int) -> None:
-    """Have a crew do jobs, numbered from 0, of about so many photos, and close it.
+def do_in_order(
+    executor: Executor, jobs: Iterator[Job], keep: Callable[[Sequence[Done]], None], *, photos: int
+) -> None:
+    """Have an executor do jobs, numbered from 0, of about so many photos, and close it.
 
     keep: gets what they come to, in their order; when a run is broken off, also what is done by then, with gaps.
     """
     held: dict[int, Done] = {}
-    at_once = max(1, min(crew.capacity, photos))
+    at_once = max(1, min(executor.capacity, photos))
     try:
         with limited_threads(max(1, cpu_threads() // at_once)):  # a second photo gains more than a second thread
-            for done in in_order(crew, jobs, held):
+            for done in in_order(executor, jobs, held):
                 keep(done)
     except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
-        held.update((done.number, done) for done in crew.close())
+        held.update((done.number, done) for done in executor.close())
         with contextlib.suppress(OutputError):
             keep([held[number] for number in sorted(held)])
         raise
-    crew.close()
+    executor.close()
 
 
-def make_crew(
-    anonymizer: Anonymizer, options: RunOptions, photos: int, casting: Casting | None = None, *, far: bool = False
-) -> Crew:
+def make_executor(
+    anonymizer: Anonymizer, options: RunOptions, photos: int, assignment: Assignment | None = None, *, far: bool = False
+) -> Executor:
     """Choose who does the work: this process where it is enough, else others. Raises OptionError where they cannot.
 
     far: photos come from elsewhere or go there, so that some are on their way while others are worked on.
     """
     cores = cpu_threads()
-    if casting is not None and casting.looks_ahead and options.engine == "local" and options.workers < 2:
-        return Lanes(anonymizer, options, 1)  # targets are given in order
+    if assignment is not None and assignment.looks_ahead and options.engine == "local" and options.workers < 2:
+        return ThreadExecutor(anonymizer, options, 1)  # targets are given in order
     if options.engine == "ray":
-        from styleid.engine.ray import Actors
+        from styleid.engine.ray import RayExecutor
         from styleid.engine.workers import Recipe
 
-        return Actors(Recipe.of(anonymizer), options)
+        return RayExecutor(Recipe.of(anonymizer), options)
     count = options.workers or min(cores // _CORES_PER_WORKER, photos // _PHOTOS_PER_WORKER)
     if count > 1:
-        from styleid.engine.workers import Processes, Recipe
+        from styleid.engine.workers import ProcessExecutor, Recipe
 
         try:
             each = max(1, min(_LANES, cores // count)) + far * _ON_THEIR_WAY
-            return Processes(Recipe.of(anonymizer), options, count, each)
+            return ProcessExecutor(Recipe.of(anonymizer), options, count, each)
         except OptionError:
             if options.workers:
                 raise
-    return Lanes(anonymizer, options, lanes(cores) + far * _ON_THEIR_WAY)
+    return ThreadExecutor(anonymizer, options, threads(cores) + far * _ON_THEIR_WAY)
 
 
-def lanes(cores: int) -> int:
+def threads(cores: int) -> int:
     """Return how many photos one process with so many cores has in hand at once."""
     return max(2, min(_LANES, cores))
 

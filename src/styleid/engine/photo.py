@@ -19,7 +19,7 @@ from styleid.media.image import Photo, read_photo, read_photo_bytes
 from styleid.media.marking import Encoded, encode_marked
 from styleid.media.storage.files import write_atomic
 from styleid.media.storage.remote import Place
-from styleid.types import Action, Adviser, FloatArray, Hints, Outcome
+from styleid.types import Action, FloatArray, HintSource, Outcome, PhotoHints
 from styleid.version import __version__
 
 MOST_PIXELS = 64_000_000
@@ -31,8 +31,8 @@ class Job:
     """One input to be done.
 
     number: its place in the run, from 0. source, output: where it is read and written; a job with data has neither.
-    boxes: further face boxes, (n, 4) pixels, upright. adviser: who knows more. data: the encoded photo, where it comes
-    from something larger; what it comes to is then handed back.
+    boxes: further face boxes, (n, 4) pixels, upright. hint_source: who knows more. data: the encoded photo, where
+    it comes from something larger; what it comes to is then handed back.
     """
 
     number: int
@@ -40,7 +40,7 @@ class Job:
     source: Place | None = None
     output: Place | None = None
     boxes: FloatArray | None = None
-    adviser: Adviser | None = None
+    hint_source: HintSource | None = None
     data: bytes | None = None
 
 
@@ -58,7 +58,7 @@ class Done:
     data: bytes | None = None
 
 
-class Gate:
+class PixelBudget:
     """Let photos through as long as all that are inside have no more than so many pixels; a larger one goes alone."""
 
     def __init__(self, pixels: int = MOST_PIXELS) -> None:
@@ -80,16 +80,16 @@ class Gate:
                 self._changed.notify_all()
 
 
-def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate | None = None) -> Done:
+def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions, budget: PixelBudget | None = None) -> Done:
     """Anonymise one photo and write it or hand it back; what cannot be handled is told in the record.
 
     Raises OutputError.
 
-    gate: what several photos that are in hand at once go through.
+    budget: what several photos that are in hand at once go through.
     """
     begun, before = time.perf_counter(), dict(anonymizer.seconds)
     try:
-        encoded, record = _anonymize(job, anonymizer, options, gate or Gate())
+        encoded, record = _anonymize(job, anonymizer, options, budget or PixelBudget())
     except ImageError as error:
         encoded, record = None, {"faces": [], "error": error.reason}
     seconds = round(time.perf_counter() - begun, 3)
@@ -111,12 +111,16 @@ def box_rows(boxes: FloatArray | None) -> list[list[float]]:
     return [] if boxes is None else [[round(float(v), 2) for v in row] for row in boxes]
 
 
-def _anonymize(job: Job, anonymizer: Anonymizer, options: RunOptions, gate: Gate) -> tuple[bytes, dict[str, Any]]:
+def _anonymize(
+    job: Job, anonymizer: Anonymizer, options: RunOptions, budget: PixelBudget
+) -> tuple[bytes, dict[str, Any]]:
     clock = _Clock(anonymizer.seconds)
     photo = read_job(job)
     clock.tick("read")
-    with gate.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
-        encoded, record = anonymize_photo(job.name, photo, anonymizer, options, boxes=job.boxes, adviser=job.adviser)
+    with budget.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
+        encoded, record = anonymize_photo(
+            job.name, photo, anonymizer, options, boxes=job.boxes, hint_source=job.hint_source
+        )
     clock.begin()
     digest = hashlib.sha256(encoded).hexdigest() if job.output is None else write_atomic(job.output, encoded)
     clock.tick("write")
@@ -138,17 +142,17 @@ def anonymize_photo(
     options: RunOptions,
     *,
     boxes: FloatArray | None = None,
-    adviser: Adviser | None = None,
+    hint_source: HintSource | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
     """Return a photo's anonymised file and what the journal says of it; raises ImageError where it is withheld."""
     height, width = photo.image_rgb.shape[:2]
     try:
-        hints = Hints() if adviser is None else adviser.hints(width, height, photo.orientation)
+        hints = PhotoHints() if hint_source is None else hint_source.hints(width, height, photo.orientation)
         every = [b for b in (boxes, hints.boxes_xyxy) if b is not None]
         given = boxes_inside(np.concatenate(every), photo.image_rgb.shape) if every else None
     except ValueError as error:
         raise ImageError(photo.name, str(error)) from error
-    closer = {} if hints.looks is None else {"looks": hints.looks}
+    closer = {} if hints.search is None else {"search": hints.search}
     outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=given, **closer)
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
@@ -158,8 +162,8 @@ def anonymize_photo(
     record: dict[str, Any] = {"faces": [face.to_json() for face in outcome.faces], **hints.facts}
     if boxes is not None:
         record["own_boxes"] = box_rows(boxes)
-    if adviser is not None:
-        record["advice"] = adviser.digest()
+    if hint_source is not None:
+        record["advice"] = hint_source.digest()
     if encoded.mark:
         record["mark"] = encoded.mark
     if notes := [*photo.notes, *hints.notes, *encoded.notes]:

@@ -39,10 +39,10 @@ News = Done | Death | BaseException
 
 
 class Pool(ABC):
-    """Give jobs to workers, and hire others for those that die. lanes: how many jobs each has in hand at once."""
+    """Give jobs to workers, and hire others for those that die. threads: how many jobs each has in hand at once."""
 
-    def __init__(self, count: int, lanes: int) -> None:
-        self.capacity, self._lanes = count * lanes, lanes
+    def __init__(self, count: int, threads: int) -> None:
+        self.capacity, self._threads = count * threads, threads
         self._queue: deque[Job] = deque()
         self._suspects: deque[Job] = deque()
         self._ready: list[Done] = []
@@ -130,8 +130,8 @@ class Pool(ABC):
             if self._suspects and not worker.jobs:
                 self._hand(worker, self._suspects.popleft(), alone=True)
         while self._queue:
-            worker = min(self.workers, key=lambda w: len(w.jobs) if not w.alone else self._lanes)
-            if worker.alone or len(worker.jobs) >= self._lanes or (self._suspects and worker.jobs):
+            worker = min(self.workers, key=lambda w: len(w.jobs) if not w.alone else self._threads)
+            if worker.alone or len(worker.jobs) >= self._threads or (self._suspects and worker.jobs):
                 return
             self._hand(worker, self._queue.popleft(), alone=False)
 

@@ -17,8 +17,8 @@ _IN_HAND = 2
 """Jobs that an actor has: one at work, one that waits, since the way to an actor takes a millisecond or more."""
 
 
-class Actors(Pool):
-    """A crew of Ray actors with one thread each: --workers of them, or for 0 one for each core of the cluster.
+class RayExecutor(Pool):
+    """An executor of Ray actors with one thread each: --workers of them, or for 0 one for each core of the cluster.
 
     A cluster is joined where RAY_ADDRESS names one or one runs on this machine; else one is started here for this run.
     """

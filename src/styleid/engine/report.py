@@ -19,7 +19,9 @@ import numpy as np
 from styleid.engine.remote_journal import open_journal
 from styleid.engine.summary import Summary
 from styleid.errors import ImageError
+from styleid.media.formats.jpeg import with_mark
 from styleid.media.image import read_photo
+from styleid.media.provenance import PACKET
 from styleid.media.storage.files import write_atomic
 from styleid.media.storage.remote import Place
 from styleid.types import Action
@@ -129,7 +131,8 @@ def _gallery(out: Place, records: Iterable[Mapping[str, Any]], total: int) -> st
             image = read_photo(path).image_rgb
         except (OSError, ImageError):
             continue
-        tiles += [_tile(image, face, record["input"]) for face in faces[: _MOST_FACES - len(tiles)]]
+        mark = PACKET if "mark" in record else b""
+        tiles += [_tile(image, face, record["input"], mark) for face in faces[: _MOST_FACES - len(tiles)]]
     if not tiles:
         return ""
     shown = f"the first {len(tiles)} of {total}" if len(tiles) < total else f"all {total}"
@@ -137,7 +140,7 @@ def _gallery(out: Place, records: Iterable[Mapping[str, Any]], total: int) -> st
     return f'<h2>Faces as they were written ({shown}; {legend})</h2><div class="faces">{"".join(tiles)}</div>'
 
 
-def _tile(image_rgb: np.ndarray, face: Mapping[str, Any], name: str) -> str:
+def _tile(image_rgb: np.ndarray, face: Mapping[str, Any], name: str, mark: bytes = b"") -> str:
     x0, y0, x1, y1 = face["box"]
     side = max(x1 - x0, y1 - y0) * (1 + 2 * _AROUND)
     cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
@@ -146,6 +149,7 @@ def _tile(image_rgb: np.ndarray, face: Mapping[str, Any], name: str) -> str:
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     tile = cv2.warpAffine(image_rgb, matrix, (_TILE_PX, _TILE_PX), flags=flags, borderMode=cv2.BORDER_CONSTANT)
     jpeg = cv2.imencode(".jpg", tile[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    jpeg = with_mark(jpeg, mark)
     colour = _COLOURS[Action(face["action"])]
     why = html.escape(face.get("reason", "") or f"distance {face['gate'].get('distance', '')}")
     return (

@@ -16,7 +16,7 @@ from styleid.bundles.bundle import Bundle
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.core.targets import FreshTargets
-from styleid.engine.executor import Lanes
+from styleid.engine.executor import ThreadExecutor
 from styleid.engine.options import RunOptions
 from styleid.engine.photo import Done
 from styleid.engine.pool import Death, News, Pool, Worker
@@ -38,7 +38,7 @@ class Recipe:
     @classmethod
     def of(cls, anonymizer: Anonymizer) -> Recipe:
         """Describe an anonymiser; OptionError where a worker could not make one that does the same."""
-        plain = type(anonymizer) is Anonymizer and type(anonymizer.people_targets) is FreshTargets
+        plain = type(anonymizer) is Anonymizer and type(anonymizer.targets) is FreshTargets
         if not plain or anonymizer.keep is not None:
             raise OptionError(
                 "--workers",
@@ -63,18 +63,20 @@ class _Process:
     connection: Connection
 
 
-class Processes(Pool):
-    """A crew of processes. serve: what each of them runs."""
+class ProcessExecutor(Pool):
+    """An executor of processes. serve: what each of them runs."""
 
-    def __init__(self, recipe: Recipe, options: RunOptions, count: int, lanes: int, serve: Serve | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, options: RunOptions, count: int, threads: int, serve: Serve | None = None
+    ) -> None:
         self._recipe, self._options, self._serve = recipe, options, serve or serve_jobs
         self._context = multiprocessing.get_context("spawn")  # forked processes would share the networks' threads
-        super().__init__(count, lanes)
+        super().__init__(count, threads)
 
     def hire(self) -> _Process:
         """Start a process."""
         ours, theirs = self._context.Pipe()
-        given = (theirs, self._recipe, self._options, self._lanes)
+        given = (theirs, self._recipe, self._options, self._threads)
         process = self._context.Process(target=self._serve, args=given, daemon=True, name="styleid-worker")
         process.start()
         theirs.close()
@@ -117,7 +119,7 @@ class Processes(Pool):
             worker.handle.process.join()
 
 
-def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, lanes: int) -> None:
+def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, threads: int) -> None:
     """Do what comes through a connection until None comes, several jobs at once; a process's main function."""
     import cv2
 
@@ -132,14 +134,14 @@ def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, lane
         connection.send(news if own else RuntimeError(f"a worker failed: {type(news).__name__}: {news}"))
 
     try:
-        crew = Lanes(recipe.make(), options, lanes, tell)
+        executor = ThreadExecutor(recipe.make(), options, threads, tell)
     except Exception as error:
         tell(error)
         return
     with contextlib.suppress(EOFError, OSError):
         while (job := connection.recv()) is not None:
-            crew.start(job)
-    crew.close()
+            executor.start(job)
+    executor.close()
 
 
 def _cause(status: int | None) -> str:

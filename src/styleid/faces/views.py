@@ -7,12 +7,44 @@ counts.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
-from styleid.bundles.bundle import Bundle
 from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.faces.geometry import five_points
 from styleid.types import FloatArray, ImageRGB
+
+
+class FaceReaderSpec(Protocol):
+    """The crops that a reader of faces takes."""
+
+    @property
+    def crop(self) -> CropTemplate:
+        """The parser's crop."""
+        ...
+
+    @property
+    def identity_crop(self) -> CropTemplate:
+        """The recogniser's crop."""
+        ...
+
+
+class FaceReader(Protocol):
+    """Parse and recognise faces; a bundle does."""
+
+    @property
+    def spec(self) -> FaceReaderSpec:
+        """Its crops."""
+        ...
+
+    def parse(self, crops: ImageRGB) -> tuple[FloatArray, FloatArray]:
+        """Return label logits (n, 19, h, w) and landmarks (n, 68, 2) in pixels of the crops."""
+        ...
+
+    def embed(self, identity_crops: ImageRGB) -> FloatArray:
+        """Return unit embeddings, (n, d), of crops under the identity template."""
+        ...
 
 
 def matrix_by_parser(template: CropTemplate, matrix: FloatArray, landmarks: FloatArray) -> FloatArray:
@@ -23,21 +55,21 @@ def matrix_by_parser(template: CropTemplate, matrix: FloatArray, landmarks: Floa
     return template.matrix(five_points(transform_points(landmarks, invert(matrix))))
 
 
-def embed_views(bundle: Bundle, views: ImageRGB) -> FloatArray:
+def embed_views(reader: FaceReader, views: ImageRGB) -> FloatArray:
     """Return unit embeddings (n, d) of faces by some views of each (n, k, s, s, 3) and their mirror images."""
     both = np.concatenate([views, views[..., ::-1, :]], 1)
-    embeddings = bundle.embed(both.reshape(-1, *both.shape[2:]))
+    embeddings = reader.embed(both.reshape(-1, *both.shape[2:]))
     means = embeddings.reshape(*both.shape[:2], -1).mean(1)
     return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-9), np.float32)
 
 
-def embed_faces(bundle: Bundle, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
+def embed_faces(reader: FaceReader, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
     """Return unit embeddings (n, d) of an image's faces by the detector's landmarks (n, 5, 2)."""
-    crop, template = bundle.spec.crop, bundle.spec.identity_crop
+    crop, template = reader.spec.crop, reader.spec.identity_crop
     matrices = [crop.matrix(points) for points in landmarks_px]
-    _, parsed = bundle.parse(np.stack([crop.crop(image_rgb, matrix) for matrix in matrices]))
+    _, parsed = reader.parse(np.stack([crop.crop(image_rgb, matrix) for matrix in matrices]))
     by_detector = [template.crop(image_rgb, template.matrix(points)) for points in landmarks_px]
     by_parser = [
         template.crop(image_rgb, matrix_by_parser(template, *one)) for one in zip(matrices, parsed, strict=True)
     ]
-    return embed_views(bundle, np.stack([by_detector, by_parser], 1))
+    return embed_views(reader, np.stack([by_detector, by_parser], 1))

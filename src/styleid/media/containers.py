@@ -11,6 +11,7 @@ Offsets count bytes from the start of the file. Every walker checks lengths befo
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 import zlib
@@ -217,7 +218,7 @@ class Box:
     end: int
 
 
-def iso_boxes(data: bytes, start: int = 0, end: int | None = None) -> list[Box]:
+def iso_boxes(data: bytes | mmap.mmap, start: int = 0, end: int | None = None) -> list[Box]:
     """Return the boxes between two offsets."""
     end = len(data) if end is None else end
     boxes: list[Box] = []

@@ -44,7 +44,7 @@ TIFF_XMP = 700
 ISO_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """The identifier of a uuid box that holds XMP in an MP4."""
 
-_DECLARED = re.compile(rb"digitalsourcetype/(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia)\b")
+_DECLARED = re.compile(rb"digitalsourcetype/(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia)")
 
 
 def declares_generated(data: bytes) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.core.face import Source
-from styleid.core.methods import Way
+from styleid.core.attempt import FaceProgress
+from styleid.core.methods import Method
 from styleid.core.targets import FreshTargets
 from styleid.errors import OptionError
 from styleid.people.linking import link_faces
@@ -65,10 +65,10 @@ def _distances(points: FloatArray, centre: FloatArray) -> FloatArray:
 class GroupTargets(AssignedTargets):
     """Give one target to every k people of a run."""
 
-    def __init__(self, bundle: Bundle, way: Way, k: int, seed: int | None) -> None:
+    def __init__(self, bundle: Bundle, method: Method, k: int, seed: int | None) -> None:
         super().__init__()
         self.k = k
-        self._bundle, self._way, self._fresh = bundle, way, FreshTargets(seed)
+        self._bundle, self._method, self._fresh = bundle, method, FreshTargets(seed)
         self._people: dict[tuple[str, int], int] = {}
         self._withdrawn: set[int] = set()
         self.plan = ""
@@ -110,17 +110,17 @@ class GroupTargets(AssignedTargets):
         embeddings = np.stack([np.mean([s.embedding for s in faces], 0) for faces in members])
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True).clip(1e-9)
         chosen = best_targets(
-            bundle, self._way, bundle.sample(z, attributes, wplus), [references[i] for i in near], embeddings
+            bundle, self._method, bundle.sample(z, attributes, wplus), [references[i] for i in near], embeddings
         )[:1]
         given = Given(chosen, (group + 1, len(members)))
-        self._given |= {s.mark: given for faces in members for s in faces}
+        self.give((s.mark for faces in members for s in faces), given)
 
-    def meet(self, sources: Sequence[Source]) -> None:
+    def admit(self, faces: Sequence[FaceProgress]) -> None:
         """Refuse faces that belong to no group, or to one that too few people of passed."""
-        super().meet(sources)
-        for source in sources:
-            if source.group is not None and source.group[0] in self._withdrawn:
-                source.refusal = f"fewer than {self.k} people of its group could get their new face"
+        super().admit(faces)
+        for face in faces:
+            if face.group is not None and face.group[0] in self._withdrawn:
+                face.refusal = f"fewer than {self.k} people of its group could get their new face"
 
     def short(self, records: Mapping[str, Mapping[str, Any]]) -> dict[int, set[str]]:
         """Return the groups whose target fewer than k people got, each with the photos that show it.

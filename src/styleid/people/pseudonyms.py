@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.core.face import Source
-from styleid.core.methods import Way
+from styleid.core.attempt import FaceProgress
+from styleid.core.methods import Method
 from styleid.core.privacy import privacy_level
 from styleid.people.key_file import SecretKey
 from styleid.people.linking import KnownPeople, link_faces
@@ -31,9 +31,9 @@ TARGETS = 3
 class ConsistentTargets(AssignedTargets):
     """Give every person the target that the key gives them."""
 
-    def __init__(self, bundle: Bundle, way: Way, key: SecretKey) -> None:
+    def __init__(self, bundle: Bundle, method: Method, key: SecretKey) -> None:
         super().__init__()
-        self._bundle, self._way, self._key = bundle, way, key
+        self._bundle, self._method, self._key = bundle, method, key
         self._file = PeopleFile(key, bundle.spec)
         self._people: People = self._file.read()
 
@@ -41,12 +41,12 @@ class ConsistentTargets(AssignedTargets):
         """Name the key and its people file in a journal, without telling anything of either."""
         return self._key.digest("journal", self._people.id)[:8].hex()
 
-    def meet(self, sources: Sequence[Source]) -> None:
+    def admit(self, faces: Sequence[FaceProgress]) -> None:
         """Look at the faces of a photo; those that no first pass has met are met here."""
-        unmet = [source for source in sources if self.given(source) is None]
+        unmet = [face.source for face in faces if self.given(face.source) is None]
         if unmet:
             self.assign(sightings_of(self._bundle, "", unmet))
-        super().meet(sources)
+        super().admit(faces)
 
     def assign(self, sightings: Sequence[Sighting]) -> None:
         """Find out who is who, give new people their targets, and write both down before anything else is written.
@@ -90,7 +90,7 @@ class ConsistentTargets(AssignedTargets):
         candidates = self._bundle.sample(z, np.repeat(attributes[None], len(z), 0), wplus)
         mean = np.mean([f.embedding for f in faces], 0)
         mean = mean / max(float(np.linalg.norm(mean)), 1e-9)
-        chosen = best_targets(self._bundle, self._way, candidates, references, mean[None])[:TARGETS]
+        chosen = best_targets(self._bundle, self._method, candidates, references, mean[None])[:TARGETS]
         return Person(own, chosen, np.zeros(len(mean)), 0)
 
     def _z(self, person: bytes, number: int) -> FloatArray:

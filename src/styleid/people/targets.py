@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.core.face import Source
-from styleid.core.gate import Verdict
-from styleid.core.methods import Way
+from styleid.core.attempt import FaceProgress
+from styleid.core.face import SourceFace
+from styleid.core.gate import GateVerdict
+from styleid.core.methods import Method
 from styleid.faces.geometry import five_points
 from styleid.faces.views import embed_views
 from styleid.types import FloatArray
@@ -43,17 +44,17 @@ class Sighting:
     side_px: float
 
 
-def sightings_of(bundle: Bundle, photo: str, sources: Sequence[Source]) -> list[Sighting]:
+def sightings_of(bundle: Bundle, photo: str, sources: Sequence[SourceFace]) -> list[Sighting]:
     """Note faces that were analysed, with embeddings of several views of each."""
     template = bundle.spec.identity_crop
     embeddings = embed_views(bundle, np.stack([s.views(template) for s in sources]))
     return [
-        Sighting(photo, s.index, mark_of(s), e, s.before.attributes, s.wplus, float(s.face.min_sides_px[0]))
+        Sighting(photo, s.index, mark_of(s), e, s.observation.attributes, s.wplus, float(s.detection.min_sides_px[0]))
         for s, e in zip(sources, embeddings, strict=True)
     ]
 
 
-def mark_of(source: Source) -> bytes:
+def mark_of(source: SourceFace) -> bytes:
     """Return what a face is found again by: nothing else has the same crop of the same photo."""
     matrix = np.round(source.matrix.astype(np.float64), 3)
     return hashlib.sha256(np.ascontiguousarray(source.crop).tobytes() + matrix.tobytes()).digest()
@@ -78,7 +79,11 @@ class AssignedTargets:
     def __init__(self) -> None:
         self._given: dict[bytes, Given] = {}
 
-    def given(self, source: Source) -> Given | None:
+    def give(self, marks: Iterable[bytes], given: Given) -> None:
+        """Give the faces of some sightings the targets of their person."""
+        self._given |= dict.fromkeys(marks, given)
+
+    def given(self, source: SourceFace) -> Given | None:
         """Return what a face was given, None where it is unknown."""
         return self.given_to(mark_of(source))
 
@@ -86,36 +91,36 @@ class AssignedTargets:
         """Return what the face of a sighting was given."""
         return self._given.get(mark)
 
-    def meet(self, sources: Sequence[Source]) -> None:
+    def admit(self, faces: Sequence[FaceProgress]) -> None:
         """Refuse faces that were given nothing."""
-        for source in sources:
-            given = self.given(source)
+        for face in faces:
+            given = self.given(face.source)
             if given is None:
-                source.refusal = "the face was not there when targets were given"
+                face.refusal = "the face was not there when targets were given"
             else:
-                source.group = given.group
+                face.group = given.group
 
-    def sample(self, bundle: Bundle, photo: str, sources: Sequence[Source], attempt: int) -> FloatArray:
+    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> FloatArray:
         """Return the target that each face is at."""
         chosen = []
-        for source in sources:
-            given = self.given(source)
+        for face in faces:
+            given = self.given(face.source)
             assert given is not None
-            chosen.append(given.targets[source.target])
+            chosen.append(given.targets[face.target])
         return np.stack(chosen).astype(np.float32)
 
-    def after(self, source: Source, verdict: Verdict, steps: int) -> bool:
+    def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
         """Take more of the target, then the next one; stop where the face passes or nothing is left to try."""
-        given = self.given(source)
+        given = self.given(face.source)
         if verdict.passed or given is None:
             return False
-        last = source.target == len(given.targets) - 1
-        if source.step < steps - 1 and (last or verdict.too_alike or not verdict.astray):
-            source.step += 1
+        last = face.target == len(given.targets) - 1
+        if face.step < steps - 1 and (last or verdict.too_alike or not verdict.astray):
+            face.step += 1
             return True
         if last:
             return False
-        source.target, source.step = source.target + 1, 0
+        face.target, face.step = face.target + 1, 0
         return True
 
 
@@ -128,7 +133,7 @@ def clearest(sightings: Iterable[Sighting], enough_px: float) -> list[Sighting]:
 
 
 def best_targets(
-    bundle: Bundle, way: Way, candidates: FloatArray, references: Sequence[Sighting], embeddings: FloatArray
+    bundle: Bundle, method: Method, candidates: FloatArray, references: Sequence[Sighting], embeddings: FloatArray
 ) -> FloatArray:
     """Return candidates W+ (m, layers, width) in the order in which they should be tried.
 
@@ -139,7 +144,7 @@ def best_targets(
     spec, count = bundle.spec, len(candidates)
     own = np.repeat(np.stack([r.wplus for r in references]), count, 0)
     many = np.tile(candidates, (len(references), 1, 1))
-    images, landmarks = bundle.render(way.swapped(bundle, own, many, [0] * len(many)))
+    images, landmarks = bundle.render(method.swap(bundle, own, many, [0] * len(many)))
     drawn = images.round().astype(np.uint8)
     crops = [
         spec.identity_crop.crop(image, spec.identity_crop.matrix(five_points(points)))

@@ -12,7 +12,6 @@ Labels are uint8 (s, s) over CelebAMask-HQ's classes; masks uint8 (s, s), 0 or 2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -21,10 +20,8 @@ from PIL import Image, ImageFilter
 from styleid.faces.align import scale_of, shown_window
 from styleid.pixel.regions import FACE, SKIN, FaceHull
 from styleid.pixel.scale import scaled_matrix
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import FloatArray, ImageRGB, Region
 
-Region = Literal["full", "inner"]
-REGIONS: tuple[Region, ...] = get_args(Region)
 Mask = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 _REFERENCE_PX = 256

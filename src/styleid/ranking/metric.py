@@ -14,8 +14,6 @@ from styleid.faces import geometry
 from styleid.types import FloatArray
 
 CHANGES = ("d_id", "d_attr", "landmarks")
-SCORES = ("difference", "ratio", "d_id", "leak")
-"""What units may be chosen by; the first is the default. All are higher where a unit is better to swap."""
 _ROUNDING = 1e-4
 """Changes that lie closer together than this are one: a face that is measured twice differs by as much."""
 _LEAST_CHANGE = 1e-3

@@ -21,7 +21,7 @@ from styleid.ranking.measure import Measured, Pairs, measure
 from styleid.ranking.probe import ATTRIBUTES, Gauge, Identity, attribute_scales, raw_attributes
 from styleid.ranking.spaces import SPACES, Space, choose_space
 from styleid.ranking.store import SETTINGS, State, packed
-from styleid.ranking.subjects import People, Watch, people_of_photos, sampled_people
+from styleid.ranking.subjects import Subjects, Watch, people_of_photos, sampled_people
 from styleid.ranking.units import Members, UnitTable, unit_tables
 from styleid.types import FloatArray
 from styleid.version import __version__
@@ -170,7 +170,7 @@ class _Run:
     bundle: Bundle
     space: Space
     options: RankOptions
-    people: People
+    people: Subjects
     state: State | None
     watch: Watch | None
 
@@ -262,14 +262,14 @@ class _Run:
         return attribute_scales(np.concatenate(parts))
 
 
-def _people(bundle: Bundle, identity: Identity, options: RankOptions, watch: Watch | None) -> People:
+def _people(bundle: Bundle, identity: Identity, options: RankOptions, watch: Watch | None) -> Subjects:
     if options.faces is None:
         return sampled_people(bundle, identity, options.people, options.seed)
     return people_of_photos(bundle, identity, options.faces, options.people, options.seed, watch)
 
 
 def _settings(
-    bundle: Bundle, options: RankOptions, identity: Identity, judge: Identity, people: People
+    bundle: Bundle, options: RankOptions, identity: Identity, judge: Identity, people: Subjects
 ) -> dict[str, Any]:
     """Return what makes a ranking what it is; where two runs differ in it, neither goes on with the other."""
     networks = json.dumps({role: file.sha256 for role, file in sorted(bundle.spec.networks.items())})

@@ -25,7 +25,7 @@ Watch = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class People:
+class Subjects:
     """Hold one face each of n people, and a target for it.
 
     wplus, targets: (n, layers, width). embeddings: (n, d), of the faces before they became codes. skipped: photos that
@@ -41,7 +41,7 @@ class People:
         return len(self.wplus)
 
 
-def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) -> People:
+def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) -> Subjects:
     """Draw people from the bundle itself.
 
     Where its mapping asks what a target should be like, ages, sexes and groups are drawn evenly.
@@ -57,15 +57,15 @@ def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) ->
     images, landmarks = bundle.render(wplus)
     described = bundle.describe(images.round().astype(np.uint8))
     targets = bundle.sample(_luck(seed, "target", count, spec.z), described, wplus)
-    return People(wplus, targets, identity.of_faces(images, landmarks))
+    return Subjects(wplus, targets, identity.of_faces(images, landmarks))
 
 
 def people_of_photos(
     bundle: Bundle, identity: Identity, folder: Path, count: int, seed: int, watch: Watch | None = None
-) -> People:
+) -> Subjects:
     """Take people from a folder of photos: the largest face of a photo, one photo of each folder below it.
 
-    Photos directly in the folder show a person each. People are taken in an order drawn by the seed until there are
+    Photos directly in the folder show a person each. Subjects are taken in an order drawn by the seed until there are
     `count`. Raises OptionError where the folder holds no photo with a face.
     """
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=seed))
@@ -86,14 +86,14 @@ def people_of_photos(
         source = anonymizer.analyse(image, faces, np.array([largest]))[0]
         matrix = identity.template.matrix(faces.landmarks_px[largest])
         embedding = identity.embed(identity.template.crop(image, matrix)[None])[0]
-        parts.append((source.wplus, source.before.attributes, embedding))
+        parts.append((source.wplus, source.observation.attributes, embedding))
         if watch is not None:
             watch(len(parts), min(count, len(chosen)), f"reading {path.name}")
     if not parts:
         raise OptionError("--faces", f"{folder} holds no photo with a face.")
     wplus, described, embeddings = (np.stack(column) for column in zip(*parts, strict=True))
     targets = bundle.sample(_luck(seed, "target", len(wplus), bundle.spec.z), described, wplus)
-    return People(wplus, targets, embeddings, tuple(skipped))
+    return Subjects(wplus, targets, embeddings, tuple(skipped))
 
 
 def _luck(seed: int, role: str, count: int, length: int) -> FloatArray:

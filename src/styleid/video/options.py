@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from styleid.errors import OptionError
+from styleid.media.provenance import MarkOptions
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class VideoOptions:
     tracks: a tracks.json from an earlier --review, edited: drop a false alarm, join tracks, add boxes.
     review: also write a folder beside the output with a page, a sheet of each track and tracks.json.
     require_faces: treat a video without any face as an error and do not write it.
+    marking: how the output says that it holds generated faces.
     """
 
     out: Path
@@ -26,6 +28,7 @@ class VideoOptions:
     tracks: Path | None = None
     review: bool = False
     require_faces: bool = False
+    marking: MarkOptions = field(default_factory=MarkOptions)
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.fps <= 1000:

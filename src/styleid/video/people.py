@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from styleid.core.face import Source
+from styleid.core.attempt import FaceProgress
+from styleid.core.face import SourceFace
 from styleid.core.pipeline import Anonymizer
+from styleid.core.targets import FreshTargets
 from styleid.faces.smooth import smooth
 from styleid.faces.track import link_people
 from styleid.media.video.clip import Clip
@@ -30,7 +32,7 @@ _PATIENCE = 3
 """How many times as many targets are tried as for a photo, while samples fail: the choice stands for a whole clip."""
 
 
-Take = tuple[Source, ImageRGB]
+Take = tuple[SourceFace, ImageRGB]
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,9 @@ def measure(
     return measured, samples
 
 
-def _note(row: Any, source: Source) -> None:
-    row["landmarks"], row["wplus"] = source.before.landmarks, source.wplus
-    row["attributes"], row["embedding"] = source.before.attributes, source.before.embedding
+def _note(row: Any, source: SourceFace) -> None:
+    row["landmarks"], row["wplus"] = source.observation.landmarks, source.wplus
+    row["attributes"], row["embedding"] = source.observation.attributes, source.observation.embedding
 
 
 def _sample_frames(track: Track) -> set[int]:
@@ -152,10 +154,10 @@ def link(tracks: Sequence[Track], measured: Measurements, alike_from: float) -> 
     return link_people(means, frames, alike_from)
 
 
-def steady(source: Source, row: Any) -> None:
-    """Give a source the landmarks and W+ that were smoothed over its track."""
-    source.before = replace(source.before, landmarks=np.asarray(row["steady_landmarks"]))
-    source.wplus = np.asarray(row["steady_wplus"])
+def steady(source: SourceFace, row: Any) -> SourceFace:
+    """Return a face with the landmarks and W+ that were smoothed over its track."""
+    observation = replace(source.observation, landmarks=np.asarray(row["steady_landmarks"]))
+    return replace(source, observation=observation, wplus=np.asarray(row["steady_wplus"]))
 
 
 def cast(
@@ -221,7 +223,7 @@ def _pseudonyms(
     A person is one sighting, the clearest sample with the average embedding; people who are in one frame with each
     other are different ones.
     """
-    if not isinstance(anonymizer.people_targets, ConsistentTargets):
+    if not isinstance(anonymizer.targets, ConsistentTargets):
         return {}
     bundle, sightings = anonymizer.bundle, dict[int, Sighting]()
     meeting = _meeting(list(takes), tracks)
@@ -230,8 +232,8 @@ def _pseudonyms(
         mean = np.mean([s.embedding for s in some], 0)
         best = clearest(some, bundle.spec.resolution)[0]
         sightings[person] = replace(best, embedding=mean / max(float(np.linalg.norm(mean)), 1e-9))
-    anonymizer.people_targets.assign(list(sightings.values()))
-    given = {p: anonymizer.people_targets.given_to(sighting.mark) for p, sighting in sightings.items()}
+    anonymizer.targets.assign(list(sightings.values()))
+    given = {p: anonymizer.targets.given_to(sighting.mark) for p, sighting in sightings.items()}
     return {person: one.targets for person, one in given.items() if one is not None}
 
 
@@ -259,8 +261,7 @@ def _rehearsed(
     _, faces = faces_at([track], frame)
     image = np.array(patch)
     source = anonymizer.analyse(image, faces.moved(1.0, (-float(at[0]), -float(at[1]))), np.array([0]))[0]
-    steady(source, measured.row(index, frame))
-    return source, image
+    return steady(source, measured.row(index, frame)), image
 
 
 class _Rehearsal:
@@ -269,18 +270,19 @@ class _Rehearsal:
     def __init__(self, anonymizer: Anonymizer, takes: Sequence[Take]) -> None:
         self._anonymizer = anonymizer
         self._sources, self._images = [s for s, _ in takes], [i for _, i in takes]
+        self._fresh = FreshTargets(anonymizer.options.seed)
         self._own = np.stack([s.wplus for s in self._sources])
 
     def stranger(self, name: str, person: int, mean: Mapping[str, FloatArray]) -> Cast:
         """Return the best of some new targets."""
-        anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.way.steps)
+        anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.method.steps)
         best: tuple[tuple[float, ...], Cast] | None = None
         tries = 0
         for attempt in range(_PATIENCE * anonymizer.options.tries):
             if best is not None and attempt >= anonymizer.options.tries and best[0][0] == 0:
                 break
             tries += 1
-            z = anonymizer.targets.z(name, person, attempt, anonymizer.bundle.spec.z)[None]
+            z = self._fresh.z(name, person, attempt, anonymizer.bundle.spec.z)[None]
             target = anonymizer.bundle.sample(z, mean["attributes"], mean["wplus"])[0]
             rank = failed, close, drifted, _ = self._rank(target, step)
             if best is None or rank < best[0]:
@@ -297,7 +299,7 @@ class _Rehearsal:
         best: tuple[float, Cast] | None = None
         tries = 0
         for target in targets:
-            for step in range(len(self._anonymizer.way.steps)):
+            for step in range(len(self._anonymizer.method.steps)):
                 tries += 1
                 failed = self._rank(target, step)[0]
                 if best is None or failed < best[0]:
@@ -310,10 +312,9 @@ class _Rehearsal:
     def _rank(self, target: FloatArray, step: int) -> tuple[float, float, float, float]:
         """Return how many samples fail, are close to it, and drift, and their mean landmark error."""
         anonymizer, count = self._anonymizer, len(self._own)
-        wplus = anonymizer.way.swapped(anonymizer.bundle, self._own, np.repeat(target[None], count, 0), [step] * count)
-        for source in self._sources:
-            source.step = step
-        verdicts = [made.verdict for made in anonymizer.attempt(self._sources, self._images, wplus)]
+        wplus = anonymizer.method.swap(anonymizer.bundle, self._own, np.repeat(target[None], count, 0), [step] * count)
+        faces = [FaceProgress(source, step=step) for source in self._sources]
+        verdicts = [made.verdict for made in anonymizer.attempt(faces, self._images, wplus)]
         limit = anonymizer.level.strangers.high - _MARGIN
         return (
             sum(not v.passed for v in verdicts),

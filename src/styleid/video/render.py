@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from styleid.core.face import Canvas, Source
+from styleid.core.attempt import FaceProgress
+from styleid.core.draft import PhotoDraft
 from styleid.core.pipeline import Anonymizer
 from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import face_ellipse, obscure_face
@@ -97,49 +98,50 @@ class Renderer:
         if not which:
             return _Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
         image = frame.image_rgb
-        run = Canvas.of(image, len(which))
+        draft = PhotoDraft.of(image, len(which))
         drawable = [
             k for k, i in enumerate(which) if self._tracks[i].person in self._casts and replaceable(self._tracks[i])
         ]
         if drawable:
-            sources = self._sources(image, faces, which, drawable, frame.index)
-            self._anonymizer.finish(sources, run, faces)
+            progress = self._attempted(image, faces, which, drawable, frame.index)
+            self._anonymizer.finish(progress, draft, faces)
         by_wish = self._anonymizer.options.method == "none"
-        for k, outcome in enumerate(run.outcomes):
+        for k, outcome in enumerate(draft.outcomes):
             if outcome is None:
-                self._anonymizer.obscure(run, faces, k, "" if by_wish else "no landmarks are known")
+                self._anonymizer.obscure(draft, faces, k, "" if by_wish else "no landmarks are known")
         boxes = {i: faces.boxes_xyxy[k] for k, i in enumerate(which)}
-        outcomes = {i: outcome for i, outcome in zip(which, run.outcomes, strict=True) if outcome is not None}
+        outcomes = {i: outcome for i, outcome in zip(which, draft.outcomes, strict=True) if outcome is not None}
         for i, outcome in outcomes.items():
             if outcome.action is Action.OBSCURED:
                 insort(self._failures[i], frame.index)
                 self._reasons[i, frame.index] = outcome.reason
-        return _Held(frame, run.image_rgb, run.changed, boxes, outcomes)
+        return _Held(frame, draft.image_rgb, draft.changed, boxes, outcomes)
 
-    def _sources(
+    def _attempted(
         self, image: ImageRGB, faces: Faces, which: Sequence[int], drawable: Sequence[int], frame: int
-    ) -> list[Source]:
+    ) -> list[FaceProgress]:
         assert self._measured is not None
-        sources = self._anonymizer.analyse(image, faces, np.array(drawable))
-        parts = []
-        for source in sources:
+        progress, parts = [], []
+        for source in self._anonymizer.analyse(image, faces, np.array(drawable)):
             track = which[source.index]
             part = self._casts[self._tracks[track].person]
-            steady(source, self._measured.row(track, frame))
-            source.tries, source.step = part.tries, part.step
+            steadied = steady(source, self._measured.row(track, frame))
+            progress.append(FaceProgress(steadied, step=part.step, tries=part.tries))
             parts.append(part)
-        own, targets = np.stack([s.wplus for s in sources]), np.stack([part.target for part in parts])
-        way, bundle = self._anonymizer.way, self._anonymizer.bundle
-        wplus = way.swapped(bundle, own, targets, [part.step for part in parts])
-        made = self._anonymizer.attempt(sources, [image] * len(sources), wplus)
-        for source, one in zip(sources, made, strict=True):
-            source.made.append(one)
-        return sources
+        own = np.stack([face.source.wplus for face in progress])
+        targets = np.stack([part.target for part in parts])
+        method, bundle = self._anonymizer.method, self._anonymizer.bundle
+        wplus = method.swap(bundle, own, targets, [part.step for part in parts])
+        made = self._anonymizer.attempt(progress, [image] * len(progress), wplus)
+        for face, one in zip(progress, made, strict=True):
+            face.attempts.append(one)
+        return progress
 
     def _release(self, held: _Held, sink: ClipSink, show: Show | None) -> None:
         if not held.boxes:
             sink.write(held.frame, None, None)
             return
+        generated = False
         for i, box in held.boxes.items():
             share, near = hiding(self._failures.get(i, ()), held.frame.index, self._fade, self._merge)
             shown = held.outcomes[i].action is Action.ANONYMIZED
@@ -148,9 +150,10 @@ class Renderer:
             if share >= 1:
                 self.logs[i].hidden.append((held.frame.index, self._reasons.get((i, near), "")))
             else:
+                generated = True
                 self.logs[i].anonymised += 1
                 self.logs[i].note(held.outcomes[i])
-        sink.write(held.frame, held.image_rgb, held.changed)
+        sink.write(held.frame, held.image_rgb, held.changed, generated=generated)
         if show is not None:
             for i, box in held.boxes.items():
                 hidden = bool(self.logs[i].hidden) and self.logs[i].hidden[-1][0] == held.frame.index

@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from styleid.media.formats.jpeg import with_mark
+from styleid.media.provenance import PACKET
 from styleid.media.storage.files import write_atomic
 from styleid.types import FloatArray, ImageRGB
 from styleid.version import __version__
@@ -57,13 +59,14 @@ def review_folder(out: Path) -> Path:
 def write_review(
     out: Path, record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequence[Track], sheets: Sheets
 ) -> Path:
-    """Write the folder and return its page."""
+    """Write the folder and return its page; sheets of a marked output are marked too."""
     folder = review_folder(out)
     for stale in folder.glob("track-*.jpg"):
         stale.unlink()
     for index, track in enumerate(tracks):
         if (jpeg := sheets.jpeg(index)) is not None:
-            write_atomic(folder / f"track-{track.number:03d}.jpg", jpeg)
+            sheet = with_mark(jpeg, PACKET if "mark" in journal else b"")
+            write_atomic(folder / f"track-{track.number:03d}.jpg", sheet)
     write_atomic(folder / "tracks.json", _lines(record).encode())
     page = folder / "index.html"
     write_atomic(page, _page(record, journal, tracks, sheets).encode(errors="backslashreplace"))

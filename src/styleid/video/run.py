@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from styleid.core.pipeline import Anonymizer
-from styleid.engine.assignment import Casting
+from styleid.engine.assignment import Assignment
 from styleid.engine.journal import Journal
 from styleid.engine.local import bundle_settings
 from styleid.errors import OptionError, VideoError
@@ -22,6 +22,7 @@ from styleid.media.video.frames import FramesClip, FramesSink
 from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions, VideoSink, container_of
+from styleid.people.keep import Keep
 from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
 from styleid.video.keep import leave_kept
@@ -80,27 +81,29 @@ def anonymize_video(
     encode: EncodeOptions | None = None,
     side: TrackOptions | None = None,
     *,
-    casting: Casting | None = None,
+    assignment: Assignment | None = None,
     detector: Detector | None = None,
     watch: Watch | None = None,
 ) -> VideoSummary:
     """Anonymise a video, or a folder of frames, and append to the journal beside the output.
 
-    casting: who gets which face, and who is left alone, where that is not left to chance.
+    assignment: who gets which face, and who is left alone, where that is not left to chance.
     detector: sees faces, unsure ones included; by default CenterFace at a low threshold. Raises OutputError where the
     output cannot be written; an input that cannot be used is told in the summary and in the journal. Nothing is left
     of an output that is not whole.
     """
     begun = time.perf_counter()
+    if assignment is not None:
+        anonymizer = assignment.anonymizer
     encode, side = encode or EncodeOptions(), side or TrackOptions()
     if not options.frames:
         container_of(options.out, encode.codec)
     if source.exists() and options.out.exists() and source.samefile(options.out):
         raise OptionError("--out", f"{options.out} is the input and would be overwritten.")
     clocked = _Clock(watch)
-    if casting is not None and casting.groups:
+    if assignment is not None and assignment.groups:
         raise OptionError("--targets", "groups of k are made of the people of many photos, not of one video.")
-    settings = _settings(anonymizer, options, encode, side) | (casting.settings() if casting else {})
+    settings = _settings(anonymizer, options, encode, side) | (assignment.settings() if assignment else {})
     base = {"input": source.name, "versions": {"styleid": __version__}, "settings": settings}
     journal = Journal(options.out.parent)
     try:
@@ -131,10 +134,10 @@ def _run(
         renderer, sheets = Renderer(clip, tracks, anonymizer, measured, casts), Sheets(tracks)
         sink: ClipSink
         if isinstance(clip, VideoClip):
-            sink = VideoSink(clip, options.out, encode, side)
+            sink = VideoSink(clip, options.out, encode, side, options.marking)
         else:
             assert isinstance(clip, FramesClip)
-            sink = FramesSink(clip, options.out)
+            sink = FramesSink(clip, options.out, options.marking)
         try:
             renderer.run(sink, sheets.show if options.review else None, watch, found.frames)
             digest = sink.finish()
@@ -144,6 +147,8 @@ def _run(
     video = clip.info.facts | {"frames": found.frames, "seconds": round(_length(found), 3), "cuts": len(found.cuts)}
     told = [_told(t, log, found) for t, log in zip(tracks, renderer.logs, strict=True)]
     record = {"sha256": digest, "video": video, "tracks": told, "notes": [*clip.info.notes, *sink.notes]}
+    if sink.mark:
+        record["mark"] = sink.mark
     page = None
     if options.review:
         page = write_review(options.out, to_record(clip.info, found.frames, tracks), record, tracks, sheets)
@@ -175,8 +180,11 @@ def first_pass(
         people = None
     for number, track in enumerate(tracks, 1):
         track.number, track.person = track.number or number, number - 1
-    if anonymizer.keep is not None and tracks:
-        leave_kept(clip, found, tracks, anonymizer.keep, watch)
+    keep = anonymizer.keep
+    if keep is not None and tracks:
+        if not isinstance(keep, Keep):
+            raise TypeError(f"In videos, keep must be a styleid.people.keep.Keep, not {type(keep).__name__}.")
+        leave_kept(clip, found, tracks, keep, watch)
     if bundle is None or not tracks:
         _set_people(tracks, people)
         return found, tracks, None, {}
@@ -273,4 +281,5 @@ def _settings(
     chosen = asdict(replace(options, out=Path(options.out.name), tracks=None)) | {"out": options.out.name}
     settings = asdict(anonymizer.options) | chosen | asdict(encode) | asdict(side)
     settings["tracks"] = options.tracks.name if options.tracks else ""
-    return settings | bundle_settings(anonymizer)
+    del settings["marking"]
+    return settings | options.marking.settings() | bundle_settings(anonymizer)

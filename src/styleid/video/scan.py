@@ -87,7 +87,8 @@ def scan(
 def _seen(detector: Detector, frame: ClipFrame) -> Faces:
     """Return the faces that a person may see in a frame, however it is shown."""
     faces, views = detector.detect(frame.image_rgb), frame.further_views()
-    return suppress_overlaps(Faces.concatenate([faces, *map(detector.detect, views)])) if views else faces
+    more = [detector.detect(image).moved(1 / scale, (0.0, 0.0)) for image, scale in views]
+    return suppress_overlaps(Faces.concatenate([faces, *more])) if more else faces
 
 
 class CutFinder:

@@ -192,7 +192,7 @@ def test_polygons_stand_in_for_missing_boxes(root, carry, meadow):
     text = instances([entry(12, "sub/b.png", meadow)], [row], [{"id": 2, "name": "face"}])
     write(root, {"annotations/instances_train2017.json": text})
     plan = Coco().plan(root, AnnotationOptions(boxes="from-annotations"))
-    advice = next(p.adviser for p in plan.photos if p.relative.name == "b.png")
+    advice = next(p.hint_source for p in plan.photos if p.relative.name == "b.png")
     assert advice is not None
     assert advice.hints(96, 64, 1).boxes_xyxy.tolist() == [[19.5, 9.5, 51.5, 45.5]]  # type: ignore[union-attr]
 

@@ -96,7 +96,7 @@ def test_faces_are_added(root, carry, tmp_path, plain):
 def test_parts_count_as_classes(root, carry, tmp_path):
     carry(root, Voc(), boxes="from-annotations")
     plan = Voc().plan(root, AnnotationOptions("from-annotations"))
-    advice = next(p.adviser for p in plan.photos if p.relative.name == "a.jpg")
+    advice = next(p.hint_source for p in plan.photos if p.relative.name == "a.jpg")
     assert [str(one.kind) for one in advice.marked] == ["person", "head"]  # type: ignore[union-attr]
     assert advice.marked[1].box == (39, 9, 90, 80)  # type: ignore[union-attr]
 

@@ -11,9 +11,9 @@ from styleid import AnonymizeOptions, Anonymizer, RankOptions, rank_units
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import load_bundle, verify
 from styleid.cli import main
-from styleid.core.methods import choose_way
+from styleid.core.methods import choose_method
 from styleid.core.privacy import privacy_level
-from styleid.core.swap import swap
+from styleid.core.swap import swap_units
 from styleid.errors import CheckpointError, OptionError
 from styleid.faces.align import ffhq_matrix, transform_points
 from styleid.faces.detect import FaceDetector
@@ -82,10 +82,10 @@ def test_the_built_in_networks_stand_in_at_the_new_crop(bundle: Bundle, astronau
 
 
 def test_ranked_channels_are_the_best_ones(bundle: Bundle) -> None:
-    way = choose_way(AnonymizeOptions(units="channels:40"), bundle, privacy_level("low", bundle.spec.thresholds))
+    way = choose_method(AnonymizeOptions(units="channels:40"), bundle, privacy_level("low", bundle.spec.thresholds))
     assert way.steps[0].channels == tuple(range(ROWS * WIDTH - 40, ROWS * WIDTH))
     source, target = np.zeros((1, ROWS, WIDTH), np.float32), np.ones((1, ROWS, WIDTH), np.float32)
-    assert np.nonzero(swap(source, target, way.steps[0]).ravel())[0].tolist() == list(way.steps[0].channels)
+    assert np.nonzero(swap_units(source, target, way.steps[0]).ravel())[0].tolist() == list(way.steps[0].channels)
     assert not source.any()
 
 
@@ -107,8 +107,8 @@ def test_codes_of_s_draw_what_w_plus_draws(bundle: Bundle) -> None:
 def test_the_swapper_weighs_and_takes_the_identity_whole(bundle: Bundle) -> None:
     rng = np.random.default_rng(0)
     source, target = (rng.standard_normal((2, ROWS, WIDTH)).astype(np.float32) for _ in range(2))
-    way = choose_way(AnonymizeOptions(method="swapper"), bundle, privacy_level("low", bundle.spec.thresholds))
-    swapped = way.swapped(bundle, source, target, [0, 2])
+    way = choose_method(AnonymizeOptions(method="swapper"), bundle, privacy_level("low", bundle.spec.thresholds))
+    swapped = way.swap(bundle, source, target, [0, 2])
     share = bundle.weigh(source, target)
     assert np.allclose(share[:, 5:8], 1)
     assert ((share[:, :5] > 0) & (share[:, :5] < 1)).all()

@@ -91,8 +91,9 @@ def test_single_frames_are_looked_at_stretched_too(tmp_path, factors):
     assert not isinstance(clip.facts.colours, StretchedColours)
     views = [frame.further_views() for frame in clip.frames()]
     assert [bool(v) for v in views] == [factor == 1 for factor in factors]
-    for view in (v for found in views for v in found):
+    for view, scale in (v for found in views for v in found):
         assert np.ptp(view) > 200
+        assert scale == 1
 
 
 def test_a_dark_frame_at_the_beginning_does_not_count(tmp_path):

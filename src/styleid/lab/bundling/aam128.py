@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from styleid.bundles.spec import FORMAT
+from styleid.core.attempt import FaceProgress
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.faces.align import CropTemplate
@@ -170,18 +171,18 @@ def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray,
     Returns the new faces' W+ (n, layers, width), and `expression_features` (n, 4) of the originals and of what came.
     """
     anonymizer = Anonymizer.from_bundle(bundle, AnonymizeOptions(privacy="low", seed=0))
-    side, way, seen = pack.template.size_px, anonymizer.way, []
+    side, method, seen = pack.template.size_px, anonymizer.method, []
     whole = np.array([[0, 0, side, side]], np.float32) - 0.5
     rows = np.random.default_rng(0).permutation(np.nonzero(~pack.held_out)[0])[:count]
     for number, row in enumerate(rows):
         (crop,) = pack.crops([row])
         faces = Faces(whole, np.ones(1, np.float32), pack.landmarks5[row][None])
-        sources = anonymizer.analyse(crop, faces, np.array([0]))
-        sources[0].step = number % len(way.steps)
-        target = anonymizer.people_targets.sample(anonymizer.bundle, str(pack.names[row]), sources, 0)
-        wplus = way.swapped(anonymizer.bundle, sources[0].wplus[None], target, [sources[0].step])
-        after = anonymizer.attempt(sources, [crop], wplus)[0].after
-        seen.append((wplus[0], sources[0].before.landmarks, after.landmarks))
+        (source,) = anonymizer.analyse(crop, faces, np.array([0]))
+        face = FaceProgress(source, step=number % len(method.steps))
+        target = anonymizer.targets.sample(anonymizer.bundle, str(pack.names[row]), [face], 0)
+        wplus = method.swap(anonymizer.bundle, source.wplus[None], target, [face.step])
+        after = anonymizer.attempt([face], [crop], wplus)[0].observation
+        seen.append((wplus[0], source.observation.landmarks, after.landmarks))
     codes, before, came = (np.stack(column) for column in zip(*seen, strict=True))
     return codes, expression_features(before), expression_features(came)
 

@@ -99,7 +99,17 @@ def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: Metadat
         data = _saved(image, options | tuned, 3 * encoding.source_bytes if any(tuned.values()) else 0)
     except OSError:
         data = _saved(image, options, 0)
-    return _with_mark(_with_density(data, kept.density, cmyk=mode == "CMYK"), kept.mark)
+    return with_mark(_with_density(data, kept.density, cmyk=mode == "CMYK"), kept.mark)
+
+
+def with_mark(data: bytes, mark: bytes) -> bytes:
+    """Return a JPEG with an XMP packet behind its JFIF and EXIF segments; as it is where the packet is empty."""
+    if not mark:
+        return data
+    first = jpeg_parts(data).segments
+    at = next(s.start for s in first if s.marker != 0xE0 and not _is_exif(s))
+    payload = JPEG_XMP + mark
+    return data[:at] + b"\xff\xe1" + struct.pack(">H", 2 + len(payload)) + payload + data[at:]
 
 
 def _saved(image: Image.Image, options: dict[str, Any], buffer_bytes: int) -> bytes:
@@ -235,16 +245,6 @@ def _with_density(data: bytes, density: Density | None, *, cmyk: bool) -> bytes:
     if data[2:4] == b"\xff\xe0":
         return data[:13] + numbers + data[18:]
     return data[:2] + b"\xff\xe0\0\x10JFIF\0\x01\x01" + numbers + b"\0\0" + data[2:] if cmyk else data
-
-
-def _with_mark(data: bytes, mark: bytes) -> bytes:
-    """Put the XMP packet behind the JFIF and EXIF segments, where readers look for it."""
-    if not mark:
-        return data
-    first = jpeg_parts(data).segments
-    at = next(s.start for s in first if s.marker != 0xE0 and not _is_exif(s))
-    payload = JPEG_XMP + mark
-    return data[:at] + b"\xff\xe1" + struct.pack(">H", 2 + len(payload)) + payload + data[at:]
 
 
 def _notes(data: bytes, parts: JpegParts, layout: Layout) -> tuple[str, ...]:

@@ -18,20 +18,20 @@ from typing import NamedTuple
 from styleid.errors import ImageError, OptionError, OutputError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.storage.remote import TEMPORARY, Place, RemotePath
-from styleid.types import Adviser
+from styleid.types import HintSource
 
 
 @dataclass(frozen=True)
 class InputFile:
     """Hold one input.
 
-    path: where it is. relative: where its output goes below the output folder. adviser: who knows more of it, such as a
-    data set. modified: when it was last changed, in seconds since 1970, if a listing told it; else NaN.
+    path: where it is. relative: where its output goes below the output folder. hint_source: who knows more of it, such
+    as a data set. modified: when it was last changed, in seconds since 1970, if a listing told it; else NaN.
     """
 
     path: Place
     relative: Path
-    adviser: Adviser | None = field(default=None, compare=False)
+    hint_source: HintSource | None = field(default=None, compare=False)
     modified: float = field(default=math.nan, compare=False)
 
     def place(self) -> tuple[str, str]:

@@ -81,8 +81,8 @@ class ClipFrame:
         """The upright picture, converted when it is first asked for."""
         return self.to_rgb(self.native)
 
-    def further_views(self) -> list[ImageRGB]:
-        """Return other pictures of the same size in which a person may see faces, upright."""
+    def further_views(self) -> list[tuple[ImageRGB, float]]:
+        """Return other pictures in which a person may see faces, upright, and their size as a share of the frame's."""
         return [] if self.to_views is None else self.to_views(self.native)
 
 
@@ -97,12 +97,21 @@ class Clip(Protocol):
 
 
 class ClipSink(Protocol):
-    """Take a clip's frames and write them whole or not at all. notes: what a user should know of the output."""
+    """Take a clip's frames and write them whole or not at all.
+
+    notes: what a user should know of the output. mark: after `finish`, what it is marked with, "" where it is not.
+    """
 
     notes: tuple[str, ...]
+    mark: str
 
-    def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
-        """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere."""
+    def write(
+        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
+    ) -> None:
+        """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere.
+
+        generated: whether a new face shows in it.
+        """
         ...
 
     def finish(self) -> str:

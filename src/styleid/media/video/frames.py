@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from styleid.errors import ImageError, OptionError, OutputError, VideoError
-from styleid.media.image import Photo, encode_photo, read_photo
+from styleid.media.image import Photo, read_photo
+from styleid.media.marking import encode_marked
+from styleid.media.provenance import MarkOptions
 from styleid.media.storage.files import os_reason, write_atomic
 from styleid.media.video.clip import ClipFrame, ClipInfo
 from styleid.types import ImageRGB
@@ -62,8 +64,9 @@ class FramesClip:
 class FramesSink:
     """Write frames into a folder that takes its name when all are there."""
 
-    def __init__(self, clip: FramesClip, out: Path) -> None:
+    def __init__(self, clip: FramesClip, out: Path, marking: MarkOptions | None = None) -> None:
         self._clip, self._out, self.notes = clip, out, ()
+        self._marking, self.mark = marking or MarkOptions(mark="none"), ""
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise OptionError("--out", f"{out} is there already; name a folder that is new or empty.")
         self._part = out.parent / f".styleid-{secrets.token_hex(8)}.part"
@@ -75,16 +78,21 @@ class FramesSink:
 
     notes: tuple[str, ...]
 
-    def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
-        """Write one frame under its own name."""
+    def write(
+        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
+    ) -> None:
+        """Write one frame under its own name, marked by what it shows itself."""
         photo: Photo = frame.native
         path = self._clip.paths[frame.index]
         mask = np.zeros(photo.image_rgb.shape[:2], bool) if changed is None else changed
         try:
-            encoded = encode_photo(photo, photo.image_rgb if image_rgb is None else image_rgb, mask)
+            image = photo.image_rgb if image_rgb is None else image_rgb
+            encoded = encode_marked(photo, image, mask, "strip", self._marking,
+                                    generated=generated, changed=changed is not None)  # fmt: skip
         except ImageError as error:
             raise VideoError(path, error.reason) from error
-        self._digest.update(bytes.fromhex(write_atomic(self._part / path.name, encoded)))
+        self._digest.update(bytes.fromhex(write_atomic(self._part / path.name, encoded.data)))
+        self.mark, self.notes = self.mark or encoded.mark, tuple(dict.fromkeys((*self.notes, *encoded.notes)))
 
     def finish(self) -> str:
         """Name the folder; return the SHA-256 of the frames' own, in order."""

@@ -218,11 +218,11 @@ def _boxes(data: Bytes, start: int, end: int) -> list[Box]:
 
 def _read_matroska(data: Bytes) -> Headers:
     headers, tracks = Headers(ends_at=True, counted=True), 0
-    for element in _elements(data, 0, len(data)):
+    for element in elements(data, 0, len(data)):
         if element.kind != _SEGMENT:
             continue
         headers.whole &= not element.cut
-        for part in _elements(data, element.start, element.end):
+        for part in elements(data, element.start, element.end):
             if part.kind == _TRACKS:
                 _read_entries(data, part, headers)
                 tracks += 1
@@ -232,12 +232,12 @@ def _read_matroska(data: Bytes) -> Headers:
 
 
 def _read_entries(data: Bytes, tracks: _Element, headers: Headers) -> None:
-    entries = (e for e in _elements(data, tracks.start, tracks.end) if e.kind == _ENTRY)
-    parts = [{part.kind: part for part in _elements(data, e.start, e.end)} for e in entries]
+    entries = (e for e in elements(data, tracks.start, tracks.end) if e.kind == _ENTRY)
+    parts = [{part.kind: part for part in elements(data, e.start, e.end)} for e in entries]
     pictures = [p for p in parts if _TYPE in p and p[_TYPE].number(data) == _PICTURE]
     for place, picture in enumerate(pictures):
         video = picture.get(_VIDEO)
-        inside = _elements(data, video.start, video.end) if video is not None else ()
+        inside = elements(data, video.start, video.end) if video is not None else ()
         told = {part.kind: part.number(data) for part in inside}
         crop = PixelCrop(*(told.get(kind, 0) for kind in _CROPS))
         headers.apertures.setdefault(place, set()).add(None if crop == PixelCrop() else crop)
@@ -258,7 +258,7 @@ class _Element:
         return int.from_bytes(data[self.start : min(self.end, self.start + 8)], "big")
 
 
-def _elements(data: Bytes, start: int, end: int) -> Iterator[_Element]:
+def elements(data: Bytes, start: int, end: int) -> Iterator[_Element]:
     """Yield the elements between two offsets; after one of unknown size its own content comes, as if beside it."""
     position = start
     while position + 2 <= end:

@@ -160,11 +160,11 @@ class VideoClip:
     def _upright(self, native: Any) -> np.ndarray:
         return self._turn.upright(self.facts.colours.to_rgb(native))
 
-    def _views(self, native: Any) -> list[np.ndarray]:
+    def _views(self, native: Any) -> list[tuple[np.ndarray, float]]:
         """Return a frame stretched where it alone uses a small part of its range."""
         colours = self.facts.colours
         span = None if isinstance(colours, StretchedColours) else frame_span(colours, native)
-        return [] if span is None else [self._turn.upright(stretched(colours, native, span))]
+        return [] if span is None else [(self._turn.upright(stretched(colours, native, span)), 1.0)]
 
     def _chosen(self) -> int:
         """Return the index of the track whose pictures a player shows."""

@@ -15,8 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from styleid.errors import OptionError, OutputError, VideoError
+from styleid.media.provenance import SOURCE_TYPE, MarkOptions
 from styleid.media.storage.files import os_reason
 from styleid.media.video.clip import ClipFrame
+from styleid.media.video.marks import MATROSKA_TAG, mark_file, says_generated, untag_matroska
 from styleid.media.video.planes import blacken, fresh_copy, repaint
 from styleid.media.video.pyav import import_av
 from styleid.media.video.reader import VideoClip
@@ -75,13 +77,22 @@ def container_of(out: Path, codec: Codec) -> str:
 class VideoSink:
     """Write a clip's frames to a temporary file beside `out`, which takes its name when all is there."""
 
-    def __init__(self, clip: VideoClip, out: Path, encode: EncodeOptions, tracks: TrackOptions) -> None:
+    def __init__(
+        self,
+        clip: VideoClip,
+        out: Path,
+        encode: EncodeOptions,
+        tracks: TrackOptions,
+        marking: MarkOptions | None = None,
+    ) -> None:
         container = container_of(out, encode.codec)
         self._clip, self._out, self._av = clip, out, import_av()
         self._file = PartFile(out)
         self._durations: dict[int, int] = {}
         self._last: Any = None  # a packet is written when the next has come
         self._delay = self._end = 0
+        self._marking, self.mark = marking or MarkOptions(mark="none"), ""
+        self._generated, self._changed = says_generated(clip.path), False
         try:
             with self._reported():
                 self._open(container, encode, tracks)
@@ -97,6 +108,8 @@ class VideoSink:
         self._coded_format = _PACKED.get((encode.codec, self._format), self._format)
         self._stream = self._video_stream(encode)
         self.side = SideTracks(self._clip, self._container, container, tracks)
+        if container == "matroska" and self._marking.mark != "none":
+            self._container.metadata[MATROSKA_TAG] = SOURCE_TYPE
         self.notes = (*self.side.notes, *self._format_notes())
 
     def _video_stream(self, encode: EncodeOptions) -> Any:
@@ -123,8 +136,11 @@ class VideoSink:
         same = given.replace("yuvj", "yuv") == self._format
         return () if same else (f"pixels were stored as {given} and are written as {self._format}",)
 
-    def write(self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None) -> None:
+    def write(
+        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
+    ) -> None:
         """Encode a frame."""
+        self._generated, self._changed = self._generated or generated, self._changed or changed is not None
         clip, colours = self._clip, self._clip.facts.colours
         native = fresh_copy(colours.in_format(frame.native, self._format), self._av)
         if image_rgb is not None and changed is not None:
@@ -173,7 +189,17 @@ class VideoSink:
             self.side.until(float("inf"))
             self._container.close()
             self.side.close()
+            self._set_mark(self._container.format.name)
             return self._file.publish()
+
+    def _set_mark(self, container: str) -> None:
+        """Mark the finished file, or take back what was written before its faces were known."""
+        wanted = self._marking.applies(generated=self._generated, changed=self._changed)
+        self.mark = self._marking.mark if wanted else ""
+        if container == "matroska" and self._marking.mark != "none" and not wanted:
+            untag_matroska(self._file.path)
+        elif container != "matroska" and wanted:
+            mark_file(self._file.path, container)
 
     def abandon(self) -> None:
         """Remove the unfinished file."""
@@ -204,10 +230,10 @@ class PartFile:
 
     def __init__(self, out: Path) -> None:
         self._out, self.error, self.broken = out, None, False
-        self._part = out.parent / f".styleid-{secrets.token_hex(8)}.part"
+        self.path = out.parent / f".styleid-{secrets.token_hex(8)}.part"
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._part.open("xb", buffering=0)
+            self._file = self.path.open("xb", buffering=0)
         except OSError as error:
             raise OutputError(out, os_reason(error)) from error
 
@@ -241,9 +267,9 @@ class PartFile:
         try:
             os.fsync(self._file.fileno())
             self._file.close()
-            with self._part.open("rb") as file:
+            with self.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._part.replace(self._out)
+            self.path.replace(self._out)
         except OSError as error:
             self.error = error
             raise
@@ -254,7 +280,7 @@ class PartFile:
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
-            self._part.unlink()
+            self.path.unlink()
 
 
 def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.coco.json_file import CocoFile, ImageEntry, Key, Marks, read_coco, rewrite_coco
 from styleid.datasets.formats.coco.photos import Photos, barred, entry_path, find_photos, unfound, unowned
-from styleid.datasets.hints import Advice, Box, Marked, contradiction
+from styleid.datasets.hints import AnnotationHints, Box, Marked, contradiction
 from styleid.datasets.names import Finder, is_plain
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions, CocoOptions
 from styleid.datasets.passthrough import is_panoptic
@@ -145,7 +145,7 @@ class Coco:
 
     def _advice(
         self, marks: dict[str, Marks], photos: Sequence[str], options: AnnotationOptions
-    ) -> dict[str, Advice]:
+    ) -> dict[str, AnnotationHints]:
         """Collect what all files say of each photo."""
         marked: dict[str, dict[tuple[Kind, Box, bool], Marked]] = {photo: {} for photo in photos}
         sizes: dict[str, set[tuple[int, int]]] = {photo: set() for photo in photos}
@@ -159,7 +159,7 @@ class Coco:
         skip = options.bad_boxes == "skip"
         reasons = {} if skip else barred(self._photos, marks, photos)
         return {
-            photo: Advice(
+            photo: AnnotationHints(
                 tuple(boxes.values()),
                 next(iter(sizes[photo])) if len(sizes[photo]) == 1 else None,
                 options.frame,

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.voc.xml_file import VocFile, read_voc, with_faces
-from styleid.datasets.hints import Advice, Marked
+from styleid.datasets.hints import AnnotationHints, Marked
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, Plan, below, split_masks, walk_files
 from styleid.errors import DatasetError, OptionError
@@ -43,7 +43,8 @@ class Voc:
         read = {xml: _read(root / xml) for xml in xmls if owners[xml]}
         classes = self._classes(read)
         advice = {owners[xml]: self._advice(xml, file, classes) for xml, file in read.items()}
-        inputs = tuple(InputFile(root / p, Path(p), advice.get(p, Advice(frame=options.frame))) for p in photos)
+        unmarked = AnnotationHints(frame=options.frame)
+        inputs = tuple(InputFile(root / p, Path(p), advice.get(p, unmarked)) for p in photos)
         absent = tuple((xml, "no photo belongs to this annotation") for xml in xmls if not owners[xml])
         annotations = tuple(n for n in names if n in owners or n in self._sets)
         others = tuple(n for n in names if n not in {*photos, *annotations, *masks})
@@ -82,17 +83,17 @@ class Voc:
             return {}
         return choose_classes(self._options.classes, names)
 
-    def _advice(self, name: str, file: VocFile | str, classes: dict[str, Kind]) -> Advice:
+    def _advice(self, name: str, file: VocFile | str, classes: dict[str, Kind]) -> AnnotationHints:
         skip = self._options.bad_boxes == "skip"
         if isinstance(file, str):
             needed = bool(classes) or self._options.add_faces
-            return Advice(frame=self._options.frame, problem=f"{name}: {file}" if needed and not skip else "")
+            return AnnotationHints(frame=self._options.frame, problem=f"{name}: {file}" if needed and not skip else "")
         marked = tuple(
             Marked(classes[kind], box, f"object {number} in {name}")
             for number, (kind, box) in enumerate(file.objects, 1)
             if kind in classes
         )
-        return Advice(marked, file.size_wh, self._options.frame, skip_bad=skip)
+        return AnnotationHints(marked, file.size_wh, self._options.frame, skip_bad=skip)
 
 
 def _read(path: Path) -> VocFile | str:

@@ -11,7 +11,7 @@ from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.yolo.data_yaml import DataYaml, add_class, read_yaml
 from styleid.datasets.formats.yolo.labels import Labels, looks_like_labels, read_labels, settled, with_faces
 from styleid.datasets.formats.yolo.owners import Owners, find_owners
-from styleid.datasets.hints import MEND, Advice
+from styleid.datasets.hints import MEND, AnnotationHints
 from styleid.datasets.names import Finder
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, FoundFaces, Named, Plan, below, read_or_nothing, split_masks, walk_files
@@ -148,7 +148,9 @@ class Yolo:
         chosen = choose_classes(self._options.classes, [numbered[n] for n in sorted(numbered)])
         return {number: chosen[name] for number, name in numbered.items() if name in chosen}, named
 
-    def _advice(self, photos: Sequence[str], classes: tuple[dict[int, Kind], dict[int, str]]) -> dict[str, Advice]:
+    def _advice(
+        self, photos: Sequence[str], classes: tuple[dict[int, Kind], dict[int, str]]
+    ) -> dict[str, AnnotationHints]:
         """Collect what all label files say of each photo."""
         chosen, named = classes
         skip = self._options.bad_boxes == "skip"
@@ -161,7 +163,7 @@ class Yolo:
         }
         labels_of = self._owners.labels_of()
         return {
-            photo: Advice(
+            photo: AnnotationHints(
                 tuple(one for name in labels_of[photo] for one in marked.get(name, ())),
                 frame=self._options.frame,
                 home=_HOME,

@@ -1,0 +1,114 @@
+"""Put the mark of generated content into a finished video, and find it.
+
+MP4 keeps XMP in a `uuid` box, QuickTime in `moov/udta/XMP_`, as the XMP specification (part 3) says. Matroska has no
+place for XMP; it gets a plain tag of its own. FFmpeg writes a Matroska file's tags before its pictures, when it is not
+known yet whether a face will be new, so the tag is written first and voided where it must not stay.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from pathlib import Path
+
+from styleid.media.containers import BadFileError, Box, iso_boxes
+from styleid.media.provenance import ISO_XMP, PACKET, declares_generated
+from styleid.media.video.headers import elements
+
+Span = tuple[int, int]
+MATROSKA_TAG = "DIGITAL_SOURCE_TYPE"
+_SEGMENT, _TAGS, _TAG, _SIMPLE_TAG = 0x18538067, 0x1254C367, 0x7373, 0x67C8
+_CRC, _VOID = 0xBF, b"\xec\x01"
+_LOOKED_AT_BYTES = 1 << 20
+
+
+def says_generated(path: Path) -> bool:
+    """Say whether a video's first or last megabyte names a source type of generated content."""
+    with path.open("rb") as file:
+        head = file.read(_LOOKED_AT_BYTES)
+        file.seek(max(path.stat().st_size - _LOOKED_AT_BYTES, 0))
+        return declares_generated(head) or declares_generated(file.read())
+
+
+def mark_file(path: Path, container: str) -> None:
+    """Write the XMP packet into a finished MP4 or QuickTime file.
+
+    Args:
+        path: The file, which is changed.
+        container: "mp4" or "mov".
+    """
+    movie = _last_movie(path) if container == "mov" else None
+    if movie is None:
+        with path.open("ab") as file:
+            file.write(_box(b"uuid", ISO_XMP + PACKET))
+        return
+    at, body = movie
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(_box(b"moov", _with_user_data(body)))
+
+
+def untag_matroska(path: Path) -> None:
+    """Turn the tag in a finished Matroska file into filler of the same length."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        for tags in _inside(data, (0, len(data)), _SEGMENT, _TAGS):
+            for tag in _inside(data, _body(data, tags), _TAG):
+                _void_simple_tag(data, tag)
+            _renew_checksum(data, _body(data, tags))
+
+
+def _void_simple_tag(data: mmap.mmap, tag: Span) -> None:
+    """Void the mark's name and value in a tag, and the whole tag where it holds nothing else."""
+    simple = _inside(data, _body(data, tag), _SIMPLE_TAG)
+    named = [one for one in simple if MATROSKA_TAG.encode() in data[one[0] : one[1]]]
+    for start, end in named if len(simple) > len(named) else named and [tag]:
+        data[start:end] = _VOID + (end - start - 9).to_bytes(7, "big") + bytes(end - start - 9)
+
+
+def _renew_checksum(data: mmap.mmap, body: Span) -> None:
+    """Write the checksum that a list of tags may begin with anew."""
+    first = next(elements(data, *body), None)
+    if first is not None and first.kind == _CRC and first.end - first.start == 4:
+        data[first.start : first.end] = zlib.crc32(data[first.end : body[1]]).to_bytes(4, "little")
+
+
+def _last_movie(path: Path) -> tuple[int, bytes] | None:
+    """Return where the movie header begins and its content, or None where it is not the last box."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            last = iso_boxes(data)[-1]
+        except BadFileError:
+            return None
+        return (last.at, data[last.start : last.end]) if last.kind == b"moov" else None
+
+
+def _with_user_data(movie: bytes) -> bytes:
+    """Return a movie header's content with the packet in its user data."""
+    xmp = _box(b"XMP_", PACKET)
+    held: Box | None = next((b for b in iso_boxes(movie) if b.kind == b"udta"), None)
+    if held is None:
+        return movie + _box(b"udta", xmp)
+    user_data = _box(b"udta", xmp + movie[held.start : held.end])  # first: a list of user data may end in zeros
+    return movie[: held.at] + user_data + movie[held.end :]
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def _inside(data: mmap.mmap, span: Span, *kinds: int) -> list[Span]:
+    """Return the elements, from header to end, that lie in a span along a path of kinds."""
+    found, at = [], span[0]
+    for element in elements(data, *span):
+        if element.kind == kinds[0]:
+            found.append((at, element.end))
+        at = element.end
+    if len(kinds) == 1:
+        return found
+    return [inner for one in found for inner in _inside(data, _body(data, one), *kinds[1:])]
+
+
+def _body(data: mmap.mmap, span: Span) -> Span:
+    element = next(elements(data, *span))
+    return element.start, element.end
