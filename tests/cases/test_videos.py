@@ -1,9 +1,13 @@
 """Videos that hide something, that were joined or cut apart, or whose first track is not the picture."""
 
+import re
+import subprocess
+
 import numpy as np
 import pytest
 
 from styleid.media.video.reader import VideoClip
+from tests.cases.runner import needs_tool
 
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
 
@@ -68,3 +72,30 @@ def test_a_face_in_samples_of_ten_bits_is_found(case, video, method):
     for one, other in zip(before, frames, strict=True):
         assert np.abs(one.image_rgb[120:200, 100:180].astype(int) - other.image_rgb[120:200, 100:180]).mean() > 10
         assert np.array_equal(one.image_rgb[:40], other.image_rgb[:40])
+
+
+@pytest.mark.parametrize("out", ["out.mkv", "out.mp4"])
+def test_no_tag_holds_a_picture(case, video, out):
+    result, frames = video("mkv-cover-in-tags", "metapic.mkv", out, *PLAIN, "--allow", "metadata,chapters,subtitles")
+    assert (result.status, len(frames)) == (0, 12)
+    assert "left out: COVERART, METADATA_BLOCK_PICTURE" in result.stdout
+    with av.open(str(case("mkv-cover-in-tags") / "metapic.mkv")) as container:
+        covers = [value for value in container.metadata.values() if len(value) > 1000]
+    assert len(covers) == 2
+    data = result.out.read_bytes()
+    for cover in covers:
+        assert not any(cover[at : at + 40].encode() in data for at in range(0, len(cover) - 40, 500))
+    with av.open(str(result.out)) as container:
+        assert container.metadata["title"] == "holiday"
+        assert max(map(len, container.metadata.values())) < 100
+
+
+@pytest.mark.parametrize("tool", ["exiftool", "ffprobe"])
+def test_other_tools_see_no_cover_and_one_track(video, tool):
+    program = needs_tool(tool)
+    result, _ = video("mkv-cover-in-tags", "metapic.mkv", "out.mkv", *PLAIN, "--allow", "metadata")
+    asked = {"exiftool": ["-a", "-G1"], "ffprobe": ["-v", "error", "-show_format", "-show_streams"]}[tool]
+    told = subprocess.run([program, *asked, str(result.out)], capture_output=True, text=True, check=True).stdout
+    assert "holiday" in told
+    assert not re.search(r"coverart|block_?picture|/9j/", told, re.IGNORECASE)
+    assert max(map(len, told.splitlines())) < 300

@@ -1,6 +1,7 @@
 """Recordings that were joined, segments that start late and tracks in any order come out whole."""
 
 import itertools
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -72,6 +73,13 @@ def test_joined_recordings_go_on(tmp_path, suffix, codec, starts):
     assert len(clip.info.notes) == (0 if suffix == "avi" else 1)  # FFmpeg joins AVI itself
 
 
+def test_joined_recordings_of_which_one_is_read_are_refused(tmp_path):
+    parts = [record(tmp_path / f"{i}.flv", first=12 * i) for i in range(2)]
+    assert len(frames_of(parts[0])) == 12
+    with pytest.raises(VideoError, match="several recordings were joined"):
+        VideoClip(joined(tmp_path / "in.flv", *parts))
+
+
 @pytest.mark.parametrize("audio", ["keep", "pitch"])
 @pytest.mark.parametrize("length", [1.2, 1.5, 1.0])
 @pytest.mark.parametrize("starts", [(0, 0), (0, 3600)])
@@ -109,6 +117,29 @@ def test_segments_that_start_late_are_whole(tmp_path, name, start):
     frames = frames_of(out)
     assert len(frames) == 12
     assert [f.time_s for f in frames] == pytest.approx([i / RATE for i in range(12)], abs=2e-3)
+
+
+def test_fragments_that_start_late_end_with_their_last_picture(tmp_path):
+    """Their track's duration counts from zero, not from where they start."""
+    source, out = tmp_path / "in.mp4", tmp_path / "out.mkv"
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "use_editlist": "0"}
+    with av.open(str(source), "w", container_options=options) as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"g": "4", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for i in range(24):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), "rgb24")))
+        container.mux(stream.encode(None))
+    data = source.read_bytes()
+    starts = [m.start() - 4 for m in re.finditer(b"moof", data)]
+    late = data[: starts[0]] + data[starts[3] :]
+    source.write_bytes(late)
+    rewrite(source, out, encode=LOSSLESS)
+    frames = frames_of(out)
+    assert len(frames) == 12
+    assert frames[-1].time_s + frames[-1].duration_s == pytest.approx(1.2, abs=2e-3)
+    source.write_bytes(late[: len(late) - 2000])
+    with pytest.raises(VideoError, match=r"cut short|damaged"):
+        list(VideoClip(source).frames())
 
 
 @pytest.mark.parametrize("name", ["in.mkv", "in.webm"])

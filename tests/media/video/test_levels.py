@@ -96,6 +96,22 @@ def test_single_frames_are_looked_at_stretched_too(tmp_path, factors):
         assert scale == 1
 
 
+def test_dark_clips_in_colour_are_drawn_in_colour(tmp_path):
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv444p16le"
+        for i in range(FRAMES):
+            frame = av.VideoFrame(WIDTH, HEIGHT, "yuv444p16le")
+            for plane, factor in zip(frame.planes, (16, 8, 24), strict=True):
+                np.frombuffer(plane, np.uint16).reshape(HEIGHT, -1)[:, :WIDTH] = ramp(i) * factor + 4096
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    clip = VideoClip(source)
+    assert not isinstance(clip.facts.colours, StretchedColours)
+    assert all(len(frame.further_views()) == 1 for frame in clip.frames())
+
+
 def test_a_dark_frame_at_the_beginning_does_not_count(tmp_path):
     assert isinstance(VideoClip(write(tmp_path / "a.mkv", "gray16le", [0, 1, 1])).facts.colours, StretchedColours)
     assert not isinstance(VideoClip(write(tmp_path / "b.mkv", "gray16le", [0, 0])).facts.colours, StretchedColours)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ PixelBox = tuple[int, int, int, int]
 
 _MOST_INFLATED = 256 << 20
 _VISUAL_ENTRY_BYTES = 78
+_REST_BYTES = 64
+_FLV = re.compile(rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09")
 _EBML, _SEGMENT, _CLUSTER, _TRACKS, _ENTRY = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE
 _TYPE, _VIDEO, _PICTURE = 0x83, 0xE0, 1
 _CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
@@ -126,22 +129,31 @@ def read_headers(path: Path, container: str) -> Headers:
         BadFileError: they cannot be read.
     """
     names = set(container.split(","))
-    if not names & {"mov", "matroska", "nut"}:
-        return Headers()
-    if "nut" in names:
-        return Headers(ends_at=True)
+    if not names & {"mov", "matroska", "flv"}:
+        return Headers(ends_at="nut" in names)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
+            if "flv" in names:
+                return _read_flash(data)
             return _read_movie(data) if "mov" in names else _read_matroska(data)
         except (struct.error, IndexError, zlib.error, ZeroDivisionError) as error:
             raise BadFileError("its headers are damaged") from error
 
 
+def _read_flash(data: Bytes) -> Headers:
+    if _FLV.search(data, 1):
+        raise BadFileError("several recordings were joined in it, and only the first is read here. Split it first")
+    return Headers()
+
+
 def _read_movie(data: Bytes) -> Headers:
-    headers = Headers()
-    for movie in _boxes(data, 0, len(data)):
+    headers, boxes = Headers(), _boxes(data, 0, len(data))
+    for movie in boxes:
         if movie.kind == b"moov":
             _read_tracks(data, movie, headers)
+    if any(box.kind == b"moof" for box in boxes):
+        headers.ends_at = True
+        headers.whole = not data[boxes[-1].end : boxes[-1].end + _REST_BYTES].strip(b"\0")
     return headers
 
 

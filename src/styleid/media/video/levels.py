@@ -17,6 +17,8 @@ from styleid.media.stretch import Span, find_span
 from styleid.media.video.planes import PixelColours, planar_format, planes_of
 from styleid.types import ImageRGB
 
+_COLOURED_SHARE = 8
+"""Colour is given up only where less than this part of the range is used, of which a viewer shows no colour either."""
 _DEEP_BITS = 12
 """Up to so many bits the detector sees what uses a sixteenth of the range."""
 
@@ -68,8 +70,11 @@ def frame_span(colours: PixelColours, frame: Any) -> Span | None:
 
 
 def stretch_clip(colours: PixelColours, frames: Iterable[Any]) -> PixelColours:
-    """Return a clip's colours, stretched where each of its decoded frames uses a small part of its range."""
-    low, high, most, planar, neutral = 1 << 16, 0, 0, "", ()
+    """Return a clip's colours, stretched where each of its decoded frames uses a small part of its range.
+
+    Dark clips in colour stay as they are: their frames are looked at stretched as well, and drawn in their colours.
+    """
+    low, high, most, planar, neutral, coloured = 1 << 16, 0, 0, "", (), False
     for frame in frames:
         span = frame_span(colours, frame)
         if span is None:
@@ -80,9 +85,10 @@ def stretch_clip(colours: PixelColours, frames: Iterable[Any]) -> PixelColours:
             planar, neutral = planar_format(frame.format.name, alpha=False), _neutral(colours, frame)
             most = 1 << max(part.bits for part in frame.format.components)
         low, high = min(low, span.low), max(high, span.high)
+        coloured |= _has_chroma(colours, frame)
         if 2 * (high - low) >= most:
             return colours
-    if not planar:
+    if not planar or (coloured and _COLOURED_SHARE * (high - low) >= most):
         return colours
     known = {one.name: getattr(colours, one.name) for one in fields(PixelColours)}
     return StretchedColours(**known, planar=planar, span=Span(low, high), neutral=neutral)
@@ -101,6 +107,11 @@ def _planar(colours: PixelColours, frame: Any) -> list[np.ndarray]:
 
 def _has_tones(colours: PixelColours, frame: Any) -> bool:
     return any(plane.min() < plane.max() for plane in _bright_planes(colours, frame))
+
+
+def _has_chroma(colours: PixelColours, frame: Any) -> bool:
+    """Say whether a frame has planes of chroma that are not flat: drawn faces would have no colour beside it."""
+    return not frame.format.is_rgb and any(np.ptp(plane) > 0 for plane in _planar(colours, frame)[1:])
 
 
 def _neutral(colours: PixelColours, frame: Any) -> tuple[int, ...]:

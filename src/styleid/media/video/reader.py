@@ -154,8 +154,9 @@ class VideoClip:
         usual = float((last.native.duration or 0) * self.facts.time_base) or float(1 / self._rate)
         if joined or stream.duration is None or stream.start_time is None:
             return usual
-        left = float((stream.start_time + stream.duration - last.native.pts) * self.facts.time_base)
-        return left if 0 < left <= _LONGEST_LAST_S else usual
+        ends = (stream.start_time + stream.duration, stream.duration)  # fragments of MP4 count from zero
+        left = [float((end - last.native.pts) * self.facts.time_base) for end in ends]
+        return min((one for one in left if 0 < one <= _LONGEST_LAST_S), key=lambda one: abs(one - usual), default=usual)
 
     def _upright(self, native: Any) -> np.ndarray:
         return self._turn.upright(self.facts.colours.to_rgb(native))

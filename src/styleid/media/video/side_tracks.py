@@ -1,6 +1,7 @@
 """What goes beside the pictures: sound kept, changed or dropped; chapters, subtitles and tags only where allowed.
 
-Thumbnails, attachments and data tracks (GPS, motion) are never kept: a thumbnail shows the faces as they were.
+Thumbnails, attachments and data tracks (GPS, motion) are never kept: a thumbnail shows the faces as they were. Nor is a
+tag that holds a picture.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from styleid.errors import OptionError, VideoError
 from styleid.media.video.clock import SideClock
 from styleid.media.video.pyav import import_av
 from styleid.media.video.reader import VideoClip
+from styleid.media.video.tags import TEXT_SUBTITLES, bare_header, bare_packet, holds_picture, safe_chapters, safe_tags
 
 Audio = Literal["drop", "keep", "pitch"]
 ALLOWED = ("metadata", "chapters", "subtitles")
@@ -80,8 +82,9 @@ class SideTracks:
             elif packet.dts is not None and packet.size:
                 shift = round(self._start / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                packet.stream = self._copied[index]
-                self._output.mux(packet)
+                bare = bare_packet(packet, self._av)
+                bare.stream = self._copied[index]
+                self._output.mux(bare)
         for pitch in self._changed.values():
             self._output.mux(pitch.finish())
 
@@ -104,15 +107,25 @@ class SideTracks:
                 dropped.append(f"{stream.type} track")
             elif stream.index != self._clip.stream_index:
                 dropped.append("thumbnail or further picture track")
-        if source.chapters():
-            if "chapters" in allowed:
-                self._output.set_chapters(source.chapters())
-            else:
-                dropped.append("chapters")
-        if "metadata" in allowed:
-            self._output.metadata.update(source.metadata)
+        if source.chapters() and "chapters" not in allowed:
+            dropped.append("chapters")
         if dropped:
             self.notes.append("left out: " + ", ".join(sorted(set(dropped))))
+        self._copy_tags(allowed)
+
+    def _copy_tags(self, allowed: set[str]) -> None:
+        """Copy chapters and tags that are allowed and hold no picture."""
+        names: list[str] = []
+        if "chapters" in allowed:
+            chapters, names = safe_chapters(self._source.chapters())
+            self._output.set_chapters(chapters)
+        if "metadata" in allowed:
+            tags, more = safe_tags(self._source.metadata)
+            self._output.metadata.update(tags)
+            names += more
+        if names:
+            told = ", ".join(dict.fromkeys(names))
+            self.notes.append(f"tags that hold a picture, or are no plain text, were left out: {told}")
 
     def _choose_audio(self, stream: Any) -> None:
         if self._options.audio == "drop":
@@ -121,24 +134,42 @@ class SideTracks:
             return
         if stream.codec_context is None:
             raise VideoError(self._clip.path, "its sound is in a codec that this build of PyAV cannot read; drop it")
-        if self._options.audio == "keep" and stream.codec_context.name in self._output.supported_codecs:
+        name = stream.codec_context.name
+        header = bare_header(name, stream.codec_context.extradata)
+        fits = name in self._output.supported_codecs
+        if self._options.audio == "keep" and fits and header is not None:
             copy = self._output.add_stream_from_template(stream)
+            copy.codec_context.extradata = header or None
             copy.metadata.clear()
             self._copied[stream.index] = copy
             return
         factor = _PITCH if self._options.audio == "pitch" else 1.0
         self._changed[stream.index] = _Pitch(stream, self._output, factor, self._start, self._av)
         if self._options.audio == "keep":
-            self.notes.append(f"audio in {stream.codec_context.name} does not go into this container: written as AAC")
+            why = "has a header that is not known here" if fits else "does not go into this container"
+            self.notes.append(f"audio in {name} {why}: written as AAC")
 
     def _copy_subtitles(self, stream: Any, container: str) -> None:
         name = stream.codec_context.name if stream.codec_context else ""
         if name not in self._output.supported_codecs:
             self.notes.append(f"subtitles in {name or 'an unknown form'} do not go into {container} and were left out")
             return
+        if reason := self._unsafe(stream, name):
+            self.notes.append(f"subtitles in {name} were left out: {reason}")
+            return
         copy = self._output.add_stream_from_template(stream)
         copy.metadata.clear()
         self._copied[stream.index] = copy
+
+    def _unsafe(self, stream: Any, name: str) -> str:
+        """Return why a track of subtitles may not be carried, "" where it may."""
+        if name not in TEXT_SUBTITLES:
+            return "they are pictures, which are not looked at"
+        if len(self._clip.shifts_s) > 1:
+            return "their times cannot be brought to those of joined recordings"
+        with self._clip.open() as again:
+            held = holds_picture(stream.codec_context.extradata, again.demux(again.streams[stream.index]))
+        return "they hold a picture or an attached file" if held else ""
 
 
 class _Pitch:
