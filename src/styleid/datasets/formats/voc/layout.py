@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from styleid.datasets.classes import Kind, choose_classes
+from styleid.datasets.formats.voc.owners import MASKS, Owners, find_owners
 from styleid.datasets.formats.voc.xml_file import VocFile, read_voc, with_faces
-from styleid.datasets.hints import AnnotationHints, Marked
+from styleid.datasets.hints import MEND, AnnotationHints, Marked, contradiction
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
-from styleid.datasets.plan import Changes, Plan, below, split_masks, walk_files
+from styleid.datasets.plan import Changes, Named, Plan, below, split_masks, walk_files
 from styleid.errors import DatasetError, OptionError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.storage.files import InputFile
-
-_MASKS = ("SegmentationClass", "SegmentationObject")
 
 
 @dataclass
@@ -24,7 +23,7 @@ class Voc:
 
     _root: Path = field(default_factory=Path)
     _options: AnnotationOptions = field(default_factory=AnnotationOptions)
-    _photo_of: dict[str, str] = field(default_factory=dict)
+    _owners: Owners = field(default_factory=Owners)
     _sets: frozenset[str] = frozenset()
 
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:
@@ -34,34 +33,29 @@ class Voc:
         listed = [n for n in names if n.endswith(".png") and _is_mask(n, options)]
         masks, notes = split_masks(root, listed)
         photos = [n for n in names if _is_photo(n) and n not in set(masks)]
-        places = {PurePosixPath(photo).with_suffix("").as_posix(): photo for photo in photos}
-        xmls = [n for n in names if n.endswith(".xml")]
-        owners = {xml: _photo(xml, places) for xml in xmls}
-        self._photo_of = {xml: photo for xml, photo in owners.items() if photo}
-        self._photo_of |= {mask: photo for mask in masks if (photo := _photo(mask, places))}
+        read = {name: _read(root / name) for name in names if name.endswith(".xml")}
+        named = {xml: file.names if isinstance(file, VocFile) else () for xml, file in read.items()}
+        self._owners = find_owners(named, masks, photos, root.resolve().as_posix())
         self._sets = frozenset(n for n in names if n.endswith(".txt") and "ImageSets" in PurePosixPath(n).parts)
-        read = {xml: _read(root / xml) for xml in xmls if owners[xml]}
-        classes = self._classes(read)
-        advice = {owners[xml]: self._advice(xml, file, classes) for xml, file in read.items()}
-        unmarked = AnnotationHints(frame=options.frame)
-        inputs = tuple(InputFile(root / p, Path(p), advice.get(p, unmarked)) for p in photos)
-        absent = tuple((xml, "no photo belongs to this annotation") for xml in xmls if not owners[xml])
-        annotations = tuple(n for n in names if n in owners or n in self._sets)
+        hints = self._hints(photos, read)
+        inputs = tuple(InputFile(root / p, Path(p), hints[p]) for p in photos)
+        annotations = tuple(n for n in names if n in read or n in self._sets)
         others = tuple(n for n in names if n not in {*photos, *annotations, *masks})
         if options.add_faces:
-            notes += [(p, "it has no annotation to add faces to") for p in photos if p not in advice]
-        return Plan(inputs, annotations, tuple(masks), others, absent=absent, notes=tuple(notes))
+            known = {self._owners.first(xml) for xml in read}
+            notes += [(p, "it has no annotation to add faces to") for p in photos if p not in known]
+        return Plan(inputs, annotations, tuple(masks), others, absent=tuple(self._absent(read)), notes=tuple(notes))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
         """Add faces to annotations; leave out what belongs to photos that are gone."""
-        photo = self._photo_of.get(name)
-        if photo is not None and photo in changes.gone:
+        photo = self._owners.first(name)
+        if photo in changes.gone:
             return None
         if name in self._sets and changes.gone:
             stems = {PurePosixPath(one).stem for one in changes.gone}
             lines = data.splitlines(keepends=True)
             return b"".join(line for line in lines if not {_first(line), _first(line).rpartition("/")[2]} & stems)
-        if name.endswith(".xml") and (found := changes.faces.get(photo or "")) is not None:
+        if name.endswith(".xml") and (found := changes.faces.get(photo)) is not None:
             try:
                 return with_faces(data, found.in_frame("stored")[0], self._options.face_class)
             except ValueError as error:
@@ -73,7 +67,7 @@ class Voc:
         del changes
         return iter(())
 
-    def _classes(self, read: dict[str, VocFile | str]) -> dict[str, Kind]:
+    def _classes(self, read: Mapping[str, VocFile | str]) -> dict[str, Kind]:
         files = [file for file in read.values() if isinstance(file, VocFile)]
         names = dict.fromkeys(name for file in files for name, _ in file.objects)
         if self._options.add_faces and self._options.face_class in names:
@@ -81,19 +75,59 @@ class Voc:
                               "Choose another name.")  # fmt: skip
         if self._options.boxes != FROM_ANNOTATIONS:
             return {}
-        return choose_classes(self._options.classes, names)
+        return choose_classes(self._options.classes, names, may_be_none=len(files) < len(read))
 
-    def _advice(self, name: str, file: VocFile | str, classes: dict[str, Kind]) -> AnnotationHints:
+    def _absent(self, read: Mapping[str, VocFile | str]) -> Iterator[Named]:
+        for xml in read:
+            if maybe := self._owners.maybe.get(xml):
+                yield xml, f"several photos may have this annotation: {', '.join(maybe[:3])}"
+            elif not self._owners.first(xml):
+                yield xml, "no photo belongs to this annotation"
+
+    def _hints(self, photos: Sequence[str], read: Mapping[str, VocFile | str]) -> dict[str, AnnotationHints]:
+        """Collect what all annotations say of each photo."""
+        files: dict[str, dict[str, VocFile | str]] = {photo: {} for photo in photos}
+        for xml, file in read.items():
+            for photo in self._owners.photos_of.get(xml, ()):
+                files[photo][xml] = file
+        classes = self._classes(read)
+        problems: dict[str, str] = {}
+        for xml in self._owners.maybe:
+            file = read[xml]
+            if said := _problem(xml, file) if isinstance(file, str) else next(
+                (f"{one.where} marks a {one.kind}" for one in _marked(xml, file, classes)), ""
+            ):  # fmt: skip
+                text = f"{xml} may be for this photo or for others, and {said}. {MEND}"
+                problems |= dict.fromkeys(self._owners.maybe[xml], text)
+        return {photo: self._told(each, classes, problems.get(photo, "")) for photo, each in files.items()}
+
+    def _told(self, files: Mapping[str, VocFile | str], classes: dict[str, Kind], problem: str) -> AnnotationHints:
+        """Return what annotations say of their photo. problem: why it may not be written in any case."""
+        marks_wanted = self._options.boxes == FROM_ANNOTATIONS
+        read = {xml: file for xml, file in files.items() if isinstance(file, VocFile)}
+        marked = [one for xml, file in read.items() for one in _marked(xml, file, classes)]
+        sizes = {file.size_wh for file in read.values() if file.size_wh}
+        unreadable = next((_problem(xml, file) for xml, file in files.items() if isinstance(file, str)), "")
+        needed = marks_wanted or self._options.add_faces
+        reasons = (unreadable if needed else "", problem if marks_wanted else "", contradiction(sizes, marked))
         skip = self._options.bad_boxes == "skip"
-        if isinstance(file, str):
-            needed = bool(classes) or self._options.add_faces
-            return AnnotationHints(frame=self._options.frame, problem=f"{name}: {file}" if needed and not skip else "")
-        marked = tuple(
-            Marked(classes[kind], box, f"object {number} in {name}")
-            for number, (kind, box) in enumerate(file.objects, 1)
-            if kind in classes
+        return AnnotationHints(
+            tuple(marked),
+            next(iter(sizes)) if len(sizes) == 1 else None,
+            self._options.frame,
+            skip_bad=skip,
+            problem="" if skip else next((reason for reason in reasons if reason), ""),
         )
-        return AnnotationHints(marked, file.size_wh, self._options.frame, skip_bad=skip)
+
+
+def _marked(name: str, file: VocFile, classes: Mapping[str, Kind]) -> Iterator[Marked]:
+    for number, (kind, box) in enumerate(file.objects, 1):
+        if kind in classes:
+            yield Marked(classes[kind], box, f"object {number} in {name}")
+
+
+def _problem(name: str, reason: str) -> str:
+    return f"{name}: {reason}"
 
 
 def _read(path: Path) -> VocFile | str:
@@ -106,17 +140,6 @@ def _read(path: Path) -> VocFile | str:
         return str(error)
 
 
-def _photo(name: str, places: dict[str, str]) -> str:
-    """Return the photo that an annotation or label map belongs to, in JPEGImages beside its folder or beside itself."""
-    path = PurePosixPath(name)
-    folders = [i for i, part in enumerate(path.parts[:-1]) if part in ("Annotations", *_MASKS)]
-    beside = [path.with_suffix("")]
-    for index in reversed(folders):
-        for folder in ("JPEGImages", "images"):
-            beside.append(PurePosixPath(*path.parts[:index], folder, *path.parts[index + 1 :]).with_suffix(""))
-    return next((places[one.as_posix()] for one in beside if one.as_posix() in places), "")
-
-
 def _first(line: bytes) -> str:
     words = line.decode("utf-8", "surrogateescape").split()
     return words[0] if words else ""
@@ -124,7 +147,7 @@ def _first(line: bytes) -> str:
 
 def _is_mask(name: str, options: AnnotationOptions) -> bool:
     folders: Sequence[str] = PurePosixPath(name).parts[:-1]
-    return any(mask in folders for mask in _MASKS) or any(below(name, f.as_posix()) for f in options.masks)
+    return any(mask in folders for mask in MASKS) or any(below(name, f.as_posix()) for f in options.masks)
 
 
 def _is_photo(name: str) -> bool:

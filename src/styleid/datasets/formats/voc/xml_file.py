@@ -16,15 +16,21 @@ from xml.sax.saxutils import escape
 from styleid.datasets.hints import Box
 from styleid.types import FloatArray
 
+_SAVE = 'Save it as UTF-8, with encoding="UTF-8" in its first line'
 _INDENT = re.compile(rb"\n([ \t]+)<")
 
 
 @dataclass(frozen=True)
 class VocFile:
-    """What a file says. objects: name and box by edges (NaN where there is none), parts such as heads included."""
+    """What a file says.
+
+    objects: name and box by edges (NaN where there is none), parts such as heads included. names: what its photo is
+    called, the fullest name first.
+    """
 
     objects: tuple[tuple[str, Box], ...]
     size_wh: tuple[int, int] | None
+    names: tuple[str, ...] = ()
 
 
 def read_voc(data: bytes) -> VocFile:
@@ -35,7 +41,7 @@ def read_voc(data: bytes) -> VocFile:
         raise ValueError(f"its root is <{root.tag}>, not <annotation>")
     size = [_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
     whole = all(math.isfinite(v) and v >= 1 for v in size)
-    return VocFile(tuple(_objects(root)), (int(size[0]), int(size[1])) if whole else None)
+    return VocFile(tuple(_objects(root)), (int(size[0]), int(size[1])) if whole else None, tuple(_names(root)))
 
 
 def with_faces(data: bytes, boxes: FloatArray, name: str) -> bytes:
@@ -70,11 +76,16 @@ def _object(box: FloatArray, name: str, unit: bytes, newline: bytes) -> bytes:
 
 
 def _objects(root: ElementTree.Element) -> Iterator[tuple[str, Box]]:
-    for one in root.findall("object"):
+    for one in root.iter("object"):
         for thing in (one, *one.findall("part")):
             corners = [_number(thing.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax")]
             x0, y0, x1, y1 = corners
             yield (thing.findtext("name") or "").strip(), (x0 - 1, y0 - 1, x1, y1)
+
+
+def _names(root: ElementTree.Element) -> Iterator[str]:
+    path, folder, file = ((root.findtext(tag) or "").strip() for tag in ("path", "folder", "filename"))
+    yield from (name for name in (path, f"{folder}/{file}" if folder and file else "", file) if name)
 
 
 def _number(text: str | None) -> float:
@@ -82,6 +93,14 @@ def _number(text: str | None) -> float:
         return float(text or "nan")
     except ValueError:
         return math.nan
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _root_end(data: bytes) -> int:
@@ -107,7 +126,12 @@ def _root_end(data: bytes) -> int:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise ValueError(f"it is no XML that can be read ({error})") from error
+        hint = "" if _is_utf8(data) else f". {_SAVE}"
+        raise ValueError(f"it is no XML that can be read ({error}){hint}") from error
     except LookupError as error:
-        raise ValueError(f"its encoding is unknown ({error})") from error
+        raise ValueError(f"its encoding is unknown ({error}). {_SAVE}") from error
+    except ValueError as error:
+        if "encoding" not in str(error):
+            raise
+        raise ValueError(f"it is in an encoding of several bytes a character, such as GB2312. {_SAVE}") from error
     return ends[0]
