@@ -68,7 +68,7 @@ def write_pack(pack: Pack, path: Path) -> None:
         row["webp"] = pack.webp[pack.offsets[i] : pack.offsets[i + 1]]
         row["labels_png"] = pack.labels_png[pack.labels_offsets[i] : pack.labels_offsets[i + 1]]
         rows.append(row)
-    packs._write(path, rows, pack.template)
+    packs.write_rows(path, rows, pack.template)
 
 
 def five_of_68(points: np.ndarray) -> np.ndarray:

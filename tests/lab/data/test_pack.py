@@ -244,5 +244,5 @@ def test_sex_group_and_age_are_read_off_names() -> None:
 def test_main_face_is_the_central_one_of_the_large() -> None:
     boxes = np.float32([[0, 0, 40, 40], [45, 45, 55, 55], [60, 40, 90, 70]])
     faces = packs.Faces(boxes, np.ones(3, np.float32), np.zeros((3, 5, 2), np.float32))
-    assert packs._main_face(faces, (100, 100, 3)).boxes_xyxy.tolist() == [[60, 40, 90, 70]]
-    assert packs._main_face(faces[:0], (100, 100, 3)) is None
+    assert packs.main_face(faces, (100, 100, 3)).boxes_xyxy.tolist() == [[60, 40, 90, 70]]
+    assert packs.main_face(faces[:0], (100, 100, 3)) is None

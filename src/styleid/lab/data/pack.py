@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
 import cv2
 import numpy as np
@@ -34,6 +34,8 @@ from styleid.types import Faces, ImageRGB
 
 SOURCES = ("generated", "gan-samples", "parsing", "utkface-0", "utkface-1", "portraits")
 """Archives that a pack is made of, in the order of their numbers in the column `source`."""
+ARCHIVES = (*SOURCES, "beauty", "wild", "portraits320")
+"""All archives that are known, by their numbers; new ones are appended, so that old numbers stay."""
 
 SYNTHETIC_SOURCES = (0, 1)
 GROUPS = ("White", "Black", "Asian", "Indian", "other")
@@ -83,7 +85,7 @@ class Pack:
         return np.isin(self.source, SYNTHETIC_SOURCES)
 
     @classmethod
-    def load(cls, path: Path | str) -> Pack:
+    def load(cls, path: Path | str) -> Self:
         """Read a pack; raises TrainingError where the file is not one."""
         try:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -113,16 +115,19 @@ class Pack:
         part = self.labels_png[self.labels_offsets[index] : self.labels_offsets[index + 1]]
         return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
 
-    def thinned(self, most_per_source: int, *, photos_only: bool = False) -> Pack:
+    def thinned(self, most_per_source: int, *, photos_only: bool = False) -> Self:
         """Return the pack with all held-out faces but at most so many training faces a source, chosen by name.
 
         photos_only: keep all faces of nobody.
         """
-        order = np.argsort([hashlib.sha256(str(name).encode()).hexdigest() for name in self.names])
+        order = np.argsort([_hash(str(name)) for name in self.names])
         keep = self.held_out | (self.synthetic & photos_only)
         for source in np.unique(self.source):
             keep[order[(self.source[order] == source) & ~self.held_out[order]][:most_per_source]] = True
-        rows = np.nonzero(keep)[0]
+        return self.only(np.nonzero(keep)[0])
+
+    def only(self, rows: np.ndarray[Any, Any]) -> Self:
+        """Return the pack of some rows, in their order."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "template"}
         per_face = {name: value[rows] for name, value in columns.items() if len(value) == len(self)}
         for bytes_name, offsets_name in (("webp", "offsets"), ("labels_png", "labels_offsets")):
@@ -130,7 +135,7 @@ class Pack:
             parts = [content[offsets[i] : offsets[i + 1]] for i in rows]
             columns[bytes_name] = np.concatenate(parts)
             columns[offsets_name] = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
-        return Pack(self.template, **columns | per_face)
+        return type(self)(self.template, **columns | per_face)
 
     def valid_mask(self, index: SupportsIndex) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return uint8 (size, size), 255 where the crop shows the photo, 0 where it shows reflected border."""
@@ -159,8 +164,8 @@ def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | Non
     rows: list[dict[str, Any]] = []
     counts: dict[str, int] = dict.fromkeys((*SOURCES, "no face", "unsure landmarks"), 0)
     for number, source in enumerate(SOURCES):
-        for name, image_rgb, labels in _read_archive(data / f"{source}.tar"):
-            face = _main_face(detector.detect(image_rgb), image_rgb.shape)
+        for name, image_rgb, labels in read_archive(data / f"{source}.tar"):
+            face = main_face(detector.detect(image_rgb), image_rgb.shape)
             if face is None:
                 counts["no face"] += 1
                 continue
@@ -171,16 +176,23 @@ def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | Non
                 continue
             counts[source] += 1
             rows.append(
-                _row(name, number, image_rgb, labels, face=face, matrix=matrix, template=template, options=options)
+                face_row(name, number, image_rgb, labels, face=face, matrix=matrix, template=template, options=options)
                 | {"landmarks68": landmarks}
             )
-    _write(out, rows, template)
+    write_rows(out, rows, template)
     return counts
 
 
-def _read_archive(path: Path) -> Iterator[tuple[str, ImageRGB, np.ndarray[Any, Any] | None]]:
+def read_archive(
+    path: Path, needed: Sequence[str] = SOURCES, most: int = 0
+) -> Iterator[tuple[str, ImageRGB, np.ndarray[Any, Any] | None]]:
+    """Yield each photo of an archive: its name without ending, itself, and its label map where there is one.
+
+    needed: the archives that the pack is made of, for the message of the TrainingError where this one is missing.
+    most: read so many photos at most, chosen by the hash of their names; 0 reads all.
+    """
     if not path.is_file():
-        raise TrainingError(f"{path} is missing: a pack is made of {', '.join(s + '.tar' for s in SOURCES)}.")
+        raise TrainingError(f"{path} is missing: a pack is made of {', '.join(s + '.tar' for s in needed)}.")
     with tarfile.open(path) as archive:
         members = {m.name: m for m in archive.getmembers() if m.isfile()}
 
@@ -191,15 +203,19 @@ def _read_archive(path: Path) -> Iterator[tuple[str, ImageRGB, np.ndarray[Any, A
                 raise TrainingError(f"{path}: {name} is not a readable image.")
             return image
 
-        for name in sorted(members):
-            if name.endswith((".webp", ".jpg")):
-                labels_name = f"{Path(name).stem}.png"
-                labels = read(labels_name, cv2.IMREAD_GRAYSCALE) if labels_name in members else None
-                image_rgb = cv2.cvtColor(read(name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-                yield Path(name).stem, np.asarray(image_rgb, np.uint8), labels
+        photos = [name for name in members if name.endswith((".webp", ".jpg"))]
+        for name in sorted(sorted(photos, key=_hash)[: most or None]):
+            labels_name = f"{Path(name).stem}.png"
+            labels = read(labels_name, cv2.IMREAD_GRAYSCALE) if labels_name in members else None
+            image_rgb = cv2.cvtColor(read(name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            yield Path(name).stem, np.asarray(image_rgb, np.uint8), labels
 
 
-def _main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
     """Return the face nearest to the image's centre among those at least half as large as the largest."""
     if len(faces) == 0:
         return None
@@ -208,7 +224,7 @@ def _main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
     return faces[int(np.argmin(np.where(large, np.hypot(*centres.T), np.inf)))]
 
 
-def _row(
+def face_row(
     name: str,
     source: int,
     image_rgb: ImageRGB,
@@ -219,6 +235,7 @@ def _row(
     template: CropTemplate,
     options: PackOptions,
 ) -> dict[str, Any]:
+    """Return a face's columns but its 68 landmarks; matrix: image to crop."""
     crop = template.crop(image_rgb, matrix)
     webp = cv2.imencode(".webp", crop[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, options.quality])[1]
     labels_png = np.zeros(0, np.uint8)
@@ -234,11 +251,11 @@ def _row(
         labels_png = cv2.imencode(".png", nearest)[1]
     height, width = image_rgb.shape[:2]
     corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], np.float32)
-    age, sex, group = _read_labels(name, SOURCES[source])
+    age, sex, group = _read_labels(name, ARCHIVES[source])
     return {
         "names": name,
         "source": np.int8(source),
-        "held_out": int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < _HELD_OUT_SHARE * 2**32,
+        "held_out": int(_hash(name)[:8], 16) < _HELD_OUT_SHARE * 2**32,
         "webp": webp.reshape(-1),
         "labels_png": labels_png.reshape(-1),
         "valid_quads": corners @ matrix[:, :2].T + matrix[:, 2],
@@ -254,10 +271,13 @@ def _read_labels(name: str, source: str) -> tuple[float, int, int]:
         return float(match[1]), int(match[2]), int(match[3])
     if source == "generated" and (match := re.match(r"(male|female)_([a-z]+)_", name)):
         return float("nan"), int(match[1] == "female"), _GENERATED_GROUPS.get(match[2], -1)
+    if source == "beauty" and (match := re.match(r"(male|female)_(white|asian)_", name)):
+        return float("nan"), int(match[1] == "female"), _GENERATED_GROUPS[match[2]]
     return float("nan"), -1, -1
 
 
-def _write(out: Path, rows: list[dict[str, Any]], template: CropTemplate) -> None:
+def write_rows(out: Path, rows: list[dict[str, Any]], template: CropTemplate) -> None:
+    """Write a pack of rows, one dictionary of columns a face, whole or not at all."""
     columns: dict[str, Any] = {
         "template_points": np.asarray(template.points_px, np.float32),
         "template_size": np.int64(template.size_px),

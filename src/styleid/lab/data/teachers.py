@@ -122,7 +122,7 @@ class IdentityTeacher(nn.Module):
         self.bn = nn.BatchNorm2d(128)
         self.load_state_dict(load_file(path), strict=True)
         self.eval().requires_grad_(False)
-        _fuse_normalisation(self)
+        fuse_normalisation(self)
 
     def train(self, mode: bool = True) -> IdentityTeacher:
         """Stay in evaluation mode: a teacher does not learn."""
@@ -138,10 +138,10 @@ class IdentityTeacher(nn.Module):
         return functional.normalize(self.bn(self.conv3(self.gdconv(x))).flatten(1).float())
 
 
-def _fuse_normalisation(network: nn.Module) -> None:
+def fuse_normalisation(network: nn.Module) -> None:
     """Fold each batch normalisation of a frozen network into the convolution before it."""
     for child in network.children():
-        _fuse_normalisation(child)
+        fuse_normalisation(child)
     if isinstance(network, nn.Sequential):
         named = list(network.named_children())
         for (name, layer), (next_name, following) in pairwise(named):

@@ -1,0 +1,131 @@
+"""Draw what a generator that sees the surroundings is told: where to draw, and along which lines.
+
+Training and runtime draw with the same functions, so that the generator is asked for what it learnt.
+
+Convention
+----------
+Landmarks are (68, 2) pixels of the maps, pixel centres at integers; `old` are those of the photo's face, `new` those of
+the face that will be drawn. Maps are float32 (s, s) in [0, 1]. Label maps hold `Part` values and may have any side.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import cv2
+import numpy as np
+
+from styleid.faces.geometry import with_forehead
+from styleid.pixel.soft import blurred
+from styleid.types import FloatArray
+
+
+class Part(IntEnum):
+    """What a pixel of a crop shows, as far as it matters to where a face is drawn."""
+
+    OTHER = 0
+    FACE = 1
+    GLASSES = 2
+    HAIR = 3
+    BELOW = 4
+
+
+PART_OF_CLASS = np.zeros(19, np.uint8)
+"""The part of each of CelebAMask-HQ's classes."""
+PART_OF_CLASS[[1, 2, 4, 5, 6, 7, 10, 11, 12]] = Part.FACE
+PART_OF_CLASS[3] = Part.GLASSES
+PART_OF_CLASS[[13, 14]] = Part.HAIR
+PART_OF_CLASS[[8, 9, 15, 16, 17, 18]] = Part.BELOW
+
+CUT_FROM = 0.02
+"""Region from which on the photo's pixels are cut out of the context."""
+_SHIFT = 4
+_REFERENCE_PX = 128
+_SOFTNESS_PX = 0.8
+_OUTLINE_BLUR_PX = 1.2
+_BROWS_AND_NOSE = ((17, 22), (22, 27), (27, 31), (31, 36))
+_EYES_AND_LIPS = ((36, 42), (42, 48), (48, 60), (60, 68))
+_LOWER_FACE = (*range(3, 14), 35, 33, 31)
+_CHIN = (*range(5, 12), 54, 48)
+"""Landmarks round the lower face, where hair is a beard, and round the chin, below which a beard may hang."""
+_RIM, _FRAME, _BEARD_REACH, _SPECK = 0.05, 0.04, 0.08, 0.02
+"""In face widths: how far inside the outline the parser's edges err; how far frames reach beyond their label; how far a
+beard reaches beyond the outline; the size below which something before the face is no more than noise."""
+
+
+def draw_lines(new: FloatArray, region: FloatArray) -> FloatArray:
+    """Return two maps of lines, (2, s, s): outline, brows and nose; eyes and lips.
+
+    The outline is blurred and ends where the region ends, so that no line is drawn where no face will be.
+    """
+    size = region.shape[0]
+    thickness = max(1, round(size / _REFERENCE_PX))
+    outline, inner, features = (np.zeros((size, size), np.uint8) for _ in range(3))
+    fixed = _fixed_point(new)
+    cv2.polylines(outline, [fixed[:17]], False, 255, 2 * thickness, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(inner, [fixed[a:b] for a, b in _BROWS_AND_NOSE], False, 255, thickness, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(features, [fixed[a:b] for a, b in _EYES_AND_LIPS], True, 255, thickness, cv2.LINE_AA, _SHIFT)
+    soft = blurred(outline.astype(np.float32), _OUTLINE_BLUR_PX * size / _REFERENCE_PX) * region
+    return np.stack([np.maximum(soft, inner), features]).astype(np.float32) / 255
+
+
+def face_region(labels: np.ndarray, old: FloatArray, new: FloatArray, size_px: int) -> FloatArray:
+    """Return where a face is drawn, (s, s): over the old face and the new, but not over what lies before the old one.
+
+    Glasses and beards belong to it as far as they reach. What the parser takes for something else inside the old
+    outline lies before the face (a hand, a microphone); outside it, it is background that the new face may cover.
+    """
+    parts = cv2.resize(labels, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
+    width = float(np.ptp(old[:, 0]))
+    old_hull, new_hull = (_filled(with_forehead(points), size_px) for points in (old, new))
+    lower, chin = (_filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
+    beard = (parts == Part.HAIR) & (lower | _grown(chin, _BEARD_REACH * width))
+    beard |= (parts == Part.FACE) & _grown(lower, _BEARD_REACH * width)
+    before = (parts == Part.OTHER) & _shrunk(old_hull, _RIM * width)
+    before |= (parts == Part.HAIR) & ~beard
+    before = _without_specks(before, _SPECK * width)
+    glasses = _grown(parts == Part.GLASSES, _FRAME * width) if (parts == Part.GLASSES).any() else False
+    region = ((old_hull | new_hull) & ~before) | beard | glasses
+    return blurred(region.astype(np.float32), _SOFTNESS_PX * size_px / _REFERENCE_PX)
+
+
+def glasses_map(labels: np.ndarray, region: FloatArray) -> FloatArray:
+    """Return where glasses are worn inside the region, (s, s)."""
+    worn = (labels == Part.GLASSES).astype(np.float32)
+    return cv2.resize(worn, region.shape[::-1], interpolation=cv2.INTER_LINEAR) * region
+
+
+def fine_features(new: FloatArray, size_px: int) -> FloatArray:
+    """Return where eyes and the inside of the mouth are, (s, s): small, and looked at first."""
+    mask = np.zeros((size_px, size_px), np.uint8)
+    fixed = _fixed_point(new)
+    for a, b in ((36, 42), (42, 48), (60, 68)):
+        cv2.fillConvexPoly(mask, cv2.convexHull(fixed[a:b]), 255, cv2.LINE_AA, _SHIFT)
+    return blurred(mask.astype(np.float32) / 255, size_px / _REFERENCE_PX)
+
+
+def _fixed_point(points: FloatArray) -> np.ndarray:
+    return (np.clip(points, -1e4, 1e4) * 2**_SHIFT).round().astype(np.int32)
+
+
+def _filled(points: FloatArray, size_px: int) -> np.ndarray:
+    mask = np.zeros((size_px, size_px), np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(_fixed_point(points)), 1, shift=_SHIFT)
+    return mask > 0
+
+
+def _disc(radius_px: float) -> np.ndarray:
+    side = 2 * max(1, round(radius_px)) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+
+def _grown(mask: np.ndarray, by_px: float) -> np.ndarray:
+    return cv2.dilate(mask.astype(np.uint8), _disc(by_px)) > 0
+
+
+def _shrunk(mask: np.ndarray, by_px: float) -> np.ndarray:
+    return cv2.erode(mask.astype(np.uint8), _disc(by_px)) > 0
+
+
+def _without_specks(mask: np.ndarray, radius_px: float) -> np.ndarray:
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(radius_px)) > 0
