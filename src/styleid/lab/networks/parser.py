@@ -50,17 +50,27 @@ class ParserNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return label logits (n, 19, s/2, s/2) and landmarks (n, 68, 2)."""
+        features, x = self._quarter(x)
+        landmarks = self._read_heat(self.heat(x).float())
+        return self.labels(self._join(0, x, features)).float(), landmarks
+
+    def locate(self, x: torch.Tensor) -> torch.Tensor:
+        """Return landmarks (n, 68, 2) alone, without the label map's cost."""
+        return self._read_heat(self.heat(self._quarter(x)[1]).float())
+
+    def _quarter(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the encoder's features and the decoder's at s/4."""
         features = []
         for stage in self.down:
             x = stage(x)
             features.append(x)
-        landmarks = x
-        for i in (2, 1, 0):
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = self.smooth[i](self.up[i](torch.cat([x, features[i]], 1)))
-            if i == 1:
-                landmarks = self._read_heat(self.heat(x).float())
-        return self.labels(x).float(), landmarks
+        for i in (2, 1):
+            x = self._join(i, x, features)
+        return features, x
+
+    def _join(self, i: int, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
+        x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        return self.smooth[i](self.up[i](torch.cat([x, features[i]], 1)))
 
     def _read_heat(self, heat: torch.Tensor) -> torch.Tensor:
         side = self.config.size_px // 4

@@ -1,0 +1,107 @@
+"""The context generator and its discriminator: stages that begin as nothing, and their export."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from styleid.errors import TrainingError
+from styleid.lab.export.context_generator import INPUTS, _random_maps, export_context_generator
+from styleid.lab.networks import context_discriminator, context_generator
+from styleid.lab.networks.appearance_encoder import AppearanceEncoder
+from styleid.lab.networks.context_discriminator import ContextDiscriminator, ContextDiscriminatorConfig
+from styleid.lab.networks.context_generator import ContextGenerator, ContextGeneratorConfig
+from styleid.runtime import open_session
+
+TINY = (4, 4, 6, 8, 8)
+
+
+def network(side: int) -> ContextGenerator:
+    torch.manual_seed(side)
+    return ContextGenerator(ContextGeneratorConfig(side, TINY, width=16, identity=8, appearance=4)).eval()
+
+
+def maps(side: int) -> dict[str, torch.Tensor]:
+    return _random_maps(side, torch.Generator().manual_seed(1))
+
+
+def test_each_layer_has_a_row_of_w() -> None:
+    assert [ContextGeneratorConfig(side).layers for side in (64, 128, 256)] == [7, 10, 11]
+
+
+@pytest.mark.parametrize("side", [64, 128])
+def test_a_finer_stage_begins_by_adding_nothing(side: int) -> None:
+    coarse, fine = network(side), network(2 * side)
+    context_generator.load_weights(fine, coarse.state_dict())
+    large = maps(2 * side)
+    w = torch.randn(3, 16, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        wanted = coarse(*(functional.avg_pool2d(m, 2) for m in large.values()), coarse.broadcast(w))
+        given = fine(*large.values(), fine.broadcast(w))
+    assert given.shape == (3, 3, 2 * side, 2 * side)
+    enlarged = functional.interpolate(wanted, scale_factor=2.0, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(given, enlarged)
+
+
+def test_a_larger_generators_weights_serve_a_smaller_one() -> None:
+    small, large = network(64), network(256)
+    context_generator.load_weights(small, large.state_dict())
+    state = large.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in small.state_dict().items())
+
+
+def test_rows_of_w_act_on_their_own_layer() -> None:
+    generator, given = network(128), maps(128)
+    w_plus = torch.zeros(3, 10, 16)
+    with torch.no_grad():
+        plain = generator(*given.values(), w_plus)
+        for row in range(10):
+            other = w_plus.clone()
+            other[:, row] = 1
+            changed = (generator(*given.values(), other) - plain).abs().max() > 0
+            assert changed == (row < 7)  # the last stage starts by adding nothing
+
+
+@pytest.mark.parametrize("kind", ["generator", "discriminator"])
+def test_other_tensors_are_refused_by_name(kind: str) -> None:
+    if kind == "generator":
+        one, load = network(64), context_generator.load_weights
+    else:
+        one, load = ContextDiscriminator(ContextDiscriminatorConfig(64, TINY)), context_discriminator.load_weights
+    state = dict(one.state_dict())
+    name = next(iter(state))
+    for wrong in ({**state, name: torch.zeros(1)}, {k: v for k, v in state.items() if k != name}, {**state, "odd": 0}):
+        tensors = {k: torch.as_tensor(v) for k, v in wrong.items()}
+        with pytest.raises(TrainingError, match="odd" if "odd" in tensors else name):
+            load(one, tensors)
+
+
+@pytest.mark.parametrize("side", [64, 128, 256])
+def test_discriminators_score_crops_and_patches(side: int) -> None:
+    judge = ContextDiscriminator(ContextDiscriminatorConfig(side, TINY))
+    scores, patches = judge(torch.randn(4, 6, side, side))
+    assert scores.shape == (4,)
+    assert patches.shape == (4, 256)
+    assert [f.shape[-1] for f in judge.features(torch.randn(2, 6, side, side))][-3:] == [16, 8, 4]
+
+
+@pytest.mark.parametrize("wrong", [{"side": 100}, {"channels": (3, 4, 4, 4, 4)}, {"channels": (4, 4)}])
+def test_impossible_sizes_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"channels|draws"):
+        ContextGeneratorConfig(**wrong)
+
+
+def test_export_computes_what_torch_does(tmp_path: Path) -> None:
+    generator, given = network(64), maps(64)
+    reports = export_context_generator(generator, AppearanceEncoder(4, (4, 8)).eval(), tmp_path)
+    assert max(report.max_error for report in reports.values()) <= 1e-3
+    session = open_session(tmp_path / "generator.onnx")
+    assert [value.name for value in session.get_inputs()] == list(INPUTS)
+    w_plus = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(0))
+    feeds = {name: value[:2].numpy() for name, value in given.items()} | {"w_plus": w_plus.numpy()}
+    image = session.run(None, feeds)[0]
+    with torch.no_grad():
+        wanted = generator(*(value[:2] for value in given.values()), w_plus).clamp(-1, 1).numpy()
+    assert np.abs(image - wanted).max() < 0.02  # weights are rounded to half precision
