@@ -1,23 +1,25 @@
 """Train the networks of a bundle: a table of tasks, one run contract (`styleid.lab.tasks.loop`).
 
-`pack` makes the data, `aam` fits the appearance model, `aam128` joins what was trained into a bundle, `revive` takes a
-bundle's networks up again; the others train one network each.
+`pack` and `context-pack` make the data, `aam` fits the appearance model, `aam128` joins what was trained into a bundle,
+`revive` takes a bundle's networks up again; the others train one network each.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
 from styleid.bundles.registry import DEFAULT
 from styleid.commands.arguments import add_options, read_options
 from styleid.errors import TrainingError
+from styleid.lab.data.context_pack import ContextPack, ContextPackOptions, build_context_pack
 from styleid.lab.data.pack import Pack, PackOptions, build_pack
+from styleid.lab.tasks.context_options import ContextOptions
 from styleid.lab.tasks.loop import RunOptions, Task, load_network, run
 
 if TYPE_CHECKING:
@@ -248,6 +250,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         shape = (GanOptions,) if name in ("generator", "inverter") else ()
         for cls in (TaskOptions, RunOptions, *shape):
             add_options(command, cls, skip=_unknown_to(name))
+    _add_context_commands(commands)
     again = commands.add_parser("revive", help="checkpoints of a bundle's own networks, to train them on")
     again.add_argument("--bundle", default=DEFAULT, help=f"a built-in bundle's name, or a folder (default: {DEFAULT})")
     again.add_argument("--data", type=Path, help="data pack; needed to train on what had its normalisation folded")
@@ -264,6 +267,48 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     return _run(values.pop("name"), values, say)
 
 
+def _add_context_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pack = commands.add_parser("context-pack", help="cut faces and what networks see in them for context-generator")
+    source = pack.add_mutually_exclusive_group(required=True)
+    source.add_argument("--sources", type=Path, help="folder of the source archives (.tar)")
+    source.add_argument("--shrink", type=Path, help="a context pack to make a smaller one of, by --most-mb")
+    pack.add_argument("--teachers", type=Path, help="folder of a second recogniser's file; none where it is left out")
+    pack.add_argument("--bundle", default=DEFAULT, help=f"whose networks look at the faces (default: {DEFAULT})")
+    pack.add_argument("--out", type=Path, required=True, help="the pack to write, an .npz file")
+    pack.add_argument("--most-mb", type=float, default=45.0, help="size of the smaller pack (default: 45)")
+    add_options(pack, ContextPackOptions)
+    command = commands.add_parser("context-generator", help="fills faces into their surroundings; needs a context pack")
+    for cls in (ContextOptions, RunOptions):
+        add_options(command, cls)
+
+
+def _train_context_generator(values: Mapping[str, Any], say: Callable[[str], None]) -> int:
+    from styleid.lab.bundling.context_judges import judges_of_bundle
+    from styleid.lab.tasks.context_generator import ContextTask
+
+    options = read_options(ContextOptions, values)
+    judges = judges_of_bundle(options.bundle, options.teachers, options.torch_device)
+    run(ContextTask(ContextPack.load(options.data), judges, options), read_options(RunOptions, values), say)
+    return 0
+
+
+def _make_context_pack(values: Mapping[str, Any], say: Callable[[str], None]) -> int:
+    options, out = read_options(ContextPackOptions, values), values["out"]
+    if values["shrink"] is not None:
+        small = ContextPack.load(values["shrink"]).fitted(int(values["most_mb"] * 1e6), options.quality)
+        small.save(out)
+        say(f"{len(small)} faces, {out.stat().st_size / 1e6:.1f} MB")
+        return 0
+    counts = build_context_pack(
+        values["sources"], out, values["teachers"], options, bundle=str(values["bundle"]), say=say
+    )
+    say(", ".join(f"{count} {what}" for what, count in counts.items()))
+    return 0
+
+
+_CONTEXT = {"context-pack": _make_context_pack, "context-generator": _train_context_generator}
+
+
 def _unknown_to(command: str) -> tuple[str, ...]:
     return tuple(option for option, commands in _ONLY.items() if command not in commands)
 
@@ -273,6 +318,8 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
         counts = build_pack(values["sources"], values["out"], values["teachers"], read_options(PackOptions, values))  # type: ignore[arg-type]
         say(", ".join(f"{count} {what}" for what, count in counts.items()))
         return 0
+    if name in _CONTEXT:
+        return _CONTEXT[name](values, say)
     if name == "revive":
         from styleid.lab.bundling.revive import revive_bundle
 

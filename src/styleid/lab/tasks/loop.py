@@ -57,6 +57,18 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """Say what a task's checkpoint holds.
+
+    most_bytes: of its tensors. essential: where not everything fits, these networks alone are kept, in float16, without
+    optimisers' moments; a network that is not kept begins again as a copy of the one named here, itself for those kept.
+    """
+
+    most_bytes: int = _MAX_TOTAL_BYTES
+    essential: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """Bound a run.
 
@@ -100,7 +112,7 @@ def run(task: Task, options: RunOptions, say: Callable[[str], None] = print) -> 
     """Train a task within its budget and return what was done in all; the checkpoint is in options.save_to."""
     started = time.monotonic()
     budget, save_every = parse_duration(options.time_budget), parse_duration(options.save_every)
-    state = load_checkpoint(task, options.resume_from) if options.resume_from else RunState()
+    state = load_checkpoint(task, options.resume_from, say) if options.resume_from else RunState()
     total = parse_duration(options.total_time) or state.seconds + budget
     before = state.seconds
     last_print = last_save = started
@@ -147,14 +159,7 @@ def _line(state: RunState, rate: float, losses: Mapping[str, float]) -> str:
 def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
     """Write a checkpoint so that the folder holds a whole one at every moment, and draw its sheet."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights, moments = _tensors(task)
-    size = _bytes(weights) + _bytes(moments)
-    exact = size <= _MAX_TOTAL_BYTES
-    if not exact:
-        moments = {name: t.to(torch.bfloat16) if t.numel() > 1 else t for name, t in moments.items()}
-        if _bytes(weights) + _bytes(moments) > _MAX_TOTAL_BYTES:
-            moments = {}
-    tensors = weights | moments
+    tensors, exact = _kept(task)
     files: list[str] = []
     stem = _unused_stem(folder, state.step)
     for number, part in enumerate(_split(tensors)):
@@ -169,14 +174,36 @@ def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
         _replace(folder / "sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
+def _kept(task: Task) -> tuple[dict[str, torch.Tensor], bool]:
+    """Return the tensors of a task's checkpoint, and whether they are all that there is."""
+    keeping = _keeping(task)
+    weights, moments = _tensors(task)
+    if _bytes(weights) + _bytes(moments) <= keeping.most_bytes:
+        return weights | moments, True
+    if keeping.essential:
+        kept = tuple(f"network.{name}." for name in set(keeping.essential.values()))
+        chosen = {name: tensor for name, tensor in weights.items() if name.startswith(kept)}
+        return {name: t.half() if t.is_floating_point() else t for name, t in chosen.items()}, False
+    moments = {name: t.to(torch.bfloat16) if t.numel() > 1 else t for name, t in moments.items()}
+    fits = _bytes(weights) + _bytes(moments) <= keeping.most_bytes
+    return weights | (moments if fits else {}), False
+
+
+def _keeping(task: Task) -> Keeping:
+    """Return what a task's checkpoint holds; most tasks leave it at the usual."""
+    return getattr(task, "keeping", Keeping(_MAX_TOTAL_BYTES))
+
+
 def _unused_stem(folder: Path, step: int) -> str:
     """Return a beginning of file names that no file has: a step can be saved twice, and the first must stay whole."""
     stems = (f"part-{step:08d}" + (f"-again{n}" if n else "") for n in itertools.count())
     return next(stem for stem in stems if not any(folder.glob(f"{stem}-[0-9]*")))
 
 
-def load_checkpoint(task: Task, folder: Path) -> RunState:
+def load_checkpoint(task: Task, folder: Path, say: Callable[[str], None] | None = None) -> RunState:
     """Bring a task back to where a checkpoint left it; a folder without one starts afresh.
+
+    say: told what the checkpoint did not hold.
 
     Raises TrainingError where the checkpoint cannot be read or is one of other networks.
     """
@@ -192,8 +219,12 @@ def load_checkpoint(task: Task, folder: Path) -> RunState:
                 tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise TrainingError(f"{folder} holds no whole checkpoint ({error}). Resume from another.") from error
+    copies = _keeping(task).essential
     for name, network in task.networks.items():
-        prefix = f"network.{name}."
+        held = any(key.startswith(f"network.{name}.") for key in tensors)
+        prefix = f"network.{name if held else copies.get(name, name)}."
+        if not held and say is not None:
+            say(f"The checkpoint has no '{name}' of its own: it goes on from '{copies.get(name, name)}'.")
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         try:
             network.load_state_dict(own, strict=True)
@@ -201,6 +232,8 @@ def load_checkpoint(task: Task, folder: Path) -> RunState:
             raise TrainingError(f"{folder} holds another network than '{name}': {error}") from error
     for name, optimizer in task.optimizers.items():
         _restore_optimizer(optimizer, {k: v for k, v in tensors.items() if k.startswith(f"optimizer.{name}.")})
+        if say is not None and not optimizer.state:
+            say(f"The checkpoint has no moments of the optimiser '{name}': it gathers them anew.")
     return state
 
 

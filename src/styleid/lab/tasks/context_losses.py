@@ -1,0 +1,131 @@
+"""What frozen networks say of the faces that the context generator draws, as losses.
+
+Landmarks are compared as the parser reads them, identity as recognisers see it: one is the bundle's, another may join,
+so that none is fooled alone. Recognisers that measure the product (dlib's, SFace) have no place here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from styleid.errors import TrainingError
+from styleid.faces.align import CropTemplate
+from styleid.lab.data import augment
+from styleid.lab.networks.aam import ActiveAppearanceModel
+from styleid.lab.networks.attributes import AttributesNet
+from styleid.lab.networks.identity import TEMPLATE
+from styleid.lab.networks.parser import ParserNet
+from styleid.lab.tasks.optim import autocast
+
+_LANDMARKS = torch.ones(68)
+_LANDMARKS[:17], _LANDMARKS[36:48], _LANDMARKS[48:] = 0.3, 2.0, 3.0
+_ALLOWED = 0.03
+"""Error of a landmark, in inter-ocular distances, that the parser makes itself."""
+_STRANGE = 0.15
+"""Likeness to the photo's own face, as a cosine, from which on it costs."""
+_YEARS_ALLOWED, _YEARS_SCALE = 3.0, 20.0
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Frozen networks of a bundle, in half the precision where that pays.
+
+    second: another recogniser, None where there is none. crop: the template of the parser's crop. shapes: the
+    appearance model whose shapes are swapped.
+    """
+
+    parser: ParserNet
+    identity: nn.Module
+    attributes: AttributesNet
+    shapes: ActiveAppearanceModel
+    crop: CropTemplate
+    second: nn.Module | None = None
+    device: str = "cpu"
+
+    def locate(self, images: torch.Tensor) -> torch.Tensor:
+        """Return landmarks (n, 68, 2) in pixels of the views."""
+        side, size = images.shape[-1], self.crop.size_px
+        with autocast(self.device):
+            found = self.parser.locate(_resized(images, size))
+        return (found.float() + 0.5) * (side / size) - 0.5
+
+    def describe(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return logits of years (n, 101), of female (n,) and of groups (n, 5)."""
+        with autocast(self.device):
+            years, female, group = self.attributes.logits(_resized(images, self.crop.size_px))
+        return years.float(), female.float(), group.float()
+
+    def embed(
+        self, images: torch.Tensor, to_view: torch.Tensor, crop: CropTemplate, *, second: bool = False
+    ) -> torch.Tensor:
+        """Return unit embeddings of views.
+
+        to_view: (n, 2, 3), from pixels of the crops under the template `crop`, which the views were cut from.
+        """
+        network = self.second if second else self.identity
+        if network is None:
+            raise TrainingError("There is no second recogniser: name its folder by --teachers.")
+        base = augment.base_matrix(crop, TEMPLATE).to(to_view.device)
+        linear = to_view[:, :, :2]
+        matrices = torch.cat([linear @ base[:, :2], linear @ base[:, 2:] + to_view[:, :, 2:]], 2)
+        grid = augment.sampling_grid(matrices, TEMPLATE.size_px, images.shape[-1])
+        views = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        with autocast(self.device):
+            return network(views.contiguous(memory_format=torch.channels_last)).float()
+
+
+def _resized(images: torch.Tensor, size: int) -> torch.Tensor:
+    if images.shape[-1] != size:
+        antialias = images.shape[-1] > size
+        images = functional.interpolate(images, (size, size), mode="bilinear", antialias=antialias)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def landmark_loss(found: torch.Tensor, asked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how far landmarks (n, 68, 2) lie from where they were asked, and how far expressions do."""
+    unit = inter_ocular(asked)
+    apart = (found - asked).square().sum(-1).add(1e-6).sqrt() / unit[:, None]
+    weights = _LANDMARKS.to(apart.device)
+    expressions = (expression(found, unit) - expression(asked, unit)).abs()
+    return ((apart - _ALLOWED).relu() * weights).mean(), expressions.mean()
+
+
+def inter_ocular(landmarks: torch.Tensor) -> torch.Tensor:
+    """Return the distance between the eyes' centres, (n,)."""
+    return (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=-1).clamp_min(4)
+
+
+def expression(landmarks: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+    """Return opening of the mouth, opening of the eyes and rise of the mouth's corners, (n, 3), in units."""
+
+    def between(*pairs: tuple[int, int]) -> torch.Tensor:
+        first, second = zip(*pairs, strict=True)
+        return (landmarks[:, first] - landmarks[:, second]).square().sum(-1).add(1e-6).sqrt().mean(1) / unit
+
+    mouth = between((61, 67), (62, 66), (63, 65))
+    eyes = between((37, 41), (38, 40), (43, 47), (44, 46))
+    rise = (landmarks[:, (62, 66), 1].mean(1) - landmarks[:, (48, 54), 1].mean(1)) / unit
+    return torch.stack([mouth, eyes, rise], 1)
+
+
+def too_near(embeddings: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Return by how much faces are more like the photo's own than strangers are."""
+    return ((embeddings * source).sum(1) - _STRANGE).relu().mean()
+
+
+def looks_loss(
+    described: tuple[torch.Tensor, torch.Tensor, torch.Tensor], looks: torch.Tensor
+) -> Mapping[str, torch.Tensor]:
+    """Return how far age, sex and group are from looks (n, 7), as the attribute network gives them."""
+    years, female, group = described
+    age = (years.softmax(1) * torch.arange(years.shape[1], device=years.device)).sum(1)
+    return {
+        "age": ((age - looks[:, 0]).abs() - _YEARS_ALLOWED).relu().mean() / _YEARS_SCALE,
+        "sex": functional.binary_cross_entropy_with_logits(female, looks[:, 1].clamp(0, 1)),
+        "group": -(looks[:, 2:] * group.log_softmax(1)).sum(1).mean(),
+    }

@@ -1,0 +1,162 @@
+"""Vary the views that the context generator learns from, and read the light off them.
+
+Convention
+----------
+Views are float32 (n, 3, s, s), RGB in [-1, 1]; masks are (n, 1, s, s). Random numbers come from the generator that is
+passed in, drawn on the CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+from styleid.lab.data import augment, occlude
+
+_MIN_LIGHT = 0.02
+"""Share of a cell that the whole face's mean counts for, so that cells without a face have a colour."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """Say how views are varied.
+
+    cells: least and most cells of light a side. degraded, recoloured, compressed: shares of views that are resampled to
+    48 to 120 px (of 128), get another gamma and colour cast, and were JPEG files. objects: share with something drawn
+    before the face. enlarged: share of own faces whose region also covers another shape. neighbours: share with a hole
+    in the context, as other people's faces leave.
+    """
+
+    cells: tuple[int, int] = (2, 4)
+    degraded: float = 0.3
+    recoloured: float = 0.4
+    compressed: float = 0.25
+    objects: float = 0.1
+    enlarged: float = 0.4
+    neighbours: float = 0.1
+
+
+def varied(
+    images: torch.Tensor, labels: torch.Tensor, options: BatchOptions, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return views (n, 3, s, s) as other cameras and files would have them, and their label maps (n, s / 2, s / 2)."""
+    if options.objects:
+        images, labels = occlude.draw_objects(images, labels, generator, options.objects)
+    if options.recoloured:
+        images = _recoloured(images, options.recoloured, generator)
+    if options.degraded:
+        images = _resampled(images, options.degraded, generator)
+    if options.compressed:
+        images = _compressed(images, options.compressed, generator)
+    return images, labels
+
+
+def _chosen(n: int, share: float, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    return (torch.rand(n, 1, 1, 1, generator=generator) < share).to(like.device)
+
+
+def _recoloured(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    n = len(images)
+    gamma = torch.exp(augment.uniform(generator, -0.36, 0.53, n, 1, 1, 1)).to(images.device)  # .7 to 1.7
+    cast = torch.exp(augment.uniform(generator, -0.15, 0.15, n, 3, 1, 1)).to(images.device)
+    changed = ((images + 1) / 2).clamp(1e-3, 1) ** gamma * cast
+    return torch.where(_chosen(n, share, generator, images), changed.clamp(0, 1) * 2 - 1, images)
+
+
+def _resampled(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    side = images.shape[-1]
+    small = int(augment.uniform(generator, 0.375, 0.94, 1).item() * side)
+    low = functional.interpolate(images, (small, small), mode="bilinear", antialias=True)
+    soft = functional.interpolate(low, (side, side), mode="bicubic").clamp(-1, 1)
+    return torch.where(_chosen(len(images), share, generator, images), soft, images)
+
+
+def _compressed(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    chosen = torch.nonzero(torch.rand(len(images), generator=generator) < share)[:, 0].tolist()
+    quality = torch.randint(30, 95, (len(images),), generator=generator).tolist()
+    out = images.clone()
+    for i in chosen:
+        rgb = ((images[i].permute(1, 2, 0).cpu().numpy() + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+        content = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality[i]])[1]
+        again = np.ascontiguousarray(cv2.imdecode(content, cv2.IMREAD_COLOR)[..., ::-1])  # type: ignore[index]
+        out[i] = (torch.from_numpy(again).permute(2, 0, 1).float() / 127.5 - 1).to(images.device)
+    return out
+
+
+def holes(n: int, side: int, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Return (n, 1, side, side), False inside an ellipse at the border of some views."""
+    angle = augment.uniform(generator, 0, 6.28, n, 1, 1)
+    centre = 0.5 + 0.48 * torch.stack([torch.cos(angle), torch.sin(angle)])
+    radius = augment.uniform(generator, 0.08, 0.22, 2, n, 1, 1)
+    ticks = torch.arange(side) / side
+    x, y = ticks[None, None, :] - centre[0], ticks[None, :, None] - centre[1]
+    inside = (x / radius[0]) ** 2 + (y / radius[1]) ** 2 < 1
+    return ~(inside & (torch.rand(n, 1, 1, generator=generator) < share))[:, None]
+
+
+def without_light(images: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Return what is visible of images (n, 3, s, s), its colours' means taken out and its contrast made 1, else 0."""
+    area = visible.sum((2, 3), keepdim=True).clamp_min(1)
+    centred = (images - (images * visible).sum((2, 3), keepdim=True) / area) * visible
+    spread = (centred.square().mean(1, keepdim=True).sum((2, 3), keepdim=True) / area).sqrt()
+    return centred / spread.clamp_min(0.05) / 3
+
+
+def coarse_light(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.Tensor:
+    """Return colour means over the face on a grid of cells x cells over the crop, enlarged smoothly, (n, 3, s, s).
+
+    shown: (n, 1, s, s) in [0, 1], where the face is seen. Cells without a face take the whole face's mean.
+    """
+    return functional.interpolate(
+        light_cells(images, shown, cells), images.shape[-1], mode="bilinear", align_corners=False
+    )
+
+
+def light_cells(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.Tensor:
+    """Return the means themselves, (n, 3, cells, cells)."""
+    area = functional.adaptive_avg_pool2d(shown, cells)
+    mean = (images * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1e-3)
+    sums = functional.adaptive_avg_pool2d(images * shown, cells)
+    return (sums + _MIN_LIGHT * mean) / (area + _MIN_LIGHT)
+
+
+def judged_maps(images: torch.Tensor, lines: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
+    """Return what the discriminator sees, (n, 6, s, s)."""
+    return torch.cat([images, lines, region], 1).contiguous(memory_format=torch.channels_last)
+
+
+def varied_for_judging(maps: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Vary what the discriminator sees, photos and new faces alike, so that it does not learn the photos by heart.
+
+    Brightness, saturation, contrast and colour casts, each in half of the images; shifts of up to 10 px (of 128) in
+    70 % of the batches; a hole of 40 px in 40 % of them; line maps withheld in 35 % of the images.
+    """
+    n, side = len(maps), maps.shape[-1]
+    device = maps.device
+
+    def half_of(spread: float, channels: int = 1) -> torch.Tensor:
+        chosen = torch.rand(n, 1, 1, 1, generator=generator) < 0.5
+        return (augment.uniform(generator, -spread, spread, n, channels, 1, 1) * chosen).to(device)
+
+    image = maps[:, :3] + half_of(0.3) + half_of(0.15, 3)
+    grey, mean = image.mean(1, keepdim=True), image.mean((1, 2, 3), keepdim=True)
+    image = grey + (image - grey) * torch.exp(half_of(0.6))
+    image = mean + (image - mean) * torch.exp(half_of(0.4))
+    with_lines = (torch.rand(n, 1, 1, 1, generator=generator) >= 0.35).to(device)
+    varied = torch.cat([image, maps[:, 3:5] * with_lines, maps[:, 5:]], 1)
+    most = round(side * 10 / 128)
+    shift_y, shift_x = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
+    if torch.rand(1, generator=generator) < 0.7:
+        padded = functional.pad(varied, (most, most, most, most))
+        varied = padded[:, :, most + shift_y : most + shift_y + side, most + shift_x : most + shift_x + side]
+    hole = round(side * 40 / 128)
+    top, left = torch.randint(side - hole, (2,), generator=generator).tolist()
+    if torch.rand(1, generator=generator) < 0.4:
+        whole = torch.ones(1, 1, side, side)
+        whole[:, :, top : top + hole, left : left + hole] = 0
+        varied = varied * whole.to(device)
+    return varied.contiguous(memory_format=torch.channels_last)
