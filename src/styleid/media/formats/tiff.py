@@ -380,7 +380,7 @@ def _inverted(samples: Samples, bits: int) -> Samples:
     """Return the grey channel inverted, the alpha as it is."""
     turned = samples.copy()
     grey = turned[..., 0] if turned.ndim == 3 else turned
-    np.subtract((1 << bits) - 1, grey, out=grey, assignment="unsafe")
+    np.subtract((1 << bits) - 1, grey, out=grey, casting="unsafe")
     return turned
 
 
