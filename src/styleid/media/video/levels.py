@@ -63,10 +63,9 @@ def stretched(colours: PixelColours, frame: Any, span: Span) -> ImageRGB:
 
 def frame_span(colours: PixelColours, frame: Any) -> Span | None:
     """Return the span that a decoded frame uses of its range, None where it is usual, or the frame has one tone."""
-    bits = max(part.bits for part in frame.format.components)
-    if bits <= _DEEP_BITS:
+    if _bits(frame) <= _DEEP_BITS:
         return None
-    return find_span(np.dstack(_bright_planes(colours, frame)), bits)
+    return find_span(np.dstack(_bright_planes(colours, frame)), _bits(frame))
 
 
 def stretch_clip(colours: PixelColours, frames: Iterable[Any]) -> PixelColours:
@@ -78,12 +77,12 @@ def stretch_clip(colours: PixelColours, frames: Iterable[Any]) -> PixelColours:
     for frame in frames:
         span = frame_span(colours, frame)
         if span is None:
-            if _has_tones(colours, frame):
+            if _bits(frame) <= _DEEP_BITS or _has_tones(colours, frame):
                 return colours
             continue
         if not planar:
             planar, neutral = planar_format(frame.format.name, alpha=False), _neutral(colours, frame)
-            most = 1 << max(part.bits for part in frame.format.components)
+            most = 1 << _bits(frame)
         low, high = min(low, span.low), max(high, span.high)
         coloured |= _has_chroma(colours, frame)
         if 2 * (high - low) >= most:
@@ -92,6 +91,10 @@ def stretch_clip(colours: PixelColours, frames: Iterable[Any]) -> PixelColours:
         return colours
     known = {one.name: getattr(colours, one.name) for one in fields(PixelColours)}
     return StretchedColours(**known, planar=planar, span=Span(low, high), neutral=neutral)
+
+
+def _bits(frame: Any) -> int:
+    return max(part.bits for part in frame.format.components)
 
 
 def _bright_planes(colours: PixelColours, frame: Any) -> list[np.ndarray]:
