@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleid.media.video.side_tracks import ALLOWED, TrackOptions
+from styleid.errors import OutputError
+from styleid.media.video.side_tracks import ALLOWED, SideTracks, TrackOptions
 from styleid.media.video.tags import bare_header, safe_chapters, safe_tags
 from tests.media.video.test_side_tracks import kinds, make_with
 from tests.media.video.test_video import audio_of, make_video, picture, rewrite
@@ -241,3 +242,25 @@ def test_vorbis_is_copied_without_its_comments(tmp_path):
         assert container.streams.audio[0].codec_context.name == "vorbis"
     assert np.allclose(audio_of(source)[1], audio_of(out)[1], atol=1e-5)
     assert not any("audio" in note for note in sink.notes)
+
+
+@pytest.mark.parametrize("what", ["tags", "chapters", "track"])
+def test_a_finished_file_is_looked_at_before_it_is_named(tmp_path, monkeypatch, what):
+    """Should the writer let something through, nothing is written."""
+    source, out = tmp_path / "in.mkv", tmp_path / "to" / "out.mkv"
+    make_video(source)
+    text = base64.b64encode(cover()).decode()
+    chapter = {"id": 1, "start": 0, "end": 300, "time_base": Fraction(1, 1000), "metadata": {"title": text}}
+
+    def let_through(self, allowed):
+        if what == "tags":
+            self._output.metadata["cover"] = text
+        elif what == "chapters":
+            self._output.set_chapters([chapter])
+        else:
+            self._output.add_attachment("cover.jpg", "image/jpeg", cover())
+
+    monkeypatch.setattr(SideTracks, "_copy_tags", let_through)
+    with pytest.raises(OutputError, match="it would hold"):
+        rewrite(source, out)
+    assert list(out.parent.iterdir()) == []

@@ -17,6 +17,7 @@ import numpy as np
 from styleid.errors import OptionError, OutputError, VideoError
 from styleid.media.provenance import SOURCE_TYPE, MarkOptions
 from styleid.media.storage.files import os_reason
+from styleid.media.video.audit import find_leftovers
 from styleid.media.video.clip import ClipFrame
 from styleid.media.video.marks import MATROSKA_TAG, mark_file, says_generated, untag_matroska
 from styleid.media.video.planes import blacken, fresh_copy, repaint
@@ -190,6 +191,8 @@ class VideoSink:
             self._container.close()
             self.side.close()
             self._set_mark(self._container.format.name)
+            if what := find_leftovers(self._file.path, self._av):
+                raise OutputError(self._out, f"it would hold {what}. Please report this")
             return self._file.publish()
 
     def _set_mark(self, container: str) -> None:
