@@ -240,7 +240,7 @@ def test_a_full_disk_leaves_no_half_file(call, tmp_path, monkeypatch):
         Path(path).write_bytes(data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("styleid.media.storage.files._write_through", full)
+    monkeypatch.setattr("styleid.media.storage.files.write_through", full)
     status, _, err = call("anonymize", "IN", "--out", "OUT", *NONE)
     assert status == 1
     assert "the disk is full" in err
@@ -314,7 +314,7 @@ def as_built_in(tmp_path, tmp_path_factory, monkeypatch) -> Path:
     """Put a tiny bundle in the place of the built-in ones, under the default's name."""
     root = tmp_path / "bundles"
     shutil.copytree(tiny_bundle(tmp_path_factory, "other"), root / registry.DEFAULT)
-    monkeypatch.setattr(registry, "_HERE", root)
+    monkeypatch.setattr(registry, "FOLDER", root)
     return root / registry.DEFAULT
 
 
@@ -368,7 +368,7 @@ def test_the_doctor_says_what_is_wrong(call, as_built_in, monkeypatch):
     assert "detector: CenterFace found" in out
     assert out.endswith("1 checks failed\n")
 
-    monkeypatch.setattr("styleid.commands.doctor._self_test", lambda *_: "fine")
+    monkeypatch.setattr("styleid.commands.doctor.self_test", lambda *_: "fine")
     status, out, err = call("doctor")
     assert (status, err) == (0, "")
     assert out.endswith("all is well\n")

@@ -107,9 +107,9 @@ def checks() -> np.ndarray:
 
 def landmarks() -> np.ndarray:
     """Return the 68 landmarks that the small parser gives for every crop, on its template's five points."""
-    from tests.faces.test_geometry import _neutral
+    from tests.faces.test_geometry import neutral_face
 
-    neutral = np.asarray(_neutral(), np.float32)
+    neutral = np.asarray(neutral_face(), np.float32)
     return transform_points(neutral, fit_similarity(five_points(neutral), np.float32(TEMPLATE.points_px)))
 
 

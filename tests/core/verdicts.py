@@ -6,7 +6,7 @@ from styleid.bundles.spec import SimilarityRange
 from styleid.core.gate import GateVerdict
 from styleid.core.observation import Observation
 from styleid.core.privacy import privacy_level
-from tests.faces.test_geometry import _neutral
+from tests.faces.test_geometry import neutral_face
 
 THRESHOLDS = {
     1e-4: SimilarityRange(-0.4, 0.5),
@@ -20,7 +20,7 @@ def measured(
     similarity: float = 1.0, *, found=True, shift=0.0, female=0.9, opening=0.0, shares=(1.0, 1.0)
 ) -> Observation:
     """Return a face so like the one that nothing is said of."""
-    points = _neutral() + np.float32(shift)
+    points = neutral_face() + np.float32(shift)
     points[65:68, 1] += opening
     embedding = np.float32([similarity, np.sqrt(max(0, 1 - similarity**2)), 0])
     return Observation(found, points, embedding, np.float32([30, female, 1, 0, 0, 0, 0]), shares)

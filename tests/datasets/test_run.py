@@ -51,7 +51,7 @@ def test_a_run_that_breaks_off_goes_on(root, carry, tmp_path, plain, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(plain, "anonymize", until(plain.anonymize))
-        patch.setattr(module, "_put", until(module._put))
+        patch.setattr(module, "put_text", until(module.put_text))
         with pytest.raises(KeyboardInterrupt):
             carry(root, Yolo(), boxes="from-annotations")
         assert contents(tmp_path / "out").items() <= expected.items()

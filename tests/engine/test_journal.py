@@ -69,9 +69,8 @@ def test_other_settings_are_named(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    journal = Journal(tmp_path)
     (tmp_path / NAME).mkdir()
-    journal = Journal.__new__(Journal)
-    journal.path, journal._lines = tmp_path / NAME, {}
     with pytest.raises(OutputError, match=NAME):
         journal.append(_record("a", b"a"))
 

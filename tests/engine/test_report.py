@@ -46,7 +46,7 @@ def _tiles(page: str) -> list[np.ndarray]:
 
 def _tile_of(image_rgb: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
     """Return what the page would show of an image; the same way of cutting, from the page itself."""
-    html = report._tile(image_rgb, {"box": box, "action": "obscured", "gate": {}}, "")
+    html = report.face_tile(image_rgb, {"box": box, "action": "obscured", "gate": {}}, "")
     return _tiles(html)[0]
 
 
@@ -117,7 +117,7 @@ def test_an_output_that_became_an_original_is_not_shown(photos, tmp_path):
 
 
 def test_a_long_run_shows_its_first_faces(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "_MOST_FACES", 2)
+    monkeypatch.setattr(report, "MOST_FACES", 2)
     out = tmp_path / "out"
     summary = _run(photos, out, Anonymizer(None, AnonymizeOptions(method="none", seed=1)))
     page = write_report(out, summary).read_text(encoding="utf-8")

@@ -19,10 +19,10 @@ def template():
 @pytest.fixture(scope="module")
 def subject(template) -> Subject:
     """A face in the middle of a photo of 200 px, where the template's points lie at half their size."""
-    from tests.faces.test_geometry import _neutral
+    from tests.faces.test_geometry import neutral_face
 
     landmarks = np.asarray(template.points_px, np.float32) * 0.5 + 60
-    neutral = np.asarray(_neutral(), np.float32)
+    neutral = np.asarray(neutral_face(), np.float32)
     size = template.size_px
     neutral = (neutral - neutral.min(0)) / np.ptp(neutral, axis=0).max() * size * 0.6 + size * 0.2
     outline = transform_points(with_forehead(neutral), invert(template.matrix(landmarks)))

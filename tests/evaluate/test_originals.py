@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from styleid.evaluate.originals import _tone, _whose, overlaps
+from styleid.evaluate.originals import match_people, overlaps, skin_tone
 from styleid.evaluate.protocol import Named
 from styleid.types import Faces
 
@@ -23,19 +23,19 @@ def test_overlaps_are_intersections_over_unions():
 
 def test_a_person_without_a_box_is_the_face_in_the_middle():
     faces = found((0, 0, 20, 20), (90, 40, 110, 60), (150, 10, 170, 30))
-    _, people, seen, unfound = _whose(faces, (Named("ann"),), SHAPE)
+    _, people, seen, unfound = match_people(faces, (Named("ann"),), SHAPE)
     assert people == ["", "ann", ""]
     assert (seen, unfound) == ([True] * 3, [])
 
 
 def test_a_person_without_any_face_is_unfound():
-    faces, people, _, unfound = _whose(found(), (Named("ann"),), SHAPE)
+    faces, people, _, unfound = match_people(found(), (Named("ann"),), SHAPE)
     assert (len(faces), people, unfound) == (0, [], ["ann"])
 
 
 def test_named_boxes_take_the_face_that_they_overlap_and_missed_ones_become_faces():
     named = (Named("ann", (91, 41, 111, 61)), Named("ben", (150, 60, 190, 100)))
-    faces, people, seen, unfound = _whose(found((0, 0, 20, 20), (90, 40, 110, 60)), named, SHAPE)
+    faces, people, seen, unfound = match_people(found((0, 0, 20, 20), (90, 40, 110, 60)), named, SHAPE)
     assert people == ["", "ann", "ben"]
     assert (seen, unfound) == ([True, True, False], [])
     points = faces.landmarks_px[2]
@@ -47,13 +47,13 @@ def test_named_boxes_take_the_face_that_they_overlap_and_missed_ones_become_face
 
 def test_two_people_do_not_share_a_face():
     named = (Named("ann", (0, 0, 20, 20)), Named("ben", (1, 1, 21, 21)))
-    _, people, seen, _ = _whose(found((0, 0, 20, 20)), named, SHAPE)
+    _, people, seen, _ = match_people(found((0, 0, 20, 20)), named, SHAPE)
     assert (people, seen) == (["ann", "ben"], [True, False])
 
 
 def test_lighter_skin_has_the_larger_angle():
     everywhere = np.ones((20, 20), bool)
     light, dark = (np.full((20, 20, 3), colour, np.uint8) for colour in ((240, 210, 190), (90, 60, 45)))
-    assert _tone(light, everywhere) > 41
-    assert _tone(dark, everywhere) < -30
-    assert np.isnan(_tone(light, ~everywhere))
+    assert skin_tone(light, everywhere) > 41
+    assert skin_tone(dark, everywhere) < -30
+    assert np.isnan(skin_tone(light, ~everywhere))

@@ -3,7 +3,7 @@ import numpy as np
 from styleid.faces import geometry
 
 
-def _neutral() -> np.ndarray:
+def neutral_face() -> np.ndarray:
     """A schematic face: eyes 100 px apart, mouth closed."""
     points = np.zeros((68, 2), np.float32)
     angle = np.linspace(np.pi, 0, 17)
@@ -21,11 +21,11 @@ def _neutral() -> np.ndarray:
 
 
 def test_inter_ocular_distance_is_between_eye_centres():
-    assert geometry.inter_ocular(_neutral()) == 100
+    assert geometry.inter_ocular(neutral_face()) == 100
 
 
 def test_expression_does_not_depend_on_place_size_and_turn():
-    points = _neutral()
+    points = neutral_face()
     angle = 0.4
     turned = points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) * 1.7 + 30
     first, second = geometry.expression(points), geometry.expression(turned.astype(np.float32))
@@ -35,7 +35,7 @@ def test_expression_does_not_depend_on_place_size_and_turn():
 
 
 def test_open_mouth_smile_and_turn_are_seen():
-    points = _neutral()
+    points = neutral_face()
     assert not geometry.expression(points).mouth_is_open
     opened = points.copy()
     opened[65:68, 1] += 20
@@ -49,12 +49,12 @@ def test_open_mouth_smile_and_turn_are_seen():
 
 
 def test_forehead_lies_above_the_brows():
-    points = geometry.with_forehead(_neutral())
+    points = geometry.with_forehead(neutral_face())
     assert points.shape == (78, 2)
-    assert np.array_equal(points[:68], _neutral())
+    assert np.array_equal(points[:68], neutral_face())
     assert (points[68:, 1] < points[17:27, 1] - 20).all()
 
 
 def test_landmark_error_counts_in_eye_distances():
-    points = _neutral()
+    points = neutral_face()
     assert np.isclose(geometry.landmark_error(points + np.float32([3, 4]), points), 0.05)

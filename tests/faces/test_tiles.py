@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from styleid.faces.detect import DetectorOptions, FaceDetector, _spans, _views
+from styleid.faces.detect import DetectorOptions, FaceDetector, tile_spans, views_of
 
 HEAD = (slice(0, 240), slice(110, 340))  # rows and columns of the astronaut's head
 FACE_WIDTH_PX, FACE_CENTRE = 88.4, (225.2 - 110, 117.5)
@@ -92,18 +92,18 @@ def test_a_face_that_fills_the_photo_is_found(detector, astronaut):
 
 def test_coarser_options_look_less_closely():
     looked = [
-        sum((x1 - x0) * (y1 - y0) * scale**2 for (x0, y0, x1, y1), scale in _views(HEIGHT, WIDTH, px))
+        sum((x1 - x0) * (y1 - y0) * scale**2 for (x0, y0, x1, y1), scale in views_of(HEIGHT, WIDTH, px))
         for px in (10, 16, 40, 200)
     ]
     assert looked == sorted(looked, reverse=True)
-    assert len(list(_views(HEIGHT, WIDTH, DetectorOptions().min_face_px))) > 4
-    assert len(list(_views(HEIGHT, WIDTH, 200))) == 1
+    assert len(list(views_of(HEIGHT, WIDTH, DetectorOptions().min_face_px))) > 4
+    assert len(list(views_of(HEIGHT, WIDTH, 200))) == 1
 
 
 @pytest.mark.parametrize("shape", [(1025, 900), (2000, 3000), (3000, 700), (641, 9000), (12000, 12000), (5, 20000)])
 def test_tiles_cover_every_pixel_and_overlap_by_a_face(shape):
     height, width = shape
-    (whole, overview), *tiles = _views(height, width, 16)
+    (whole, overview), *tiles = views_of(height, width, 16)
     assert whole == (0, 0, width, height)
     for length, low, high in ((width, 0, 2), (height, 1, 3)):
         spans = sorted({(box[low], box[high]) for box, _ in tiles})
@@ -117,7 +117,7 @@ def test_tiles_cover_every_pixel_and_overlap_by_a_face(shape):
     ("length", "side", "overlap"), [(1, 9, 3), (9, 9, 3), (10, 9, 3), (100, 9, 3), (3000, 1536, 141)]
 )
 def test_spans_lie_inside_and_leave_no_gap(length, side, overlap):
-    spans = _spans(length, side, overlap)
+    spans = tile_spans(length, side, overlap)
     assert spans[0][0] == 0
     assert spans[-1][1] == length
     assert all(0 <= a < b <= length for a, b in spans)
@@ -127,7 +127,7 @@ def test_spans_lie_inside_and_leave_no_gap(length, side, overlap):
 def _tile_borders(length: int) -> list[float]:
     """Return where tiles begin and end inside a length."""
     low = 0 if length == WIDTH else 1
-    boxes = [box for box, _ in _views(HEIGHT, WIDTH, DetectorOptions().min_face_px)][1:]
+    boxes = [box for box, _ in views_of(HEIGHT, WIDTH, DetectorOptions().min_face_px)][1:]
     return sorted({float(edge) for box in boxes for edge in (box[low], box[low + 2])} - {0.0, float(length)})
 
 

@@ -33,7 +33,7 @@ def synthetic_pack(n: int = 24, inner_px: int = 32, margin_px: int = 4, seed: in
     age, sex, group = rng.uniform(5, 90, n).astype(np.float32), rng.integers(0, 2, n), rng.integers(0, 5, n)
     crops, labels, landmarks = [], [], []
     for i in rows:
-        points = _layout(rng)
+        points = layout(rng)
         pixels = points * inner_px - 0.5 + margin_px
         image, classes = _draw(pixels, size, inner_px, int(group[i]), int(sex[i]), float(age[i]), rng)
         crops.append(cv2.imencode(".webp", image[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 95])[1].reshape(-1))
@@ -77,7 +77,7 @@ def five_of_68(points: np.ndarray) -> np.ndarray:
     return np.stack([*eyes, points[..., 30, :], points[..., 48, :], points[..., 54, :]], -2).astype(np.float32)
 
 
-def _layout(rng: np.random.Generator) -> np.ndarray:
+def layout(rng: np.random.Generator) -> np.ndarray:
     """Return 68 landmarks (iBUG order) in the unit square, with a person's and an expression's variation."""
     left_eye, right_eye, nose, left_mouth, right_mouth = np.asarray(UTKFACE_POINTS)
     wide, long, opening = rng.uniform(0.92, 1.08), rng.uniform(0.95, 1.05), rng.uniform(0, 0.05)

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from styleid.media.formats.avif import _quality
+from styleid.media.formats.avif import quality_of
 from styleid.media.formats.parse.av1 import base_quantiser
 from styleid.media.formats.parse.isobmff import read_heif
 from styleid.media.image import read_photo_bytes
@@ -48,7 +48,7 @@ def test_avif_quantiser_falls_as_quality_rises(size: tuple[int, int], speed: int
 @pytest.mark.parametrize("quality", [20, 50, 63, 80, 99])
 def test_the_same_quantiser_is_asked_for_again(quality: int) -> None:
     index = quantiser(samples.pillow(PHOTO, "AVIF", quality=quality))
-    assert quantiser(samples.pillow(PHOTO, "AVIF", quality=_quality(index))) == index
+    assert quantiser(samples.pillow(PHOTO, "AVIF", quality=quality_of(index))) == index
 
 
 @pytest.mark.parametrize("tiles", [0, 1, 2])

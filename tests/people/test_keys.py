@@ -172,7 +172,7 @@ def test_a_write_that_fails_leaves_what_was(key, spec, people, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("styleid.media.storage.files._write_through", full)
+    monkeypatch.setattr("styleid.media.storage.files.write_through", full)
     with pytest.raises(OutputError, match="the disk is full"):
         file.write(People(people.id))
     monkeypatch.undo()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from styleid.pixel.glasses import Shows, are_dark, wear_glasses
-from tests.pixel.test_pixels import SIZE, _landmarks
+from tests.pixel.test_pixels import SIZE, shifted_landmarks
 
 SKIN, DARK, NEW = 150.0, 10.0, 190.0
 EYES = ((50, 64), (110, 64))
@@ -40,7 +40,7 @@ def worn(eyes=EYES, rim: float = DARK) -> tuple[np.ndarray, Shows]:
 
 def wear(source: np.ndarray, shows: Shows, shift: float = 0.0) -> np.ndarray:
     new = np.full_like(source, NEW)
-    return wear_glasses(new, _landmarks() + np.float32([0, shift]), source, _landmarks(), shows)
+    return wear_glasses(new, shifted_landmarks() + np.float32([0, shift]), source, shifted_landmarks(), shows)
 
 
 def test_a_line_runs_round_both_lenses_and_over_the_nose():
@@ -56,7 +56,7 @@ def test_brows_do_not_break_it():
     source, shows = worn()
     brows = np.zeros((SIZE, SIZE), np.uint8)
     for start in (17, 22):
-        points = _landmarks()[start : start + 5].round().astype(np.int32)
+        points = shifted_landmarks()[start : start + 5].round().astype(np.int32)
         cv2.polylines(brows, [points], isClosed=False, color=1, thickness=7)
     shows.glasses[brows > 0] = 0
     face = wear(source, shows)
@@ -113,7 +113,7 @@ def test_dark_lenses_are_known():
 @settings(max_examples=40, deadline=None)
 def test_any_landmarks_and_masks_give_a_face(seed, spread, shift):
     rng = np.random.default_rng(seed)
-    points = (_landmarks() - SIZE / 2) * spread + SIZE / 2 + shift + rng.normal(0, 3, (68, 2))
+    points = (shifted_landmarks() - SIZE / 2) * spread + SIZE / 2 + shift + rng.normal(0, 3, (68, 2))
     glasses = cv2.GaussianBlur(rng.uniform(-1, 2, (SIZE, SIZE)), (0, 0), rng.uniform(1, 12)).clip(0, 1)
     source = rng.uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
     shows = Shows((1 - glasses).astype(np.float32), glasses.astype(np.float32))

@@ -6,17 +6,17 @@ import pytest
 from styleid.faces.geometry import with_forehead
 from styleid.pixel import guides
 from styleid.pixel.guides import Part
-from tests.lab.synthetic import _layout
+from tests.lab.synthetic import layout
 
 SIZE = 128
-FACE = _layout(np.random.default_rng(0)) * 104 + 12
+FACE = layout(np.random.default_rng(0)) * 104 + 12
 NARROW = (FACE - FACE.mean(0)) * [0.8, 1] + FACE.mean(0)
 
 
 def labels() -> np.ndarray:
     """Return a label map at half the side: the face's hull, and what is below it."""
     parts = np.zeros((SIZE, SIZE), np.uint8)
-    parts[guides._filled(with_forehead(FACE), SIZE)] = Part.FACE
+    parts[guides.filled(with_forehead(FACE), SIZE)] = Part.FACE
     return parts[::2, ::2].copy()
 
 

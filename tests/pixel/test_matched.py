@@ -8,7 +8,7 @@ from skimage.exposure import match_histograms
 
 from styleid.pixel.matched import MatchedFace, matched, matched_composite, region_mask, soft_mask
 from styleid.pixel.scale import at_photo_scale, scaled_matrix
-from tests.faces.test_geometry import _neutral
+from tests.faces.test_geometry import neutral_face
 
 NOWHERE = np.zeros((68, 2), np.float32)
 """Landmarks of a new face that no outline bounds."""
@@ -80,7 +80,7 @@ def test_an_outlined_face_ends_where_its_landmarks_do() -> None:
     side, same = 200, np.float32([[1, 0, 0], [0, 1, 0]])
     photo = np.full((side, side, 3), 90, np.uint8)
     generated = np.broadcast_to(np.float32([200, 90, 20]), (side, side, 3))
-    labels, landmarks = np.ones((side, side), np.uint8), _neutral() * 0.5 + 50
+    labels, landmarks = np.ones((side, side), np.uint8), neutral_face() * 0.5 + 50
     whole, bounded = (MatchedFace(photo, labels, "full", outlined=outlined) for outlined in (False, True))
     everywhere = whole.put(photo.copy(), generated, same, landmarks)
     within = bounded.put(photo.copy(), generated, same, landmarks)

@@ -8,14 +8,14 @@ from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.obscure import OBSCURINGS, face_ellipse, obscure_face
 from styleid.pixel.regions import class_probability, face_hull
 from styleid.pixel.warp import border_anchors, outline_displacement, thin_plate
-from tests.faces.test_geometry import _neutral
+from tests.faces.test_geometry import neutral_face
 
 SIZE = 160
 IDENTITY = np.float32([[1, 0, 0], [0, 1, 0]])
 
 
-def _landmarks(scale: float = 0.6, shift: tuple[float, float] = (20, 10)) -> np.ndarray:
-    return (_neutral() * scale + np.float32(shift)).astype(np.float32)
+def shifted_landmarks(scale: float = 0.6, shift: tuple[float, float] = (20, 10)) -> np.ndarray:
+    return (neutral_face() * scale + np.float32(shift)).astype(np.float32)
 
 
 def _new_face(**changes) -> NewFace:
@@ -24,8 +24,8 @@ def _new_face(**changes) -> NewFace:
     values = {
         "generated": source[::-1].copy(),
         "source": source,
-        "generated_landmarks": _landmarks(),
-        "source_landmarks": _landmarks(),
+        "generated_landmarks": shifted_landmarks(),
+        "source_landmarks": shifted_landmarks(),
         "bare": np.ones((SIZE, SIZE), np.float32),
         "glasses": np.zeros((SIZE, SIZE), np.float32),
     }
@@ -68,7 +68,7 @@ def test_class_probabilities_sum_to_one():
 
 
 def test_hull_is_soft_at_its_outline_and_zero_at_the_border():
-    hull = face_hull(_landmarks(), SIZE)
+    hull = face_hull(shifted_landmarks(), SIZE)
     assert hull.max() > 0.99
     assert hull[0].max() == hull[-1].max() == 0
     assert np.abs(np.diff(hull, axis=1)).max() < 0.5
@@ -82,7 +82,7 @@ def test_thin_plate_passes_through_its_knots_when_not_stiff():
 
 
 def test_outline_moves_and_the_border_stays():
-    source, wider = _landmarks()[:17], _landmarks()[:17].copy()
+    source, wider = shifted_landmarks()[:17], shifted_landmarks()[:17].copy()
     wider[:, 0] += np.linspace(-6, 6, 17).astype(np.float32)
     field = outline_displacement(source, wider, SIZE, 20)
     assert np.abs(field[[0, -1]]).max() == 0
@@ -144,7 +144,7 @@ def test_glasses_stay_before_the_new_face():
     source = np.full((SIZE, SIZE, 3), 150, np.float32)
     glasses = np.zeros((SIZE, SIZE), np.float32)
     for part in (slice(36, 42), slice(42, 48)):
-        centre = tuple(int(x) for x in _landmarks()[part].mean(0))
+        centre = tuple(int(x) for x in shifted_landmarks()[part].mean(0))
         cv2.ellipse(glasses, centre, (21, 15), 0, 0, 360, 1, -1)
         cv2.ellipse(source, centre, (21, 15), 0, 0, 360, (10,) * 3, 3)  # a dark frame round clear lenses
     photo = source.astype(np.uint8)
@@ -158,7 +158,7 @@ def test_a_beard_on_the_rim_does_not_tint_the_face():
     """Where the rim's skin agrees, what differs there (a white beard) tells no colour."""
     skin = np.full((SIZE, SIZE, 3), (150, 110, 90), np.float32)
     bearded = skin.copy()
-    points = _landmarks()
+    points = shifted_landmarks()
     bearded[int(points[4, 1]) :] = 240  # from the cheeks down
     photos = []
     for source in (skin, bearded):
@@ -170,7 +170,7 @@ def test_a_beard_on_the_rim_does_not_tint_the_face():
 
 def test_a_fringe_that_may_be_face_does_not_tint_the_face():
     skin = np.full((SIZE, SIZE, 3), (200, 150, 120), np.float32)
-    points, photos = _landmarks(), []
+    points, photos = shifted_landmarks(), []
     for top in (0, int(points[30, 1])):
         source, bare = skin.copy(), np.ones((SIZE, SIZE), np.float32)
         source[:top], bare[:top] = (140, 110, 90), 0.9  # lit by a shade that is not the skin's
@@ -187,7 +187,7 @@ def test_a_covering_face_lies_over_what_hides_it_and_beyond_its_outline():
         photo = np.full((SIZE, SIZE, 3), 100, np.uint8)
         face = _new_face(bare=np.zeros((SIZE, SIZE), np.float32), cover=cover)
         areas.append(int(composite(photo, face, IDENTITY).sum()))
-    hull = int((face_hull(_landmarks(), SIZE) > 0.5).sum())
+    hull = int((face_hull(shifted_landmarks(), SIZE) > 0.5).sum())
     assert areas[0] == 0
     assert hull <= areas[1] < areas[2]
 
@@ -195,7 +195,7 @@ def test_a_covering_face_lies_over_what_hides_it_and_beyond_its_outline():
 def test_a_face_reaches_a_little_beyond_its_outline_but_not_over_what_lies_before_it():
     """A hand over the chin stays, inside the outline and beyond it."""
     photo = np.full((SIZE, SIZE, 3), 100, np.uint8)
-    points, bare = _landmarks(), np.ones((SIZE, SIZE), np.float32)
+    points, bare = shifted_landmarks(), np.ones((SIZE, SIZE), np.float32)
     chin, cheek = points[8].round().astype(int), points[2].round().astype(int)
     bare[chin[1] - 12 :, chin[0] - 40 : chin[0] + 40] = 0
     bare *= face_hull(points, SIZE) > 0.5
@@ -210,7 +210,7 @@ def test_light_from_one_side_is_carried_over():
     photo = source.astype(np.uint8)
     face = _new_face(source=source, generated=np.full_like(source, 120))
     composite(photo, face, IDENTITY)
-    left, nose, right = (_landmarks()[k].round().astype(int) for k in (2, 30, 14))
+    left, nose, right = (shifted_landmarks()[k].round().astype(int) for k in (2, 30, 14))
     assert photo[nose[1], left[0] + 12].mean() + 20 < photo[nose[1], right[0] - 12].mean()
 
 
@@ -224,7 +224,7 @@ def test_a_forehead_fades_into_the_photo_without_a_line():
     """A new face whose forehead is darker and ends higher than the old one's, on a photo that shows skin all over."""
     skin = np.full((SIZE, SIZE, 3), (200, 150, 120), np.float32)
     dark = skin.copy()
-    points = _landmarks()
+    points = shifted_landmarks()
     dark[: int(points[27, 1])] *= 0.7
     photo = skin.astype(np.uint8)
     taller = (points - points.mean(0)) * 1.05 + points.mean(0)
@@ -238,7 +238,7 @@ def test_what_is_not_of_the_skins_colour_is_seen_whole():
     skin = np.full((SIZE, SIZE, 3), (200, 150, 120), np.float32)
     paint = np.full((SIZE, SIZE, 3), (20, 220, 20), np.float32)
     paint[:, np.arange(SIZE) // 12 % 2 == 1] = (220, 20, 220)
-    points = _landmarks()
+    points = shifted_landmarks()
     photo = skin.astype(np.uint8)
     composite(photo, _new_face(source=skin, generated=paint), IDENTITY)
     row = photo[int(with_forehead(points)[68:, 1].mean()) + 3, int(points[19, 0]) : int(points[24, 0])]
@@ -248,7 +248,7 @@ def test_what_is_not_of_the_skins_colour_is_seen_whole():
 def test_teeth_do_not_take_the_colour_that_skin_lacks():
     skin = np.full((SIZE, SIZE, 3), (200, 150, 120), np.float32)
     redder = np.full((SIZE, SIZE, 3), (230, 120, 90), np.float32)
-    points = _landmarks()
+    points = shifted_landmarks()
     mouth = tuple(slice(int(v) - 12, int(v) + 12) for v in points[48:60].mean(0)[::-1])
     redder[mouth] = 220
     photo = skin.astype(np.uint8)

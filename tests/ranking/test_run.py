@@ -60,7 +60,7 @@ def test_a_seed_repeats_and_another_does_not(bundle, ranking):
 
 
 def test_a_killed_ranking_goes_on_and_comes_to_the_same(bundle, ranking, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_SAVE_EVERY", 1)
+    monkeypatch.setattr(run, "SAVE_EVERY", 1)
     state, seen = tmp_path / "state.npz", []
 
     def kill(done, total, stage):

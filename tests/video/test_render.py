@@ -8,7 +8,7 @@ import pytest
 from styleid import AnonymizeOptions
 from styleid.media.video.clip import ClipFrame
 from styleid.types import Action, FaceOutcome
-from styleid.video.render import Renderer, _Held, hiding
+from styleid.video.render import Held, Renderer, hiding
 from tests.video.scenes import SIZE, Scene, SceneClip, Taking
 
 
@@ -37,13 +37,13 @@ def test_what_hides_a_face_lies_over_a_new_face_beside_it(far, covered):
     clip = SceneClip(Scene([], 1, lambda i: image))
     boxes = [np.float32([60, 60, 110, 120]), np.float32([80 + far, 60, 130 + far, 120])]
     renderer = Renderer(clip, [None, None], SimpleNamespace(options=AnonymizeOptions()), None, {})
-    renderer._failures[0], renderer._reasons[0, 0] = [0], "too like the original"
+    renderer.failures[0], renderer.reasons[0, 0] = [0], "too like the original"
     kinds = (Action.OBSCURED, Action.ANONYMIZED)
     outcomes = {i: FaceOutcome(tuple(b), kinds[i], "", 1, {}, "") for i, b in enumerate(boxes)}
     frame = ClipFrame(0, 0.0, 0.04, 0, lambda i: image)
-    held = _Held(frame, image.copy(), np.zeros(image.shape[:2], bool), dict(enumerate(boxes)), outcomes)
+    held = Held(frame, image.copy(), np.zeros(image.shape[:2], bool), dict(enumerate(boxes)), outcomes)
     sink = Taking()
-    renderer._release(held, sink, None)
+    renderer.release(held, sink, None)
     assert (np.ptp(sink.images[0][70:110, 70:100].reshape(-1, 3), 0).max() == 0) == covered
     assert np.array_equal(sink.images[0][~sink.changed[0]], image[~sink.changed[0]])
     assert [log.anonymised for log in renderer.logs] == [0, 1]

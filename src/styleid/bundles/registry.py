@@ -9,12 +9,12 @@ from styleid.errors import BundleError, OptionError
 from styleid.runtime import Device
 
 DEFAULT = "aam128"
-_HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 def built_in() -> dict[str, Path]:
     """Return the folders of the bundles that come with styleid, by name."""
-    return {path.parent.name: path.parent for path in sorted(_HERE.glob("*/bundle.json"))}
+    return {path.parent.name: path.parent for path in sorted(FOLDER.glob("*/bundle.json"))}
 
 
 def find_bundle(name: str | Path) -> Path:

@@ -44,7 +44,7 @@ def doctor(bundle: str = DEFAULT, device: Device = "cpu") -> int:
         device: Where to run networks.
     """
     _print_versions()
-    failed = [name for name, check in _checks(bundle, device).items() if not _passes(name, check)]
+    failed = [name for name, check in checks_of(bundle, device).items() if not _passes(name, check)]
     if not built_in():
         failed.append("bundles")
         print("bundles: FAILED. None is built in; reinstall styleid.", file=sys.stderr)
@@ -64,7 +64,8 @@ def _print_versions() -> None:
         print(f"note: {note}")
 
 
-def _checks(bundle: str, device: Device) -> dict[str, Callable[[], str]]:
+def checks_of(bundle: str, device: Device) -> dict[str, Callable[[], str]]:
+    """Return the checks to make, by name; each returns what it found, or raises an error."""
     folders = built_in()
     if bundle not in folders and (folders or bundle != DEFAULT):
         folders = {**folders, bundle: find_bundle(bundle)}
@@ -72,7 +73,7 @@ def _checks(bundle: str, device: Device) -> dict[str, Callable[[], str]]:
     for name, folder in folders.items():
         checks[f"bundle {name}"] = partial(_check_bundle, folder)
         checks[f"networks of {name}"] = partial(_check_networks, folder, device)
-    checks["self-test"] = partial(_self_test, bundle, device)
+    checks["self-test"] = partial(self_test, bundle, device)
     return checks
 
 
@@ -117,7 +118,7 @@ def _check_networks(folder: Path, device: Device) -> str:
     return f"{len(bundle.spec.networks)} give what they must, for 1, 2 and {ROWS} faces at once"
 
 
-def _self_test(name: str, device: Device) -> str:
+def self_test(name: str, device: Device) -> str:
     """Draw a person of nobody, put the portrait on a canvas, and anonymise it."""
     from styleid.core.pipeline import Anonymizer
 

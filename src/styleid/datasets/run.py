@@ -85,7 +85,7 @@ def anonymize_dataset(
     contents = Contents(root, plan, options, lambda view: len(anonymizer.find(view)) > 0)
     for name, data in _carried(contents, run.folder, summary, journal):
         new = data if name in others else form.rewrite(name, data, changes)
-        _put(run.folder / name, data, new, summary)
+        put_text(run.folder / name, data, new, summary)
     for name, data in form.created(changes):
         write_atomic(run.folder / name, data)
         summary.changed += 1
@@ -170,7 +170,8 @@ def _carried(contents: Contents, out: Path, summary: DatasetSummary, journal: Jo
         yield one.name, one.data
 
 
-def _put(path: Path, old: bytes, new: bytes | None, summary: DatasetSummary) -> None:
+def put_text(path: Path, old: bytes, new: bytes | None, summary: DatasetSummary) -> None:
+    """Write an annotation file, or leave it out where there is no new text, and count what was done."""
     if new is None:
         path.unlink(missing_ok=True)
         summary.dropped += 1

@@ -28,7 +28,7 @@ from styleid.types import Action
 from styleid.version import __version__
 
 NAME = "styleid-report.html"
-_MOST_FACES = 240
+MOST_FACES = 240
 _TILE_PX = 112
 _AROUND = 0.35
 _COLOURS = {Action.ANONYMIZED: "#2a7f62", Action.OBSCURED: "#b8562f", Action.KEPT: "#6b6b6b"}
@@ -119,7 +119,7 @@ def _timings(summary: Summary) -> str:
 def _gallery(out: Place, records: Iterable[Mapping[str, Any]], total: int) -> str:
     tiles: list[str] = []
     for record in records:
-        if len(tiles) >= _MOST_FACES:
+        if len(tiles) >= MOST_FACES:
             break
         faces = record.get("faces", [])
         if not faces or "sha256" not in record:
@@ -132,7 +132,7 @@ def _gallery(out: Place, records: Iterable[Mapping[str, Any]], total: int) -> st
         except (OSError, ImageError):
             continue
         mark = PACKET if "mark" in record else b""
-        tiles += [_tile(image, face, record["input"], mark) for face in faces[: _MOST_FACES - len(tiles)]]
+        tiles += [face_tile(image, face, record["input"], mark) for face in faces[: MOST_FACES - len(tiles)]]
     if not tiles:
         return ""
     shown = f"the first {len(tiles)} of {total}" if len(tiles) < total else f"all {total}"
@@ -140,7 +140,8 @@ def _gallery(out: Place, records: Iterable[Mapping[str, Any]], total: int) -> st
     return f'<h2>Faces as they were written ({shown}; {legend})</h2><div class="faces">{"".join(tiles)}</div>'
 
 
-def _tile(image_rgb: np.ndarray, face: Mapping[str, Any], name: str, mark: bytes = b"") -> str:
+def face_tile(image_rgb: np.ndarray, face: Mapping[str, Any], name: str, mark: bytes = b"") -> str:
+    """Return the HTML of a face cut out of an output, with its box, action and measures."""
     x0, y0, x1, y1 = face["box"]
     side = max(x1 - x0, y1 - y0) * (1 + 2 * _AROUND)
     cx, cy = (x0 + x1) / 2, (y0 + y1) / 2

@@ -81,7 +81,7 @@ def see_original(original: Original, tools: Instruments) -> Seen:
         image = read_photo(original.path).image_rgb
     except ImageError as error:
         return Seen(original, error.reason)
-    faces, people, found, unfound = _whose(tools.detect(image), original.named, image.shape)
+    faces, people, found, unfound = match_people(tools.detect(image), original.named, image.shape)
     seen = Seen(original, unfound=unfound)
     if not len(faces):
         return seen
@@ -126,7 +126,7 @@ def looks_of(
         attributes = tools.bundle.describe(crops)
         found = class_probability(logits, FACE, crops.shape[1])
         shares = (found * shown).sum((1, 2)) / np.maximum(shown.sum((1, 2)), 1)
-        tones = [_tone(crop, mask) for crop, mask in zip(crops, skin, strict=True)]
+        tones = [skin_tone(crop, mask) for crop, mask in zip(crops, skin, strict=True)]
         return np.column_stack([landmarks.reshape(len(crops), -1), attributes, shares, tones]).astype(np.float32)
 
     networks = "-".join(tools.bundle.spec.networks[role].sha256[:16] for role in ("parser", "attributes"))
@@ -159,7 +159,7 @@ def overlaps(boxes: FloatArray, box: FloatArray) -> FloatArray:
     return wide * high / np.maximum(areas - wide * high, 1e-9)
 
 
-def _whose(
+def match_people(
     faces: Faces, named: tuple[Named, ...], shape: tuple[int, ...]
 ) -> tuple[Faces, list[str], list[bool], list[str]]:
     """Give faces their names; a named box that the detector misses becomes a face with its points put by template."""
@@ -189,7 +189,7 @@ def _witness(tools: Instruments, image: ImageRGB, subjects: list[Subject]) -> No
             subject.seen_by_witness, subject.witness_landmarks = seen
 
 
-def _tone(crop_rgb: ImageRGB, skin: np.ndarray) -> float:
+def skin_tone(crop_rgb: ImageRGB, skin: np.ndarray) -> float:
     """Return the individual typology angle, atan((L - 50) / b) of CIELAB in degrees, of the median skin pixel."""
     if skin.sum() < _FEWEST_SKIN_PX:
         return float("nan")

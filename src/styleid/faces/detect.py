@@ -63,7 +63,7 @@ class FaceDetector:
         image_rgb: uint8 (height, width, 3). regions_xyxy: (n, 4) parts of it to look at again, enlarged.
         """
         height, width = image_rgb.shape[:2]
-        views = list(_views(height, width, self.options.min_face_px))
+        views = list(views_of(height, width, self.options.min_face_px))
         views += [] if regions_xyxy is None else _closer_views(height, width, regions_xyxy)
         found = [self._detect_at(image_rgb, *view) for view in views]
         return suppress_overlaps(Faces.concatenate(found))
@@ -131,7 +131,7 @@ def suppress_overlaps(faces: Faces, max_overlap: float = 0.4) -> Faces:
     return faces[np.asarray(kept, np.int64).reshape(-1)]
 
 
-def _views(height: int, width: int, min_face_px: float) -> Iterator[tuple[tuple[int, int, int, int], float]]:
+def views_of(height: int, width: int, min_face_px: float) -> Iterator[tuple[tuple[int, int, int, int], float]]:
     """Yield the (box, scale) pairs at which the detector looks: an overview, and tiles where it needs them."""
     longer, whole = max(height, width), (0, 0, width, height)
     fine = min(1.0, _SMALLEST_SEEN_PX / min_face_px)
@@ -144,8 +144,8 @@ def _views(height: int, width: int, min_face_px: float) -> Iterator[tuple[tuple[
         return
     side = round(_TILE_PX / fine)
     overlap = min(side // 3, round(3 * _SMALLEST_SEEN_PX / overview))
-    for y0, y1 in _spans(height, side, overlap):
-        for x0, x1 in _spans(width, side, overlap):
+    for y0, y1 in tile_spans(height, side, overlap):
+        for x0, x1 in tile_spans(width, side, overlap):
             yield (x0, y0, x1, y1), fine
 
 
@@ -160,7 +160,8 @@ def _closer_views(
             yield box, min(_MOST_ENLARGED, _CLOSER_SIDE_PX / longer)
 
 
-def _spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
+def tile_spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
+    """Return first and last pixels of tiles that cover a length, each overlapping the one before."""
     if length <= side:
         return [(0, length)]
     count = int(np.ceil((length - overlap) / (side - overlap)))

@@ -77,8 +77,8 @@ def face_region(labels: np.ndarray, old: FloatArray, new: FloatArray, size_px: i
     """
     parts = cv2.resize(labels, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
     width = float(np.ptp(old[:, 0]))
-    old_hull, new_hull = (_filled(with_forehead(points), size_px) for points in (old, new))
-    lower, chin = (_filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
+    old_hull, new_hull = (filled(with_forehead(points), size_px) for points in (old, new))
+    lower, chin = (filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
     beard = (parts == Part.HAIR) & (lower | _grown(chin, _BEARD_REACH * width))
     beard |= (parts == Part.FACE) & _grown(lower, _BEARD_REACH * width)
     before = (parts == Part.OTHER) & _shrunk(old_hull, _RIM * width)
@@ -108,7 +108,8 @@ def _fixed_point(points: FloatArray) -> np.ndarray:
     return (np.clip(points, -1e4, 1e4) * 2**_SHIFT).round().astype(np.int32)
 
 
-def _filled(points: FloatArray, size_px: int) -> np.ndarray:
+def filled(points: FloatArray, size_px: int) -> np.ndarray:
+    """Return the mask, bool (size_px, size_px), of what points enclose."""
     mask = np.zeros((size_px, size_px), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(_fixed_point(points)), 1, shift=_SHIFT)
     return mask > 0

@@ -26,7 +26,7 @@ from styleid.ranking.units import Members, UnitTable, unit_tables
 from styleid.types import FloatArray
 from styleid.version import __version__
 
-_SAVE_EVERY = 32
+SAVE_EVERY = 32
 """Batches between two savings of what is under way."""
 
 
@@ -236,7 +236,7 @@ class _Run:
             batches += 1
             if self.watch is not None:
                 self.watch(measured.done, total, stage)
-            if self.state is not None and batches % _SAVE_EVERY == 0:
+            if self.state is not None and batches % SAVE_EVERY == 0:
                 self.state.save()
 
         try:

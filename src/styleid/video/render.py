@@ -50,7 +50,7 @@ class TrackLog:
 
 
 @dataclass
-class _Held:
+class Held:
     """A frame that waits. boxes, outcomes: by track."""
 
     frame: ClipFrame
@@ -77,26 +77,26 @@ class Renderer:
         most = max(2, _WINDOW_BYTES // (_BYTES_A_PIXEL * pixels))
         self._fade = min(max(1, round(_FADE_S * rate)), most)
         self._merge = min(max(1, round(_MERGE_S * rate)), most)
-        self._failures: dict[int, list[int]] = defaultdict(list)
-        self._reasons: dict[tuple[int, int], str] = {}
+        self.failures: dict[int, list[int]] = defaultdict(list)
+        self.reasons: dict[tuple[int, int], str] = {}
         self.logs = [TrackLog() for _ in tracks]
 
     def run(self, sink: ClipSink, show: Show | None = None, watch: Watch | None = None, frames: int = 0) -> None:
         """Render every frame into the sink, in order."""
-        waiting: deque[_Held] = deque()
+        waiting: deque[Held] = deque()
         for frame in self._clip.frames():
             waiting.append(self._drawn(frame))
             if len(waiting) > self._merge:
-                self._release(waiting.popleft(), sink, show)
+                self.release(waiting.popleft(), sink, show)
             if watch is not None:
                 watch("rendering", frame.index + 1, frames)
         while waiting:
-            self._release(waiting.popleft(), sink, show)
+            self.release(waiting.popleft(), sink, show)
 
-    def _drawn(self, frame: ClipFrame) -> _Held:
+    def _drawn(self, frame: ClipFrame) -> Held:
         which, faces = faces_at(self._tracks, frame.index)
         if not which:
-            return _Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
+            return Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
         image = frame.image_rgb
         draft = PhotoDraft.of(image, len(which))
         drawable = [
@@ -113,9 +113,9 @@ class Renderer:
         outcomes = {i: outcome for i, outcome in zip(which, draft.outcomes, strict=True) if outcome is not None}
         for i, outcome in outcomes.items():
             if outcome.action is Action.OBSCURED:
-                insort(self._failures[i], frame.index)
-                self._reasons[i, frame.index] = outcome.reason
-        return _Held(frame, draft.image_rgb, draft.changed, boxes, outcomes)
+                insort(self.failures[i], frame.index)
+                self.reasons[i, frame.index] = outcome.reason
+        return Held(frame, draft.image_rgb, draft.changed, boxes, outcomes)
 
     def _attempted(
         self, image: ImageRGB, faces: Faces, which: Sequence[int], drawable: Sequence[int], frame: int
@@ -137,18 +137,19 @@ class Renderer:
             face.attempts.append(one)
         return progress
 
-    def _release(self, held: _Held, sink: ClipSink, show: Show | None) -> None:
+    def release(self, held: Held, sink: ClipSink, show: Show | None) -> None:
+        """Hide in a frame what fails there or nearby, and write it."""
         if not held.boxes:
             sink.write(held.frame, None, None)
             return
         generated = False
         for i, box in held.boxes.items():
-            share, near = hiding(self._failures.get(i, ()), held.frame.index, self._fade, self._merge)
+            share, near = hiding(self.failures.get(i, ()), held.frame.index, self._fade, self._merge)
             shown = held.outcomes[i].action is Action.ANONYMIZED
             if share > 0 and (shown or self._under_another(held, i)):
                 self._hide(held, box, share)
             if share >= 1:
-                self.logs[i].hidden.append((held.frame.index, self._reasons.get((i, near), "")))
+                self.logs[i].hidden.append((held.frame.index, self.reasons.get((i, near), "")))
             else:
                 generated = True
                 self.logs[i].anonymised += 1
@@ -159,7 +160,7 @@ class Renderer:
                 hidden = bool(self.logs[i].hidden) and self.logs[i].hidden[-1][0] == held.frame.index
                 show(i, held.frame.index, held.image_rgb, box, hidden)
 
-    def _under_another(self, held: _Held, track: int) -> bool:
+    def _under_another(self, held: Held, track: int) -> bool:
         """Say whether a new face may lie over what hides a track.
 
         Where frames before and after are hidden here, over what was drawn, it would come and go.
@@ -168,7 +169,7 @@ class Renderer:
         others = [i for i, o in held.outcomes.items() if i != track and o.action is Action.ANONYMIZED]
         return any((mask & face_ellipse(held.boxes[i], held.changed.shape)).any() for i in others)
 
-    def _hide(self, held: _Held, box: FloatArray, share: float) -> None:
+    def _hide(self, held: Held, box: FloatArray, share: float) -> None:
         """Blend a face towards being hidden."""
         hidden = held.image_rgb.copy()
         mask = obscure_face(hidden, box, self._anonymizer.options.obscure)

@@ -15,6 +15,7 @@ from styleid.datasets.options import AnnotationOptions, CocoOptions
 from styleid.datasets.run import anonymize_dataset
 from styleid.engine.local import RunOptions
 from styleid.errors import DatasetError, OptionError
+from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
 from tests.datasets.folders import contents, errors, with_orientation, write
 
@@ -103,7 +104,7 @@ def test_the_faces_lie_where_they_were_found(root, carry, tmp_path, plain, portr
     carry(root, Coco(), add_faces=True)
     record = json.loads((tmp_path / "out/annotations/instances_train2017.json").read_text())
     x, y, width, height = record["annotations"][-1]["bbox"]
-    found = plain._detector.detect(read_photo(root / "train2017/a.jpg").image_rgb).boxes_xyxy[0]
+    found = FaceDetector().detect(read_photo(root / "train2017/a.jpg").image_rgb).boxes_xyxy[0]
     np.testing.assert_allclose([x, y, x + width, y + height], found + 0.5, atol=0.11)
 
 

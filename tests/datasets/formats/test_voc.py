@@ -15,6 +15,7 @@ from styleid.datasets.options import AnnotationOptions
 from styleid.datasets.run import anonymize_dataset
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
+from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
 from tests.datasets.folders import contents, errors, write
 
@@ -86,7 +87,7 @@ def test_faces_are_added(root, carry, tmp_path, plain):
     assert found.findtext("name") == "face"
     corners = np.array([float(found.findtext(f"bndbox/{tag}") or 0) for tag in ("xmin", "ymin", "xmax", "ymax")])
     photo = read_photo(root / "VOCdevkit/VOC2012/JPEGImages/a.jpg").image_rgb
-    np.testing.assert_allclose(corners, plain._detector.detect(photo).boxes_xyxy[0] + 1, atol=1.1)
+    np.testing.assert_allclose(corners, FaceDetector().detect(photo).boxes_xyxy[0] + 1, atol=1.1)
     assert summary.changed == 1
     assert "no annotation to add faces to" in dict(summary.notes)["VOCdevkit/VOC2012/JPEGImages/c.jpg"]
     with pytest.raises(OptionError, match="has a class 'dog' already"):

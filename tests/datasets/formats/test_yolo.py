@@ -16,6 +16,7 @@ from styleid.datasets.options import AnnotationOptions
 from styleid.datasets.run import anonymize_dataset
 from styleid.engine.local import RunOptions
 from styleid.errors import DatasetError, OptionError
+from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
 from tests.datasets.folders import contents, errors, write
 
@@ -75,7 +76,7 @@ def test_faces_are_added(root, carry, tmp_path, plain):
         assert after["data.yaml"].decode() == DATA.replace("nc: 2", "nc: 3").replace("# old\n", '# old\n  2: "face"\n')
         assert summary.changed == 3
     x, y, width, height = (float(v) for v in after["labels/train/a.txt"].split()[6:])
-    found = (plain._detector.detect(read_photo(root / "images/train/a.jpg").image_rgb).boxes_xyxy[0] + 0.5).tolist()
+    found = (FaceDetector().detect(read_photo(root / "images/train/a.jpg").image_rgb).boxes_xyxy[0] + 0.5).tolist()
     box = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2]) * [128, 112, 128, 112]
     np.testing.assert_allclose(box, found, atol=0.11)
 

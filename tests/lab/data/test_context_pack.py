@@ -9,7 +9,7 @@ import pytest
 from styleid.errors import TrainingError
 from styleid.faces.geometry import five_points, inter_ocular
 from styleid.lab.data.context_pack import CONTEXT_SOURCES, ContextPack, ContextPackOptions, build_context_pack
-from styleid.lab.data.pack import ARCHIVES, SOURCES, _read_labels
+from styleid.lab.data.pack import ARCHIVES, SOURCES, read_labels
 from styleid.pixel.guides import Part
 from tests.lab.context import synthetic_context_pack
 
@@ -17,8 +17,8 @@ from tests.lab.context import synthetic_context_pack
 def test_old_numbers_of_archives_stay() -> None:
     assert ARCHIVES[: len(SOURCES)] == SOURCES
     assert "portraits" not in CONTEXT_SOURCES
-    assert _read_labels("female_asian_0", "beauty")[1:] == (1, 2)
-    assert _read_labels("male_white_0", "beauty")[1:] == (0, 0)
+    assert read_labels("female_asian_0", "beauty")[1:] == (1, 2)
+    assert read_labels("male_white_0", "beauty")[1:] == (0, 0)
 
 
 def test_round_trip(tmp_path: Path) -> None:

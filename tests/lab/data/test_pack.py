@@ -238,7 +238,7 @@ def test_sex_group_and_age_are_read_off_names() -> None:
         ("portraits", "34_1_2_x"): (nan, -1, -1),
     }
     for (source, name), wanted in cases.items():
-        assert packs._read_labels(name, source) == pytest.approx(wanted, nan_ok=True)
+        assert packs.read_labels(name, source) == pytest.approx(wanted, nan_ok=True)
 
 
 def test_main_face_is_the_central_one_of_the_large() -> None:

@@ -23,7 +23,7 @@ from styleid.lab.networks.aam import (
     save_aam,
     with_forehead,
 )
-from styleid.lab.networks.aam_networks import AAMGenerator, AAMInverter, _clean_forehead, _like_skin
+from styleid.lab.networks.aam_networks import AAMGenerator, AAMInverter, clean_forehead, like_skin
 from styleid.lab.networks.refiner import Refiner, RefinerConfig
 from styleid.lab.tasks.aam_fit import fit_aam, fit_expressions
 from tests.lab.synthetic import synthetic_pack
@@ -58,7 +58,7 @@ def codes(model: ActiveAppearanceModel, inputs: dict[str, torch.Tensor]) -> torc
 
 def keep(network: nn.Module) -> list[str]:
     """Name the buffers that the bundle's exports keep in float32."""
-    return [name for name, _ in network.named_buffers() if name.rsplit(".", 1)[-1] in aam_bundle._KEEP]
+    return [name for name, _ in network.named_buffers() if name.rsplit(".", 1)[-1] in aam_bundle.KEEP]
 
 
 def mouth_opening(points: torch.Tensor) -> np.ndarray:
@@ -259,7 +259,7 @@ def test_a_blue_trace_of_hair_turns_to_a_shade_of_the_skin_and_eyes_teeth_and_hi
         image[..., row, 0] = colour
         if where is not None:
             where[..., row, 0] = 1
-    out = (_like_skin(image, core, eyes, mouth) + 1) * 127.5
+    out = (like_skin(image, core, eyes, mouth) + 1) * 127.5
     red, green, blue = out[0, :, 0, 0].tolist()
     assert red == pytest.approx(70, abs=0.1)
     assert blue < green < red, "a shadow on this skin is warm"
@@ -289,7 +289,7 @@ def test_a_forehead_is_skin_where_hair_left_its_trace(model: ActiveAppearanceMod
     skin = torch.tensor([0.4, 0.1, -0.1]).reshape(1, 3, 1, 1).expand(1, 3, *mask.shape).clone()
     skin[..., 10, 12] = -0.9  # a brow
     hairy = torch.where(trusted == 0, -0.8, skin)
-    clean = _clean_forehead(hairy, generator.trusted, generator.forehead)
+    clean = clean_forehead(hairy, generator.trusted, generator.forehead)
     sure = (trusted > 0.99).expand_as(clean)
     assert torch.allclose(clean[sure], skin[sure], atol=1e-5)
     assert (clean[0, :, trusted == 0] - skin[0, :, -1, :1]).abs().max() < 0.1

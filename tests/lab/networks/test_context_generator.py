@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from styleid.errors import TrainingError
-from styleid.lab.export.context_generator import INPUTS, _random_maps, export_context_generator
+from styleid.lab.export.context_generator import INPUTS, export_context_generator, random_maps
 from styleid.lab.networks import context_discriminator, context_generator
 from styleid.lab.networks.appearance_encoder import AppearanceEncoder
 from styleid.lab.networks.context_discriminator import ContextDiscriminator, ContextDiscriminatorConfig
@@ -24,7 +24,7 @@ def network(side: int) -> ContextGenerator:
 
 
 def maps(side: int) -> dict[str, torch.Tensor]:
-    return _random_maps(side, torch.Generator().manual_seed(1))
+    return random_maps(side, torch.Generator().manual_seed(1))
 
 
 def test_each_layer_has_a_row_of_w() -> None:

@@ -103,7 +103,7 @@ def test_impossible_options_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_swapped_faces_keep_pose_and_expression_and_change_shape(judges: Judges) -> None:
-    batch = make(judges)._faces.batch(8, torch.Generator().manual_seed(0))
+    batch = make(judges).faces.batch(8, torch.Generator().manual_seed(0))
     assert batch.own == 4
     assert batch.image.shape == (8, 3, 64, 64)
     own = (batch.lines[:4] - batch.own_lines[:4]).abs().amax()

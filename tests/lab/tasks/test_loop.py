@@ -185,7 +185,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("steps", [0, 2], ids=["same step again", "later step"])
 def test_the_folder_holds_a_whole_checkpoint_at_every_moment(steps: int, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(loop, "_MAX_PART_BYTES", 16)  # several parts, even of a line
+    monkeypatch.setattr(loop, "MAX_PART_BYTES", 16)  # several parts, even of a line
     task, folder = TinyTask(), tmp_path / "checkpoint"
     task.step(torch.Generator().manual_seed(0), 0.0)
     save(task, RunState(1), folder)
@@ -213,7 +213,7 @@ def test_the_folder_holds_a_whole_checkpoint_at_every_moment(steps: int, tmp_pat
         return json.loads((folder / "state.json").read_text())["files"] != listing
 
     monkeypatch.setattr(loop, "save_file", watched(loop.save_file))
-    monkeypatch.setattr(loop, "_replace", watched(loop._replace))
+    monkeypatch.setattr(loop, "replace_whole", watched(loop.replace_whole))
     save(task, RunState(1 + steps), folder)
     assert len(seen) >= 8
     assert all(right for _, right in seen)
@@ -225,7 +225,7 @@ def test_the_folder_holds_a_whole_checkpoint_at_every_moment(steps: int, tmp_pat
 
 @pytest.mark.parametrize("call", [0, 1, 2])
 def test_a_kill_while_saving_leaves_the_last_checkpoint(call: int, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(loop, "_MAX_PART_BYTES", 16)
+    monkeypatch.setattr(loop, "MAX_PART_BYTES", 16)
     task = TinyTask()
     save(task, RunState(1), tmp_path)
     old = {name: value.clone() for name, value in tensors(task).items()}
@@ -270,7 +270,7 @@ def test_parts_stay_under_15_megabytes(tmp_path: Path) -> None:
 def test_moments_are_kept_as_well_as_there_is_room(
     most: int, exact: bool, kept: bool, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(loop, "_MAX_TOTAL_BYTES", most)
+    monkeypatch.setattr(loop, "MAX_TOTAL_BYTES", most)
     task = TinyTask(width=500)  # 4 kB of weights; moments take 8 kB in float32, 4 kB in bfloat16
     task.step(torch.Generator().manual_seed(0), 0.0)
     save(task, RunState(1), tmp_path)

@@ -98,7 +98,7 @@ def test_landmarks_are_read_off_heat_maps_in_pixels_of_the_crop(place: tuple[int
     network, (x, y) = ParserNet(PARSER), place
     heat = torch.zeros(1, LANDMARKS, 8, 8)
     heat[:, :, y, x] = 50.0
-    read = network._read_heat(heat)[0, 0]
+    read = network.read_heat(heat)[0, 0]
     # places are 5 px apart and lie about the crop's centre, 15.5
     assert read.tolist() == pytest.approx([15.5 + (x - 3.5) * 5, 15.5 + (y - 3.5) * 5], abs=1e-3)
 
@@ -203,11 +203,11 @@ def test_parser_learns(pack) -> None:
 
 
 def test_mirrored_views_keep_landmarks_and_labels_on_the_face() -> None:
-    faces = ParserTask(synthetic_pack(12, 88, 4), ParserConfig(96, PARSER.widths), batch=4)._labelled
+    faces = ParserTask(synthetic_pack(12, 88, 4), ParserConfig(96, PARSER.widths), batch=4).labelled
     mirror = torch.tensor([[[-1.0, 0.0, 95.0], [0.0, 1.0, 0.0]]])
     straight = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     (image, points, labels), (there, mirrored, swapped) = (
-        faces._cut(torch.tensor([0]), matrix) for matrix in (straight, mirror)
+        faces.cut(torch.tensor([0]), matrix) for matrix in (straight, mirror)
     )
     assert torch.allclose(there, image.flip(3), atol=1e-5)
     assert torch.allclose(mirrored[0, MIRRORED_68, 0], 95 - points[0, :, 0], atol=1e-3)
@@ -243,7 +243,7 @@ def test_attributes_begin_with_what_the_recogniser_sees(pack) -> None:
 
 
 def test_rare_cells_are_drawn_more_often(pack) -> None:
-    weights = AttributesTask(pack, config=ATTRIBUTES)._train.weights
+    weights = AttributesTask(pack, config=ATTRIBUTES).training.weights
     assert weights.max() > weights.min() > 0
 
 
@@ -301,11 +301,11 @@ def test_refiner_learns_and_a_stop_changes_nothing(pack, model, tmp_path: Path) 
 
 def test_mixed_codes_keep_the_first_rows_of_one_face(pack, model) -> None:
     task = RefinerTask(pack, model, Bare(), REFINER, batch=4)
-    mixed = task._mixed_codes(30, torch.Generator().manual_seed(0))
-    first = (mixed[:, None, :4] - task._codes[None, :, :4]).abs().amax((2, 3)).min(1)
+    mixed = task.mixed_codes(30, torch.Generator().manual_seed(0))
+    first = (mixed[:, None, :4] - task.codes[None, :, :4]).abs().amax((2, 3)).min(1)
     assert first.values.max() == 0
     assert not pack.held_out[first.indices.numpy()].any()
-    assert (mixed[:, None, 5:] - task._codes[None, :, 5:]).abs().amax((2, 3)).min() > 1e-2
+    assert (mixed[:, None, 5:] - task.codes[None, :, 5:]).abs().amax((2, 3)).min() > 1e-2
 
 
 # ----------------------------------------------------------------------- exports
@@ -357,8 +357,8 @@ def test_identity_is_distilled_from_the_real_teacher(teachers: Path, pack) -> No
     task = IdentityTask(pack, teachers, IDENTITY, batch=8, learning_rate=1e-2)
     seen = train(task, 0, 16, 16, one_batch=True)
     assert fell(seen, "distance") < 0.95
-    assert not task._teacher.training
-    assert not any(p.requires_grad for p in task._teacher.parameters())
+    assert not task.teacher.training
+    assert not any(p.requires_grad for p in task.teacher.parameters())
 
 
 # -------------------------------------------------------------------- optimisers

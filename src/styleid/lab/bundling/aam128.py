@@ -73,7 +73,7 @@ _EXAMPLES = 256
 """Faces by which networks are made 8-bit."""
 _WATCHED = 2400
 """Tries by which expressions are set."""
-_KEEP = (
+KEEP = (
     "rectangle",
     "mean_shape",
     "texture_warp",
@@ -226,7 +226,7 @@ def _works(
 
 
 def _export(folder: Path, role: str, work: _Work) -> ExportReport:
-    keep = [name for name, _ in work.network.named_buffers() if name.rsplit(".", 1)[-1] in _KEEP]
+    keep = [name for name, _ in work.network.named_buffers() if name.rsplit(".", 1)[-1] in KEEP]
     examples = {name: value.numpy() for name, value in work.inputs.items()} if role in _EIGHT_BIT else None
     few, products = {name: value[:3] for name, value in work.inputs.items()}, role in _EIGHT_BIT_PRODUCTS
     return export_network(

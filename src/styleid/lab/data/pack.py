@@ -251,7 +251,7 @@ def face_row(
         labels_png = cv2.imencode(".png", nearest)[1]
     height, width = image_rgb.shape[:2]
     corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], np.float32)
-    age, sex, group = _read_labels(name, ARCHIVES[source])
+    age, sex, group = read_labels(name, ARCHIVES[source])
     return {
         "names": name,
         "source": np.int8(source),
@@ -266,7 +266,8 @@ def face_row(
     }
 
 
-def _read_labels(name: str, source: str) -> tuple[float, int, int]:
+def read_labels(name: str, source: str) -> tuple[float, int, int]:
+    """Return age in years, sex and group that a file is named after; nan or -1 where its name does not say."""
     if source.startswith("utkface") and (match := re.match(r"(\d+)_([01])_([0-4])_", name)):
         return float(match[1]), int(match[2]), int(match[3])
     if source == "generated" and (match := re.match(r"(male|female)_([a-z]+)_", name)):

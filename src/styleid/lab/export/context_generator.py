@@ -58,7 +58,7 @@ def export_context_generator(
     draw = torch.Generator().manual_seed(0)
     identity = nn.functional.normalize(torch.randn(3, shape.identity, generator=draw))
     code = torch.tanh(torch.randn(3, shape.appearance, generator=draw))
-    given = dict(inputs or _random_maps(shape.side, draw))
+    given = dict(inputs or random_maps(shape.side, draw))
     with torch.no_grad():
         w = generator.mapping(*(value.to(generator.pool.weight.device) for value in (identity, code)))
         given.setdefault("w_plus", generator.broadcast(w)[: len(given["region"])].contiguous())
@@ -75,7 +75,8 @@ def export_context_generator(
     }
 
 
-def _random_maps(side: int, draw: torch.Generator) -> dict[str, torch.Tensor]:
+def random_maps(side: int, draw: torch.Generator) -> dict[str, torch.Tensor]:
+    """Make three rows of smooth random maps, for each of the generator's inputs that is a picture."""
     def smooth(channels: int) -> torch.Tensor:
         coarse = torch.rand(3, channels, 8, 8, generator=draw)
         return nn.functional.interpolate(coarse, side, mode="bilinear", align_corners=False)

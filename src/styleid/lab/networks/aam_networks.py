@@ -91,7 +91,7 @@ class AAMGenerator(nn.Module):
         textures = model.textures(wplus)
         # the outermost pixels of textures hold bits of hair and backdrop: colours go on from further in
         jaws = textures.flatten(2)[:, :, self.inward].unflatten(2, model.config.texture_hw)
-        textures = jaws + (_clean_forehead(textures, self.trusted, self.forehead) - jaws) * self.forehead[:, :1]
+        textures = jaws + (clean_forehead(textures, self.trusted, self.forehead) - jaws) * self.forehead[:, :1]
         places, size = model.places(points), model.config.size_px
         rendered = sampled(textures, places).clamp(-1, 1)
         maps = torch.cat([model.core(), self.parts], 1).expand(wplus.shape[0], 3, *model.config.texture_hw)
@@ -99,10 +99,10 @@ class AAMGenerator(nn.Module):
         core, eyes, mouth = _resized(coarse, size).split(1, 1)
         # beyond the outline there is nothing to refine, and what the refiner draws there would show as a fringe
         refined = rendered + (self.refiner(rendered) - rendered) * core
-        return _like_skin(refined, core, eyes, mouth).clamp(-1, 1), points[:, :LANDMARKS]
+        return like_skin(refined, core, eyes, mouth).clamp(-1, 1), points[:, :LANDMARKS]
 
 
-def _clean_forehead(textures: torch.Tensor, trusted: torch.Tensor, forehead: torch.Tensor) -> torch.Tensor:
+def clean_forehead(textures: torch.Tensor, trusted: torch.Tensor, forehead: torch.Tensor) -> torch.Tensor:
     """Return textures (n, 3, h, w) with skin for what hair left on the forehead, where a fringe would end in streaks.
 
     The brightness of the skin nearest to it goes on, blurred, in the colour of most skin. What is greener than skin is
@@ -130,7 +130,7 @@ def _resized(maps: torch.Tensor, size: int | tuple[int, ...]) -> torch.Tensor:
     return functional.interpolate(maps, size, mode="bilinear", align_corners=True)
 
 
-def _like_skin(images: torch.Tensor, core: torch.Tensor, eyes: torch.Tensor, mouth: torch.Tensor) -> torch.Tensor:
+def like_skin(images: torch.Tensor, core: torch.Tensor, eyes: torch.Tensor, mouth: torch.Tensor) -> torch.Tensor:
     """Take green and blue from what is more so than the skin, as where hair left its trace in a texture.
 
     core, eyes, mouth: (n, 1, s, s) in [0, 1]; eyes may have any colour, and teeth be as white as highlights are.

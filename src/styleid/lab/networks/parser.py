@@ -51,12 +51,12 @@ class ParserNet(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return label logits (n, 19, s/2, s/2) and landmarks (n, 68, 2)."""
         features, x = self._quarter(x)
-        landmarks = self._read_heat(self.heat(x).float())
+        landmarks = self.read_heat(self.heat(x).float())
         return self.labels(self._join(0, x, features)).float(), landmarks
 
     def locate(self, x: torch.Tensor) -> torch.Tensor:
         """Return landmarks (n, 68, 2) alone, without the label map's cost."""
-        return self._read_heat(self.heat(self._quarter(x)[1]).float())
+        return self.read_heat(self.heat(self._quarter(x)[1]).float())
 
     def _quarter(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Return the encoder's features and the decoder's at s/4."""
@@ -72,7 +72,8 @@ class ParserNet(nn.Module):
         x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
         return self.smooth[i](self.up[i](torch.cat([x, features[i]], 1)))
 
-    def _read_heat(self, heat: torch.Tensor) -> torch.Tensor:
+    def read_heat(self, heat: torch.Tensor) -> torch.Tensor:
+        """Return landmarks, (n, 68, 2) in pixels of the crop, of heat maps (n, 68, side, side)."""
         side = self.config.size_px // 4
         weight = heat.flatten(2).softmax(2).reshape(-1, LANDMARKS, side, side)
         # the heat map reaches half a crop beyond each border, so that hidden landmarks can lie outside

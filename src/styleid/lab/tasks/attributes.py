@@ -48,7 +48,7 @@ class AttributesTask:
         self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
         train = np.nonzero(~pack.held_out & (pack.sex >= 0))[0]
         test = np.nonzero(pack.held_out & np.isfinite(pack.age))[0]
-        self._train, self._test = (_Labelled(pack, index, device) for index in (train, test))
+        self.training, self.test = (_Labelled(pack, index, device) for index in (train, test))
         self._student = channels_last(AttributesNet(self.config), device)
         if recogniser is not None:
             self._student.trunk.load_state_dict(recogniser.trunk.state_dict())
@@ -61,7 +61,7 @@ class AttributesTask:
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
         """See `Task.step`."""
         set_learning_rate(self._optimizer, self.learning_rate, progress)
-        data = self._train
+        data = self.training
         index = torch.multinomial(data.weights, self.images_per_step, replacement=True, generator=generator)
         jitter = augment.Jitter(degrees=12, shift=0.04, scale=0.12)
         size = self.config.size_px
@@ -90,13 +90,13 @@ class AttributesTask:
             eye = torch.eye(2, 3).expand(128, 2, 3)
             parts = [
                 self._average(augment.cut_views(part, eye[: len(part)], self.config.size_px))
-                for part in self._test.crops.split(128)
+                for part in self.test.crops.split(128)
             ]
         given = torch.cat(parts)
-        age_error = (given[:, 0] - self._test.age).abs()
-        sex_right = ((given[:, 1] > 0.5) == (self._test.sex > 0.5)).float()
-        group_right = (given[:, 2:].argmax(1) == self._test.group).float()
-        adult = self._test.age >= 12
+        age_error = (given[:, 0] - self.test.age).abs()
+        sex_right = ((given[:, 1] > 0.5) == (self.test.sex > 0.5)).float()
+        group_right = (given[:, 2:].argmax(1) == self.test.group).float()
+        adult = self.test.age >= 12
         return {
             "age_error_years": float(age_error.mean()),
             "sex_right": float(sex_right.mean()),

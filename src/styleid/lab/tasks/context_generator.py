@@ -70,7 +70,7 @@ class ContextTask:
             raise TrainingError("The pack holds no face that is held out from training.")
         common: dict[str, Any] = {"side": options.resolution, "device": self.device}
         varied = BatchOptions((2, options.light_cells))
-        self._faces = ContextFaces(pack, train, judges.shapes, options=varied, **common)
+        self.faces = ContextFaces(pack, train, judges.shapes, options=varied, **common)
         self._held_out = ContextFaces(pack, _spread_out(test, _HELD_OUT), judges.shapes, **common)
         self._generator = channels_last(ContextGenerator(config), self.device)
         self._appearance = channels_last(AppearanceEncoder(config.appearance), self.device)
@@ -115,7 +115,7 @@ class ContextTask:
         """See `Task.step`."""
         del progress  # the rate is constant: the moving average does what a schedule would
         step = self._begin_step()
-        batch = self._faces.batch(self.images_per_step, generator)
+        batch = self.faces.batch(self.images_per_step, generator)
         drawn = self._drawn(batch, generator)
         composed = batch.composed(drawn)
         self._train_discriminator(batch, composed.detach(), step, generator)

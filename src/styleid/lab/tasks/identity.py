@@ -49,7 +49,7 @@ class IdentityTask:
     ) -> None:
         torch.manual_seed(0)
         self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
-        self._teacher = channels_last(IdentityTeacher(teachers), device)
+        self.teacher = channels_last(IdentityTeacher(teachers), device)
         self._base = augment.base_matrix(pack.template, TEMPLATE)
         self._faces = FaceViews(pack, np.nonzero(~pack.held_out)[0], self._base, device)
         self._held_out = FaceViews(pack, np.nonzero(pack.held_out)[0][:1024], self._base, device)
@@ -65,7 +65,7 @@ class IdentityTask:
         set_learning_rate(self._optimizer, self.learning_rate, progress)
         views = self._views(generator)
         with torch.no_grad(), autocast(self.device):
-            wanted = torch.cat([self._teacher(part) for part in views.split(32)])  # small parts stay in cache
+            wanted = torch.cat([self.teacher(part) for part in views.split(32)])  # small parts stay in cache
         self._student.train()
         with autocast(self.device):
             given = self._student(views)
@@ -92,7 +92,7 @@ class IdentityTask:
         with torch.no_grad():
             for part in torch.arange(len(self._held_out)).split(128):
                 views = self._held_out.views(part, self._base.expand(len(part), 2, 3), generator)
-                similarity.append((self._teacher(views) * self._average(views)).sum(1))
+                similarity.append((self.teacher(views) * self._average(views)).sum(1))
         joined = torch.cat(similarity)
         return {"teacher_similarity": float(joined.mean()), "teacher_similarity_p05": float(joined.quantile(0.05))}
 

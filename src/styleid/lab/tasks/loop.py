@@ -30,9 +30,9 @@ from styleid.errors import TrainingError
 
 Network = TypeVar("Network", bound=nn.Module)
 
-_MAX_PART_BYTES = 14_900_000
+MAX_PART_BYTES = 14_900_000
 """Of tensors; a file's header comes on top, and the whole stays under 15 MB."""
-_MAX_TOTAL_BYTES = 60_000_000
+MAX_TOTAL_BYTES = 60_000_000
 _PRINT_EVERY_S = 20.0
 
 
@@ -64,7 +64,7 @@ class Keeping:
     optimisers' moments; a network that is not kept begins again as a copy of the one named here, itself for those kept.
     """
 
-    most_bytes: int = _MAX_TOTAL_BYTES
+    most_bytes: int = MAX_TOTAL_BYTES
     essential: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -167,11 +167,11 @@ def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
         save_file(part, folder / name)
         files.append(name)
     record = {"step": state.step, "seconds": state.seconds, "images": state.images, "history": state.history}
-    _replace(folder / "state.json", json.dumps(record | {"files": files, "exact": exact}, indent=1).encode())
+    replace_whole(folder / "state.json", json.dumps(record | {"files": files, "exact": exact}, indent=1).encode())
     for stale in set(folder.glob("part-*.safetensors")) - {folder / name for name in files}:
         stale.unlink()
     if (sheet := task.sheet()) is not None:
-        _replace(folder / "sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+        replace_whole(folder / "sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
 def _kept(task: Task) -> tuple[dict[str, torch.Tensor], bool]:
@@ -191,7 +191,7 @@ def _kept(task: Task) -> tuple[dict[str, torch.Tensor], bool]:
 
 def _keeping(task: Task) -> Keeping:
     """Return what a task's checkpoint holds; most tasks leave it at the usual."""
-    return getattr(task, "keeping", Keeping(_MAX_TOTAL_BYTES))
+    return getattr(task, "keeping", Keeping(MAX_TOTAL_BYTES))
 
 
 def _unused_stem(folder: Path, step: int) -> str:
@@ -314,13 +314,14 @@ def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:
 def _split(tensors: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
     parts: list[dict[str, torch.Tensor]] = [{}]
     for name, tensor in tensors.items():
-        if parts[-1] and _bytes(parts[-1]) + _bytes({name: tensor}) > _MAX_PART_BYTES:
+        if parts[-1] and _bytes(parts[-1]) + _bytes({name: tensor}) > MAX_PART_BYTES:
             parts.append({})
         parts[-1][name] = tensor
     return parts
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there, so that it is never half written."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
     partial.replace(path)

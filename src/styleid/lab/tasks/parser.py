@@ -43,7 +43,7 @@ class ParserTask:
         self.config = config or ParserConfig(pack.template.size_px)
         self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
         has_labels = np.diff(pack.labels_offsets) > 0
-        self._labelled = _Faces(pack, np.nonzero(has_labels & ~pack.held_out)[0], device)
+        self.labelled = _Faces(pack, np.nonzero(has_labels & ~pack.held_out)[0], device)
         self._others = _Faces(pack, np.nonzero(~has_labels & ~pack.held_out)[0], device)
         self._test = _Faces(pack, np.nonzero(pack.held_out)[0][:1024], device)
         self._test_labels = _Faces(pack, np.nonzero(has_labels & pack.held_out)[0], device)
@@ -59,7 +59,7 @@ class ParserTask:
         set_learning_rate(self._optimizer, self.learning_rate, progress)
         half = self.images_per_step // 2
         jitter = augment.Jitter(degrees=15, shift=0.05, scale=0.12)
-        parts = [faces.views(half, jitter, generator) for faces in (self._labelled, self._others)]
+        parts = [faces.views(half, jitter, generator) for faces in (self.labelled, self._others)]
         images, landmarks = (torch.cat([part[i] for part in parts]) for i in (0, 1))
         labels = torch.cat([part[2] for part in parts])
         if progress > 0.3:
@@ -163,13 +163,13 @@ class _Faces:
         index = torch.randint(len(self.crops), (n,), generator=generator)
         identity = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
         matrices = augment.random_matrices(identity, n, self.size, jitter, generator)
-        return self._cut(index, matrices)
+        return self.cut(index, matrices)
 
     def plain(self, batch: int) -> Any:
         for part in torch.arange(len(self.crops)).split(batch):
-            yield self._cut(part, torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(len(part), 2, 3))
+            yield self.cut(part, torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(len(part), 2, 3))
 
-    def _cut(self, index: torch.Tensor, matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def cut(self, index: torch.Tensor, matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         index, matrices = index.to(self.device), matrices.to(self.device)
         images = augment.cut_views(self.crops[index], matrices, self.size)
         points = moved_landmarks(self.landmarks[index], matrices)

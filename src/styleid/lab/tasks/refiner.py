@@ -44,7 +44,7 @@ class RefinerTask:
         self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
         self._model = model.to(device).requires_grad_(False)
         faces = _Codes(pack, self._model, parser)
-        self._codes, self._shown = faces.codes.to(device), faces.shown.to(device)
+        self.codes, self._shown = faces.codes.to(device), faces.shown.to(device)
         clear = faces.bare & faces.sharp & ~pack.held_out
         self._real = torch.from_numpy(np.nonzero(clear)[0])
         self._people = torch.from_numpy(np.nonzero(pack.synthetic & ~pack.held_out)[0])
@@ -80,7 +80,7 @@ class RefinerTask:
         real = self._real[pick]
         photo = self._images(real)
         with torch.no_grad():
-            codes = torch.cat([self._codes[real], self._mixed_codes(half, generator)])
+            codes = torch.cat([self.codes[real], self.mixed_codes(half, generator)])
             rendered, coverage = self._model(codes)
         coverage = coverage * (coverage > 0.02)
         shown = coverage[:half] * self._shown_of(real)
@@ -157,15 +157,15 @@ class RefinerTask:
         small = self._shown[index.to(self.device)][:, None].float() / 255
         return functional.interpolate(small, self._crops.shape[1], mode="bilinear")
 
-    def _mixed_codes(self, n: int, generator: torch.Generator) -> torch.Tensor:
+    def mixed_codes(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Return codes whose first rows are one face's and whose others mix a few synthetic people."""
         sources = self._sources[torch.randint(len(self._sources), (n,), generator=generator)]
         people = self._people[torch.randint(len(self._people), (n, 3), generator=generator)]
         share = -torch.log(torch.rand(n, 3, generator=generator).clamp_min(1e-6))
         share = share / share.sum(1, keepdim=True)
         share = (share / share.square().sum(1, keepdim=True).sqrt()).to(self.device)
-        mixed = (self._codes[people.to(self.device)] * share[..., None, None]).sum(1)
-        own = self._codes[sources.to(self.device)]
+        mixed = (self.codes[people.to(self.device)] * share[..., None, None]).sum(1)
+        own = self.codes[sources.to(self.device)]
         keep_attributes = (torch.rand(n, 1, generator=generator) < 0.7).to(self.device)
         mixed[:, :ATTRIBUTE_ROW] = own[:, :ATTRIBUTE_ROW]
         mixed[:, ATTRIBUTE_ROW] = torch.where(keep_attributes, own[:, ATTRIBUTE_ROW], mixed[:, ATTRIBUTE_ROW])
@@ -175,7 +175,7 @@ class RefinerTask:
         """See `Task.evaluate`."""
         photo = self._images(self._test)
         with torch.no_grad():
-            rendered, coverage = self._model(self._codes[self._test.to(self.device)])
+            rendered, coverage = self._model(self.codes[self._test.to(self.device)])
             refined = torch.cat([self._average(part) for part in rendered.split(16)])
         cover = coverage * self._shown_of(self._test)
         detail = [_detail(image, cover) for image in (photo, rendered, refined)]
@@ -187,8 +187,8 @@ class RefinerTask:
         """Show, four rows each: photo, rendered, refined; then mixed codes rendered and refined."""
         index = self._test[:: max(1, len(self._test) // 8)][:8]
         with torch.no_grad():
-            mixed = self._mixed_codes(16, torch.Generator().manual_seed(1))
-            codes = torch.cat([self._codes[index.to(self.device)], mixed])
+            mixed = self.mixed_codes(16, torch.Generator().manual_seed(1))
+            codes = torch.cat([self.codes[index.to(self.device)], mixed])
             rendered, coverage = self._model(codes)
             refined = torch.cat([self._average(part) for part in rendered.split(8)])
         n = len(index)

@@ -81,7 +81,7 @@ def encode(raster: Raster, kept: Kept, encoding: AvifEncoding, metadata: Metadat
     to_image(raster.samples, mode).save(
         out,
         "AVIF",
-        quality=_quality(encoding.quantiser),
+        quality=quality_of(encoding.quantiser),
         subsampling="4:0:0" if grey else encoding.subsampling,
         range="full" if encoding.full_range else "limited",
         icc_profile=kept.icc_profile or b"",
@@ -122,7 +122,7 @@ def _quantiser(data: bytes, item: Item) -> int | None:
     return base_quantiser(b"".join(data[start:end] for start, end in item.places))
 
 
-def _quality(quantiser: int | None) -> int:
+def quality_of(quantiser: int | None) -> int:
     """Return the quality, 0 to 100, at which this build's encoder uses the quantiser nearest to the given one."""
     if quantiser is None:
         return _DEFAULT_QUALITY

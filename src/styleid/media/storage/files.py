@@ -159,7 +159,7 @@ def write_atomic(path: Place, data: bytes) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write_through(temporary, data)
+            write_through(temporary, data)
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -284,7 +284,8 @@ def _same(one: Place, other: Place) -> bool:
         return False
 
 
-def _write_through(path: Path, data: bytes) -> None:
+def write_through(path: Path, data: bytes) -> None:
+    """Write a new file and bring it to the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         rest = memoryview(data)
