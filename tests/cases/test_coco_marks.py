@@ -214,6 +214,44 @@ def test_boxes_of_faces_and_heads_beside_a_persons_own_are_used(head, styleid, t
         assert (changed >= 0.95) == seen
 
 
+def test_annotations_apart_from_their_images_are_used(head, styleid, tmp_path):
+    root = data_set(tmp_path / "in", {"train/a.png": head, "train/b.png": head}, [entry(), entry("b.png", 2)], [])
+    marks = {"annotations": [mark("1")], "categories": [FACE]}
+    write(root, {"annotations/marks_train.json": json.dumps(marks)})
+    result = styleid("dataset", "coco", root, *RUN)
+    assert result.status == 0
+    assert hidden(result, root, "train/a.png")
+    assert share_changed(np.asarray(head), pixels(result.out / "train/b.png"), MARK) < 0.5
+    assert result.files["annotations/marks_train.json"] == json.dumps(marks).encode()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_category_with_two_names_is_a_face_where_one_says_so(head, styleid, tmp_path, order):
+    both = [FACE, {"id": 1, "name": "car"}][::order]
+    root = data_set(tmp_path / "in", {"train/a.png": head}, [entry()], [mark()], categories=both)
+    assert hidden(styleid("dataset", "coco", root, *RUN), root, "train/a.png")
+
+
+@pytest.mark.parametrize("annotations", [{"1": mark()}, [[1, 10, 40, 60, 70]], "none"])
+def test_annotations_that_are_no_list_of_objects_are_refused(head, styleid, tmp_path, annotations):
+    record = {"images": [entry()], "annotations": annotations, "categories": [FACE]}
+    root = write(tmp_path / "in", {"train/a.png": head, "annotations/instances_train.json": json.dumps(record)})
+    result = styleid("dataset", "coco", root, *RUN)
+    assert (result.status, result.files) == (1, {})
+    assert "its annotations are no list of objects" in result.stderr
+    assert styleid("dataset", "coco", root, "--method", "none").status == 0
+
+
+def test_a_photo_among_label_maps_is_a_photo(head, styleid, tmp_path):
+    areas = Image.new("L", (256, 300))
+    areas.paste(9, (10, 40, 70, 110))
+    photos = {"train/a.png": head, "maps/b.png": areas, "maps/c.png": areas}
+    root = data_set(tmp_path / "in", photos, [entry(), entry("../maps/b.png", 2)], [mark(2)])
+    result = styleid("dataset", "coco", root, *RUN, "--masks", "maps")
+    assert hidden(result, root, "maps/b.png")
+    assert result.files["maps/c.png"] == (root / "maps/c.png").read_bytes()
+
+
 @pytest.mark.parametrize("place", ["train/_annotations.coco.json", "labels/deep/truth.json", "train.json"])
 def test_files_of_annotations_are_read_wherever_they_lie(head, styleid, tmp_path, place):
     root = data_set(tmp_path / "in", {"train/a.png": head}, [entry("train/a.png")], [mark()], place)

@@ -34,6 +34,7 @@ def called(*names: str) -> str:
         ("pictures/a.png", "xmls/1.xml", called("", "", "/home/me/pictures/a.png")),
         ("pictures/a.png", "xmls/1.xml", called("../pictures/a.png")),
         ("pictures/A.PNG", "Annotations/a.xml", ""),
+        ("pictures/a.png", "Annotations/a.png.xml", ""),
     ],
 )
 def test_annotations_find_their_photo(head, styleid, tmp_path, photo, xml, names):
@@ -95,6 +96,19 @@ def test_boxes_that_hold_no_face_withhold_their_photo(head, styleid, tmp_path, c
     assert (result.status, "JPEGImages/a.png" in result.files) == (3, False)
     assert says in result.errors["JPEGImages/a.png"]
     assert "object 1 in Annotations/a.xml" in result.errors["JPEGImages/a.png"]
+
+
+def test_every_box_of_an_object_counts_and_one_without_a_name_withholds(head, styleid, tmp_path):
+    second = "<bndbox><xmin>190</xmin><ymin>200</ymin><xmax>240</xmax><ymax>280</ymax></bndbox></object>"
+    two = annotation().replace("</object>", second)
+    nameless = annotation().replace("</annotation>", "<objects><object>" + second + "</objects></annotation>")
+    photos = {"JPEGImages/a.png": head, "JPEGImages/b.png": head}
+    root = write(tmp_path / "in", {**photos, "Annotations/a.xml": two, "Annotations/b.xml": nameless})
+    result = styleid("dataset", "voc", root, *RUN)
+    assert hidden(result, root, "JPEGImages/a.png")
+    assert hidden(result, root, "JPEGImages/a.png", (189, 199, 240, 280))
+    assert not hidden(result, root, "JPEGImages/b.png")
+    assert "object 2 in Annotations/b.xml: it has no name" in result.errors["JPEGImages/b.png"]
 
 
 @pytest.mark.parametrize("encoding", ["gb2312", "gbk", "shift_jis", "unknown-8"])

@@ -91,6 +91,9 @@ def test_polygons_stay_polygons_where_others_tell(head, styleid, tmp_path):
         ("images/A.PNG", "labels/a.txt"),
         ("images/a b.png", "labels/a_b.txt"),
         ("images/a.png", "labels/3f2a9c1d-a.txt"),
+        ("images/a.png", "labels/a.png.txt"),
+        ("images/a.png", "images/a.TXT"),
+        ("images/a.b.png", "labels/a.b.txt"),
     ],
 )
 def test_labels_are_found_under_other_folders_names(head, styleid, tmp_path, photo, label):

@@ -104,8 +104,9 @@ class _Index:
         self._by_last[self._fold(PurePosixPath(name).name)].append(name)
 
     def closest(self, tail: Sequence[str]) -> tuple[tuple[str, ...], int]:
-        keys = {self._fold(tail[-1]), _folded(tail[-1])}  # a name without a suffix may hold a dot
-        names = (name for key in keys for name in self._by_last.get(key, ()))
+        last = tail[-1]  # a name without a suffix may hold a dot, and a.png.txt belong to a.png
+        keys = (self._fold(last), _folded(last), self._fold(PurePosixPath(last).stem))
+        names = next((self._by_last[key] for key in keys if key in self._by_last), ())
         depths = {name: self._depth(name, tail) for name in names}
         best = max(depths.values(), default=0)
         return tuple(sorted(name for name, depth in depths.items() if depth == best)), best

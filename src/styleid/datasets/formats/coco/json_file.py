@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -73,12 +73,17 @@ class Marks:
 
 @dataclass
 class CocoFile:
-    """What an annotation file says. is_detections: whether faces can be added to it: boxes without keypoints."""
+    """What an annotation file says.
+
+    categories: names by id, of which there should be one each. is_detections: whether faces can be added to it: boxes
+    without keypoints. others: the files whose images its annotations mean, where it lists none itself.
+    """
 
     images: dict[Key, list[ImageEntry]] = field(default_factory=dict)
-    categories: dict[Key, str] = field(default_factory=dict)
+    categories: dict[Key, list[str]] = field(default_factory=dict)
     panoptic: list[Panoptic] = field(default_factory=list)
     is_detections: bool = True
+    others: Sequence[CocoFile] = ()
     _annotations: list[_Annotation] = field(default_factory=list)
     _loose: dict[str, Key | None] | None = None
 
@@ -127,6 +132,9 @@ class CocoFile:
 
         file_name: what the annotation itself says. None where no image has it.
         """
+        if not self.images:
+            found = (other.image_of(value, file_name) for other in self.others if other.images)
+            return next((key for key in found if key is not None), None)
         if value in self.images and value != _NO_KEY:
             return value
         loose = self._loose_images()
@@ -147,19 +155,20 @@ class CocoFile:
             return value
         if value == _NO_KEY:
             return next(iter(self.categories)) if len(self.categories) == 1 else None
-        fits = [key for key, name in self.categories.items() if _text_of(value) in (_text_of(key), name)]
+        fits = [key for key, names in self.categories.items() if _text_of(value) in (_text_of(key), *names)]
         return fits[0] if len(fits) == 1 else None
 
 
 def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
     """Read a file; None where it is JSON, but holds no list of images.
 
-    boxes: also keep the annotations' boxes. Raises DatasetError where it is no JSON in UTF-8.
+    boxes: also keep the annotations' boxes, and read a file that holds them without a list of images. Raises
+    DatasetError where it is no JSON in UTF-8, or its boxes are wanted and are no list.
     """
     text = _text(path)
     if text.lstrip("\ufeff \t\r\n")[:1] == "[":
         return None
-    file, seen, count = CocoFile(), set(), 0
+    file, seen, count, unlisted = CocoFile(), set(), 0, False
     try:
         for piece in walk(text):
             if piece.part is Part.END:
@@ -167,10 +176,14 @@ def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
             elif piece.part is Part.ITEM and isinstance(piece.value, dict):
                 count += piece.key == "annotations"
                 _take(file, piece.key, piece.value, count if boxes else 0)
+            elif piece.key == "annotations" and piece.value:
+                unlisted = boxes
     except ValueError as error:
         raise DatasetError(path, f"this is no JSON that can be read: {error}") from error
-    file.is_detections = file.is_detections and {"annotations", "categories"} <= seen
-    return file if "images" in seen else None
+    if unlisted and "images" in seen:
+        raise DatasetError(path, "its annotations are no list of objects, so what they mark would be missed")
+    file.is_detections = file.is_detections and {"images", "annotations", "categories"} <= seen
+    return file if "images" in seen or (boxes and file._annotations) else None
 
 
 def rewrite_coco(
@@ -238,7 +251,7 @@ def _take(file: CocoFile, key: str, item: dict[str, Any], index: int) -> None:
         entry = ImageEntry(_string(item.get("file_name")), _size(item), _key(item.get("id")), urls)
         file.images.setdefault(entry.key, []).append(entry)
     elif key == "categories":
-        file.categories[_key(item.get("id"))] = _string(item.get("name"))
+        file.categories.setdefault(_key(item.get("id")), []).append(_string(item.get("name")))
     elif key == "annotations":
         image = _key(item.get("image_id"))
         if isinstance(segments := item.get("segments_info"), list):

@@ -50,13 +50,15 @@ class Coco:
         finder = Finder(names, root.resolve().as_posix(), (n for n in names if _is_photo(n) and n not in own))
         self._folders = {name: self._places(name, file, finder) for name, file in self._files.items()}
         self._photos = find_photos(self._files, self._folders, finder)
+        masks = [name for name in masks if name not in self._photos.claimed]
+        own = {*annotations, *masks}
         self._maps = {mask: self._photos.of(*owner) if owner else None for mask, owner in owners.items()}
         photos = [n for n in names if n not in own and (_is_photo(n) or n in self._photos.claimed)]
         marks = self._marks(options)
-        advice = self._advice(marks, photos, options)
+        hints = self._hints(marks, photos, options)
         absent = dict([*unfound(self._photos, self._folders), *unowned(marks)])
-        inputs = tuple(InputFile(root / n, Path(n), advice[n]) for n in photos)
-        others = tuple(n for n in names if n not in own and n not in advice)
+        inputs = tuple(InputFile(root / n, Path(n), hints[n]) for n in photos)
+        others = tuple(n for n in names if n not in own and n not in hints)
         notes = [*notes, *told, *self._photos.notes()]
         return Plan(inputs, tuple(annotations), tuple(masks), others, absent=tuple(absent.items()), notes=tuple(notes))
 
@@ -94,7 +96,7 @@ class Coco:
         return files
 
     def _require_new_class(self, name: str) -> None:
-        files = [file for file, read in self._files.items() if name in read.categories.values()]
+        files = [file for file, read in self._files.items() if any(name in names for names in read.categories.values())]
         if files:
             raise OptionError("--face-class", f"{files[0]} has a class '{name}' already. Choose another name.")
         if not any(file.is_detections for file in self._files.values()):
@@ -104,12 +106,16 @@ class Coco:
         """Return what each annotation file marks, where that is asked for."""
         if options.boxes != FROM_ANNOTATIONS:
             return {name: Marks() for name in self._files}
-        classes = (n for f in self._files.values() for n in f.categories.values())
+        classes = (n for f in self._files.values() for names in f.categories.values() for n in names)
         parts = any(file.has_parts for file in self._files.values())
         chosen = choose_classes(options.classes, classes, may_be_none=parts)
         found = {}
         for name, file in self._files.items():
-            kinds: dict[Key, Kind] = {key: chosen[c] for key, c in file.categories.items() if c in chosen}
+            kinds: dict[Key, Kind] = {}
+            for key, names in file.categories.items():
+                if fits := [chosen[one] for one in names if one in chosen]:
+                    kinds[key] = min(fits, key=list(Kind).index)
+            file.others = [*self._files.values()]
             found[name] = file.marks(kinds, name)
         return found
 
@@ -143,16 +149,17 @@ class Coco:
             return photo
         return entry_path(self._folders[name][0], entry) if is_plain(entry.file_name) else entry.shown
 
-    def _advice(
+    def _hints(
         self, marks: dict[str, Marks], photos: Sequence[str], options: AnnotationOptions
     ) -> dict[str, AnnotationHints]:
         """Collect what all files say of each photo."""
         marked: dict[str, dict[tuple[Kind, Box, bool], Marked]] = {photo: {} for photo in photos}
         sizes: dict[str, set[tuple[int, int]]] = {photo: set() for photo in photos}
+        without = [name for name, file in self._files.items() if not file.images]
         for name, file in self._files.items():
             for key, entry in file.keyed_images():
                 if (photo := self._photos.of(name, entry)) in marked:
-                    boxes = marks[name].by_image.get(key, [])
+                    boxes = [one for each in (name, *without) for one in marks[each].by_image.get(key, [])]
                     for one in boxes:  # files of instances and of keypoints hold the same persons
                         marked[photo].setdefault((one.kind, one.box, one.crowd), one)
                     sizes[photo].update([entry.size_wh] if entry.size_wh else [])

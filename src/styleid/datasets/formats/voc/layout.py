@@ -124,6 +124,8 @@ def _marked(name: str, file: VocFile, classes: Mapping[str, Kind]) -> Iterator[M
     for number, (kind, box) in enumerate(file.objects, 1):
         if kind in classes:
             yield Marked(classes[kind], box, f"object {number} in {name}")
+        elif not kind and classes:
+            yield Marked(Kind.FACE, box, f"object {number} in {name}", problem="it has no name, so it may be a face")
 
 
 def _problem(name: str, reason: str) -> str:

@@ -78,9 +78,9 @@ def _object(box: FloatArray, name: str, unit: bytes, newline: bytes) -> bytes:
 def _objects(root: ElementTree.Element) -> Iterator[tuple[str, Box]]:
     for one in root.iter("object"):
         for thing in (one, *one.findall("part")):
-            corners = [_number(thing.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax")]
-            x0, y0, x1, y1 = corners
-            yield (thing.findtext("name") or "").strip(), (x0 - 1, y0 - 1, x1, y1)
+            for box in thing.findall("bndbox") or [thing]:
+                x0, y0, x1, y1 = (_number(box.findtext(tag)) for tag in ("xmin", "ymin", "xmax", "ymax"))
+                yield (thing.findtext("name") or "").strip(), (x0 - 1, y0 - 1, x1, y1)
 
 
 def _names(root: ElementTree.Element) -> Iterator[str]:

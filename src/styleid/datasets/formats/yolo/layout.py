@@ -47,7 +47,7 @@ class Yolo:
         listed = [n for n in names if n.endswith(".png") and any(below(n, folder) for folder in folders)]
         barred, notes = split_masks(root, listed)
         photos = [n for n in names if _is_photo(n) and n not in set(barred)]
-        texts = {n for n in names if n.endswith(".txt") and PurePosixPath(n).name not in _CLASS_LISTS}
+        texts = {n for n in names if n.lower().endswith(".txt") and PurePosixPath(n).name not in _CLASS_LISTS}
         self._photos, self._finder = frozenset(photos), Finder(photos, root.resolve().as_posix())
         self._lists = tuple(n for n in sorted(texts) if self._is_list(n))
         texts -= set(self._lists)
@@ -55,8 +55,8 @@ class Yolo:
         labels = {*(texts & owners.photo_of.keys()), *owners.maybe, *owners.orphans}
         annotations = [n for n in names if n in {*labels, *self._lists} or _describes(n)]
         self._labels = self._read(annotations, options)
-        advice = self._advice(photos, self._classes(names))
-        inputs = tuple(InputFile(root / p, Path(p), advice[p]) for p in photos)
+        hints = self._hints(photos, self._classes(names))
+        inputs = tuple(InputFile(root / p, Path(p), hints[p]) for p in photos)
         absent = [(n, "no photo belongs to these labels") for n in owners.orphans]
         absent += [(n, f"several photos may have these labels: {', '.join(p[:3])}") for n, p in owners.maybe.items()]
         absent += [(p, f"{n} names it, but it is not there") for n in self._lists for p in self._unlisted(n)]
@@ -148,7 +148,7 @@ class Yolo:
         chosen = choose_classes(self._options.classes, [numbered[n] for n in sorted(numbered)])
         return {number: chosen[name] for number, name in numbered.items() if name in chosen}, named
 
-    def _advice(
+    def _hints(
         self, photos: Sequence[str], classes: tuple[dict[int, Kind], dict[int, str]]
     ) -> dict[str, AnnotationHints]:
         """Collect what all label files say of each photo."""
