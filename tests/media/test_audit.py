@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -185,3 +187,12 @@ def test_an_output_that_would_leak_is_withheld() -> None:
     spoiled = replace(photo, kept=replace(photo.kept, icc_profile=PROFILE))
     with pytest.raises(ImageError, match="more than pixels"):
         encode_photo(spoiled, photo.image_rgb, np.zeros(RGB.shape[:2], bool))
+
+
+def test_the_audit_reaches_no_writer():
+    """It must not share a fault with what it checks: it imports parsers only."""
+    code = "import sys, styleid.media.audit; print(*sorted(m for m in sys.modules if m.startswith('styleid.media.')))"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    parsers = ("audit", "containers", "formats.parse", "provenance")
+    allowed = tuple(f"styleid.media.{name}" for name in parsers)
+    assert [name for name in printed if not name.startswith(allowed) and name != "styleid.media.formats"] == []

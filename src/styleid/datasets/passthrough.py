@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from styleid.media.audit import find_leftovers
-from styleid.media.containers import BadFileError
+from styleid.media.containers.errors import BadFileError
 from styleid.media.formats.parse.kinds import HEAD_BYTES, Kind, Shows, kind_of, unread_kind
 from styleid.media.formats.parse.sniff import sniff
 from styleid.media.storage.remote import Place, RemotePath

@@ -12,15 +12,20 @@ import struct
 import zlib
 from collections.abc import Callable
 
-from styleid.media.containers import (
-    BadFileError,
-    gif_blocks,
-    jpeg_parts,
-    png_chunks,
-    riff_chunks,
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.gif import gif_blocks
+from styleid.media.containers.jpeg import jpeg_parts
+from styleid.media.containers.png import png_chunks
+from styleid.media.containers.riff import riff_chunks
+from styleid.media.formats.parse.allowed import (
+    ALLOWED_TAGS,
+    COLOUR_CHUNKS,
+    ICC_PREFIX,
+    ICC_TAG,
+    PIXEL_PLACES,
+    PROFILE_NAME,
+    STRUCTURE,
 )
-from styleid.media.formats import png, tiff
-from styleid.media.formats.jpeg import ICC_PREFIX, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, MetadataMode, directory_leftovers, exif_leftovers
 from styleid.media.formats.parse.icc import profile_leftovers
 from styleid.media.formats.parse.ifd import TiffReader, uncovered
@@ -101,7 +106,7 @@ def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
 def _png(data: bytes, metadata: MetadataMode) -> list[str]:
     chunks, end = png_chunks(data)
     found = _trailing(data, end)
-    lengths = png.COLOUR_CHUNKS | {b"IHDR": 13, b"pHYs": 9, b"IEND": 0}
+    lengths = COLOUR_CHUNKS | {b"IHDR": 13, b"pHYs": 9, b"IEND": 0}
     marks = _Marks()
     for chunk in chunks:
         if chunk.kind in (b"PLTE", b"IDAT", b"tRNS") or lengths.get(chunk.kind) == len(chunk):
@@ -110,7 +115,7 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
             found += exif_leftovers(chunk.body, metadata)
         elif chunk.kind == b"iCCP":
             name, _, packed = chunk.body.partition(b"\0")
-            if name not in (png.PROFILE_NAME, b"icc", b"ICC Profile"):
+            if name not in (PROFILE_NAME, b"icc", b"ICC Profile"):
                 found.append(f"PNG colour profile's name: {_excerpt(name)}")
             found += _packed_profile(packed[1:])
         elif chunk.kind == b"iTXt" and chunk.body.startswith(PNG_XMP):
@@ -143,14 +148,14 @@ def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
     for number, directory in enumerate(reader.chain()):
         if number:
             found.append(f"TIFF page {number + 1}")
-        allowed = tiff.ALLOWED_TAGS
+        allowed = ALLOWED_TAGS
         if (xmp := directory.fields.get(TIFF_XMP)) is not None:
             allowed, found = allowed | {TIFF_XMP}, found + marks.leftovers(xmp.values, "TIFF tag 700")
         found += directory_leftovers(reader, directory, metadata, where="TIFF", allowed=allowed, ranges=ranges)
-        for offsets, counts in tiff.PIXEL_PLACES:
+        for offsets, counts in PIXEL_PLACES:
             places = zip(directory.ints(offsets), directory.ints(counts), strict=False)
             ranges += [(start, start + size) for start, size in places]
-        profile = directory.fields.get(tiff.ICC_TAG)
+        profile = directory.fields.get(ICC_TAG)
         if profile is not None and isinstance(profile.values, bytes):
             found += profile_leftovers(profile.values)
     if spare := uncovered(data, ranges):

@@ -26,10 +26,11 @@ from PIL import ImageFile
 
 from styleid.errors import ImageError
 from styleid.media.audit import find_leftovers
-from styleid.media.containers import BadFileError
+from styleid.media.containers.errors import BadFileError
 from styleid.media.formats import avif, bmp, gif, jpeg, png, tiff, webp
 from styleid.media.formats.codec import Decoded
-from styleid.media.formats.parse.exif import Kept, MetadataMode
+from styleid.media.formats.kept import Kept
+from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.parse.sniff import SUFFIXES, sniff
 from styleid.media.formats.raster import ImageRGB, Layout, Mask, Raster, repaint, stored, upright, view_rgb
 from styleid.media.provenance import PACKET, declares_generated

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from styleid.media.audit import find_leftovers
-from styleid.media.formats.parse.icc import adobe_rgb_profile, clean_profile, parse_profile, profile_leftovers, text_of
+from styleid.media.formats.icc_writer import adobe_rgb_profile, clean_profile
+from styleid.media.formats.parse.icc import parse_profile, profile_leftovers, text_of
 from styleid.media.image import encode_photo, read_photo_bytes
 from tests.media import samples
 from tests.media.test_read import GREY, RGB

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from styleid.errors import VideoError
-from styleid.media.containers import BadFileError
+from styleid.media.containers.errors import BadFileError
 from styleid.media.video.headers import CleanAperture, PixelCrop, read_headers
 from styleid.media.video.planes import PixelColours, planes_of
 from styleid.media.video.reader import VideoClip

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 
-from styleid.media.containers import BadFileError, CutShortError
+from styleid.media.containers.errors import BadFileError, CutShortError
 from styleid.media.formats.codec import Decoded, check_size
-from styleid.media.formats.parse.exif import Density, Kept, MetadataMode
+from styleid.media.formats.kept import Kept
+from styleid.media.formats.parse.exif import Density, MetadataMode
 from styleid.media.formats.png import packed_rows, unpacked_rows
 from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from styleid.media.containers import BadFileError
-from styleid.media.formats.parse.exif import ExifFacts, Kept
-from styleid.media.formats.parse.icc import adobe_rgb_profile, clean_profile
+from styleid.media.containers.errors import BadFileError
+from styleid.media.formats.icc_writer import adobe_rgb_profile, clean_profile
+from styleid.media.formats.kept import Kept
+from styleid.media.formats.parse.exif import ExifFacts
 from styleid.media.formats.raster import Raster
 
 

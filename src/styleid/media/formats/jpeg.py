@@ -18,17 +18,17 @@ from typing import Any
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from styleid.media.containers import BadFileError, JpegParts, JpegSegment, jpeg_parts
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
 from styleid.media.formats.codec import Decoded, check_size, kept_profile
-from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, Kept, MetadataMode, read_exif
+from styleid.media.formats.kept import Kept
+from styleid.media.formats.parse.allowed import ICC_PREFIX, JPEG_FRAMES, STRUCTURE
+from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, MetadataMode, read_exif
 from styleid.media.formats.raster import Layout, Raster, from_image, to_image
 from styleid.media.provenance import JPEG_XMP
 
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
-STRUCTURE = _SOF | {0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD}
-ICC_PREFIX = b"ICC_PROFILE\0"
 _BUFFER_LOCK = threading.Lock()
 
 
@@ -129,7 +129,7 @@ def _saved(image: Image.Image, options: dict[str, Any], buffer_bytes: int) -> by
 
 
 def _frame(segments: tuple[JpegSegment, ...]) -> _Frame:
-    found = next((s for s in segments if s.marker in _SOF), None)
+    found = next((s for s in segments if s.marker in JPEG_FRAMES), None)
     if found is None or len(found.payload) < 6:
         raise BadFileError("the JPEG is damaged: it has no frame header")
     precision, height, width, count = struct.unpack_from(">BHHB", found.payload)

@@ -18,15 +18,15 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from styleid.media.containers import PNG_SIGNATURE, BadFileError, Chunk, CutShortError, png_chunk, png_chunks
+from styleid.media.containers.chunk import Chunk
+from styleid.media.containers.errors import BadFileError, CutShortError
+from styleid.media.containers.png import PNG_SIGNATURE, png_chunk, png_chunks
 from styleid.media.formats.codec import Decoded, check_size, kept_profile
-from styleid.media.formats.parse.exif import Density, ExifFacts, Kept, MetadataMode, read_exif
+from styleid.media.formats.kept import Kept
+from styleid.media.formats.parse.allowed import COLOUR_CHUNKS, PROFILE_NAME
+from styleid.media.formats.parse.exif import Density, ExifFacts, MetadataMode, read_exif
 from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image, swap_red_and_blue, to_image
 from styleid.media.provenance import PNG_XMP
-
-PROFILE_NAME = b"ICC profile"
-COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
-"""Chunks that say how the numbers look, kept as they are, with their lengths."""
 
 _LAYOUTS = {0: Layout.GREY, 2: Layout.RGB, 3: Layout.PALETTE, 4: Layout.GREY_ALPHA, 6: Layout.RGB_ALPHA}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}

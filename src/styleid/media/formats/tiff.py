@@ -22,9 +22,37 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from styleid.media.containers import BadFileError, CutShortError
+from styleid.media.containers.errors import BadFileError, CutShortError
 from styleid.media.formats.codec import Decoded, check_size, kept_profile
-from styleid.media.formats.parse.exif import Kept, MetadataMode, read_facts
+from styleid.media.formats.ifd_writer import build_directory
+from styleid.media.formats.kept import Kept
+from styleid.media.formats.parse.allowed import (
+    BITS,
+    COLOUR_MAP,
+    COMPRESSION,
+    DNG_VERSION,
+    EXTRA,
+    FILL_ORDER,
+    HEIGHT,
+    ICC_TAG,
+    JPEG_TABLES,
+    PHOTOMETRIC,
+    PIXEL_PLACES,
+    PLANAR,
+    PREDICTOR,
+    ROWS_PER_STRIP,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    STRIP_COUNTS,
+    STRIP_OFFSETS,
+    SUBFILE,
+    TILE_COUNTS,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_WIDTH,
+    WIDTH,
+)
+from styleid.media.formats.parse.exif import MetadataMode, read_facts
 from styleid.media.formats.parse.ifd import (
     BYTE,
     EXIF_POINTER,
@@ -39,32 +67,15 @@ from styleid.media.formats.parse.ifd import (
     Directory,
     Field,
     TiffReader,
-    build_directory,
 )
 from styleid.media.formats.png import packed_rows, unpacked_rows
 from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image, to_image
 from styleid.media.provenance import TIFF_XMP
 
-_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
-_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
-_COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _EXTRA = 320, 322, 323, 324, 325, 338
-_SAMPLE_FORMAT, _JPEG_TABLES, ICC_TAG, _DNG_VERSION = 339, 347, 34675, 50706
-
-ALLOWED_TAGS = frozenset(
-    {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP,
-     _STRIP_COUNTS, _PLANAR, _PREDICTOR, _COLOUR_MAP, _EXTRA, _SAMPLE_FORMAT, ICC_TAG, ORIENTATION, X_RESOLUTION,
-     Y_RESOLUTION, RESOLUTION_UNIT, _FILL_ORDER, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS,
-     292, 293, _JPEG_TABLES, 530, 531, 532}
-)  # fmt: skip
-"""Tags of structure, colour and density. What a TIFF holds beyond them is metadata."""
-
-PIXEL_PLACES = ((_STRIP_OFFSETS, _STRIP_COUNTS), (_TILE_OFFSETS, _TILE_COUNTS))
-"""The pairs of tags that say where pixels lie and how long they are."""
-
 _BYTE_CODECS = {1: "raw", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_adobe_deflate",
                 34925: "lzma", 50000: "zstd"}  # fmt: skip
 _PIXEL_CODECS = {2: "fax", 3: "fax", 4: "fax", 7: "JPEG"}
-_PIXEL_TAGS = (_FILL_ORDER, 292, 293, _JPEG_TABLES, 530, 531, 532)
+_PIXEL_TAGS = (FILL_ORDER, 292, 293, JPEG_TABLES, 530, 531, 532)
 _PHOTOMETRIC_NAMES = {0: Layout.GREY, 1: Layout.GREY, 2: Layout.RGB, 3: Layout.PALETTE, 5: Layout.CMYK}
 _WRITTEN_CODES = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000}
 _LIMIT_LOCK = threading.Lock()
@@ -119,8 +130,8 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     first = pages[0]
     page = _page(first)
     check_size(page.width, page.height, max_pixels)
-    if _TILE_OFFSETS in first.fields:
-        check_size(page.tile_width, first.integer(_TILE_HEIGHT, 0), max_pixels)
+    if TILE_OFFSETS in first.fields:
+        check_size(page.tile_width, first.integer(TILE_HEIGHT, 0), max_pixels)
     if page.compression in _PIXEL_CODECS:
         raster, encoding = _decoded_pixels(data, reader, first, page)
         notes += (f"{_PIXEL_CODECS[page.compression]} compression was replaced by Deflate, which loses nothing",)
@@ -148,21 +159,21 @@ def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: Metadat
     if grey:
         photometric = 0 if encoding.white_is_zero else 1
     fields = [
-        Field(_WIDTH, LONG, (width,)),
-        Field(_HEIGHT, LONG, (height,)),
-        Field(_BITS, SHORT, (raster.bits,) * channels),
-        Field(_COMPRESSION, SHORT, (_WRITTEN_CODES[encoding.codec],)),
-        Field(_PHOTOMETRIC, SHORT, (photometric,)),
-        Field(_SAMPLES, SHORT, (channels,)),
-        Field(_ROWS_PER_STRIP, LONG, (rows,)),
-        Field(_STRIP_COUNTS, LONG, tuple(len(s) for s in strips)),
+        Field(WIDTH, LONG, (width,)),
+        Field(HEIGHT, LONG, (height,)),
+        Field(BITS, SHORT, (raster.bits,) * channels),
+        Field(COMPRESSION, SHORT, (_WRITTEN_CODES[encoding.codec],)),
+        Field(PHOTOMETRIC, SHORT, (photometric,)),
+        Field(SAMPLES, SHORT, (channels,)),
+        Field(ROWS_PER_STRIP, LONG, (rows,)),
+        Field(STRIP_COUNTS, LONG, tuple(len(s) for s in strips)),
     ]
     if predictor != 1:
-        fields.append(Field(_PREDICTOR, SHORT, (predictor,)))
+        fields.append(Field(PREDICTOR, SHORT, (predictor,)))
     if raster.layout in (Layout.GREY_ALPHA, Layout.RGB_ALPHA):
-        fields.append(Field(_EXTRA, SHORT, (2 if encoding.extra is None else encoding.extra,)))
+        fields.append(Field(EXTRA, SHORT, (2 if encoding.extra is None else encoding.extra,)))
     if raster.palette is not None:
-        fields.append(Field(_COLOUR_MAP, SHORT, encoding.colour_map))
+        fields.append(Field(COLOUR_MAP, SHORT, encoding.colour_map))
     if kept.orientation != 1:
         fields.append(Field(ORIENTATION, SHORT, (kept.orientation,)))
     if kept.density:
@@ -184,7 +195,7 @@ def _assembled(fields: list[Field], strips: list[bytes], kept: Kept, metadata: M
         position += len(strip) + (len(strip) & 1)
     if position + (1 << 24) > 0xFFFFFFFF:
         raise BadFileError("its pixels need more than the 4 GiB that a TIFF can hold. Save it with a compression first")
-    fields = [*fields, Field(_STRIP_OFFSETS, LONG, tuple(offsets))]
+    fields = [*fields, Field(STRIP_OFFSETS, LONG, tuple(offsets))]
     exposure = kept.exposure if metadata == "safe" else ()
     if exposure:
         length = len(build_directory([*fields, Field(EXIF_POINTER, LONG, (0,))], position))
@@ -198,11 +209,11 @@ def _assembled(fields: list[Field], strips: list[bytes], kept: Kept, metadata: M
 def _check_pages(pages: list[Directory], data: bytes) -> tuple[str, ...]:
     """Refuse what is no single picture; return a note where reduced copies are left out."""
     first = pages[0]
-    if _DNG_VERSION in first.fields or data[8:10] == b"CR" or first.integer(_PHOTOMETRIC, 1) in (32803, 34892):
+    if DNG_VERSION in first.fields or data[8:10] == b"CR" or first.integer(PHOTOMETRIC, 1) in (32803, 34892):
         raise BadFileError("it is a camera's raw file. Develop it to TIFF or JPEG first")
-    if first.integer(_SUBFILE, 0) & 1:
+    if first.integer(SUBFILE, 0) & 1:
         raise BadFileError("its first page is a preview, as in a camera's raw file. Export the picture as TIFF first")
-    if any(not p.integer(_SUBFILE, 0) & 1 for p in pages[1:]):
+    if any(not p.integer(SUBFILE, 0) & 1 for p in pages[1:]):
         raise BadFileError(
             f"it is a TIFF of {len(pages)} pages: each would need its own check. Save them as single files"
         )
@@ -210,15 +221,15 @@ def _check_pages(pages: list[Directory], data: bytes) -> tuple[str, ...]:
 
 
 def _page(first: Directory) -> _Page:
-    bits = first.ints(_BITS, (1,)) or (1,)
-    samples = first.integer(_SAMPLES, 1)
-    photometric = first.integer(_PHOTOMETRIC, -1)
-    compression = first.integer(_COMPRESSION, 1)
-    extra = first.ints(_EXTRA)
+    bits = first.ints(BITS, (1,)) or (1,)
+    samples = first.integer(SAMPLES, 1)
+    photometric = first.integer(PHOTOMETRIC, -1)
+    compression = first.integer(COMPRESSION, 1)
+    extra = first.ints(EXTRA)
     if not extra and photometric in (0, 1, 2) and samples == _PHOTOMETRIC_NAMES[photometric].channels + 1:
         extra = (0,)
-    page = _Page(first.integer(_WIDTH, 0), first.integer(_HEIGHT, 0), bits[0], samples, compression, photometric,
-                 first.integer(_PLANAR, 1), first.integer(_PREDICTOR, 1), first.integer(_TILE_WIDTH, 0),
+    page = _Page(first.integer(WIDTH, 0), first.integer(HEIGHT, 0), bits[0], samples, compression, photometric,
+                 first.integer(PLANAR, 1), first.integer(PREDICTOR, 1), first.integer(TILE_WIDTH, 0),
                  extra)  # fmt: skip
     if compression in _PIXEL_CODECS:
         return page
@@ -227,7 +238,7 @@ def _page(first: Directory) -> _Page:
         problem = f"its compression ({compression}) cannot be read"
     elif photometric not in _PHOTOMETRIC_NAMES:
         problem = f"its kind of colour ({photometric}) cannot be read"
-    elif any(f != 1 for f in first.ints(_SAMPLE_FORMAT)):
+    elif any(f != 1 for f in first.ints(SAMPLE_FORMAT)):
         problem = "it holds signed or floating-point numbers"
     elif any(b != bits[0] for b in bits) or bits[0] not in (1, 2, 4, 8, 16) or (bits[0] < 8 and samples > 1):
         problem = f"its depth ({', '.join(map(str, bits[:8]))} bits) cannot be read"
@@ -256,7 +267,7 @@ def _decoded_bytes(data: bytes, reader: TiffReader, first: Directory, page: _Pag
         samples = _inverted(samples, page.bits)
     palette, colour_map = None, ()
     if page.layout is Layout.PALETTE:
-        colour_map = first.ints(_COLOUR_MAP)
+        colour_map = first.ints(COLOUR_MAP)
         if len(colour_map) != 3 << page.bits:
             raise BadFileError("the TIFF is damaged: its palette has a wrong length")
         palette = Palette((np.array(colour_map, np.uint16).reshape(3, -1).T >> 8).astype(np.uint8))
@@ -269,26 +280,26 @@ def _decoded_bytes(data: bytes, reader: TiffReader, first: Directory, page: _Pag
 def _byte_fields(first: Directory, page: _Page, plane: int, planes: int, row_bytes: int) -> list[Field]:
     """Return the bare directory that presents one plane as a picture of bytes."""
     fields = [
-        Field(_WIDTH, LONG, (row_bytes,)),
-        Field(_HEIGHT, LONG, (page.height,)),
-        Field(_BITS, SHORT, (8,)),
-        Field(_COMPRESSION, SHORT, (page.compression,)),
-        Field(_PHOTOMETRIC, SHORT, (1,)),
-        Field(_SAMPLES, SHORT, (1,)),
+        Field(WIDTH, LONG, (row_bytes,)),
+        Field(HEIGHT, LONG, (page.height,)),
+        Field(BITS, SHORT, (8,)),
+        Field(COMPRESSION, SHORT, (page.compression,)),
+        Field(PHOTOMETRIC, SHORT, (1,)),
+        Field(SAMPLES, SHORT, (1,)),
     ]
-    if (order := first.integer(_FILL_ORDER, 1)) != 1:
-        fields.append(Field(_FILL_ORDER, SHORT, (order,)))
-    tiled = _TILE_OFFSETS in first.fields
+    if (order := first.integer(FILL_ORDER, 1)) != 1:
+        fields.append(Field(FILL_ORDER, SHORT, (order,)))
+    tiled = TILE_OFFSETS in first.fields
     if tiled:
-        bits = first.integer(_TILE_WIDTH, 0) * page.samples // planes * page.bits
-        fields += [Field(_TILE_WIDTH, LONG, (bits // 8,)), Field(_TILE_HEIGHT, LONG, (first.integer(_TILE_HEIGHT, 0),))]
+        bits = first.integer(TILE_WIDTH, 0) * page.samples // planes * page.bits
+        fields += [Field(TILE_WIDTH, LONG, (bits // 8,)), Field(TILE_HEIGHT, LONG, (first.integer(TILE_HEIGHT, 0),))]
     else:
-        rows = min(first.integer(_ROWS_PER_STRIP, page.height), page.height)
-        fields.append(Field(_ROWS_PER_STRIP, LONG, (rows,)))
-    names = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_STRIP_OFFSETS, _STRIP_COUNTS)
+        rows = min(first.integer(ROWS_PER_STRIP, page.height), page.height)
+        fields.append(Field(ROWS_PER_STRIP, LONG, (rows,)))
+    names = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
     for name in names:
         whole = first.ints(name)
-        if name == _STRIP_COUNTS and not whole:
+        if name == STRIP_COUNTS and not whole:
             whole = (row_bytes * page.height,)
         share = len(whole) // planes
         fields.append(Field(name, LONG, whole[plane * share : (plane + 1) * share]))
@@ -296,8 +307,8 @@ def _byte_fields(first: Directory, page: _Page, plane: int, planes: int, row_byt
 
 
 def _decoded_pixels(data: bytes, reader: TiffReader, first: Directory, page: _Page) -> tuple[Raster, TiffEncoding]:
-    structure = (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _STRIP_OFFSETS, _STRIP_COUNTS, _PLANAR,
-                 _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, *_PIXEL_TAGS)  # fmt: skip
+    structure = (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, STRIP_OFFSETS, STRIP_COUNTS, PLANAR,
+                 ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, *_PIXEL_TAGS)  # fmt: skip
     fields = [
         replace(f, kind=LONG if f.kind in (13, 16, 18) else f.kind) for t, f in first.fields.items() if t in structure
     ]
@@ -372,8 +383,8 @@ def _strips(rows: Samples, codec: str) -> tuple[list[bytes], int]:
     to_image(rows, "L").save(out, "TIFF", compression=codec)
     data = out.getvalue()
     written = TiffReader.open(data).chain()[0]
-    places = zip(written.ints(_STRIP_OFFSETS), written.ints(_STRIP_COUNTS), strict=True)
-    return [data[start : start + size] for start, size in places], written.integer(_ROWS_PER_STRIP, len(rows))
+    places = zip(written.ints(STRIP_OFFSETS), written.ints(STRIP_COUNTS), strict=True)
+    return [data[start : start + size] for start, size in places], written.integer(ROWS_PER_STRIP, len(rows))
 
 
 def _inverted(samples: Samples, bits: int) -> Samples:

@@ -21,7 +21,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from styleid.media.containers import BadFileError, Box
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.iso import Box
 
 Bytes = bytes | mmap.mmap
 PixelBox = tuple[int, int, int, int]

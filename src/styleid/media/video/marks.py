@@ -12,7 +12,8 @@ import struct
 import zlib
 from pathlib import Path
 
-from styleid.media.containers import BadFileError, Box, iso_boxes
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.iso import Box, iso_boxes
 from styleid.media.provenance import ISO_XMP, PACKET, declares_generated
 from styleid.media.video.headers import elements
 

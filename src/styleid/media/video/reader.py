@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from styleid.errors import VideoError
-from styleid.media.containers import BadFileError
+from styleid.media.containers.errors import BadFileError
 from styleid.media.video.clip import ClipFrame, ClipInfo, Turn
 from styleid.media.video.clock import Clock
 from styleid.media.video.headers import read_headers

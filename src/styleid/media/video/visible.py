@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from styleid.media.containers import BadFileError
+from styleid.media.containers.errors import BadFileError
 from styleid.media.video.headers import Aperture
 from styleid.media.video.hevc import header_tells_of_alpha, tells_of_alpha
 from styleid.media.video.planes import PixelColours, black, planar_format, planes_of

@@ -10,11 +10,11 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from styleid.media.containers import BadFileError, CutShortError
+from styleid.media.containers.errors import BadFileError, CutShortError
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL = 1, 2, 3, 4, 5, 7, 10
 
-_FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
+FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
             13: "I", 16: "Q", 17: "q", 18: "Q"}  # fmt: skip
 
 EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, SUB_IFDS = 34665, 34853, 40965, 330
@@ -121,7 +121,7 @@ class TiffReader:
         ranges = [(offset, end)]
         for position in range(start, after, entry_bytes):
             tag, kind, values = struct.unpack_from(self.order + "HH" + pointer, self.data, position)
-            unit = _FORMATS.get(kind)
+            unit = FORMATS.get(kind)
             if unit is None:
                 fields.setdefault(tag, Field(tag, kind, b""))
                 continue
@@ -139,29 +139,6 @@ class TiffReader:
         if kind in (BYTE, ASCII, UNDEFINED):
             return self.data[where : where + count]
         return struct.unpack_from(f"{self.order}{count * len(unit)}{unit[0]}", self.data, where)
-
-
-def build_directory(fields: Iterable[Field], at: int, next_offset: int = 0) -> bytes:
-    """Return a classic little-endian IFD that will stand at offset `at`, with its longer values behind it."""
-    ordered = sorted(fields, key=lambda f: f.tag)
-    table = struct.pack("<H", len(ordered))
-    values_at = at + 2 + 12 * len(ordered) + 4
-    behind = b""
-    for field in ordered:
-        raw = _packed(field)
-        if len(raw) <= 4:
-            value = raw.ljust(4, b"\0")
-        else:
-            value = struct.pack("<I", values_at + len(behind))
-            behind += raw + b"\0" * (len(raw) & 1)
-        table += struct.pack("<HHI", field.tag, field.kind, field.count) + value
-    return table + struct.pack("<I", next_offset) + behind
-
-
-def _packed(field: Field) -> bytes:
-    if isinstance(field.values, bytes):
-        return field.values
-    return struct.pack(f"<{len(field.values)}{_FORMATS[field.kind][0]}", *field.values)
 
 
 def uncovered(data: bytes, ranges: Iterable[tuple[int, int]]) -> int:

@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from styleid.media.containers import BadFileError, Box, CutShortError, iso_boxes
+from styleid.media.containers.errors import BadFileError, CutShortError
+from styleid.media.containers.iso import Box, iso_boxes
 
 
 @dataclass

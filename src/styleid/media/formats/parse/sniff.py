@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from styleid.media.containers import PNG_SIGNATURE, BadFileError
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.png import PNG_SIGNATURE
 from styleid.media.formats.parse.kinds import HEAD_BYTES, kind_of
 
 SUFFIXES: dict[str, tuple[str, ...]] = {

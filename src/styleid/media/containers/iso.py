@@ -1,0 +1,41 @@
+"""Walk the boxes of ISO base media files: AVIF, HEIC, MP4."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+
+from styleid.media.containers.errors import CutShortError
+
+
+@dataclass(frozen=True)
+class Box:
+    """Hold one box of an ISO base media file: kind, and where it, its body and its end lie in the file."""
+
+    kind: bytes
+    at: int
+    start: int
+    end: int
+
+
+def iso_boxes(data: bytes | mmap.mmap, start: int = 0, end: int | None = None) -> list[Box]:
+    """Return the boxes between two offsets."""
+    end = len(data) if end is None else end
+    boxes: list[Box] = []
+    position = start
+    while position < end:
+        if position + 8 > end:
+            raise CutShortError("a box of the AVIF or HEIC")
+        size, kind = struct.unpack_from(">I4s", data, position)
+        body = position + 8
+        if size == 1:
+            if body + 8 > end:
+                raise CutShortError("a box of the AVIF or HEIC")
+            size, body = struct.unpack_from(">Q", data, body)[0], body + 8
+        stop = end if size == 0 else position + size
+        if stop > end or stop < body:
+            raise CutShortError(f"the box {kind.decode('latin-1')!r} of the AVIF or HEIC")
+        boxes.append(Box(kind, position, body, stop))
+        position = stop
+    return boxes

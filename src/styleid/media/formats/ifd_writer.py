@@ -1,0 +1,31 @@
+"""Build the tagged directories that TIFF files and EXIF blocks share."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from styleid.media.formats.parse.ifd import FORMATS, Field
+
+
+def build_directory(fields: Iterable[Field], at: int, next_offset: int = 0) -> bytes:
+    """Return a classic little-endian IFD that will stand at offset `at`, with its longer values behind it."""
+    ordered = sorted(fields, key=lambda f: f.tag)
+    table = struct.pack("<H", len(ordered))
+    values_at = at + 2 + 12 * len(ordered) + 4
+    behind = b""
+    for field in ordered:
+        raw = _packed(field)
+        if len(raw) <= 4:
+            value = raw.ljust(4, b"\0")
+        else:
+            value = struct.pack("<I", values_at + len(behind))
+            behind += raw + b"\0" * (len(raw) & 1)
+        table += struct.pack("<HHI", field.tag, field.kind, field.count) + value
+    return table + struct.pack("<I", next_offset) + behind
+
+
+def _packed(field: Field) -> bytes:
+    if isinstance(field.values, bytes):
+        return field.values
+    return struct.pack(f"<{len(field.values)}{FORMATS[field.kind][0]}", *field.values)
