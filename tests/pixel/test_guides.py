@@ -65,6 +65,17 @@ def test_frames_and_beards_are_covered_beyond_the_outline() -> None:
         assert at(plain, point) < 0.5 < at(region, point)
 
 
+def test_a_thing_before_the_face_stays_up_to_the_outline() -> None:
+    parts = labels()
+    x, y = (FACE[4] / 2).round().astype(int)
+    parts[y - 4 : y + 4, : x + 14] = Part.OTHER  # an arm that comes in from the left
+    region = guides.face_region(parts, FACE, FACE, SIZE)
+    assert max(at(region, FACE[4] + [inward, 0]) for inward in range(0, 24, 4)) < 0.1
+    parts = labels()
+    parts[y - 4 : y + 4, : x + 2] = Part.OTHER  # a label map that is a little too narrow
+    assert at(guides.face_region(parts, FACE, FACE, SIZE), FACE[4] + [3, 0]) > 0.7
+
+
 def test_specks_of_hair_do_not_pierce_the_face() -> None:
     parts = labels()
     x, y = (FACE[27] / 2).round().astype(int)

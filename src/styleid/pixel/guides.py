@@ -81,7 +81,10 @@ def face_region(labels: np.ndarray, old: FloatArray, new: FloatArray, size_px: i
     lower, chin = (filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
     beard = (parts == Part.HAIR) & (lower | _grown(chin, _BEARD_REACH * width))
     beard |= (parts == Part.FACE) & _grown(lower, _BEARD_REACH * width)
-    before = (parts == Part.OTHER) & _shrunk(old_hull, _RIM * width)
+    other = (parts == Part.OTHER) & old_hull
+    deep = other & _shrunk(old_hull, _RIM * width)
+    # what reaches well inside is a thing, up to the outline; what does not is the outline's own uncertainty
+    before = other & _grown(deep, 2 * _RIM * width) if deep.any() else deep
     before |= (parts == Part.HAIR) & ~beard
     before = _without_specks(before, _SPECK * width)
     glasses = _grown(parts == Part.GLASSES, _FRAME * width) if (parts == Part.GLASSES).any() else False

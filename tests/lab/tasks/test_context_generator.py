@@ -117,6 +117,17 @@ def test_swapped_faces_keep_pose_and_expression_and_change_shape(judges: Judges)
     assert (batch.identity[4:] != batch.source_identity[4:]).any(1).all()
 
 
+def test_packs_that_do_not_fit_are_refused(judges: Judges) -> None:
+    with pytest.raises(TrainingError, match="80 px, too few for 256"):
+        make(judges, resolution=256)
+    nobody = replace(PACK, source=np.full(len(PACK), 2, np.int8))
+    with pytest.raises(TrainingError, match="never lived"):
+        ContextTask(nobody, judges, ContextOptions(Path("pack.npz"), resolution=64), channels=TINY)
+    blind = replace(PACK, second=PACK.second[:, :0])
+    with pytest.raises(TrainingError, match="no second recogniser"):
+        ContextTask(blind, replace(judges, second=judges.identity), ContextOptions(Path("pack.npz")), channels=TINY)
+
+
 def test_people_with_glasses_are_never_asked_for() -> None:
     assert not (PACK.is_target & PACK.wears_glasses).any()
     assert not (PACK.is_target & ~PACK.synthetic).any()

@@ -101,18 +101,26 @@ class ContextFaces:
         side: int,
         device: str = "cpu",
         options: BatchOptions | None = None,
+        most_targets: int = 0,
     ) -> None:
         """Decode faces.
 
-        rows: whose views are drawn; people that are asked for are all of the pack's targets. shapes: the appearance
-        model whose shape rows are swapped. side: of the views, 64, 128 or 256 px.
+        rows: whose views are drawn. shapes: the appearance model whose shape rows are swapped. side: of the views, 64,
+        128 or 256 px. most_targets: how many of the pack's targets are asked for; 0 takes all.
         """
-        if len(rows) == 0 or not pack.is_target.any():
+        targets = np.nonzero(pack.is_target)[0]
+        if len(rows) == 0 or len(targets) == 0:
             raise TrainingError("The pack needs faces to train on, and people who never lived and wear no glasses.")
+        if side > 128 and pack.template.size_px < side:
+            raise TrainingError(
+                f"This pack's crops have {pack.template.size_px} px, too few for {side}. Make one of larger crops: "
+                "styleid train context-pack ... --inner-px 256 --margin-px 32 --sharp-only"
+            )
         self.side, self.device, self.options = side, device, options or BatchOptions()
         self._drawn_side = max(side, 128)
-        targets = np.nonzero(pack.is_target)[0]
-        every = np.concatenate([rows, targets])
+        if most_targets:
+            targets = targets[:: max(1, len(targets) // most_targets)]
+        every = np.unique(np.concatenate([rows, targets]))
         self._size = pack.template.size_px
         self._crops = torch.from_numpy(pack.crops(every)).to(device)
         self._labels = torch.from_numpy(np.stack([_labels_of(pack, int(row)) for row in every])).to(device)
@@ -121,29 +129,29 @@ class ContextFaces:
         self._second = torch.from_numpy(pack.second[every].astype(np.float32))
         self._looks = torch.from_numpy(pack.looks[every].astype(np.float32))
         self._odds = torch.from_numpy(pack.odds()[rows])
-        self._first_target = len(rows)
-        self._alike = _most_alike(self._looks[: len(rows)], self._looks[len(rows) :])
+        self._rows, self._targets = (torch.from_numpy(np.searchsorted(every, part)) for part in (rows, targets))
+        self._alike = _most_alike(self._looks[self._rows], self._looks[self._targets])
         self._shapes = _ShapeSwap(shapes, self._landmarks.cpu(), self._size)
         self._to_own = _scaled(self._size, self._drawn_side)
 
     def __len__(self) -> int:
-        return self._first_target
+        return len(self._rows)
 
     def batch(self, n: int, generator: torch.Generator) -> Batch:
         """Draw a varied batch of n faces, the first half to be drawn as who they are."""
-        index = torch.multinomial(self._odds, n, replacement=True, generator=generator)
-        return self._batch(index, n // 2, self.options, _JITTER, generator)
+        places = torch.multinomial(self._odds, n, replacement=True, generator=generator)
+        return self._batch(places, n // 2, self.options, _JITTER, generator)
 
-    def plain(self, index: torch.Tensor, own: int, generator: torch.Generator) -> Batch:
-        """Return an unvaried batch of the faces at index; the first `own` are asked for as who they are."""
-        return self._batch(index, own, _UNVARIED, _STILL, generator)
+    def plain(self, places: torch.Tensor, own: int, generator: torch.Generator) -> Batch:
+        """Return an unvaried batch of the faces at some places; the first `own` are asked for as who they are."""
+        return self._batch(places, own, _UNVARIED, _STILL, generator)
 
     def _batch(
-        self, index: torch.Tensor, own: int, options: BatchOptions, jitter: augment.Jitter, generator: torch.Generator
+        self, places: torch.Tensor, own: int, options: BatchOptions, jitter: augment.Jitter, generator: torch.Generator
     ) -> Batch:
-        n, side = len(index), self._drawn_side
+        n, side, index = len(places), self._drawn_side, self._rows[places]
         pick = torch.randint(self._alike.shape[1], (n,), generator=generator)
-        target = self._first_target + self._alike[index, pick]
+        target = self._targets[self._alike[places, pick]]
         asked = torch.where(torch.arange(n) < own, index, target)
         matrices = augment.random_matrices(self._to_own, n, side, jitter, generator)
         at = index.to(self.device)

@@ -42,6 +42,8 @@ _WARM_UP = 50
 _UNASKED = 0.3
 """Share of faces whose appearance code is left out, so that identity alone draws a face too."""
 _HELD_OUT = 64
+_FEW = 512
+"""Targets that held-out faces are drawn as."""
 _SHEET_FACES = 12
 
 
@@ -68,10 +70,12 @@ class ContextTask:
         train, test = np.nonzero(~pack.held_out)[0], np.nonzero(pack.held_out)[0]
         if len(test) == 0:
             raise TrainingError("The pack holds no face that is held out from training.")
+        if judges.second is not None and pack.second.shape[1] == 0:
+            raise TrainingError("This pack knows no second recogniser. Make it with --teachers, or train without.")
         common: dict[str, Any] = {"side": options.resolution, "device": self.device}
         varied = BatchOptions((2, options.light_cells))
         self.faces = ContextFaces(pack, train, judges.shapes, options=varied, **common)
-        self._held_out = ContextFaces(pack, _spread_out(test, _HELD_OUT), judges.shapes, **common)
+        self._held_out = ContextFaces(pack, _spread_out(test, _HELD_OUT), judges.shapes, most_targets=_FEW, **common)
         self._generator = channels_last(ContextGenerator(config), self.device)
         self._appearance = channels_last(AppearanceEncoder(config.appearance), self.device)
         self._discriminator = channels_last(
