@@ -39,6 +39,8 @@ PART_OF_CLASS[[8, 9, 15, 16, 17, 18]] = Part.BELOW
 
 CUT_FROM = 0.02
 """Region from which on the photo's pixels are cut out of the context."""
+FILL = 0.02
+"""Share of a cell of light that the whole face's mean counts for."""
 _SHIFT = 4
 _REFERENCE_PX = 128
 _SOFTNESS_PX = 0.8
@@ -105,6 +107,23 @@ def fine_features(new: FloatArray, size_px: int) -> FloatArray:
     for a, b in ((36, 42), (42, 48), (60, 68)):
         cv2.fillConvexPoly(mask, cv2.convexHull(fixed[a:b]), 255, cv2.LINE_AA, _SHIFT)
     return blurred(mask.astype(np.float32) / 255, size_px / _REFERENCE_PX)
+
+
+def coarse_light(image: FloatArray, shown: FloatArray, cells: int) -> FloatArray:
+    """Return the colours of a face's light, (s, s, 3): its means on a grid over the crop, enlarged smoothly.
+
+    image: (s, s, 3), any range. shown: (s, s) in [0, 1], where the face is seen. cells: of the grid, a side. A cell
+    without a face takes the whole face's mean.
+    """
+    size = image.shape[0]
+    weighed = np.concatenate([image * shown[..., None], shown[..., None]], 2)
+    whole = weighed.sum((0, 1))
+    mean = whole[:3] / max(float(whole[3]), 1e-3)
+    spans = [(i * size // cells, -(-(i + 1) * size // cells)) for i in range(cells)]
+    pooled = np.array([[weighed[y0:y1, x0:x1].mean((0, 1)) for x0, x1 in spans] for y0, y1 in spans])
+    light = (pooled[..., :3] + FILL * mean) / (pooled[..., 3:] + FILL)
+    enlarged = cv2.resize(light.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(enlarged, np.float32)
 
 
 def _fixed_point(points: FloatArray) -> np.ndarray:

@@ -17,6 +17,7 @@ from styleid.lab.tasks.context_losses import Judges, landmark_loss, looks_loss, 
 from styleid.lab.tasks.context_options import ContextOptions, Weights
 from styleid.lab.tasks.context_views import coarse_light, judged_maps, varied_for_judging
 from styleid.lab.tasks.loop import Keeping, RunState, load_checkpoint, save_checkpoint
+from styleid.pixel import guides
 from tests.lab.context import synthetic_context_pack
 from tests.lab.resuming import assert_a_stop_changes_nothing
 
@@ -158,6 +159,16 @@ def test_coarse_light_is_the_faces_own() -> None:
     assert light[0, 0, 16, 30] > 0.8
     shown[..., 16:] = 0
     assert coarse_light(image, shown, 2).max() < -0.8  # a cell without a face takes the face's mean
+
+
+@pytest.mark.parametrize("cells", [2, 3, 4])
+def test_light_is_read_at_work_as_in_training(cells: int) -> None:
+    rng = np.random.default_rng(cells)
+    image, shown = rng.uniform(-1, 1, (128, 128, 3)).astype(np.float32), np.zeros((128, 128), np.float32)
+    shown[30:110, 40:90] = rng.uniform(0, 1, (80, 50))
+    batched = torch.from_numpy(image).permute(2, 0, 1)[None], torch.from_numpy(shown)[None, None]
+    wanted = coarse_light(*batched, cells)[0].permute(1, 2, 0).numpy()
+    assert np.abs(guides.coarse_light(image, shown, cells) - wanted).max() < 1e-4
 
 
 def test_what_is_judged_is_varied_but_keeps_its_layout() -> None:

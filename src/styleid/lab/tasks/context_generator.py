@@ -38,6 +38,8 @@ CHANNELS = (24, 48, 96, 160, 256)
 _CHECKPOINT_BYTES = 32_000_000
 _WHOLE_BYTES = 400_000_000
 _CLIP = 5.0
+_AVERAGE = 0.998
+"""How much of the moving average a step leaves."""
 _WARM_UP = 50
 _UNASKED = 0.3
 """Share of faces whose appearance code is left out, so that identity alone draws a face too."""
@@ -84,6 +86,7 @@ class ContextTask:
         self._average = channels_last(ContextGenerator(config), self.device).requires_grad_(False)
         self._average_appearance = channels_last(AppearanceEncoder(config.appearance), self.device)
         self._average_appearance.requires_grad_(False)
+        self._has_start = options.start_from is not None
         if options.start_from is not None:
             self._start_from(options.start_from)
         self._average.load_state_dict(self._generator.state_dict())
@@ -124,7 +127,8 @@ class ContextTask:
         composed = batch.composed(drawn)
         self._train_discriminator(batch, composed.detach(), step, generator)
         self._train_generator(batch, drawn, composed, step, generator)
-        decay = min(0.998, step / (step + 10))
+        # a fixed reach would, from nothing, average over weights that knew nothing yet
+        decay = _AVERAGE if self._has_start else min(_AVERAGE, step / (step + 10))
         update_average(self._average, self._generator, decay)
         update_average(self._average_appearance, self._appearance, decay)
         return self._seen

@@ -16,9 +16,7 @@ import torch
 from torch.nn import functional
 
 from styleid.lab.data import augment, occlude
-
-_MIN_LIGHT = 0.02
-"""Share of a cell that the whole face's mean counts for, so that cells without a face have a colour."""
+from styleid.pixel.guides import FILL
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def without_light(images: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
 def coarse_light(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.Tensor:
     """Return colour means over the face on a grid of cells x cells over the crop, enlarged smoothly, (n, 3, s, s).
 
-    shown: (n, 1, s, s) in [0, 1], where the face is seen. Cells without a face take the whole face's mean.
+    shown: (n, 1, s, s) in [0, 1], where the face is seen. `styleid.pixel.guides.coarse_light` does the same at work.
     """
     return functional.interpolate(
         light_cells(images, shown, cells), images.shape[-1], mode="bilinear", align_corners=False
@@ -121,7 +119,7 @@ def light_cells(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.
     area = functional.adaptive_avg_pool2d(shown, cells)
     mean = (images * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1e-3)
     sums = functional.adaptive_avg_pool2d(images * shown, cells)
-    return (sums + _MIN_LIGHT * mean) / (area + _MIN_LIGHT)
+    return (sums + FILL * mean) / (area + FILL)
 
 
 def judged_maps(images: torch.Tensor, lines: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
