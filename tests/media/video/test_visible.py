@@ -371,9 +371,19 @@ def test_entries_that_disagree_are_refused(tmp_path):
     plain = tmp_path / "plain.mkv"
     make_video(plain)
     cut = with_pixel_crop(plain, tmp_path / "cut.mkv", PixelCrop(left=10)).read_bytes()
-    (tmp_path / "both.mkv").write_bytes(plain.read_bytes() + cut)
-    with pytest.raises(VideoError, match="do not agree"):
-        VideoClip(tmp_path / "both.mkv")
+    for first, second in ((plain.read_bytes(), cut), (_open_ended(plain.read_bytes()), _open_ended(cut))):
+        (tmp_path / "both.mkv").write_bytes(first + second)
+        with pytest.raises(VideoError, match="do not agree"):
+            VideoClip(tmp_path / "both.mkv")
+
+
+def _open_ended(data: bytes) -> bytes:
+    """Return a Matroska file without the sizes of its segment and cluster, as programs write that cannot go back."""
+    for name in (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"):
+        at = data.rindex(name) + 4
+        width = 9 - data[at].bit_length()
+        data = data[:at] + ((1 << 7 * width + 1) - 1).to_bytes(width, "big") + data[at + width :]
+    return data
 
 
 def test_headers_that_lie_are_errors_not_endless(tmp_path):

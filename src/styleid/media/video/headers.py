@@ -30,7 +30,13 @@ PixelBox = tuple[int, int, int, int]
 _MOST_INFLATED = 256 << 20
 _VISUAL_ENTRY_BYTES = 78
 _REST_BYTES = 64
-_FLV = re.compile(rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09")
+_BEGINNINGS = {
+    "flv": re.compile(rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09"),
+    "asf": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"),
+    "ivf": re.compile(rb"DKIF\x00\x00\x20\x00"),
+}
+"""How files of formats begin of which FFmpeg reads one recording only, whatever follows."""
+_ONE_IS_READ = "several recordings were joined in it, of which only the first can be read. Split it first"
 _EBML, _SEGMENT, _CLUSTER, _TRACKS, _ENTRY = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE
 _TYPE, _VIDEO, _PICTURE = 0x83, 0xE0, 1
 _CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
@@ -130,31 +136,35 @@ def read_headers(path: Path, container: str) -> Headers:
         BadFileError: they cannot be read.
     """
     names = set(container.split(","))
-    if not names & {"mov", "matroska", "flv"}:
+    if not names & {"mov", "matroska", *_BEGINNINGS}:
         return Headers(ends_at="nut" in names)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            if "flv" in names:
-                return _read_flash(data)
+            if known := names & _BEGINNINGS.keys():
+                return _read_single(data, _BEGINNINGS[known.pop()])
             return _read_movie(data) if "mov" in names else _read_matroska(data)
         except (struct.error, IndexError, zlib.error, ZeroDivisionError) as error:
             raise BadFileError("its headers are damaged") from error
 
 
-def _read_flash(data: Bytes) -> Headers:
-    if _FLV.search(data, 1):
-        raise BadFileError("several recordings were joined in it, and only the first is read here. Split it first")
+def _read_single(data: Bytes, beginning: re.Pattern[bytes]) -> Headers:
+    if beginning.search(data, 1):
+        raise BadFileError(_ONE_IS_READ)
     return Headers()
 
 
 def _read_movie(data: Bytes) -> Headers:
     headers, boxes = Headers(), _boxes(data, 0, len(data))
-    for movie in boxes:
-        if movie.kind == b"moov":
-            _read_tracks(data, movie, headers)
+    movies = [box for box in boxes if box.kind == b"moov"]
+    if not movies:
+        raise BadFileError("its list of tracks was not found")
+    for movie in movies:
+        _read_tracks(data, movie, headers)
     if any(box.kind == b"moof" for box in boxes):
         headers.ends_at = True
         headers.whole = not data[boxes[-1].end : boxes[-1].end + _REST_BYTES].strip(b"\0")
+    elif len(movies) > 1:
+        raise BadFileError(_ONE_IS_READ)
     return headers
 
 
@@ -231,12 +241,14 @@ def _boxes(data: Bytes, start: int, end: int) -> list[Box]:
 
 def _read_matroska(data: Bytes) -> Headers:
     headers, tracks = Headers(ends_at=True, counted=True), 0
-    for element in elements(data, 0, len(data)):
-        if element.kind != _SEGMENT:
-            continue
-        headers.whole &= not element.cut
-        for part in elements(data, element.start, element.end):
-            if part.kind == _TRACKS:
+    segments = [element for element in elements(data, 0, len(data)) if element.kind == _SEGMENT]
+    while segments:
+        segment = segments.pop()
+        headers.whole &= not segment.cut
+        for part in elements(data, segment.start, segment.end):
+            if part.kind == _SEGMENT:  # after one of unknown size
+                segments.append(part)
+            elif part.kind == _TRACKS:
                 _read_entries(data, part, headers)
                 tracks += 1
     if not tracks:
