@@ -297,7 +297,7 @@ def test_the_built_in_bundle_draws_a_face_from_its_own_codes(bundle, astronaut):
         faces = anonymizer.find(photo)
         sources = anonymizer.analyse(photo, faces, np.arange(len(faces)))
         _, drawn = bundle.render(np.stack([source.wplus for source in sources]))
-        seen = np.stack([source.before.landmarks for source in sources])
+        seen = np.stack([source.observation.landmarks for source in sources])
         missed += list(np.linalg.norm(drawn - seen, axis=2).mean(1) / inter_ocular(seen))
     assert len(missed) >= 5
     assert max(missed) < 0.03
