@@ -23,6 +23,7 @@ from styleid.engine.report import write_report
 from styleid.engine.shards import Shard
 from styleid.errors import ImageError, OptionError
 from styleid.media.image import read_photo_bytes
+from styleid.media.signing import check_signing
 from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.types import Action
@@ -111,6 +112,7 @@ def _pipe(inputs: Sequence[Place], anonymizer: Anonymizer, run: RunOptions, boxe
         raise OptionError("INPUT", "'-' reads one photo from standard input and goes with --out - alone.")
     if boxes and set(boxes) != {"-"}:
         raise OptionError("--boxes", "the photo from standard input is named '-'.")
+    check_signing(run.marking)
     try:
         photo = read_photo_bytes(sys.stdin.buffer.read(), "standard input")
         outcome = anonymizer.anonymize(photo.image_rgb, name="-", boxes_xyxy=boxes["-"] if boxes else None)

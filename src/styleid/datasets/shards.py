@@ -23,6 +23,7 @@ from styleid.engine.remote_journal import open_journal
 from styleid.engine.shards import Shard
 from styleid.errors import DatasetError, OptionError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.signing import check_signing
 from styleid.media.storage.files import remove_stale
 from styleid.media.storage.remote import Place
 from styleid.version import __version__
@@ -126,6 +127,7 @@ def anonymize_shards(
     does; a shard that is damaged or hostile is named and not written.
     """
     started = time.perf_counter()
+    check_signing(run.marking)
     part = Shard.parse(run.shard)
     root, names = _find_shards(source, run.out)
     settings = run_settings(anonymizer, run)

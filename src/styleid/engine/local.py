@@ -24,6 +24,7 @@ from styleid.engine.remote_journal import open_journal
 from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError, OutputError
+from styleid.media.signing import check_signing
 from styleid.media.storage.files import InputFile, remove_stale
 from styleid.media.storage.remote import Place, RemotePath
 from styleid.runtime import cpu_threads, limited_threads
@@ -69,6 +70,7 @@ def anonymize_files(
     OptionError where boxes are given for a name that is no input, since a face would be left as it is.
     """
     started = time.perf_counter()
+    check_signing(options.marking)
     if assignment is not None:
         anonymizer = assignment.anonymizer
     shard = Shard.parse(options.shard)

@@ -17,6 +17,7 @@ from styleid.media.containers.gif import gif_blocks
 from styleid.media.containers.jpeg import jpeg_parts
 from styleid.media.containers.png import png_chunks
 from styleid.media.containers.riff import riff_chunks
+from styleid.media.formats.parse import c2pa
 from styleid.media.formats.parse.allowed import (
     ALLOWED_TAGS,
     COLOUR_CHUNKS,
@@ -28,7 +29,7 @@ from styleid.media.formats.parse.allowed import (
 )
 from styleid.media.formats.parse.exif import PREFIX, MetadataMode, directory_leftovers, exif_leftovers
 from styleid.media.formats.parse.icc import profile_leftovers
-from styleid.media.formats.parse.ifd import TiffReader, uncovered
+from styleid.media.formats.parse.ifd import Directory, TiffReader, uncovered
 from styleid.media.formats.parse.isobmff import HeifFile, Item, all_properties, read_heif
 from styleid.media.formats.parse.sniff import sniff
 from styleid.media.provenance import GIF_XMP, GIF_XMP_END, JPEG_XMP, PACKET, PNG_XMP, TIFF_XMP
@@ -64,23 +65,31 @@ def find_leftovers(data: bytes, metadata: MetadataMode = "safe") -> list[str]:
 
 
 class _Marks:
-    """Accept the packet that marks generated content, once in a file."""
+    """Accept the packet that marks generated content, and a C2PA manifest that says the same, once in a file each."""
 
     def __init__(self) -> None:
-        self._seen = False
+        self._seen = self._signed = False
 
     def leftovers(self, xmp: object, where: str) -> list[str]:
         """Return a line for XMP that is not the packet, or that is there again."""
         if xmp != PACKET:
             return [f"{where} (XMP)"]
-        again, self._seen = self._seen, True
+        again, self._seen = self._seen, True  # a number of copies would tell something
         return [f"{where} (XMP): the mark a second time"] if again else []
+
+
+    def manifest(self, store: object) -> list[str]:
+        """Return lines for what a C2PA manifest store holds beyond the mark, or for a second one."""
+        again, self._signed = self._signed, True
+        if again or not isinstance(store, bytes):
+            return ["C2PA: a second manifest store"]
+        return c2pa.manifest_leftovers(store)
 
 
 def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
     parts = jpeg_parts(data)
     found = _trailing(data, parts.end)
-    profile, marks = b"", _Marks()
+    profile, marks, manifest = b"", _Marks(), []
     for segment in parts.segments:
         payload, marker = segment.payload, segment.marker
         if marker in STRUCTURE or (marker == 0xEE and payload[:5] == b"Adobe" and len(payload) == 12):
@@ -92,6 +101,8 @@ def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
             found += exif_leftovers(payload, metadata)
         elif marker == 0xE1 and payload.startswith(JPEG_XMP):
             found += marks.leftovers(payload[len(JPEG_XMP) :], "JPEG segment APP1 'http://ns.adobe.com/xap/1.0/'")
+        elif marker == 0xEB and payload.startswith(b"JP"):
+            manifest.append(payload)
         elif marker == 0xE2 and payload.startswith(ICC_PREFIX):
             profile += payload[14:]
         elif marker == 0xFE:
@@ -100,6 +111,8 @@ def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
             name = payload.split(b"\0")[0][:32]
             known = f" ({_SEGMENTS[name]})" if name in _SEGMENTS else ""
             found.append(f"JPEG segment {_marker_name(marker)} {_excerpt(name)}{known}, {len(payload)} bytes")
+    if manifest:
+        found += marks.manifest(c2pa.jpeg_store(manifest) or b"")
     return found + (profile_leftovers(profile) if profile else [])
 
 
@@ -120,6 +133,8 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
             found += _packed_profile(packed[1:])
         elif chunk.kind == b"iTXt" and chunk.body.startswith(PNG_XMP):
             found += marks.leftovers(chunk.body[len(PNG_XMP) :], "PNG chunk iTXt")
+        elif chunk.kind == b"caBX":
+            found += marks.manifest(chunk.body)
         else:
             found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {_excerpt(chunk.body)} ({len(chunk)} bytes)")
     return found
@@ -135,6 +150,8 @@ def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
             found += profile_leftovers(chunk.body)
         elif chunk.kind == b"XMP ":
             found += marks.leftovers(chunk.body, "WebP chunk XMP")
+        elif chunk.kind == b"C2PA":
+            found += marks.manifest(chunk.body)
         elif chunk.kind not in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH"):
             found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({len(chunk)} bytes)")
     return found
@@ -145,12 +162,15 @@ def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
     found: list[str] = []
     marks = _Marks()
     ranges = [(0, reader.header_bytes)]
-    for number, directory in enumerate(reader.chain()):
+    directories = reader.chain()
+    for number, directory in enumerate(directories):
         if number:
             found.append(f"TIFF page {number + 1}")
         allowed = ALLOWED_TAGS
         if (xmp := directory.fields.get(TIFF_XMP)) is not None:
             allowed, found = allowed | {TIFF_XMP}, found + marks.leftovers(xmp.values, "TIFF tag 700")
+        if (store := directory.fields.get(c2pa.TIFF_MANIFEST)) is not None:
+            allowed, found = allowed | {c2pa.TIFF_MANIFEST}, found + marks.manifest(store.values)
         found += directory_leftovers(reader, directory, metadata, where="TIFF", allowed=allowed, ranges=ranges)
         for offsets, counts in PIXEL_PLACES:
             places = zip(directory.ints(offsets), directory.ints(counts), strict=False)
@@ -158,9 +178,24 @@ def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
         profile = directory.fields.get(ICC_TAG)
         if profile is not None and isinstance(profile.values, bytes):
             found += profile_leftovers(profile.values)
+    if c2pa.TIFF_MANIFEST in directories[0].fields:
+        ranges += _superseded(reader, directories[0], ranges)
     if spare := uncovered(data, ranges):
         found.append(f"TIFF: {spare} bytes outside any tag")
     return found
+
+
+def _superseded(reader: TiffReader, live: Directory, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return where a directory lies that says what the live one says but the manifest: signing leaves it behind."""
+    wanted = {tag: field for tag, field in live.fields.items() if tag != c2pa.TIFF_MANIFEST}
+    for end in {end + end % 2 for _, end in ranges}:
+        try:
+            old = reader.directory(end)
+        except BadFileError:
+            continue
+        if old.fields == wanted and not old.next_offset:
+            return list(old.ranges)
+    return []
 
 
 def _bmp(data: bytes, metadata: MetadataMode) -> list[str]:
@@ -192,6 +227,8 @@ def _gif(data: bytes, metadata: MetadataMode) -> list[str]:
             found.append(f"GIF comment: {_excerpt(block.body[3:])}")
         elif block.body.startswith(GIF_XMP):
             found += marks.leftovers(block.body.removeprefix(GIF_XMP).removesuffix(GIF_XMP_END), "GIF extension")
+        elif block.body.startswith(c2pa.GIF_MANIFEST):
+            found += marks.manifest(c2pa.gif_store(block.body))
         elif block.kind not in ("picture", "f9"):
             found.append(f"GIF extension {block.kind} {_excerpt(block.body[3:14])} ({len(block.body)} bytes)")
     return found
@@ -203,7 +240,10 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
     ranges += [(start, end) for item in file.items.values() for start, end in item.places]
     ranges += [(b.at, b.start) for b in file.boxes]
     others = [b for b in file.boxes if b.kind not in (b"ftyp", b"meta", b"mdat") and data[b.start : b.end].strip(b"\0")]
-    found = [f"box {b.kind.decode('latin-1')!r}" for b in others]
+    marks = _Marks()
+    manifests = [b for b in others if b.kind == b"uuid" and data[b.start : b.end].startswith(c2pa.ISO_MANIFEST)]
+    found = [f"box {b.kind.decode('latin-1')!r}" for b in others if b not in manifests]
+    found += [line for b in manifests for line in marks.manifest(c2pa.iso_store(data[b.start : b.end]))]
     if spare := uncovered(data, ranges):
         found.append(f"{spare} bytes that no part of the file refers to")
     for box in file.meta:
@@ -216,7 +256,6 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
             found.append(f"property {kind.decode('latin-1')!r}")
         elif kind == b"colr" and body[:4] in (b"prof", b"rICC"):
             found += profile_leftovers(body[4:])
-    marks = _Marks()
     for number, item in file.items.items():
         found += _item_leftovers(data, file, number, item, metadata, marks)
     return found

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from styleid.errors import ImageError
+from styleid.media.audit import find_leftovers
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.raster import ImageRGB, Mask
 from styleid.media.image import UNMARKED_FORMATS, Photo, encode_photo
 from styleid.media.provenance import MarkOptions
+from styleid.media.signing import SIGNED_FORMATS, SigningError, sign_bytes
 
 
 class Encoded(NamedTuple):
@@ -40,11 +43,25 @@ def encode_marked(
         changed: Whether any of its faces was changed.
 
     Raises:
-        ImageError: The photo cannot be encoded.
+        ImageError: The photo cannot be encoded or signed.
     """
     wanted = options.applies(generated=generated or photo.declared, changed=changed)
-    if wanted and photo.format in UNMARKED_FORMATS:
-        note = f"{photo.format} has no place for a mark: this file does not say that it holds generated faces"
-        return Encoded(encode_photo(photo, image_rgb, region_mask, metadata), notes=(note,))
-    data = encode_photo(photo, image_rgb, region_mask, metadata, marked=wanted)
-    return Encoded(data, options.mark if wanted else "")
+    if not wanted or photo.format in UNMARKED_FORMATS:
+        notes = (f"{photo.format} has no place for a mark: this file does not say that it holds generated faces",)
+        return Encoded(encode_photo(photo, image_rgb, region_mask, metadata), notes=notes if wanted else ())
+    data = encode_photo(photo, image_rgb, region_mask, metadata, marked=True)
+    if options.mark != "c2pa":
+        return Encoded(data, options.mark)
+    if photo.format not in SIGNED_FORMATS:
+        return Encoded(data, "iptc", (f"{photo.format} has no place for a C2PA manifest: only XMP marks this file",))
+    return Encoded(_signed(photo, data, metadata, options), options.mark)
+
+
+def _signed(photo: Photo, data: bytes, metadata: MetadataMode, options: MarkOptions) -> bytes:
+    try:
+        signed = sign_bytes(data, photo.format, options)
+    except SigningError as error:
+        raise ImageError(photo.name, f"it cannot be signed ({error})") from error
+    if leftovers := find_leftovers(signed, metadata):
+        raise ImageError(photo.name, f"the signed output would hold more than the mark: {'; '.join(leftovers)}")
+    return signed

@@ -17,6 +17,7 @@ from styleid.engine.local import bundle_settings
 from styleid.errors import OptionError, VideoError
 from styleid.faces.detect import DetectorOptions, FaceDetector
 from styleid.faces.track import associate
+from styleid.media.signing import check_signing
 from styleid.media.video.clip import Clip, ClipSink
 from styleid.media.video.frames import FramesClip, FramesSink
 from styleid.media.video.reader import VideoClip
@@ -96,6 +97,7 @@ def anonymize_video(
     if assignment is not None:
         anonymizer = assignment.anonymizer
     encode, side = encode or EncodeOptions(), side or TrackOptions()
+    check_signing(options.marking)
     if not options.frames:
         container_of(options.out, encode.codec)
     if source.exists() and options.out.exists() and source.samefile(options.out):

@@ -16,6 +16,7 @@ import numpy as np
 
 from styleid.errors import OptionError, OutputError, VideoError
 from styleid.media.provenance import SOURCE_TYPE, MarkOptions
+from styleid.media.signing import SIGNED_FORMATS, SigningError, sign_file
 from styleid.media.storage.files import os_reason
 from styleid.media.video.audit import find_leftovers
 from styleid.media.video.clip import ClipFrame
@@ -203,6 +204,23 @@ class VideoSink:
             untag_matroska(self._file.path)
         elif container != "matroska" and wanted:
             mark_file(self._file.path, container)
+        if self.mark == "c2pa":
+            self._sign(container)
+
+    def _sign(self, container: str) -> None:
+        """Put a signed copy in the finished file's place, where its container can hold a manifest."""
+        if container not in SIGNED_FORMATS:
+            self.mark = "iptc"
+            self.notes = (*self.notes, "Matroska has no place for a C2PA manifest: only a tag marks this file")
+            return
+        signed = PartFile(self._out)
+        whole, self._file = self._file, signed  # whatever goes wrong from here on, nothing is left of either
+        try:
+            sign_file(whole.path, signed.path, container, self._marking)
+        except SigningError as error:
+            raise OutputError(self._out, f"it cannot be signed ({error})") from error
+        finally:
+            whole.remove()
 
     def abandon(self) -> None:
         """Remove the unfinished file."""

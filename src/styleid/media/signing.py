@@ -1,0 +1,145 @@
+"""Sign C2PA manifests that say that a picture or video holds generated parts, with c2pa-python (extra `c2pa`).
+
+A manifest holds the action `c2pa.created` with IPTC's source type and a hash of the output; no ingredient, no
+thumbnail, no hash of the original. Nothing is fetched, and no time-stamp server is asked unless the user names one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from styleid.errors import MissingDependencyError, OptionError
+from styleid.media.provenance import SOURCE_TYPE, MarkOptions
+from styleid.version import __version__
+
+SIGNED_FORMATS = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WebP": "image/webp",
+    "TIFF": "image/tiff",
+    "GIF": "image/gif",
+    "AVIF": "image/avif",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+}
+"""Media types of the formats that can hold a manifest, by the names that pictures and containers have here."""
+
+_MANIFEST = {
+    "claim_generator_info": [{"name": "styleid", "version": __version__}],
+    "assertions": [
+        {
+            "label": "c2pa.actions.v2",
+            "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}]},
+        }
+    ],
+}
+_SETTINGS = {
+    "builder": {"thumbnail": {"enabled": False}, "created_assertion_labels": ["c2pa.actions.v2"]},
+    "verify": {"verify_after_sign": True, "remote_manifest_fetch": False, "ocsp_fetch": False},
+}
+
+
+class SigningError(Exception):
+    """A file cannot be signed; the message is the reason, without the file's name."""
+
+
+def sign_bytes(data: bytes, kind: str, options: MarkOptions) -> bytes:
+    """Return a file with a signed manifest; kind is a key of `SIGNED_FORMATS`.
+
+    Raises:
+        SigningError: It cannot be signed.
+        MissingDependencyError: c2pa-python is not installed.
+    """
+    out = io.BytesIO()
+    _sign(io.BytesIO(data), out, kind, options)
+    return out.getvalue()
+
+
+def sign_file(source: Path, target: Path, kind: str, options: MarkOptions) -> None:
+    """Write a signed copy of a file; see `sign_bytes`."""
+    with source.open("rb") as given, target.open("w+b") as out:
+        _sign(given, out, kind, options)
+
+
+def check_signing(options: MarkOptions) -> None:
+    """Sign a picture of one pixel, so that a certificate that cannot serve is known before a run.
+
+    Raises:
+        OptionError: The certificate, its key or the time-stamp server cannot be used.
+        MissingDependencyError: c2pa-python is not installed.
+    """
+    if options.mark != "c2pa":
+        return
+    try:
+        sign_bytes(_pixel(), "PNG", options)
+    except SigningError as error:
+        raise OptionError("--mark", f"c2pa cannot sign with these files: {error}.") from error
+
+
+def _sign(source: BinaryIO, target: BinaryIO, kind: str, options: MarkOptions) -> None:
+    c2pa = _import_c2pa()
+    certificate, key, algorithm = _material(options)
+    try:
+        info = c2pa.C2paSignerInfo(algorithm, certificate, key, options.c2pa_timestamp or None)
+        context = c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))
+        with c2pa.Signer.from_info(info) as signer, c2pa.Builder(json.dumps(_MANIFEST), context) as builder:
+            builder.sign(signer, SIGNED_FORMATS[kind], source, target)
+    except c2pa.C2paError as error:
+        raise SigningError(str(error)) from error
+
+
+def _import_c2pa() -> Any:
+    try:
+        import c2pa
+    except ImportError as error:
+        raise MissingDependencyError("c2pa-python, which signs manifests,", "'styleid[c2pa]'") from error
+    return c2pa
+
+
+def _material(options: MarkOptions) -> tuple[bytes, bytes, str]:
+    """Return certificates, key and the name of the algorithm that the key is for."""
+    certificate, key = (
+        _read(flag, path)
+        for flag, path in (("--c2pa-certificate", options.c2pa_certificate), ("--c2pa-key", options.c2pa_key))
+    )
+    return certificate, key, _algorithm(key)
+
+
+def _read(flag: str, path: Path | None) -> bytes:
+    assert path is not None, "options of c2pa name both files"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OptionError(flag, f"{path} cannot be read: {error.strerror}.") from error
+
+
+@cache
+def _algorithm(key: bytes) -> str:
+    """Return C2PA's name of the algorithm that a private key in PEM signs with."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        private = load_pem_private_key(key, None)
+    except (ValueError, TypeError) as error:
+        raise OptionError("--c2pa-key", f"it is no private key in PEM without a password ({error}).") from error
+    curves = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+    if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in curves:
+        return curves[private.curve.name]
+    if isinstance(private, rsa.RSAPrivateKey):
+        return "ps256"
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return "ed25519"
+    raise OptionError("--c2pa-key", "C2PA signs with keys of P-256, P-384, P-521, RSA or Ed25519; this is another.")
+
+
+def _pixel() -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("L", (1, 1)).save(out, "PNG")
+    return out.getvalue()
