@@ -1,7 +1,7 @@
 """Train the networks of a bundle: a table of tasks, one run contract (`styleid.lab.tasks.loop`).
 
 `pack` and `context-pack` make the data, `aam` fits the appearance model, `aam128` joins what was trained into a bundle,
-`revive` takes a bundle's networks up again; the others train one network each.
+`restore` makes checkpoints of a bundle's networks; the others train one network each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from styleid.errors import TrainingError
 from styleid.lab.data.context_pack import ContextPack, ContextPackOptions, build_context_pack
 from styleid.lab.data.pack import Pack, PackOptions, build_pack
 from styleid.lab.tasks.context_options import ContextOptions
-from styleid.lab.tasks.loop import RunOptions, Task, load_network, run
+from styleid.lab.tasks.loop import Task, TrainingOptions, load_network, run
 
 if TYPE_CHECKING:
     from styleid.lab.networks.identity import IdentityNet
@@ -44,7 +44,7 @@ class TaskOptions:
     faces: most training faces of each archive, for what needs the appearance model; 0 takes the task's own.
     wide: a pack of 40 px of margin, in whose photos new faces are tried, and by which aam128 sets thresholds.
     device: cpu or cuda; auto takes cuda where there is one.
-    unchanged: for aam128, the bundle that the checkpoints were revived from, whose parser, recogniser, attributes,
+    unchanged: for aam128, the bundle that the checkpoints were restored from, whose parser, recogniser, attributes,
       inverter, mask encoder and generator go on byte for byte instead of being rounded again.
     unlocked: let a swapper weigh shape and coarse texture too, which the identity lock takes from the target whole.
     """
@@ -143,31 +143,31 @@ def _mask_encoder(options: TaskOptions, gan: GanOptions) -> Task:
     return MaskEncoderTask(pack, model, parser, device=options.torch_device, **options.sized())
 
 
-def _spread(options: TaskOptions, gan: GanOptions) -> Task:
+def _target_separation(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.bundling.bank import ReadFaces, fit_bank
-    from styleid.lab.tasks.spread import SpreadTask
-    from styleid.lab.tasks.studio import Studio
+    from styleid.lab.tasks.differentiable_composite import DifferentiableComposite
+    from styleid.lab.tasks.target_separation import TargetSeparationTask
     from styleid.lab.tasks.trained import Trained
 
     pack, wide, trained = _pack_of_bank(options), _wide_pack(options), Trained.load(options.checkpoints)
     mapping = fit_bank(pack, ReadFaces.of(pack, trained), trained)
     quick = trained.quick()
-    return SpreadTask(Studio(wide, quick), mapping, quick, **options.sized())
+    return TargetSeparationTask(DifferentiableComposite(wide, quick), mapping, quick, **options.sized())
 
 
 def _swapper(options: TaskOptions, gan: GanOptions) -> Task:
     from styleid.lab.bundling.bank import ReadFaces, fit_bank
-    from styleid.lab.tasks.spread import load_spread
-    from styleid.lab.tasks.studio import Studio
+    from styleid.lab.tasks.differentiable_composite import DifferentiableComposite
     from styleid.lab.tasks.swapper import SwapperTask
+    from styleid.lab.tasks.target_separation import load_target_separation
     from styleid.lab.tasks.trained import Trained
 
     pack, wide, trained = _pack_of_bank(options), _wide_pack(options), Trained.load(options.checkpoints)
     faces = ReadFaces.of(pack, trained)
-    mapping = fit_bank(pack, faces, trained, load_spread(options.checkpoints, trained.model.config))
+    mapping = fit_bank(pack, faces, trained, load_target_separation(options.checkpoints, trained.model.config))
     people = faces.codes[torch.from_numpy(~pack.held_out)]
     quick, locked = trained.quick(), not options.unlocked
-    return SwapperTask(Studio(wide, quick), mapping, quick, people, locked=locked, **options.sized())
+    return SwapperTask(DifferentiableComposite(wide, quick), mapping, quick, people, locked=locked, **options.sized())
 
 
 def _pack_of_bank(options: TaskOptions) -> Pack:
@@ -221,19 +221,28 @@ TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
     "attributes": ("age, sex, group; needs identity", _attributes),
     "refiner": ("sharpens what the appearance model renders; needs aam and parser", _refiner),
     "mask-encoder": ("labels to W+ of the appearance model, for the method pixel; needs aam and parser", _mask_encoder),
-    "spread": ("sets targets apart; needs --wide, aam, refiner, parser, identity and attributes", _spread),
-    "swapper": ("weighs source against target, for the method swapper; needs what spread needs, and spread", _swapper),
+    "target-separation": (
+        "sets targets apart; needs --wide, aam, refiner, parser, identity and attributes",
+        _target_separation,
+    ),
+    "swapper": (
+        "weighs source against target, for the method swapper; needs target-separation and what that needs",
+        _swapper,
+    ),
     "generator": ("a StyleGAN2 with adaptive augmentation", _generator),
     "inverter": ("crops to W+ of a generator; needs generator, uses identity", _inverter),
 }
 
 _ONLY = {
-    "wide": ("spread", "swapper", "aam128"),
+    "wide": ("target-separation", "swapper", "aam128"),
     "unchanged": ("aam128",),
     "unlocked": ("swapper",),
     "teachers": ("identity", "aam128"),
 }
 """Options that few commands have."""
+
+_FORMERLY = {"target-separation": ("spread",), "restore": ("revive",)}
+"""Earlier names of commands, which are still taken."""
 
 
 def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = print) -> int:
@@ -246,12 +255,14 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     pack.add_argument("--out", type=Path, required=True, help="the pack to write, an .npz file")
     add_options(pack, PackOptions)
     for name, (text, _) in TASKS.items():
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, aliases=_FORMERLY.get(name, ()), help=text)
         shape = (GanOptions,) if name in ("generator", "inverter") else ()
-        for cls in (TaskOptions, RunOptions, *shape):
+        for cls in (TaskOptions, TrainingOptions, *shape):
             add_options(command, cls, skip=_unknown_to(name))
     _add_context_commands(commands)
-    again = commands.add_parser("revive", help="checkpoints of a bundle's own networks, to train them on")
+    again = commands.add_parser(
+        "restore", aliases=_FORMERLY["restore"], help="checkpoints of a bundle's own networks, to train them on"
+    )
     again.add_argument("--bundle", default=DEFAULT, help=f"a built-in bundle's name, or a folder (default: {DEFAULT})")
     again.add_argument("--data", type=Path, help="data pack; needed to train on what had its normalisation folded")
     again.add_argument("--checkpoints", type=Path, required=True, help="folder to write a checkpoint of each into")
@@ -264,7 +275,12 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         )
         command.add_argument("--out", type=Path, required=True, help="folder to write")
     values = vars(parser.parse_args(arguments))
-    return _run(values.pop("name"), values, say)
+    return _run(_today(str(values.pop("name"))), values, say)
+
+
+def _today(command: str) -> str:
+    """Return a command's name of today."""
+    return next((name for name, earlier in _FORMERLY.items() if command in earlier), command)
 
 
 def _add_context_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -278,7 +294,7 @@ def _add_context_commands(commands: argparse._SubParsersAction[argparse.Argument
     pack.add_argument("--most-mb", type=float, default=45.0, help="size of the smaller pack (default: 45)")
     add_options(pack, ContextPackOptions)
     command = commands.add_parser("context-generator", help="fills faces into their surroundings; needs a context pack")
-    for cls in (ContextOptions, RunOptions):
+    for cls in (ContextOptions, TrainingOptions):
         add_options(command, cls)
 
 
@@ -288,7 +304,7 @@ def _train_context_generator(values: Mapping[str, Any], say: Callable[[str], Non
 
     options = read_options(ContextOptions, values)
     judges = judges_of_bundle(options.bundle, options.teachers, options.torch_device)
-    run(ContextTask(ContextPack.load(options.data), judges, options), read_options(RunOptions, values), say)
+    run(ContextTask(ContextPack.load(options.data), judges, options), read_options(TrainingOptions, values), say)
     return 0
 
 
@@ -320,18 +336,18 @@ def _run(name: str, values: dict[str, object], say: Callable[[str], None]) -> in
         return 0
     if name in _CONTEXT:
         return _CONTEXT[name](values, say)
-    if name == "revive":
-        from styleid.lab.bundling.revive import revive_bundle
+    if name == "restore":
+        from styleid.lab.bundling.restore import restore_bundle
 
         data = values["data"]
-        revive_bundle(
+        restore_bundle(
             str(values["bundle"]), Path(str(values["checkpoints"])), data if isinstance(data, Path) else None, say
         )
         return 0
     options = read_options(TaskOptions, values)
     if name in TASKS:
         gan = read_options(GanOptions, values) if "channels" in values else GanOptions()
-        run(TASKS[name][1](options, gan), read_options(RunOptions, values), say)
+        run(TASKS[name][1](options, gan), read_options(TrainingOptions, values), say)
         return 0
     out = values["out"]
     if not isinstance(out, Path):

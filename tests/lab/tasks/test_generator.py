@@ -14,8 +14,8 @@ from styleid.lab.networks.discriminator import Discriminator, DiscriminatorConfi
 from styleid.lab.networks.stylegan2 import GeneratorConfig
 from styleid.lab.tasks.adaptive import AdaptiveOptions
 from styleid.lab.tasks.frechet import describe, frechet_distance, pixels8
-from styleid.lab.tasks.generator import GeneratorOptions, GeneratorTask, load_discriminator, load_generator, read_state
-from styleid.lab.tasks.loop import RunState, Task, load_checkpoint, save_checkpoint
+from styleid.lab.tasks.generator import GeneratorOptions, GeneratorTask, load_discriminator, load_generator
+from styleid.lab.tasks.loop import RunState, Task, load_checkpoint, read_state, save_checkpoint
 from styleid.runtime import open_session
 from tests.lab.synthetic import synthetic_pack
 

@@ -18,7 +18,7 @@ from styleid.lab.networks.parser import ParserConfig
 from styleid.lab.tasks import identity, loop
 from styleid.lab.tasks.attributes import AttributesTask
 from styleid.lab.tasks.identity import IdentityTask
-from styleid.lab.tasks.loop import RunOptions, RunState, Task, load_checkpoint, load_network, parse_duration, run
+from styleid.lab.tasks.loop import RunState, Task, TrainingOptions, load_checkpoint, load_network, parse_duration, run
 from styleid.lab.tasks.loop import save_checkpoint as save
 from styleid.lab.tasks.optim import adam_with_decay
 from styleid.lab.tasks.parser import ParserTask
@@ -104,7 +104,7 @@ def test_a_stop_changes_nothing(make: Callable[..., Task], pack, tmp_path: Path,
         stopped.step(torch.Generator().manual_seed(7 * 1_000_003 + step), step / 5)
     save(stopped, RunState(3, 1.5, 3 * stopped.images_per_step), tmp_path / "saved")
     resumed = make(pack, tmp_path)
-    options = RunOptions("60s", steps=5, resume_from=tmp_path / "saved", save_to=tmp_path / "saved", seed=7)
+    options = TrainingOptions("60s", steps=5, resume_from=tmp_path / "saved", save_to=tmp_path / "saved", seed=7)
     state = run(resumed, options, quiet)
     assert differing(straight, resumed) == []
     assert (state.step, state.images) == (5, 5 * resumed.images_per_step)
@@ -130,7 +130,7 @@ def test_a_budget_ends_the_run_and_saves_go_on_meanwhile(tmp_path: Path, monkeyp
     move, saves, said = clock(monkeypatch), [], list[str]()
     task = TinyTask(tick=lambda: move(1.0))
     monkeypatch.setattr(loop, "save_checkpoint", lambda task, state, folder: saves.append(state.step))
-    state = run(task, RunOptions("50s", save_every="20s", save_to=tmp_path), said.append)
+    state = run(task, TrainingOptions("50s", save_every="20s", save_to=tmp_path), said.append)
     assert (state.step, state.seconds, state.images) == (50, 50.0, 200)
     assert saves == [20, 40, 50]
     assert task.progress == pytest.approx(np.arange(50) / 50)
@@ -143,7 +143,7 @@ def test_schedules_follow_the_whole_training_over_its_slices(tmp_path: Path, mon
     move, progress = clock(monkeypatch), list[float]()
     for _ in range(3):
         task = TinyTask(tick=lambda: move(1.0))
-        options = RunOptions("4s", total_time="10s", resume_from=tmp_path, save_to=tmp_path)
+        options = TrainingOptions("4s", total_time="10s", resume_from=tmp_path, save_to=tmp_path)
         state = run(task, options, quiet)
         progress += task.progress
     assert progress == pytest.approx([*np.arange(10) / 10, 1.0, 1.0])
@@ -152,7 +152,7 @@ def test_schedules_follow_the_whole_training_over_its_slices(tmp_path: Path, mon
 
 def test_steps_bound_the_run_over_its_slices(tmp_path: Path) -> None:
     for steps in (3, 5, 5):
-        state = run(TinyTask(), RunOptions("60s", steps=steps, resume_from=tmp_path, save_to=tmp_path), quiet)
+        state = run(TinyTask(), TrainingOptions("60s", steps=steps, resume_from=tmp_path, save_to=tmp_path), quiet)
         assert state.step == steps
     assert (tmp_path / "sheet.png").is_file()
 
@@ -163,7 +163,7 @@ def test_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch) -> Non
     with torch.no_grad():
         task.network.weight[0, 0] = float("nan")
     with pytest.raises(TrainingError, match=r"'loss' is nan at step 1.*learning rate"):
-        run(task, RunOptions("1h", save_to=tmp_path), quiet)
+        run(task, TrainingOptions("1h", save_to=tmp_path), quiet)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ from styleid.lab.networks.swapper import Swapper
 from styleid.lab.networks.targets import TargetMapping, Z
 from styleid.lab.tasks.aam_fit import expression_features, face_visibility, fit_expressions
 from styleid.lab.tasks.loop import load_network
-from styleid.lab.tasks.spread import load_spread
 from styleid.lab.tasks.swapper import load_swapper
+from styleid.lab.tasks.target_separation import load_target_separation
 from styleid.lab.tasks.trained import Trained
 from styleid.runtime import open_session
 from styleid.types import Faces
@@ -100,18 +100,18 @@ def build_aam_bundle(
 
     wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints:
     folder of the checkpoints aam, parser, identity, attributes, mask-encoder, refiner, spread and swapper. teachers:
-    folder of the teachers' files. unchanged: the bundle that the checkpoints were revived from, by name or folder,
+    folder of the teachers' files. unchanged: the bundle that the checkpoints were restored from, by name or folder,
     whose networks of `styleid.lab.bundling.unchanged.UNCHANGED` go on as they are.
     """
     trained = Trained.load(checkpoints)
     model = trained.model
     encoder = load_network(MaskEncoder(MaskEncoderConfig.of(model)), checkpoints / "mask-encoder", "mask_encoder")
-    spread = load_spread(checkpoints, model.config)
+    separation = load_target_separation(checkpoints, model.config)
     swapper = load_swapper(checkpoints, model.config)
     kept = None if unchanged is None else Unchanged(unchanged, checkpoints)
     say("reading the pack with the networks")
     faces = ReadFaces.of(pack, trained)
-    mapping = fit_bank(pack, faces, trained, spread)
+    mapping = fit_bank(pack, faces, trained, separation)
     say(f"a bank of {len(mapping.traits)} synthetic people")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

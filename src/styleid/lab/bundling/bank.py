@@ -52,15 +52,15 @@ class ReadFaces:
         return cls(torch.cat(codes), torch.cat(traits), np.concatenate(bare))
 
 
-def fit_bank(pack: Pack, faces: ReadFaces, trained: Trained, spread: nn.Module | None = None) -> TargetMapping:
+def fit_bank(pack: Pack, faces: ReadFaces, trained: Trained, separation: nn.Module | None = None) -> TargetMapping:
     """Choose the synthetic people of a pack that serve, and make the mapping of them.
 
-    spread: sets their codes (people, layers, w) further apart, as `styleid.lab.tasks.spread` learns to.
+    separation: sets their codes (people, layers, w) further apart, as `styleid.lab.tasks.target_separation` learns to.
     """
     nobody = pack.synthetic & ~pack.held_out
     bank = nobody & (faces.bare >= np.quantile(faces.bare[nobody], _HIDDEN_SHARE))
     bank[bank] = _look_their_sex(faces, bank, trained)
-    return fit_mapping(faces.codes, faces.traits, bank, parts_of(trained.model.config), spread)
+    return fit_mapping(faces.codes, faces.traits, bank, parts_of(trained.model.config), separation)
 
 
 def _look_their_sex(faces: ReadFaces, chosen: np.ndarray, trained: Trained) -> np.ndarray:
@@ -81,12 +81,12 @@ def fit_mapping(
     traits: torch.Tensor,
     bank: np.ndarray[Any, Any],
     parts: Sequence[int],
-    spread: nn.Module | None = None,
+    separation: nn.Module | None = None,
 ) -> TargetMapping:
     """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
 
     Only faces of nobody may serve. The attribute row's part is learnt from all. parts: how many rows after the
-    attribute row each of the people that make a target gives, in order. spread: what sets the people's codes
+    attribute row each of the people that make a target gives, in order. separation: what sets the people's codes
     (people, layers, w) further apart.
     """
     rounded = round_traits(traits)
@@ -94,9 +94,9 @@ def fit_mapping(
         raise ValueError(f"Parts of {', '.join(map(str, parts))} rows do not make up W+ of {codes.shape[1]}.")
     mapping = TargetMapping(int(bank.sum()), parts, codes.shape[2])
     people = nearer(codes[bank])
-    if spread is not None:
+    if separation is not None:
         with torch.no_grad():
-            people = spread(people)
+            people = separation(people)
     scale = people.abs().amax(0).clamp_min(1e-6) / 127
     mapping.people_scale.copy_(scale)
     mapping.people_q.copy_((people / scale).round().to(torch.int8))

@@ -8,7 +8,7 @@ from torch import nn
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import find_bundle
-from styleid.lab.bundling.revive import appearance_model, revive
+from styleid.lab.bundling.restore import appearance_model, restore
 from styleid.lab.data.teachers import IdentityTeacher, fuse_normalisation
 from styleid.lab.networks.attributes import AttributesConfig, AttributesNet
 from styleid.lab.networks.identity import IdentityNet
@@ -31,7 +31,7 @@ def judges_of_bundle(bundle: str | Path, teachers: Path | None = None, device: s
     }
     for role, network in networks.items():
         found.check(role)
-        revive(network, found.folder / found.spec.networks[role].file)
+        restore(network, found.folder / found.spec.networks[role].file)
     if teachers is not None:
         networks["second"] = IdentityTeacher(teachers)
     for network in networks.values():

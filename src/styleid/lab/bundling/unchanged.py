@@ -1,6 +1,6 @@
 """The networks of a bundle that go on into its next version as they are, byte for byte.
 
-What `revive` brings back of an 8-bit network is the rounded one. To round it again, by other faces, would change it a
+What `restore` brings back of an 8-bit network is the rounded one. To round it again, by other faces, would change it a
 little with every version, for nothing: where only the bank, the swapper or the expressions are new, the rest stays.
 """
 
@@ -19,7 +19,7 @@ import torch
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import find_bundle
 from styleid.errors import TrainingError
-from styleid.lab.bundling.revive import appearance_model
+from styleid.lab.bundling.restore import appearance_model
 from styleid.lab.export.network import ExportReport
 from styleid.lab.networks.aam import load_aam
 
@@ -37,7 +37,7 @@ UNCHANGED = {
 class Unchanged:
     """Hand on networks of a bundle, by name or folder.
 
-    Raises TrainingError where a checkpoint of theirs has been trained since it was revived, the appearance model is
+    Raises TrainingError where a checkpoint of theirs has been trained since it was restored, the appearance model is
     another, or the bundle lacks a network; BundleError where the bundle is altered.
     """
 
@@ -52,7 +52,7 @@ class Unchanged:
             state = json.loads((checkpoints / checkpoint / "state.json").read_text(encoding="utf-8"))
             if state["step"] != int(self._bundle.spec.quality.get(checkpoint, {}).get("step", -1)):
                 raise TrainingError(
-                    f"{checkpoints / checkpoint} was trained on since it was revived from {self._bundle.folder}: "
+                    f"{checkpoints / checkpoint} was trained on since it was restored from {self._bundle.folder}: "
                     f"its network is not the bundle's. Leave --unchanged out."
                 )
 

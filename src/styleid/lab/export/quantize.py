@@ -72,7 +72,7 @@ def fold_normalization(model: Any) -> Any:
     """Return an ONNX model's copy whose batch normalisations are part of the convolutions before them.
 
     Left apart, each would take what an 8-bit convolution gives through floating point and back. A convolution's new
-    bias is named after its weight, so that `styleid.lab.bundling.revive` finds it.
+    bias is named after its weight, so that `styleid.lab.bundling.restore` finds it.
     """
     from onnxscript.rewriter import rewrite
     from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from styleid.lab.networks.targets import part_rows
 
 _KEPT_ROWS = 3
 """Pose, placement and expression, which stay with the source."""
+_FIRST_PART = ATTRIBUTE_ROW + 1
 _LOCKED_PARTS = 3
 """How many parts of a target the identity lock takes whole: both of the shape, and the coarsest texture."""
 
@@ -26,14 +27,18 @@ class Swapper(nn.Module):
 
     def __init__(self, parts: Sequence[int], width: int, *, locked: bool = True) -> None:
         super().__init__()
-        single = [(row, row + 1) for row in range(ATTRIBUTE_ROW + 1)]
-        self.rows = single + part_rows(parts)
-        taken = range(len(single), len(single) + _LOCKED_PARTS) if locked else range(0)
+        self.rows = [(row, row + 1) for row in range(_FIRST_PART)] + part_rows(parts)
+        taken = range(_FIRST_PART, _FIRST_PART + _LOCKED_PARTS) if locked else range(0)
         self.whole = frozenset(taken)
         self.levels = nn.ModuleList(
             nn.Identity() if number < _KEPT_ROWS or number in taken else MapperLevel(width, axis=2)
             for number in range(len(self.rows))
         )
+
+    @staticmethod
+    def is_locked(state: Mapping[str, torch.Tensor]) -> bool:
+        """Say whether a state dict is that of a locked swapper, which has no weights for the parts taken whole."""
+        return not any(name.startswith(f"levels.{_FIRST_PART}.") for name in state)
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the target's share, (n, layers, w)."""

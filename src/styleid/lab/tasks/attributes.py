@@ -14,20 +14,21 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from styleid.lab.data import augment
 from styleid.lab.data.pack import Pack
 from styleid.lab.networks.attributes import YEARS, AttributesConfig, AttributesNet, mean_age
 from styleid.lab.networks.identity import IdentityNet
-from styleid.lab.tasks.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
+from styleid.lab.tasks.optim import autocast
+from styleid.lab.tasks.student import StudentTask
 
+_WEIGHTS = {"age": 1.0, "sex": 1.0, "group": 0.5}
 AGE_BANDS = (3, 10, 20, 30, 40, 50, 60, 75)
 """Upper ends, in years, of the bands that figures are given by; the last band is open."""
 
 
-class AttributesTask:
+class AttributesTask(StudentTask[AttributesNet]):
     """Train an `AttributesNet` on the faces of a pack that have a known sex.
 
     recogniser: whose convolutions a training begins with; without one, with random ones.
@@ -45,22 +46,19 @@ class AttributesTask:
     ) -> None:
         torch.manual_seed(0)
         self.config = config or AttributesConfig(pack.template.size_px)
-        self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
         train = np.nonzero(~pack.held_out & (pack.sex >= 0))[0]
         test = np.nonzero(pack.held_out & np.isfinite(pack.age))[0]
         self.training, self.test = (_Labelled(pack, index, device) for index in (train, test))
-        self._student = channels_last(AttributesNet(self.config), device)
+        student = AttributesNet(self.config)
         if recogniser is not None:
-            self._student.trunk.load_state_dict(recogniser.trunk.state_dict())
-        self._average = AttributesNet(self.config).to(device).requires_grad_(False)
-        self._average.load_state_dict(self._student.state_dict())
-        self.networks: dict[str, nn.Module] = {"student": self._student, "attributes": self._average}
-        self._optimizer = adam_with_decay(self._student, learning_rate, decay=0.05)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+            student.trunk.load_state_dict(recogniser.trunk.state_dict())
+        super().__init__(
+            "attributes", student, _WEIGHTS, batch=batch, learning_rate=learning_rate, decay=0.05, device=device
+        )
 
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
-        set_learning_rate(self._optimizer, self.learning_rate, progress)
+    def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Return the losses of age, sex and group, each over the faces for which it is known."""
+        del progress
         data = self.training
         index = torch.multinomial(data.weights, self.images_per_step, replacement=True, generator=generator)
         jitter = augment.Jitter(degrees=12, shift=0.04, scale=0.12)
@@ -69,7 +67,6 @@ class AttributesTask:
         index = index.to(self.device)
         views = augment.cut_views(data.crops[index], matrices, size)
         views = augment.cover(augment.degrade(augment.vary_light(views, generator), generator), generator, 0.3)
-        self._student.train()
         # dropout draws from the global generator: seeded here so that a resumed run repeats
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         with autocast(self.device):
@@ -79,9 +76,7 @@ class AttributesTask:
         age_loss = _age_loss(years[known], age[known])
         sex_loss = functional.binary_cross_entropy_with_logits(female, sex * 0.96 + 0.02)
         group_loss = functional.cross_entropy(group, true_group, ignore_index=-1, label_smoothing=0.05)
-        loss = age_loss + sex_loss + 0.5 * group_loss
-        descend(loss, self._optimizer, self._student, self._average)
-        return {"age": age_loss.detach(), "sex": sex_loss.detach(), "group": group_loss.detach()}
+        return {"age": age_loss, "sex": sex_loss, "group": group_loss}
 
     def evaluate(self) -> dict[str, float]:
         """See `Task.evaluate`."""
@@ -103,9 +98,6 @@ class AttributesTask:
             "sex_right_from_12": float(sex_right[adult].mean()),
             "group_right": float(group_right.mean()),
         }
-
-    def sheet(self) -> None:
-        """Draw nothing: there is nothing to see."""
 
 
 def _age_loss(years: torch.Tensor, age: torch.Tensor) -> torch.Tensor:

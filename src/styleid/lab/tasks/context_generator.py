@@ -29,8 +29,7 @@ from styleid.lab.tasks.context_batches import Batch, ContextFaces
 from styleid.lab.tasks.context_losses import Judges
 from styleid.lab.tasks.context_options import ContextOptions, Weights
 from styleid.lab.tasks.context_views import BatchOptions, judged_maps, light_cells, varied_for_judging
-from styleid.lab.tasks.generator import read_state
-from styleid.lab.tasks.loop import Keeping, update_average
+from styleid.lab.tasks.loop import Keeping, read_state, update_average
 from styleid.lab.tasks.optim import autocast, channels_last
 
 CHANNELS = (24, 48, 96, 160, 256)
@@ -153,9 +152,7 @@ class ContextTask:
             w_plus = self._generator.broadcast(self._generator.mapping(batch.identity, code))
             return self._draw(*_maps(batch), w_plus).float()
 
-    def _train_discriminator(
-        self, batch: Batch, composed: torch.Tensor, step: int, generator: torch.Generator
-    ) -> None:
+    def _train_discriminator(self, batch: Batch, composed: torch.Tensor, step: int, generator: torch.Generator) -> None:
         self._discriminator.requires_grad_(True)
         real = varied_for_judging(judged_maps(batch.image, batch.own_lines, batch.region), generator)
         fake = varied_for_judging(judged_maps(composed, batch.lines, batch.region), generator)

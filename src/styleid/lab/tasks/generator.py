@@ -12,15 +12,12 @@ noise maps in training, which are drawn on the device from a seed that the gener
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn import functional
 
@@ -31,11 +28,9 @@ from styleid.lab.networks.discriminator import Discriminator, DiscriminatorConfi
 from styleid.lab.networks.stylegan2 import Generator, GeneratorConfig
 from styleid.lab.tasks.adaptive import AdaptiveAugment, AdaptiveOptions
 from styleid.lab.tasks.frechet import Features, describe, frechet_distance, pixels8, share_with_face
-from styleid.lab.tasks.loop import update_average
-from styleid.lab.tasks.optim import autocast
+from styleid.lab.tasks.loop import read_state, update_average
+from styleid.lab.tasks.optim import autocast, channels_last
 from styleid.types import ImageRGB
-
-_Network = TypeVar("_Network", bound=nn.Module)
 
 _WARM_UP_STEPS = 100
 _SHEET_SIDE = 8
@@ -108,9 +103,8 @@ class GeneratorTask:
         self._held_out = inner_faces(pack, test[:2048], config.resolution).to(device)
         self._weights = torch.from_numpy(balanced_weights(pack, train, options.balance))
 
-        self._generator = channels_last(Generator(config).to(device))
-        self._discriminator = Discriminator(DiscriminatorConfig.beside(config, options.wider))
-        self._discriminator = channels_last(self._discriminator.to(device))
+        self._generator = channels_last(Generator(config), device)
+        self._discriminator = channels_last(Discriminator(DiscriminatorConfig.beside(config, options.wider)), device)
         self._average = Generator(config).to(device).requires_grad_(False)
         self._average.load_state_dict(self._generator.state_dict())
         self._state = _State()
@@ -281,14 +275,6 @@ def _adam(network: nn.Module, options: GeneratorOptions, every: int) -> torch.op
     return torch.optim.Adam(network.parameters(), options.learning_rate * pace, (0.0, 0.99**pace), fused=True)
 
 
-def channels_last(network: _Network) -> _Network:
-    """Lay the kernels of a network out for channels-last convolutions, in place; modulated ones stay as they are."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
-
-
 def _prepare(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -309,19 +295,3 @@ def load_discriminator(folder: Path) -> Discriminator:
     discriminator = Discriminator(DiscriminatorConfig.of_state(state))
     discriminator.load_state_dict(state, strict=True)
     return discriminator.eval().requires_grad_(False)
-
-
-def read_state(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    """Read one network's tensors of a checkpoint; raises TrainingError where it holds none."""
-    prefix = f"network.{name}."
-    state: dict[str, torch.Tensor] = {}
-    if (folder / "state.json").is_file():
-        try:
-            for part in json.loads((folder / "state.json").read_text())["files"]:
-                with safe_open(folder / part, "pt") as file:
-                    state |= {k[len(prefix) :]: file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise TrainingError(f"{folder} holds a checkpoint that cannot be read: {error}") from error
-    if not state:
-        raise TrainingError(f"{folder} holds no checkpoint with a network '{name}'. Type: styleid train --help")
-    return state

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from styleid.errors import TrainingError
@@ -25,16 +24,18 @@ from styleid.lab.data import augment
 from styleid.lab.data.pack import SOURCES, Pack
 from styleid.lab.data.teachers import IdentityTeacher
 from styleid.lab.networks.identity import TEMPLATE, IdentityConfig, IdentityNet
-from styleid.lab.tasks.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
+from styleid.lab.tasks.optim import autocast, channels_last
+from styleid.lab.tasks.student import StudentTask
 
 _ODDS = {"parsing": 4.0, "portraits": 4.0}
 """How much likelier than others faces of a source are drawn: photos as people take them are few in the pack."""
 
+_WEIGHTS = {"distance": 1.0, "relations": 2.0}
 _FEATHER_PX = 6.0
 _WHOLE = 0.95
 
 
-class IdentityTask:
+class IdentityTask(StudentTask[IdentityNet]):
     """Distil the identity teacher into an `IdentityNet`."""
 
     def __init__(
@@ -48,32 +49,30 @@ class IdentityTask:
         device: str = "cpu",
     ) -> None:
         torch.manual_seed(0)
-        self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
         self.teacher = channels_last(IdentityTeacher(teachers), device)
         self._base = augment.base_matrix(pack.template, TEMPLATE)
         self._faces = FaceViews(pack, np.nonzero(~pack.held_out)[0], self._base, device)
         self._held_out = FaceViews(pack, np.nonzero(pack.held_out)[0][:1024], self._base, device)
-        self._student = channels_last(IdentityNet(config), device)
-        self._average = IdentityNet(config).to(device).requires_grad_(False)
-        self._average.load_state_dict(self._student.state_dict())
-        self.networks: dict[str, nn.Module] = {"student": self._student, "identity": self._average}
-        self._optimizer = adam_with_decay(self._student, learning_rate, decay=0.02)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+        super().__init__(
+            "identity",
+            IdentityNet(config),
+            _WEIGHTS,
+            batch=batch,
+            learning_rate=learning_rate,
+            decay=0.02,
+            device=device,
+        )
 
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
-        set_learning_rate(self._optimizer, self.learning_rate, progress)
+    def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Return how far embeddings lie from the teacher's, and the similarities of pairs from those of its."""
+        del progress
         views = self._views(generator)
         with torch.no_grad(), autocast(self.device):
             wanted = torch.cat([self.teacher(part) for part in views.split(32)])  # small parts stay in cache
-        self._student.train()
         with autocast(self.device):
             given = self._student(views)
         distance = 1 - (given * wanted).sum(1)
-        relations = functional.mse_loss(given @ given.T, wanted @ wanted.T)
-        loss = distance.mean() + 2.0 * relations
-        descend(loss, self._optimizer, self._student, self._average)
-        return {"distance": distance.mean().detach(), "relations": relations.detach()}
+        return {"distance": distance.mean(), "relations": functional.mse_loss(given @ given.T, wanted @ wanted.T)}
 
     def _views(self, generator: torch.Generator) -> torch.Tensor:
         jitter = augment.Jitter(degrees=8, shift=0.03, scale=0.08)
@@ -95,9 +94,6 @@ class IdentityTask:
                 similarity.append((self.teacher(views) * self._average(views)).sum(1))
         joined = torch.cat(similarity)
         return {"teacher_similarity": float(joined.mean()), "teacher_similarity_p05": float(joined.quantile(0.05))}
-
-    def sheet(self) -> None:
-        """Draw nothing: there is nothing to see."""
 
 
 class FaceViews:

@@ -28,12 +28,16 @@ from styleid.lab.data.pack import Pack
 from styleid.lab.networks.discriminator import Discriminator
 from styleid.lab.networks.inverter import Inverter, InverterConfig
 from styleid.lab.networks.stylegan2 import Generator
-from styleid.lab.tasks.generator import channels_last, read_state
-from styleid.lab.tasks.optim import adam_with_decay, autocast, descend, set_learning_rate
+from styleid.lab.tasks.loop import read_state
+from styleid.lab.tasks.optim import autocast
+from styleid.lab.tasks.student import StudentTask
 from styleid.types import ImageRGB
 
 Embedder = Callable[[torch.Tensor], torch.Tensor]
 """Faces in the generator's frame, float (n, 3, side, side) in [-1, 1], to unit vectors (n, d)."""
+
+_TERMS = ("pixels", "features", "identity", "latent", "delta")
+"""Loss terms, each of which has a weight of its name in `InverterOptions`."""
 
 
 def feature_distance(discriminator: Discriminator, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -73,7 +77,7 @@ class InverterOptions:
             raise ValueError("progressive and mixing are shares between 0 and 1.")
 
 
-class InverterTask:
+class InverterTask(StudentTask[Inverter]):
     """Train an `Inverter` for a frozen generator; `networks["inverter"]` is the result."""
 
     def __init__(
@@ -96,7 +100,6 @@ class InverterTask:
         shape = generator.config
         if (config.layers, config.width, config.size_px) != (shape.layers, shape.width, shape.resolution):
             raise TrainingError(f"The inverter {config} does not fit the generator {shape}.")
-        self.device, self.images_per_step = device, batch
         self._generator = generator.to(device).eval().requires_grad_(False)
         self._discriminator = None if discriminator is None else discriminator.to(device).eval().requires_grad_(False)
         self._identity = (
@@ -107,23 +110,18 @@ class InverterTask:
         self._base = augment.base_matrix(pack.template, CropTemplate.tight(config.size_px))
         student = Inverter(config)
         student.mean, student.spread = _statistics(self._generator)
-        self._student = channels_last(student.to(device))
-        self._average = Inverter(config).to(device).requires_grad_(False)
-        self._average.load_state_dict(self._student.state_dict())
-        self.networks: dict[str, nn.Module] = {"student": self._student, "inverter": self._average}
-        self._optimizer = adam_with_decay(self._student, self.options.learning_rate)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+        weights = {name: getattr(self.options, name) for name in _TERMS}
+        rate = self.options.learning_rate
+        super().__init__("inverter", student, weights, batch=batch, learning_rate=rate, device=device)
 
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Train on half a batch of real faces and half a batch of generated ones."""
+    def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Return the losses of half a batch of real faces and half a batch of generated ones."""
         options = self.options
-        set_learning_rate(self._optimizer, options.learning_rate, progress)
         known, made = self._generated(self.images_per_step // 2, generator)
         wanted = torch.cat([self._real(self.images_per_step - len(made), generator), made])
         active = (
             None if progress >= options.progressive else 1 + int(progress / options.progressive * self.config.layers)
         )
-        self._student.train()
         with autocast(self.device):
             codes = self._student(wanted, active)
             drawn = self._generator(codes)
@@ -131,9 +129,7 @@ class InverterTask:
         spread = self._student.spread
         losses["latent"] = ((codes[-len(made) :] - known) / spread).square().mean()
         losses["delta"] = ((codes - codes[:, :1]) / spread).square().mean()
-        loss = torch.stack([getattr(options, name) * value for name, value in losses.items()]).sum()
-        descend(loss, self._optimizer, self._student, self._average)
-        return {name: value.detach() for name, value in losses.items()}
+        return losses
 
     def evaluate(self) -> dict[str, float]:
         """Reconstruct held-out faces; `..._of_mean` is the same figure for the mean face."""

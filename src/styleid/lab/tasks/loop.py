@@ -69,7 +69,7 @@ class Keeping:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class TrainingOptions:
     """Bound a run.
 
     time_budget: this slice's length, such as 8m, 90s or 2h; it stops by itself, having saved.
@@ -108,7 +108,7 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def run(task: Task, options: RunOptions, say: Callable[[str], None] = print) -> RunState:
+def run(task: Task, options: TrainingOptions, say: Callable[[str], None] = print) -> RunState:
     """Train a task within its budget and return what was done in all; the checkpoint is in options.save_to."""
     started = time.monotonic()
     budget, save_every = parse_duration(options.time_budget), parse_duration(options.save_every)
@@ -249,6 +249,22 @@ def load_network(network: Network, folder: Path, name: str) -> Network:
         raise TrainingError(f"{folder} holds no checkpoint (state.json is missing). Train '{name}' first.")
     load_checkpoint(holder, folder)
     return network.eval().requires_grad_(False)
+
+
+def read_state(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    """Read one network's tensors of a checkpoint; raises TrainingError where it holds none."""
+    prefix = f"network.{name}."
+    state: dict[str, torch.Tensor] = {}
+    if (folder / "state.json").is_file():
+        try:
+            for part in json.loads((folder / "state.json").read_text())["files"]:
+                with safe_open(folder / part, "pt") as file:
+                    state |= {k[len(prefix) :]: file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise TrainingError(f"{folder} holds a checkpoint that cannot be read: {error}") from error
+    if not state:
+        raise TrainingError(f"{folder} holds no checkpoint with a network '{name}'. Type: styleid train --help")
+    return state
 
 
 @dataclass

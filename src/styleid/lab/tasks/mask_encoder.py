@@ -24,16 +24,17 @@ from styleid.lab.data.pack import Pack
 from styleid.lab.networks.aam import EXPRESSION_ROW, SHAPE_ROW, ActiveAppearanceModel, with_forehead
 from styleid.lab.networks.mask_encoder import MaskEncoder, MaskEncoderConfig
 from styleid.lab.networks.parser import CLASSES
-from styleid.lab.tasks.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
+from styleid.lab.tasks.optim import autocast
 from styleid.lab.tasks.parser import draw_parses, moved_labels, moved_landmarks
+from styleid.lab.tasks.student import StudentTask
 from styleid.types import ImageRGB
 
 _AT_ONCE = 64
-_CODES = 0.02
-"""Weight of the codes beside the landmarks that they place: of several that place them alike the usual one is right."""
+_WEIGHTS = {"landmarks": 1.0, "codes": 0.02}
+"""Of several codes that place landmarks alike the usual one is right: hence the small weight of the codes."""
 
 
-class MaskEncoderTask:
+class MaskEncoderTask(StudentTask[MaskEncoder]):
     """Train a `MaskEncoder` by the maps that a parser gives of a pack's faces, and the teacher's landmarks."""
 
     def __init__(
@@ -48,7 +49,6 @@ class MaskEncoderTask:
         device: str = "cpu",
     ) -> None:
         torch.manual_seed(0)
-        self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
         self._model = model.to(device).eval().requires_grad_(False)
         self.config = config or MaskEncoderConfig.of(model)
         self._size = model.config.size_px
@@ -56,29 +56,22 @@ class MaskEncoderTask:
         self._labels = _parsed(pack, parser.to(device).eval(), device)
         self._landmarks = torch.from_numpy(pack.landmarks68).to(device)
         self._train, self._test = (torch.from_numpy(rows[pack.held_out == held]) for held in (False, True))
-        self._student = channels_last(MaskEncoder(self.config), device)
-        self._average = MaskEncoder(self.config).to(device).requires_grad_(False)
-        self._average.load_state_dict(self._student.state_dict())
-        self.networks: dict[str, nn.Module] = {"student": self._student, "mask_encoder": self._average}
-        self._optimizer = adam_with_decay(self._student, learning_rate)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+        student = MaskEncoder(self.config)
+        super().__init__("mask_encoder", student, _WEIGHTS, batch=batch, learning_rate=learning_rate, device=device)
 
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
-        set_learning_rate(self._optimizer, self.learning_rate, progress)
+    def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Return how far the points that codes place lie from the right ones, and the codes from the usual ones."""
+        del progress
         index = self._train[torch.randint(len(self._train), (self.images_per_step,), generator=generator)]
         jitter = augment.Jitter(degrees=12, shift=0.04, scale=0.08)
         matrices = augment.random_matrices(torch.eye(2, 3), len(index), self._size, jitter, generator)
         index, matrices = index.to(self.device), matrices.to(self.device)
         landmarks = moved_landmarks(self._landmarks[index], matrices)
         labels = moved_labels(self._labels[index], matrices, self._size)
-        self._student.train()
         with autocast(self.device):
             codes = self._student(labels.float())
         errors, apart = self._compare(codes, landmarks)
-        loss = errors.mean() + _CODES * apart.mean()
-        descend(loss, self._optimizer, self._student, self._average)
-        return {"landmarks": errors.mean().detach(), "codes": apart.mean().detach()}
+        return {"landmarks": errors.mean(), "codes": apart.mean()}
 
     def _compare(self, codes: torch.Tensor, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return how far the points that codes place lie from the right ones, in inter-ocular distances, and codes."""

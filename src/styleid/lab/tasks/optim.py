@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -29,8 +28,14 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 def channels_last(network: Network, device: str) -> Network:
-    """Move a network to a device, its kernels laid out as convolutions of bfloat16 read them fastest."""
-    return network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] # the stub lacks it
+    """Move a network to a device, its kernels laid out as convolutions of bfloat16 read them fastest.
+
+    Kernels of more dimensions, such as those that StyleGAN2 modulates, stay as they are.
+    """
+    for parameter in network.to(device).parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 class Quick(nn.Module):
@@ -73,19 +78,6 @@ def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, network: nn.Mo
     nn.utils.clip_grad_norm_(network.parameters(), _STEEPEST)
     optimizer.step()
     update_average(average, network, averaging_decay(optimizer))
-
-
-def descend_terms(
-    terms: Mapping[str, torch.Tensor],
-    weights: Sequence[float],
-    optimizer: torch.optim.Optimizer,
-    network: nn.Module,
-    average: nn.Module,
-) -> dict[str, torch.Tensor]:
-    """Take one step down a weighted sum of terms, as `descend` does, and return the terms, detached."""
-    weighted = [weight * term for weight, term in zip(weights, terms.values(), strict=True)]
-    descend(torch.stack(weighted).sum(), optimizer, network, average)
-    return {name: term.detach() for name, term in terms.items()}
 
 
 def averaging_decay(optimizer: torch.optim.Optimizer, most: float = 0.999) -> float:

@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from styleid.faces import geometry
@@ -21,14 +20,16 @@ from styleid.lab.data import augment, occlude
 from styleid.lab.data.pack import Pack
 from styleid.lab.data.teachers import MIRRORED_68
 from styleid.lab.networks.parser import CLASSES, ParserConfig, ParserNet
-from styleid.lab.tasks.optim import adam_with_decay, autocast, channels_last, descend, set_learning_rate
+from styleid.lab.tasks.optim import autocast
+from styleid.lab.tasks.student import StudentTask
 
 _MIRRORED_LABELS = torch.tensor([0, 1, 2, 3, 5, 4, 7, 6, 9, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18])
 _UNKNOWN = 255
+_WEIGHTS = {"labels": 1.0, "landmarks": 5.0}
 _CONFIDENT = 0.7
 
 
-class ParserTask:
+class ParserTask(StudentTask[ParserNet]):
     """Train a `ParserNet` on a pack."""
 
     def __init__(
@@ -41,22 +42,16 @@ class ParserTask:
     ) -> None:
         torch.manual_seed(0)
         self.config = config or ParserConfig(pack.template.size_px)
-        self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
         has_labels = np.diff(pack.labels_offsets) > 0
         self.labelled = _Faces(pack, np.nonzero(has_labels & ~pack.held_out)[0], device)
         self._others = _Faces(pack, np.nonzero(~has_labels & ~pack.held_out)[0], device)
         self._test = _Faces(pack, np.nonzero(pack.held_out)[0][:1024], device)
         self._test_labels = _Faces(pack, np.nonzero(has_labels & pack.held_out)[0], device)
-        self._student = channels_last(ParserNet(self.config), device)
-        self._average = ParserNet(self.config).to(device).requires_grad_(False)
-        self._average.load_state_dict(self._student.state_dict())
-        self.networks: dict[str, nn.Module] = {"student": self._student, "parser": self._average}
-        self._optimizer = adam_with_decay(self._student, learning_rate)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+        student = ParserNet(self.config)
+        super().__init__("parser", student, _WEIGHTS, batch=batch, learning_rate=learning_rate, device=device)
 
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
-        set_learning_rate(self._optimizer, self.learning_rate, progress)
+    def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Return the losses of labels and of landmarks, the latter in inter-ocular distances."""
         half = self.images_per_step // 2
         jitter = augment.Jitter(degrees=15, shift=0.05, scale=0.12)
         parts = [faces.views(half, jitter, generator) for faces in (self.labelled, self._others)]
@@ -67,15 +62,12 @@ class ParserTask:
         images, labels = occlude.draw_glasses(images, labels, landmarks, generator, chance=0.15)
         images, labels = occlude.draw_objects(images, labels, generator, chance=0.15)
         images = augment.degrade(augment.vary_light(images, generator), generator, 0.35)
-        self._student.train()
         with autocast(self.device):
             logits, located = self._student(images.contiguous(memory_format=torch.channels_last))
         label_loss = functional.cross_entropy(logits, labels.long(), ignore_index=_UNKNOWN)
         eyes = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=-1).clamp_min(8)
         point_loss = ((located - landmarks).abs().sum(-1) / eyes[:, None]).mean()
-        loss = label_loss + 5 * point_loss
-        descend(loss, self._optimizer, self._student, self._average)
-        return {"labels": label_loss.detach(), "landmarks": point_loss.detach()}
+        return {"labels": label_loss, "landmarks": point_loss}
 
     def _own_labels(self, images: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
         """Return the average's own labels where it is sure, except that a face's outline holds no background.

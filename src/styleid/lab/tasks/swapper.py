@@ -12,28 +12,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from styleid.errors import TrainingError
 from styleid.lab.networks.aam import ATTRIBUTE_ROW, AAMConfig
 from styleid.lab.networks.swapper import Swapper
 from styleid.lab.networks.targets import TargetMapping, Z, parts_of
-from styleid.lab.tasks.loop import load_network
-from styleid.lab.tasks.optim import adam_with_decay, descend_terms, set_learning_rate
-from styleid.lab.tasks.studio import Studio, Tried
+from styleid.lab.tasks.differentiable_composite import CompositedFaces, DifferentiableComposite
+from styleid.lab.tasks.loop import load_network, read_state
+from styleid.lab.tasks.student import StudentTask
 from styleid.lab.tasks.trained import Trained
 from styleid.types import ImageRGB
 
 _MARGIN = (0.3, 0.05)
 """Similarity to the original that is strange enough, in the beginning and in the end."""
-_IDENTITY_WEIGHT, _LANDMARK_WEIGHT, _LATENT_WEIGHT, _TRAIT_WEIGHT = 4.0, 0.4, 0.2, 0.2
+_WEIGHTS = {"identity": 4.0, "landmarks": 0.4, "latent": 0.2, "traits": 0.2}
 _YEARS = 20.0
 _PHOTO_SHARE = 0.5
 _LANDMARK_UNIT_PX = 4.0
 _INNER = slice(17, 68)
 
 
-class SwapperTask:
+class SwapperTask(StudentTask[Swapper]):
     """Train a `Swapper` on photos and on people in photos of others.
 
     people: W+ of further faces, (n, layers, w), that lend photos somebody to replace. learning_rate: of weights that
@@ -42,7 +40,7 @@ class SwapperTask:
 
     def __init__(
         self,
-        studio: Studio,
+        composite: DifferentiableComposite,
         mapping: TargetMapping,
         trained: Trained,
         people: torch.Tensor,
@@ -53,56 +51,51 @@ class SwapperTask:
         far: float = 0.39,
     ) -> None:
         torch.manual_seed(0)
-        self._studio, self._mapping, self._people = studio, mapping.eval(), people
+        self._composite, self._mapping, self._people = composite, mapping.eval(), people
         self._recogniser, self._attributes = trained.identity, trained.attributes
-        self.images_per_step, self.learning_rate, self._far = batch, learning_rate, far
-        self._train, self._test = (torch.nonzero(studio.held_out == held)[:, 0] for held in (False, True))
-        width = people.shape[2]
-        self._swapper, self._average = (Swapper(mapping.parts, width, locked=locked) for _ in range(2))
-        self._average.load_state_dict(self._swapper.state_dict())
-        self._average.requires_grad_(False)
-        self.networks: dict[str, nn.Module] = {"student": self._swapper, "swapper": self._average}
-        self._optimizer = adam_with_decay(self._swapper, learning_rate, decay=0.0)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+        self._far = far
+        self._train, self._test = (torch.nonzero(composite.held_out == held)[:, 0] for held in (False, True))
+        student = Swapper(mapping.parts, people.shape[2], locked=locked)
+        super().__init__("swapper", student, _WEIGHTS, batch=batch, learning_rate=learning_rate, decay=0.0)
 
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
-        set_learning_rate(self._optimizer, self.learning_rate, progress)
+    def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Return how like new faces are to their originals, how far from them otherwise, and how unlike what is meant.
+
+        The similarity counts from a margin on, which falls over the first half of the run.
+        """
         rows = self._train[torch.randint(len(self._train), (self.images_per_step,), generator=generator)]
         source, before, landmarks = self._sources(rows, generator)
         target = self._targets(rows, source, generator)
-        swapped = _mixed(source, target, self._swapper(source, target))
-        tried = self._studio.put(rows, swapped)
-        alike = (self._recogniser(tried.views) * before).sum(1)
+        swapped = _mixed(source, target, self._student(source, target))
+        faces = self._composite.put(rows, swapped)
+        alike = (self._recogniser(faces.views) * before).sum(1)
         margin = _MARGIN[0] + (_MARGIN[1] - _MARGIN[0]) * min(1.0, 2 * progress)
         identity = (alike - margin).relu().mean()
-        moved = ((tried.landmarks - landmarks)[:, _INNER] / _LANDMARK_UNIT_PX).square().mean()
+        moved = ((faces.landmarks - landmarks)[:, _INNER] / _LANDMARK_UNIT_PX).square().mean()
         latent = (swapped - source).square().mean()
-        traits = self._trait_distance(tried, self._studio.traits[rows])
-        terms = {"identity": identity, "landmarks": moved, "latent": latent, "traits": traits}
-        weights = (_IDENTITY_WEIGHT, _LANDMARK_WEIGHT, _LATENT_WEIGHT, _TRAIT_WEIGHT)
-        return descend_terms(terms, weights, self._optimizer, self._swapper, self._average)
+        traits = self._trait_distance(faces, self._composite.traits[rows])
+        return {"identity": identity, "landmarks": moved, "latent": latent, "traits": traits}
 
     def _sources(
         self, rows: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return whom to replace: W+, the recogniser's embeddings of them, landmarks. Some photos lend their place."""
-        own, count = self._studio.codes[rows], round(_PHOTO_SHARE * len(rows))
+        own, count = self._composite.codes[rows], round(_PHOTO_SHARE * len(rows))
         lent = self._people[torch.randint(len(self._people), (len(rows) - count,), generator=generator)]
         others = torch.cat([own[count:, :ATTRIBUTE_ROW], lent[:, ATTRIBUTE_ROW:]], 1)
         with torch.no_grad():
-            drawn = self._studio.put(rows[count:], others)
-            views = torch.cat([self._studio.originals(rows[:count]), drawn.views])
-            landmarks = torch.cat([self._studio.landmarks[rows[:count]], drawn.landmarks])
+            drawn = self._composite.put(rows[count:], others)
+            views = torch.cat([self._composite.originals(rows[:count]), drawn.views])
+            landmarks = torch.cat([self._composite.landmarks[rows[:count]], drawn.landmarks])
             return torch.cat([own[:count], others]), self._recogniser(views), landmarks
 
     def _targets(self, rows: torch.Tensor, source: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         z = torch.randn(len(rows), Z, generator=generator)
         with torch.no_grad():
-            return self._mapping(z, self._studio.traits[rows], source)
+            return self._mapping(z, self._composite.traits[rows], source)
 
-    def _trait_distance(self, tried: Tried, wanted: torch.Tensor) -> torch.Tensor:
-        seen = self._attributes(tried.images)
+    def _trait_distance(self, faces: CompositedFaces, wanted: torch.Tensor) -> torch.Tensor:
+        seen = self._attributes(faces.images)
         age = (seen[:, 0] - wanted[:, 0]).abs() / _YEARS
         return (age + (seen[:, 1:] - wanted[:, 1:]).abs().sum(1)).mean()
 
@@ -111,11 +104,11 @@ class SwapperTask:
         generator, alike, shares, rows = torch.Generator().manual_seed(5), [], [], self._test
         with torch.no_grad():
             for part in rows.split(24):
-                source = self._studio.codes[part]
+                source = self._composite.codes[part]
                 target = self._targets(part, source, generator)
                 share = self._average(source, target)
-                views = self._studio.put(part, _mixed(source, target, share)).views
-                before = self._recogniser(self._studio.originals(part))
+                views = self._composite.put(part, _mixed(source, target, share)).views
+                before = self._recogniser(self._composite.originals(part))
                 alike.append((self._recogniser(views) * before).sum(1))
                 shares.append(share.mean((1, 2)))
         joined = torch.cat(alike)
@@ -125,14 +118,14 @@ class SwapperTask:
     def sheet(self) -> ImageRGB:
         """Show held-out photos, what the target alone makes of each, and what the swapper makes of it."""
         rows = self._test[:8]
-        source = self._studio.codes[rows]
+        source = self._composite.codes[rows]
         with torch.no_grad():
             target = self._targets(rows, source, torch.Generator().manual_seed(7))
             whole = torch.ones_like(source)
             whole[:, :ATTRIBUTE_ROW] = 0
-            bands = [self._studio.originals(rows)]
+            bands = [self._composite.originals(rows)]
             bands += [
-                self._studio.put(rows, _mixed(source, target, share)).views
+                self._composite.put(rows, _mixed(source, target, share)).views
                 for share in (whole, self._average(source, target))
             ]
         picture = torch.cat([torch.cat(list(band), 2) for band in bands], 1).permute(1, 2, 0).numpy()
@@ -144,9 +137,7 @@ def _mixed(source: torch.Tensor, target: torch.Tensor, share: torch.Tensor) -> t
 
 
 def load_swapper(checkpoints: Path, config: AAMConfig) -> Swapper:
-    """Read the checkpoint `swapper` of a folder, locked or not."""
+    """Read the checkpoint `swapper` of a folder; whether it is locked is read off its tensors."""
     folder = checkpoints / "swapper"
-    try:
-        return load_network(Swapper(parts_of(config), config.width), folder, "swapper")
-    except TrainingError:
-        return load_network(Swapper(parts_of(config), config.width, locked=False), folder, "swapper")
+    locked = Swapper.is_locked(read_state(folder, "swapper"))
+    return load_network(Swapper(parts_of(config), config.width, locked=locked), folder, "swapper")

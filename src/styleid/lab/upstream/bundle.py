@@ -27,7 +27,7 @@ from styleid.lab.networks.stylegan2 import Generator
 from styleid.lab.networks.wrappers import Described, FromOtherCrop, OneHot, Resized, ToOtherCrop
 from styleid.lab.upstream import kinds
 from styleid.lab.upstream.describe import Parts, write_description
-from styleid.lab.upstream.graphs import Part, join
+from styleid.lab.upstream.graphs import GraphPart, join
 from styleid.lab.upstream.rankings import read_rankings
 from styleid.lab.upstream.thresholds import strangers_of
 from styleid.runtime import open_session
@@ -134,7 +134,7 @@ class _Build:
         ]
         if self.options.parser is not None:
             network = Resized(self._load(self.options.parser, kinds.PARSER).network, self.side, unet.SIDE_PX)
-            parts[2] = Part(parts[2].file, {**parts[2].names, "labels": "built_in_labels"})
+            parts[2] = GraphPart(parts[2].file, {**parts[2].names, "labels": "built_in_labels"})
             parts.append(self._helper("unet", network, {"crop": self.crop}, ["labels"], half=True))
         self._join("parser", parts, names)
 
@@ -165,7 +165,7 @@ class _Build:
 
     # ------------------------------------------------------------------ tools
 
-    def _load(self, path: Path, kind: kinds.Kind) -> kinds.Loaded:
+    def _load(self, path: Path, kind: kinds.CheckpointKind) -> kinds.Loaded:
         self.say(f"reading {path.name}")
         return kinds.load_kind(path, kind)
 
@@ -184,26 +184,26 @@ class _Build:
         encoder.latent_avg = average.detach()
         return encoder
 
-    def _cut(self) -> Part:
+    def _cut(self) -> GraphPart:
         """Return the part that cuts the built-in bundle's crop out of this one."""
         network = ToOtherCrop(self.matrix, self.side, self.stand_in.spec.crop.size_px)
         return self._helper("cut", network, {"crop": self.crop}, ["inner"])
 
-    def _built_in(self, role: str, names: dict[str, str]) -> Part:
+    def _built_in(self, role: str, names: dict[str, str]) -> GraphPart:
         self.stand_in.check(role)
-        return Part(self.stand_in.folder / self.stand_in.spec.networks[role].file, names)
+        return GraphPart(self.stand_in.folder / self.stand_in.spec.networks[role].file, names)
 
     def _helper(
         self, name: str, network: nn.Module, inputs: dict[str, torch.Tensor], outputs: list[str], half: bool = False
-    ) -> Part:
+    ) -> GraphPart:
         path = self.workshop / f"{name}.onnx"
         self.parity = max(self.parity, export_network(network, inputs, outputs, path, half=half).max_error)
-        return Part(path, {value: value for value in [*inputs, *outputs]})
+        return GraphPart(path, {value: value for value in [*inputs, *outputs]})
 
     def _export(self, role: str, network: nn.Module, inputs: dict[str, torch.Tensor], outputs: list[str]) -> None:
         self._keep(role, export_network(network, inputs, outputs, self.folder / f"{role}.onnx"))
 
-    def _join(self, role: str, parts: list[Part], outputs: list[str]) -> None:
+    def _join(self, role: str, parts: list[GraphPart], outputs: list[str]) -> None:
         content = join(parts, ["crop"], outputs)
         open_session(content).run(None, {"crop": self.crop[:1].numpy()})
         self._write(role, content, self.parity)

@@ -11,14 +11,14 @@ from styleid.errors import TrainingError
 
 
 @dataclass(frozen=True)
-class Part:
+class GraphPart:
     """One network of a joined one. names: its inputs and outputs to the names they have in the whole."""
 
     file: Path
     names: Mapping[str, str]
 
 
-def join(parts: Sequence[Part], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+def join(parts: Sequence[GraphPart], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """Return one model that runs the parts in order; raises TrainingError where they do not fit together.
 
     inputs, outputs: of the whole; each is one of some part's. Parts may share inputs.

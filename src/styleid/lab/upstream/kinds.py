@@ -30,7 +30,7 @@ LABELS = 19
 
 
 @dataclass(frozen=True)
-class Kind:
+class CheckpointKind:
     """Describe one kind of network.
 
     option: the flag that takes it. text: what it is, with its usual file's name. prefix: of its tensors in a larger
@@ -55,7 +55,7 @@ class Kind:
         return not self.channels or (first is not None and first.ndim == 4 and first.shape[1] == self.channels)
 
 
-GENERATOR = Kind(
+GENERATOR = CheckpointKind(
     "--generator",
     "a StyleGAN2 generator (stylegan2-ffhq-config-f.pt)",
     "generator",
@@ -64,7 +64,7 @@ GENERATOR = Kind(
     GeneratorConfig.of_state,
     Generator,
 )
-INVERTER = Kind(
+INVERTER = CheckpointKind(
     "--inverter",
     "an image encoder (e4e_ffhq_encode.pt)",
     "encoder",
@@ -74,7 +74,7 @@ INVERTER = Kind(
     StyleEncoder,
     3,
 )
-MASK_ENCODER = Kind(
+MASK_ENCODER = CheckpointKind(
     "--mask-encoder",
     "a label map encoder (psp_celebs_seg_to_face.pt)",
     "encoder",
@@ -84,7 +84,7 @@ MASK_ENCODER = Kind(
     lambda config: StyleEncoder(config, deltas=False),
     LABELS,
 )
-SWAPPER = Kind(
+SWAPPER = CheckpointKind(
     "--swapper",
     "a latent mapper (mapper.pt)",
     "mapper",
@@ -93,7 +93,7 @@ SWAPPER = Kind(
     MapperConfig.of_state,
     LevelsMapper,
 )
-IDENTITY = Kind(
+IDENTITY = CheckpointKind(
     "--identity",
     "a CurricularFace recogniser (CurricularFace_Backbone.pth)",
     "module",
@@ -102,7 +102,7 @@ IDENTITY = Kind(
     EmbedderConfig.of_state,
     FaceEmbedder,
 )
-ATTRIBUTES = Kind(
+ATTRIBUTES = CheckpointKind(
     "--attributes",
     "an attribute MobileNet (mobilenet_celeba.pth)",
     "module",
@@ -111,7 +111,7 @@ ATTRIBUTES = Kind(
     MobileNetConfig.of_state,
     AttributeMobileNet,
 )
-PARSER = Kind(
+PARSER = CheckpointKind(
     "--parser",
     "a parsing U-Net (unet_model.pth)",
     "module",
@@ -132,7 +132,7 @@ class Loaded:
     options: Mapping[str, Any]
 
 
-def load_kind(path: Path, kind: Kind) -> Loaded:
+def load_kind(path: Path, kind: CheckpointKind) -> Loaded:
     """Load a file strictly as one kind of network, in evaluation mode on the CPU.
 
     Raises CheckpointError for a file that cannot be read, and for one that is something else: it then names the first
@@ -186,12 +186,12 @@ def differences(state: State, wanted: State) -> str:
     return " ".join(f"{what}: {_first(names)}." for what, names in parts.items() if names)
 
 
-def seems(content: Any) -> Kind | None:
+def seems(content: Any) -> CheckpointKind | None:
     """Return the kind that a checkpoint's tensors look like, if any."""
     return next((kind for kind in KINDS if kind.matches(unwrap(content, kind.prefix))), None)
 
 
-def _seems(content: Any, wanted: Kind) -> str:
+def _seems(content: Any, wanted: CheckpointKind) -> str:
     found = seems(content)
     if isinstance(content, torch.Tensor):
         return f" It seems to be one tensor of shape {_shape(content)}, such as a file of latent codes."

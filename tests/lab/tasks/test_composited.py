@@ -1,4 +1,4 @@
-"""Trainings that see new faces in photos: the studio, the spread of a bank's people, the latent swapper."""
+"""Trainings that see new faces in photos: the composite itself, the separation of targets, the latent swapper."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,14 +18,14 @@ from styleid.lab.networks.attributes import AttributesConfig, AttributesNet
 from styleid.lab.networks.identity import IdentityConfig, IdentityNet
 from styleid.lab.networks.parser import ParserConfig, ParserNet
 from styleid.lab.networks.refiner import Refiner, RefinerConfig
-from styleid.lab.networks.spread import Spread
 from styleid.lab.networks.swapper import Swapper
+from styleid.lab.networks.target_separation import TargetSeparation
 from styleid.lab.networks.targets import TargetMapping, Z, parts_of
 from styleid.lab.tasks.aam_fit import fit_aam
-from styleid.lab.tasks.loop import RunState, Task, save_checkpoint
-from styleid.lab.tasks.spread import SpreadTask, load_spread
-from styleid.lab.tasks.studio import Studio
+from styleid.lab.tasks.differentiable_composite import DifferentiableComposite
+from styleid.lab.tasks.loop import RunState, Task, save_checkpoint, save_networks
 from styleid.lab.tasks.swapper import SwapperTask, load_swapper
+from styleid.lab.tasks.target_separation import TargetSeparationTask, load_target_separation
 from styleid.lab.tasks.trained import Trained
 from styleid.runtime import open_session
 from tests.lab.resuming import assert_a_stop_changes_nothing
@@ -93,20 +93,24 @@ def mapping(packs: tuple[Pack, Pack], faces: ReadFaces, trained: Trained) -> Tar
 
 
 @pytest.fixture(scope="module")
-def studio(packs: tuple[Pack, Pack], trained: Trained) -> Studio:
-    studio = Studio(packs[1], trained)
+def composite(packs: tuple[Pack, Pack], trained: Trained) -> DifferentiableComposite:
+    composite = DifferentiableComposite(packs[1], trained)
     assert isinstance(trained.identity, Colours)
-    trained.identity.usual = trained.identity.colours(studio.originals(torch.arange(len(studio)))).mean(0)
-    return studio
+    trained.identity.usual = trained.identity.colours(composite.originals(torch.arange(len(composite)))).mean(0)
+    return composite
 
 
-@pytest.fixture(params=["spread", "swapper"])
+@pytest.fixture(params=["target-separation", "swapper"])
 def task_of(
-    request: pytest.FixtureRequest, studio: Studio, mapping: TargetMapping, trained: Trained, faces: ReadFaces
-) -> Callable[[], SpreadTask | SwapperTask]:
-    if request.param == "spread":
-        return lambda: SpreadTask(studio, mapping, trained, batch=12)
-    return lambda: SwapperTask(studio, mapping, trained, faces.codes, batch=8)
+    request: pytest.FixtureRequest,
+    composite: DifferentiableComposite,
+    mapping: TargetMapping,
+    trained: Trained,
+    faces: ReadFaces,
+) -> Callable[[], TargetSeparationTask | SwapperTask]:
+    if request.param == "target-separation":
+        return lambda: TargetSeparationTask(composite, mapping, trained, batch=12)
+    return lambda: SwapperTask(composite, mapping, trained, faces.codes, batch=8)
 
 
 def train(task: Task, first: int, last: int, of: int = 1000) -> list[dict[str, float]]:
@@ -117,13 +121,13 @@ def train(task: Task, first: int, last: int, of: int = 1000) -> list[dict[str, f
     return seen
 
 
-# ---------------------------------------------------------------------- studio
+# ------------------------------------------------------------------- composite
 
 
-def test_a_new_face_changes_its_place_alone(studio: Studio) -> None:
+def test_a_new_face_changes_its_place_alone(composite: DifferentiableComposite) -> None:
     rows = torch.arange(6)
-    before, codes = studio.originals(rows), studio.codes[rows].flip(0).clone().requires_grad_(True)
-    after = studio.put(rows, codes)
+    before, codes = composite.originals(rows), composite.codes[rows].flip(0).clone().requires_grad_(True)
+    after = composite.put(rows, codes)
     changed = (after.views - before).abs().amax((0, 1)) > 1e-5
     height, width = changed.shape
     middle = changed[3 * height // 8 : 5 * height // 8, 3 * width // 8 : 5 * width // 8]
@@ -135,29 +139,29 @@ def test_a_new_face_changes_its_place_alone(studio: Studio) -> None:
     assert (codes.grad[:, ATTRIBUTE_ROW + 1 :].abs().amax((0, 2)) > 0).all()
 
 
-def test_crops_are_the_photos_with_new_faces(studio: Studio, packs: tuple[Pack, Pack]) -> None:
+def test_crops_are_the_photos_with_new_faces(composite: DifferentiableComposite, packs: tuple[Pack, Pack]) -> None:
     wide = packs[1]
     shown = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in ("parsing", "portraits")]))[0][:6]
     own = torch.from_numpy(wide.crops(shown)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
-        crops = studio.put(torch.arange(6), studio.codes[:6].flip(0)).crops
+        crops = composite.put(torch.arange(6), composite.codes[:6].flip(0)).crops
     assert crops.shape == own.shape
     kept = (crops - own).abs().amax((0, 1)) < 1e-5
     assert kept[[0, 0, -1, -1], [0, -1, 0, -1]].all()  # backdrop
     assert not kept[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8].any()
 
 
-def test_a_face_put_back_is_nearly_itself(studio: Studio, packs: tuple[Pack, Pack]) -> None:
+def test_a_face_put_back_is_nearly_itself(composite: DifferentiableComposite, packs: tuple[Pack, Pack]) -> None:
     rows, middle = torch.arange(12), slice(3 * SIDE // 8, 5 * SIDE // 8)  # without hair, which no new face brings
     wide = packs[1]
     shown = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in ("parsing", "portraits")]))[0][:12]
     photos = torch.from_numpy(wide.crops(shown)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]).permute(0, 3, 1, 2) / 127.5 - 1
     off = []
-    for codes in (studio.codes[rows], studio.codes[rows].flip(0)):
+    for codes in (composite.codes[rows], composite.codes[rows].flip(0)):
         with torch.no_grad():
-            tried = studio.put(rows, codes)
-        colours = (tried.images - photos)[..., middle, middle].abs().mean()
-        off.append((colours, (tried.landmarks - studio.landmarks[rows]).norm(dim=2).mean()))
+            faces_there = composite.put(rows, codes)
+        colours = (faces_there.images - photos)[..., middle, middle].abs().mean()
+        off.append((colours, (faces_there.landmarks - composite.landmarks[rows]).norm(dim=2).mean()))
     own, other = off
     assert own[0] < 0.5 * other[0]
     assert own[1] < 0.5 * other[1]
@@ -170,33 +174,33 @@ def test_networks_that_are_quick_see_the_same(packs: tuple[Pack, Pack], trained:
     quick, rows = plain.quick(), torch.arange(6)
     seen = []
     for networks in (plain, quick):
-        studio = Studio(packs[1], networks)
-        codes = studio.codes[rows].flip(0).clone().requires_grad_(True)
-        tried = studio.put(rows, codes)
-        embeddings, traits = networks.identity(tried.views), networks.attributes.eval()(tried.crops)
+        composite = DifferentiableComposite(packs[1], networks)
+        codes = composite.codes[rows].flip(0).clone().requires_grad_(True)
+        faces_there = composite.put(rows, codes)
+        embeddings, traits = networks.identity(faces_there.views), networks.attributes.eval()(faces_there.crops)
         embeddings[:, 0].sum().backward()
-        assert embeddings.dtype == traits.dtype == tried.images.dtype == torch.float32
-        seen.append((tried.images.detach(), embeddings.detach(), traits[:, 1:].detach(), codes.grad))
+        assert embeddings.dtype == traits.dtype == faces_there.images.dtype == torch.float32
+        seen.append((faces_there.images.detach(), embeddings.detach(), traits[:, 1:].detach(), codes.grad))
     for one, other in zip(*seen, strict=True):
         assert (one - other).norm() < 0.1 * one.norm()
     assert not isinstance(plain.generator.refiner, type(quick.generator.refiner))
 
 
-def test_those_alike_share_sex_group_and_side(studio: Studio) -> None:
+def test_those_alike_share_sex_group_and_side(composite: DifferentiableComposite) -> None:
     for row in (0, 5, 11):
-        chosen = studio.alike(row, 6, torch.Generator().manual_seed(row))
+        chosen = composite.alike(row, 6, torch.Generator().manual_seed(row))
         assert chosen[0] == row
         assert len(set(chosen.tolist())) == 6
-        assert (studio.traits[chosen][:, 1:] == studio.traits[row, 1:]).all()
-        assert (studio.held_out[chosen] == studio.held_out[row]).all()
+        assert (composite.traits[chosen][:, 1:] == composite.traits[row, 1:]).all()
+        assert (composite.held_out[chosen] == composite.held_out[row]).all()
 
 
-def test_a_studio_needs_photos_with_surroundings(packs: tuple[Pack, Pack], trained: Trained) -> None:
+def test_a_composite_needs_photos_with_surroundings(packs: tuple[Pack, Pack], trained: Trained) -> None:
     narrow, wide = packs
     small = synthetic_pack(20, 40, 2)
     for pack in (replace(wide, source=np.zeros_like(wide.source)), replace(small, source=narrow.source[:20])):
         with pytest.raises(TrainingError, match="photos of parsing and portraits, cut 64 px wide"):
-            Studio(pack, trained)
+            DifferentiableComposite(pack, trained)
 
 
 # ------------------------------------------------------------------------ bank
@@ -211,55 +215,57 @@ def test_only_faces_of_nobody_are_in_the_bank(
     assert torch.equal(fit_bank(packs[0], moved, trained).people_q, mapping.people_q)
 
 
-def test_a_target_is_joined_of_those_who_were_chosen(mapping: TargetMapping, studio: Studio) -> None:
+def test_a_target_is_joined_of_those_who_were_chosen(
+    mapping: TargetMapping, composite: DifferentiableComposite
+) -> None:
     z = torch.randn(9, Z, generator=torch.Generator().manual_seed(0))
-    traits, source = studio.traits[:9], studio.codes[:9]
+    traits, source = composite.traits[:9], composite.codes[:9]
     chosen = mapping.choose(z, traits)
     joined = mapping.join(mapping.people()[chosen], chosen, traits, source)
     assert torch.equal(mapping(z, traits, source), joined)
 
 
-# ---------------------------------------------------------------------- spread
+# ----------------------------------------------------------- target separation
 
 
-def turned_spread(people: torch.Tensor, mapping: TargetMapping) -> Spread:
-    spread = Spread(mapping.parts, people.shape[2])
-    spread.know(people)
+def turned_separation(people: torch.Tensor, mapping: TargetMapping) -> TargetSeparation:
+    separation = TargetSeparation(mapping.parts, people.shape[2])
+    separation.know(people)
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for turn in spread.turns:
+        for turn in separation.turns:
             turn.normal_(std=0.1, generator=draw)
-    return spread
+    return separation
 
 
-def test_a_spread_takes_people_as_far_as_it_is_to_and_keeps_the_rest(mapping: TargetMapping) -> None:
+def test_a_separation_takes_people_as_far_as_it_is_to_and_keeps_the_rest(mapping: TargetMapping) -> None:
     people = mapping.people()
-    spread = turned_spread(people, mapping)
+    separation = turned_separation(people, mapping)
     with torch.no_grad():
         for stretch in (1.0, 1.2):
-            spread.stretch.fill_(stretch)
-            turned = spread(people)
+            separation.stretch.fill_(stretch)
+            turned = separation(people)
             assert torch.equal(turned[:, : ATTRIBUTE_ROW + 1], people[:, : ATTRIBUTE_ROW + 1])
-            for number, (start, end) in enumerate(spread.rows):
-                even = spread.get_buffer(f"even{number}")
+            for number, (start, end) in enumerate(separation.rows):
+                even = separation.get_buffer(f"even{number}")
                 before, after = ((codes[:, start:end].flatten(1) @ even).square().sum() for codes in (people, turned))
                 assert after == pytest.approx(stretch**2 * float(before), rel=0.02)  # a few numbers end at the furthest
-        for turn in spread.turns:
+        for turn in separation.turns:
             turn.zero_()
-        spread.stretch.fill_(1.0)
-        assert torch.allclose(spread(people), people, atol=1e-5)
-        assert torch.allclose(spread.deviations(), torch.ones(1), atol=1e-4)
+        separation.stretch.fill_(1.0)
+        assert torch.allclose(separation(people), people, atol=1e-5)
+        assert torch.allclose(separation.deviations(), torch.ones(1), atol=1e-4)
 
 
-def test_a_spread_is_told_by_what_it_made_of_people(mapping: TargetMapping) -> None:
+def test_a_separation_is_told_by_what_it_made_of_people(mapping: TargetMapping) -> None:
     people = mapping.people()
-    spread = turned_spread(people, mapping)
+    separation = turned_separation(people, mapping)
     with torch.no_grad():
-        given = spread(people)
+        given = separation(people)
     some = torch.randperm(len(people), generator=torch.Generator().manual_seed(1))[: 4 * len(people) // 5]
     noise = 0.01 * torch.randn(given.shape, generator=torch.Generator().manual_seed(2))
-    found = Spread(mapping.parts, people.shape[2]).recover(people, (given + noise)[some])
-    assert torch.allclose(found.stretch, spread.stretch, atol=0.05)
+    found = TargetSeparation(mapping.parts, people.shape[2]).recover(people, (given + noise)[some])
+    assert torch.allclose(found.stretch, separation.stretch, atol=0.05)
     with torch.no_grad():
         off = (found(people) - given).square().mean().sqrt()
     assert off < 0.1 * given[:, ATTRIBUTE_ROW + 1 :].std()
@@ -267,8 +273,8 @@ def test_a_spread_is_told_by_what_it_made_of_people(mapping: TargetMapping) -> N
         found.recover(people, torch.randn(people.shape, generator=torch.Generator().manual_seed(3)))
 
 
-def test_targets_come_apart(studio: Studio, mapping: TargetMapping, trained: Trained) -> None:
-    task = SpreadTask(studio, mapping, trained, batch=12, learning_rate=3e-2, far=0.9)
+def test_targets_come_apart(composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained) -> None:
+    task = TargetSeparationTask(composite, mapping, trained, batch=12, learning_rate=3e-2, far=0.9)
     seen = train(task, 0, 160, of=160)
     assert set(seen[0]) == {"strangers", "itself", "sex", "group", "age", "plain"}
     measured = task.evaluate()
@@ -297,10 +303,28 @@ def test_the_lock_takes_shape_and_coarse_texture_whole_and_expressions_stay(trai
         assert (free(source, target) < 1).all()
 
 
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_checkpoint_tells_whether_the_swapper_is_locked(locked: bool, trained: Trained, tmp_path: Path) -> None:
+    config = trained.model.config
+    network = Swapper(parts_of(config), config.width, locked=locked)
+    save_networks({"student": network, "swapper": network}, RunState(1), tmp_path / "swapper")
+    assert load_swapper(tmp_path, config).whole == network.whole
+
+
+def test_a_checkpoint_of_another_size_is_no_swapper(trained: Trained, tmp_path: Path) -> None:
+    config = trained.model.config
+    network = Swapper(parts_of(config), config.width + 1)
+    save_networks({"swapper": network}, RunState(1), tmp_path / "swapper")
+    with pytest.raises(TrainingError, match="holds another network than 'swapper'"):
+        load_swapper(tmp_path, config)
+    with pytest.raises(TrainingError, match="holds no checkpoint with a network 'swapper'"):
+        load_swapper(tmp_path / "empty", config)
+
+
 def test_a_swapper_learns_who_must_change(
-    studio: Studio, mapping: TargetMapping, trained: Trained, faces: ReadFaces, tmp_path: Path
+    composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained, faces: ReadFaces, tmp_path: Path
 ) -> None:
-    task = SwapperTask(studio, mapping, trained, faces.codes, locked=False, batch=8)
+    task = SwapperTask(composite, mapping, trained, faces.codes, locked=False, batch=8)
     before = train(task, 0, 10)
     train(task, 10, 90)
     after = train(task, 0, 10)  # the same photos, people and targets again
@@ -314,7 +338,7 @@ def test_a_swapper_learns_who_must_change(
     save_checkpoint(task, RunState(60), tmp_path / "swapper")
     network = load_swapper(tmp_path, trained.model.config)
     assert not network.whole
-    inputs = {"source": studio.codes[:3], "target": studio.codes[3:6]}
+    inputs = {"source": composite.codes[:3], "target": composite.codes[3:6]}
     report = export_network(network, inputs, ["share"], tmp_path / "swapper.onnx")
     (share,) = open_session(report.path).run(None, {name: value.numpy() for name, value in inputs.items()})
     with torch.no_grad():
@@ -324,17 +348,17 @@ def test_a_swapper_learns_who_must_change(
 # ------------------------------------------------------------------------ both
 
 
-def test_a_stop_changes_nothing(task_of: Callable[[], SpreadTask | SwapperTask], tmp_path: Path) -> None:
+def test_a_stop_changes_nothing(task_of: Callable[[], TargetSeparationTask | SwapperTask], tmp_path: Path) -> None:
     assert_a_stop_changes_nothing(task_of, train, tmp_path, 4)
 
 
-def test_a_spread_is_read_from_its_checkpoint(
-    studio: Studio, mapping: TargetMapping, trained: Trained, tmp_path: Path
+def test_a_separation_is_read_from_its_checkpoint(
+    composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained, tmp_path: Path
 ) -> None:
-    task = SpreadTask(studio, mapping, trained, batch=6)
+    task = TargetSeparationTask(composite, mapping, trained, batch=6)
     train(task, 0, 2)
     save_checkpoint(task, RunState(2), tmp_path / "spread")
     people = mapping.people()
     with torch.no_grad():
-        given = load_spread(tmp_path, trained.model.config)(people)
+        given = load_target_separation(tmp_path, trained.model.config)(people)
         assert torch.equal(given, task.networks["spread"](people))

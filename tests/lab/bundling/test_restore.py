@@ -14,7 +14,7 @@ from torch import nn
 from styleid.bundles.registry import DEFAULT, built_in
 from styleid.commands.train import main
 from styleid.errors import BundleError, TrainingError
-from styleid.lab.bundling.revive import revive, settle
+from styleid.lab.bundling.restore import restore, settle
 from styleid.lab.bundling.unchanged import UNCHANGED, Unchanged, with_numbers
 from styleid.lab.export.network import export_network
 from styleid.lab.networks.aam import load_aam, save_aam
@@ -25,7 +25,7 @@ from styleid.lab.networks.parser import ParserConfig, ParserNet
 from styleid.lab.networks.refiner import Refiner, RefinerConfig
 from styleid.lab.tasks import identity as identity_module
 from styleid.lab.tasks.identity import IdentityTask
-from styleid.lab.tasks.loop import RunOptions, load_network, run
+from styleid.lab.tasks.loop import TrainingOptions, load_network, run
 from styleid.runtime import open_session
 from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
@@ -34,7 +34,7 @@ from tests.lab.synthetic import synthetic_pack
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("revived")
-    assert main(["revive", "--checkpoints", str(folder)], lambda line: None) == 0
+    assert main(["restore", "--checkpoints", str(folder)], lambda line: None) == 0
     return folder
 
 
@@ -91,21 +91,22 @@ def test_training_goes_on(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setattr(identity_module, "IdentityTeacher", Teacher)
     task = IdentityTask(synthetic_pack(40, 24, 4), tmp_path, batch=4)
     before = json.loads((checkpoints / "identity/state.json").read_text())
-    options = RunOptions(resume_from=checkpoints / "identity", save_to=tmp_path / "on", steps=before["step"] + 1)
+    options = TrainingOptions(resume_from=checkpoints / "identity", save_to=tmp_path / "on", steps=before["step"] + 1)
     state = run(task, options, lambda line: None)
     assert (state.step, state.images) == (before["step"] + 1, before["images"] + 4)
     assert [entry["step"] for entry in state.history] == [before["step"], before["step"] + 1]
     load_network(IdentityNet(), tmp_path / "on", "identity")
 
 
-def test_nothing_is_overwritten(checkpoints, tmp_path):
+@pytest.mark.parametrize("command", ["restore", "revive"])
+def test_nothing_is_overwritten(command, checkpoints, tmp_path):
     with pytest.raises(TrainingError, match="holds a checkpoint already"):
-        main(["revive", "--checkpoints", str(checkpoints)])
+        main([command, "--checkpoints", str(checkpoints)])
     (tmp_path / "aam").mkdir()
     fitted = tmp_path / "aam/aam.safetensors"
     fitted.write_bytes(b"fitted")
     with pytest.raises(TrainingError, match="aam holds a checkpoint already"):
-        main(["revive", "--checkpoints", str(tmp_path)])
+        main([command, "--checkpoints", str(tmp_path)])
     assert fitted.read_bytes() == b"fitted"
     assert [path.name for path in tmp_path.iterdir()] == ["aam"]
 
@@ -115,7 +116,7 @@ def test_an_altered_bundle_is_refused(tmp_path):
     with (tmp_path / "bundle/identity.onnx").open("ab") as file:
         file.write(b"x")
     with pytest.raises(BundleError, match=r"identity\.onnx has the SHA-256"):
-        main(["revive", "--bundle", str(tmp_path / "bundle"), "--checkpoints", str(tmp_path / "c")])
+        main(["restore", "--bundle", str(tmp_path / "bundle"), "--checkpoints", str(tmp_path / "c")])
 
 
 def test_networks_that_were_not_trained_on_go_into_the_next_bundle_byte_for_byte(checkpoints, tmp_path, bundle):
@@ -170,13 +171,13 @@ def test_any_exported_network_comes_back(tmp_path, eight_bit):
     network(torch.randn(64, 3, 32, 32))  # statistics of its own
     examples = {"x": torch.randn(64, 3, 32, 32).numpy()} if eight_bit else None
     report = export_network(network, {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "n.onnx", examples=examples)
-    found, x = revive(Small(), report.path), torch.randn(8, 3, 32, 32)
+    found, x = restore(Small(), report.path), torch.randn(8, 3, 32, 32)
     with torch.no_grad():
         wanted = network.eval()(x)
         error = float((found(x) - wanted).square().mean().sqrt() / wanted.std())
     assert error < (0.05 if eight_bit else 1e-3)
     again = export_network(found, {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "again.onnx")
-    twice = revive(Small(), again.path)
+    twice = restore(Small(), again.path)
     assert torch.allclose(twice(x), found(x), atol=2e-3)
 
 
@@ -188,7 +189,7 @@ def test_folded_normalisation_is_settled_by_examples(tmp_path):
     report = export_network(network, {"x": x[:2]}, ["y"], tmp_path / "n.onnx", examples={"x": x.numpy()})
     graph = onnx.load(report.path).graph
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
-    found = revive(Small(), report.path)
+    found = restore(Small(), report.path)
     with torch.no_grad():
         revived = found(x)
         settled = settle(found, x)(x)
@@ -204,5 +205,5 @@ def test_another_network_is_refused_by_name(tmp_path):
     other = Small(20)
     before = {name: value.clone() for name, value in other.state_dict().items()}
     with pytest.raises(TrainingError, match=r"'network\.body\.0\.weight' has the shape \(24, 3, 3, 3\), not \(20,"):
-        revive(other, tmp_path / "n.onnx")
+        restore(other, tmp_path / "n.onnx")
     assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())

@@ -19,18 +19,19 @@ import torch
 from torch import nn
 
 from styleid.lab.networks.aam import ATTRIBUTE_ROW, AAMConfig
-from styleid.lab.networks.spread import Spread
+from styleid.lab.networks.target_separation import TargetSeparation
 from styleid.lab.networks.targets import TargetMapping, Z, parts_of
+from styleid.lab.tasks.differentiable_composite import CompositedFaces, DifferentiableComposite
 from styleid.lab.tasks.loop import load_network
-from styleid.lab.tasks.optim import adam_with_decay, descend_terms, set_learning_rate
-from styleid.lab.tasks.studio import Studio, Tried
+from styleid.lab.tasks.student import StudentTask
 from styleid.lab.tasks.trained import Trained
 from styleid.types import ImageRGB
 
+CHECKPOINT = "spread"
+"""The training's name in checkpoints, which older versions of styleid wrote too."""
 _STRANGERS, _NEARLY, _SELF = 0.05, 0.3, 0.75
 """Similarities below which two targets are apart enough, or not nearly one, and above which one is like itself."""
-_SELF_WEIGHT, _PLAIN_WEIGHT = 0.5, 10.0
-_SEX_WEIGHT, _GROUP_WEIGHT, _AGE_WEIGHT = 0.5, 0.3, 0.05
+_WEIGHTS = {"strangers": 1.0, "itself": 0.5, "sex": 0.5, "group": 0.3, "age": 0.05, "plain": 10.0}
 _SURE, _SURE_OF_GROUP, _YEARS_OFF = 0.8, 0.6, 8.0
 """How likely a target's sex and group are to be, as the attribute network sees it in a photo, and its years aside."""
 _LARGEST = 3.0
@@ -44,18 +45,18 @@ _WATCHED = 24
 class _Batch:
     """Every target in every photo: `target` and `photo` number them, (n,); wanted: rounded traits, (n, 7)."""
 
-    tried: Tried
+    faces: CompositedFaces
     target: torch.Tensor
     photo: torch.Tensor
     wanted: torch.Tensor
 
 
-class SpreadTask:
-    """Train a `Spread` for a mapping whose people are as they were read."""
+class TargetSeparationTask(StudentTask[TargetSeparation]):
+    """Train a `TargetSeparation` for a mapping whose people are as they were read."""
 
     def __init__(
         self,
-        studio: Studio,
+        composite: DifferentiableComposite,
         mapping: TargetMapping,
         trained: Trained,
         *,
@@ -64,36 +65,30 @@ class SpreadTask:
         far: float = 0.39,
     ) -> None:
         torch.manual_seed(0)
-        self._studio, self._mapping, self._people = studio, mapping.eval(), mapping.people()
+        self._composite, self._mapping, self._people = composite, mapping.eval(), mapping.people()
         self._recogniser, self._attributes = trained.identity, trained.attributes
         self._targets = max(2, batch // _PHOTOS)
-        self.images_per_step, self.learning_rate, self._far = self._targets * _PHOTOS, learning_rate, far
-        self._train, self._test = (torch.nonzero(studio.held_out == held)[:, 0] for held in (False, True))
-        self._spread, self._average = (Spread(mapping.parts, self._people.shape[2]) for _ in range(2))
-        for network in (self._spread, self._average):
-            network.know(self._people)
-        self._average.requires_grad_(False)
-        self.networks: dict[str, nn.Module] = {"student": self._spread, "spread": self._average}
-        self._optimizer = adam_with_decay(self._spread, learning_rate)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
+        self._far = far
+        self._train, self._test = (torch.nonzero(composite.held_out == held)[:, 0] for held in (False, True))
+        student = TargetSeparation(mapping.parts, self._people.shape[2])
+        student.know(self._people)
+        super().__init__(CHECKPOINT, student, _WEIGHTS, batch=self._targets * _PHOTOS, learning_rate=learning_rate)
 
-    def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
-        set_learning_rate(self._optimizer, self.learning_rate, progress)
-        batch = self._draw(self._spread, self._train, generator)
+    def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
+        """Return how far targets are from being one person each, strangers to the others, and as they are meant."""
+        del progress
+        batch = self._draw(self._student, self._train, generator)
         alike, pairs = self._alike(batch)
         others = alike[pairs["same photo"] | pairs["other photo"]]
         strangers = (others - _STRANGERS).relu().square().mean() + (others - _NEARLY).relu().mean()
         itself = (_SELF - alike[pairs["itself"]]).relu().square().mean()
-        years, sexes, groups = self._looks(batch.tried.crops, batch.wanted)
-        faces = self._looks(batch.tried.images, batch.wanted)[1]  # hair would tell the sex
+        years, sexes, groups = self._looks(batch.faces.crops, batch.wanted)
+        faces = self._looks(batch.faces.images, batch.wanted)[1]  # hair would tell the sex
         sex = (_SURE - torch.cat([sexes, faces])).relu().mean()
         group = (_SURE_OF_GROUP - groups).relu().mean()
         age = (years - _YEARS_OFF).relu().mean() / 20
-        plain = (self._spread.deviations() - _LARGEST).relu().square().mean()
-        terms = {"strangers": strangers, "itself": itself, "sex": sex, "group": group, "age": age, "plain": plain}
-        weights = (1.0, _SELF_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT, _AGE_WEIGHT, _PLAIN_WEIGHT)
-        return descend_terms(terms, weights, self._optimizer, self._spread, self._average)
+        plain = (self._student.deviations() - _LARGEST).relu().square().mean()
+        return {"strangers": strangers, "itself": itself, "sex": sex, "group": group, "age": age, "plain": plain}
 
     def _looks(self, crops: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return how many years aside faces look, and how likely of the sex and of the group wanted, each (n,)."""
@@ -101,26 +96,26 @@ class SpreadTask:
         sex = torch.where(wanted[:, 1] > 0.5, seen[:, 1], 1 - seen[:, 1])
         return (seen[:, 0] - wanted[:, 0]).abs(), sex, (seen[:, 2:] * wanted[:, 2:]).sum(1)
 
-    def _draw(self, spread: nn.Module, photos: torch.Tensor, generator: torch.Generator) -> _Batch:
+    def _draw(self, separation: nn.Module, photos: torch.Tensor, generator: torch.Generator) -> _Batch:
         """Put new targets for one person's sex, age and group into photos of such people; rarer groups more often."""
-        studio, mapping = self._studio, self._mapping
-        groups = studio.traits[photos, 2:]
+        composite, mapping = self._composite, self._mapping
+        groups = composite.traits[photos, 2:]
         rare = groups @ groups.sum(0).clamp_min(1).rsqrt()
         row = int(photos[torch.multinomial(rare, 1, generator=generator)])
-        rows = studio.alike(row, _PHOTOS, generator)
-        wanted = studio.traits[row].expand(self._targets, -1)
+        rows = composite.alike(row, _PHOTOS, generator)
+        wanted = composite.traits[row].expand(self._targets, -1)
         chosen = mapping.choose(torch.randn(self._targets, Z, generator=generator), wanted)
-        given = spread(self._people[chosen])
+        given = separation(self._people[chosen])
         target, photo = (grid.reshape(-1) for grid in torch.meshgrid(
             torch.arange(self._targets), torch.arange(len(rows)), indexing="ij"))  # fmt: skip
-        own = studio.codes[rows[photo]]
+        own = composite.codes[rows[photo]]
         targets = mapping.join(given[target], chosen[target], wanted[target], own)
         wplus = torch.cat([own[:, :ATTRIBUTE_ROW], targets[:, ATTRIBUTE_ROW:]], 1)
-        return _Batch(studio.put(rows[photo], wplus), target, photo, wanted[target])
+        return _Batch(composite.put(rows[photo], wplus), target, photo, wanted[target])
 
     def _alike(self, batch: _Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return similarities (n, n), and which pairs are what, each pair once."""
-        embeddings = self._recogniser(batch.tried.views)
+        embeddings = self._recogniser(batch.faces.views)
         upper = torch.ones(len(embeddings), len(embeddings), dtype=torch.bool).triu(1)
         one = batch.target[:, None] == batch.target
         here = batch.photo[:, None] == batch.photo
@@ -130,14 +125,14 @@ class SpreadTask:
     def evaluate(self) -> dict[str, float]:
         """See `Task.evaluate`: shares of pairs seen as one, of targets seen as meant, and both of the bank before."""
         out = {}
-        for name, spread in (("", self._average), ("_before", nn.Identity())):
+        for name, separation in (("", self._average), ("_before", nn.Identity())):
             found: dict[str, list[torch.Tensor]] = {}
             generator = torch.Generator().manual_seed(5)
             for _ in range(_WATCHED):
                 with torch.no_grad():
-                    batch = self._draw(spread, self._test, generator)
+                    batch = self._draw(separation, self._test, generator)
                     alike, pairs = self._alike(batch)
-                    _, sexes, groups = self._looks(batch.tried.crops, batch.wanted)
+                    _, sexes, groups = self._looks(batch.faces.crops, batch.wanted)
                 seen = {f"as_one_{kind.replace(' ', '_')}": alike[which] > self._far for kind, which in pairs.items()}
                 for kind, right in (seen | {"sex": sexes > 0.5, "group": groups > 0.5}).items():
                     found.setdefault(kind + name, []).append(right)
@@ -145,20 +140,20 @@ class SpreadTask:
         return out
 
     def sheet(self) -> ImageRGB:
-        """Show targets, one column each, in photos that are held out, as the bank was and, below, spread."""
+        """Show targets, one column each, in photos that are held out, as the bank was and, below, set apart."""
         generator, bands = torch.Generator().manual_seed(3), []
         for _ in range(3):
             state = generator.get_state()
-            for spread in (nn.Identity(), self._average):
+            for separation in (nn.Identity(), self._average):
                 generator.set_state(state)
                 with torch.no_grad():
-                    views = self._draw(spread, self._test, generator).tried.views
+                    views = self._draw(separation, self._test, generator).faces.views
                 grid = views.unflatten(0, (self._targets, -1)).permute(1, 3, 0, 4, 2)
                 bands.append(grid.reshape(-1, self._targets * views.shape[-1], 3))
         picture = torch.cat(bands).numpy()
         return ((picture + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
-def load_spread(checkpoints: Path, config: AAMConfig) -> Spread:
-    """Read the checkpoint `spread` of a folder."""
-    return load_network(Spread(parts_of(config), config.width), checkpoints / "spread", "spread")
+def load_target_separation(checkpoints: Path, config: AAMConfig) -> TargetSeparation:
+    """Read the checkpoint `spread` of a folder of checkpoints."""
+    return load_network(TargetSeparation(parts_of(config), config.width), checkpoints / CHECKPOINT, CHECKPOINT)

@@ -1,4 +1,4 @@
-"""Photos in which new faces of the appearance model are tried while networks learn, with gradients.
+"""Composite new faces of the appearance model into photos with gradients, so that networks learn from what is seen.
 
 What a recogniser says of a new face depends on all that the photo keeps: hair, outline, light, pose. So a training that
 cares how alike two new faces are must see them in photos, as the pipeline puts them there: within their outline, behind
@@ -30,7 +30,7 @@ _SOFT_PX = 5
 
 
 @dataclass(frozen=True)
-class Tried:
+class CompositedFaces:
     """New faces in their photos.
 
     views: what a recogniser sees, (n, 3, 112, 112) in [-1, 1]. crops: the photos, as a bundle crops them, and images:
@@ -43,7 +43,7 @@ class Tried:
     landmarks: torch.Tensor
 
 
-class Studio:
+class DifferentiableComposite:
     """The photos of a wide pack, with what is known of each; rows are numbers of photos, (n,).
 
     codes: W+ (photos, layers, w). traits: (photos, 7), rounded as targets know them. held_out: bool (photos,).
@@ -89,7 +89,7 @@ class Studio:
         """Return what a recogniser sees of the photos as they are, (n, 3, 112, 112)."""
         return self._seen(self._photos(rows))
 
-    def put(self, rows: torch.Tensor, wplus: torch.Tensor) -> Tried:
+    def put(self, rows: torch.Tensor, wplus: torch.Tensor) -> CompositedFaces:
         """Draw W+ (n, layers, w) into photos."""
         images, landmarks = self._generator(wplus)
         model = self._generator.model
@@ -103,7 +103,7 @@ class Studio:
         margin = self._inside.start
         change = cover * self._on_forehead(landmarks, rows) * (lit - own)
         around = functional.pad(change, [margin, photos.shape[-1] - self._inside.stop] * 2)
-        return Tried(self._seen(photos + around), own + change, images, landmarks)
+        return CompositedFaces(self._seen(photos + around), own + change, images, landmarks)
 
     def _on_forehead(self, landmarks: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Return how much of new faces is left going up the foreheads, (n, 1, s, s)."""

@@ -1,10 +1,11 @@
-"""Take the networks of a bundle up again: from its ONNX files to checkpoints that training goes on from.
+"""Restore the networks of a bundle: from its ONNX files to checkpoints that training goes on from.
 
 A bundle outlives the machine that trained it. Its files keep the names of the weights, so parser, identity network,
 attributes, mask encoder, refiner and appearance model can be read back, 8-bit convolutions as the rounded values that
-they compute with. The spread is multiplied into the bank: it is what makes the bundle's people of those that the pack
-gives. What is not in a bundle is what only training needed: optimisers' moments, and the refiner's critic, so that the
-refiner can be joined into a bundle again but not trained on. The swapper is learnt anew in ten minutes.
+they compute with. The separation of targets is multiplied into the bank: it is what makes the bundle's people of those
+that the pack gives. What is not in a bundle is what only training needed: optimisers' moments, and the refiner's
+critic, so that the refiner can be joined into a bundle again but not trained on. The swapper is learnt anew in ten
+minutes.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from styleid.lab.networks.identity import TEMPLATE, IdentityNet
 from styleid.lab.networks.mask_encoder import MaskEncoder, MaskEncoderConfig
 from styleid.lab.networks.parser import ParserConfig, ParserNet
 from styleid.lab.networks.refiner import Refiner, RefinerConfig
-from styleid.lab.networks.spread import Spread
+from styleid.lab.networks.target_separation import TargetSeparation
 from styleid.lab.tasks.aam_fit import rectangle_around
 from styleid.lab.tasks.loop import RunState, save_networks
+from styleid.lab.tasks.target_separation import CHECKPOINT
 from styleid.lab.tasks.trained import Trained
 
 _SETTLING = 256
@@ -45,16 +47,17 @@ _MODEL = "network.model."
 _COUNTERS = ("num_batches_tracked",)
 
 
-def revive_bundle(
+def restore_bundle(
     bundle: str | Path, checkpoints: Path, data: Path | None = None, say: Callable[[str], None] = print
 ) -> None:
     """Write checkpoints of a bundle's networks but its swapper, each in a folder of its name.
 
     bundle: a built-in bundle's name, or a folder. data: a data pack, by whose faces normalisation is settled, without
-    which networks can be joined but not trained on where it was folded, and from whose people the spread is told; there
-    is none without it. The checkpoints know how long the bundle says that each was trained. Raises TrainingError where
-    the bundle's networks are of other kinds, a checkpoint is there already, or the pack gives other people than the
-    bundle has, when all but the spread is written; BundleError where the bundle is altered.
+    which networks can be joined but not trained on where it was folded, and from whose people the separation of targets
+    is told; there is none without it. The checkpoints know how long the bundle says that each was trained. Raises
+    TrainingError where the bundle's networks are of other kinds, a checkpoint is there already, or the pack gives other
+    people than the bundle has, when all but the separation of targets is written; BundleError where the bundle is
+    altered.
     """
     found = Bundle(find_bundle(bundle))
     side, quality = found.spec.crop.size_px, found.spec.quality
@@ -69,13 +72,13 @@ def revive_bundle(
         layers, width, rows = found.spec.layers, found.spec.width, last - first + 1
         shape = MaskEncoderConfig(side // 2, layers=layers, width=width, shape_rows=rows)
         networks["mask-encoder"] = MaskEncoder(shape), "mask_encoder", "network.", ("student", "mask_encoder")
-    if taken := [name for name in (*networks, "aam", "spread") if any((checkpoints / name).glob("*"))]:
+    if taken := [name for name in (*networks, "aam", CHECKPOINT) if any((checkpoints / name).glob("*"))]:
         raise TrainingError(f"{checkpoints / taken[0]} holds a checkpoint already. Name another folder.")
     pack = Pack.load(data) if data is not None else None
     inputs = _inputs(pack) if pack is not None else {}
     for name, (network, role, prefix, parts) in networks.items():
         found.check(role)
-        revive(network, found.folder / found.spec.networks[role].file, prefix)
+        restore(network, found.folder / found.spec.networks[role].file, prefix)
         if name in inputs:
             settle(network, inputs[name])
             if name == "parser":  # which comes first: its labels are what the mask encoder sees
@@ -86,20 +89,20 @@ def revive_bundle(
         found.check(role)
     save_aam(appearance_model(found), checkpoints / "aam")
     say("aam: the bundle's appearance model")
-    if pack is not None and "spread" in quality:
-        spread = _spread_of(found, pack, Trained.load(checkpoints))
-        _save("spread", {"student": spread, "spread": spread}, quality, checkpoints, say)
+    if pack is not None and CHECKPOINT in quality:
+        separation = _separation_of(found, pack, Trained.load(checkpoints))
+        _save(CHECKPOINT, {"student": separation, CHECKPOINT: separation}, quality, checkpoints, say)
 
 
-def _spread_of(bundle: Bundle, pack: Pack, trained: Trained) -> Spread:
-    """Return the spread that makes a bundle's people of those that a pack gives, as the bundle's networks read it."""
+def _separation_of(bundle: Bundle, pack: Pack, trained: Trained) -> TargetSeparation:
+    """Return the separation that makes a bundle's people of a pack's, as the bundle's networks read them."""
     bundle.check("mapping")
     raw = _weights(bundle.folder / bundle.spec.networks["mapping"].file)
     (people,) = (value for value in raw.values() if value.dtype == np.int8)
     given = torch.from_numpy(people.astype(np.float32) * raw["network.people_scale"].astype(np.float32))
     few = pack.thinned(_FACES, photos_only=True)
     mapping = fit_bank(few, ReadFaces.of(few, trained), trained)
-    return Spread(mapping.parts, given.shape[2]).recover(mapping.people(), given)
+    return TargetSeparation(mapping.parts, given.shape[2]).recover(mapping.people(), given)
 
 
 def _save(
@@ -155,7 +158,7 @@ def _inputs(pack: Pack) -> dict[str, torch.Tensor]:
     return {"parser": whole, "identity": views, "attributes": whole}
 
 
-def revive(network: nn.Module, path: Path, prefix: str = "network.") -> nn.Module:
+def restore(network: nn.Module, path: Path, prefix: str = "network.") -> nn.Module:
     """Load what a file that `export_network` wrote holds of a network's weights; return it in evaluation mode.
 
     prefix: what the file's names have before the network's own. Normalisation that was folded into a convolution comes

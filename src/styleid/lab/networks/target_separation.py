@@ -18,8 +18,8 @@ _SAME_ROWS = 0.3
 """How much nearer than anybody else in the bank somebody must be to their own codes in a bundle."""
 
 
-class Spread(nn.Module):
-    """Spread a bank's people: codes (..., layers, w) -> codes (..., layers, w); rows before the parts stay.
+class TargetSeparation(nn.Module):
+    """Set a bank's people apart: codes (..., layers, w) -> codes (..., layers, w); rows before the parts stay.
 
     Each part has a matrix, in coordinates in which the bank's people differ by 1 whichever way one looks: so it tells
     which ways of faces to differ become larger than they are, and which smaller.
@@ -62,18 +62,20 @@ class Spread(nn.Module):
         """Return by how much people differ each way, by how much the bank's do, the largest of each part first."""
         return torch.cat([torch.linalg.svdvals(self._matrix(number)) for number in range(len(self.rows))])
 
-    def recover(self, people: torch.Tensor, given: torch.Tensor) -> Spread:
-        """Become the spread that made of a bank's people (people, layers, w) those that a bundle's bank holds.
+    def recover(self, people: torch.Tensor, given: torch.Tensor) -> TargetSeparation:
+        """Become the separation that made of a bank's people (people, layers, w) those that a bundle's bank holds.
 
         given: the bundle's codes of all or most of the people, (others, layers, w), in any order. Who is who is told by
-        the rows that no spread changes; the matrices are those of least squares. Raises TrainingError where fewer than
-        half of `given` are among the people.
+        the rows that no separation changes; the matrices are those of least squares. Raises TrainingError where fewer
+        than half of `given` are among the people.
         """
         fixed = slice(0, self.rows[0][0])
         near, who = torch.cdist(given[:, fixed].flatten(1), people[:, fixed].flatten(1)).topk(2, largest=False)
         known = near[:, 0] < _SAME_ROWS * near[:, 1]
         if 2 * int(known.sum()) < len(given):
-            raise TrainingError("The bundle's bank holds other people than this pack gives. Learn the spread anew.")
+            raise TrainingError(
+                "The bundle's bank holds other people than this pack gives. Train target-separation anew."
+            )
         self.know(people)
         before, after = people[who[known, 0]], given[known]
         for number, (start, end) in enumerate(self.rows):
