@@ -19,6 +19,7 @@ Box = tuple[float, float, float, float]
 NOTHING: Box = (math.nan, math.nan, math.nan, math.nan)
 """A box that cannot be placed."""
 _FAR = 1e7
+_FARTHEST = 1e12
 _CELL_PX = 120.0
 _MOST_CELLS = 40
 _UPPER = 0.6
@@ -147,9 +148,9 @@ def box_of(x: object, y: object, width: object, height: object) -> Box:
 
 def box_around(points: object) -> Box:
     """Return the box around a polygon given as x, y, x, y, ...; NaN where it is none."""
-    if not isinstance(points, list) or len(points) < 4 or len(points) % 2:
+    if not isinstance(points, list) or len(points) < 4 or len(points) % 2 or not {*map(type, points)} <= {int, float}:
         return NOTHING
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e12 for v in points):
+    if not max(map(abs, points)) < _FARTHEST or math.isnan(sum(points)):
         return NOTHING
     xs, ys = points[::2], points[1::2]
     return float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))

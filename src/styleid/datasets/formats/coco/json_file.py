@@ -11,7 +11,7 @@ from typing import Any
 
 from styleid.datasets.classes import Kind
 from styleid.datasets.formats.coco.json_text import Part, edit, walk
-from styleid.datasets.formats.coco.marks import boxes_of, doubt_of, parts_of
+from styleid.datasets.formats.coco.marks import parts_of, places_of
 from styleid.datasets.hints import NOTHING, Box, Marked
 from styleid.datasets.plan import FoundFaces
 from styleid.errors import DatasetError
@@ -271,9 +271,9 @@ def _may_mark(row: dict[str, Any]) -> bool:
 
 
 def _annotation(row: dict[str, Any], image: Key, index: int) -> _Annotation:
-    crowd = row.get("iscrowd") in (1, True)
-    places = boxes_of(row), index - 1, crowd, "" if crowd else doubt_of(row), tuple(parts_of(row))
-    return _Annotation(image, _key(row.get("category_id")), *places, _string(row.get("file_name")))
+    boxes, doubt = places_of(row)
+    told = index - 1, row.get("iscrowd") in (1, True), doubt, tuple(parts_of(row)), _string(row.get("file_name"))
+    return _Annotation(image, _key(row.get("category_id")), boxes, *told)
 
 
 def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -23,31 +23,30 @@ _AREA_SLACK = 2.0
 _FACE_OF_PERSON = 1 / 3
 
 
-def boxes_of(row: Mapping[str, Any]) -> tuple[Box, ...]:
-    """Return an annotation's boxes by edges: its bbox, or what its polygons take up; NaN where it has neither.
+def places_of(row: Mapping[str, Any]) -> tuple[tuple[Box, ...], str]:
+    """Return an annotation's boxes by edges, and why they cannot be trusted, or "".
 
-    Where polygons reach beyond the bbox, the two are in different units or one is wrong: both places are returned, as
-    one box where they overlap.
+    They are its bbox, or what its polygons take up; NaN where it has neither. Where polygons reach beyond the bbox, the
+    two are in different units or one is wrong: both places are returned, as one box where they overlap. Without
+    polygons, the annotation's area must fit into its bbox.
     """
     given, outline = row.get("bbox"), _outline(row.get("segmentation"))
     if not (isinstance(given, list) and len(given) == 4):
-        return (outline,)
+        return (outline,), ""
     box = box_of(*given)
-    if _is_nothing(box) or _is_nothing(outline) or _holds(box, outline):
-        return (box,)
-    return (hull([box, outline]),) if _overlap(box, outline) else (box, outline)
+    if _is_nothing(outline):
+        return (box,), "" if row.get("iscrowd") in (1, True) else _doubt(box, row.get("area"))
+    if _is_nothing(box) or _holds(box, outline):
+        return (box,), ""
+    return ((hull([box, outline]),) if _overlap(box, outline) else (box, outline)), ""
 
 
-def doubt_of(row: Mapping[str, Any]) -> str:
-    """Say why an annotation's bbox cannot be trusted, or return "": without polygons, its area must fit into it."""
-    area, given = row.get("area"), row.get("bbox")
-    if not (isinstance(area, int | float) and isinstance(given, list) and len(given) == 4):
+def _doubt(box: Box, area: Any) -> str:
+    inside = (box[2] - box[0]) * (box[3] - box[1])
+    if not isinstance(area, int | float) or not area > _AREA_SLACK * inside + _SLACK_PX**2:
         return ""
-    x0, y0, x1, y1 = box_of(*given)
-    inside = (x1 - x0) * (y1 - y0)
-    if not _is_nothing(_outline(row.get("segmentation"))) or not area > _AREA_SLACK * inside + _SLACK_PX**2:
-        return ""
-    return f"its area of {area:g} does not fit into its bbox, which has {inside:g} px: one may be in other units"
+    told = f"its area of {min(area, 1e15):g} does not fit into its bbox, which has {inside:g} px"
+    return f"{told}: one may be in other units"
 
 
 def parts_of(row: Mapping[str, Any]) -> Iterator[tuple[Kind, Box, str]]:
@@ -58,30 +57,33 @@ def parts_of(row: Mapping[str, Any]) -> Iterator[tuple[Kind, Box, str]]:
     """
     for record in (row, *(one for key in _NESTED if isinstance(one := row.get(key), dict))):
         for key, value in record.items():
-            kind = _part(key, value, row)
-            if kind is None or record.get(f"{kind}_valid") in (False, 0):
+            kind = _part_in_name(key)
+            if kind is None or not value or not isinstance(value, list | dict | str):
                 continue
-            for box in _part_boxes(key, value, known=bool(record.get(f"{kind}_valid"))):
+            seen = record.get(f"{kind}_valid")
+            if seen in (False, 0) or (key.lower() in _FACE_OR_FULL_KEYS and _is_full(value, row)):
+                continue
+            for box in _part_boxes(key, value, known=bool(seen)):
                 yield kind, box, key
-
-
-def _part(key: str, value: Any, row: Mapping[str, Any]) -> Kind | None:
-    if not isinstance(value, list | dict | str) or not value:
-        return None
-    plain = key.lower()
-    if plain in _FACE_OR_FULL_KEYS:  # a face in some data sets, the full body in CrowdHuman's
-        boxes = [box_of(*one) for one in (value, row.get("bbox")) if isinstance(one, list) and len(one) == 4]
-        areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
-        return Kind.FACE if len(areas) == 2 and areas[0] < _FACE_OF_PERSON * areas[1] else None
-    if plain in _HEAD_KEYS:
-        return Kind.HEAD
-    return _part_in_name(plain)
 
 
 @lru_cache(maxsize=1024)
 def _part_in_name(key: str) -> Kind | None:
-    match = _PART.search(key)
-    return Kind(match["one"] or match["two"]) if match else None
+    """Return the part whose box a key names, if any."""
+    plain = key.lower()
+    if plain in _HEAD_KEYS:
+        return Kind.HEAD
+    match = _PART.search(plain)
+    if match is None:
+        return Kind.FACE if plain in _FACE_OR_FULL_KEYS else None
+    return Kind(match["one"] or match["two"])
+
+
+def _is_full(value: Any, row: Mapping[str, Any]) -> bool:
+    """Say whether a box is a person's full body, as in CrowdHuman, where other data sets have a face."""
+    boxes = [box_of(*one) for one in (value, row.get("bbox")) if isinstance(one, list) and len(one) == 4]
+    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
+    return len(areas) < 2 or not areas[0] < _FACE_OF_PERSON * areas[1]
 
 
 def _part_boxes(key: str, value: Any, *, known: bool) -> Iterator[Box]:
