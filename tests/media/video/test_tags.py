@@ -251,16 +251,18 @@ def test_a_finished_file_is_looked_at_before_it_is_named(tmp_path, monkeypatch, 
     make_video(source)
     text = base64.b64encode(cover()).decode()
     chapter = {"id": 1, "start": 0, "end": 300, "time_base": Fraction(1, 1000), "metadata": {"title": text}}
+    usual = SideTracks.__init__
 
-    def let_through(self, allowed):
+    def let_through(self, clip, output, *options):
         if what == "tags":
-            self._output.metadata["cover"] = text
+            output.metadata["cover"] = text
         elif what == "chapters":
-            self._output.set_chapters([chapter])
+            output.set_chapters([chapter])
         else:
-            self._output.add_attachment("cover.jpg", "image/jpeg", cover())
+            output.add_attachment("cover.jpg", "image/jpeg", cover())
+        usual(self, clip, output, *options)
 
-    monkeypatch.setattr(SideTracks, "_copy_tags", let_through)
+    monkeypatch.setattr(SideTracks, "__init__", let_through)
     with pytest.raises(OutputError, match="it would hold"):
         rewrite(source, out)
     assert list(out.parent.iterdir()) == []
