@@ -53,6 +53,18 @@ def test_rare_faces_are_drawn_more_often() -> None:
     assert np.delete(changed, [2, 4, 6]).tolist() == [1.0] * 9
 
 
+def test_labels_count_more_than_what_a_network_sees() -> None:
+    pack = synthetic_context_pack(28)
+    looks = pack.known_looks()
+    labelled = pack.sex >= 0
+    assert np.array_equal(looks[labelled, 1], pack.sex[labelled])
+    assert np.array_equal(looks[labelled, 2:].argmax(1), pack.group[labelled])
+    assert np.array_equal(looks[~labelled, 1:], pack.looks[~labelled, 1:].astype(np.float32))
+    aged = np.isfinite(pack.age)
+    assert np.array_equal(looks[aged, 0], pack.age[aged])
+    assert 0 < aged.sum() < len(pack)
+
+
 @pytest.mark.parametrize("share", [0.4, 0.8])
 def test_smaller_packs_fit(share: float, tmp_path: Path) -> None:
     pack = synthetic_context_pack(40)

@@ -27,7 +27,7 @@ from styleid.errors import TrainingError
 from styleid.faces import geometry
 from styleid.faces.align import CropTemplate, fit_similarity, scale_of, transform_points, warp_to
 from styleid.faces.detect import DetectorOptions, FaceDetector
-from styleid.lab.data.pack import ARCHIVES, Pack, PackOptions, face_row, main_face, read_archive, write_rows
+from styleid.lab.data.pack import ARCHIVES, GROUPS, Pack, PackOptions, face_row, main_face, read_archive, write_rows
 from styleid.pixel.guides import PART_OF_CLASS, Part
 from styleid.runtime import limited_threads, open_session, tidy_model
 from styleid.types import Faces, FloatArray, ImageRGB
@@ -94,6 +94,15 @@ class ContextPack(Pack):
     def is_target(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """True for people whose identity may be asked for: nobody real, without glasses, for training, (n,)."""
         return self.synthetic & ~self.wears_glasses & ~self.held_out
+
+    def known_looks(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return looks, (n, 7), with age, sex and group as they are labelled where they are."""
+        looks = self.looks.astype(np.float32)
+        looks[:, 0] = np.where(np.isfinite(self.age), self.age, looks[:, 0])
+        looks[:, 1] = np.where(self.sex >= 0, self.sex, looks[:, 1])
+        grouped = np.nonzero(self.group >= 0)[0]
+        looks[grouped, 2:] = np.eye(len(GROUPS), dtype=np.float32)[self.group[grouped]]
+        return looks
 
     def odds(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return how often each face should be drawn, (n,): turned, open-mouthed and dark ones more often."""

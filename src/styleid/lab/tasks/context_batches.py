@@ -130,7 +130,8 @@ class ContextFaces:
         self._looks = torch.from_numpy(pack.looks[every].astype(np.float32))
         self._odds = torch.from_numpy(pack.odds()[rows])
         self._rows, self._targets = (torch.from_numpy(np.searchsorted(every, part)) for part in (rows, targets))
-        self._alike = _most_alike(self._looks[self._rows], self._looks[self._targets])
+        known = torch.from_numpy(pack.known_looks()[every])
+        self._alike = _most_alike(known[self._rows], known[self._targets])
         self._shapes = _ShapeSwap(shapes, self._landmarks.cpu(), self._size)
         self._to_own = _scaled(self._size, self._drawn_side)
 

@@ -161,10 +161,10 @@ class ContextTask:
         loss = _mistaken([-scores for scores in on_real]) + _mistaken(on_fake)
         if self.options.r1 and step % self.weights.r1_every == 0:
             penalty = self._slope(real)
-            self._seen["r1"] = penalty.detach()
+            self._note({"r1": penalty})
             loss = loss + penalty * (self.options.r1 / 2 * self.weights.r1_every)
         self._descend("discriminator", loss)
-        self._seen |= {"on_real": on_real[0].mean().detach(), "on_fake": on_fake[0].mean().detach()}
+        self._note({"on_real": on_real[0].mean(), "on_fake": on_fake[0].mean()})
 
     def _slope(self, real: torch.Tensor) -> torch.Tensor:
         """Return the square of the scores' gradient at photos (R1, Mescheder et al. 2018)."""
@@ -186,7 +186,7 @@ class ContextTask:
         terms |= self._swapped_terms(batch, composed, step, generator)
         weighed = [self.weights.of(name) * term for name, term in terms.items()]
         self._descend("generator", torch.stack(weighed).sum())
-        self._seen |= {name: term.detach() for name, term in terms.items()}
+        self._note(terms)
 
     def _own_terms(
         self, batch: Batch, drawn: torch.Tensor, composed: torch.Tensor, step: int
@@ -233,6 +233,12 @@ class ContextTask:
     def _geometry_terms(self, images: torch.Tensor, asked: torch.Tensor, prefix: str) -> dict[str, torch.Tensor]:
         landmarks, expression = context_losses.landmark_loss(self._judges.locate(images), asked)
         return {f"{prefix}landmarks": landmarks, f"{prefix}expression": expression}
+
+    def _note(self, terms: Mapping[str, torch.Tensor]) -> None:
+        """Remember terms, averaged over about twenty times that they were computed."""
+        for name, term in terms.items():
+            value = term.detach()
+            self._seen[name] = torch.lerp(self._seen.get(name, value), value, 0.05)
 
     def _descend(self, name: str, loss: torch.Tensor) -> None:
         optimizer = self.optimizers[name]
