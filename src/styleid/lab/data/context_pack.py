@@ -36,7 +36,7 @@ CONTEXT_SOURCES = tuple(name for name in ARCHIVES if name != "portraits")
 """Archives of a context pack."""
 SHARP_SOURCES = ("generated", "gan-samples", "parsing", "beauty", "portraits320")
 """Archives whose faces are sharp enough for 256 px."""
-TURNED, DARK_LUMA = 0.35, 85.0
+TURNED, DARK_LUMA = 0.35, 105.0
 """Yaw from which a face counts as turned, and mean grey level of the skin below which it counts as dark."""
 _ODDS = {"utkface-0": 0.6, "utkface-1": 0.6, "beauty": 0.7, "parsing": 1.5, "wild": 1.5, "portraits320": 1.5}
 _TURNED_ODDS, _OPEN_ODDS, _DARK_ODDS = 2.5, 1.7, 2.0

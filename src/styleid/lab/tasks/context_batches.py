@@ -34,9 +34,9 @@ from styleid.types import FloatArray
 
 _JITTER = augment.Jitter(degrees=6, shift=0.03, scale=0.08)
 _STILL = augment.Jitter(degrees=0, shift=0, scale=0, mirror=0)
-_ALIKE = 48
-"""How many people most alike in sex, age and group one is drawn from."""
-_LOOKS = (0.08, 4.0, 3.0, 3.0, 3.0, 3.0, 3.0)
+_ALIKE, _ALIKE_SHARE = 48, 32
+"""How many people most alike in sex, age and group one is drawn from: so many, but one in so many at most."""
+_LOOKS = (0.08, 8.0, 3.0, 3.0, 3.0, 3.0, 3.0)
 """What a year, sex and the groups count for when people are compared."""
 _FURTHEST = 3.0
 
@@ -131,7 +131,7 @@ class ContextFaces:
         self._odds = torch.from_numpy(pack.odds()[rows])
         self._rows, self._targets = (torch.from_numpy(np.searchsorted(every, part)) for part in (rows, targets))
         known = torch.from_numpy(pack.known_looks()[every])
-        self._alike = _most_alike(known[self._rows], known[self._targets])
+        self._alike = _most_alike(known, self._rows, self._targets)
         self._shapes = _ShapeSwap(shapes, self._landmarks.cpu(), self._size)
         self._to_own = _scaled(self._size, self._drawn_side)
 
@@ -240,13 +240,15 @@ def _labels_of(pack: ContextPack, row: int) -> np.ndarray[Any, np.dtype[np.uint8
     return labels
 
 
-def _most_alike(looks: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Return, for each face, the places of the people most alike in sex, age and group, (n, few)."""
-    weights = torch.tensor(_LOOKS)
-    few = min(_ALIKE, len(others))
-    parts = [
-        torch.cdist(part * weights, others * weights).topk(few, largest=False).indices for part in looks.split(2048)
-    ]
+def _most_alike(looks: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return, for each row, the places among the targets of other people who are most alike, (n, few)."""
+    weighed = looks * torch.tensor(_LOOKS)
+    few = min(_ALIKE, max(1, len(targets) // _ALIKE_SHARE))
+    parts = []
+    for part in rows.split(2048):
+        apart = torch.cdist(weighed[part], weighed[targets])
+        apart[part[:, None] == targets] = torch.inf
+        parts.append(apart.topk(few, largest=False).indices)
     return torch.cat(parts)
 
 
