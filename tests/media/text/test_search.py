@@ -16,6 +16,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from skimage import data as sample
 
@@ -69,11 +71,19 @@ WRITTEN: dict[str, Callable[[bytes], str | bytes]] = {
     "an indented list": lambda text: json.dumps([t.decode() for t in wrapped(text, 20).split()], indent=2),
     "XML": lambda text: b"<a><b>" + text.replace(b"&", b"&amp;").replace(b"<", b"&lt;") + b"</b></a>",
     "YAML": lambda text: b"picture: !!binary |\n  " + wrapped(text, 70).replace(b"\n", b"\n  "),
+    "short groups": lambda text: b" ".join(split(text, 5)),
+    "lines with numbers": lambda text: "\n".join(f"{i},{t.decode()}" for i, t in enumerate(split(text, 60))),
+    "objects": lambda text: "\n".join(json.dumps({"i": i, "part": t.decode()}) for i, t in enumerate(split(text, 60))),
+    "lines of a mail": lambda text: b"> " + b"\n> ".join(split(text, 60)),
+    "XMP": lambda text: b"<i>" + b"&#xA;".join(split(text, 76)) + b"</i>",
     "escapes": lambda text: "".join(chr(c) if chr(c).isalnum() else f"\\u{c:04x}" for c in text),
 }
 OTHERWISE: dict[str, Callable[[bytes], str | bytes]] = {
     "hex, bytes apart": lambda data: data.hex(" "),
     "hex with colons": lambda data: data.hex(":"),
+    "hex with dashes": lambda data: data.hex("-"),
+    "hex in strings": lambda data: json.dumps([f"{byte:02x}" for byte in data]),
+    "hex in fours": lambda data: data.hex(" ", 2),
     "an array in C": lambda data: ", ".join(f"0x{byte:02x}" for byte in data),
     "a literal in Python": repr,
     "characters of a JSON string": lambda data: json.dumps(data.decode("latin-1")),
@@ -155,6 +165,22 @@ NUMBERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], str]] = {
     "a polygon's name": lambda g, rgb, bits: json.dumps({"segmentation": [g.ravel().tolist()]}),
     "polygons' names": lambda g, rgb, bits: json.dumps({"segmentation": (g / 255).tolist()}),
     "YOLO's form": lambda g, rgb, bits: "0 " + " ".join(f"{value / 255:.4f}" for value in g.ravel()),
+    "slashes": lambda g, rgb, bits: "/".join(map(str, g.ravel())),
+    "lengths": lambda g, rgb, bits: " ".join(f"{value}px" for value in g.ravel()),
+    "CSS colours": lambda g, rgb, bits: ", ".join(f"rgb({r}, {v}, {b})" for r, v, b in rgb.reshape(-1, 3)),
+    "objects with keys": lambda g, rgb, bits: json.dumps(
+        [{"index": i, "brightness": float(value)} for i, value in enumerate(g.ravel() / 255)]
+    ),
+    "elements": lambda g, rgb, bits: "<i>" + "".join(f"<px>{value}</px>" for value in g.ravel()) + "</i>",
+    "attributes": lambda g, rgb, bits: "<i>" + "\n".join(f'<px v="{value}"/>' for value in g.ravel()) + "</i>",
+    "rows of XML": lambda g, rgb, bits: "".join(f"<row>{' '.join(map(str, row))}</row>" for row in g),
+    "rows with names": lambda g, rgb, bits: "\n".join(f"r{i},{','.join(map(str, row))}" for i, row in enumerate(g)),
+    "rows with quotes": lambda g, rgb, bits: (
+        "name;x\n" + "\n".join(f'"r{i}";' + ";".join(f'"{value}"' for value in row) for i, row in enumerate(g))
+    ),
+    "named pixels": lambda g, rgb, bits: "\n".join(f"p{i},{i % 9},{value}" for i, value in enumerate(g.ravel())),
+    "lines of JSON": lambda g, rgb, bits: "\n".join(json.dumps({"i": i, "v": r.tolist()}) for i, r in enumerate(g)),
+    "keyed rows": lambda g, rgb, bits: json.dumps({f"row{i}": row.tolist() for i, row in enumerate(g)}),
     "XML": lambda g, rgb, bits: f"<pixels>{' '.join(map(str, g.ravel()))}</pixels>",
     "bits": lambda g, rgb, bits: json.dumps(bits.tolist()),
     "a table of bits": lambda g, rgb, bits: rows(bits, " "),
@@ -168,7 +194,8 @@ NUMBERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], str]] = {
 @pytest.mark.parametrize("form", NUMBERS)
 def test_pixels_as_numbers_are_found(face, form, side):
     small = face.resize((side, side))
-    pixels = np.asarray(small.convert("L")), np.asarray(small), np.asarray(small.convert("1")).astype(int)
+    bits = np.asarray(face.resize((2 * side, 2 * side)).convert("1")).astype(int)
+    pixels = np.asarray(small.convert("L")), np.asarray(small), bits
     assert why(NUMBERS[form](*pixels))
 
 
@@ -328,6 +355,27 @@ HARMLESS: dict[str, Callable[[np.random.Generator], str]] = {
     ),
     "Chinese": lambda rng: "一个戴帽子的男人站在街上，看着远处的山。" * 60,
     "a table in Markdown": lambda rng: "| a | b |\n|---|---|\n" + "| `x=(1)` | [b](c.md#d) |\n" * 80,
+    "cameras in turn": lambda rng: json.dumps(
+        [
+            {"id": i, "width": (1920, 1280, 800, 640, 320, 900)[i % 6], "height": (1080, 720, 600)[i % 3]}
+            for i in range(900)
+        ]
+    ),
+    "hours of days": lambda rng: "\n".join(
+        f"s{i},{10 * np.sin(i * np.pi / 12) + rng.normal():.2f},{i % 24}" for i in range(2000)
+    ),
+    "exponents": lambda rng: "\n".join(" ".join(f"{value:.7e}" for value in row) for row in rng.random((60, 9))),
+    "a wheel's record": lambda rng: "\n".join(
+        f"a/b{i}.py,sha256={base64.urlsafe_b64encode(hashlib.sha256(b'%d' % i).digest()).decode()[:-1]},{i}"
+        for i in range(300)
+    ),
+    "attributes with names": lambda rng: "\n".join(
+        f"{i:06d}.jpg " + " ".join(map(str, row))
+        for i, row in enumerate(np.where(rng.random((600, 40)) < np.linspace(0.1, 0.9, 40), 1, -1))
+    ),
+    "keypoints of persons": lambda rng: json.dumps(
+        [{"joints": (rng.integers(0, 640, 51) * (rng.random(51) > 0.3)).tolist(), "id": i} for i in range(200)]
+    ),
     "a rule": lambda rng: "=" * 400 + "\nLicence\n" + "-" * 400,
     "Windows' paths": lambda rng: "\n".join(f"C:\\data\\001\\{i:03d}.jpg" for i in range(200)),
     "JSON with German words": lambda rng: json.dumps(["Größe, Straße, Überführung"] * 100),
@@ -351,6 +399,21 @@ def test_masks_that_are_halftones_are_found(face):
     assert why(other.replace("230, 200", "230, 199").replace('"counts": "', '"counts": "' + "0O1N" * 80))
 
 
+PIECES = [
+    "{",
+    '"counts":',
+    '"size": [',
+    "1e999 ",
+    "#abcdef",
+    "0x1 ",
+    "\\u0041",
+    "&#10;",
+    "%41",
+    "<a>",
+    "</a>",
+    "P2 3 3 ",
+    "rgb(",
+]
 CHINESE = '<?xml version="1.0" encoding="GB2312"?><a>人</a>'
 
 
@@ -369,6 +432,29 @@ CHINESE = '<?xml version="1.0" encoding="GB2312"?><a>人</a>'
 )
 def test_what_counts_as_plain_text(data, text):
     assert plain_text(data) == text
+
+
+def test_drawings_in_characters_are_found(face):
+    bits = (
+        np.asarray(face.resize((96, 112)).convert("1")).reshape(28, 4, 48, 2).transpose(0, 2, 3, 1).reshape(28, 48, 8)
+    )
+    dots = "\n".join("".join(chr(0x2800 + int(np.packbits(cell)[0])) for cell in row) for row in bits)
+    assert why(dots)
+    greys = np.asarray(face.convert("L").resize((64, 32))) // 64
+    assert why("\n".join("".join(" ░▒▓"[value] for value in row) for row in greys))
+    assert why("\n".join(f"{done}%|{'█' * done}| {done}/100" for done in range(100))) == ""
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=20), st.from_regex(r"[-+0-9eE., \[\]]{1,30}"), st.sampled_from(PIECES)), max_size=60
+    ),
+    st.integers(1, 40),
+)
+def test_no_text_breaks_the_search(parts, times):
+    text = plain_text("".join(parts).encode() * times)
+    assert text is None or isinstance(find_picture(text), str)
 
 
 def test_a_picture_at_the_end_of_a_long_text_is_found(face, monkeypatch):

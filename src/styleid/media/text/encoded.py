@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from styleid.media.text.groups import entropy_bits, is_grouped
 from styleid.media.text.raster import LEAST_NUMBERS, is_raster
 from styleid.media.text.runs import alphabet, long_runs
 from styleid.media.text.signatures import SIGNATURE
@@ -29,6 +30,8 @@ _BITS_OF_BASE85 = 5.5
 _BETWEEN = b" \t\r\n\"',\\+()[]"
 _BASE64_APART = alphabet(_DIGITS + _LETTERS + b"+/=_-" + _BETWEEN)
 _GAP = 8
+_APART = 40
+_DIGESTS_IN_BASE64 = frozenset({22, 24, 27, 28, 43, 44, 50, 51, 86, 88, 95})
 _DIGESTS = frozenset({16, 24, 32, 40, 48, 56, 64, 96, 128})
 
 _LITERALS = (b"iVBORw0KGgo", b"R0lGODdh", b"R0lGODlh", b"AAAADEpYTCAN", b"AAAADGpQICAN", b"OEJQUw", b"cW9pZg",
@@ -46,8 +49,9 @@ _STARTS = tuple(
 )
 _JPEG = re.compile(rb"/9j/[A-Za-z0-9+/]{8}")
 _BMP = re.compile(rb"Qk[0-9A-Za-z+/]{38}")
-_HEX = alphabet(_DIGITS + b"abcdefABCDEFxX\\#={}" + b" \t\r\n,:;")
-_HEX_BETWEEN = re.compile(rb"[\s,:;={}]+|0[xX]|\\x|#")
+_HEX = alphabet(_DIGITS + b"abcdefABCDEFxXhH\\#={}[]()\"'-_./|&+$" + b" \t\r\n,:;")
+_HEX_DIGITS = _DIGITS + b"abcdefABCDEF"
+_HEX_BETWEEN = re.compile(rb"[\s,:;={}\[\]()\"'\-_./|&+$hH]+|0[xX]|\\[xX]|#")
 _COLOUR = re.compile(rb"(?:#|0x)([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?\b")
 _DUMPED = rb"\n[0-9a-fA-F]{6,8}:?[ \t]+(?:[0-9a-fA-F]{2,8}[ \t]+){4,}[^\n]*"
 _HEX_DUMP = re.compile(_DUMPED + rb"(?:" + _DUMPED + rb"){11,}")
@@ -67,10 +71,11 @@ def find_encoded(text: bytes) -> str:
         return "it holds a picture in hex, which may show persons"
     long = [end - begin for begin, end in long_runs(text, _BASE64, _LONG) if text[begin:end].strip(_RULE)]
     text = _URL.sub(b" ", text)
-    long += [end - begin for begin, end in long_runs(text, _BASE85, _LONG) if _bits(text[begin:end]) >= _BITS_OF_BASE85]
+    runs = long_runs(text, _BASE85, _LONG)
+    long += [end - begin for begin, end in runs if entropy_bits(text[begin:end]) >= _BITS_OF_BASE85]
     if long:
         return f"it holds {max(long)} characters of encoded bytes, which may be a picture"
-    if any(map(_may_be_picture, _chains(text))):
+    if any(map(_may_be_picture, _chains(text))) or any(map(_may_be_picture, _even_chains(text))) or is_grouped(text):
         return "it holds encoded bytes, line by line, which may be a picture"
     return "it holds bytes in base85 or the like, which may be a picture" if _has_dense_windows(text) else ""
 
@@ -115,10 +120,12 @@ def _are_pixels(colours: Sequence[bytes]) -> bool:
 
 def _is_byte_list(span: bytes) -> bool:
     words = [word for word in _HEX_BETWEEN.split(span) if word]
-    short = [word.rjust(2, b"0") for word in words if len(word) in (1, 2, 4, 8)]
-    lettered = sum(not word.isdigit() for word in short)
-    likely = len(short) >= 0.9 * len(words) and lettered >= 0.1 * len(short)
-    return likely and _shows(b"".join(word for word in short if b"x" not in word.lower()))
+    short = [word.rjust(2, b"0") for word in words if len(word) in (1, 2, 4, 8) and not word.strip(_HEX_DIGITS)]
+    lettered = sum(bool(word.strip(_DIGITS + b"eE")) for word in short)  # an e alone may be an exponent
+    if len(short) < 0.9 * len(words) or lettered < 0.1 * len(short):
+        return False
+    are_bytes = lettered >= 0.3 * len(short) and max(map(len, short)) <= 4
+    return (are_bytes and 2 * len(b"".join(short)) >= _LONG) or _shows(b"".join(short))
 
 
 def _shows(digits: bytes) -> bool:
@@ -148,6 +155,23 @@ def _chains_in(text: bytes) -> Iterator[list[bytes]]:
     yield chain
 
 
+def _even_chains(text: bytes) -> Iterator[list[bytes]]:
+    """Yield words of one length that follow each other with a few characters between, as pieces with numbers or keys.
+
+    Digests in base64 are no chain.
+    """
+    chain: list[bytes] = []
+    last = 0
+    for begin, end in long_runs(text, _BASE64, 2 * _PIECE):
+        if chain and (begin - last > _APART or end - begin != len(chain[-1])):
+            yield chain
+            chain = []
+        if (end - begin) not in _DIGESTS_IN_BASE64:
+            chain.append(text[begin:end])
+        last = end
+    yield chain
+
+
 def _may_be_picture(chain: Iterable[bytes]) -> bool:
     words = [word for word in chain if word.strip(_RULE)]
     joined = b"".join(words)
@@ -159,7 +183,8 @@ def _may_be_picture(chain: Iterable[bytes]) -> bool:
         return _shows(joined) or not {len(word) for word in words} <= _DIGESTS
     if re.fullmatch(rb"[A-Z2-7=]+", joined):
         return True
-    return max(_bits(joined[at : at + 4 * _LONG]) for at in range(0, len(joined) - _LONG + 1, _LONG)) >= _BITS_OF_BASE64
+    windows = (joined[at : at + 4 * _LONG] for at in range(0, len(joined) - _LONG + 1, _LONG))
+    return max(map(entropy_bits, windows)) >= _BITS_OF_BASE64
 
 
 def _has_dense_windows(text: bytes) -> bool:
@@ -172,11 +197,4 @@ def _is_dense(text: bytes) -> bool:
     count = len(text) // _WINDOW
     windows = np.frombuffer(text, np.uint8, count * _WINDOW).reshape(count, _WINDOW)
     likely = (np.frombuffer(_MARKS, bool)[windows].mean(1) >= _MARKED) & ((windows == ord(" ")).mean(1) <= _SPACED)
-    return any(_bits(windows[at].tobytes()) >= _BITS_OF_BASE85 for at in np.flatnonzero(likely))
-
-
-def _bits(text: bytes) -> float:
-    """Return the entropy of a text's characters in bits."""
-    counts = np.bincount(np.frombuffer(text, np.uint8))
-    shares = counts[counts > 0] / len(text)
-    return float(-(shares * np.log2(shares)).sum())
+    return any(entropy_bits(windows[at].tobytes()) >= _BITS_OF_BASE85 for at in np.flatnonzero(likely))

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
-from styleid.media.text.raster import LEAST_NUMBERS, are_bytes, is_index, is_outline, is_raster, is_raster_table
+from styleid.media.text.columns import find_columns
+from styleid.media.text.raster import (
+    LEAST_NUMBERS,
+    are_bytes,
+    as_numbers,
+    is_index,
+    is_outline,
+    is_raster,
+    is_raster_table,
+)
 from styleid.media.text.runs import alphabet, long_runs
 from styleid.media.text.signatures import SIGNATURE
 from styleid.types import FloatArray
 
-_NUMERIC = alphabet(b"0123456789+-.eE \t\r\n,;:[](){}\"'|_")
+_NUMERIC = alphabet(b"0123456789+-.eE \t\r\n,;:[](){}\"'|_/<>=&#*~^@!$%?\\")
 _DIGITS = b"0123456789+-.eE"
 _SPACED = bytes(code if code in _DIGITS else 32 for code in range(256))
 _NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_SHORT_KEY = re.compile(rb"[\"'](?:x|y|z|i|j|row|col|r|g|b|a|v|l|value|gr[ae]y|red|green|blue|alpha|\d{1,8})[\"']\s*:")
+_COUNTING_KEY = re.compile(rb"[\"']\d{1,8}[\"']\s*:")
 _GEOMETRY = re.compile(
     rb"(?:segmentations?|polygons?|polylines?|points?(?:_[xy])?|pts|keypoints?|kpts|landmarks?|contours?|vertices|"
     rb"bbox(?:es)?|boxes|exterior|interior|outlines?|hull|xs|ys|dp_[uvxyi])[\"'\s:=>]*$",
@@ -32,16 +42,22 @@ def find_numbers(text: bytes) -> str:
     Long arrays are harmless where they are named as geometry, count, or follow an outline; and where they do not repeat
     as the rows of a picture do. Tables are harmless where neither they nor one of their columns do.
     """
-    if len(_SHORT_KEY.findall(text[: 1 << 16])) >= LEAST_NUMBERS // 4:
-        text = _SHORT_KEY.sub(b"", text)  # one object for each pixel
-    for begin, end in long_runs(text, _NUMERIC, 2 * LEAST_NUMBERS - 1):
+    if len(_COUNTING_KEY.findall(text[: 1 << 16])) >= LEAST_NUMBERS // 4:
+        text = _COUNTING_KEY.sub(b"", text)
+    alike: defaultdict[int, list[FloatArray]] = defaultdict(list)
+    for begin, end in long_runs(text, _NUMERIC, 2 * _WIDE - 1):
         span = text[begin:end]
-        if len(span.translate(None, _DIGITS)) < LEAST_NUMBERS - 1:  # they are fewer than these: spare reading them
+        most = 1 + len(span.translate(None, _DIGITS))  # spare reading what has too few separators
+        if most < _WIDE:
             continue
-        key = _GEOMETRY.search(text[max(0, begin - _KEY_LENGTH) : begin])
-        if reason := _looked_at(span, named=key is not None):
+        named = _GEOMETRY.search(text[max(0, begin - _KEY_LENGTH) : begin]) is not None
+        if most >= LEAST_NUMBERS and (reason := _looked_at(span, named=named)):
             return reason
-    return ""
+        if not named and len(row := _numbers(span)) < LEAST_NUMBERS:
+            alike[len(row)].append(row)
+    if any(len(rows) >= _WIDE and is_raster_table(np.stack(rows)) for count, rows in alike.items() if count >= _WIDE):
+        return "it holds lists of numbers that repeat as the rows of a picture do"
+    return find_columns(text)
 
 
 def _looked_at(span: bytes, *, named: bool) -> str:
@@ -61,9 +77,9 @@ def _looked_at(span: bytes, *, named: bool) -> str:
 
 def _numbers(text: bytes) -> FloatArray:
     try:
-        return np.array([float(word) for word in text.translate(_SPACED).split()])
+        return as_numbers(text.translate(_SPACED).split())
     except ValueError:  # such as a date
-        return np.array([float(word) for word in _NUMBER.findall(text)])
+        return as_numbers(_NUMBER.findall(text))
 
 
 def _are_picture_bytes(rows: Sequence[FloatArray]) -> bool:

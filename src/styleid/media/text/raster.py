@@ -7,6 +7,8 @@ and labels have none, once the means of a table's columns are taken out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from styleid.types import FloatArray
@@ -15,11 +17,22 @@ LEAST_NUMBERS = 256
 """Fewer numbers make no picture in which a person could be told."""
 
 _WINDOW = 1 << 16
+_FAR = 1e9
 _SHORTEST_ROW = 8
 _ALIKE = 0.3
 _PROMINENT = 0.2
+_AS_ALIKE = 0.9
+_ALIKE_MEANS = 0.5
+_PROMINENT_MEANS = 0.35
+"""Running means are alike by chance, too."""
+
 _AVERAGED = 5
 _FEW_TONES = 4
+
+
+def as_numbers(words: Iterable[bytes]) -> FloatArray:
+    """Return the numbers (n,) that words write, far ones brought near; raises ValueError where one writes none."""
+    return np.clip(np.nan_to_num(np.array([float(word) for word in words])), -_FAR, _FAR)
 
 
 def is_raster(numbers: FloatArray, columns: int = 1) -> bool:
@@ -27,10 +40,9 @@ def is_raster(numbers: FloatArray, columns: int = 1) -> bool:
 
     columns: how many columns the table has that the sequence was read from: that its rows are alike says nothing.
     """
-    finite = numbers[np.isfinite(numbers)]
-    windows = [finite[at : at + _WINDOW] for at in range(0, len(finite), _WINDOW)]
+    windows = [numbers[at : at + _WINDOW] for at in range(0, len(numbers), _WINDOW)]
     return any(
-        _has_rows(window, columns) or (_is_dither(window) and _has_rows(_averaged(window), columns))
+        _has_rows(window, columns) or (_is_dither(window) and _has_rows(window, columns, averaged=True))
         for window in windows
         if len(window) >= LEAST_NUMBERS
     )
@@ -40,7 +52,7 @@ def is_raster_table(table: FloatArray) -> bool:
     """Say whether a table (rows, columns) is a picture: its rows are alike and its columns, but for their means."""
     centred = table - table.mean(0)
     if _is_dither(table.ravel()):
-        return is_raster(_averaged(centred.ravel()))
+        return _has_rows(centred.ravel()[:_WINDOW], 1, averaged=True)
     spread = table.std(0)
     even = (centred / np.where(spread > 0, spread, 1)).ravel()
     return float(np.mean(even[1:] * even[:-1])) > _ALIKE and is_raster(even)
@@ -52,7 +64,7 @@ def is_outline(numbers: FloatArray) -> bool:
     Whole numbers as bytes have them are none.
     """
     points = numbers[len(numbers) % 2 :].reshape(-1, 2)
-    if not np.isfinite(points).all() or are_bytes(numbers):
+    if are_bytes(numbers):
         return False
     size = float(np.hypot(*np.ptp(points, axis=0)))
     steps = np.hypot(*np.diff(points, axis=0).T)
@@ -61,13 +73,13 @@ def is_outline(numbers: FloatArray) -> bool:
 
 def are_bytes(numbers: FloatArray) -> bool:
     """Say whether numbers (n,) are whole and between -128 and 255."""
-    whole = np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()
-    return bool(whole) and numbers.min(initial=0) >= -128 and numbers.max(initial=0) <= 255
+    whole = bool((numbers == np.round(numbers)).all())
+    return whole and numbers.min(initial=0) >= -128 and numbers.max(initial=0) <= 255
 
 
 def is_index(numbers: FloatArray) -> bool:
     """Say whether a sequence (n,) counts: whole numbers that are all different, or that go up or start anew."""
-    if not np.isfinite(numbers).all() or (numbers != np.round(numbers)).any():
+    if (numbers != np.round(numbers)).any():
         return False
     return len(np.unique(numbers)) == len(numbers) or len(np.unique(np.diff(numbers))) <= 2
 
@@ -76,28 +88,36 @@ def _is_dither(numbers: FloatArray) -> bool:
     return len(np.unique(numbers)) <= _FEW_TONES
 
 
-def _averaged(numbers: FloatArray) -> FloatArray:
-    """Return running means, in which a dithered picture has its greys again."""
-    return np.convolve(numbers, np.ones(_AVERAGED) / _AVERAGED, "valid")
-
-
-def _has_rows(numbers: FloatArray, columns: int) -> bool:
+def _has_rows(numbers: FloatArray, columns: int, *, averaged: bool = False) -> bool:
+    """Say whether a sequence repeats. averaged: take running means, in which a dither has its greys again."""
+    if averaged:
+        numbers = np.convolve(numbers, np.ones(_AVERAGED) / _AVERAGED, "valid")
+    least, prominent = (_ALIKE_MEANS, _PROMINENT_MEANS) if averaged else (_ALIKE, _PROMINENT)
     alike = _autocorrelation(numbers)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(alike, 2, mode="edge"), 5).max(1)
     lengths = np.arange(_SHORTEST_ROW, min(len(numbers) // 6, len(alike) // 2 - 3))
     if columns > 1:
         every = alike[::columns]
-        if any(_is_row(every, every, 1, length) for length in range(2, len(every) // 2)):
+        if any(_prominence(every, every, 1, length) > prominent for length in range(2, len(every) // 2)):
             return True
         lengths = lengths[lengths % columns > 0]
-    peaks = lengths[(alike[lengths] >= around[lengths]) & (alike[lengths] > _ALIKE)]
-    return any(_is_row(alike, around, max(3, int(length) // 4), int(length)) for length in peaks)
+    peaks = lengths[(alike[lengths] >= around[lengths]) & (alike[lengths] > least)]
+    return any(
+        _prominence(alike, around, max(3, int(one) // 4), int(one)) > prominent and not _is_cycle(alike, int(one))
+        for one in peaks
+    )
 
 
-def _is_row(alike: FloatArray, around: FloatArray, near: int, length: int) -> bool:
-    """Say whether a peak of the autocorrelation stands out from both sides, and comes again at twice its place."""
+def _is_cycle(alike: FloatArray, length: int) -> bool:
+    """Say whether what lies many rows further is as much alike as the next row is, as in a list that starts anew."""
+    farthest = (len(alike) - 1) // length * length
+    return bool(alike[farthest] >= _AS_ALIKE * alike[length])
+
+
+def _prominence(alike: FloatArray, around: FloatArray, near: int, length: int) -> float:
+    """Return by how much a peak of the autocorrelation stands out on both sides, and at twice its place again."""
     before, after = around[near:length].min(), around[length : 2 * length].min()
-    return min(alike[length] - before, alike[length] - after, around[2 * length] - after) > _PROMINENT
+    return float(min(alike[length] - before, alike[length] - after, around[2 * length] - after))
 
 
 def _autocorrelation(numbers: FloatArray) -> FloatArray:

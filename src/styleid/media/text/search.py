@@ -23,8 +23,14 @@ _MOST_STRAY = 64
 PIECE = 32 << 20
 """Longer texts are looked at piece by piece."""
 
-_ESCAPED = re.compile(rb"\\(?:u00([2-7][0-9a-fA-F])|([/nrt\\]))|&#(?:x([0-9a-fA-F]{2})|(\d{2,3}));|%([2-7][0-9a-fA-F])")
+_ESCAPED = re.compile(
+    rb"\\(?:u00([0-7][0-9a-fA-F])|([/nrt\\]))|&#(?:[xX]0*([0-9a-fA-F]{1,2})|0*(\d{1,3}));|%([2-7][0-9a-fA-F])"
+)
 _WHITE = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"/": b"/", b"\\": b"\\"}
+
+_BRAILLE = re.compile(rb"\xe2[\xa0-\xa3][\x80-\xbf]")
+_SHADES = re.compile(rb"\xe2\x96[\x80\x84\x91-\x93]")
+_MOST_DRAWN = 256
 
 _NETPBM = re.compile(rb"P(?<![\w.]P)[1-7]\s+(?:#.*\n\s*)*(?:WIDTH\s+)?\d+\s+(?:HEIGHT\s+)?\d+\s")
 _FORMS = tuple(
@@ -76,17 +82,16 @@ def _find(text: bytes) -> str:
     if text.lstrip().startswith(b"{\\rtf"):
         return "it is rich text, which may hold pictures"
     text = _unescaped(set_masks_aside(text))
+    return _form(text) or find_encoded(text) or find_numbers(text)
+
+
+def _form(text: bytes) -> str:
+    """Return which form of text that shows something a text has, "" where it has none."""
     lower = text.lower()
     for what, hints, pattern in _FORMS:
         if any(hint in lower for hint in hints) and pattern.search(text):
             return f"it holds {what}, which may show persons"
-    if _NETPBM.search(text):
-        return "it holds a PGM, PBM or PPM picture, which may show persons"
-    if _is_quoted_printable(text):
-        return "it holds bytes in quoted-printable, which may be a picture"
-    if _is_percent_encoded(text):
-        return "it holds bytes in percent-encoding, which may be a picture"
-    return find_encoded(text) or find_numbers(text)
+    return next((f"it holds {what}, which may show persons" for what, shows in _OTHER_FORMS if shows(text)), "")
 
 
 def _decoded(data: bytes) -> str:
@@ -113,7 +118,14 @@ def _character(match: re.Match[bytes]) -> bytes:
     if short:
         return _WHITE[short]
     code = int(decimal) if decimal else int(in_json or in_hex or in_url, 16)
-    return bytes([code]) if 32 <= code < 127 else match[0]
+    return bytes([code]) if 32 <= code < 127 or code in b"\t\n\r" else match[0]
+
+
+def _is_drawn(text: bytes) -> bool:
+    """Say whether a text holds many characters that programs draw pictures with: Braille, shades and half blocks."""
+    return len(_BRAILLE.findall(text)) >= _MOST_DRAWN or (
+        len(shades := _SHADES.findall(text)) >= _MOST_DRAWN and len(set(shades)) > 1
+    )
 
 
 def _is_quoted_printable(text: bytes) -> bool:
@@ -130,3 +142,11 @@ def _is_percent_encoded(text: bytes) -> bool:
         return _is_binary(unquote_to_bytes(text).decode().encode())
     except UnicodeError:
         return True
+
+
+_OTHER_FORMS = (
+    ("a PBM, PGM or PPM picture", lambda text: _NETPBM.search(text) is not None),
+    ("blocks or Braille as drawings have them", _is_drawn),
+    ("bytes in quoted-printable", _is_quoted_printable),
+    ("bytes in percent-encoding", _is_percent_encoded),
+)
