@@ -6,11 +6,12 @@ import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from styleid.datasets.passthrough import (
     has_ending,
+    is_named_text,
     unread_kind_of,
     why_too_large,
     why_unread,
@@ -25,7 +26,7 @@ from styleid.engine.summary import Summary
 from styleid.errors import OptionError
 from styleid.media.formats.parse.kinds import Kind, Shows
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
-from styleid.media.storage.files import InputFile, walk_others, write_atomic
+from styleid.media.storage.files import walk_others, write_atomic
 from styleid.media.storage.remote import Place
 
 
@@ -50,26 +51,42 @@ class OtherOptions:
         return self.copy or has_ending(name, self.carry)
 
 
-def find_others(
-    inputs: Sequence[Place], out: Place, options: OtherOptions, shard: Shard | None = None
-) -> list[InputFile]:
-    """List the files in the folders among inputs that are no photos by their names, out and hidden ones left out.
+class Other(NamedTuple):
+    """A file that is no photo. name: relative to its folder, and to the output's."""
 
-    shard: only those that this part of the run takes. Raises OptionError where two would be copied to one place.
+    folder: Place
+    name: str
+
+    @property
+    def path(self) -> Place:
+        """Where it is."""
+        return self.folder / self.name
+
+    @property
+    def ending(self) -> str:
+        """What follows the last dot of its name, with the dot."""
+        return PurePosixPath(self.name).suffix
+
+
+def find_others(inputs: Sequence[Place], out: Place, options: OtherOptions, shard: Shard | None = None) -> list[Other]:
+    """List the files in the folders among inputs that are no photos by their names and of which something becomes.
+
+    What lies in out, hidden files, and text that nobody wants copied are left out. shard: only those that this part of
+    the run takes. Raises OptionError where two would be copied to one place.
     """
-    found: dict[str, InputFile] = {}
+    found: dict[str, Place] = {}
     for folder in (one for one in inputs if one.is_dir()):
         for name in walk_others(folder, exclude=out):
-            if name == REPORT or is_journal(name) or (shard is not None and not shard.takes(name)):
+            if not _concerns(name, options) or (shard is not None and not shard.takes(name)):
                 continue
-            other = found.setdefault(name, InputFile(folder / name, Path(name)))
-            if other.path != folder / name and options.takes(name):
-                raise OptionError("--copy-others", f"{other.path} and {folder / name} would both be copied to {name}.")
-    return list(found.values())
+            if found.setdefault(name, folder) != folder and options.takes(name):
+                raise OptionError("--copy-others", f"{found[name] / name} and {folder / name} would both be copied to "
+                                  f"{name}.")  # fmt: skip
+    return [Other(folder, name) for name, folder in found.items()]
 
 
 def treat_others(
-    files: Sequence[InputFile], out: Place, summary: Summary, options: OtherOptions, shard: Shard | None = None
+    files: Sequence[Other], out: Place, summary: Summary, options: OtherOptions, shard: Shard | None = None
 ) -> Counter[str]:
     """Copy the files that options ask for and are allowed; return how many there are of each unread kind.
 
@@ -79,15 +96,22 @@ def treat_others(
     named: dict[str, str] = {}
     copied: set[str] = set()
     for file in files:
-        kind, name = unread_kind_of(file.path), file.relative.as_posix()
-        if kind is not None and not has_ending(name, options.carry):
-            unread[_counted(kind, file.relative.suffix)] += 1
+        kind = unread_kind_of(file.path)
+        if kind is not None and not has_ending(file.name, options.carry):
+            unread[_counted(kind, file.ending)] += 1
         if reason := _treat(file, kind, out, options):
-            named[name] = reason
-        elif options.takes(name):
-            copied.add(name)
+            named[file.name] = reason
+        elif options.takes(file.name):
+            copied.add(file.name)
     _tell(named, copied, open_journal(out, shard) if named or copied else None, summary)
     return unread
+
+
+def _concerns(name: str, options: OtherOptions) -> bool:
+    """Say whether something may become of a file: text with its ending is left where nobody asks for it."""
+    if name == REPORT or is_journal(name):
+        return False
+    return options.takes(name) or not (PurePosixPath(name).suffix and is_named_text(name))
 
 
 def _tell(named: Mapping[str, str], copied: Collection[str], journal: Journal | None, summary: Summary) -> None:
@@ -109,23 +133,23 @@ def list_unread(unread: Counter[str]) -> str:
     return f"{unread.total()} files of kinds that are not read: {kinds}" if unread else ""
 
 
-def _treat(file: InputFile, kind: Kind | None, out: Place, options: OtherOptions) -> str:
+def _treat(file: Other, kind: Kind | None, out: Place, options: OtherOptions) -> str:
     """Copy a file where that is asked for and allowed; otherwise return why not, "" where nobody need be told."""
-    ending = file.relative.suffix
-    if not options.takes(file.relative.name):
-        return why_unread(kind, ending) if kind is not None and kind.shows is Shows.PICTURE else ""
-    assert isinstance(file.path, Path), "files are copied on this machine only"
+    if not options.takes(file.name):
+        return why_unread(kind, file.ending) if kind is not None and kind.shows is Shows.PICTURE else ""
+    path = file.path
+    assert isinstance(path, Path), "files are copied on this machine only"
     assert isinstance(out, Path)
     try:
-        reason = "" if has_ending(file.relative.name, options.carry) else _refused(file.path, kind)
+        reason = "" if has_ending(file.name, options.carry) else _refused(path, kind)
         if not reason:
-            write_atomic(out / file.relative, file.path.read_bytes())
+            write_atomic(out / file.name, path.read_bytes())
             return ""
-        reason = with_advice(reason, ending)
+        reason = with_advice(reason, file.ending)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror or error})"
     with contextlib.suppress(OSError):  # what an earlier run copied was another file
-        (out / file.relative).unlink()
+        (out / file.name).unlink()
     return reason
 
 

@@ -70,10 +70,15 @@ def why_withheld(name: str, data: bytes) -> str:
         return _called(data[:HEAD_BYTES])
     if reason := find_picture(text):
         return reason
-    ending = PurePosixPath(name).suffix.lower().lstrip(".")
-    if ending and ending not in _TEXT_ENDINGS:
-        return f"files that end in .{ending} are not known to be harmless"
+    if not is_named_text(name):
+        return f"files that end in {PurePosixPath(name).suffix} are not known to be harmless"
     return ""
+
+
+def is_named_text(name: str) -> bool:
+    """Say whether a file is named like text: by one of the usual endings, or by none."""
+    ending = PurePosixPath(name).suffix.lower().lstrip(".")
+    return not ending or ending in _TEXT_ENDINGS
 
 
 def why_too_large(size: int) -> str:
@@ -96,7 +101,10 @@ def _called(head: bytes) -> str:
 
 
 def is_panoptic(data: bytes, ids: Collection[int]) -> bool:
-    """Say whether a PNG shows nothing but the segments ids, as COCO's panoptic maps do: R + 256 G + 65536 B, 0 none."""
+    """Say whether a PNG shows nothing but the segments ids, as COCO's panoptic maps do: R + 256 G + 65536 B, 0 none.
+
+    Six of seven neighbours are of one segment, and nothing is beside the pixels.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.mode != "RGB":
@@ -104,8 +112,10 @@ def is_panoptic(data: bytes, ids: Collection[int]) -> bool:
             pixels = np.asarray(image).astype(np.uint32)
     except Exception:  # decoders raise whatever they please on damaged bytes
         return False
-    shown = np.unique(pixels @ np.array([1, 256, 65536], np.uint32))
-    return {int(one) for one in shown} <= {0, *ids} and not find_leftovers(data, "strip")
+    values = pixels @ np.array([1, 256, 65536], np.uint32)
+    if not {int(one) for one in np.unique(values)} <= {0, *ids}:
+        return False
+    return _is_flat(values) and not find_leftovers(data, "strip")
 
 
 def is_label_map(data: bytes) -> bool:
@@ -122,8 +132,11 @@ def is_label_map(data: bytes) -> bool:
         return False
     if len(np.unique(values)) > _MOST_LEVELS:
         return False
-    same = float((values[:, 1:] == values[:, :-1]).mean()) if values.shape[1] > 1 else 1.0
-    return same >= _FLAT and not find_leftovers(data, "strip")
+    return _is_flat(values) and not find_leftovers(data, "strip")
+
+
+def _is_flat(values: np.ndarray) -> bool:
+    return values.shape[1] < 2 or float((values[:, 1:] == values[:, :-1]).mean()) >= _FLAT
 
 
 def face_in_map(data: bytes, shows_face: Callable[[ImageRGB], bool]) -> str:
@@ -145,7 +158,7 @@ def _views_of_map(data: bytes) -> Iterator[ImageRGB]:
         if image.mode != "I;16":
             yield np.asarray(image.convert("RGB"))
     if values.ndim > 2:
-        return
+        values = values.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
     levels, places = np.unique(values, return_inverse=True)
     low, high = int(levels.min()), int(levels.max())
     by_size = (values.astype(np.float64) - low) * (255 / max(1, high - low))
@@ -155,8 +168,11 @@ def _views_of_map(data: bytes) -> Iterator[ImageRGB]:
 
 
 def unread_kind_of(path: Place) -> Kind | None:
-    """Return the kind of a picture or video that is not read, None for other files. At URLs its name alone tells."""
-    if isinstance(path, RemotePath):
+    """Return the kind of a picture or video that is not read, None for other files.
+
+    Of a file at a URL, and of one that has an ending of text, the name alone tells.
+    """
+    if isinstance(path, RemotePath) or (path.suffix and is_named_text(path.name)):
         return unread_kind(path.name, b"")
     try:
         with path.open("rb") as opened:

@@ -119,6 +119,8 @@ def _are_pixels(colours: Sequence[bytes]) -> bool:
 
 
 def _is_byte_list(span: bytes) -> bool:
+    if len(span) - len(span.translate(None, b"abcdfABCDF")) < len(span) // 25:  # numbers have none of these letters
+        return False
     words = [word for word in _HEX_BETWEEN.split(span) if word]
     short = [word.rjust(2, b"0") for word in words if len(word) in (1, 2, 4, 8) and not word.strip(_HEX_DIGITS)]
     lettered = sum(bool(word.strip(_DIGITS + b"eE")) for word in short)  # an e alone may be an exponent

@@ -8,6 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 _APART = tuple(bytes(code in between for code in range(256)) for between in (b" \t\r\n", b" \t\r\n,"))
+_OFTEN = 40
+"""Commas that are oftener than one in so many characters are between words; fewer may belong to them."""
+
 _QUOTES = b"\"'()[]{}\\"
 _LONG = 256
 _LONGEST_GROUP = 13
@@ -18,7 +21,10 @@ _BITS = {"hex": 3.6, "base32": 4.5, "base64": 5.2}
 
 def is_grouped(text: bytes) -> bool:
     """Say whether a text holds many short words of one length that are as mixed as encoded bytes are."""
-    return any(_is_mixed(words) for apart in _APART for words in _groups(text, apart))
+    commas = text.count(b",")
+    wanted = (commas * _OFTEN <= len(text), commas > 0)
+    tables = (table for table, is_wanted in zip(_APART, wanted, strict=True) if is_wanted)
+    return any(_is_mixed(words) for apart in tables for words in _groups(text, apart))
 
 
 def entropy_bits(text: bytes) -> float:
