@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from styleid.errors import StyleIDError as StyleIDError
     from styleid.faces.detect import DetectorOptions as DetectorOptions
     from styleid.faces.detect import FaceDetector as FaceDetector
+    from styleid.media.provenance import MarkOptions as MarkOptions
     from styleid.ranking.run import Ranking as Ranking
     from styleid.ranking.run import RankOptions as RankOptions
     from styleid.ranking.run import rank_units as rank_units
@@ -36,6 +37,7 @@ _HOMES = {
     "StyleIDError": "errors",
     "DetectorOptions": "faces.detect",
     "FaceDetector": "faces.detect",
+    "MarkOptions": "media.provenance",
     "RankOptions": "ranking.run",
     "Ranking": "ranking.run",
     "rank_units": "ranking.run",
@@ -58,6 +60,7 @@ __all__ = [
     "FaceOutcome",
     "Faces",
     "ImageError",
+    "MarkOptions",
     "MissingDependencyError",
     "OptionError",
     "Outcome",

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import tifffile
 
 from styleid.errors import ImageError, OptionError
 from styleid.media.audit import find_leftovers
+from styleid.media.formats.parse.sniff import SUFFIXES
 from styleid.media.image import encode_photo, read_photo_bytes
 from styleid.media.marking import encode_marked
 from styleid.media.provenance import PACKET, SOURCE_TYPE, MarkOptions
@@ -221,3 +223,11 @@ def test_without_a_mark_files_are_what_they_were_before_marks(name: str) -> None
 def test_options_that_cannot_work_are_refused(given, words) -> None:
     with pytest.raises(OptionError, match=words):
         MarkOptions(**given)
+
+
+def test_the_document_says_what_is_written() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs/provenance.md").read_text()
+    assert f"`{SOURCE_TYPE}`" in text
+    assert f"The XMP packet has {len(PACKET)} bytes" in text
+    rows = {name.strip() for line in text.splitlines() if line.startswith("| ") for name in line.split("|")[1].split(",")}
+    assert {*SUFFIXES, "MP4", "M4V", "MOV", "MKV"} <= rows
