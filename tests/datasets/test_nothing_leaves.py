@@ -88,6 +88,16 @@ def listed(image: Image.Image) -> bytes:
     return json.dumps({"data": np.asarray(image.convert("L")).tolist()}).encode()
 
 
+def xpm(image: Image.Image) -> bytes:
+    greys = np.asarray(image.convert("L")) // 8
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEF"
+    lines = [f"{image.width} {image.height} 32 1"]
+    lines += [f"{letters[i]} c #{8 * i:02x}{8 * i:02x}{8 * i:02x}" for i in range(32)]
+    lines += ["".join(letters[value] for value in row) for row in greys]
+    body = ",\n".join(f'"{line}"' for line in lines)
+    return f"/* XPM */\nstatic char *a[] = {{\n{body}\n}};\n".encode()
+
+
 def by_place(image: Image.Image) -> bytes:
     grey = np.asarray(image.convert("L"))
     return "\n".join(f"{x},{y},{grey[y, x]}" for y in range(image.height) for x in range(image.width)).encode()
@@ -116,6 +126,7 @@ FORMS: dict[str, Callable[[Image.Image], bytes]] = {
     "an SVG drawing": lambda image: b'<svg><image href="data:image/png;base64,%s"/></svg>'
     % base64.b64encode(saved(image, "PNG")),
     "PGM": pgm,
+    "XPM": xpm,
     "a list": listed,
     "a cell": lambda image: f'name,pixels\na,"{text(image)}"\n'.encode(),
     "a row for each pixel": by_place,

@@ -318,6 +318,18 @@ def test_headers_that_hold_a_picture_withhold_their_shard(carry, tmp_path, portr
     assert contents(tmp_path / "out") == {}
 
 
+def test_the_last_part_of_an_extension_is_enough_where_it_is_no_photo(carry, tmp_path, portrait):
+    png = encoded(portrait)
+    pack(tmp_path / "in/0.tar", ("a.seg.npy", b"\x93NUMPY"), ("a.seg.png", png), ("a.png", png))
+    assert carry(tmp_path / "in", carry=("npy", "seg.png")).exit_status == 0
+    after = {m[0]: m[4] for m in unpack(tmp_path / "out/0.tar")}
+    assert (after["a.seg.npy"], after["a.seg.png"]) == (b"\x93NUMPY", png)
+    assert after["a.png"] != png
+    carry(tmp_path / "in", carry=("npy",))
+    after = {m[0]: m[4] for m in unpack(tmp_path / "out/0.tar")}
+    assert after["a.seg.png"] != png
+
+
 def test_own_boxes_by_member(root, carry, tmp_path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text('{"000.tar/b.png": [[10, 10, 40, 50]]}')

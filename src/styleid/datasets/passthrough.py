@@ -16,7 +16,7 @@ from PIL import Image
 from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
 from styleid.media.formats.parse.kinds import HEAD_BYTES, Kind, Shows, kind_of, unread_kind
-from styleid.media.formats.parse.sniff import sniff
+from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES, sniff
 from styleid.media.storage.remote import Place, RemotePath
 from styleid.media.text import find_picture, plain_text
 from styleid.types import ImageRGB
@@ -47,6 +47,11 @@ def has_ending(name: str, endings: Collection[str]) -> bool:
     """Say whether a file's name ends in one of some endings."""
     lower = name.lower()
     return any(lower.endswith("." + ending) for ending in endings)
+
+
+def is_photo_name(name: str) -> bool:
+    """Say whether a file is named like a photo that is anonymised."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_picture(head: bytes) -> bool:
@@ -163,8 +168,9 @@ def _views_of_map(data: bytes) -> Iterator[ImageRGB]:
     low, high = int(levels.min()), int(levels.max())
     by_size = (values.astype(np.float64) - low) * (255 / max(1, high - low))
     by_order = places.reshape(values.shape) * (255 / max(1, len(levels) - 1))
-    for greys in (by_size, by_order):
-        yield np.repeat(greys.astype(np.uint8)[..., None], 3, 2)
+    yield np.repeat(by_size.astype(np.uint8)[..., None], 3, 2)
+    if not np.allclose(by_size, by_order, atol=1):
+        yield np.repeat(by_order.astype(np.uint8)[..., None], 3, 2)
 
 
 def unread_kind_of(path: Place) -> Kind | None:

@@ -13,7 +13,15 @@ from typing import Any
 
 from styleid.core.pipeline import Anonymizer
 from styleid.datasets.options import ShardOptions
-from styleid.datasets.passthrough import is_picture, named_endings, why_too_large, why_withheld, with_advice
+from styleid.datasets.passthrough import (
+    has_ending,
+    is_photo_name,
+    is_picture,
+    named_endings,
+    why_too_large,
+    why_withheld,
+    with_advice,
+)
 from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, refuse_strangers
 from styleid.datasets.tar import ShardReader, ShardWriter, extension, is_whole, sample_key
 from styleid.engine.journal import Journal
@@ -22,7 +30,6 @@ from styleid.engine.photo import Done, Job
 from styleid.engine.remote_journal import open_journal
 from styleid.engine.shards import Shard
 from styleid.errors import DatasetError, OptionError
-from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.signing import check_signing
 from styleid.media.storage.files import remove_stale
 from styleid.media.storage.remote import Place
@@ -224,7 +231,7 @@ class _Stream:
     def _begin(self, shard: _Shard, reader: ShardReader, member: _Member) -> Job | None:
         """Settle what becomes of a member, or return the job that does."""
         info = member.info
-        if info.isdir() or extension(info.name) in self._carried:
+        if info.isdir() or self._is_carried(info.name):
             member.settled = True
             return None
         name = shard.named(info)
@@ -237,6 +244,12 @@ class _Stream:
             advised = with_advice(reason, extension(info.name))
             member.record = {"input": name, "faces": [], "error": advised}
         return None
+
+    def _is_carried(self, name: str) -> bool:
+        """Say whether the user named a member's extension; of what is no photo its last part is enough."""
+        if extension(name) in self._carried:
+            return True
+        return not is_photo_name(name) and has_ending(name, self._carried)
 
     def _flush(self) -> None:
         """Write what is settled, in order, and finish the shards that are complete."""
@@ -328,8 +341,7 @@ def _samples(reader: ShardReader) -> Iterator[list[tarfile.TarInfo]]:
 
 def _is_photo(reader: ShardReader, info: tarfile.TarInfo) -> bool:
     """Say whether a member is named or begins like a picture."""
-    last = "." + extension(info.name).rpartition(".")[2]
-    return last in IMAGE_SUFFIXES or is_picture(reader.head(info))
+    return is_photo_name(info.name) or is_picture(reader.head(info))
 
 
 def _boxes_of(boxes: Boxes, shard: str) -> dict[str, Any]:
