@@ -77,7 +77,7 @@ def check_signing(options: MarkOptions) -> None:
     try:
         sign_bytes(_pixel(), "PNG", options)
     except SigningError as error:
-        raise OptionError("--mark", f"c2pa cannot sign with these files: {error}.") from error
+        raise OptionError("--mark", f"c2pa cannot sign: {error}.") from error
 
 
 def _sign(source: BinaryIO, target: BinaryIO, kind: str, options: MarkOptions) -> None:
