@@ -81,8 +81,8 @@ def face_region(labels: np.ndarray, old: FloatArray, new: FloatArray, size_px: i
     width = float(np.ptp(old[:, 0]))
     old_hull, new_hull = (filled(with_forehead(points), size_px) for points in (old, new))
     lower, chin = (filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
-    beard = (parts == Part.HAIR) & (lower | _grown(chin, _BEARD_REACH * width))
-    beard |= (parts == Part.FACE) & _grown(lower, _BEARD_REACH * width)
+    below = _grown(chin, _BEARD_REACH * width)
+    beard = (parts == Part.HAIR) & (lower | below) | (parts == Part.FACE) & below
     other = (parts == Part.OTHER) & old_hull
     deep = other & _shrunk(old_hull, _RIM * width)
     # what reaches well inside is a thing, up to the outline; what does not is the outline's own uncertainty

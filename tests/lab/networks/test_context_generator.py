@@ -52,6 +52,19 @@ def test_a_larger_generators_weights_serve_a_smaller_one() -> None:
     assert all(torch.equal(value, state[name]) for name, value in small.state_dict().items())
 
 
+@pytest.mark.parametrize("side", [64, 128, 256])
+def test_strided_stems_compute_the_same(side: int) -> None:
+    generator, given = network(side), maps(side)
+    w_plus = generator.broadcast(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)))
+    with torch.no_grad():
+        for name in ("d32", "d64"):
+            if hasattr(generator, name):
+                getattr(generator, name).weight.normal_(std=0.1)
+        wanted = generator(*given.values(), w_plus)
+        found = context_generator.with_strided_stems(generator)(*given.values(), w_plus)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_rows_of_w_act_on_their_own_layer() -> None:
     generator, given = network(128), maps(128)
     w_plus = torch.zeros(3, 10, 16)

@@ -12,18 +12,18 @@ from torch import nn
 
 from styleid.lab.export.network import ExportReport, export_network
 from styleid.lab.networks.appearance_encoder import SIDE, AppearanceEncoder
-from styleid.lab.networks.context_generator import ContextGenerator
+from styleid.lab.networks.context_generator import ContextGenerator, with_strided_stems
 
 INPUTS = ("context", "region", "lines", "glasses", "light", "w_plus")
 """Names of the generator's inputs, in the order of its arguments."""
 
 
 class _Clamped(nn.Module):
-    """Bound the image, as those who composite it do."""
+    """Draw as the generator does, faster, and bound the image, as those who composite it do."""
 
     def __init__(self, generator: ContextGenerator) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator = with_strided_stems(generator)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.generator(*inputs).clamp(-1, 1)

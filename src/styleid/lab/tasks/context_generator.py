@@ -286,7 +286,7 @@ class ContextTask:
 
     def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Show, for each of some held-out faces: photo, what is told of it, drawn as itself, drawn as another."""
-        index = torch.arange(len(self._held_out))[:_SHEET_FACES]
+        index = torch.linspace(0, len(self._held_out) - 1, _SHEET_FACES).long()
         batch, own = self._results(index, True)
         swapped, other = self._results(index, False)
         told = swapped.context + swapped.light * swapped.region
