@@ -112,6 +112,12 @@ def test_encoded_pictures_are_found_however_they_are_laid_out(face, kind, alphab
     ] == []
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "deflated"])
+def test_other_alphabets_of_64_characters_are_found(face, kind):
+    text = base64.b64encode(PICTURES[kind](face)).translate(bytes.maketrans(b"Aabc", b".,:~"))
+    assert why(json.dumps({"image": text.decode()}))
+
+
 def to_bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
@@ -165,6 +171,7 @@ NUMBERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], str]] = {
     "a polygon's name": lambda g, rgb, bits: json.dumps({"segmentation": [g.ravel().tolist()]}),
     "polygons' names": lambda g, rgb, bits: json.dumps({"segmentation": (g / 255).tolist()}),
     "YOLO's form": lambda g, rgb, bits: "0 " + " ".join(f"{value / 255:.4f}" for value in g.ravel()),
+    "three digits each": lambda g, rgb, bits: "\n".join("".join(f"{value:03d}" for value in row) for row in g),
     "slashes": lambda g, rgb, bits: "/".join(map(str, g.ravel())),
     "lengths": lambda g, rgb, bits: " ".join(f"{value}px" for value in g.ravel()),
     "CSS colours": lambda g, rgb, bits: ", ".join(f"rgb({r}, {v}, {b})" for r, v, b in rgb.reshape(-1, 3)),
@@ -376,6 +383,9 @@ HARMLESS: dict[str, Callable[[np.random.Generator], str]] = {
     "keypoints of persons": lambda rng: json.dumps(
         [{"joints": (rng.integers(0, 640, 51) * (rng.random(51) > 0.3)).tolist(), "id": i} for i in range(200)]
     ),
+    "times of frames": lambda rng: json.dumps({"times": np.cumsum(rng.uniform(0.03, 0.04, 900)).round(4).tolist()}),
+    "ids of videos": lambda rng: "\n".join(base64.urlsafe_b64encode(rng.bytes(8)).decode()[:11] for _ in range(500)),
+    "names of files": lambda rng: "\n".join(f"{i:012d}" for i in rng.integers(0, 600_000, 500)),
     "a rule": lambda rng: "=" * 400 + "\nLicence\n" + "-" * 400,
     "Windows' paths": lambda rng: "\n".join(f"C:\\data\\001\\{i:03d}.jpg" for i in range(200)),
     "JSON with German words": lambda rng: json.dumps(["Größe, Straße, Überführung"] * 100),

@@ -31,7 +31,7 @@ _BETWEEN = b" \t\r\n\"',\\+()[]"
 _BASE64_APART = alphabet(_DIGITS + _LETTERS + b"+/=_-" + _BETWEEN)
 _GAP = 8
 _APART = 40
-_DIGESTS_IN_BASE64 = frozenset({22, 24, 27, 28, 43, 44, 50, 51, 86, 88, 95})
+_DIGESTS_IN_BASE64 = frozenset({22, 24, 27, 28, 43, 44, 86, 88})
 _DIGESTS = frozenset({16, 24, 32, 40, 48, 56, 64, 96, 128})
 
 _LITERALS = (b"iVBORw0KGgo", b"R0lGODdh", b"R0lGODlh", b"AAAADEpYTCAN", b"AAAADGpQICAN", b"OEJQUw", b"cW9pZg",
@@ -55,11 +55,15 @@ _HEX_BETWEEN = re.compile(rb"[\s,:;={}\[\]()\"'\-_./|&+$hH]+|0[xX]|\\[xX]|#")
 _COLOUR = re.compile(rb"(?:#|0x)([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?\b")
 _DUMPED = rb"\n[0-9a-fA-F]{6,8}:?[ \t]+(?:[0-9a-fA-F]{2,8}[ \t]+){4,}[^\n]*"
 _HEX_DUMP = re.compile(_DUMPED + rb"(?:" + _DUMPED + rb"){11,}")
+_DIGEST = re.compile(rb"sha(?:1|224|256|384|512)[-=:][A-Za-z0-9+/_-]{27,86}=*")
 _URL = re.compile(rb"https?://[^\s\"'<>\\]{1,1024}")
 
 _MARKS = alphabet(b"!#$%&()*+;<=>?@^`|~")
 _WINDOW = 256
 _MARKED = 0.1
+_CAPITALS = alphabet(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_CAPITAL = 0.2
+_BITS_OF_WINDOWS = 5.7
 _SPACED = 0.05
 
 
@@ -70,7 +74,7 @@ def find_encoded(text: bytes) -> str:
     if _is_hex(text):
         return "it holds a picture in hex, which may show persons"
     long = [end - begin for begin, end in long_runs(text, _BASE64, _LONG) if text[begin:end].strip(_RULE)]
-    text = _URL.sub(b" ", text)
+    text = _DIGEST.sub(b" ", _URL.sub(b" ", text))
     runs = long_runs(text, _BASE85, _LONG)
     long += [end - begin for begin, end in runs if entropy_bits(text[begin:end]) >= _BITS_OF_BASE85]
     if long:
@@ -180,13 +184,19 @@ def _may_be_picture(chain: Iterable[bytes]) -> bool:
     if len(joined) < _LONG:
         return False
     if joined.isdigit():
-        return set(joined) <= set(b"01")
+        return set(joined) <= set(b"01") or _are_triples(joined)
     if re.fullmatch(rb"[0-9a-fA-F]+", joined):
         return _shows(joined) or not {len(word) for word in words} <= _DIGESTS
     if re.fullmatch(rb"[A-Z2-7=]+", joined):
         return True
     windows = (joined[at : at + 4 * _LONG] for at in range(0, len(joined) - _LONG + 1, _LONG))
     return max(map(entropy_bits, windows)) >= _BITS_OF_BASE64
+
+
+def _are_triples(digits: bytes) -> bool:
+    """Say whether digits are pixels of three digits each."""
+    values = np.array([int(digits[at : at + 3]) for at in range(0, len(digits) - 2, 3)], np.float64)
+    return bool(values.max() <= 255) and is_raster(values)
 
 
 def _has_dense_windows(text: bytes) -> bool:
@@ -198,5 +208,9 @@ def _has_dense_windows(text: bytes) -> bool:
 def _is_dense(text: bytes) -> bool:
     count = len(text) // _WINDOW
     windows = np.frombuffer(text, np.uint8, count * _WINDOW).reshape(count, _WINDOW)
-    likely = (np.frombuffer(_MARKS, bool)[windows].mean(1) >= _MARKED) & ((windows == ord(" ")).mean(1) <= _SPACED)
-    return any(entropy_bits(windows[at].tobytes()) >= _BITS_OF_BASE85 for at in np.flatnonzero(likely))
+    close = (windows == ord(" ")).mean(1) <= _SPACED
+    for among, share, bits in ((_MARKS, _MARKED, _BITS_OF_BASE85), (_CAPITALS, _CAPITAL, _BITS_OF_WINDOWS)):
+        likely = np.flatnonzero(close & (np.frombuffer(among, bool)[windows].mean(1) >= share))
+        if any(entropy_bits(windows[at].tobytes()) >= bits for at in likely):
+            return True
+    return False

@@ -68,7 +68,8 @@ def is_outline(numbers: FloatArray) -> bool:
         return False
     size = float(np.hypot(*np.ptp(points, axis=0)))
     steps = np.hypot(*np.diff(points, axis=0).T)
-    return size > 0 and float(np.median(steps)) <= 0.1 * size
+    apart = float(np.median(np.abs(points[:, 0] - points[:, 1])))  # neighbouring pixels are alike, x and y are not
+    return size > 0 and float(np.median(steps)) <= 0.1 * size and apart > 0.05 * size
 
 
 def are_bytes(numbers: FloatArray) -> bool:
@@ -78,10 +79,13 @@ def are_bytes(numbers: FloatArray) -> bool:
 
 
 def is_index(numbers: FloatArray) -> bool:
-    """Say whether a sequence (n,) counts: whole numbers that are all different, or that go up or start anew."""
+    """Say whether a sequence (n,) counts: it only goes up, or whole numbers are all different or start anew."""
+    steps = np.diff(numbers)
+    if (steps > 0).all():
+        return True
     if (numbers != np.round(numbers)).any():
         return False
-    return len(np.unique(numbers)) == len(numbers) or len(np.unique(np.diff(numbers))) <= 2
+    return len(np.unique(numbers)) == len(numbers) or len(np.unique(steps)) <= 2
 
 
 def _is_dither(numbers: FloatArray) -> bool:
