@@ -175,6 +175,19 @@ def test_marks_of_no_image_are_named_and_withhold_what_no_entry_names(head, styl
     assert hidden(result, root, "train/a.png")
 
 
+def test_a_mark_of_no_image_withholds_the_photos_that_its_file_marks_nothing_in(head, styleid, tmp_path):
+    photos = {"train/a.png": head, "train/b.png": head}
+    root = data_set(tmp_path / "in", photos, [entry(), entry("b.png", 2)], [mark(), mark(99)])
+    result = styleid("dataset", "coco", root, *RUN)
+    assert result.errors.keys() == {"annotation 1 in annotations/instances_train.json", "train/b.png"}
+    assert "annotation 1 in annotations/instances_train.json" in result.errors["train/b.png"]
+    assert hidden(result, root, "train/a.png")
+    person = [{"id": 1, "name": "person"}]
+    data_set(root, {}, [entry(), entry("b.png", 2)], [mark(), mark(99)], categories=person)
+    again = styleid("dataset", "coco", root, *RUN, out=tmp_path / "again")
+    assert again.errors.keys() == {"annotation 1 in annotations/instances_train.json"}
+
+
 @pytest.mark.parametrize(
     ("more", "seen"),
     [

@@ -38,8 +38,10 @@ def test_lines_hide_what_they_mark_in_every_reading(head, styleid, tmp_path, lin
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("0 40 75 60 70", "holds nothing"),
-        ("0 15.6 25.0 23.4 23.3", "holds nothing"),
+        ("0 40 75 60 70", "its numbers are no shares"),
+        ("0 15.6 25.0 23.4 23.3", "its numbers are no shares"),
+        ("0 0.94 1.46 1.88 2.5", "its numbers are no shares"),
+        ("0 10 40 70 40 70 110", "its numbers are no shares"),
         ("0 0.15625 0.25 -0.234375 0.233333", "holds nothing"),
         ("0 0.15625 0.25 0.001 0.233333", "less than a pixel"),
         ("0 nan 0.25 0.23 0.23", "holds nothing"),
@@ -47,7 +49,7 @@ def test_lines_hide_what_they_mark_in_every_reading(head, styleid, tmp_path, lin
         ("0 0.15 0.25 0.23", "holds nothing"),
         (f"0 {BOX} {POINTS} 0.9", "holds nothing"),
         (f"0 {BOX} inf {POINTS[8:]}", "holds nothing"),
-        (f"0 1e300 1e308 1e308 {POINTS}", "holds nothing"),
+        (f"0 1e300 1e308 1e308 {POINTS}", "its numbers are no shares"),
         (f"0.5 {BOX}", "holds nothing"),
         (f"face {BOX}", "holds nothing"),
         (f"3 {BOX}", "nothing names its class 3"),

@@ -121,7 +121,7 @@ class AnnotationHints:
     def _doubted(self, one: Marked) -> list[str]:
         if not one.problem:
             return []
-        if not self.skip_bad:
+        if one.kind is not Kind.PERSON and not self.skip_bad:
             raise ValueError(f"{one.where}: {one.problem}. {MEND}")
         return [f"{one.where}: {one.problem}"]
 
@@ -165,12 +165,17 @@ def hull(boxes: Iterable[Box]) -> Box:
     return min(x0s), min(y0s), max(x1s), max(y1s)
 
 
+def faces_of(marked: Iterable[Marked]) -> list[Marked]:
+    """Return the marks of faces and heads, which must be hidden; persons only tell where to look closer."""
+    return [one for one in marked if one.kind is not Kind.PERSON]
+
+
 def contradiction(sizes: Collection[tuple[int, int]], marked: Sequence[Marked]) -> str:
     """Say why a photo must be withheld to which annotations give several sizes, or return "": boxes fit one alone."""
-    if len(sizes) < 2 or not any(one.kind is not Kind.PERSON for one in marked):
+    if len(sizes) < 2 or not faces_of(marked):
         return ""
     told = " and ".join(f"{width} x {height}" for width, height in sorted(sizes))
-    return f"annotations say that it has {told} px, so the place of {marked[0].where} is unsure. {MEND}"
+    return f"annotations say that it has {told} px, so the place of {faces_of(marked)[0].where} is unsure. {MEND}"
 
 
 def _can_hold_a_face(inside: FloatArray) -> bool:

@@ -91,8 +91,9 @@ def test_classes_without_a_name_are_told():
 
 
 def test_text_that_holds_labels():
-    assert looks_like_labels(b"0 0.5 0.5 0.2 0.2\n\n1 0.1 0.2 0.3 0.4 0.9\r\n")
-    for text in (b"", b"\n", b"train/a.png\n", b"0 0.5 0.5 0.2\n", b"0 0.5 0.5 0.2 0.2\nend\n", b"1 2 3\n"):
+    for text in (b"0 0.5 0.5 0.2 0.2\n\n1 0.1 0.2 0.3 0.4 0.9\r\n", b"0 0.5 0.5 0.2\n", b"end\nface nan 0 1 1\n"):
+        assert looks_like_labels(text)
+    for text in (b"", b"\n", b"train/a.png\n", b"a man of 30 years\n", b"1 2 3\n", b"\xff\xfe"):
         assert not looks_like_labels(text)
 
 

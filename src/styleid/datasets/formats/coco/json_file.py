@@ -62,11 +62,12 @@ class _Annotation:
 class Marks:
     """What a file marks.
 
-    by_image: by the id of an image. lost: what no image has the id of. orphans: the numbers of all annotations whose
-    image_id no image has, whatever their category, with that id.
+    by_image: by the id of an image. reached: the ids of images with any annotation. lost: what no image has the id of.
+    orphans: the numbers of all annotations whose image_id no image has, whatever their category, with that id.
     """
 
     by_image: dict[Key, list[Marked]] = field(default_factory=dict)
+    reached: set[Key] = field(default_factory=set)
     lost: list[Marked] = field(default_factory=list)
     orphans: list[tuple[int, Key]] = field(default_factory=list)
 
@@ -110,7 +111,9 @@ class CocoFile:
             if image is None:
                 found.orphans.append((one.index, one.image))
                 found.lost += marked
-            elif marked:
+                continue
+            found.reached.add(image)
+            if marked:
                 found.by_image.setdefault(image, []).extend(marked)
         return found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from styleid.datasets.formats.coco.json_file import CocoFile, ImageEntry, Key, Marks
-from styleid.datasets.hints import MEND, Marked
+from styleid.datasets.hints import MEND, Marked, faces_of
 from styleid.datasets.names import Finder, Meant, is_plain
 from styleid.datasets.plan import Named
 
@@ -66,24 +66,29 @@ def _look_elsewhere(entry: ImageEntry, folders: Sequence[str], finder: Finder, t
 
 
 def barred(photos: Photos, marks: Mapping[str, Marks], every: Sequence[str]) -> dict[str, str]:
-    """Return the photos that marks may belong to which reach no photo for sure, with the reason.
+    """Return the photos that a marked face or head may belong to which reaches no photo for sure, with the reason.
 
-    every: all photos. Where nothing tells which photo a mark is for, it may be any that no entry means.
+    every: all photos. Where nothing tells which photo a mark is for, it may be any that no entry means, or that no
+    annotation reaches in the file that has the mark.
     """
     reasons: dict[str, str] = {}
-    homeless: list[str] = []
+    unmarked = {name: set(every) - photos.claimed for name in marks}
+    homeless: dict[str, str] = {}
     for (name, entry), meant in photos.meant.items():
-        marked = marks[name].by_image.get(entry.key, ())
-        if meant.name or not marked:
-            continue
-        for photo in meant.maybe:
-            reasons.setdefault(photo, _ambiguous(name, entry, marked[0], meant.maybe))
-        if not meant.maybe and not is_plain(entry.file_name):
-            homeless.append(f"{marked[0].where} is for an image, '{entry.shown}', that no photo is named after")
-    homeless += [f"{m.lost[0].where} is for an image that {name} does not list" for name, m in marks.items() if m.lost]
-    if homeless:
-        text = f"no annotation names it, and {homeless[0]}, so that mark may be for this photo. {MEND}"
-        reasons |= {photo: text for photo in every if photo not in photos.claimed and photo not in reasons}
+        marked = faces_of(marks[name].by_image.get(entry.key, ()))
+        if meant.name and entry.key not in marks[name].reached:
+            unmarked[name].add(meant.name)
+        if marked and meant.maybe:
+            text = _ambiguous(name, entry, marked[0], meant.maybe)
+            reasons |= {photo: reasons.get(photo, text) for photo in meant.maybe}
+        elif marked and not meant.name and not is_plain(entry.file_name):
+            homeless[name] = f"{marked[0].where} is for an image, '{entry.shown}', that no photo is named after"
+    for name, each in marks.items():
+        if lost := faces_of(each.lost):
+            homeless[name] = f"{lost[0].where} is for an image that {name} does not list"
+    for name, text in homeless.items():
+        for photo in unmarked[name]:
+            reasons.setdefault(photo, f"no annotation reaches it, and {text}, so that may be this photo. {MEND}")
     return reasons
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.voc.owners import MASKS, Owners, find_owners
 from styleid.datasets.formats.voc.xml_file import VocFile, read_voc, with_faces
-from styleid.datasets.hints import MEND, AnnotationHints, Marked, contradiction
+from styleid.datasets.hints import MEND, AnnotationHints, Marked, contradiction, faces_of
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, Named, Plan, below, split_masks, walk_files
 from styleid.errors import DatasetError, OptionError
@@ -95,7 +95,7 @@ class Voc:
         for xml in self._owners.maybe:
             file = read[xml]
             if said := _problem(xml, file) if isinstance(file, str) else next(
-                (f"{one.where} marks a {one.kind}" for one in _marked(xml, file, classes)), ""
+                (f"{one.where} marks a {one.kind}" for one in faces_of(_marked(xml, file, classes))), ""
             ):  # fmt: skip
                 text = f"{xml} may be for this photo or for others, and {said}. {MEND}"
                 problems |= dict.fromkeys(self._owners.maybe[xml], text)

@@ -19,11 +19,14 @@ from styleid.datasets.hints import NOTHING, Box, Marked, box_around, hull
 from styleid.types import FloatArray
 
 _FEWEST_LANDMARKS = 3
+_FEWEST_NUMBERS = 3
 _UNKNOWN = -0.5
 _BEYOND = 0.02
 _AROUND = 0.1
 _FACE_NUMBERS = 14
 """A box and the five landmarks that face detectors know."""
+_LARGEST_SHARE = 1.1
+_NO_SHARES = "its numbers are no shares of the photo, from 0 to 1"
 _FILLED = 0.5
 """The share of its own box that most polygons take up; lines from landmark to landmark enclose less."""
 
@@ -40,7 +43,8 @@ class Form(Enum):
 class Row(NamedTuple):
     """One line: class, box by edges in shares (NaN where unreadable), line number, and what it is.
 
-    numbers: how many follow the class. first: its first four as a box. outline: around it, read as a polygon.
+    numbers: how many follow the class. first: its first four as a box. outline: the box around it, read as a polygon.
+    in_shares: whether its numbers can be shares of the photo.
     """
 
     number: int
@@ -50,6 +54,7 @@ class Row(NamedTuple):
     numbers: int
     first: Box = NOTHING
     outline: Box = NOTHING
+    in_shares: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Labels:
         for row in self.rows:
             where = f"line {row.line} of {name}"
             if row.number in chosen:
-                yield Marked(chosen[row.number], row.box, where)
+                yield Marked(chosen[row.number], row.box, where, problem="" if row.in_shares else _NO_SHARES)
             elif named and row.number not in named:
                 problem = f"nothing names its class {row.number}, so it may mark a face"
                 yield Marked(Kind.FACE, NOTHING, where, problem=problem)
@@ -143,9 +148,9 @@ def _in_either_reading(row: Row) -> Row:
 
 
 def looks_like_labels(data: bytes) -> bool:
-    """Say whether a text holds nothing but lines of a class and a box, polygon or keypoints."""
-    labels = read_labels(data, 0)
-    return bool(labels.rows) and not labels.unreadable and all(row.numbers >= 4 for row in labels.rows)
+    """Say whether a text holds a line of a class and numbers, though they may be none that can be used."""
+    lines = (line.split() for line in data.decode("utf-8", "replace").splitlines())
+    return any(len(_numbers(words[1:])) >= _FEWEST_NUMBERS for words in lines)
 
 
 def with_faces(data: bytes, boxes_shares: FloatArray, number: int, *, polygons: bool) -> bytes:
@@ -174,15 +179,18 @@ def _numbers(words: Sequence[str]) -> list[float]:
 
 def _row(number: int, line: int, values: list[float], keypoints: int) -> Row:
     count, first = len(values), _box(values[:4]) if len(values) >= 4 else NOTHING
+    in_shares = not any(value > _LARGEST_SHARE for value in values[:4])
     if count in (4, 5):
-        return Row(number, _either_way(values, first), line, Form.BOX, count)
+        return Row(number, _either_way(values, first), line, Form.BOX, count, in_shares=in_shares)
     if keypoints:
-        return Row(number, first if count == 4 + keypoints else NOTHING, line, Form.BOX, count)
+        box = first if count == 4 + keypoints else NOTHING
+        return Row(number, box, line, Form.BOX, count, in_shares=in_shares)
     may_be_polygon = count >= 6 and count % 2 == 0 and min(values) > _UNKNOWN
     outline = box_around(values) if may_be_polygon else NOTHING
     form = _form(values, first, 0.0 if math.isnan(outline[0]) else _filled(values))
     boxes = {Form.LANDMARKS: [first], Form.EITHER: [first, outline], Form.POLYGON: [outline]}
-    return Row(number, hull(boxes[form]), line, form, count, first, outline)
+    in_shares = in_shares and not (form is Form.POLYGON and max(outline[2:]) > _LARGEST_SHARE)
+    return Row(number, hull(boxes[form]), line, form, count, first, outline, in_shares)
 
 
 def _form(values: Sequence[float], first: Box, filled: float) -> Form:

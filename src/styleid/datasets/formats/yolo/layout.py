@@ -11,7 +11,7 @@ from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.yolo.data_yaml import DataYaml, add_class, read_yaml
 from styleid.datasets.formats.yolo.labels import Labels, looks_like_labels, read_labels, settled, with_faces
 from styleid.datasets.formats.yolo.owners import Owners, find_owners
-from styleid.datasets.hints import MEND, AnnotationHints
+from styleid.datasets.hints import MEND, AnnotationHints, faces_of
 from styleid.datasets.names import Finder
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, FoundFaces, Named, Plan, below, read_or_nothing, split_masks, walk_files
@@ -156,10 +156,10 @@ class Yolo:
         skip = self._options.bad_boxes == "skip"
         marked = {n: tuple(each.marked(chosen, named, n)) for n, each in self._labels.items()} if chosen else {}
         problems = {
-            photo: f"{name} may be for this photo or for others, and {marked[name][0].where} marks a face. {MEND}"
+            photo: f"{name} may be for this photo or for others, and {faces[0].where} marks a {faces[0].kind}. {MEND}"
             for name, maybe in self._owners.maybe.items()
+            if (faces := faces_of(marked.get(name, ()))) and not skip
             for photo in maybe
-            if marked.get(name) and not skip
         }
         labels_of = self._owners.labels_of()
         return {
