@@ -1,5 +1,7 @@
-"""The table of trainings: what each command asks for, and earlier names."""
+"""The table of trainings: what each command asks for, earlier names, and that no other command loads the lab."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,16 @@ def test_each_command_explains_itself(command: str, today: str, capsys: pytest.C
         main([command, "--help"])
     assert stopped.value.code == 0
     assert f"styleid train {today}" in capsys.readouterr().out
+
+
+def test_no_other_command_loads_the_lab() -> None:
+    code = """
+import importlib, pkgutil, sys
+import styleid.cli, styleid.commands
+for module in pkgutil.iter_modules(styleid.commands.__path__):
+    if module.name != "train":
+        importlib.import_module("styleid.commands." + module.name)
+print([name for name in sys.modules if name == "torch" or name.startswith("styleid.lab")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,53 @@
+"""Networks small enough to train in a test, and what tests of trainings share."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from styleid.lab.networks.attributes import AttributesConfig
+from styleid.lab.networks.identity import IdentityConfig
+from styleid.lab.networks.parser import CLASSES, LANDMARKS, ParserConfig
+from styleid.lab.networks.refiner import RefinerConfig
+from styleid.lab.tasks.loop import Task
+
+IDENTITY, REFINER = IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1)), RefinerConfig(32, (4, 6, 8, 8))
+PARSER, ATTRIBUTES = ParserConfig(32, (4, 6, 8, 8)), AttributesConfig(32, 32, IDENTITY)
+
+
+class Bare(nn.Module):
+    """Stand for a parser that sees bare skin everywhere."""
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n, _, height, width = crops.shape
+        logits = torch.zeros(n, CLASSES, height // 2, width // 2)
+        logits[:, 1] = 20.0
+        return logits, torch.zeros(n, LANDMARKS, 2)
+
+
+def crops(n: int, size: int = 32) -> torch.Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def lived_in(network: nn.Module) -> nn.Module:
+    """Give normalisation layers statistics as after training, so that an export has something to fold."""
+    draw = torch.Generator().manual_seed(1)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.copy_(torch.randn(layer.running_mean.shape, generator=draw) / 5)
+            layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=draw) + 0.5)
+    return network.eval()
+
+
+def train(task: Task, first: int, last: int, planned: int, *, one_batch: bool = False) -> list[dict[str, float]]:
+    """Train some steps and return their losses; one_batch: the same views in each, so that losses compare."""
+    seen = []
+    for step in range(first, last):
+        losses = task.step(torch.Generator().manual_seed(0 if one_batch else step), step / planned)
+        seen.append({name: float(value) for name, value in losses.items()})
+    assert all(np.isfinite(value) for losses in seen for value in losses.values())
+    return seen
+
+
+def fell(seen: list[dict[str, float]], name: str) -> float:
+    """Return a loss's mean over the last five steps as a share of that over the first five."""
+    return float(np.mean([s[name] for s in seen[-5:]]) / np.mean([s[name] for s in seen[:5]]))
