@@ -16,6 +16,7 @@ from styleid.core.pipeline import Anonymizer
 from styleid.datasets.others import OtherOptions, find_others, list_unread, treat_others
 from styleid.datasets.passthrough import named_endings
 from styleid.engine.assignment import Assignment
+from styleid.engine.finding import find_faces
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
 from styleid.engine.photo import encode_outcome
@@ -115,7 +116,9 @@ def _pipe(inputs: Sequence[Place], anonymizer: Anonymizer, run: RunOptions, boxe
     check_signing(run.marking)
     try:
         photo = read_photo_bytes(sys.stdin.buffer.read(), "standard input")
-        outcome = anonymizer.anonymize(photo.image_rgb, name="-", boxes_xyxy=boxes["-"] if boxes else None)
+        given = boxes["-"] if boxes else None
+        found = find_faces(photo, anonymizer, given)
+        photo, outcome = found.photo, found.anonymized(anonymizer, "-", given)
         if run.require_faces and not outcome.faces:
             raise ImageError("standard input", "no face was found, and --require-faces asks for one")
         encoded = encode_outcome(photo, outcome, run)

@@ -123,19 +123,20 @@ class Anonymizer:
         name: str = "",
         boxes_xyxy: FloatArray | None = None,
         search: SearchHints | None = None,
+        found: Faces | None = None,
     ) -> Outcome:
         """Anonymise every face of an image; the input is left as it is.
 
         image_rgb: uint8 (height, width, 3), upright. name: what the photo is called, which a seed's targets depend on.
         boxes_xyxy: (n, 4) further faces, in pixels, for those that the detector may miss.
-        search: where to look closer.
+        search: where to look closer. found: all faces, where they are known already, and nothing is sought.
         Raises ValueError for an image of another kind, and for a box that is empty, not finite or outside the image.
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
-        seen = self.seen.get(name)
-        known = seen is not None and search is None and seen.belong_to(image_rgb)
-        faces = seen.faces if seen is not None and known else self.find(image_rgb, boxes_xyxy, search)
+        faces = self._known(name, image_rgb, search) if found is None else found
+        if faces is None:
+            faces = self.find(image_rgb, boxes_xyxy, search)
         draft = PhotoDraft.of(image_rgb, len(faces))
         replaceable = self.leave_kept(image_rgb, faces, draft)
         if self.options.method != "none" and replaceable.any():
@@ -168,21 +169,18 @@ class Anonymizer:
 
     # ---------------------------------------------------------------- finding
 
+    def _known(self, name: str, image_rgb: ImageRGB, search: SearchHints | None) -> Faces | None:
+        """Return what an earlier pass found in the very same photo."""
+        seen = self.seen.get(name)
+        return seen.faces if seen is not None and search is None and seen.belong_to(image_rgb) else None
+
     def find(
         self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
     ) -> Faces:
         """Return the faces of an image, and those boxes (n, 4) under which none was found."""
         with self.timer("detect"):
             found = self._detector.detect(image_rgb, None if search is None else search.regions_xyxy)
-        if search is not None and len(unseen := search.unseen(found)):
-            boxes_xyxy = unseen if boxes_xyxy is None else np.concatenate([boxes_xyxy, unseen])
-        if boxes_xyxy is None or len(boxes_xyxy) == 0:
-            return found
-        boxes = boxes_inside(boxes_xyxy, image_rgb.shape)
-        unknown = np.full((len(boxes), 5, 2), np.nan, np.float32)
-        # a detection outranks the box that it overlaps, since it brings landmarks
-        given = Faces(boxes, np.zeros(len(boxes), np.float32), unknown)
-        return suppress_overlaps(Faces.concatenate([found, given]))
+        return with_given(found, image_rgb.shape, boxes_xyxy, search)
 
     def leave_kept(self, image_rgb: ImageRGB, faces: Faces, draft: PhotoDraft | None = None) -> np.ndarray:
         """Return which faces can be replaced, bool (n,): those with landmarks, but for people to leave alone."""
@@ -355,6 +353,21 @@ class Anonymizer:
                 obscure_face(draft.image_rgb, box, self.options.obscure, strength)
         obscure_face(draft.image_rgb, box, "solid")
         return "solid"
+
+
+def with_given(
+    found: Faces, shape: tuple[int, ...], boxes_xyxy: FloatArray | None, search: SearchHints | None = None
+) -> Faces:
+    """Return the faces found in an image of a shape, and those boxes and heads under which none was found."""
+    if search is not None and len(unseen := search.unseen(found)):
+        boxes_xyxy = unseen if boxes_xyxy is None else np.concatenate([boxes_xyxy, unseen])
+    if boxes_xyxy is None or len(boxes_xyxy) == 0:
+        return found
+    boxes = boxes_inside(boxes_xyxy, shape)
+    unknown = np.full((len(boxes), 5, 2), np.nan, np.float32)
+    # a detection outranks the box that it overlaps, since it brings landmarks
+    given = Faces(boxes, np.zeros(len(boxes), np.float32), unknown)
+    return suppress_overlaps(Faces.concatenate([found, given]))
 
 
 def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:

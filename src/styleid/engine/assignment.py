@@ -10,6 +10,7 @@ from styleid.bundles.registry import load_bundle
 from styleid.core.face import KnownFaces
 from styleid.core.options import PeopleOptions
 from styleid.core.pipeline import Anonymizer
+from styleid.engine.finding import find_faces
 from styleid.engine.photo import Job, read_job
 from styleid.errors import ImageError, OptionError
 from styleid.faces.detect import FaceDetector
@@ -86,9 +87,11 @@ class Assignment:
         giver.assign(sightings)
 
     def _faces_of(self, name: str, photo: Photo, boxes: FloatArray | None) -> list[Sighting]:
-        anonymizer, image = self.anonymizer, photo.image_rgb
+        anonymizer = self.anonymizer
         try:
-            faces = anonymizer.find(image, boxes)
+            found = find_faces(photo, anonymizer, boxes)
+            image = found.photo.image_rgb
+            faces = anonymizer.find(image, boxes) if found.faces is None else found.faces
         except ValueError:
             return []
         self._seen[name] = KnownFaces.of(image, faces)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from styleid.core.pipeline import Anonymizer, boxes_inside
+from styleid.engine.finding import faces_mask, find_faces
 from styleid.engine.options import RunOptions
 from styleid.errors import ImageError
 from styleid.media.image import Photo, read_photo, read_photo_bytes
@@ -152,8 +153,8 @@ def anonymize_photo(
         given = boxes_inside(np.concatenate(every), photo.image_rgb.shape) if every else None
     except ValueError as error:
         raise ImageError(photo.name, str(error)) from error
-    closer = {} if hints.search is None else {"search": hints.search}
-    outcome = anonymizer.anonymize(photo.image_rgb, name=name, boxes_xyxy=given, **closer)
+    found = find_faces(photo, anonymizer, given, hints.search)
+    photo, outcome = found.photo, found.anonymized(anonymizer, name, given, hints.search)
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     clock = _Clock(anonymizer.seconds)
@@ -166,7 +167,7 @@ def anonymize_photo(
         record["advice"] = hint_source.digest()
     if encoded.mark:
         record["mark"] = encoded.mark
-    if notes := [*photo.notes, *hints.notes, *encoded.notes]:
+    if notes := [*photo.notes, *found.notes, *hints.notes, *encoded.notes]:
         record["notes"] = notes
     return encoded.data, record
 
@@ -175,7 +176,7 @@ def encode_outcome(photo: Photo, outcome: Outcome, options: RunOptions) -> Encod
     """Encode what became of a photo, marked where a face is new or the options ask for it; raises ImageError."""
     new, hidden = outcome.count(Action.ANONYMIZED) > 0, outcome.count(Action.OBSCURED) > 0
     return encode_marked(photo, outcome.image_rgb, outcome.region_mask, options.metadata, options.marking,
-                         generated=new, changed=new or hidden)  # fmt: skip
+                         generated=new, changed=new or hidden, faces_mask=faces_mask(photo, outcome))  # fmt: skip
 
 
 class _Clock:

@@ -3,7 +3,8 @@
 Convention
 ----------
 `Photo.image_rgb` is uint8 (h, w, 3), **upright** (EXIF orientation applied), in the picture's own RGB colour space
-(CMYK: as sRGB), alpha left out. Files are known by their content, not by their name. Arrays of a `Photo` are
+(CMYK: as sRGB), alpha left out; colours that use a small part of their range, such as 10 bits in 16, are stretched.
+Files are known by their content, not by their name. Arrays of a `Photo` are
 read-only: copy before painting.
 
 What comes back: lossless formats (PNG, lossless WebP, TIFF, BMP, GIF) have every pixel outside the region
@@ -28,11 +29,23 @@ from styleid.errors import ImageError
 from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
 from styleid.media.formats import avif, bmp, gif, jpeg, png, tiff, webp
+from styleid.media.formats.channels import hide_in_channel
 from styleid.media.formats.codec import Decoded
+from styleid.media.formats.dither import repaint_dithered
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.parse.sniff import SUFFIXES, sniff
-from styleid.media.formats.raster import ImageRGB, Layout, Mask, Raster, repaint, stored, upright, view_rgb
+from styleid.media.formats.raster import (
+    ImageRGB,
+    Layout,
+    Mask,
+    Raster,
+    repaint,
+    stored,
+    upright,
+    view_rgb,
+    with_span,
+)
 from styleid.media.provenance import PACKET, declares_generated
 from styleid.media.storage.remote import Place, RemotePath
 
@@ -73,7 +86,8 @@ class Photo:
     name: the file's, for messages. image_rgb: uint8 (h, w, 3), upright, read-only. format: a key of `SUFFIXES`.
     raster: the pixels as stored. kept: the metadata that may follow them. encoding: how the file was compressed.
     notes: what a user should know about this file, for the journal. declared: whether the file says that it is
-    generated in part or in whole.
+    generated in part or in whole. dithered: whether image_rgb is the picture of few colours seen from afar, and new
+    pixels are dithered when it is written.
     """
 
     name: str
@@ -84,6 +98,7 @@ class Photo:
     encoding: Any
     notes: tuple[str, ...] = ()
     declared: bool = False
+    dithered: bool = False
 
     @property
     def orientation(self) -> int:
@@ -126,6 +141,7 @@ def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
     try:
         kind = sniff(data)
         decoded = _CODECS[kind].decode(data, max_pixels)
+        raster = with_span(decoded.raster)
     except BadFileError as error:
         raise ImageError(name, str(error)) from error
     except MemoryError as error:
@@ -133,18 +149,26 @@ def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
     except Exception as error:  # decoders raise whatever they please on damaged bytes
         raise ImageError(name, f"it cannot be decoded: the file is damaged or cut short ({error})") from error
     notes = (*_name_notes(kind, name), *decoded.notes)
-    image = upright(view_rgb(decoded.raster, decoded.kept.icc_profile), decoded.kept.orientation)
+    image = upright(view_rgb(raster, decoded.kept.icc_profile), decoded.kept.orientation)
     image.setflags(write=False)
     declared = declares_generated(data)
-    return Photo(name, image, kind, decoded.raster, decoded.kept, decoded.encoding, notes, declared)
+    return Photo(name, image, kind, raster, decoded.kept, decoded.encoding, notes, declared)
 
 
 def encode_photo(
-    photo: Photo, image_rgb: ImageRGB, region_mask: Mask, metadata: MetadataMode = "strip", *, marked: bool = False
+    photo: Photo,
+    image_rgb: ImageRGB,
+    region_mask: Mask,
+    metadata: MetadataMode = "strip",
+    *,
+    faces_mask: Mask | None = None,
+    marked: bool = False,
 ) -> bytes:
     """Encode a photo's new pixels in the format and quality of its source.
 
     image_rgb: uint8 (h, w, 3), upright; used only where region_mask, bool (h, w), is true.
+    faces_mask: bool (h, w), where faces are of which nothing may stay, in dots or in a channel beside the colours,
+    besides region_mask. Alpha that is a matte there stays as it is.
     metadata: "strip" keeps orientation, pixel density and colour profile; "safe" also exposure fields.
     marked: write the mark of generated content, where the format has a place for it.
     Raises `ValueError` for arrays of another shape or type or an unknown mode, `ImageError` where the format cannot
@@ -157,14 +181,12 @@ def encode_photo(
                          f"{region_mask.shape}.")  # fmt: skip
     if metadata not in ("strip", "safe"):
         raise ValueError(f'metadata must be "strip" or "safe", not {metadata!r}.')
-    codec = _CODECS[photo.format]
-    raster = photo.raster
     try:
+        raster = _without_hidden(photo, region_mask if faces_mask is None else region_mask | faces_mask)
         if region_mask.any():
-            turned = (stored(a, photo.orientation) for a in (photo.image_rgb, image_rgb, region_mask))
-            raster = codec.repaint(raster, *turned, icc_profile=photo.icc_profile)
+            raster = _repainted(photo, raster, image_rgb, region_mask, faces_mask)
         kept = replace(photo.kept, mark=PACKET) if marked else photo.kept
-        data = codec.encode(raster, kept, photo.encoding, metadata)
+        data = _CODECS[photo.format].encode(raster, kept, photo.encoding, metadata)
     except BadFileError as error:
         raise ImageError(photo.name, str(error)) from error
     except (OSError, ValueError, MemoryError) as error:
@@ -172,6 +194,23 @@ def encode_photo(
     if leftovers := find_leftovers(data, metadata):
         raise ImageError(photo.name, f"the output would hold more than pixels: {'; '.join(leftovers)}")
     return data
+
+
+def _without_hidden(photo: Photo, mask: Mask) -> Raster:
+    """Return the raster without what the channel beside the colours shows of faces."""
+    raster = hide_in_channel(photo.raster, stored(mask, photo.orientation))
+    if photo.format == "GIF" and raster.palette is None:
+        raise BadFileError("its transparent colour draws a face, which a GIF cannot hide. Save it as PNG first")
+    return raster
+
+
+def _repainted(photo: Photo, raster: Raster, image_rgb: ImageRGB, mask: Mask, faces: Mask | None) -> Raster:
+    old, new, where = (stored(a, photo.orientation) for a in (photo.image_rgb, image_rgb, mask))
+    if photo.dithered:
+        whole = where if faces is None else stored(faces, photo.orientation) & where
+        if (dithered := repaint_dithered(raster, old, new, where, whole)) is not None:
+            return dithered
+    return _CODECS[photo.format].repaint(raster, old, new, where, icc_profile=photo.icc_profile)
 
 
 def _file_bytes(path: Path) -> bytes:

@@ -30,6 +30,7 @@ def encode_marked(
     *,
     generated: bool,
     changed: bool,
+    faces_mask: Mask | None = None,
 ) -> Encoded:
     """Encode a photo as `encode_photo` does, marked where the options say so.
 
@@ -41,6 +42,7 @@ def encode_marked(
         options: Which mark, and for which files.
         generated: Whether the photo has a new face. One that says so of itself already counts as if it had.
         changed: Whether any of its faces was changed.
+        faces_mask: As `encode_photo` takes it.
 
     Raises:
         ImageError: The photo cannot be encoded or signed.
@@ -48,8 +50,9 @@ def encode_marked(
     wanted = options.applies(generated=generated or photo.declared, changed=changed)
     if not wanted or photo.format in UNMARKED_FORMATS:
         notes = (f"{photo.format} has no place for a mark: this file does not say that it holds generated faces",)
-        return Encoded(encode_photo(photo, image_rgb, region_mask, metadata), notes=notes if wanted else ())
-    data = encode_photo(photo, image_rgb, region_mask, metadata, marked=True)
+        data = encode_photo(photo, image_rgb, region_mask, metadata, faces_mask=faces_mask)
+        return Encoded(data, notes=notes if wanted else ())
+    data = encode_photo(photo, image_rgb, region_mask, metadata, faces_mask=faces_mask, marked=True)
     if options.mark != "c2pa":
         return Encoded(data, options.mark)
     if photo.format not in SIGNED_FORMATS:

@@ -14,10 +14,10 @@ import numpy as np
 
 Samples = np.ndarray[Any, np.dtype[Any]]
 
-_MOST_PIXELS, _MOST_PIXELS_8_BITS = 1 << 16, 1 << 12
+_MOST_PIXELS, _MOST_PIXELS_8_BITS = 1 << 16, 1 << 11
 _OUTSIDE = 0.001
 _STEPS = 8
-_LOW_SHARE, _LOW_SHARE_8_BITS = 0.5, 0.125
+_LOW_SHARE, _LOW_SHARE_8_BITS, _LEAST_8_BITS = 0.5, 0.125, 6
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def find_span(samples: Samples, bits: int) -> Span | None:
     """Return the span that samples use if that is a small part of their range, else None.
 
     samples: unsigned, any shape. bits: their depth, 1 to 16. Small is less than half of the range, at 8 bits less than
-    an eighth, between the 0.1th and the 99.9th percentile. Above 8 bits, samples at either end of the range do not
-    count: frames, masks and dead pixels. The span's ends are rounded outwards, so that a few changed pixels leave it
-    as it is.
+    an eighth but more than noise, between the 0.1th and the 99.9th percentile. Above 8 bits, samples at either end of
+    the range do not count: frames, masks and dead pixels. The span's ends are rounded outwards, so that a few changed
+    pixels leave it as it is.
     """
     top = (1 << bits) - 1
     used = _thinned(samples, _MOST_PIXELS if bits > 8 else _MOST_PIXELS_8_BITS)
@@ -54,7 +54,8 @@ def find_span(samples: Samples, bits: int) -> Span | None:
     shares = np.cumsum(np.bincount(used, minlength=top + 1)) / used.size
     low = int(np.searchsorted(shares, _OUTSIDE, side="right"))
     high = int(np.searchsorted(shares, 1 - _OUTSIDE))
-    if not 0 < high - low < top * (_LOW_SHARE_8_BITS if bits == 8 else _LOW_SHARE):
+    least, most = (_LEAST_8_BITS, top * _LOW_SHARE_8_BITS) if bits == 8 else (1, top * _LOW_SHARE)
+    if not least <= high - low < most:
         return None
     step = max(1, (1 << ((high - low).bit_length() - 1)) // _STEPS)
     return Span(low // step * step, min(top, -(-high // step) * step))

@@ -12,7 +12,9 @@ from styleid.types import FloatArray, ImageRGB
 Obscuring = Literal["solid", "blur", "pixelate"]
 OBSCURINGS: tuple[Obscuring, ...] = get_args(Obscuring)
 
-_ENLARGE = 1.3
+ENLARGE = 1.3
+"""How much larger the ellipse that hides a face is than the one in its box."""
+
 _PIXELATE_BLOCKS = 6
 _BLUR_OF_SIDE = 0.3
 
@@ -46,7 +48,7 @@ def obscure_face(image_rgb: ImageRGB, box_xyxy: FloatArray, how: Obscuring, stre
     return mask
 
 
-def face_ellipse(box_xyxy: FloatArray, shape: tuple[int, int], enlarge: float = _ENLARGE) -> np.ndarray:
+def face_ellipse(box_xyxy: FloatArray, shape: tuple[int, int], enlarge: float = ENLARGE) -> np.ndarray:
     """Return the ellipse that a box enlarged about its centre holds, bool (height, width).
 
     It is never empty inside the image.

@@ -159,7 +159,8 @@ def _true_colour(data: bytes, header: _Header) -> Raster:
     masks = header.masks or ((0x7C00, 0x3E0, 0x1F) if header.bits == 16 else _BGRA_MASKS)
     if len(masks) == 4 and not masks[3]:
         masks = masks[:3]
-    return Raster(np.dstack([_channel(values, m) for m in masks]), Layout.RGB_ALPHA if len(masks) == 4 else Layout.RGB)
+    samples = np.dstack([_channel(values, m) for m in masks])
+    return Raster(samples, Layout.RGB_ALPHA if len(masks) == 4 else Layout.RGB, known_as_alpha=bool(header.masks))
 
 
 def _channel(values: Samples, mask: int) -> Samples:

@@ -75,7 +75,7 @@ def repaint(
         return raster
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(raster.palette.colours)] = raster.palette.colours
-    new = new_rgb[changed]
+    new = new_rgb[changed] if raster.span is None else raster.span.from_8_bits(new_rgb[changed], np.uint8)
     if (colours == colours[:, :1]).all():
         new = np.repeat(luma(new)[:, None], 3, axis=1)
     taken = np.zeros(256, bool)

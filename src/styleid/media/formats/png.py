@@ -81,10 +81,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     chunks, end = png_chunks(data)
     header = _header(chunks)
     check_size(header.width, header.height, max_pixels)
-    if any(c.kind == b"acTL" for c in chunks):
-        raise BadFileError(
-            "it is an animated PNG: each frame would need its own check. Save its frames as single pictures"
-        )
+    animated = _check_still(chunks, header)
     unsound = next((c.kind.decode() for c in chunks if c.kind in _READ and not c.sound), None)
     if unsound:
         raise BadFileError(f"the PNG is damaged: the checksum of its {unsound} chunk does not agree")
@@ -95,6 +92,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     raster = _raster(header, first, pixels)
     facts = read_exif(first[b"eXIf"]) if b"eXIf" in first else ExifFacts()
     profile, notes = kept_profile(_profile(first.get(b"iCCP")), raster, facts)
+    notes = (*animated, *notes)
     density = _density(first.get(b"pHYs", b"")) or facts.density
     start = b"".join(c.body for c in pixels[:2])
     level = _LEVELS[start[1] >> 6] if len(start) > 1 else 6
@@ -160,6 +158,21 @@ def _header(chunks: list[Chunk]) -> _Header:
     if bits not in _DEPTHS.get(colour, ()) or method or filters or interlaced > 1:
         raise BadFileError("the PNG is damaged: its header names a depth or colour type that does not exist")
     return _Header(width, height, bits, colour, bool(interlaced))
+
+
+def _check_still(chunks: list[Chunk], header: _Header) -> tuple[str, ...]:
+    """Refuse an animation but for one whose only frame is the picture itself; return a note on that one."""
+    kinds = [c.kind for c in chunks]
+    if b"acTL" not in kinds and b"fcTL" not in kinds and b"fdAT" not in kinds:
+        return ()
+    frames = [c for c in chunks if c.kind == b"fcTL"]
+    whole = struct.pack(">IIII", header.width, header.height, 0, 0)
+    alone = len(frames) == 1 and b"fdAT" not in kinds and b"IDAT" in kinds
+    if alone and kinds.index(b"fcTL") < kinds.index(b"IDAT") and frames[0].body[4:20] == whole:
+        return ("an animation of one frame was written as a still picture",)
+    raise BadFileError(
+        "it is an animated PNG: each frame would need its own check. Save its frames as single pictures"
+    )
 
 
 def _raster(header: _Header, first: dict[bytes, bytes], pixels: list[Chunk]) -> Raster:

@@ -4,8 +4,9 @@ Convention
 ----------
 A `Raster` is in **stored** orientation. Samples are unsigned; ``bits`` of 1, 2 or 4 are held in uint8 with values
 below ``2**bits``. A view is uint8 (h, w, 3): greys are repeated, alpha is left out (what lies under a transparent
-pixel may be a face), 16-bit values are rounded to ``v / 257`` and come back as ``v * 257``. RGB numbers stay in the
-picture's own colour space; CMYK is seen through its profile as sRGB.
+pixel may be a face), 16-bit values are rounded to ``v / 257`` and come back as ``v * 257``; where a raster has a span,
+that span is seen from black to white. RGB numbers stay in the picture's own colour space; CMYK is seen through its
+profile as sRGB.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-Samples = np.ndarray[Any, np.dtype[Any]]
+from styleid.media.stretch import Samples, Span, find_span
+
 ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -48,12 +50,23 @@ class Layout(StrEnum):
         return b"CMYK" if self is Layout.CMYK else b"GRAY" if self in (Layout.GREY, Layout.GREY_ALPHA) else b"RGB "
 
 
+ALPHA_LAYOUTS = frozenset({Layout.GREY_ALPHA, Layout.RGB_ALPHA})
+"""Those whose last channel stands beside the colours."""
+
+
 @dataclass(frozen=True, eq=False)
 class Palette:
     """Hold a palette. colours: uint8 (n, 3). alphas: uint8 (n,) or None where all are opaque."""
 
     colours: ImageRGB
     alphas: Samples | None = None
+
+    def opacities(self) -> Samples:
+        """Return the alpha of each of 256 indices."""
+        table = np.full(256, 255, np.uint8)
+        if self.alphas is not None:
+            table[: len(self.alphas)] = self.alphas
+        return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +76,8 @@ class Raster:
     samples: (h, w) where a pixel has one channel, else (h, w, c); uint8, or uint16 where bits is 16.
     key: the samples of the one colour that stands for transparent (PNG without alpha), or None.
     premultiplied: whether colours are already multiplied by alpha (TIFF).
+    known_as_alpha: whether the file says that the channel beside the colours is alpha.
+    span: the part of their range that the colours are seen in, None for all of it; see `with_span`.
     """
 
     samples: Samples
@@ -71,6 +86,8 @@ class Raster:
     palette: Palette | None = None
     key: tuple[int, ...] | None = None
     premultiplied: bool = False
+    known_as_alpha: bool = True
+    span: Span | None = None
 
     def __post_init__(self) -> None:
         channels = self.samples.shape[2] if self.samples.ndim == 3 else 1
@@ -105,18 +122,28 @@ def stored(array: Samples, orientation: int) -> Samples:
     return upright(array, {6: 8, 8: 6}.get(orientation, orientation))
 
 
+def with_span(raster: Raster) -> Raster:
+    """Return a raster that is seen stretched where its colours use a small part of their range."""
+    colours = view_rgb(raster) if raster.palette is not None else _colours(raster)
+    return replace(raster, span=find_span(colours, 8 if raster.palette is not None else raster.bits))
+
+
 def view_rgb(raster: Raster, icc_profile: bytes | None = None) -> ImageRGB:
     """Return the uint8 (h, w, 3) view of a raster, in stored orientation; shares memory with 8-bit RGB samples."""
-    samples = raster.samples
-    if raster.layout is Layout.CMYK:
-        return _cmyk_to_rgb(to_8_bits(samples, raster.bits), icc_profile)
     if raster.palette is not None:
-        return np.take(_padded(raster.palette.colours, raster.bits), samples, axis=0)
-    colours = (
-        samples[..., : 1 if raster.layout is Layout.GREY_ALPHA else 3] if samples.ndim == 3 else samples[..., None]
-    )
-    eight = to_8_bits(colours, raster.bits)
+        colours = raster.palette.colours if raster.span is None else raster.span.to_8_bits(raster.palette.colours)
+        return np.take(_padded(colours, raster.bits), raster.samples, axis=0)
+    colours = _colours(raster)
+    eight = to_8_bits(colours, raster.bits) if raster.span is None else raster.span.to_8_bits(colours)
+    if raster.layout is Layout.CMYK:
+        return _cmyk_to_rgb(eight, icc_profile)
     return eight if eight.shape[2] == 3 else np.repeat(eight, 3, axis=2)
+
+
+def _colours(raster: Raster) -> Samples:
+    """Return the samples (h, w, c) without the channel beside the colours."""
+    samples = raster.samples if raster.samples.ndim == 3 else raster.samples[..., None]
+    return samples[..., :-1] if raster.layout in ALPHA_LAYOUTS else samples
 
 
 def repaint(
@@ -148,10 +175,11 @@ def _painted(before: Samples, new: ImageRGB, raster: Raster, icc_profile: bytes 
     """Return the (n, c) native samples that show (n, 3) new pixels in place of the samples `before`."""
     after = before.copy()
     if raster.layout is Layout.CMYK:
-        after[:] = _from_8_bits(_rgb_to_cmyk(new, to_8_bits(before, raster.bits), icc_profile), raster.bits)
+        seen = to_8_bits(before, raster.bits) if raster.span is None else raster.span.to_8_bits(before)
+        after[:] = _native(_rgb_to_cmyk(new, seen, icc_profile), raster)
     else:
         grey = raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
-        after[:, : 1 if grey else 3] = _from_8_bits(luma(new)[:, None] if grey else new, raster.bits)
+        after[:, : 1 if grey else 3] = _native(luma(new)[:, None] if grey else new, raster)
     if raster.premultiplied:
         after = np.minimum(after, after[:, -1:])
     if raster.key is not None:
@@ -163,12 +191,11 @@ def expanded(raster: Raster) -> Raster:
     """Return a palette raster as 8-bit RGB, with alpha if the palette has any."""
     if raster.palette is None:
         return raster
-    colours = view_rgb(raster)
+    colours = view_rgb(replace(raster, span=None))
     if raster.palette.alphas is None:
-        return Raster(colours, Layout.RGB)
-    table = np.full(256, 255, np.uint8)
-    table[: len(raster.palette.alphas)] = raster.palette.alphas
-    return Raster(np.dstack([colours, table[raster.samples]]), Layout.RGB_ALPHA)
+        return Raster(colours, Layout.RGB, span=raster.span)
+    opacity = raster.palette.opacities()[raster.samples]
+    return Raster(np.dstack([colours, opacity]), Layout.RGB_ALPHA, span=raster.span)
 
 
 def luma(rgb: ImageRGB) -> ImageRGB:
@@ -207,6 +234,13 @@ def from_image(image: Image.Image) -> Samples:
     for top in range(0, height, band):
         array[top : top + band] = np.asarray(image.crop((0, top, width, min(top + band, height))))
     return array
+
+
+def _native(values: Samples, raster: Raster) -> Samples:
+    """Return 8-bit values of a raster's view as its samples."""
+    if raster.span is not None:
+        return raster.span.from_8_bits(values, raster.samples.dtype)
+    return _from_8_bits(values, raster.bits)
 
 
 def _from_8_bits(values: Samples, bits: int) -> Samples:

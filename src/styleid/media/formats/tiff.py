@@ -68,10 +68,11 @@ from styleid.media.formats.parse.ifd import (
     Field,
     TiffReader,
 )
-from styleid.media.formats.png import packed_rows, unpacked_rows
-from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image, to_image
+from styleid.media.formats.raster import ALPHA_LAYOUTS, Layout, Palette, Raster, Samples, from_image, to_image
+from styleid.media.formats.tiff_rows import inverted, rows_of, samples_of
 from styleid.media.provenance import TIFF_XMP
 
+_SEPARATED, _YCBCR = 5, 6
 _BYTE_CODECS = {1: "raw", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_adobe_deflate",
                 34925: "lzma", 50000: "zstd"}  # fmt: skip
 _PIXEL_CODECS = {2: "fax", 3: "fax", 4: "fax", 7: "JPEG"}
@@ -151,10 +152,10 @@ def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: Metadat
     samples = raster.samples
     grey = raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
     if encoding.white_is_zero and grey:
-        samples = _inverted(samples, raster.bits)
+        samples = inverted(samples, raster.bits)
     encodable = raster.bits >= 8 and encoding.codec not in ("raw", "packbits")
     predictor = encoding.predictor if encodable else 1
-    strips, rows = _strips(_rows(samples, raster.bits, predictor), encoding.codec)
+    strips, rows = _strips(rows_of(samples, raster.bits, predictor), encoding.codec)
     photometric = {Layout.PALETTE: 3, Layout.CMYK: 5}.get(raster.layout, 2)
     if grey:
         photometric = 0 if encoding.white_is_zero else 1
@@ -170,7 +171,7 @@ def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: Metadat
     ]
     if predictor != 1:
         fields.append(Field(PREDICTOR, SHORT, (predictor,)))
-    if raster.layout in (Layout.GREY_ALPHA, Layout.RGB_ALPHA):
+    if raster.layout in ALPHA_LAYOUTS:
         fields.append(Field(EXTRA, SHORT, (2 if encoding.extra is None else encoding.extra,)))
     if raster.palette is not None:
         fields.append(Field(COLOUR_MAP, SHORT, encoding.colour_map))
@@ -261,17 +262,18 @@ def _decoded_bytes(data: bytes, reader: TiffReader, first: Directory, page: _Pag
     for plane in range(planes):
         fields = _byte_fields(first, page, plane, planes, row_bytes)
         rows = _pillow(data, fields).reshape(page.height, row_bytes)
-        parts.append(_samples(rows, page, per_pixel, reader.order))
+        parts.append(samples_of(rows, page.width, page.bits, per_pixel, reader.order, page.predictor,
+                                page.tile_width or page.width))
     samples = parts[0] if planes == 1 else np.dstack(parts)
     if page.photometric == 0:
-        samples = _inverted(samples, page.bits)
+        samples = inverted(samples, page.bits)
     palette, colour_map = None, ()
     if page.layout is Layout.PALETTE:
         colour_map = first.ints(COLOUR_MAP)
         if len(colour_map) != 3 << page.bits:
             raise BadFileError("the TIFF is damaged: its palette has a wrong length")
         palette = Palette((np.array(colour_map, np.uint16).reshape(3, -1).T >> 8).astype(np.uint8))
-    raster = Raster(samples, page.layout, page.bits, palette, None, page.extra == (1,))
+    raster = Raster(samples, page.layout, page.bits, palette, None, page.extra == (1,), page.extra != (0,))
     encoding = TiffEncoding(_BYTE_CODECS[page.compression], page.predictor, page.photometric == 0,
                             page.extra[0] if page.extra else None, colour_map)  # fmt: skip
     return raster, encoding
@@ -307,17 +309,32 @@ def _byte_fields(first: Directory, page: _Page, plane: int, planes: int, row_byt
 
 
 def _decoded_pixels(data: bytes, reader: TiffReader, first: Directory, page: _Page) -> tuple[Raster, TiffEncoding]:
-    structure = (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, STRIP_OFFSETS, STRIP_COUNTS, PLANAR,
-                 ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, *_PIXEL_TAGS)  # fmt: skip
+    structure = (
+        WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, EXTRA, PLANAR, ROWS_PER_STRIP, TILE_WIDTH,
+        TILE_HEIGHT, STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, *_PIXEL_TAGS,
+    )  # fmt: skip
     fields = [
         replace(f, kind=LONG if f.kind in (13, 16, 18) else f.kind) for t, f in first.fields.items() if t in structure
     ]
+    layout = _pixel_layout(page)
     found = _pillow(data, fields, reader.order)
-    if found.dtype == bool:
-        raster = Raster(found.astype(np.uint8), Layout.GREY, 1)
-    else:
-        raster = Raster(found, {1: Layout.GREY, 3: Layout.RGB}[found.shape[2] if found.ndim == 3 else 1])
-    return raster, TiffEncoding("tiff_adobe_deflate", 2, False, None)
+    bits, found = (1, found.astype(np.uint8)) if found.dtype == bool else (8, found)
+    extra = page.extra[0] if layout in ALPHA_LAYOUTS else None
+    raster = Raster(found, layout, bits, None, None, extra == 1, extra != 0)
+    return raster, TiffEncoding("tiff_adobe_deflate", 2, False, extra)
+
+
+def _pixel_layout(page: _Page) -> Layout:
+    """Return the layout of a page whose compression knows pixels."""
+    grey, colours = page.photometric in (0, 1), page.photometric in (2, _YCBCR)
+    known = {(1, 0): grey and Layout.GREY, (2, 1): grey and Layout.GREY_ALPHA, (3, 0): colours and Layout.RGB,
+             (4, 1): colours and Layout.RGB_ALPHA, (4, 0): page.photometric == _SEPARATED and Layout.CMYK}  # fmt: skip
+    if layout := known.get((page.samples, len(page.extra))):
+        return layout
+    name = {_SEPARATED: "CMYK"}.get(page.photometric, f"kind {page.photometric}")
+    raise BadFileError(f"it is a TIFF with {_PIXEL_CODECS[page.compression]} compression whose {page.samples} channels "
+                       f"({len(page.extra)} of them extra, colours: {name}) cannot be kept. Save it with Deflate "
+                       "compression first")  # fmt: skip
 
 
 def _pillow(data: bytes, fields: list[Field], order: str = "<") -> Samples:
@@ -351,32 +368,6 @@ def _limit_lifted() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _samples(rows: Samples, page: _Page, per_pixel: int, order: str) -> Samples:
-    """Turn (h, bytes) into samples: depth, byte order and predictor undone."""
-    if page.bits < 8:
-        return unpacked_rows(rows, page.bits, page.width)
-    if page.bits == 16:
-        rows = rows.view(order + "u2").astype(np.uint16)
-    samples = rows.reshape(page.height, page.width, per_pixel)
-    if page.predictor == 2:
-        block = page.tile_width or page.width
-        parts = [samples[:, left : left + block] for left in range(0, page.width, block)]
-        samples = np.concatenate([np.cumsum(p, axis=1, dtype=p.dtype) for p in parts], axis=1)
-    return samples[:, :, 0] if per_pixel == 1 else samples
-
-
-def _rows(samples: Samples, bits: int, predictor: int) -> Samples:
-    """Undo `_samples`, little-endian."""
-    if bits < 8:
-        return packed_rows(samples, bits)
-    cube = samples.reshape(*samples.shape[:2], -1)
-    if predictor == 2:
-        cube = np.concatenate([cube[:, :1], np.diff(cube, axis=1)], axis=1)
-    if bits == 16:
-        cube = np.ascontiguousarray(cube.astype("<u2", copy=False)).view(np.uint8)
-    return cube.reshape(len(samples), -1)
-
-
 def _strips(rows: Samples, codec: str) -> tuple[list[bytes], int]:
     """Compress (h, bytes) rows; return the strips and how many rows each holds."""
     out = io.BytesIO()
@@ -385,14 +376,6 @@ def _strips(rows: Samples, codec: str) -> tuple[list[bytes], int]:
     written = TiffReader.open(data).chain()[0]
     places = zip(written.ints(STRIP_OFFSETS), written.ints(STRIP_COUNTS), strict=True)
     return [data[start : start + size] for start, size in places], written.integer(ROWS_PER_STRIP, len(rows))
-
-
-def _inverted(samples: Samples, bits: int) -> Samples:
-    """Return the grey channel inverted, the alpha as it is."""
-    turned = samples.copy()
-    grey = turned[..., 0] if turned.ndim == 3 else turned
-    np.subtract((1 << bits) - 1, grey, out=grey, casting="unsafe")
-    return turned
 
 
 def _fraction(value: float) -> tuple[int, int]:

@@ -1,0 +1,143 @@
+"""Find the faces of a photo in all that a person can see in it, and say which picture to anonymise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from styleid.core.pipeline import Anonymizer, with_given
+from styleid.faces.detect import suppress_overlaps
+from styleid.media.formats.channels import beside_colours
+from styleid.media.image import Photo
+from styleid.media.views import View, count_levels, further_views, smoothed
+from styleid.pixel.obscure import ENLARGE, face_ellipse
+from styleid.types import Action, FaceOutcome, Faces, FloatArray, Outcome, SearchHints
+
+_SAME_FACE = 0.5
+_FEW_LEVELS, _TWO_TONES = 16, 4
+_USUAL_SMOOTHING_PX = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Hold what was found in a photo.
+
+    photo: as it is to be anonymised: a picture of few colours is taken as it is seen from afar. faces: all of them, or
+    None where the photo shows nothing but its colours, in which the anonymiser looks itself. elsewhere: by the box of a
+    face that the colours do not show, what shows it. notes: for the journal.
+    """
+
+    photo: Photo
+    faces: Faces | None = None
+    elsewhere: dict[tuple[float, ...], str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def anonymized(
+        self, anonymizer: Anonymizer, name: str, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
+    ) -> Outcome:
+        """Anonymise the photo; faces that its colours do not show are hidden, with their reason."""
+        more: dict[str, Any] = {} if search is None else {"search": search}
+        if self.faces is not None:
+            more["found"] = self.faces
+        outcome = anonymizer.anonymize(self.photo.image_rgb, name=name, boxes_xyxy=boxes_xyxy, **more)
+        return replace(outcome, faces=tuple(self._explained(face) for face in outcome.faces)) if more else outcome
+
+    def _explained(self, face: FaceOutcome) -> FaceOutcome:
+        where = self.elsewhere.get(face.box_xyxy)
+        return replace(face, reason=f"it shows in {where} only") if face.reason and where else face
+
+
+def faces_mask(photo: Photo, outcome: Outcome) -> np.ndarray | None:
+    """Return where nothing of a photo's faces may stay, bool (h, w); None where new colours alone see to that.
+
+    In a channel beside the colours that is all about a face, in a picture of dots the face.
+    """
+    beside = beside_colours(photo.raster) is not None
+    if not beside and not photo.dithered:
+        return None
+    mask = np.zeros(outcome.region_mask.shape, bool)
+    for face in outcome.faces:
+        if face.action is not Action.KEPT:
+            enlarge = ENLARGE if beside or face.action is Action.OBSCURED else 1.0
+            mask |= face_ellipse(np.array(face.box_xyxy), (mask.shape[0], mask.shape[1]), enlarge)
+    return mask
+
+
+def find_faces(
+    photo: Photo, anonymizer: Anonymizer, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
+) -> Found:
+    """Look for faces in every view of a photo; boxes_xyxy and search as `Anonymizer.anonymize` takes them."""
+    views = further_views(photo)
+    first = next(views, None)
+    if first is None:
+        return Found(photo)
+    own = anonymizer.find(photo.image_rgb, None, search)
+    colours: dict[float, Faces] = {}
+    others: list[tuple[str, Faces]] = []
+    for view in _again(first, views):
+        faces = anonymizer.find(view.image_rgb).moved(1 / view.scale, (0.0, 0.0))
+        if view.where:
+            others.append((view.where, faces))
+        else:
+            colours[view.smoothing_px] = faces
+    own = _joined(own, colours.pop(0.0, Faces.empty()))
+    photo, own, from_afar = _from_afar(photo, own, colours, given=boxes_xyxy is not None)
+    elsewhere: dict[tuple[float, ...], str] = {}
+    for where, faces in [*from_afar, *others]:
+        new = _without_landmarks(_unmatched(faces, own))
+        own = Faces.concatenate([own, new])
+        elsewhere |= {tuple(float(v) for v in box): where for box in new.boxes_xyxy}
+    found = with_given(own, photo.image_rgb.shape, boxes_xyxy, search)
+    beside = {where for where, _ in others}
+    notes = tuple(f"{where} holds a picture, and is flat now where faces are" for where in beside if len(found))
+    return Found(photo, found, elsewhere, notes)
+
+
+def _from_afar(
+    photo: Photo, own: Faces, smoothed_finds: dict[float, Faces], *, given: bool
+) -> tuple[Photo, Faces, list[tuple[str, Faces]]]:
+    """Choose between a picture and its smoothed copies: the photo to work on, its faces, and what else was found.
+
+    smoothed_finds: by the smoothing.
+    """
+    if not smoothed_finds:
+        return photo, own, []
+    levels = count_levels(photo.image_rgb)
+    best = max(smoothed_finds, key=lambda smoothing: smoothed_finds[smoothing].scores.sum())
+    clearer = smoothed_finds[best].scores.sum() > own.scores.sum()
+    if (clearer and (levels <= _FEW_LEVELS or not len(own))) or (len(own) and levels <= _TWO_TONES):
+        return smoothed(photo, best), _joined(smoothed_finds[best], own, *smoothed_finds.values()), []
+    if levels <= _TWO_TONES and given:
+        return smoothed(photo, _USUAL_SMOOTHING_PX), own, []
+    return photo, own, [("dots seen from afar", faces) for faces in smoothed_finds.values()]
+
+
+def _again(first: View, rest: Iterator[View]) -> Iterator[View]:
+    yield first
+    yield from rest
+
+
+def _joined(first: Faces, *more: Faces) -> Faces:
+    """Return the faces of several views of the same colours, those of the first where views agree."""
+    for faces in more:
+        first = Faces.concatenate([first, suppress_overlaps(_unmatched(faces, first))])
+    return first
+
+
+def _unmatched(faces: Faces, known: Faces) -> Faces:
+    """Return the faces that no known face accounts for: none shares half of the smaller one's box."""
+    if not len(faces) or not len(known):
+        return suppress_overlaps(faces)
+    one, two = faces.boxes_xyxy[:, None], known.boxes_xyxy[None]
+    sides = np.minimum(one[..., 2:], two[..., 2:]) - np.maximum(one[..., :2], two[..., :2])
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (one, two)]
+    shares = np.clip(sides, 0, None).prod(-1) / np.maximum(np.minimum(*areas), 1e-6)
+    return suppress_overlaps(faces[(shares < _SAME_FACE).all(1)])
+
+
+def _without_landmarks(faces: Faces) -> Faces:
+    """Return faces that can only be hidden: the colours at their landmarks show no face."""
+    return Faces(faces.boxes_xyxy, faces.scores, np.full_like(faces.landmarks_px, np.nan))

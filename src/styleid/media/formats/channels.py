@@ -1,0 +1,194 @@
+"""The channel beside the colours: alpha, or a picture of its own such as near infrared or depth.
+
+A matte, flat areas with soft or hard edges, says where a picture is opaque, and stays as it is. Anything else may show
+a face: it is looked at, and made flat where faces are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from styleid.media.formats.raster import ALPHA_LAYOUTS, Layout, Mask, Raster, Samples, expanded, to_8_bits
+from styleid.media.stretch import Span, find_span
+
+_BLOCK_PX, _CLUSTERS, _BAND_BLOCKS = 16, 8, 64
+_EXTREME, _FAINT = 8, 16
+_MIDDLE, _ACTIVE, _INCOHERENT, _DITHERED = 0.6, 0.5, 0.5, 42.0
+_FACE_BLOCK_PX, _FACE_TEXTURED = 8, 0.15
+_SHADED, _SLOPING, _RELIEF = 0.8, 0.3, 1.6
+_SHADED_IF_NOT_ALPHA, _RELIEF_IF_NOT_ALPHA = 0.1, 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """Hold the channel beside the colours, (h, w) as stored.
+
+    known_as_alpha: whether the file says that it is alpha. span: what part of its range it uses, if that is small.
+    """
+
+    samples: Samples
+    bits: int
+    known_as_alpha: bool = True
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "alpha channel" if self.known_as_alpha else "channel beside the colours"
+
+    @property
+    def span(self) -> Span | None:
+        """The part of its range that it uses, where that is small but more than noise."""
+        span = find_span(self.samples, self.bits)
+        return span if span is not None and (self.bits > 8 or span.high - span.low >= _FAINT) else None
+
+    def grey(self) -> Samples:
+        """Return it as a grey picture, uint8, stretched where it is faint."""
+        span = self.span
+        return to_8_bits(self.samples, self.bits) if span is None else span.to_8_bits(self.samples)
+
+
+def beside_colours(raster: Raster) -> Channel | None:
+    """Return a raster's alpha, also that of its palette or transparent colour, or its unspecified last channel."""
+    if raster.layout in ALPHA_LAYOUTS:
+        return Channel(raster.samples[..., -1], raster.bits, raster.known_as_alpha)
+    if raster.palette is not None and raster.palette.alphas is not None:
+        return Channel(raster.palette.opacities()[raster.samples], 8)
+    if raster.key is not None:
+        return Channel(_keyed(raster), 8)
+    return None
+
+
+def holds_picture(grey: Samples) -> bool:
+    """Say whether a channel, uint8 (h, w), holds more than a matte.
+
+    A matte is flat but for its edges, across which it rises steadily. A picture is uneven in whole areas, or a dither.
+    """
+    low, high, _, _ = cv2.minMaxLoc(grey)
+    return min(grey.shape) > 1 and low < high and _clustered(_textured_blocks(grey, _BLOCK_PX))
+
+
+def hide_in_channel(raster: Raster, mask: Mask) -> Raster:
+    """Return a raster whose channel beside the colours is flat wherever it shows a picture within the mask.
+
+    mask: bool (h, w), as stored, one area for each face. A raster whose channel is a matte there is returned as it is;
+    a palette or a transparent colour becomes colours with alpha.
+    """
+    channel = beside_colours(raster)
+    if channel is None or not mask.any():
+        return raster
+    grey, hidden = channel.grey(), np.zeros_like(mask)
+    count, areas, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    target = raster
+    for number in range(1, count):
+        x, y, width, height = (int(v) for v in boxes[number][:4])
+        part = np.s_[y : y + height, x : x + width]
+        if _shows_face(grey[part], areas[part] == number, channel.known_as_alpha):
+            hidden[part] |= areas[part] == number
+    if hidden.any():
+        target = with_alpha(raster)
+        samples = target.samples.copy()
+        samples[hidden, -1] = _flat(samples[..., -1], hidden, target)
+        target = replace(target, samples=samples)
+    return target
+
+
+def with_alpha(raster: Raster) -> Raster:
+    """Return a raster whose transparency, if any, is a channel of its own."""
+    if raster.palette is not None:
+        return expanded(raster)
+    if raster.key is None:
+        return raster
+    colours = to_8_bits(raster.samples, raster.bits) if raster.bits < 8 else raster.samples
+    opacity = _keyed(raster).astype(colours.dtype) * (257 if raster.bits == 16 else 1)
+    layout = Layout.GREY_ALPHA if raster.layout is Layout.GREY else Layout.RGB_ALPHA
+    return Raster(np.dstack([colours, opacity]), layout, max(8, raster.bits))
+
+
+def _flat(samples: Samples, hidden: Mask, raster: Raster) -> int:
+    """Return the value that hides a face: that of its surroundings, or opaque where colours depend on it."""
+    if raster.premultiplied:
+        return (1 << raster.bits) - 1
+    around = cv2.dilate(hidden.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    around &= ~hidden
+    return round(float(samples[around if around.any() else hidden].mean()))
+
+
+def _keyed(raster: Raster) -> Samples:
+    """Return 0 where a raster has its transparent colour, else 255."""
+    same = raster.samples == np.array(raster.key, np.int64).reshape(-1)
+    return np.where(same.all(axis=2) if raster.samples.ndim == 3 else same, 0, 255).astype(np.uint8)
+
+
+def _clustered(blocks: Mask) -> bool:
+    """Say whether enough blocks lie together, two by two: an edge is one block wide."""
+    both = blocks[1:] & blocks[:-1]
+    together = both[:, 1:] & both[:, :-1]
+    return bool(together.sum() >= min(_CLUSTERS, max(1, together.size)))
+
+
+def _textured_blocks(grey: Samples, side_px: int) -> Mask:
+    """Return the blocks, (rows, columns), that are uneven as a picture is, or dithered."""
+    size = max(1, grey.shape[1] // side_px), max(1, grey.shape[0] // side_px)
+    steps = steps_between(grey)
+    dithered = np.asarray(block_means(steps, size) / 2 > _DITHERED)
+    middle = block_means(cv2.inRange(grey, _EXTREME, 255 - _EXTREME), size) > 255 * _MIDDLE
+    if not _clustered(middle):
+        return dithered
+    active = block_means((steps > 0).astype(np.uint8) * 255, size) > 255 * _ACTIVE
+    return dithered | (middle & active & _incoherent(grey, size))
+
+
+def _incoherent(grey: Samples, size: tuple[int, int]) -> Mask:
+    """Return the blocks whose slopes point in many directions, measured by the channel's own contrast."""
+    soft = cv2.GaussianBlur(grey, (0, 0), 1.5)
+    across, down = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=1) / 2 for dx in (1, 0))
+    steep = block_means(cv2.magnitude(across, down), size)
+    common = np.hypot(block_means(across, size), block_means(down, size))
+    low, high = np.percentile(grey[::4, ::4], (1, 99))
+    return np.asarray(steep - common > _INCOHERENT * max(high - low, 16.0) / 255)
+
+
+def steps_between(grey: Samples) -> Samples:
+    """Return by how much the pixels of a grey picture differ from the one to the left and the one above, added up."""
+    return cv2.add(cv2.absdiff(grey[1:, 1:], grey[1:, :-1]), cv2.absdiff(grey[1:, 1:], grey[:-1, 1:]))
+
+
+def block_means(values: Samples, size: tuple[int, int]) -> Samples:
+    """Return the means, float64 (rows, columns), of (columns, rows) equal blocks of uint8 or float32 (h, w)."""
+    across, down = (_edges(length, count) for length, count in zip(values.shape[::-1], size, strict=True))
+    sums = []
+    for first in range(0, size[1], _BAND_BLOCKS):
+        rows = down[first : first + _BAND_BLOCKS + 1]
+        table = cv2.integral(values[rows[0] : rows[-1]], sdepth=cv2.CV_64F)[rows - rows[0]][:, across]
+        sums.append(table[1:, 1:] - table[1:, :-1] - table[:-1, 1:] + table[:-1, :-1])
+    return np.concatenate(sums) / ((down[1:] - down[:-1])[:, None] * (across[1:] - across[:-1]))
+
+
+def _edges(length: int, count: int) -> Samples:
+    return np.arange(count + 1) * length // count
+
+
+def _shows_face(grey: Samples, area: Mask, known_as_alpha: bool) -> bool:
+    """Say whether a channel could show a face within an area of its part, uint8 and bool (h, w)."""
+    if min(grey.shape) < 2 or np.ptp(grey[area]) == 0:
+        return False
+    if _textured_blocks(grey, _FACE_BLOCK_PX).mean() >= _FACE_TEXTURED:
+        return True
+    shaded = ((grey > _EXTREME) & (grey < 255 - _EXTREME))[area].mean()
+    if not known_as_alpha:
+        return bool(shaded >= _SHADED_IF_NOT_ALPHA) and _relief(grey, area) > _RELIEF_IF_NOT_ALPHA
+    sloping = (steps_between(grey)[area[1:, 1:]] > 0).mean()
+    return bool(shaded >= _SHADED and sloping >= _SLOPING) and _relief(grey, area) > _RELIEF
+
+
+def _relief(grey: Samples, area: Mask) -> float:
+    """Return by how much an area differs from a smooth slope: what a picture of depth shows, and no fade."""
+    rows, columns = np.nonzero(area)
+    y, x = (2 * v / max(int(v.max()), 1) - 1 for v in (rows, columns))
+    terms = np.column_stack([np.ones_like(x), x, y, x * x, x * y, y * y])
+    values = grey[area].astype(np.float64)
+    fitted = terms @ np.linalg.lstsq(terms, values, rcond=None)[0]
+    return float(np.sqrt(np.mean((values - fitted) ** 2)))

@@ -1,0 +1,45 @@
+"""Between the bytes of a TIFF's rows and samples: depth, byte order and predictor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from styleid.media.formats.png import packed_rows, unpacked_rows
+from styleid.media.formats.raster import Samples
+
+
+def samples_of(rows: Samples, width: int, bits: int, per_pixel: int, order: str, predictor: int, block: int) -> Samples:
+    """Turn rows (h, bytes) into samples, (h, w), or (h, w, per_pixel) for several.
+
+    order: "<" or ">", that of 16-bit numbers. predictor: 1 none, 2 differences along rows. block: how many columns
+    differences run through, a tile's width.
+    """
+    if bits < 8:
+        return unpacked_rows(rows, bits, width)
+    if bits == 16:
+        rows = rows.view(order + "u2").astype(np.uint16)
+    samples = rows.reshape(len(rows), width, per_pixel)
+    if predictor == 2:
+        parts = [samples[:, left : left + block] for left in range(0, width, block)]
+        samples = np.concatenate([np.cumsum(p, axis=1, dtype=p.dtype) for p in parts], axis=1)
+    return samples[:, :, 0] if per_pixel == 1 else samples
+
+
+def rows_of(samples: Samples, bits: int, predictor: int) -> Samples:
+    """Undo `samples_of`, little-endian, in blocks of whole rows."""
+    if bits < 8:
+        return packed_rows(samples, bits)
+    cube = samples.reshape(*samples.shape[:2], -1)
+    if predictor == 2:
+        cube = np.concatenate([cube[:, :1], np.diff(cube, axis=1)], axis=1)
+    if bits == 16:
+        cube = np.ascontiguousarray(cube.astype("<u2", copy=False)).view(np.uint8)
+    return cube.reshape(len(samples), -1)
+
+
+def inverted(samples: Samples, bits: int) -> Samples:
+    """Return the grey channel inverted, the alpha as it is."""
+    turned = samples.copy()
+    grey = turned[..., 0] if turned.ndim == 3 else turned
+    np.subtract((1 << bits) - 1, grey, out=grey, casting="unsafe")
+    return turned
