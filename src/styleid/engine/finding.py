@@ -58,11 +58,12 @@ def faces_mask(photo: Photo, outcome: Outcome) -> np.ndarray | None:
     beside = beside_colours(photo.raster) is not None
     if not beside and not photo.dithered:
         return None
-    mask = np.zeros(outcome.region_mask.shape, bool)
+    height, width = photo.image_rgb.shape[:2]
+    mask = np.zeros((height, width), bool)
     for face in outcome.faces:
         if face.action is not Action.KEPT:
             enlarge = ENLARGE if beside or face.action is Action.OBSCURED else 1.0
-            mask |= face_ellipse(np.array(face.box_xyxy), (mask.shape[0], mask.shape[1]), enlarge)
+            mask |= face_ellipse(np.array(face.box_xyxy), (height, width), enlarge)
     return mask
 
 

@@ -72,12 +72,15 @@ from styleid.media.formats.raster import ALPHA_LAYOUTS, Layout, Palette, Raster,
 from styleid.media.formats.tiff_rows import inverted, rows_of, samples_of
 from styleid.media.provenance import TIFF_XMP
 
-_SEPARATED, _YCBCR = 5, 6
 _BYTE_CODECS = {1: "raw", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_adobe_deflate",
                 34925: "lzma", 50000: "zstd"}  # fmt: skip
 _PIXEL_CODECS = {2: "fax", 3: "fax", 4: "fax", 7: "JPEG"}
 _PIXEL_TAGS = (FILL_ORDER, 292, 293, JPEG_TABLES, 530, 531, 532)
 _PHOTOMETRIC_NAMES = {0: Layout.GREY, 1: Layout.GREY, 2: Layout.RGB, 3: Layout.PALETTE, 5: Layout.CMYK}
+_DECODED_NAMES = {-1: Layout.GREY, **_PHOTOMETRIC_NAMES, 6: Layout.RGB}
+_DECODED_LAYOUTS = {(Layout.GREY, 1, 0): Layout.GREY, (Layout.GREY, 2, 1): Layout.GREY_ALPHA,
+                    (Layout.RGB, 3, 0): Layout.RGB, (Layout.RGB, 4, 1): Layout.RGB_ALPHA,
+                    (Layout.CMYK, 4, 0): Layout.CMYK}  # fmt: skip
 _WRITTEN_CODES = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000}
 _LIMIT_LOCK = threading.Lock()
 
@@ -326,12 +329,10 @@ def _decoded_pixels(data: bytes, reader: TiffReader, first: Directory, page: _Pa
 
 def _pixel_layout(page: _Page) -> Layout:
     """Return the layout of a page whose compression knows pixels."""
-    grey, colours = page.photometric in (0, 1), page.photometric in (2, _YCBCR)
-    known = {(1, 0): grey and Layout.GREY, (2, 1): grey and Layout.GREY_ALPHA, (3, 0): colours and Layout.RGB,
-             (4, 1): colours and Layout.RGB_ALPHA, (4, 0): page.photometric == _SEPARATED and Layout.CMYK}  # fmt: skip
-    if layout := known.get((page.samples, len(page.extra))):
+    base = _DECODED_NAMES.get(page.photometric)
+    if base is not None and (layout := _DECODED_LAYOUTS.get((base, page.samples, len(page.extra)))):
         return layout
-    name = {_SEPARATED: "CMYK"}.get(page.photometric, f"kind {page.photometric}")
+    name = base or f"kind {page.photometric}"
     raise BadFileError(f"it is a TIFF with {_PIXEL_CODECS[page.compression]} compression whose {page.samples} channels "
                        f"({len(page.extra)} of them extra, colours: {name}) cannot be kept. Save it with Deflate "
                        "compression first")  # fmt: skip
