@@ -140,25 +140,35 @@ class ContextGenerator(nn.Module):
         w_plus: torch.Tensor,
     ) -> torch.Tensor:
         """Draw images (n, 3, side, side)."""
-        maps = torch.cat([context, region, lines, glasses, light], 1)
-        encoded = self.encode(maps)
+        encoded = self.encode(self._pyramid([context, region, lines, glasses, light]))
         photo = self.pool(encoded[8].mean((2, 3)))
         styles = {
             name: torch.cat([w_plus[:, row], photo], 1) for row, name in enumerate(self.config.layer_names)
         }
         return self.decode(encoded, styles)
 
-    def encode(self, maps: torch.Tensor) -> dict[int, torch.Tensor]:
-        """Return features by side, from the maps (n, 10, side, side)."""
+    def _pyramid(self, parts: list[torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Return the maps (n, 10, s, s) at each side from 64 on.
+
+        They are halved before they are joined: what is joined is rounded to 8 bits, and that is slow to average.
+        """
+        found = {}
+        for side in reversed([side for side in SIDES if side <= self.config.side]):
+            found[side] = torch.cat(parts, 1)
+            parts = [functional.avg_pool2d(part, 2) for part in parts] if side > 64 else parts
+        return found
+
+    def encode(self, maps: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Return features by side, from the maps (n, 10, s, s) at each side from 64 on."""
         found: dict[int, torch.Tensor] = {}
         finer: torch.Tensor | None = None
         if self.config.side >= 256:
-            found[128] = self.stem128(self._folded(maps))  # (n, c128, 128, 128)
-            finer, maps = self.d64(found[128]), functional.avg_pool2d(maps, 2)
+            found[128] = self.stem128(self._folded(maps[256]))  # (n, c128, 128, 128)
+            finer = self.d64(found[128])
         if self.config.side >= 128:
-            found[64] = self.stem64(self._folded(maps), finer)  # (n, c64, 64, 64)
-            finer, maps = self.d32(found[64]), functional.avg_pool2d(maps, 2)
-        x = self.stem32(self._folded(maps))  # (n, c32, 32, 32)
+            found[64] = self.stem64(self._folded(maps[128]), finer)  # (n, c64, 64, 64)
+            finer = self.d32(found[64])
+        x = self.stem32(self._folded(maps[64]))  # (n, c32, 32, 32)
         x = _leaky(x if finer is None else x + finer)
         found[32] = self.r32(x)
         found[16] = self.r16(self.d16(found[32]))
