@@ -242,6 +242,23 @@ def test_frames_in_a_folder(scene, tmp_path):
         anonymize_video(folder, Anonymizer(None, AnonymizeOptions(method="none")), VideoOptions(out, frames="*.png"))
 
 
+def test_a_face_in_the_alpha_of_frames_is_hidden(scene, tmp_path):
+    folder, out = tmp_path / "frames", tmp_path / "out"
+    folder.mkdir()
+    for i in range(3):
+        grey = Image.fromarray(scene.image(i)).convert("L")
+        Image.merge("LA", (Image.new("L", grey.size, 120), grey)).save(folder / f"f{i}.png")
+    anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
+    summary = anonymize_video(folder, anonymizer, VideoOptions(out, frames="f%d.png"))
+    (track,) = summary.record["tracks"]
+    assert track["frames"] == [0, 2]
+    for i in range(3):
+        before, after = (np.asarray(Image.open(place / f"f{i}.png"))[..., 1] for place in (folder, out))
+        x, y = 110 + 3 * i, int(110 + 10 * np.sin(i / 4))
+        assert np.ptp(after[y - 20 : y + 20, x - 15 : x + 15]) == 0
+        assert np.array_equal(before[:, 250:], after[:, 250:])
+
+
 def test_the_workspace_is_private_and_goes_on_an_interrupt(done, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

@@ -19,6 +19,7 @@ from styleid.media.marking import encode_marked
 from styleid.media.provenance import MarkOptions
 from styleid.media.storage.files import os_reason, write_atomic
 from styleid.media.video.clip import ClipFrame, ClipInfo
+from styleid.media.views import further_views
 from styleid.types import ImageRGB
 
 _NUMBER = re.compile(r"%0?(\d*)d")
@@ -52,7 +53,7 @@ class FramesClip:
                 raise VideoError(
                     path, f"it has another size than the first frame, {self.info.width} x {self.info.height}"
                 )
-            yield ClipFrame(index, index / self._fps, 1 / self._fps, photo, _image)
+            yield ClipFrame(index, index / self._fps, 1 / self._fps, photo, _image, to_views=_views)
 
     def _read(self, path: Path) -> Photo:
         try:
@@ -112,6 +113,11 @@ class FramesSink:
 
 def _image(photo: Photo) -> ImageRGB:
     return photo.image_rgb
+
+
+def _views(photo: Photo) -> list[tuple[ImageRGB, float]]:
+    """Return what a person can see in a frame besides its colours, as in a photo."""
+    return [(view.image_rgb, view.scale) for view in further_views(photo)]
 
 
 def _glob(pattern: str) -> str:
