@@ -147,6 +147,17 @@ def test_caches_beside_images_stay(head, styleid, tmp_path):
     assert "images/train/a.npy: note: it lies beside a photo" in result.stderr
 
 
+def test_unread_kinds_in_a_data_set_are_counted_and_named(head, files, styleid, tmp_path):
+    folder = place(
+        tmp_path / "in", {**yolo(head), "images/train/b.jp2": files["jp2"], "images/train/c.psd": files["psd"]}
+    )
+    result = styleid("dataset", "yolo", folder, *NONE)
+    assert (result.status, result.errors.keys()) == (3, {"images/train/b.jp2", "images/train/c.psd"})
+    assert (
+        "2 files of kinds that are not read: 1 JPEG 2000 picture (.jp2), 1 Photoshop document (.psd)" in result.stderr
+    )
+
+
 @pytest.mark.shared
 def test_the_case_of_copy_others(case: Callable[[str], Path], styleid):
     result = styleid("anonymize", case("copy-others-foreign-files") / "in", *NONE, "--copy-others")

@@ -126,6 +126,7 @@ def test_pictures_that_are_not_read_and_caches_are_named(root, carry, tmp_path, 
     summary = carry(root, Yolo())
     assert dict(summary.photos.failures).keys() == {"images/a.jp2"}
     assert "a JPEG 2000 picture, which is not read" in dict(summary.photos.failures)["images/a.jp2"]
+    assert summary.unread == {"JPEG 2000 picture (.jp2)": 1}
     assert [name for name, _ in summary.notes] == ["images/b.npy"]
     assert not {"images/a.jp2", "images/b.npy"} & contents(tmp_path / "out").keys()
 

@@ -13,8 +13,8 @@ from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import progress
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.datasets.others import OtherOptions, find_others, list_unread, treat_others
-from styleid.datasets.passthrough import named_endings
+from styleid.datasets.others import OtherOptions, find_others, treat_others
+from styleid.datasets.passthrough import list_unread, named_endings
 from styleid.engine.assignment import Assignment
 from styleid.engine.finding import find_faces
 from styleid.engine.journal import to_json_line

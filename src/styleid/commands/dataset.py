@@ -16,6 +16,7 @@ from styleid.datasets.formats.coco.layout import Coco
 from styleid.datasets.formats.voc.layout import Voc
 from styleid.datasets.formats.yolo.layout import Yolo
 from styleid.datasets.options import AnnotationOptions, CocoOptions, ShardOptions
+from styleid.datasets.passthrough import list_unread
 from styleid.datasets.plan import Format
 from styleid.datasets.run import DatasetSummary, anonymize_dataset
 from styleid.datasets.shards import anonymize_shards
@@ -77,6 +78,8 @@ def _told(work: Callable[[Watch | None], DatasetSummary], out: Place, command: D
     _list("not written", summary.photos.failures)
     _list("a face was obscured", summary.photos.fallbacks)
     _list("note", summary.notes)
+    if unread := list_unread(summary.unread):
+        print(f"styleid: {unread}", file=sys.stderr)
     print(to_json_line(summary.to_json()) if command.json else _readable(summary, out))
     return summary.exit_status
 

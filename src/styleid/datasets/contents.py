@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from styleid.datasets.options import AnnotationOptions
 from styleid.datasets.passthrough import (
+    counted_as,
     face_in_map,
     has_ending,
     named_endings,
@@ -35,7 +37,8 @@ class Looked:
 class Contents:
     """Decide about annotations, label maps and other files of a data set.
 
-    shows_face: says whether a picture shows a face, for label maps.
+    shows_face: says whether a picture shows a face, for label maps. unread: how many files of each kind that is not
+    read were left out, once all are looked at.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Contents:
         self._root, self._plan, self._options, self._shows_face = root, plan, options, shows_face
         self._carried = named_endings(options.carry)
         self._masks = frozenset(plan.masks)
+        self.unread: Counter[str] = Counter()
 
     @property
     def absent(self) -> frozenset[str]:
@@ -61,9 +65,12 @@ class Contents:
         for name in (*self._plan.annotations, *self._plan.masks, *sorted({*self._plan.others} - {*left})):
             yield self._looked_at(name)
         for name in left:
-            kind = unread_kind_of(self._root / name)
-            if kind is not None and kind.shows is Shows.PICTURE:
-                yield Looked(name, reason=why_unread(kind, PurePosixPath(name).suffix))
+            ending = PurePosixPath(name).suffix
+            if (kind := unread_kind_of(self._root / name)) is None:
+                continue
+            self.unread[counted_as(kind, ending)] += 1
+            if kind.shows is Shows.PICTURE:
+                yield Looked(name, reason=why_unread(kind, ending))
 
     def caches(self) -> Iterator[Named]:
         """Yield a note on each array that was left out beside a photo of its name."""

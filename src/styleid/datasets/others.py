@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from styleid.datasets.passthrough import (
+    counted_as,
     has_ending,
     is_named_text,
     unread_kind_of,
@@ -98,7 +99,7 @@ def treat_others(
     for file in files:
         kind = unread_kind_of(file.path)
         if kind is not None and not has_ending(file.name, options.carry):
-            unread[_counted(kind, file.ending)] += 1
+            unread[counted_as(kind, file.ending)] += 1
         if reason := _treat(file, kind, out, options):
             named[file.name] = reason
         elif options.takes(file.name):
@@ -127,12 +128,6 @@ def _tell(named: Mapping[str, str], copied: Collection[str], journal: Journal | 
         summary.count(record)
 
 
-def list_unread(unread: Counter[str]) -> str:
-    """Return one line that says how many files of which kinds were not read; "" where there are none."""
-    kinds = ", ".join(f"{count} {what}" for what, count in sorted(unread.items()))
-    return f"{unread.total()} files of kinds that are not read: {kinds}" if unread else ""
-
-
 def _treat(file: Other, kind: Kind | None, out: Place, options: OtherOptions) -> str:
     """Copy a file where that is asked for and allowed; otherwise return why not, "" where nobody need be told."""
     if not options.takes(file.name):
@@ -157,8 +152,3 @@ def _refused(path: Path, kind: Kind | None) -> str:
     if kind is not None:
         return f"it is {kind.name}, which may show persons"
     return why_too_large(path.stat().st_size) or why_withheld(path.name, path.read_bytes())
-
-
-def _counted(kind: Kind, ending: str) -> str:
-    what = kind.name.removeprefix("a ").removeprefix("an ")
-    return f"{what} ({ending.lower() or 'no ending'})"

@@ -7,6 +7,7 @@ show areas and no face. Everything else is named and withheld, unless the user n
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 
@@ -191,3 +192,15 @@ def unread_kind_of(path: Place) -> Kind | None:
 def why_unread(kind: Kind, ending: str) -> str:
     """Say that a picture of a kind that is not read was left out, and what to do about it."""
     return with_advice(f"it is {kind.name}, which is not read: convert it to PNG, TIFF or JPEG first", ending)
+
+
+def counted_as(kind: Kind, ending: str) -> str:
+    """Return what files of a kind and an ending are called where they are counted."""
+    what = kind.name.removeprefix("a ").removeprefix("an ")
+    return f"{what} ({ending.lower() or 'no ending'})"
+
+
+def list_unread(unread: Counter[str]) -> str:
+    """Return one line that says how many files of which kinds were not read; "" where there are none."""
+    kinds = ", ".join(f"{count} {what}" for what, count in sorted(unread.items()))
+    return f"{unread.total()} files of kinds that are not read: {kinds}" if unread else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,8 @@ class DatasetSummary:
 
     photos: of its photos. carried: files, or members of shards, that were copied byte for byte. changed: annotation
     files written anew. dropped: those left out with their photo. left: neither photo nor annotation, so not copied.
-    kept_entries: photos that are missing and whose annotations were kept. notes: (name, text) for the user.
+    kept_entries: photos that are missing and whose annotations were kept. notes: (name, text) for the user. unread: of
+    the files that were left, by kind, pictures and videos that are not read.
     """
 
     photos: Summary
@@ -38,6 +40,7 @@ class DatasetSummary:
     left: int = 0
     kept_entries: int = 0
     notes: list[Named] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
 
     @property
     def exit_status(self) -> int:
@@ -89,7 +92,7 @@ def anonymize_dataset(
     for name, data in form.created(changes):
         write_atomic(run.folder / name, data)
         summary.changed += 1
-    summary.left = len(contents.left)
+    summary.left, summary.unread = len(contents.left), contents.unread
     summary.kept_entries = 0 if options.drop_withheld else len(withheld)
     summary.notes = [*plan.notes, *contents.caches(), *summary.photos.notes]
     return summary
