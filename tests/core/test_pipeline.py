@@ -303,6 +303,16 @@ def test_tiny_own_boxes_are_obscured():
     assert outcome.region_mask.sum() < 20
 
 
+@pytest.mark.parametrize(
+    "box", [[0.04, 0.13, 0.27, 0.37], [0, 0, 1, 1], [20, 20, 20.5, 30], [30, 20, 20, 40], [np.nan, 1, 9, 9]]
+)
+def test_own_boxes_that_hold_no_pixel_are_refused(box):
+    """Such as shares of the image where pixels are meant."""
+    anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
+    with pytest.raises(ValueError, match="holds nothing of an image of 60 x 50 px, or less than a pixel"):
+        anonymizer.anonymize(np.zeros((50, 60, 3), np.uint8), boxes_xyxy=np.float32([box]))
+
+
 def test_the_input_is_left_as_it_is(make, astronaut):
     image = astronaut.copy()
     image.setflags(write=False)
