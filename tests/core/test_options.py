@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from styleid.cli import main
-from styleid.core.options import PeopleOptions
+from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.errors import OptionError
 
 
@@ -37,6 +37,23 @@ def photo(tmp_path, astronaut) -> Path:
 def test_impossible_wishes_are_refused(values, says):
     with pytest.raises(OptionError, match=says):
         PeopleOptions(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"method": "magic"}, "--method: 'magic' is unknown; choose one of latent, pixel, swapper, none"),
+        ({"obscure": "hat"}, "--obscure: 'hat' is unknown; choose one of solid, blur, pixelate"),
+        ({"region": "nose"}, "--region: 'nose' is unknown; choose one of full, inner"),
+        ({"strength": 0}, r"--strength: 0 does not lie in \(0, 1\]"),
+        ({"strength": 1.5}, r"--strength: 1.5 does not lie in \(0, 1\]"),
+        ({"strength": float("nan")}, "--strength: nan does not lie"),
+        ({"tries": 0}, "--tries: 0 leaves no try at all"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(values, says):
+    with pytest.raises(OptionError, match=says):
+        AnonymizeOptions(**values)
 
 
 def test_k_is_read():
