@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styleid.people.groups import group_people, person_features
+from styleid import AnonymizeOptions, Anonymizer
+from styleid.core.attempt import FaceProgress
+from styleid.errors import OptionError
+from styleid.people.groups import GroupTargets, group_people, person_features
+from styleid.people.targets import mark_of
+from tests.people.sightings import face, sighting
 
 
 def attributes(draw: np.random.Generator, count: int) -> np.ndarray:
@@ -46,3 +51,87 @@ def test_k_of_nobody_is_no_error_and_k_of_nothing_is():
     assert group_people(np.zeros((0, 7)), 5) == []
     with pytest.raises(ValueError, match="groups of 0"):
         group_people(np.zeros((3, 7)), 0)
+
+
+@pytest.fixture
+def make(bundle):
+    """Make the targets of groups of k."""
+    method = Anonymizer(bundle, AnonymizeOptions()).method
+
+    def of(k: int, seed: int = 1) -> GroupTargets:
+        return GroupTargets(bundle, method, k, seed)
+
+    return of
+
+
+@pytest.fixture
+def crowd(bundle):
+    """Two faces of one person, a face each of three others: a woman of the first one's age and two old men."""
+    people = [(0, 30.0, 0.9), (1, 30.0, 0.9), (2, 80.0, 0.1), (3, 81.0, 0.1)]
+    return [
+        sighting(bundle, person, age_years=age, female=female, photo=f"{photo}{person}.png")
+        for person, age, female in people
+        for photo in ("ab" if person == 0 else "a")
+    ]
+
+
+def test_each_group_shares_one_target(make, crowd, bundle):
+    targets = make(2)
+    targets.assign(crowd)
+    given_to = [targets.given_to(one.mark) for one in crowd]
+    assert [one.targets.shape for one in given_to] == [(1, bundle.spec.layers, bundle.spec.width)] * 5
+    women, men = given_to[:3], given_to[3:]
+    assert [{one.group for one in half} for half in (women, men)] in ([{(1, 2)}, {(2, 2)}], [{(2, 2)}, {(1, 2)}])
+    for half in (women, men):
+        assert all(np.array_equal(one.targets, half[0].targets) for one in half)
+    assert not np.array_equal(women[0].targets, men[0].targets)
+
+
+def test_the_plan_tells_who_is_with_whom(make, crowd):
+    plans = []
+    for k, seed, seen in ((2, 1, crowd), (2, 2, crowd[::-1]), (4, 1, crowd)):
+        targets = make(k, seed)
+        assert targets.plan == ""
+        targets.assign(seen)
+        plans.append(targets.plan)
+    assert [len(plan) for plan in plans] == [16, 16, 16]
+    assert plans[0] != plans[2]
+
+
+def test_fewer_people_than_k_are_refused_before_any_is_given_a_target(make, crowd):
+    targets = make(5)
+    with pytest.raises(OptionError, match=r"k=5 promises that 5 people share each new face, and this run shows 4 that"):
+        targets.assign(crowd)
+    assert targets.given_to(crowd[0].mark) is None
+
+
+def test_nobody_needs_no_group(make):
+    targets = make(5)
+    targets.assign([])
+    assert targets.plan == ""
+
+
+def test_a_group_that_too_few_people_passed_with_gets_its_target_no_more(make, crowd):
+    targets = make(2)
+    targets.assign(crowd)
+    first, second = (targets.given_to(crowd[k].mark).group[0] for k in (0, 4))
+
+    def told(*groups: int | None) -> dict:
+        return {"faces": [{"group": {"number": group}} if group else {"action": "obscured"} for group in groups]}
+
+    records = {"a0.png": told(first), "b0.png": told(first), "a1.png": told(None), "empty.png": {}}
+    records |= {"a2.png": told(second), "a3.png": told(second)}
+    assert targets.short(records) == {first: {"a0.png", "b0.png"}}, "two photos of one person are one person"
+    assert targets.short(records | {"a1.png": told(first)}) == {}
+    targets.withdraw(first)
+    sources = [face(b"woman"), face(b"man"), face(b"stranger")]
+    targets.give([mark_of(sources[0])], targets.given_to(crowd[0].mark))
+    targets.give([mark_of(sources[1])], targets.given_to(crowd[4].mark))
+    progress = [FaceProgress(source) for source in sources]
+    targets.admit(progress)
+    assert [one.group for one in progress] == [(first, 2), (second, 2), None]
+    assert [one.refusal for one in progress] == [
+        "fewer than 2 people of its group could get their new face",
+        "",
+        "the face was not there when targets were given",
+    ]

@@ -1,12 +1,17 @@
 """A face is left alone only where it is surely a kept person's; everything doubtful is hidden."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from styleid import Action, AnonymizeOptions, Anonymizer
 from styleid.bundles.spec import SimilarityRange
+from styleid.errors import ImageError, OptionError
+from styleid.faces.detect import FaceDetector
 from styleid.faces.views import embed_faces
-from styleid.people.keep import MARGIN, Keep, keep_threshold
+from styleid.people.keep import MARGIN, Keep, keep_threshold, read_keep
 from tests.tiny_bundle import likeness
 
 RATES = {rate: SimilarityRange(-0.5, high) for rate, high in ((1e-2, 0.4), (1e-3, 0.5), (1e-4, 0.6))}
@@ -71,3 +76,68 @@ def test_what_lies_over_a_kept_face_wins(astronaut, bundle):
     assert np.array_equal(beside.image_rgb[~beside.region_mask], astronaut[~beside.region_mask])
     assert beside.region_mask[int(y0 + y1) // 2, int(x0) + 10]
     assert likeness(astronaut, beside.image_rgb, left[0]) < 0.35
+
+
+@pytest.fixture(scope="module")
+def eve(tmp_path_factory, astronaut):
+    """A photo of one face."""
+    path = tmp_path_factory.mktemp("eve") / "eve.png"
+    Image.fromarray(astronaut[:260, 96:352]).save(path)
+    return path
+
+
+def test_a_folder_names_one_person_by_subfolder_or_by_photo(tmp_path, eve, bundle):
+    for name in ("one/a.png", "one/b.png", "two.png", "two.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        if name.endswith("webp"):
+            Image.open(eve).save(tmp_path / name, lossless=True)
+        else:
+            shutil.copy(eve, tmp_path / name)
+    keep = read_keep(tmp_path, bundle, FaceDetector())
+    assert [len(own) for own in keep.people.values()] == [2, 1, 1], "photos of one name in two formats are two people"
+    assert next(iter(keep.people)) == "one"
+    assert keep.mark == read_keep(tmp_path, bundle, FaceDetector()).mark
+    (tmp_path / "two.webp").unlink()
+    assert keep.mark != read_keep(tmp_path, bundle, FaceDetector()).mark
+
+
+def test_of_a_bystander_and_a_large_face_the_large_one_counts(tmp_path, eve, bundle):
+    canvas = Image.new("RGB", (420, 280), (110, 110, 110))
+    with Image.open(eve) as photo:
+        canvas.paste(photo, (0, 10))
+        canvas.paste(photo.resize((128, 130)), (270, 60))
+    (tmp_path / "keep").mkdir()
+    canvas.save(tmp_path / "keep/eve.png")
+    keep = read_keep(tmp_path / "keep", bundle, FaceDetector())
+    own = keep.people["eve\0eve.png"]
+    photo = np.asarray(canvas)
+    faces = FaceDetector().detect(photo)
+    assert len(faces) == 2
+    largest = int(np.argmax(faces.min_sides_px))
+    assert np.allclose(own, embed_faces(bundle, photo, faces.landmarks_px[largest : largest + 1]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "--keep: .*gone is no folder. Name one that holds photos"),
+        ({}, "--keep: .* holds no photo of anybody"),
+        ({"notes.txt": b"x"}, "--keep: .* holds no photo of anybody"),
+        ({"who.png": b"text"}, "who.png: .*"),
+        ({"who.png": np.zeros((64, 64, 3), np.uint8)}, "who.png: no face was found in it, and --keep needs one"),
+        ({"who.png": "two"}, "who.png: it shows 2 faces and none is clearly the largest"),
+    ],
+)
+def test_a_folder_that_does_not_say_whom_to_keep_is_refused(tmp_path, astronaut, bundle, content, says):
+    folder = tmp_path / ("gone" if content is None else "keep")
+    if content is not None:
+        folder.mkdir()
+        for name, what in content.items():
+            head = astronaut[:260, 96:352]
+            pixels = np.concatenate([head, head[:, ::-1]], 1) if isinstance(what, str) else what
+            if isinstance(pixels, bytes):
+                (folder / name).write_bytes(pixels)
+            else:
+                Image.fromarray(pixels).save(folder / name)
+    with pytest.raises((OptionError, ImageError), match=says):
+        read_keep(folder, bundle, FaceDetector())

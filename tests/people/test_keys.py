@@ -1,6 +1,7 @@
 """Keys and the people files beside them: only what was made together opens, and nothing half-written is left."""
 
 import dataclasses
+import io
 import os
 import stat
 
@@ -95,6 +96,54 @@ def test_a_key_is_never_overwritten_and_a_folder_is_none(tmp_path, key):
         new_key(tmp_path / "gone/a.key")
     with pytest.raises(KeyFileError, match="cannot be read"):
         read_key(tmp_path)
+
+
+def test_a_key_cannot_be_made_below_a_file(key):
+    with pytest.raises(KeyFileError, match="a file is in the way where a folder of that name is needed"):
+        new_key(key.path / "b.key")
+
+
+def test_a_folder_in_the_place_of_the_people_file_is_refused(key, spec, people):
+    file = PeopleFile(key, spec)
+    file.path.mkdir()
+    for use in (file.read, lambda: file.write(people)):
+        with pytest.raises(PeopleFileError, match=r"a.key.people: it cannot be read: Is a directory"):
+            use()
+
+
+def sealed(key: SecretKey, plain: bytes) -> bytes:
+    """Return a people file of any content, as the format is documented."""
+    aead = pytest.importorskip("cryptography.hazmat.primitives.ciphers.aead")
+    head, nonce = b"styleid-people-1\n" + bytes(16), bytes(12)
+    return head + nonce + aead.AESGCM(key.derived("people file", bytes(16))).encrypt(nonce, plain, head)
+
+
+def archive(**arrays: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        b"",
+        b"text",
+        b"PK\x03\x04 and no archive",
+        archive(ids=np.zeros((0, 16), np.uint8)),
+        archive(**{name: np.zeros(0, np.uint8) for name in ("about", "ids", "targets", "sums", "faces", "marks")}),
+        archive(
+            about=np.frombuffer(b"{}", np.uint8),
+            **{name: np.zeros(0, np.uint8) for name in ("ids", "targets", "sums", "faces", "marks", "marked")},
+        ),
+    ],
+    ids=["nothing", "text", "half an archive", "a part", "no description", "no networks"],
+)
+def test_people_of_another_version_are_refused(key, spec, plain):
+    file = PeopleFile(key, spec)
+    file.path.write_bytes(sealed(key, plain))
+    with pytest.raises(PeopleFileError, match=r"a\.key\.people: it was made by another version of styleid"):
+        file.read()
 
 
 def test_people_come_back_as_they_were(key, spec, people):

@@ -144,13 +144,14 @@ class PeopleFile:
             people = tuple(Person(i.tobytes(), t, s, int(n)) for i, t, s, n in rows)
             marks = zip(content["marks"], content["marked"], strict=True)
             found = People(own, people, {mark.tobytes(): int(at) for mark, at in marks})
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            bundle, networks = about["bundle"], about["networks"]
+        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise PeopleFileError(self.path, f"it was made by another version of styleid ({error}).") from error
-        if about["networks"] != self._networks:
+        if networks != self._networks:
             raise PeopleFileError(
                 self.path,
-                f"it was made with another bundle ('{about['bundle']}'), whose faces '{self._spec.name}' cannot know "
-                f"or draw. Take --bundle {about['bundle']} as it was then, or a new key.",
+                f"it was made with another bundle ('{bundle}'), whose faces '{self._spec.name}' cannot know "
+                f"or draw. Take --bundle {bundle} as it was then, or a new key.",
             )
         return found
 
