@@ -72,8 +72,6 @@ def encode(raster: Raster, kept: Kept, encoding: BmpEncoding, metadata: Metadata
     palette = b""
     if raster.layout in (Layout.PALETTE, Layout.GREY):
         bits, rows = raster.bits, raster.samples
-        if bits == 2:
-            bits = 4
         palette = _palette_bytes(raster)
         rows = packed_rows(rows, bits) if bits < 8 else rows
     else:
