@@ -1,8 +1,10 @@
 # Needs make and Python 3.11 or newer. Everything else is installed into .venv, once, when a target first needs it.
 #
 #   make demo     anonymise two pictures into demo-output/
-#   make test     run the tests
+#   make test     run the tests, but the slow ones
 #   make lint     ruff and pyright
+#   make check    all that must hold before a change goes in: lint, every test with coverage, the wheel installed and
+#                 used, and the oldest and newest versions of what styleid needs
 #   make bench    compare with deface; ARGS="FOLDER --repeats 5" is passed on
 #   make clean    remove what the above wrote, except .venv
 #
@@ -19,7 +21,7 @@ DEV := $(VENV)/.installed-dev
 # -qq: errors only
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint check coverage package versions bench clean
 .NOTPARALLEL:
 
 help:
@@ -29,7 +31,19 @@ demo: $(RUN)
 	$(BIN)/python examples/demo.py
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+check: lint coverage package versions
+
+coverage: $(DEV)
+	$(BIN)/python -m pytest --cov --cov-report= --durations=20 $(ARGS)
+	$(BIN)/python tools/coverage_rooms.py
+
+package: $(DEV)
+	$(BIN)/python tools/check_package.py
+
+versions: $(DEV)
+	$(BIN)/python tools/check_versions.py
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -39,8 +53,8 @@ bench: $(RUN)
 	$(BIN)/python benchmarks/against_deface.py $(ARGS)
 
 clean:
-	rm -rf demo-output build dist .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf demo-output build dist .coverage .pytest_cache .ruff_cache .hypothesis
+	find src tests tools benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What a user installs, and scikit-image for its picture of an astronaut.
 $(RUN): $(NEEDS) | $(BIN)/python

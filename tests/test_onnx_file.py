@@ -15,6 +15,8 @@ from styleid.bundles.registry import built_in
 from styleid.onnx_file import without_idle_transposes
 from styleid.runtime import open_session
 
+pytestmark = pytest.mark.versions
+
 WEIGHT = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 

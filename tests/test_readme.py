@@ -3,7 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from styleid.types import Action
+
+pytestmark = pytest.mark.versions
 
 ROOT = Path(__file__).resolve().parents[1]
 

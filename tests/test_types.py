@@ -3,6 +3,8 @@ import pytest
 
 from styleid.types import Action, FaceOutcome, Faces
 
+pytestmark = pytest.mark.versions
+
 
 def _faces(n: int) -> Faces:
     rng = np.random.default_rng(n)

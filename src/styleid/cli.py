@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["train"]:
         return _guarded(lambda: _train(given[1:]))
-    parser = _parser(given)
+    parser = build_parser(given)
     parsed = parser.parse_args(given)
     return _guarded(lambda: parsed.run(parsed))
 
@@ -42,7 +42,8 @@ def _guarded(command: Callable[[], int]) -> int:
         return 1
 
 
-def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser, with the options of the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="styleid", description=styleid.__doc__, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"styleid {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -11,6 +11,8 @@ from styleid.bundles.known_outputs import BATCHES, KNOWN, ROWS, difference, dige
 from styleid.bundles.registry import built_in
 from tests.tiny_bundle import tiny_bundle
 
+pytestmark = pytest.mark.versions
+
 NETWORKS = [(name, role) for name, folder in built_in().items() for role in Bundle(folder).spec.networks]
 
 

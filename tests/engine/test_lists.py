@@ -13,6 +13,8 @@ from styleid.engine.shards import Shard
 from styleid.errors import OptionError
 from styleid.media.storage.files import walk_inputs
 
+pytestmark = pytest.mark.versions
+
 NAMES = ("b/2.png", "1.png", "b/c/3.png")
 
 

@@ -19,6 +19,8 @@ from styleid.evaluate.recognisers import (
 )
 from tests.evaluate.rig import pixel_recogniser
 
+pytestmark = pytest.mark.versions
+
 
 @pytest.fixture
 def crop() -> np.ndarray:

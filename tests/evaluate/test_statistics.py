@@ -7,6 +7,8 @@ import pytest
 
 from styleid.evaluate.statistics import Sums, estimate
 
+pytestmark = pytest.mark.versions
+
 
 def test_parts_merge_to_the_whole():
     rng = np.random.default_rng(0)

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from styleid.faces.align import CropTemplate, fit_similarity, invert, scale_of, transform_points, warp_to
 
+pytestmark = pytest.mark.versions
+
 
 def _similarity(angle: float, scale: float, dx: float, dy: float) -> np.ndarray:
     c, s = scale * np.cos(angle), scale * np.sin(angle)

@@ -5,6 +5,8 @@ import pytest
 from styleid.faces.detect import DetectorOptions, FaceDetector, suppress_overlaps
 from styleid.types import Faces
 
+pytestmark = pytest.mark.versions
+
 ASTRONAUT_EYES = np.array([[203, 101], [246, 104]])
 
 

@@ -7,6 +7,8 @@ from styleid.faces.follow import SEEN_FROM, fill_gap, follow, hermite
 from styleid.faces.smooth import smooth
 from styleid.faces.track import Candidates, associate, link_people, overlap
 
+pytestmark = pytest.mark.versions
+
 pytest.importorskip("scipy", reason="faces are given to tracks by SciPy: pip install 'styleid[video]'")
 
 

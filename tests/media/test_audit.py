@@ -19,6 +19,8 @@ from tests.media import samples
 from tests.media.samples import SECRET
 from tests.media.test_read import EIGHT_BIT, GREY, RGB, RGBA
 
+pytestmark = pytest.mark.versions
+
 INDEXED = Image.fromarray(RGB).quantize(30)
 PROFILE = samples.rgb_profile()
 

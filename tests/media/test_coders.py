@@ -11,6 +11,8 @@ from styleid.media.formats.parse.isobmff import read_heif
 from styleid.media.image import read_photo_bytes
 from tests.media import samples
 
+pytestmark = pytest.mark.versions
+
 PHOTO = samples.smooth(120, 170)
 
 

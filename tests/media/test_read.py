@@ -16,6 +16,8 @@ from styleid.media.formats.raster import Layout
 from styleid.media.image import Photo, read_photo, read_photo_bytes
 from tests.media import samples
 
+pytestmark = pytest.mark.versions
+
 RGB = samples.smooth()
 GREY = samples.smooth(channels=1)
 RGBA = np.dstack([RGB, samples.noise(channels=1)])

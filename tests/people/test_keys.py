@@ -14,6 +14,8 @@ from styleid.people import people_file as peoplefile
 from styleid.people.key_file import SecretKey, new_key, read_key
 from styleid.people.people_file import SUFFIX, People, PeopleFile, Person
 
+pytestmark = pytest.mark.versions
+
 
 @pytest.fixture
 def key(tmp_path) -> SecretKey:

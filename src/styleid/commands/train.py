@@ -247,6 +247,12 @@ _FORMERLY = {"target-separation": ("spread",), "restore": ("revive",)}
 
 def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = print) -> int:
     """Run one training command."""
+    values = vars(build_parser().parse_args(arguments))
+    return _run(_today(str(values.pop("name"))), values, say)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all training commands."""
     parser = argparse.ArgumentParser("styleid train", description=__doc__.split("\n")[0] if __doc__ else None)
     commands = parser.add_subparsers(metavar="NAME", required=True, dest="name")
     pack = commands.add_parser("pack", help="cut aligned faces from the source archives into a data pack")
@@ -274,8 +280,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
             skip=("batch", "device", *_unknown_to(name), *(("teachers",) if name == "aam" else ())),
         )
         command.add_argument("--out", type=Path, required=True, help="folder to write")
-    values = vars(parser.parse_args(arguments))
-    return _run(_today(str(values.pop("name"))), values, say)
+    return parser
 
 
 def _today(command: str) -> str:

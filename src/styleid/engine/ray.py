@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +26,7 @@ class RayExecutor(Pool):
 
     def __init__(self, recipe: Recipe, options: RunOptions) -> None:
         try:
-            import ray
+            ray: Any = importlib.import_module("ray")  # a type checker would take this very file for it
         except ModuleNotFoundError as error:
             raise MissingDependencyError("Ray", "'styleid[ray]'") from error
         self._ray, self._recipe, self._options = ray, recipe, options

@@ -20,6 +20,8 @@ from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
 from tests.datasets.folders import contents, errors, write
 
+pytestmark = pytest.mark.versions
+
 DATA = """# ours
 path: .
 train: images/train

@@ -15,6 +15,8 @@ from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from tests.media.video.test_video import FRAMES, HEIGHT, TICKS, WIDTH, frames_of, make_video, picture, rewrite
 
+pytestmark = pytest.mark.versions
+
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
 
 LOSSLESS = EncodeOptions("ffv1")

@@ -16,6 +16,8 @@ from tests.media.video.test_side_tracks import kinds, make_with
 from tests.media.video.test_video import audio_of, make_video, picture, rewrite
 from tests.media.video.test_visible import element, number
 
+pytestmark = pytest.mark.versions
+
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
 
 EVERYTHING = ",".join(ALLOWED)

@@ -15,6 +15,8 @@ from styleid.media.video.reader import VideoClip, VideoFacts
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions, VideoSink, pixel_format_for
 
+pytestmark = pytest.mark.versions
+
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
 
 WIDTH, HEIGHT, FRAMES, TICKS = 192, 112, 24, 90_000

@@ -1,0 +1,83 @@
+"""What the documents say can be followed: links lead somewhere, and commands have the options that are shown."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from styleid.cli import build_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md"),
+                 *(ROOT / "src/styleid").rglob("*.md"))
+)  # fmt: skip
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+@cache
+def anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", read(page)), re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+def broken_links(page: str) -> Iterator[str]:
+    text = re.sub(r"`[^`\n]*`", "", FENCED.sub("", read(page)))
+    for target in LINK.findall(text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = ((ROOT / page).parent / name).resolve() if name else ROOT / page
+        if not path.exists():
+            yield f"{target}: there is no such file"
+        elif anchor and path.suffix == ".md" and anchor not in anchors(path.relative_to(ROOT).as_posix()):
+            yield f"{target}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    assert list(broken_links(page)) == []
+
+
+def commands(page: str) -> list[str]:
+    """Return the commands in a page's code blocks, comments cut off and continued lines joined."""
+    text = read(page)
+    blocks = [*FENCED.findall(text), *re.findall(r"(?:^ {4}.*\n?)+", FENCED.sub("", text), re.MULTILINE)]
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("styleid ")]
+
+
+SHOWN = [(page, command) for page in PAGES for command in commands(page)]
+
+
+@pytest.mark.parametrize(("page", "command"), SHOWN, ids=[f"{page}: {command[:60]}" for page, command in SHOWN])
+def test_commands_have_the_options_that_are_shown(page: str, command: str, capsys) -> None:
+    given = shlex.split(command.replace("s3://", "memory://"), comments=True)[1:]  # no bucket's package is needed
+    given = given[: given.index("<")] if "<" in given else given
+    if given[0] == "train":
+        pytest.importorskip("torch", reason="trainings need torch: pip install 'styleid[lab]'")
+        from styleid.commands.train import build_parser as build_train_parser
+
+        parser, given = build_train_parser(), given[1:]
+    else:
+        parser = build_parser(given)
+    try:
+        parser.parse_args(given)
+    except SystemExit as error:
+        assert error.code in (0, None), f"{page}: {command}\n{capsys.readouterr().err}"
+
+
+def test_commands_are_found() -> None:
+    assert len(SHOWN) > 30
+    assert {page for page, _ in SHOWN} >= {"README.md", "docs/datasets.md", "docs/scale.md", "docs/training.md"}
