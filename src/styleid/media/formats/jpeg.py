@@ -62,9 +62,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     check_size(frame.width, frame.height, max_pixels)
     bare = _bare(data, parts)
     image = JpegImageFile(io.BytesIO(bare))
-    layout = {"L": Layout.GREY, "RGB": Layout.RGB, "CMYK": Layout.CMYK}.get(image.mode)
-    if layout is None:
-        raise BadFileError(f"its {len(frame.components)} colour components are not a layout that can be read")
+    layout = {"L": Layout.GREY, "RGB": Layout.RGB, "CMYK": Layout.CMYK}[image.mode]  # Pillow opens no others
     raster = Raster(from_image(image), layout)
     image.close()
     rgb_coded = layout is Layout.RGB and _is_rgb_coded(parts.segments, frame)
@@ -160,10 +158,7 @@ def _bare(data: bytes, parts: JpegParts) -> bytes:
 
 
 def _tables(image: JpegImageFile, frame: _Frame) -> tuple[tuple[int, ...], ...]:
-    try:
-        tables = [tuple(image.quantization[component[3]]) for component in frame.components]
-    except KeyError as error:
-        raise BadFileError("the JPEG is damaged: a quantisation table is missing") from error
+    tables = [tuple(image.quantization[component[3]]) for component in frame.components]
     if len(frame.components) == 4:
         return (tables[0],)
     while len(tables) > 1 and tables[-1] == tables[-2]:
