@@ -23,8 +23,9 @@ def portrait(astronaut) -> Image.Image:
 @pytest.fixture(scope="session")
 def meadow() -> Image.Image:
     """A photo without a face, 96 x 64 px: a slope with a little grain, which nobody takes for a printer's screen."""
-    slope = np.linspace(40, 160, 96)[None, :, None] + np.linspace(0, 60, 64)[:, None, None]
-    return Image.fromarray((slope + np.random.default_rng(0).integers(0, 4, (64, 96, 3))).astype(np.uint8))
+    across, down = np.meshgrid(np.linspace(40, 160, 96), np.linspace(60, 140, 64))
+    slope = np.dstack([across, down, 220 - across])
+    return Image.fromarray((slope + np.random.default_rng(0).integers(0, 12, (64, 96, 3))).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")
