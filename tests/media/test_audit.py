@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from styleid.media.formats.parse.exif import EXPOSURE_TAGS, MetadataMode, is_exp
 from styleid.media.formats.parse.ifd import Field
 from styleid.media.image import encode_photo, read_photo_bytes
 from tests.media import samples
+from tests.media.boxes import box, heif, iinf, iloc, infe, iprp, iref, pitm
 from tests.media.samples import SECRET
 from tests.media.test_read import EIGHT_BIT, GREY, RGB, RGBA
 
@@ -161,6 +163,92 @@ def test_avif_and_heif_parts_are_named() -> None:
     assert find_leftovers(samples.pillow(RGB, "AVIF") + b"\0\0\0\x10free" + bytes(8)) == []
     uuid = struct.pack(">I4s", 8 + len(SECRET), b"uuid") + SECRET
     assert find_leftovers(samples.pillow(RGB, "AVIF") + uuid) == ["box 'uuid'"]
+
+
+def iccp(body: bytes) -> bytes:
+    return samples.png(GREY, 8, 0, samples.png_chunk(b"iCCP", body))
+
+
+def bmp(size: int, mark: bytes = b"") -> bytes:
+    """Return a bitmap of one pixel with a header of a size; mark: its colour space."""
+    info = struct.pack("<IiiHHIIiiII", size, 1, 1, 1, 24, 0, 0, 0, 0, 0, 0).ljust(size, b"\0")[:size]
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + size) + info[:56] + mark + info[56 + len(mark) :] + bytes(4)
+
+
+def avif(*entries: bytes, links: bytes = b"", properties: bytes = b"", place: bytes = b"") -> bytes:
+    """Return an AVIF without pixels: one picture, number 1, and further items."""
+    data = heif(pitm(1), iinf(infe(1, b"av01"), *entries), links, properties)
+    if not place:
+        return data
+    where = iloc(0, struct.pack(">HHHII", 2, 0, 1, 0, len(place)))
+    at = len(heif(pitm(1), iinf(infe(1, b"av01"), *entries), links, properties, where)) + 8
+    where = iloc(0, struct.pack(">HHHII", 2, 0, 1, at, len(place)))
+    return heif(pitm(1), iinf(infe(1, b"av01"), *entries), links, properties, where, behind=box(b"mdat", place))
+
+
+AUX = iprp(
+    box(b"ipma", struct.pack(">IHBB", 1, 2, 1, 1), 0, 0), box(b"auxC", b"urn:mpeg:mpegB:cicp:depth\0", 0, 0)
+)
+ALPHA = iprp(
+    box(b"ipma", struct.pack(">IHBB", 1, 2, 1, 1), 0, 0),
+    box(b"auxC", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", 0, 0),
+)
+EXIF = samples.exif(6, secret=False)
+
+RARE = {
+    "png, profile's name": (iccp(b"Jane's screen\0\0" + zlib.compress(b"x")), "PNG colour profile's name: \"Jane's s"),
+    "png, profile": (iccp(b"icc\0\0no stream"), "colour profile that cannot be read"),
+    "bmp, old": (bmp(12), "BMP of an old kind that cannot be checked"),
+    "bmp, profile": (bmp(124, b"DEBM"), "BMP colour profile"),
+    "bmp, linked profile": (bmp(124, b"KNIL"), "BMP colour profile"),
+    "gif, frames": (
+        samples.pillow(INDEXED, "GIF", save_all=True, append_images=[INDEXED.rotate(90)]),
+        "GIF: 1 further pictures",
+    ),
+    "avif, picture": (avif(infe(2, b"av01")), "a further picture"),
+    "avif, thumbnail": (avif(infe(2, b"av01"), links=iref((b"thmb", 2, (1,)))), "thumbnail"),
+    "avif, depth": (
+        avif(infe(2, b"av01"), links=iref((b"auxl", 2, (1,))), properties=AUX),
+        "auxiliary picture 'urn:mpeg:mpegB:cicp:depth'",
+    ),
+    "avif, unnamed auxiliary": (avif(infe(2, b"av01"), links=iref((b"auxl", 2, (1,)))), "auxiliary picture ''"),
+    "avif, part": (avif(infe(2, b"priv")), "part of kind 'priv'"),
+    "avif, text": (avif(infe(2, b"mime", b"note")), "XMP or other text"),
+    "avif, property": (
+        avif(properties=iprp(box(b"ipma", bytes(4), 0, 0), box(b"udes", b"by Jane"))),
+        "property 'udes'",
+    ),
+    "avif, meta box": (heif(pitm(1), iinf(infe(1, b"av01")), box(b"xml ", b"Jane", 0, 0)), "meta box 'xml '"),
+    "avif, handler": (
+        heif(box(b"hdlr", bytes(20) + b"Jane\0", 0, 0), pitm(1), iinf(infe(1, b"av01"))),
+        "handler's name: 'Jane",
+    ),
+    "avif, before exif": (
+        avif(infe(2, b"Exif"), place=struct.pack(">I", 4) + b"Jane" + EXIF),
+        "bytes before the EXIF: 'Jane'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_rare_places_are_looked_at(name: str) -> None:
+    data, line = RARE[name]
+    assert any(one.startswith(line) for one in find_leftovers(data)), find_leftovers(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        avif(),
+        avif(infe(2, b"av01"), links=iref((b"auxl", 2, (1,))), properties=ALPHA),
+        avif(infe(2, b"Exif"), place=struct.pack(">I", 6) + b"Exif\0\0" + EXIF),
+        avif(infe(2, b"Exif"), place=struct.pack(">I", 0) + EXIF),
+        heif(pitm(1), iinf(infe(1, b"grid"), infe(2, b"av01")), iref((b"dimg", 1, (2,)))),
+    ],
+    ids=["one picture", "alpha", "EXIF", "EXIF without its prefix", "tiles"],
+)
+def test_parts_that_may_be_there_are_not_named(data: bytes) -> None:
+    assert find_leftovers(data) == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from styleid.errors import ImageError, OptionError, OutputError
-from styleid.media.storage.files import InputFile, remove_stale, walk_inputs, write_atomic
+from styleid.media.storage.files import (
+    InputFile,
+    remove_stale,
+    remove_temporaries_of,
+    walk_inputs,
+    walk_others,
+    write_atomic,
+)
+from styleid.media.storage.remote import RemotePath
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -81,6 +89,32 @@ def test_what_cannot_be_read_is_listed_not_dropped(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     assert relatives(tmp_path) == ["gone.jpg", "loop.jpg", "pipe.jpg"]
     assert relatives(tmp_path / "gone.jpg") == ["gone.jpg"]
+
+
+def test_what_is_no_image_is_listed_apart(tmp_path: Path) -> None:
+    tree(tmp_path, "a.jpg", "notes.txt", "b/c.JSON", "b/.hidden", "out/old.txt", "no suffix")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+    assert walk_others(tmp_path, exclude=tmp_path / "out") == [
+        *("b/c.JSON", "gone.txt", "loop.txt", "no suffix", "notes.txt"),
+    ]
+    assert "out/old.txt" in walk_others(tmp_path)
+
+
+def test_what_somebody_else_has_listed_is_taken_as_it_is(tmp_path: Path) -> None:
+    tree(tmp_path, "set/images/a.jpg", "b.jpg")
+    listed = InputFile(tmp_path / "set/images/a.jpg", Path("images/a.jpg"))
+    assert listed.place() == (str(tmp_path / "set"), "images/a.jpg")
+    assert walk_inputs([listed, tmp_path / "b.jpg"]) == [listed, InputFile(tmp_path / "b.jpg", Path("b.jpg"))]
+
+
+def test_a_link_that_leads_nowhere_is_no_other_file(tmp_path: Path) -> None:
+    tree(tmp_path, "one/a.jpg")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two/a.jpg").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OptionError, match=r"would both be written to a\.jpg"):
+        walk_inputs([tmp_path / "one", tmp_path / "two"])
 
 
 def test_a_missing_input_is_an_error(tmp_path: Path) -> None:
@@ -189,6 +223,35 @@ def test_a_kill_leaves_a_temporary_that_is_removed_later(tmp_path: Path) -> None
         ".styleid-notes.part",
     ]
     assert remove_stale(tmp_path / "missing") == 0
+
+
+def test_temporaries_that_may_be_in_use_stay(tmp_path: Path) -> None:
+    tree(tmp_path, ".styleid-0123456789abcdef.part", "deep/.styleid-fedcba9876543210.part")
+    os.utime(tmp_path / "deep/.styleid-fedcba9876543210.part", (0, 0))
+    assert remove_stale(tmp_path, older_than_s=3600) == 1
+    assert [path.name for path in tmp_path.rglob(".*")] == [".styleid-0123456789abcdef.part"]
+
+
+def test_a_temporary_that_cannot_be_removed_is_named(tmp_path: Path, as_nobody) -> None:
+    tree(tmp_path, ".styleid-0123456789abcdef.part")
+    tmp_path.chmod(0o555)
+    with as_nobody(), pytest.raises(OutputError, match=r"0123456789abcdef\.part: writing there is not permitted"):
+        remove_stale(tmp_path)
+
+
+def test_only_the_temporaries_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    done = in_a_process(
+        tmp_path / "photo.jpg",
+        "print(os.getpid(), flush=True)\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)\nwrite_atomic(path, b'pixels')\n",
+    )
+    tree(tmp_path, ".styleid-0123456789abcdef.part", "deep/a.jpg")
+    (own,) = {path.name for path in tmp_path.glob(".styleid-*")} - {".styleid-0123456789abcdef.part"}
+    killed = int(done.stdout)
+    remove_temporaries_of(killed + 1, [tmp_path])
+    assert (tmp_path / own).exists()
+    remove_temporaries_of(killed, [tmp_path / "gone", RemotePath("memory://bucket"), tmp_path])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".styleid-0123456789abcdef.part", "deep"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
