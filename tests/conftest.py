@@ -1,10 +1,27 @@
 """What several tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import config, install_import_hook
+
+import tests.typechecker  # noqa: F401  (named below)
+
+# Every call of a function in these rooms is checked against the shapes and types of its signature.
+install_import_hook(
+    ["styleid.types", "styleid.faces", "styleid.bundles", "styleid.core", "styleid.people"], "tests.typechecker.check"
+)
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """Let a test pass values of a wrong type, to see the library's own error."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ def _faces(n: int) -> Faces:
     ("boxes", "scores", "landmarks"),
     [((2, 4), (3,), (2, 5, 2)), ((2, 5), (2,), (2, 5, 2)), ((2, 4), (2,), (2, 10))],
 )
+@pytest.mark.usefixtures("unchecked_types")
 def test_wrong_shapes_are_refused(boxes, scores, landmarks):
     with pytest.raises(ValueError, match="must have shape"):
         Faces(np.zeros(boxes), np.zeros(scores), np.zeros(landmarks))

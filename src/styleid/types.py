@@ -17,9 +17,18 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
+from jaxtyping import Bool, Float, UInt8
 
-FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
-ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
+FloatArray = Float[np.ndarray, "..."]
+"""Floating-point numbers of any shape, which the signature or the docstring states."""
+ImageRGB = UInt8[np.ndarray, "_ _ 3"]
+"""One image: uint8 (height, width, 3), RGB, upright."""
+ImagesRGB = UInt8[np.ndarray, "_ _ _ 3"]
+"""Several images of one size: uint8 (n, height, width, 3)."""
+WPlusArray = Float[np.ndarray, "n layers width"]
+"""Codes of n faces in W+."""
+MaskArray = Bool[np.ndarray, "_ _"]
+"""One bool per pixel: (height, width)."""
 Region = Literal["full", "inner"]
 """What the method `pixel` replaces: the whole face, or its features without the skin around them."""
 REGIONS: tuple[Region, ...] = get_args(Region)
@@ -35,9 +44,9 @@ class Faces:
     as a box without landmarks.
     """
 
-    boxes_xyxy: FloatArray
-    scores: FloatArray
-    landmarks_px: FloatArray
+    boxes_xyxy: Float[np.ndarray, "n 4"]
+    scores: Float[np.ndarray, " n"]
+    landmarks_px: Float[np.ndarray, "n 5 2"]
 
     def __post_init__(self) -> None:
         n = len(self.boxes_xyxy)
@@ -77,7 +86,7 @@ class Faces:
         return (self[i] for i in range(len(self)))
 
     @property
-    def min_sides_px(self) -> FloatArray:
+    def min_sides_px(self) -> Float[np.ndarray, " n"]:
         """The shorter side of each box, (n,) pixels."""
         return np.minimum(self.boxes_xyxy[:, 2] - self.boxes_xyxy[:, 0], self.boxes_xyxy[:, 3] - self.boxes_xyxy[:, 1])
 
@@ -97,10 +106,10 @@ class SearchHints:
     which no face is seen is hidden whole.
     """
 
-    regions_xyxy: FloatArray
-    heads_xyxy: FloatArray
+    regions_xyxy: Float[np.ndarray, "n 4"]
+    heads_xyxy: Float[np.ndarray, "m 4"]
 
-    def unseen(self, found: Faces) -> FloatArray:
+    def unseen(self, found: Faces) -> Float[np.ndarray, "k 4"]:
         """Return the heads that no found face accounts for, (k, 4); each face accounts for one head, the nearest."""
         heads, boxes = self.heads_xyxy, found.boxes_xyxy
         if not len(heads) or not len(boxes):
@@ -127,7 +136,7 @@ class PhotoHints:
     boxes_xyxy: (n, 4) further faces. search: where to look closer. notes: for the user. facts: for the journal's line.
     """
 
-    boxes_xyxy: FloatArray | None = None
+    boxes_xyxy: Float[np.ndarray, "n 4"] | None = None
     search: SearchHints | None = None
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -197,7 +206,7 @@ class Outcome:
 
     image_rgb: ImageRGB
     faces: tuple[FaceOutcome, ...]
-    region_mask: np.ndarray[Any, np.dtype[np.bool_]]
+    region_mask: MaskArray
 
     def count(self, action: Action) -> int:
         """Count the faces that ended so."""

@@ -149,6 +149,7 @@ def test_every_entry_is_required(tmp_path, entry):
         (_with("networks/parser", "parser.onnx"), "string indices"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_types")
 def test_broken_descriptions_are_refused_with_their_reason(tmp_path, record, says):
     with pytest.raises(BundleError, match=re.escape(says)) as caught:
         BundleSpec.read(_written(tmp_path, record))

@@ -395,6 +395,7 @@ def test_a_seed_repeats_the_pixels(crowd):
         np.zeros((8, 0, 3), np.uint8),
     ],
 )
+@pytest.mark.usefixtures("unchecked_types")
 def test_other_arrays_are_refused(wrong):
     anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
     with pytest.raises(ValueError, match="uint8 \\(height, width, 3\\)"):

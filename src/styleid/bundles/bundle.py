@@ -12,11 +12,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from styleid.bundles.spec import NETWORKS, BundleSpec, NetworkFile
 from styleid.errors import BundleError
 from styleid.runtime import Device, open_session, run_batched
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import FloatArray, ImagesRGB, WPlusArray
 
 _PIXELS_AT_ONCE = 1 << 20
 """How many pixels of crops a network sees in one call: what lies between its layers takes memory by the pixel."""
@@ -65,35 +66,39 @@ class Bundle:
         feeds = {name: np.ascontiguousarray(inputs[name], np.float32) for name in wanted}
         return run_batched(session, feeds, min(16, max(1, _PIXELS_AT_ONCE // self.spec.resolution**2)))
 
-    def parse(self, crops: ImageRGB) -> tuple[FloatArray, FloatArray]:
+    def parse(self, crops: ImagesRGB) -> tuple[Float[np.ndarray, "n 19 h w"], Float[np.ndarray, "n 68 2"]]:
         """Return label logits (n, 19, h, w) and landmarks (n, 68, 2) in pixels of the crops."""
         logits, landmarks = self.run("parser", crop=to_float(crops))
         return logits, landmarks
 
-    def embed(self, identity_crops: ImageRGB) -> FloatArray:
+    def embed(self, identity_crops: ImagesRGB) -> Float[np.ndarray, "n d"]:
         """Return unit embeddings, (n, d), of crops under the bundle's identity template."""
         return self.run("identity", crop=to_float(identity_crops))[0]
 
-    def describe(self, crops: ImageRGB) -> FloatArray:
+    def describe(self, crops: ImagesRGB) -> Float[np.ndarray, "n 7"]:
         """Return (n, 7): age in years, P(female), P(group) for White, Black, Asian, Indian, other."""
         return self.run("attributes", crop=to_float(crops))[0]
 
-    def invert(self, crops: ImageRGB, landmarks: FloatArray, visible: FloatArray) -> FloatArray:
+    def invert(
+        self, crops: ImagesRGB, landmarks: Float[np.ndarray, "n 68 2"], visible: Float[np.ndarray, "n 1 s s"]
+    ) -> WPlusArray:
         """Return W+ (n, layers, width). visible: (n, 1, s, s) in [0, 1], 0 where something hides the face."""
         return self.run("inverter", crop=to_float(crops), landmarks=landmarks, visible=visible)[0]
 
-    def sample(self, z: FloatArray, attributes: FloatArray, source: FloatArray) -> FloatArray:
+    def sample(
+        self, z: Float[np.ndarray, "n z"], attributes: Float[np.ndarray, "n 7"], source: WPlusArray
+    ) -> WPlusArray:
         """Return targets' W+ (n, layers, width) for z (n, z) and what is known of the sources."""
         w = self.run("mapping", z=z, attributes=attributes, source=source)[0]
         return w if w.ndim == 3 else np.repeat(w[:, None], self.spec.layers, 1)
 
-    def encode_labels(self, labels: np.ndarray) -> FloatArray:
+    def encode_labels(self, labels: UInt8[np.ndarray, "n s s"]) -> WPlusArray:
         """Return W+ of label maps (n, s, s) over CelebAMask-HQ's classes, at any side."""
         height, width = self.session("mask_encoder").get_inputs()[0].shape[1:3]
         small = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in labels]
         return self.run("mask_encoder", labels=np.stack(small))[0]
 
-    def weigh(self, source: FloatArray, target: FloatArray) -> FloatArray:
+    def weigh(self, source: WPlusArray, target: WPlusArray) -> WPlusArray:
         """Return the target's share in each number of W+, (n, layers, width) in [0, 1]."""
         return self.run("swapper", source=source, target=target)[0]
 
@@ -111,11 +116,11 @@ class Bundle:
         except (OSError, ValueError, EOFError) as error:
             raise BundleError(self.spec.name, f"{self.spec.rankings.file} cannot be read: {error}") from error
 
-    def generate(self, wplus: FloatArray) -> FloatArray:
+    def generate(self, wplus: WPlusArray) -> Float[np.ndarray, "n s s 3"]:
         """Return images, float32 (n, s, s, 3) in [0, 255]."""
         return self._images(self.run("generator", w_plus=wplus)[0])
 
-    def render(self, wplus: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def render(self, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """Return images as `generate` does, and their landmarks (n, 68, 2) in pixels.
 
         A generator that places landmarks itself says where; the images of any other are parsed.
@@ -124,11 +129,13 @@ class Bundle:
         images = self._images(first)
         return images, rest[0] if rest else self.parse(images.round().astype(np.uint8))[1]
 
-    def styles(self, wplus: FloatArray) -> list[FloatArray]:
+    def styles(self, wplus: WPlusArray) -> list[FloatArray]:
         """Return S of W+ (n, layers, width): one (n, channels) per modulated convolution."""
         return self.run("affines", w_plus=wplus)
 
-    def render_styles(self, styles: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    def render_styles(
+        self, styles: Sequence[Float[np.ndarray, "n _"]]
+    ) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """Return images and landmarks as `render` does, of S."""
         names = [value.name for value in self.session("synthesis").get_inputs()]
         images = self._images(self.run("synthesis", **dict(zip(names, styles, strict=True)))[0])
@@ -166,7 +173,7 @@ class Bundle:
         return path if large else b"".join(parts)
 
 
-def to_float(crops: ImageRGB) -> FloatArray:
+def to_float(crops: ImagesRGB) -> Float[np.ndarray, "n 3 s s"]:
     """Turn uint8 (n, s, s, 3) into float32 (n, 3, s, s) in [-1, 1]."""
     return crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.core.draft import PhotoDraft
 from styleid.core.face import SourceFace, xyxy
 from styleid.core.gate import GateVerdict
 from styleid.core.measurement import LazyObservation
-from styleid.types import Action, FaceOutcome, FloatArray, ImageRGB
+from styleid.types import Action, FaceOutcome, ImageRGB, MaskArray
 
 
 @dataclass
@@ -23,11 +24,11 @@ class Attempt:
     """
 
     patch: ImageRGB
-    mask: np.ndarray
+    mask: MaskArray
     observation: LazyObservation
     verdict: GateVerdict
-    generated: FloatArray
-    landmarks: FloatArray
+    generated: Float[np.ndarray, "h w 3"]
+    landmarks: Float[np.ndarray, "68 2"]
     cover: float | None = None
 
     def commit(self, draft: PhotoDraft, source: SourceFace) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from styleid.types import FaceOutcome, ImageRGB
+from styleid.types import FaceOutcome, ImageRGB, MaskArray
 
 
 @dataclass
@@ -19,7 +19,7 @@ class PhotoDraft:
 
     original_rgb: ImageRGB
     image_rgb: ImageRGB
-    changed: np.ndarray
+    changed: MaskArray
     outcomes: list[FaceOutcome | None]
 
     @classmethod

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.core.observation import Observation
 from styleid.faces.align import CropTemplate
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.matched import MatchedFace
 from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, up_the_forehead
-from styleid.types import Faces, FloatArray, ImageRGB
+from styleid.types import Faces, ImageRGB, ImagesRGB, MaskArray
+
+ShownAreas = tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]
+"""What `shown_areas` returns."""
 
 
 @dataclass(frozen=True)
@@ -47,43 +51,43 @@ class SourceFace:
 
     index: int
     detection: Faces
-    matrix: FloatArray
-    identity_matrix: FloatArray
-    parser_matrix: FloatArray
+    matrix: Float[np.ndarray, "2 3"]
+    identity_matrix: Float[np.ndarray, "2 3"]
+    parser_matrix: Float[np.ndarray, "2 3"]
     photo_rgb: ImageRGB
     window: tuple[int, int, int, int]
     crop: ImageRGB
-    bare: FloatArray
-    glasses: FloatArray
-    shown: tuple[FloatArray, FloatArray]
+    bare: Float[np.ndarray, "s s"]
+    glasses: Float[np.ndarray, "s s"]
+    shown: ShownAreas
     observation: Observation
-    wplus: FloatArray
+    wplus: Float[np.ndarray, "layers width"]
     method: str
     by_labels: MatchedFace | None = None
 
     @cached_property
-    def _offset(self) -> FloatArray:
+    def _offset(self) -> Float[np.ndarray, 2]:
         return np.array(self.window[:2], np.float32)
 
-    def views(self, template: CropTemplate) -> ImageRGB:
+    def views(self, template: CropTemplate) -> ImagesRGB:
         """Return the face as the identity network sees it, aligned by the detector and by the parser, (2, s, s, 3)."""
         return np.stack(
             [template.crop(self.photo_rgb, matrix) for matrix in (self.identity_matrix, self.parser_matrix)]
         )
 
-    def local(self, matrix: FloatArray) -> FloatArray:
+    def local(self, matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
         """Return an image-to-crop matrix for the neighbourhood instead of the photo."""
         return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
 
     def composite(
         self,
         image_rgb: ImageRGB,
-        generated: FloatArray,
-        landmarks: FloatArray,
+        generated: Float[np.ndarray, "h w 3"],
+        landmarks: Float[np.ndarray, "68 2"],
         cover: float | None = None,
         *,
         as_sharp_as: ImageRGB | None = None,
-    ) -> tuple[ImageRGB, np.ndarray]:
+    ) -> tuple[ImageRGB, MaskArray]:
         """Return the neighbourhood with the generated face in it, and the mask of what changed there.
 
         cover: as `NewFace` takes it. as_sharp_as: the photo to take sharpness and grain from, image_rgb if None.
@@ -105,7 +109,7 @@ class SourceFace:
         return patch, composite(patch, face, self.local(self.matrix), sharp)
 
 
-def shown_areas(landmarks: FloatArray, bare: FloatArray) -> tuple[FloatArray, FloatArray]:
+def shown_areas(landmarks: Float[np.ndarray, "68 2"], bare: Float[np.ndarray, "s s"]) -> ShownAreas:
     """Return where a face is bare, and which part of that lies below the fading forehead, (s, s) each.
 
     landmarks: (68, 2) pixels of the crop. bare: (s, s), the probability of bare face.
@@ -115,7 +119,7 @@ def shown_areas(landmarks: FloatArray, bare: FloatArray) -> tuple[FloatArray, Fl
     return shown, shown * (up_the_forehead(landmarks, size) < FADES[0])
 
 
-def face_shares(shown: tuple[FloatArray, FloatArray], logits: FloatArray) -> tuple[float, float]:
+def face_shares(shown: ShownAreas, logits: Float[np.ndarray, "19 h w"]) -> tuple[float, float]:
     """Return the share of the original's bare face that logits (19, h, w) label as face.
 
     First of all of it, then without the upper forehead, whose own skin may stay and would make up for what is no face.
@@ -131,7 +135,7 @@ def _digest(image_rgb: ImageRGB) -> bytes:
     return digest.digest()
 
 
-def xyxy(box: FloatArray) -> tuple[float, float, float, float]:
+def xyxy(box: Float[np.ndarray, 4]) -> tuple[float, float, float, float]:
     """Return a box's corners as plain numbers."""
     x0, y0, x1, y1 = (float(value) for value in box)
     return x0, y0, x1, y1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.core.face import SourceFace, face_shares
@@ -18,7 +19,7 @@ from styleid.core.observation import lazy_property
 from styleid.faces import geometry
 from styleid.faces.align import CropTemplate
 from styleid.faces.detect import FaceDetector
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import ImageRGB
 
 _DETECTED_IN = CropTemplate.tight(64, 32)
 
@@ -52,21 +53,21 @@ class LazyObservation:
         )
 
     @lazy_property
-    def embedding(self) -> FloatArray:
+    def embedding(self) -> Float[np.ndarray, d]:
         """Embedding by the bundle's recogniser, (d,), unit length."""
         crop = self._identity_crop
         with self.tools.timed("identity"):
             return self.tools.bundle.embed(crop[None])[0]
 
     @lazy_property
-    def attributes(self) -> FloatArray:
+    def attributes(self) -> Float[np.ndarray, 7]:
         """Age, sex and group, (7,)."""
         crop = self._crop
         with self.tools.timed("attributes"):
             return self.tools.bundle.describe(crop[None])[0]
 
     @property
-    def landmarks(self) -> FloatArray:
+    def landmarks(self) -> Float[np.ndarray, "68 2"]:
         """Landmarks, (68, 2) pixels of the crop."""
         return self._parsed[0]
 
@@ -88,7 +89,7 @@ class LazyObservation:
             return bool(self.tools.detector.sees_central_face(view[None])[0])
 
     @cached_property
-    def _parsed(self) -> tuple[FloatArray, tuple[float, float]]:
+    def _parsed(self) -> tuple[Float[np.ndarray, "68 2"], tuple[float, float]]:
         crop = self._crop
         with self.tools.timed("parse"):
             logits, landmarks = self.tools.bundle.parse(crop[None])
@@ -106,6 +107,6 @@ class LazyObservation:
     def _view(self) -> ImageRGB:
         return self._cut(_DETECTED_IN, _DETECTED_IN.matrix(self.source.detection.landmarks_px[0]))
 
-    def _cut(self, template: CropTemplate, matrix: FloatArray) -> ImageRGB:
+    def _cut(self, template: CropTemplate, matrix: Float[np.ndarray, "2 3"]) -> ImageRGB:
         with self.tools.timed("align"):
             return template.crop(self.patch, self.source.local(matrix))

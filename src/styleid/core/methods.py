@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.spec import PixelStyle, Preset, SwapStep
@@ -21,8 +22,10 @@ from styleid.core.swap import parse_units, swap_units
 from styleid.core.units import best_units
 from styleid.errors import OptionError
 from styleid.pixel.matched import MatchedFace
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import ImageRGB, ImagesRGB, WPlusArray
 
+LabelMap = UInt8[np.ndarray, "s s"]
+"""One class of CelebAMask-HQ per pixel of a crop."""
 _NEEDS = {"pixel": "mask_encoder", "swapper": "swapper"}
 
 
@@ -39,14 +42,14 @@ class Method:
     pixel: PixelStyle | None = None
     weighed: bool = False
 
-    def labels(self, logits: FloatArray, size_px: int) -> list[np.ndarray | None]:
+    def labels(self, logits: Float[np.ndarray, "n 19 h w"], size_px: int) -> list[LabelMap | None]:
         """Return each face's label map, uint8 (size_px, size_px), where the method needs them."""
         if self.pixel is None:
             return [None] * len(logits)
         labels = logits.argmax(1).astype(np.uint8)
         return [cv2.resize(one, (size_px, size_px), interpolation=cv2.INTER_NEAREST) for one in labels]
 
-    def matched(self, crop: ImageRGB, labels: np.ndarray | None) -> MatchedFace | None:
+    def matched(self, crop: ImageRGB, labels: LabelMap | None) -> MatchedFace | None:
         """Return what puts a new face into the photo by its labels, where that is the method's way."""
         if self.pixel is None or labels is None:
             return None
@@ -55,16 +58,16 @@ class Method:
     def invert(
         self,
         bundle: Bundle,
-        crops: ImageRGB,
-        landmarks: FloatArray,
-        visible: FloatArray,
-        labels: Sequence[np.ndarray | None],
-    ) -> FloatArray:
+        crops: ImagesRGB,
+        landmarks: Float[np.ndarray, "n 68 2"],
+        visible: Float[np.ndarray, "n 1 s s"],
+        labels: Sequence[LabelMap | None],
+    ) -> WPlusArray:
         """Return the codes to start from, W+ (n, layers, width); visible: (n, 1, s, s) as `Bundle.invert` takes it."""
         known = [one for one in labels if one is not None]
         return bundle.encode_labels(np.stack(known)) if known else bundle.invert(crops, landmarks, visible)
 
-    def swap(self, bundle: Bundle, own: FloatArray, targets: FloatArray, steps: Sequence[int]) -> FloatArray:
+    def swap(self, bundle: Bundle, own: WPlusArray, targets: WPlusArray, steps: Sequence[int]) -> WPlusArray:
         """Return the new faces' codes; steps: which of the method's steps each face is at."""
         if not self.weighed:
             parts = [swap_units(own[k : k + 1], targets[k : k + 1], self.steps[step]) for k, step in enumerate(steps)]

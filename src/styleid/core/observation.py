@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from jaxtyping import Float
+
 from styleid.faces import geometry
-from styleid.types import FloatArray
 
 # Type checkers do not accept a cached_property where a protocol asks for a property; at run time it is one.
 lazy_property = property if TYPE_CHECKING else cached_property
@@ -26,17 +28,17 @@ class Observed(Protocol):
         ...
 
     @property
-    def landmarks(self) -> FloatArray:
+    def landmarks(self) -> Float[np.ndarray, "68 2"]:
         """Landmarks, (68, 2) pixels of the crop."""
         ...
 
     @property
-    def embedding(self) -> FloatArray:
+    def embedding(self) -> Float[np.ndarray, d]:
         """The embedding, (d,), unit length."""
         ...
 
     @property
-    def attributes(self) -> FloatArray:
+    def attributes(self) -> Float[np.ndarray, 7]:
         """Age in years, P(female), P(group) x 5."""
         ...
 
@@ -61,9 +63,9 @@ class Observation:
     """
 
     found: bool
-    landmarks: FloatArray
-    embedding: FloatArray
-    attributes: FloatArray
+    landmarks: Float[np.ndarray, "68 2"]
+    embedding: Float[np.ndarray, d]
+    attributes: Float[np.ndarray, 7]
     face_shares: tuple[float, float] = (1.0, 1.0)
 
     @lazy_property

@@ -10,6 +10,7 @@ from copy import copy
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
@@ -31,7 +32,7 @@ from styleid.faces.views import matrix_by_parser
 from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.runtime import Device
-from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB, Outcome, SearchHints
+from styleid.types import Action, FaceOutcome, Faces, ImageRGB, Outcome, SearchHints, WPlusArray
 
 _NEIGHBOURHOOD = 0.6
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
@@ -121,7 +122,7 @@ class Anonymizer:
         image_rgb: ImageRGB,
         *,
         name: str = "",
-        boxes_xyxy: FloatArray | None = None,
+        boxes_xyxy: Float[np.ndarray, "n 4"] | None = None,
         search: SearchHints | None = None,
         found: Faces | None = None,
     ) -> Outcome:
@@ -175,14 +176,14 @@ class Anonymizer:
         return seen.faces if seen is not None and search is None and seen.belong_to(image_rgb) else None
 
     def find(
-        self, image_rgb: ImageRGB, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
+        self, image_rgb: ImageRGB, boxes_xyxy: Float[np.ndarray, "n 4"] | None = None, search: SearchHints | None = None
     ) -> Faces:
         """Return the faces of an image, and those boxes (n, 4) under which none was found."""
         with self.timer("detect"):
             found = self._detector.detect(image_rgb, None if search is None else search.regions_xyxy)
         return with_given(found, image_rgb.shape, boxes_xyxy, search)
 
-    def leave_kept(self, image_rgb: ImageRGB, faces: Faces, draft: PhotoDraft | None = None) -> np.ndarray:
+    def leave_kept(self, image_rgb: ImageRGB, faces: Faces, draft: PhotoDraft | None = None) -> Bool[np.ndarray, " n"]:
         """Return which faces can be replaced, bool (n,): those with landmarks, but for people to leave alone."""
         replaceable = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
         if self.keep is None or not replaceable.any():
@@ -197,7 +198,9 @@ class Anonymizer:
 
     # -------------------------------------------------------------- replacing
 
-    def _replace(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray, draft: PhotoDraft, name: str) -> None:
+    def _replace(
+        self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"], draft: PhotoDraft, name: str
+    ) -> None:
         progress = [FaceProgress(face) for face in self.analyse(image_rgb, faces, rows)]
         self.targets.admit(progress)
         pending = [face for face in progress if not face.refusal]
@@ -224,9 +227,7 @@ class Anonymizer:
         if any(met):
             self._judge_together(passed, draft, faces)
 
-    def _judge_together(
-        self, passed: list[tuple[FaceProgress, Attempt]], draft: PhotoDraft, faces: Faces
-    ) -> None:
+    def _judge_together(self, passed: list[tuple[FaceProgress, Attempt]], draft: PhotoDraft, faces: Faces) -> None:
         """Judge faces again where neighbours have changed what each was judged in, and obscure those that now fail."""
         windows = [face.source.window for face, _ in passed]
         patches = [draft.image_rgb[y0:y1, x0:x1].copy() for x0, y0, x1, y1 in windows]
@@ -239,7 +240,7 @@ class Anonymizer:
             else:
                 self.obscure(draft, faces, face.index, "; ".join(best.verdict.failures), face)
 
-    def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> list[SourceFace]:
+    def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"]) -> list[SourceFace]:
         """Measure those faces of a photo that rows name; each needs finite landmarks."""
         bundle, spec = self.bundle, self.bundle.spec
         with self.timer("align"):
@@ -299,7 +300,7 @@ class Anonymizer:
         return again
 
     def attempt(
-        self, pending: Sequence[FaceProgress], photos_rgb: Sequence[ImageRGB], wplus: FloatArray
+        self, pending: Sequence[FaceProgress], photos_rgb: Sequence[ImageRGB], wplus: WPlusArray
     ) -> list[Attempt]:
         """Generate faces from W+ (n, layers, width), composite each into its photo by its step, and judge it."""
         with self.timer("generate"):
@@ -339,7 +340,7 @@ class Anonymizer:
         draft.outcomes[index] = FaceOutcome(xyxy(box), Action.OBSCURED, how, tries, gate, reason)
 
     def _obscure_until_safe(
-        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: FloatArray
+        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: Float[np.ndarray, 4]
     ) -> Obscuring:
         """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
         template = self.bundle.spec.identity_crop
@@ -356,7 +357,7 @@ class Anonymizer:
 
 
 def with_given(
-    found: Faces, shape: tuple[int, ...], boxes_xyxy: FloatArray | None, search: SearchHints | None = None
+    found: Faces, shape: tuple[int, ...], boxes_xyxy: Float[np.ndarray, "n 4"] | None, search: SearchHints | None = None
 ) -> Faces:
     """Return the faces found in an image of a shape, and those boxes and heads under which none was found."""
     if search is not None and len(unseen := search.unseen(found)):
@@ -370,7 +371,7 @@ def with_given(
     return suppress_overlaps(Faces.concatenate([found, given]))
 
 
-def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+def boxes_inside(boxes_xyxy: Float[np.ndarray, "n 4"], shape: tuple[int, ...]) -> Float[np.ndarray, "n 4"]:
     """Return own boxes, (n, 4), cut off at the image's borders; raises ValueError where one cannot hold a face."""
     boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
     edges = np.array([shape[1], shape[0]] * 2, np.float32) - 0.5
@@ -386,7 +387,7 @@ def boxes_inside(boxes_xyxy: FloatArray, shape: tuple[int, ...]) -> FloatArray:
 
 
 def _neighbourhood(
-    box_xyxy: FloatArray, matrix: FloatArray, size_px: int, shape: tuple[int, ...]
+    box_xyxy: Float[np.ndarray, 4], matrix: Float[np.ndarray, "2 3"], size_px: int, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
     """Return the part of the photo that a face's crops show, x0 y0 x1 y1."""
     corners = np.array([[0, 0], [size_px, 0], [size_px, size_px], [0, size_px]], np.float32)

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from jaxtyping import Int
 
 from styleid.bundles.bundle import Bundle
 from styleid.core.attempt import FaceProgress
 from styleid.core.gate import GateVerdict
-from styleid.types import Faces, FloatArray, ImageRGB
+from styleid.types import Faces, ImageRGB, WPlusArray
 
 
 class Targets(Protocol):
@@ -23,7 +24,7 @@ class Targets(Protocol):
         """Look at the faces of a photo before their first attempt; set `refusal` on each that gets no new face."""
         ...
 
-    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> FloatArray:
+    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
         """Return the targets' W+, (n, layers, width), for an attempt; attempt: 0 for the first."""
         ...
 
@@ -40,6 +41,6 @@ class AllowList(Protocol):
         """What the journal records of the list."""
         ...
 
-    def among(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> dict[int, dict[str, float]]:
+    def among(self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"]) -> dict[int, dict[str, float]]:
         """Return which of the faces that rows name are left alone, each with its figures for the journal."""
         ...

@@ -8,10 +8,10 @@ import numpy as np
 
 from styleid.bundles.spec import BundleSpec, SwapStep
 from styleid.errors import OptionError
-from styleid.types import FloatArray
+from styleid.types import WPlusArray
 
 
-def swap_units(source: FloatArray, target: FloatArray, step: SwapStep) -> FloatArray:
+def swap_units(source: WPlusArray, target: WPlusArray, step: SwapStep) -> WPlusArray:
     """Return W+ with the step's rows and channels moved from source towards target: (1 - a) source + a target.
 
     source, target: (n, layers, width).

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.core.attempt import FaceProgress
 from styleid.core.gate import GateVerdict
-from styleid.types import FloatArray
+from styleid.types import WPlusArray
 
 _TRIES_FOR_DRIFTS = 3
 """After so many tries a face that passes, well away from the limit, is taken although its sex or mouth changed."""
@@ -28,7 +29,7 @@ class FreshTargets:
 
     seed: int | None = None
 
-    def z(self, photo: str, face: int, attempt: int, length: int) -> FloatArray:
+    def z(self, photo: str, face: int, attempt: int, length: int) -> Float[np.ndarray, " length"]:
         """Return one z, (length,) standard normal float32."""
         if self.seed is None:
             entropy = secrets.randbits(128)
@@ -40,7 +41,7 @@ class FreshTargets:
     def admit(self, faces: Sequence[FaceProgress]) -> None:
         """Refuse no face."""
 
-    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> FloatArray:
+    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
         """Return a new target for each face and try."""
         z = np.stack([self.z(photo, s.index, attempt, bundle.spec.z) for s in faces])
         own = np.stack([s.source.wplus for s in faces])

@@ -211,7 +211,7 @@ def make_executor(
     if assignment is not None and assignment.looks_ahead and options.engine == "local" and options.workers < 2:
         return ThreadExecutor(anonymizer, options, 1)  # targets are given in order
     if options.engine == "ray":
-        from styleid.engine.ray import RayExecutor
+        from styleid.engine.ray_executor import RayExecutor
         from styleid.engine.workers import Recipe
 
         return RayExecutor(Recipe.of(anonymizer), options)

@@ -10,10 +10,11 @@ points, (x, y, 1) columns, pixel centres at integers. Beyond the image's border 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from styleid.types import FloatArray, ImageRGB
 
@@ -68,18 +69,20 @@ class CropTemplate:
         """Return the template of face recognisers at 112 px."""
         return cls(112, ARCFACE_112_POINTS_PX)
 
-    def matrix(self, landmarks_px: FloatArray) -> FloatArray:
+    def matrix(self, landmarks_px: Float[np.ndarray, "5 2"]) -> Float[np.ndarray, "2 3"]:
         """Return the (2, 3) similarity from the image to the crop for one face's (5, 2) landmarks."""
         if self.rule == "ffhq":
             return ffhq_matrix(landmarks_px, self.size_px)
         return fit_similarity(landmarks_px, np.asarray(self.points_px, np.float32))
 
-    def crop(self, image_rgb: ImageRGB, matrix: FloatArray) -> ImageRGB:
+    def crop(self, image_rgb: ImageRGB, matrix: Float[np.ndarray, "2 3"]) -> ImageRGB:
         """Cut one crop, uint8 (size_px, size_px, 3); large faces are averaged down, not skipped over."""
         return warp_to(image_rgb, matrix, self.size_px)
 
 
-def ffhq_matrix(landmarks_px: FloatArray | tuple[tuple[float, float], ...], size_px: int) -> FloatArray:
+def ffhq_matrix(
+    landmarks_px: Float[np.ndarray, "5 2"] | tuple[tuple[float, float], ...], size_px: int
+) -> Float[np.ndarray, "2 3"]:
     """Return the (2, 3) similarity from the image to FFHQ's crop for one face's (5, 2) landmarks.
 
     The oriented square of Karras et al. 2019 (`recreate_aligned_images`): upright along the eyes and across the line
@@ -102,11 +105,11 @@ def ffhq_matrix(landmarks_px: FloatArray | tuple[tuple[float, float], ...], size
     return np.column_stack([turn, (size_px - 1) / 2 - turn @ centre]).astype(np.float32)
 
 
-def _as_points(points: FloatArray) -> tuple[tuple[float, float], ...]:
+def _as_points(points: Float[np.ndarray, "k 2"]) -> tuple[tuple[float, float], ...]:
     return tuple((float(x), float(y)) for x, y in points)
 
 
-def fit_similarity(points: FloatArray, onto: FloatArray) -> FloatArray:
+def fit_similarity(points: Float[np.ndarray, "k 2"], onto: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "2 3"]:
     """Return the (2, 3) similarity that maps points, (n, 2), nearest to onto, (n, 2)."""
     source, target = np.asarray(points, np.float64), np.asarray(onto, np.float64)
     if not np.isfinite(source).all():
@@ -122,22 +125,24 @@ def fit_similarity(points: FloatArray, onto: FloatArray) -> FloatArray:
     return np.column_stack([linear, target_mean - linear @ source_mean]).astype(np.float32)
 
 
-def invert(matrix: FloatArray) -> FloatArray:
+def invert(matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
     """Return the (2, 3) inverse of a (2, 3) similarity."""
     return np.asarray(cv2.invertAffineTransform(np.asarray(matrix, np.float64)), np.float32)
 
 
-def scale_of(matrix: FloatArray) -> float:
+def scale_of(matrix: Float[np.ndarray, "2 3"]) -> float:
     """Return how many crop pixels one image pixel becomes."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
-def transform_points(points: FloatArray, matrix: FloatArray) -> FloatArray:
+def transform_points(
+    points: Float[np.ndarray, "... k 2"], matrix: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "... k 2"]:
     """Apply a (2, 3) matrix to (..., 2) points."""
     return (np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
-def warp_to(image: np.ndarray[Any, Any], matrix: FloatArray, size_px: int) -> np.ndarray[Any, Any]:
+def warp_to(image: np.ndarray, matrix: FloatArray, size_px: int) -> np.ndarray:
     """Resample an image (height, width[, channels]) into a square crop under an image-to-crop matrix.
 
     Where the crop is smaller than what it shows, the image is first averaged down, so that nothing aliases.
@@ -155,8 +160,8 @@ def warp_to(image: np.ndarray[Any, Any], matrix: FloatArray, size_px: int) -> np
 
 
 def _averaged_down(
-    image: np.ndarray[Any, Any], matrix: FloatArray, shrink: float, size_px: int
-) -> tuple[np.ndarray[Any, Any], FloatArray]:
+    image: np.ndarray, matrix: FloatArray, shrink: float, size_px: int
+) -> tuple[np.ndarray, FloatArray]:
     """Return the part of the image that the crop shows, averaged down by about `shrink`, and its matrix."""
     height, width = image.shape[:2]
     corners = np.array([[-1, -1], [size_px, -1], [-1, size_px], [size_px, size_px]], np.float32)
@@ -176,7 +181,9 @@ def _averaged_down(
     return small, np.column_stack([linear, shift]).astype(np.float32)
 
 
-def shown_window(matrix: FloatArray, size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+def shown_window(
+    matrix: Float[np.ndarray, "2 3"], size: int, shape: tuple[int, ...]
+) -> tuple[int, int, int, int] | None:
     """Return the part of the photo that the crop shows, (x0, y0, x1, y1), or None where it shows none."""
     corners = np.array([[0, 0], [size - 1, 0], [size - 1, size - 1], [0, size - 1]], np.float32)
     quad = transform_points(corners, invert(matrix))

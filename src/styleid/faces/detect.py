@@ -16,10 +16,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float
 
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.runtime import Device, open_session, tidy_model
-from styleid.types import Faces, FloatArray, ImageRGB
+from styleid.types import Faces, FloatArray, ImageRGB, ImagesRGB
 
 _STRIDE_PX = 4
 _MULTIPLE_PX = 32
@@ -57,7 +58,7 @@ class FaceDetector:
         self._opened: Any = None
         self._lock = threading.Lock()
 
-    def detect(self, image_rgb: ImageRGB, regions_xyxy: FloatArray | None = None) -> Faces:
+    def detect(self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None) -> Faces:
         """Find the faces of an image, best first.
 
         image_rgb: uint8 (height, width, 3). regions_xyxy: (n, 4) parts of it to look at again, enlarged.
@@ -68,7 +69,7 @@ class FaceDetector:
         found = [self._detect_at(image_rgb, *view) for view in views]
         return suppress_overlaps(Faces.concatenate(found))
 
-    def sees_central_face(self, views_rgb: ImageRGB) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def sees_central_face(self, views_rgb: ImagesRGB) -> Bool[np.ndarray, n]:
         """Say for each view whether a face is found about its centre, bool (n,).
 
         views_rgb: uint8 (n, side, side, 3), each centred on where a face should be; the side is a multiple of 32.
@@ -171,7 +172,7 @@ def tile_spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
 
 def _cut_by_border(
     faces: Faces, box: tuple[int, int, int, int], scale: float, image_shape: tuple[int, ...]
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+) -> Bool[np.ndarray, ...]:
     """Mark large faces that a tile's inner border cuts: a neighbouring tile or the overview sees them whole."""
     x0, y0, x1, y1 = box
     height, width = image_shape[:2]

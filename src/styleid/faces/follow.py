@@ -152,7 +152,7 @@ def _search(
         small = cv2.resize(patch, (int(size[0]), int(size[1])), interpolation=cv2.INTER_LINEAR)
         small, shift = _still_inside(small, centre - size / 2, picture.shape)
         size = np.array(small.shape[::-1])
-        x0, y0 = (np.round(centre + shift - size / 2) - reach).astype(int)
+        x0, y0 = (np.round(centre + shift - size / 2) - reach).astype(int).tolist()
         area = _window(picture, x0, y0, int(size[0]) + 2 * reach, int(size[1]) + 2 * reach)
         if area is None:
             continue

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.types import FloatArray
 
@@ -21,6 +22,9 @@ FOREHEAD = slice(68, POINTS_WITH_FOREHEAD)
 FOREHEAD_RISE = 0.55
 MOUTH_OPEN_FROM = 0.08
 """Inner-lip opening from which a mouth counts as open, in inter-ocular distances."""
+
+Numbers = FloatArray | np.floating
+"""One number for each face, or a single one for a single face."""
 
 
 @dataclass(frozen=True)
@@ -32,33 +36,33 @@ class Expression:
     down the nose tip lies between eyes (0) and mouth (1). roll: radians, positive clockwise in the image.
     """
 
-    mouth_opening: FloatArray
-    smile: FloatArray
-    eye_opening: FloatArray
-    brow_height: FloatArray
-    yaw: FloatArray
-    pitch: FloatArray
-    roll: FloatArray
+    mouth_opening: Numbers
+    smile: Numbers
+    eye_opening: Numbers
+    brow_height: Numbers
+    yaw: Numbers
+    pitch: Numbers
+    roll: Numbers
 
     @property
-    def mouth_is_open(self) -> np.ndarray:
+    def mouth_is_open(self) -> np.ndarray | np.bool_:
         """True where the lips are parted enough to count, bool."""
         return self.mouth_opening > MOUTH_OPEN_FROM
 
 
-def inter_ocular(landmarks: FloatArray) -> FloatArray:
+def inter_ocular(landmarks: Float[np.ndarray, "... k 2"]) -> Numbers:
     """Return the distance between the eyes' centres, (...)."""
     left, right = (landmarks[..., eye, :].mean(-2) for eye in (LEFT_EYE, RIGHT_EYE))
     return np.linalg.norm(right - left, axis=-1)
 
 
-def five_points(landmarks: FloatArray) -> FloatArray:
+def five_points(landmarks: Float[np.ndarray, "... k 2"]) -> Float[np.ndarray, "... 5 2"]:
     """Reduce 68 landmarks to eyes, nose tip and mouth corners, (..., 5, 2)."""
     eyes = [landmarks[..., eye, :].mean(-2) for eye in (LEFT_EYE, RIGHT_EYE)]
     return np.stack([*eyes, landmarks[..., 30, :], landmarks[..., 48, :], landmarks[..., 54, :]], -2)
 
 
-def with_forehead(landmarks: FloatArray) -> FloatArray:
+def with_forehead(landmarks: Float[np.ndarray, "... 68 2"]) -> Float[np.ndarray, "... 78 2"]:
     """Append ten points above the brows, (..., 78, 2): the brows raised by .55 of their height over the nose tip."""
     brows, nose, chin = landmarks[..., BROWS, :], landmarks[..., NOSE_TIP, None, :], landmarks[..., 8, None, :]
     up = landmarks[..., 36:48, :].mean(-2, keepdims=True) - chin
@@ -67,16 +71,16 @@ def with_forehead(landmarks: FloatArray) -> FloatArray:
     return np.concatenate([landmarks, brows + up * height * FOREHEAD_RISE], -2).astype(np.float32)
 
 
-def landmark_error(found: FloatArray, true: FloatArray) -> FloatArray:
+def landmark_error(found: Float[np.ndarray, "... k 2"], true: Float[np.ndarray, "... k 2"]) -> Numbers:
     """Return the mean distance of two sets of landmarks, as a fraction of the true inter-ocular distance, (...)."""
     return np.linalg.norm(found - true, axis=-1).mean(-1) / np.maximum(inter_ocular(true), 1e-6)
 
 
-def expression(landmarks: FloatArray) -> Expression:
+def expression(landmarks: Float[np.ndarray, "... k 2"]) -> Expression:
     """Measure pose and expression."""
     unit = np.maximum(inter_ocular(landmarks), 1e-6)
 
-    def between(a: int, b: int) -> FloatArray:
+    def between(a: int, b: int) -> Numbers:
         return np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1) / unit
 
     eyes = landmarks[..., 36:48, :].mean(-2)
@@ -84,7 +88,7 @@ def expression(landmarks: FloatArray) -> Expression:
     along = axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-6)
     down = np.stack([-along[..., 1], along[..., 0]], -1)
 
-    def depth(point: FloatArray) -> FloatArray:
+    def depth(point: FloatArray) -> Numbers:
         return ((point - eyes) * down).sum(-1) / unit
 
     corners = (landmarks[..., 48, :] + landmarks[..., 54, :]) / 2

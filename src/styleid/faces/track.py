@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from styleid.errors import MissingDependencyError
 from styleid.types import FloatArray
@@ -38,11 +39,11 @@ class Candidates:
     none was made; d may be 0.
     """
 
-    frames: np.ndarray
-    boxes_xyxy: FloatArray
-    scores: FloatArray
-    landmarks_px: FloatArray
-    embeddings: FloatArray
+    frames: Int[np.ndarray, n]
+    boxes_xyxy: Float[np.ndarray, "n 4"]
+    scores: Float[np.ndarray, n]
+    landmarks_px: Float[np.ndarray, "n 5 2"]
+    embeddings: Float[np.ndarray, "n d"]
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.faces.geometry import five_points
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import ImageRGB, ImagesRGB
 
 
 class FaceReaderSpec(Protocol):
@@ -38,16 +39,18 @@ class FaceReader(Protocol):
         """Its crops."""
         ...
 
-    def parse(self, crops: ImageRGB) -> tuple[FloatArray, FloatArray]:
+    def parse(self, crops: ImagesRGB) -> tuple[Float[np.ndarray, "n 19 h w"], Float[np.ndarray, "n 68 2"]]:
         """Return label logits (n, 19, h, w) and landmarks (n, 68, 2) in pixels of the crops."""
         ...
 
-    def embed(self, identity_crops: ImageRGB) -> FloatArray:
+    def embed(self, identity_crops: ImagesRGB) -> Float[np.ndarray, "n d"]:
         """Return unit embeddings, (n, d), of crops under the identity template."""
         ...
 
 
-def matrix_by_parser(template: CropTemplate, matrix: FloatArray, landmarks: FloatArray) -> FloatArray:
+def matrix_by_parser(
+    template: CropTemplate, matrix: Float[np.ndarray, "2 3"], landmarks: Float[np.ndarray, "68 2"]
+) -> Float[np.ndarray, "2 3"]:
     """Return the image-to-template matrix (2, 3) that aligns a face by the parser's landmarks (68, 2).
 
     landmarks: in pixels of the crop that matrix (2, 3) takes the image to.
@@ -55,7 +58,7 @@ def matrix_by_parser(template: CropTemplate, matrix: FloatArray, landmarks: Floa
     return template.matrix(five_points(transform_points(landmarks, invert(matrix))))
 
 
-def embed_views(reader: FaceReader, views: ImageRGB) -> FloatArray:
+def embed_views(reader: FaceReader, views: UInt8[np.ndarray, "n k s s 3"]) -> Float[np.ndarray, "n d"]:
     """Return unit embeddings (n, d) of faces by some views of each (n, k, s, s, 3) and their mirror images."""
     both = np.concatenate([views, views[..., ::-1, :]], 1)
     embeddings = reader.embed(both.reshape(-1, *both.shape[2:]))
@@ -63,7 +66,9 @@ def embed_views(reader: FaceReader, views: ImageRGB) -> FloatArray:
     return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-9), np.float32)
 
 
-def embed_faces(reader: FaceReader, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
+def embed_faces(
+    reader: FaceReader, image_rgb: ImageRGB, landmarks_px: Float[np.ndarray, "n 5 2"]
+) -> Float[np.ndarray, "n d"]:
     """Return unit embeddings (n, d) of an image's faces by the detector's landmarks (n, 5, 2)."""
     crop, template = reader.spec.crop, reader.spec.identity_crop
     matrices = [crop.matrix(points) for points in landmarks_px]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.core.attempt import FaceProgress
@@ -20,14 +21,13 @@ from styleid.core.targets import FreshTargets
 from styleid.errors import OptionError
 from styleid.people.linking import link_faces
 from styleid.people.targets import CANDIDATES, AssignedTargets, Given, Sighting, best_targets, clearest
-from styleid.types import FloatArray
 
 _AGE_STEP_YEARS = 10.0
 _AGE_WEIGHT, _SEX_WEIGHT, _TONE_WEIGHT = 1.0, 8.0, 2.0
 """How much a decade, another sex and another skin tone part two people: sex most, since it changes a face most."""
 
 
-def group_people(features: FloatArray, k: int) -> list[int]:
+def group_people(features: Float[np.ndarray, "n f"], k: int) -> list[int]:
     """Return each person's group, numbered from 0; features: (n, f). Every group holds at least k people.
 
     Maximum distance to average (Domingo-Ferrer and Mateo-Sanz 2002): the person furthest from the mean and the k - 1
@@ -50,7 +50,7 @@ def group_people(features: FloatArray, k: int) -> list[int]:
     return [int(group) for group in groups]
 
 
-def person_features(attributes: FloatArray) -> FloatArray:
+def person_features(attributes: Float[np.ndarray, "n 7"]) -> Float[np.ndarray, "n f"]:
     """Return what people are grouped by, (n, 7), of the attribute network's answers (n, 7)."""
     tones = attributes[:, 2:]
     likeliest = (tones >= tones.max(1, keepdims=True)).astype(np.float64)
@@ -58,7 +58,7 @@ def person_features(attributes: FloatArray) -> FloatArray:
     return np.concatenate([age, _SEX_WEIGHT * (attributes[:, 1:2] > 0.5), _TONE_WEIGHT * likeliest], 1)
 
 
-def _distances(points: FloatArray, centre: FloatArray) -> FloatArray:
+def _distances(points: Float[np.ndarray, "n f"], centre: Float[np.ndarray, f]) -> Float[np.ndarray, n]:
     return ((points - centre) ** 2).sum(1)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.spec import SimilarityRange
@@ -61,7 +62,7 @@ class Keep:
     """
 
     bundle: Bundle
-    people: Mapping[str, FloatArray]
+    people: Mapping[str, Float[np.ndarray, "r d"]]
     mark: str
 
     @property
@@ -69,23 +70,23 @@ class Keep:
         """The similarity from which a face is left alone."""
         return keep_threshold(self.bundle.spec.thresholds, len(self.people))
 
-    def similarities(self, embeddings: FloatArray) -> FloatArray:
+    def similarities(self, embeddings: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n people"]:
         """Return how like each kept person each of some faces (n, d) is, (n, people)."""
         return embeddings @ np.stack([_unit(own.mean(0)) for own in self.people.values()]).T
 
-    def nearest(self, alike: FloatArray) -> Match:
+    def nearest(self, alike: Float[np.ndarray, people]) -> Match:
         """Say whom a face is nearest to, by how like each kept person it is, (people,)."""
         nearest, *others = np.argsort(-alike, kind="stable")
         clear = not others or alike[nearest] - alike[others[0]] >= MARGIN
         return Match(int(nearest), float(alike[nearest]), bool(clear and alike[nearest] > self.threshold))
 
-    def match(self, embeddings: FloatArray) -> list[Match]:
+    def match(self, embeddings: Float[np.ndarray, "n d"]) -> list[Match]:
         """Say whom each of a photo's faces (n, d) is nearest to; of two that are one person's, neither is sure."""
         found = [self.nearest(row) for row in self.similarities(embeddings)]
         claimed = [m.person for m in found if m.sure]
         return [Match(m.person, m.similarity, m.sure and claimed.count(m.person) == 1) for m in found]
 
-    def among(self, image_rgb: ImageRGB, faces: Faces, rows: np.ndarray) -> dict[int, dict[str, float]]:
+    def among(self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"]) -> dict[int, dict[str, float]]:
         """Return which of some faces of a photo are to be left alone, each with its figures for the journal."""
         found = zip(rows, self.match(embed_faces(self.bundle, image_rgb, faces.landmarks_px[rows])), strict=True)
         asked = self.threshold
@@ -103,7 +104,7 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
     files = walk_inputs([folder])
     if not files:
         raise OptionError("--keep", f"{folder} holds no photo of anybody to leave alone.")
-    people: dict[str, list[FloatArray]] = {}
+    people: dict[str, list[Float[np.ndarray, d]]] = {}
     digest = hashlib.sha256()
     for file in files:
         parts = file.relative.parts
@@ -114,7 +115,7 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
     return Keep(bundle, {name: np.stack(own) for name, own in people.items()}, digest.hexdigest()[:16])
 
 
-def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDetector) -> FloatArray:
+def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDetector) -> Float[np.ndarray, d]:
     faces = detector.detect(image_rgb)
     if not len(faces):
         raise ImageError(path, "no face was found in it, and --keep needs one. Take it out, or take another photo")

@@ -11,20 +11,19 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from styleid.types import FloatArray
+from jaxtyping import Float, Shaped
 
 
 @dataclass(frozen=True)
 class KnownPeople:
     """What is known of people. sums: (p, d) of their faces' unit embeddings; counts: (p,) faces in each sum."""
 
-    sums: FloatArray
-    counts: FloatArray
+    sums: Float[np.ndarray, "people d"]
+    counts: Shaped[np.ndarray, people]
 
 
 def link_faces(
-    embeddings: FloatArray, photos: Sequence[Hashable], above: float, known: KnownPeople | None = None
+    embeddings: Float[np.ndarray, "n d"], photos: Sequence[Hashable], above: float, known: KnownPeople | None = None
 ) -> list[int]:
     """Return each face's person: 0 to p - 1 for the known ones, then new ones in the order of their first faces.
 
@@ -59,7 +58,9 @@ def link_faces(
 class _Groups:
     """Groups of faces in the making; the first ones are the known people."""
 
-    def __init__(self, embeddings: FloatArray, photos: Sequence[Hashable], known: KnownPeople | None) -> None:
+    def __init__(
+        self, embeddings: Float[np.ndarray, "n d"], photos: Sequence[Hashable], known: KnownPeople | None
+    ) -> None:
         self.known = 0 if known is None else len(known.counts)
         dimensions = embeddings.shape[1:] if known is None or not self.known else known.sums.shape[1:]
         first = np.zeros((0, *dimensions)) if known is None or not self.known else np.asarray(known.sums, np.float64)

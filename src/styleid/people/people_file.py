@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from styleid.bundles.spec import BundleSpec
 from styleid.errors import MissingDependencyError, PeopleFileError
@@ -37,11 +38,11 @@ class Person:
     """Hold one person. id: 16 bytes; targets: W+ (t, layers, width) of nobody; embeddings_sum: (d,); faces: in it."""
 
     id: bytes
-    targets: FloatArray
-    embeddings_sum: FloatArray
+    targets: Float[np.ndarray, "t layers width"]
+    embeddings_sum: Float[np.ndarray, d]
     faces: int
 
-    def met(self, embedding: FloatArray) -> Person:
+    def met(self, embedding: Float[np.ndarray, d]) -> Person:
         """Return the person after one more face."""
         return replace(self, embeddings_sum=self.embeddings_sum + embedding, faces=self.faces + 1)
 
@@ -164,7 +165,7 @@ def _cipher(key: bytes) -> Any:
     return AESGCM(key)
 
 
-def _rows(ids: Sequence[bytes]) -> np.ndarray:
+def _rows(ids: Sequence[bytes]) -> UInt8[np.ndarray, "n bytes"]:
     return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, ID_BYTES)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.core.attempt import FaceProgress
@@ -20,7 +21,6 @@ from styleid.people.key_file import SecretKey
 from styleid.people.linking import KnownPeople, link_faces
 from styleid.people.people_file import ID_BYTES, People, PeopleFile, Person
 from styleid.people.targets import CANDIDATES, AssignedTargets, Given, Sighting, best_targets, clearest, sightings_of
-from styleid.types import FloatArray
 
 STRANGERS_MET = 1.5
 LINKING_FMRS = (1e-4, 1e-2)
@@ -93,7 +93,7 @@ class ConsistentTargets(AssignedTargets):
         chosen = best_targets(self._bundle, self._method, candidates, references, mean[None])[:TARGETS]
         return Person(own, chosen, np.zeros(len(mean)), 0)
 
-    def _z(self, person: bytes, number: int) -> FloatArray:
+    def _z(self, person: bytes, number: int) -> Float[np.ndarray, z]:
         seed = int.from_bytes(self._key.digest("target", person + number.to_bytes(2, "big"))[:16], "big")
         return np.random.default_rng(seed).standard_normal(self._bundle.spec.z).astype(np.float32)
 

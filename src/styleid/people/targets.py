@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.core.attempt import FaceProgress
@@ -15,7 +16,7 @@ from styleid.core.gate import GateVerdict
 from styleid.core.methods import Method
 from styleid.faces.geometry import five_points
 from styleid.faces.views import embed_views
-from styleid.types import FloatArray
+from styleid.types import WPlusArray
 
 CANDIDATES = 8
 """How many targets are drawn for somebody, of which the best are taken."""
@@ -38,9 +39,9 @@ class Sighting:
     photo: str
     face: int
     mark: bytes
-    embedding: FloatArray
-    attributes: FloatArray
-    wplus: FloatArray
+    embedding: Float[np.ndarray, d]
+    attributes: Float[np.ndarray, 7]
+    wplus: Float[np.ndarray, "layers width"]
     side_px: float
 
 
@@ -64,7 +65,7 @@ def mark_of(source: SourceFace) -> bytes:
 class Given:
     """A person's targets, W+ (t, layers, width), in the order in which they are tried; group: see `FaceOutcome`."""
 
-    targets: FloatArray
+    targets: Float[np.ndarray, "t layers width"]
     group: tuple[int, int] | None = None
 
 
@@ -100,7 +101,7 @@ class AssignedTargets:
             else:
                 face.group = given.group
 
-    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> FloatArray:
+    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
         """Return the target that each face is at."""
         chosen = []
         for face in faces:
@@ -133,8 +134,12 @@ def clearest(sightings: Iterable[Sighting], enough_px: float) -> list[Sighting]:
 
 
 def best_targets(
-    bundle: Bundle, method: Method, candidates: FloatArray, references: Sequence[Sighting], embeddings: FloatArray
-) -> FloatArray:
+    bundle: Bundle,
+    method: Method,
+    candidates: WPlusArray,
+    references: Sequence[Sighting],
+    embeddings: Float[np.ndarray, "p d"],
+) -> WPlusArray:
     """Return candidates W+ (m, layers, width) in the order in which they should be tried.
 
     Each is drawn with the pose and light of every reference. Best is who stays alike enough over these and is a
