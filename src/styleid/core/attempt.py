@@ -56,7 +56,7 @@ class FaceProgress:
     source: SourceFace
     step: int = 0
     tries: int = 0
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
     target: int = 0
     refusal: str = ""
     group: tuple[int, int] | None = None

@@ -66,7 +66,7 @@ class SourceFace:
     by_labels: MatchedFace | None = None
 
     @cached_property
-    def _offset(self) -> Float[np.ndarray, 2]:
+    def _offset(self) -> Float[np.ndarray, "2"]:
         return np.array(self.window[:2], np.float32)
 
     def views(self, template: CropTemplate) -> ImagesRGB:
@@ -135,7 +135,7 @@ def _digest(image_rgb: ImageRGB) -> bytes:
     return digest.digest()
 
 
-def xyxy(box: Float[np.ndarray, 4]) -> tuple[float, float, float, float]:
+def xyxy(box: Float[np.ndarray, "4"]) -> tuple[float, float, float, float]:
     """Return a box's corners as plain numbers."""
     x0, y0, x1, y1 = (float(value) for value in box)
     return x0, y0, x1, y1

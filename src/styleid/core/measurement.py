@@ -53,14 +53,14 @@ class LazyObservation:
         )
 
     @lazy_property
-    def embedding(self) -> Float[np.ndarray, d]:
+    def embedding(self) -> Float[np.ndarray, " d"]:
         """Embedding by the bundle's recogniser, (d,), unit length."""
         crop = self._identity_crop
         with self.tools.timed("identity"):
             return self.tools.bundle.embed(crop[None])[0]
 
     @lazy_property
-    def attributes(self) -> Float[np.ndarray, 7]:
+    def attributes(self) -> Float[np.ndarray, "7"]:
         """Age, sex and group, (7,)."""
         crop = self._crop
         with self.tools.timed("attributes"):

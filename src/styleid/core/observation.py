@@ -7,7 +7,6 @@ give the gate an `Observation` that holds plain values.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,7 +15,10 @@ from jaxtyping import Float
 from styleid.faces import geometry
 
 # Type checkers do not accept a cached_property where a protocol asks for a property; at run time it is one.
-lazy_property = property if TYPE_CHECKING else cached_property
+if TYPE_CHECKING:
+    lazy_property = property
+else:
+    from functools import cached_property as lazy_property
 
 
 class Observed(Protocol):
@@ -33,12 +35,12 @@ class Observed(Protocol):
         ...
 
     @property
-    def embedding(self) -> Float[np.ndarray, d]:
+    def embedding(self) -> Float[np.ndarray, " d"]:
         """The embedding, (d,), unit length."""
         ...
 
     @property
-    def attributes(self) -> Float[np.ndarray, 7]:
+    def attributes(self) -> Float[np.ndarray, "7"]:
         """Age in years, P(female), P(group) x 5."""
         ...
 
@@ -64,8 +66,8 @@ class Observation:
 
     found: bool
     landmarks: Float[np.ndarray, "68 2"]
-    embedding: Float[np.ndarray, d]
-    attributes: Float[np.ndarray, 7]
+    embedding: Float[np.ndarray, " d"]
+    attributes: Float[np.ndarray, "7"]
     face_shares: tuple[float, float] = (1.0, 1.0)
 
     @lazy_property

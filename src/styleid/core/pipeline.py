@@ -212,7 +212,7 @@ class Anonymizer:
 
     def finish(self, progress: list[FaceProgress], draft: PhotoDraft, faces: Faces) -> None:
         """Write each face's best attempt into the photo, or obscure the face where none passed."""
-        passed = []
+        passed: list[tuple[FaceProgress, Attempt]] = []
         # obscured faces first, so that no neighbour's composite brings them back
         for face in progress:
             if (best := face.best) is not None and best.verdict.passed:
@@ -220,7 +220,7 @@ class Anonymizer:
             else:
                 failures = best.verdict.failures if best else ["it could not be analysed"]
                 self.obscure(draft, faces, face.index, face.refusal or "; ".join(failures), face)
-        met = []
+        met: list[bool] = []
         for face, best in passed:
             met.append(best.commit(draft, face.source))
             draft.outcomes[face.index] = face.outcome(best)
@@ -259,7 +259,7 @@ class Anonymizer:
         with self.timer("invert"):
             labels = self._method.labels(logits, spec.crop.size_px)
             wplus = self._method.invert(bundle, crops, landmarks, bare[:, None], labels)
-        sources = []
+        sources: list[SourceFace] = []
         for k, index in enumerate(rows):
             shown = shown_areas(landmarks[k], bare[k])
             shares = face_shares(shown, logits[k])
@@ -291,7 +291,8 @@ class Anonymizer:
         with self.timer("generate"):
             targets = self.targets.sample(self.bundle, name, pending, attempt)
             swapped = self._method.swap(self.bundle, own, targets, [face.step for face in pending])
-        photos, again = [draft.image_rgb] * len(pending), []
+        photos = [draft.image_rgb] * len(pending)
+        again: list[FaceProgress] = []
         for face, made in zip(pending, self.attempt(pending, photos, swapped), strict=True):
             face.tries = attempt + 1
             face.attempts.append(made)
@@ -309,7 +310,7 @@ class Anonymizer:
             covers = [self._method.steps[face.step].cover for face in pending]
             drawn = zip(pending, photos_rgb, images, landmarks, covers, strict=True)
             made = [face.source.composite(photo, image, points, cover) for face, photo, image, points, cover in drawn]
-        attempts = []
+        attempts: list[Attempt] = []
         for k, face in enumerate(pending):
             seen = self._observe(face.source, made[k][0])
             verdict = self._judge(face.source, seen)
@@ -340,7 +341,7 @@ class Anonymizer:
         draft.outcomes[index] = FaceOutcome(xyxy(box), Action.OBSCURED, how, tries, gate, reason)
 
     def _obscure_until_safe(
-        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: Float[np.ndarray, 4]
+        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: Float[np.ndarray, "4"]
     ) -> Obscuring:
         """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
         template = self.bundle.spec.identity_crop
@@ -387,7 +388,7 @@ def boxes_inside(boxes_xyxy: Float[np.ndarray, "n 4"], shape: tuple[int, ...]) -
 
 
 def _neighbourhood(
-    box_xyxy: Float[np.ndarray, 4], matrix: Float[np.ndarray, "2 3"], size_px: int, shape: tuple[int, ...]
+    box_xyxy: Float[np.ndarray, "4"], matrix: Float[np.ndarray, "2 3"], size_px: int, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
     """Return the part of the photo that a face's crops show, x0 y0 x1 y1."""
     corners = np.array([[0, 0], [size_px, 0], [size_px, size_px], [0, size_px]], np.float32)

@@ -89,4 +89,5 @@ def _typical_share(step: SwapStep, level: PrivacyLevel) -> float:
     rates = sorted(step.passes)
     if not rates:
         return 1.0
-    return float(np.interp(np.log10(level.fmr), np.log10(rates), [step.passes[rate] for rate in rates]))
+    shares = [step.passes[rate] for rate in rates]
+    return float(np.interp(np.log10(level.fmr), np.log10(rates), shares))

@@ -69,7 +69,7 @@ class FaceDetector:
         found = [self._detect_at(image_rgb, *view) for view in views]
         return suppress_overlaps(Faces.concatenate(found))
 
-    def sees_central_face(self, views_rgb: ImagesRGB) -> Bool[np.ndarray, n]:
+    def sees_central_face(self, views_rgb: ImagesRGB) -> Bool[np.ndarray, " n"]:
         """Say for each view whether a face is found about its centre, bool (n,).
 
         views_rgb: uint8 (n, side, side, 3), each centred on where a face should be; the side is a multiple of 32.
@@ -172,7 +172,7 @@ def tile_spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
 
 def _cut_by_border(
     faces: Faces, box: tuple[int, int, int, int], scale: float, image_shape: tuple[int, ...]
-) -> Bool[np.ndarray, ...]:
+) -> Bool[np.ndarray, "..."]:
     """Mark large faces that a tile's inner border cuts: a neighbouring tile or the overview sees them whole."""
     x0, y0, x1, y1 = box
     height, width = image_shape[:2]

@@ -39,9 +39,9 @@ class Candidates:
     none was made; d may be 0.
     """
 
-    frames: Int[np.ndarray, n]
+    frames: Int[np.ndarray, " n"]
     boxes_xyxy: Float[np.ndarray, "n 4"]
-    scores: Float[np.ndarray, n]
+    scores: Float[np.ndarray, " n"]
     landmarks_px: Float[np.ndarray, "n 5 2"]
     embeddings: Float[np.ndarray, "n d"]
 

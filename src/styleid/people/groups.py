@@ -58,7 +58,7 @@ def person_features(attributes: Float[np.ndarray, "n 7"]) -> Float[np.ndarray, "
     return np.concatenate([age, _SEX_WEIGHT * (attributes[:, 1:2] > 0.5), _TONE_WEIGHT * likeliest], 1)
 
 
-def _distances(points: Float[np.ndarray, "n f"], centre: Float[np.ndarray, f]) -> Float[np.ndarray, n]:
+def _distances(points: Float[np.ndarray, "n f"], centre: Float[np.ndarray, " f"]) -> Float[np.ndarray, " n"]:
     return ((points - centre) ** 2).sum(1)
 
 
@@ -107,7 +107,7 @@ class GroupTargets(AssignedTargets):
         middle = references[int(near[0])]
         z = np.stack([self._fresh.z("\0group", group, number, bundle.spec.z) for number in range(CANDIDATES)])
         attributes, wplus = (np.repeat(one[None], len(z), 0) for one in (middle.attributes, middle.wplus))
-        embeddings = np.stack([np.mean([s.embedding for s in faces], 0) for faces in members])
+        embeddings: FloatArray = np.stack([np.mean([s.embedding for s in faces], 0) for faces in members])
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True).clip(1e-9)
         chosen = best_targets(
             bundle, self._method, bundle.sample(z, attributes, wplus), [references[i] for i in near], embeddings
@@ -127,7 +127,8 @@ class GroupTargets(AssignedTargets):
 
         records: the journal's lines by photo.
         """
-        people, photos = defaultdict(set), defaultdict(set)
+        people: dict[int, set[int | None]] = defaultdict(set)
+        photos: dict[int, set[str]] = defaultdict(set)
         for photo, record in records.items():
             for face, told in enumerate(record.get("faces", [])):
                 if (group := told.get("group", {}).get("number")) is not None:

@@ -74,7 +74,7 @@ class Keep:
         """Return how like each kept person each of some faces (n, d) is, (n, people)."""
         return embeddings @ np.stack([_unit(own.mean(0)) for own in self.people.values()]).T
 
-    def nearest(self, alike: Float[np.ndarray, people]) -> Match:
+    def nearest(self, alike: Float[np.ndarray, " people"]) -> Match:
         """Say whom a face is nearest to, by how like each kept person it is, (people,)."""
         nearest, *others = np.argsort(-alike, kind="stable")
         clear = not others or alike[nearest] - alike[others[0]] >= MARGIN
@@ -104,7 +104,7 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
     files = walk_inputs([folder])
     if not files:
         raise OptionError("--keep", f"{folder} holds no photo of anybody to leave alone.")
-    people: dict[str, list[Float[np.ndarray, d]]] = {}
+    people: dict[str, list[Float[np.ndarray, " d"]]] = {}
     digest = hashlib.sha256()
     for file in files:
         parts = file.relative.parts
@@ -115,7 +115,7 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
     return Keep(bundle, {name: np.stack(own) for name, own in people.items()}, digest.hexdigest()[:16])
 
 
-def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDetector) -> Float[np.ndarray, d]:
+def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDetector) -> Float[np.ndarray, " d"]:
     faces = detector.detect(image_rgb)
     if not len(faces):
         raise ImageError(path, "no face was found in it, and --keep needs one. Take it out, or take another photo")

@@ -19,7 +19,7 @@ class KnownPeople:
     """What is known of people. sums: (p, d) of their faces' unit embeddings; counts: (p,) faces in each sum."""
 
     sums: Float[np.ndarray, "people d"]
-    counts: Shaped[np.ndarray, people]
+    counts: Shaped[np.ndarray, " people"]
 
 
 def link_faces(
@@ -102,7 +102,7 @@ class _Groups:
     def numbers(self) -> list[int]:
         """Return each face's person."""
         new: dict[int, int] = {}
-        people = []
+        people: list[int] = []
         for index in range(self.known, len(self.home)):
             at = index
             while self.home[at] != at:

@@ -39,10 +39,10 @@ class Person:
 
     id: bytes
     targets: Float[np.ndarray, "t layers width"]
-    embeddings_sum: Float[np.ndarray, d]
+    embeddings_sum: Float[np.ndarray, " d"]
     faces: int
 
-    def met(self, embedding: Float[np.ndarray, d]) -> Person:
+    def met(self, embedding: Float[np.ndarray, " d"]) -> Person:
         """Return the person after one more face."""
         return replace(self, embeddings_sum=self.embeddings_sum + embedding, faces=self.faces + 1)
 
@@ -53,7 +53,7 @@ class People:
 
     id: bytes
     people: tuple[Person, ...] = ()
-    sightings: dict[bytes, int] = field(default_factory=dict)
+    sightings: dict[bytes, int] = field(default_factory=dict[bytes, int])
 
 
 class PeopleFile:
@@ -169,5 +169,5 @@ def _rows(ids: Sequence[bytes]) -> UInt8[np.ndarray, "n bytes"]:
     return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, ID_BYTES)
 
 
-def _stacked(arrays: Sequence[FloatArray], kind: type) -> FloatArray:
-    return np.stack(arrays).astype(kind) if arrays else np.zeros((0, 1), kind)
+def _stacked(arrays: Sequence[FloatArray], kind: type[np.floating]) -> FloatArray:
+    return np.stack(arrays).astype(kind) if arrays else np.zeros((0, 1)).astype(kind)

@@ -93,7 +93,7 @@ class ConsistentTargets(AssignedTargets):
         chosen = best_targets(self._bundle, self._method, candidates, references, mean[None])[:TARGETS]
         return Person(own, chosen, np.zeros(len(mean)), 0)
 
-    def _z(self, person: bytes, number: int) -> Float[np.ndarray, z]:
+    def _z(self, person: bytes, number: int) -> Float[np.ndarray, " z"]:
         seed = int.from_bytes(self._key.digest("target", person + number.to_bytes(2, "big"))[:16], "big")
         return np.random.default_rng(seed).standard_normal(self._bundle.spec.z).astype(np.float32)
 

@@ -39,8 +39,8 @@ class Sighting:
     photo: str
     face: int
     mark: bytes
-    embedding: Float[np.ndarray, d]
-    attributes: Float[np.ndarray, 7]
+    embedding: Float[np.ndarray, " d"]
+    attributes: Float[np.ndarray, "7"]
     wplus: Float[np.ndarray, "layers width"]
     side_px: float
 
@@ -103,7 +103,7 @@ class AssignedTargets:
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
         """Return the target that each face is at."""
-        chosen = []
+        chosen: list[FloatArray] = []
         for face in faces:
             given = self.given(face.source)
             assert given is not None

@@ -115,7 +115,7 @@ def _lenses(glasses: FloatArray, landmarks: FloatArray, unit: float) -> tuple[np
     return (found, mirrored, sure) if left_sure > 0 else (mirrored, found, sure)
 
 
-def _lens(glasses: FloatArray, landmarks: FloatArray, eye: slice, unit: float) -> tuple[np.ndarray, float]:
+def _lens(glasses: FloatArray, landmarks: FloatArray, eye: slice, unit: float) -> tuple[np.ndarray, " float"]:
     """Return where the lens before an eye lies, bool (s, s), and how sure that is: brows and lashes cut no hole."""
     size, here = len(glasses), landmarks[eye].mean(0)
     other = landmarks[RIGHT_EYE if eye == LEFT_EYE else LEFT_EYE].mean(0)
