@@ -90,4 +90,5 @@ def _typical_share(step: SwapStep, level: PrivacyLevel) -> float:
     if not rates:
         return 1.0
     shares = [step.passes[rate] for rate in rates]
-    return float(np.interp(np.log10(level.fmr), np.log10(rates), shares))
+    grid: np.ndarray = np.log10(np.array(rates))
+    return float(np.interp(float(np.log10(level.fmr)), grid, shares))

@@ -106,8 +106,9 @@ class GroupTargets(AssignedTargets):
         near = np.argsort(_distances(features, features.mean(0)), kind="stable")[:3]
         middle = references[int(near[0])]
         z = np.stack([self._fresh.z("\0group", group, number, bundle.spec.z) for number in range(CANDIDATES)])
-        attributes, wplus = (np.repeat(one[None], len(z), 0) for one in (middle.attributes, middle.wplus))
-        embeddings: FloatArray = np.stack([np.mean([s.embedding for s in faces], 0) for faces in members])
+        attributes: np.ndarray = np.repeat(middle.attributes[None], len(z), 0)
+        wplus: np.ndarray = np.repeat(middle.wplus[None], len(z), 0)
+        embeddings: np.ndarray = np.stack([np.mean([s.embedding for s in faces], 0) for faces in members])
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True).clip(1e-9)
         chosen = best_targets(
             bundle, self._method, bundle.sample(z, attributes, wplus), [references[i] for i in near], embeddings

@@ -103,7 +103,7 @@ class AssignedTargets:
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
         """Return the target that each face is at."""
-        chosen: list[FloatArray] = []
+        chosen: list[np.ndarray] = []
         for face in faces:
             given = self.given(face.source)
             assert given is not None

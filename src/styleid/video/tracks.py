@@ -258,7 +258,7 @@ def carried(boxes: FloatArray, points: FloatArray) -> FloatArray:
     """Place landmarks in the boxes that lack them as they lie in the boxes before and after."""
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)[:, None]
     inside = (points - boxes[:, None, :2]) / size
-    known: np.ndarray = np.isfinite(inside).all((1, 2))
+    known = np.asarray(np.isfinite(inside).all((1, 2)))
     if not known.any():
         return points
     places, flat = np.arange(len(boxes)), inside.reshape(len(boxes), 10)
