@@ -9,13 +9,15 @@ import pytest
 import styleid.core.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.bundles.spec import SimilarityRange
-from styleid.core.face import face_shares
+from styleid.core.face import KnownFaces, face_shares
 from styleid.core.gate import GateVerdict
 from styleid.core.observation import Observation
+from styleid.core.pipeline import with_given
 from styleid.core.privacy import privacy_level
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
 from styleid.pixel.regions import SKIN, up_the_forehead
+from styleid.types import SearchHints
 from tests.core.verdicts import with_failures
 from tests.tiny_bundle import likeness, looking_networks, tiny_bundle
 
@@ -247,6 +249,35 @@ def test_boxes_that_hold_nothing_are_refused(astronaut, box):
     anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
     with pytest.raises(ValueError, match="512 x 512"):
         anonymizer.anonymize(astronaut, boxes_xyxy=np.float32([OWN_BOX[0], box]))
+
+
+def test_what_an_earlier_pass_found_counts_for_the_same_photo_only(astronaut):
+    none = np.zeros((0, 4), np.float32)
+    known = KnownFaces.of(astronaut, Faces(none, np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)))
+    anonymizer = Anonymizer(None, AnonymizeOptions(method="none"), seen={"a.png": known})
+    assert anonymizer.anonymize(astronaut, name="a.png").faces == ()
+    darker = astronaut - np.minimum(astronaut, 1)
+    everywhere = SearchHints(none, none)
+    for image, name, search in ((astronaut, "b.png", None), (darker, "a.png", None), (astronaut, "a.png", everywhere)):
+        assert len(anonymizer.anonymize(image, name=name, search=search).faces) == 1
+
+
+@pytest.mark.parametrize(
+    ("boxes", "heads", "expected"),
+    [
+        (None, None, [FACE]),
+        (OWN_BOX, None, [FACE, tuple(OWN_BOX[0])]),
+        (None, [(20, 300, 90, 380)], [FACE, (20, 300, 90, 380)]),
+        (OWN_BOX, [(20, 300, 90, 380)], [FACE, tuple(OWN_BOX[0]), (20, 300, 90, 380)]),
+        (None, [FACE], [FACE]),
+        ([FACE], None, [FACE]),
+    ],
+)
+def test_boxes_and_heads_count_where_no_face_was_found(boxes, heads, expected):
+    found = Faces(np.float32([FACE]), np.ones(1, np.float32), np.full((1, 5, 2), 100, np.float32))
+    hints = None if heads is None else SearchHints(np.zeros((0, 4), np.float32), np.float32(heads))
+    together = with_given(found, (512, 512, 3), None if boxes is None else np.float32(boxes), hints)
+    assert sorted(map(tuple, together.boxes_xyxy.tolist())) == sorted(map(tuple, np.float32(expected).tolist()))
 
 
 @pytest.mark.parametrize("generator", ["copy", "noise", "other"])

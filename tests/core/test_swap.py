@@ -15,6 +15,15 @@ def test_only_the_named_rows_move():
     assert np.allclose(out[:, [1, 4]], 0.75 * source[:, [1, 4]] + 0.25 * target[:, [1, 4]], atol=1e-6)
 
 
+def test_single_numbers_move_beside_whole_rows():
+    source, target = np.zeros((2, 3, 4), np.float32), np.ones((2, 3, 4), np.float32)
+    out = swap_units(source, target, SwapStep((0,), 0.25, channels=(5, 11)))
+    expected = np.zeros((3, 4))
+    expected[0] = expected[1, 1] = expected[2, 3] = 0.25
+    assert out.tolist() == [expected.tolist()] * 2
+    assert not source.any()
+
+
 def test_full_strength_leaves_nothing_of_the_source():
     source, target = np.float32([[[1e6], [5]]]), np.float32([[[1e-3], [7]]])
     assert swap_units(source, target, SwapStep((0, 1))).tolist() == target.tolist()
