@@ -225,6 +225,7 @@ def test_file_round_trip(model: ActiveAppearanceModel, codes: torch.Tensor, tmp_
         load_aam(tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 def test_inverter_exports_as_torch_computes(
     model: ActiveAppearanceModel, inputs: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ def test_inverter_exports_as_torch_computes(
     assert report.max_error <= 1e-3
 
 
+@pytest.mark.slow
 def test_generator_exports_as_torch_computes(model: ActiveAppearanceModel, codes: torch.Tensor, tmp_path: Path) -> None:
     torch.manual_seed(0)
     refiner = Refiner(RefinerConfig(48, (8, 8, 8, 8)))

@@ -106,6 +106,7 @@ def test_impossible_sizes_are_refused(wrong: dict) -> None:
         ContextGeneratorConfig(**wrong)
 
 
+@pytest.mark.slow
 def test_export_computes_what_torch_does(tmp_path: Path) -> None:
     generator, given = network(64), maps(64)
     reports = export_context_generator(generator, AppearanceEncoder(4, (4, 8)).eval(), tmp_path)

@@ -168,6 +168,7 @@ def test_z_alone_decides(mapping: TargetMapping, traits: torch.Tensor) -> None:
     assert (apart > 0.01).float().mean() > 0.99  # of twelve people, three can seldom be the same
 
 
+@pytest.mark.slow
 def test_mapping_exports(mapping: TargetMapping, traits: torch.Tensor, tmp_path) -> None:
     source = torch.randn(3, LAYERS, WIDTH, generator=torch.Generator().manual_seed(4))
     inputs = {"z": draws(3), "attributes": traits[::EACH][:3] + 1.0, "source": source}

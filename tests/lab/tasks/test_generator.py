@@ -85,6 +85,7 @@ def test_evaluation_and_sheet(pack) -> None:
     assert "frechet_means" in named.evaluate()
 
 
+@pytest.mark.slow
 def test_checkpoint_exports_as_torch_computes(pack, tmp_path: Path) -> None:
     task = make(pack)
     train(task, 0, 1)

@@ -96,6 +96,7 @@ def test_rows_without_deltas_repeat_the_main_w() -> None:
     assert not torch.equal(whole, some)
 
 
+@pytest.mark.slow
 def test_checkpoint_exports_as_torch_computes(pack, tmp_path: Path) -> None:
     task = make(pack)
     train(task, 0, 2)
