@@ -11,10 +11,11 @@ import pytest
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.cli import main
 from styleid.engine.local import RunOptions, anonymize_files
-from styleid.errors import MissingDependencyError, OptionError
+from styleid.errors import ImageError, MissingDependencyError, OptionError
 from styleid.media.audit import find_leftovers
 from styleid.media.formats.parse.c2pa import ISO_MANIFEST, iso_store, manifest_leftovers
-from styleid.media.image import encode_photo, read_photo_bytes
+from styleid.media.formats.parse.sniff import SUFFIXES
+from styleid.media.image import UNMARKED_FORMATS, encode_photo, read_photo_bytes
 from styleid.media.marking import encode_marked
 from styleid.media.provenance import PACKET, SOURCE_TYPE, MarkOptions
 from styleid.media.signing import SIGNED_FORMATS, check_signing
@@ -90,10 +91,58 @@ def test_bmp_gets_a_note_and_no_manifest(signed_by) -> None:
     assert "BMP has no place" in done.notes[0]
 
 
-@pytest.mark.parametrize("kind", ["es384", "ps256"])
+@pytest.mark.parametrize("kind", ["es384", "es512", "ps256", "ed25519"])
 def test_other_keys_sign_too(kind: str, tmp_path) -> None:
     certificate, key = certificates.pair(tmp_path, kind)
     check_signing(MarkOptions("c2pa", c2pa_certificate=certificate, c2pa_key=key))
+
+
+def test_keys_that_c2pa_does_not_know_are_refused(tmp_path) -> None:
+    certificate, key = certificates.pair(tmp_path, "secp256k1")
+    with pytest.raises(OptionError, match="--c2pa-key: C2PA signs with keys of P-256, P-384, P-521, RSA or Ed25519"):
+        check_signing(MarkOptions("c2pa", c2pa_certificate=certificate, c2pa_key=key))
+
+
+def test_every_format_that_holds_a_mark_holds_a_manifest() -> None:
+    assert set(SUFFIXES) - UNMARKED_FORMATS <= set(SIGNED_FORMATS)
+
+
+def test_a_photo_that_cannot_be_signed_is_named(signed_by, tmp_path) -> None:
+    photo = read_photo_bytes(SOURCES["png"], "a.png")
+    other = certificates.pair(tmp_path)[1]
+    mismatched = MarkOptions("c2pa", c2pa_certificate=signed_by.c2pa_certificate, c2pa_key=other)
+    mask = np.zeros(photo.image_rgb.shape[:2], bool)
+    with pytest.raises(ImageError, match=r"a\.png: it cannot be signed \("):
+        encode_marked(photo, photo.image_rgb, mask, "strip", mismatched, **NEW)
+
+
+def test_a_signed_photo_that_would_hold_more_than_the_mark_is_withheld(signed_by, monkeypatch) -> None:
+    photo = read_photo_bytes(SOURCES["png"], "a.png")
+    mask = np.zeros(photo.image_rgb.shape[:2], bool)
+    talkative = foreign([DATED], signed_by, kind="PNG")
+    monkeypatch.setattr("styleid.media.marking.sign_bytes", lambda *_: talkative)
+    with pytest.raises(ImageError, match=r"a\.png: the signed output would hold more than the mark: C2PA"):
+        encode_marked(photo, photo.image_rgb, mask, "strip", signed_by, **NEW)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"mark": "stamp"}, "--mark: 'stamp' is unknown; choose one of none, iptc, c2pa"),
+        ({"mark_scope": "some"}, "--mark-scope: 'some' is unknown"),
+        ({"mark": "c2pa"}, "c2pa signs each file and needs --c2pa-certificate and --c2pa-key"),
+        ({"mark": "c2pa", "c2pa_key": Path("a")}, r"needs --c2pa-certificate\."),
+        ({"c2pa_key": Path("a")}, "--c2pa-key: it belongs to --mark c2pa"),
+        ({"c2pa_timestamp": "http://a"}, "--c2pa-timestamp: it belongs to --mark c2pa"),
+        (
+            {"mark": "c2pa", "c2pa_key": Path("a"), "c2pa_certificate": Path("b"), "c2pa_timestamp": "a"},
+            "'a' is no URL that begins with http",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(values, says) -> None:
+    with pytest.raises(OptionError, match=says):
+        MarkOptions(**values)
 
 
 def foreign(assertions: list, signed_by: MarkOptions, *, settings=None, ingredient=False, kind="JPEG") -> bytes:

@@ -1,6 +1,7 @@
 """Writing: same format, same depth, same pixels outside the region, the new ones inside, same quality."""
 
 import io
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from styleid.errors import ImageError
 from styleid.media.audit import find_leftovers
 from styleid.media.formats.raster import Layout, luma
 from styleid.media.image import encode_photo, read_photo_bytes
+from styleid.media.views import smoothed
 from tests.media import samples
 from tests.media.test_read import EIGHT_BIT, GREY, ORIENTED, RGB, RGBA, exif_only
 
@@ -424,3 +427,45 @@ def test_transparent_pixels_of_a_gif_stay_transparent() -> None:
     photo = read_photo_bytes(samples.pillow(image, "GIF", transparency=0), "photo.gif")
     out = encode_photo(photo, np.full((4, 4, 3), 200, np.uint8), np.ones((4, 4), bool))
     assert np.asarray(Image.open(io.BytesIO(out)).convert("RGBA"))[..., 3].max() == 0
+
+
+def test_pixels_that_a_format_cannot_hold_are_an_error_with_the_files_name() -> None:
+    photo = read_photo_bytes(samples.pillow(RGB, "WEBP", lossless=True), "photo.webp")
+    wide = replace(photo, raster=replace(photo.raster, samples=np.zeros((1, 20_000, 3), np.uint8)))
+    with pytest.raises(ImageError, match=r"photo\.webp: its new pixels cannot be encoded as WebP"):
+        encode_photo(wide, photo.image_rgb, np.zeros(RGB.shape[:2], bool))
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "metadata", "says"),
+    [
+        (RGB[1:], np.zeros(RGB.shape[:2], bool), "strip", "image_rgb must be uint8"),
+        (RGB.astype(np.float32), np.zeros(RGB.shape[:2], bool), "strip", "not float32"),
+        (RGB, np.zeros(RGB.shape[:2], np.uint8), "strip", "region_mask must be bool"),
+        (RGB, np.zeros((3, 3), bool), "strip", "region_mask must be bool"),
+        (RGB, np.zeros(RGB.shape[:2], bool), "all", 'metadata must be "strip" or "safe"'),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(image, mask, metadata, says) -> None:
+    with pytest.raises(ValueError, match=says):
+        encode_photo(read_photo_bytes(samples.pillow(RGB, "PNG"), "photo.png"), image, mask, metadata)
+
+
+def test_transparency_that_draws_a_picture_cannot_be_hidden_in_a_gif() -> None:
+    dots = Image.fromarray(samples.noise(64, 64, channels=1) & 1)
+    dots.putpalette([200, 10, 10, 10, 10, 200])
+    photo = read_photo_bytes(samples.pillow(dots, "GIF", transparency=1), "photo.gif")
+    with pytest.raises(ImageError, match=r"photo\.gif: its transparent colour draws a face, which a GIF cannot hide"):
+        encode_photo(photo, photo.image_rgb, np.ones((64, 64), bool))
+
+
+@pytest.mark.parametrize("faces", [False, True])
+def test_a_screen_keeps_its_two_colours(faces: bool) -> None:
+    dots = (samples.noise(64, 64, channels=1) > 100).astype(np.uint8) * 255
+    photo = smoothed(read_photo_bytes(samples.pillow(dots, "PNG"), "fax.png"), 2.0)
+    mask = samples.region((64, 64))
+    new = np.where(mask[..., None], np.uint8(20), photo.image_rgb)
+    again = read_photo_bytes(encode_photo(photo, new, mask, faces_mask=mask if faces else None), "fax.png")
+    assert set(np.unique(again.image_rgb)) <= {0, 255}
+    assert np.array_equal(again.image_rgb[~mask, 0], dots[~mask])
+    assert again.image_rgb[mask].mean() < 60 < dots[mask].mean()

@@ -10,7 +10,7 @@ from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.raster import ImageRGB, Mask
 from styleid.media.image import UNMARKED_FORMATS, Photo, encode_photo
 from styleid.media.provenance import MarkOptions
-from styleid.media.signing import SIGNED_FORMATS, SigningError, sign_bytes
+from styleid.media.signing import SigningError, sign_bytes
 
 
 class Encoded(NamedTuple):
@@ -55,8 +55,6 @@ def encode_marked(
     data = encode_photo(photo, image_rgb, region_mask, metadata, faces_mask=faces_mask, marked=True)
     if options.mark != "c2pa":
         return Encoded(data, options.mark)
-    if photo.format not in SIGNED_FORMATS:
-        return Encoded(data, "iptc", (f"{photo.format} has no place for a C2PA manifest: only XMP marks this file",))
     return Encoded(_signed(photo, data, metadata, options), options.mark)
 
 

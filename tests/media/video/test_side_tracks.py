@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from styleid.media.video.audit import find_leftovers
 from styleid.media.video.side_tracks import ALLOWED, TrackOptions
 from tests.media.video.test_video import FRAMES, HEIGHT, TICKS, WIDTH, frames_of, picture, rewrite
 
@@ -99,3 +100,16 @@ def test_attachments_and_data_tracks_are_never_carried(tmp_path, suffix, name, w
     assert PLACE not in out.read_bytes()
     assert any(f"left out: {kind} track" in note for note in sink.notes)
     assert len(frames_of(out)) == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("suffix", "beside", "found"),
+    [
+        (".mkv", {}, ""),
+        (".mkv", {"spoken": SPOKEN}, ""),
+        (".mkv", {"attached": PLACE}, "a track of attachment"),
+        (".ts", {"sensed": PLACE}, "a track of data"),
+    ],
+)
+def test_the_last_look_names_tracks_that_may_not_be_there(tmp_path, suffix, beside, found):
+    assert find_leftovers(make_with(tmp_path / f"in{suffix}", **beside), av) == found

@@ -374,5 +374,21 @@ def test_options_that_cannot_work(tmp_path):
         rewrite(source, tmp_path / "out.gif")
     with pytest.raises(OptionError, match="--quality"):
         EncodeOptions(quality="best")
+    with pytest.raises(OptionError, match="--codec: 'mpeg2' is unknown"):
+        EncodeOptions("mpeg2")
     with pytest.raises(OptionError, match="--allow"):
         TrackOptions(allow="thumbnails")
+    with pytest.raises(OptionError, match="--audio: 'loud' is unknown"):
+        TrackOptions(audio="loud")
+
+
+def test_an_output_that_cannot_be_opened_leaves_nothing(tmp_path, monkeypatch):
+    make_video(tmp_path / "in.mp4")
+
+    def refuse(*_):
+        raise ValueError("no room for a track")
+
+    monkeypatch.setattr("styleid.media.video.writer.SideTracks", refuse)
+    with pytest.raises(OutputError, match=r"out\.mp4: it cannot be encoded \(no room for a track\)"):
+        rewrite(tmp_path / "in.mp4", tmp_path / "to/out.mp4")
+    assert list((tmp_path / "to").iterdir()) == []
