@@ -76,7 +76,7 @@ def compare(root: Path, repeats: int, out: Path) -> list[str]:
 
 def large_file(count: int, work: Path) -> list[str]:
     """Time reading and rewriting one annotation file, without photos."""
-    from styleid.datasets.formats.coco.json_file import read_coco, rewrite_coco
+    from styleid.datasets.formats.coco.annotations import read_coco, rewrite_coco
     from styleid.datasets.passthrough import why_withheld
 
     path = work / "large.json"

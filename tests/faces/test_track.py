@@ -1,11 +1,11 @@
-"""Detections become tracks, tracks become people."""
+"""Detections become tracks."""
 
 import numpy as np
 import pytest
 
 from styleid.faces.follow import SEEN_FROM, fill_gap, follow, hermite
 from styleid.faces.smooth import smooth
-from styleid.faces.track import Candidates, associate, link_people, overlap
+from styleid.faces.track import Candidates, associate, overlap
 
 pytestmark = pytest.mark.versions
 
@@ -62,15 +62,6 @@ def test_random_misses_do_not_break_a_track():
     rows = [r for r in walk(range(100), 20, 3) if seen[r[0]]]
     found, _ = tracks(rows)
     assert len(found) == 1
-
-
-def test_people_are_linked_while_they_are_alike_and_never_meet():
-    a, b = np.eye(4)[0], np.eye(4)[1]
-    near = (a + 0.2 * b) / np.linalg.norm(a + 0.2 * b)
-    spans = [set(range(10)), set(range(10)), set(range(20, 30)), set(range(20, 30)), set()]
-    assert link_people([a, b, near, near, np.zeros(0)], spans, 0.6) in ([0, 1, 0, 2, 3], [0, 1, 2, 0, 3])
-    assert link_people([a, near], [{1}, {1}], 0.6) == [0, 1]
-    assert link_people([a, b], [{1}, {2}], 0.6) == [0, 1]
 
 
 def test_overlap_is_intersection_over_union():

@@ -13,7 +13,7 @@ from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import progress
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.datasets.others import OtherOptions, find_others, treat_others
+from styleid.datasets.copy_others import OtherOptions, find_others, treat_others
 from styleid.datasets.passthrough import list_unread, named_endings
 from styleid.engine.assignment import Assignment
 from styleid.engine.finding import find_faces

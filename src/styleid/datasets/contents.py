@@ -19,7 +19,7 @@ from styleid.datasets.passthrough import (
     with_advice,
 )
 from styleid.datasets.plan import Named, Plan
-from styleid.media.formats.parse.kinds import Shows
+from styleid.media.formats.parse.unread_kinds import Shows
 from styleid.types import ImageRGB
 
 _CACHES = frozenset({".npy", ".npz"})

@@ -16,8 +16,8 @@ from PIL import Image
 
 from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
-from styleid.media.formats.parse.kinds import HEAD_BYTES, Kind, Shows, kind_of, unread_kind
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES, sniff
+from styleid.media.formats.parse.unread_kinds import HEAD_BYTES, Kind, Shows, kind_of, unread_kind
 from styleid.media.storage.remote import Place, RemotePath
 from styleid.media.text import find_picture, plain_text
 from styleid.types import ImageRGB

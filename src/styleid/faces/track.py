@@ -83,31 +83,6 @@ def associate(candidates: Candidates, sure_from: float, cuts: Collection[int], m
     return sorted(joined, key=lambda rows: (candidates.frames[rows[0]], rows[0]))
 
 
-def link_people(means: Sequence[FloatArray], frames: Sequence[set[int]], above: float) -> list[int]:
-    """Return a person's number for each track: the most similar are linked first, while they are alike and never meet.
-
-    means: a unit embedding per track, or an empty array where there is none. frames: the frames of each.
-    """
-    groups = [{i} for i in range(len(means))]
-    pairs = [
-        (float(means[i] @ means[j]), i, j)
-        for i in range(len(means))
-        for j in range(i + 1, len(means))
-        if len(means[i]) and len(means[j])
-    ]
-    for similarity, i, j in sorted(pairs, reverse=True):
-        if not similarity > above:
-            break
-        one, other = (next(g for g in groups if k in g) for k in (i, j))
-        apart = all(frames[a].isdisjoint(frames[b]) for a in one for b in other)
-        alike = np.mean([means[a] @ means[b] for a in one for b in other]) > above
-        if one is not other and apart and alike:
-            groups.remove(other)
-            one |= other
-    groups.sort(key=min)
-    return [next(n for n, group in enumerate(groups) if i in group) for i in range(len(means))]
-
-
 def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
     """Return intersection over union of boxes (n, 4) and (m, 4): (n, m)."""
     low = np.maximum(one[:, None, :2], other[None, :, :2])

@@ -30,7 +30,7 @@ from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
 from styleid.media.formats import avif, bmp, gif, jpeg, png, tiff, webp
 from styleid.media.formats.channels import hide_in_channel
-from styleid.media.formats.codec import Decoded
+from styleid.media.formats.decoded import Decoded
 from styleid.media.formats.dither import repaint_dithered
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode

@@ -18,8 +18,8 @@ from styleid.core.pipeline import Anonymizer
 from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import face_ellipse, obscure_face
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
-from styleid.video.people import Cast, Measurements, faces_at, replaceable, steady
 from styleid.video.scan import Watch
+from styleid.video.targets import Cast, Measurements, faces_at, replaceable, steady
 from styleid.video.tracks import Track
 
 _FADE_S, _MERGE_S = 0.2, 0.4

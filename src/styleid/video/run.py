@@ -27,13 +27,14 @@ from styleid.people.keep import Keep
 from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
 from styleid.video.keep import leave_kept
+from styleid.video.linking import link_tracks
 from styleid.video.options import VideoOptions
-from styleid.video.people import Cast, Measurements, cast, link, measure
 from styleid.video.record import read_tracks, to_record
 from styleid.video.render import Renderer, TrackLog
 from styleid.video.review import Sheets, write_review
 from styleid.video.scan import Detector, Scan, Watch, scan
 from styleid.video.store import Workspace
+from styleid.video.targets import Cast, Measurements, cast, measure
 from styleid.video.tracks import Track, complete, steadied, tracks_of
 
 UNSURE_SHARE = 0.35
@@ -192,7 +193,7 @@ def first_pass(
         return found, tracks, None, {}
     measured, samples = measure(clip, found, tracks, anonymizer, space, watch)
     strictest = min(bundle.spec.thresholds)
-    _set_people(tracks, people or link(tracks, measured, bundle.spec.thresholds[strictest].high))
+    _set_people(tracks, people or link_tracks(tracks, measured, bundle.spec.thresholds[strictest].high))
     return found, tracks, measured, cast(tracks, measured, samples, anonymizer, clip.info.name, watch)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from styleid.media.containers.errors import BadFileError, check_tail
-from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.av1 import base_quantiser
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif

@@ -14,7 +14,7 @@ import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 
 from styleid.media.containers.errors import BadFileError, CutShortError
-from styleid.media.formats.codec import Decoded, check_size
+from styleid.media.formats.decoded import Decoded, check_size
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import Density, MetadataMode
 from styleid.media.formats.png import packed_rows, unpacked_rows

@@ -16,7 +16,7 @@ from PIL.GifImagePlugin import GifImageFile
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.gif import gif_blocks, gif_table_bytes
-from styleid.media.formats.codec import Decoded, check_size
+from styleid.media.formats.decoded import Decoded, check_size
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.raster import ImageRGB, Layout, Mask, Palette, Raster, Samples, from_image, luma, to_image

@@ -20,7 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
-from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import ICC_PREFIX, JPEG_FRAMES, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, MetadataMode, read_exif

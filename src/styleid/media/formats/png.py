@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from styleid.media.containers.chunk import Chunk
 from styleid.media.containers.errors import BadFileError, CutShortError
 from styleid.media.containers.png import PNG_SIGNATURE, png_chunk, png_chunks
-from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import COLOUR_CHUNKS, PROFILE_NAME
 from styleid.media.formats.parse.exif import Density, ExifFacts, MetadataMode, read_exif

@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from styleid.media.containers.errors import BadFileError, CutShortError
-from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.ifd_writer import build_directory
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import (

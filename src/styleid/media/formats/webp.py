@@ -17,7 +17,7 @@ import numpy as np
 from styleid.media.containers.chunk import Chunk
 from styleid.media.containers.errors import BadFileError, CutShortError, check_tail
 from styleid.media.containers.riff import riff_body, riff_chunk, riff_chunks
-from styleid.media.formats.codec import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif
 from styleid.media.formats.raster import Layout, Raster, swap_red_and_blue, to_image

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from styleid.datasets.classes import Kind, choose_classes
-from styleid.datasets.formats.coco.json_file import CocoFile, ImageEntry, Key, Marks, read_coco, rewrite_coco
+from styleid.datasets.formats.coco.annotations import CocoFile, ImageEntry, Key, Marks, read_coco, rewrite_coco
 from styleid.datasets.formats.coco.photos import Photos, barred, entry_path, find_photos, unfound, unowned
 from styleid.datasets.hints import AnnotationHints, Box, Marked, contradiction
 from styleid.datasets.names import Finder, is_plain

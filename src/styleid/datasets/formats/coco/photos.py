@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from styleid.datasets.formats.coco.json_file import CocoFile, ImageEntry, Key, Marks
+from styleid.datasets.formats.coco.annotations import CocoFile, ImageEntry, Key, Marks
 from styleid.datasets.hints import MEND, Marked, faces_of
 from styleid.datasets.names import Finder, Meant, is_plain
 from styleid.datasets.plan import Named

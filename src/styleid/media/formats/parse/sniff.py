@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.png import PNG_SIGNATURE
-from styleid.media.formats.parse.kinds import HEAD_BYTES, kind_of
+from styleid.media.formats.parse.unread_kinds import HEAD_BYTES, kind_of
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),

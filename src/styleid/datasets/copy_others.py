@@ -25,8 +25,8 @@ from styleid.engine.report import NAME as REPORT
 from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError
-from styleid.media.formats.parse.kinds import Kind, Shows
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.formats.parse.unread_kinds import Kind, Shows
 from styleid.media.storage.files import walk_others, write_atomic
 from styleid.media.storage.remote import Place
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from styleid.media.formats.parse.kinds import Shows, kind_of, unread_kind
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.formats.parse.unread_kinds import Shows, kind_of, unread_kind
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from styleid.cli import main
-from styleid.datasets.others import OtherOptions, find_others
+from styleid.datasets.copy_others import OtherOptions, find_others
 from styleid.engine.journal import NAME
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError

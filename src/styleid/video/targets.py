@@ -13,7 +13,6 @@ from styleid.core.face import SourceFace
 from styleid.core.pipeline import Anonymizer
 from styleid.core.targets import FreshTargets
 from styleid.faces.smooth import smooth
-from styleid.faces.track import link_people
 from styleid.media.video.clip import Clip
 from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import Sighting, clearest, sightings_of
@@ -140,18 +139,6 @@ def _sample_frames(track: Track) -> set[int]:
     places = seen if len(seen) else np.arange(len(track))
     picked = places[np.linspace(0, len(places) - 1, min(SAMPLES, len(places))).round().astype(int)]
     return {track.first + int(at) for at in picked}
-
-
-def link(tracks: Sequence[Track], measured: Measurements, alike_from: float) -> list[int]:
-    """Return each track's person, linked across cuts by embedding."""
-    means, frames = [], []
-    for index, track in enumerate(tracks):
-        known = measured.of(index)["embedding"][track.seen] if replaceable(track) else np.zeros((0, 1), np.float32)
-        mean = np.asarray(known, np.float64).mean(0) if len(known) else np.zeros(0)
-        norm = float(np.linalg.norm(mean)) if len(mean) else 0.0
-        means.append(mean / norm if norm > 0 else np.zeros(0))
-        frames.append(set(track.frames))
-    return link_people(means, frames, alike_from)
 
 
 def steady(source: SourceFace, row: Any) -> SourceFace:
