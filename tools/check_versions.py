@@ -16,7 +16,7 @@ from environment import ROOT, environment
 
 FILES = ("constraints-oldest.txt", "constraints-newest.txt")
 EXTRAS = "c2pa,datasets,eval,keys,remote,video"
-TESTERS = ("pytest>=8", "hypothesis", "scikit-image", "tifffile")
+TESTERS = ("pytest>=8", "beartype>=0.22", "hypothesis", "scikit-image", "tifffile")
 MARK = "pytest.mark.versions"
 
 
