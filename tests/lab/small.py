@@ -1,6 +1,5 @@
-"""Networks small enough to train in a test, and what tests of trainings share."""
+"""Networks small enough to train in a test, and inputs for them."""
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -8,7 +7,6 @@ from styleid.lab.networks.attributes import AttributesConfig
 from styleid.lab.networks.identity import IdentityConfig
 from styleid.lab.networks.parser import CLASSES, LANDMARKS, ParserConfig
 from styleid.lab.networks.refiner import RefinerConfig
-from styleid.lab.tasks.loop import Task
 
 IDENTITY, REFINER = IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1)), RefinerConfig(32, (4, 6, 8, 8))
 PARSER, ATTRIBUTES = ParserConfig(32, (4, 6, 8, 8)), AttributesConfig(32, 32, IDENTITY)
@@ -36,18 +34,3 @@ def lived_in(network: nn.Module) -> nn.Module:
             layer.running_mean.copy_(torch.randn(layer.running_mean.shape, generator=draw) / 5)
             layer.running_var.copy_(torch.rand(layer.running_var.shape, generator=draw) + 0.5)
     return network.eval()
-
-
-def train(task: Task, first: int, last: int, planned: int, *, one_batch: bool = False) -> list[dict[str, float]]:
-    """Train some steps and return their losses; one_batch: the same views in each, so that losses compare."""
-    seen = []
-    for step in range(first, last):
-        losses = task.step(torch.Generator().manual_seed(0 if one_batch else step), step / planned)
-        seen.append({name: float(value) for name, value in losses.items()})
-    assert all(np.isfinite(value) for losses in seen for value in losses.values())
-    return seen
-
-
-def fell(seen: list[dict[str, float]], name: str) -> float:
-    """Return a loss's mean over the last five steps as a share of that over the first five."""
-    return float(np.mean([s[name] for s in seen[-5:]]) / np.mean([s[name] for s in seen[:5]]))

@@ -13,6 +13,7 @@ from torch.nn import functional
 from styleid.errors import TrainingError
 from styleid.lab.export.network import export_network
 from styleid.runtime import open_session
+from tests.lab.training_tester import assert_export_agrees
 
 
 class Warp(nn.Module):
@@ -102,13 +103,7 @@ def test_any_batch_size_agrees_with_torch(name: str, tmp_path: Path) -> None:
     assert [i.name for i in session.get_inputs()] == list(shapes)
     assert [o.name for o in session.get_outputs()] == outputs
     many = {key: torch.randn(5, *shape[1:]) for key, shape in shapes.items()}
-    given = session.run(None, {key: value.numpy() for key, value in many.items()})
-    with torch.no_grad():
-        wanted = network.eval()(*many.values())
-    wanted = [wanted] if isinstance(wanted, torch.Tensor) else wanted
-    for a, b in zip(given, wanted, strict=True):
-        if b.is_floating_point():
-            assert np.abs(a - b.numpy()).max() < 0.01 * float(b.std())
+    assert_export_agrees(report.path, network.eval(), many, of_deviation=0.01)
 
 
 def test_file_tells_nothing_of_its_making_and_is_the_same_twice(tmp_path: Path) -> None:

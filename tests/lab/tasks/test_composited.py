@@ -23,13 +23,12 @@ from styleid.lab.networks.target_separation import TargetSeparation
 from styleid.lab.networks.targets import TargetMapping, Z, parts_of
 from styleid.lab.tasks.aam_fit import fit_aam
 from styleid.lab.tasks.differentiable_composite import DifferentiableComposite
-from styleid.lab.tasks.loop import RunState, Task, save_checkpoint, save_networks
+from styleid.lab.tasks.loop import RunState, save_checkpoint, save_networks
 from styleid.lab.tasks.swapper import SwapperTask, load_swapper
 from styleid.lab.tasks.target_separation import TargetSeparationTask, load_target_separation
 from styleid.lab.tasks.trained import Trained
-from styleid.runtime import open_session
-from tests.lab.resuming import assert_a_stop_changes_nothing
 from tests.lab.synthetic import synthetic_pack
+from tests.lab.training_tester import assert_a_stop_changes_nothing, assert_export_agrees, train
 
 SIDE, MARGIN = 64, 8
 SMALL = IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1), 16)
@@ -111,14 +110,6 @@ def task_of(
     if request.param == "target-separation":
         return lambda: TargetSeparationTask(composite, mapping, trained, batch=12)
     return lambda: SwapperTask(composite, mapping, trained, faces.codes, batch=8)
-
-
-def train(task: Task, first: int, last: int, of: int = 1000) -> list[dict[str, float]]:
-    seen = []
-    for step in range(first, last):
-        losses = task.step(torch.Generator().manual_seed(step), step / of)
-        seen.append({name: float(value) for name, value in losses.items()})
-    return seen
 
 
 # ------------------------------------------------------------------- composite
@@ -275,7 +266,7 @@ def test_a_separation_is_told_by_what_it_made_of_people(mapping: TargetMapping) 
 
 def test_targets_come_apart(composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained) -> None:
     task = TargetSeparationTask(composite, mapping, trained, batch=12, learning_rate=3e-2, far=0.9)
-    seen = train(task, 0, 160, of=160)
+    seen = train(task, 0, 160, 160)
     assert set(seen[0]) == {"strangers", "itself", "sex", "group", "age", "plain"}
     measured = task.evaluate()
     pairs = [f"as_one_{pair}" for pair in ("same_photo", "other_photo", "itself")]
@@ -325,9 +316,9 @@ def test_a_swapper_learns_who_must_change(
     composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained, faces: ReadFaces, tmp_path: Path
 ) -> None:
     task = SwapperTask(composite, mapping, trained, faces.codes, locked=False, batch=8)
-    before = train(task, 0, 10)
-    train(task, 10, 90)
-    after = train(task, 0, 10)  # the same photos, people and targets again
+    before = train(task, 0, 10, 1000)
+    train(task, 10, 90, 1000)
+    after = train(task, 0, 10, 1000)  # the same photos, people and targets again
     assert set(after[0]) == {"identity", "landmarks", "latent", "traits"}
     weights = {"identity": 4.0, "landmarks": 0.4, "latent": 0.2, "traits": 0.2}
     lost = [sum(weight * one[name] for one in seen for name, weight in weights.items()) for seen in (before, after)]
@@ -340,23 +331,21 @@ def test_a_swapper_learns_who_must_change(
     assert not network.whole
     inputs = {"source": composite.codes[:3], "target": composite.codes[3:6]}
     report = export_network(network, inputs, ["share"], tmp_path / "swapper.onnx")
-    (share,) = open_session(report.path).run(None, {name: value.numpy() for name, value in inputs.items()})
-    with torch.no_grad():
-        assert np.allclose(share, network(**inputs).numpy(), atol=2e-3)
+    assert_export_agrees(report.path, network, inputs, atol=2e-3)
 
 
 # ------------------------------------------------------------------------ both
 
 
 def test_a_stop_changes_nothing(task_of: Callable[[], TargetSeparationTask | SwapperTask], tmp_path: Path) -> None:
-    assert_a_stop_changes_nothing(task_of, train, tmp_path, 4)
+    assert_a_stop_changes_nothing(task_of, tmp_path, 4, 1000)
 
 
 def test_a_separation_is_read_from_its_checkpoint(
     composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained, tmp_path: Path
 ) -> None:
     task = TargetSeparationTask(composite, mapping, trained, batch=6)
-    train(task, 0, 2)
+    train(task, 0, 2, 1000)
     save_checkpoint(task, RunState(2), tmp_path / "spread")
     people = mapping.people()
     with torch.no_grad():

@@ -15,9 +15,10 @@ from styleid.lab.networks.stylegan2 import GeneratorConfig
 from styleid.lab.tasks.adaptive import AdaptiveOptions
 from styleid.lab.tasks.frechet import describe, frechet_distance, pixels8
 from styleid.lab.tasks.generator import GeneratorOptions, GeneratorTask, load_discriminator, load_generator
-from styleid.lab.tasks.loop import RunState, Task, load_checkpoint, read_state, save_checkpoint
+from styleid.lab.tasks.loop import RunState, read_state, save_checkpoint
 from styleid.runtime import open_session
 from tests.lab.synthetic import synthetic_pack
+from tests.lab.training_tester import assert_a_stop_changes_nothing, train
 
 TINY = GeneratorConfig.mini(32, width=32, mapping_layers=2, most_channels=16)
 OPTIONS = GeneratorOptions(
@@ -34,43 +35,19 @@ def make(pack) -> GeneratorTask:
     return GeneratorTask(pack, TINY, OPTIONS, batch=4)
 
 
-def train(task: Task, first: int, last: int) -> list[dict[str, float]]:
-    seen = []
-    for step in range(first, last):
-        losses = task.step(torch.Generator().manual_seed(step), step / 10)
-        seen.append({name: float(value) for name, value in losses.items()})
-    return seen
-
-
-def tensors(task: Task) -> dict[str, torch.Tensor]:
-    return {f"{name}.{key}": v for name, net in task.networks.items() for key, v in net.state_dict().items()}
-
-
 def test_steps_are_finite_and_a_stop_changes_nothing(pack, tmp_path: Path) -> None:
-    straight = make(pack)
-    losses = train(straight, 0, 5)
+    _, losses = assert_a_stop_changes_nothing(lambda: make(pack), tmp_path, 5, 10, stop=3)
     assert set(losses[-1]) == {"discriminator", "generator", "r1", "path", "p", "sign"}
-    assert all(np.isfinite(value) for step in losses for value in step.values())
-
-    stopped = make(pack)
-    train(stopped, 0, 3)
-    save_checkpoint(stopped, RunState(step=3), tmp_path)
-    resumed = make(pack)
-    assert load_checkpoint(resumed, tmp_path).step == 3
-    train(resumed, 3, 5)
-    wanted, given = tensors(straight), tensors(resumed)
-    assert wanted.keys() == given.keys()
-    assert [name for name in wanted if not torch.equal(wanted[name], given[name])] == []
     assert (tmp_path / "sheet.png").is_file()
 
 
 def test_rates_warm_up_again_where_moments_are_lost(pack) -> None:
     task = make(pack)
-    train(task, 0, 2)
+    train(task, 0, 2, 10)
     before = task.optimizers["generator"].param_groups[0]["lr"]
     for optimizer in task.optimizers.values():
         optimizer.state.clear()
-    train(task, 2, 3)
+    train(task, 2, 3, 10)
     assert task.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(before / 2)
     assert int(task.networks["state"].warm_from) == 2
 
@@ -88,7 +65,7 @@ def test_evaluation_and_sheet(pack) -> None:
 @pytest.mark.slow
 def test_checkpoint_exports_as_torch_computes(pack, tmp_path: Path) -> None:
     task = make(pack)
-    train(task, 0, 1)
+    train(task, 0, 1, 10)
     save_checkpoint(task, RunState(step=1), tmp_path / "checkpoint")
     generator = load_generator(tmp_path / "checkpoint")
     reports = export_stylegan2(generator, tmp_path / "bundle", truncation=0.7)

@@ -15,9 +15,9 @@ from styleid.lab.networks.discriminator import Discriminator, DiscriminatorConfi
 from styleid.lab.networks.inverter import InnerEmbedder, Inverter, InverterConfig
 from styleid.lab.networks.stylegan2 import Generator, GeneratorConfig
 from styleid.lab.tasks.inverter import InverterOptions, InverterTask, feature_distance, load_inverter
-from styleid.lab.tasks.loop import RunState, Task, load_checkpoint, save_checkpoint
-from styleid.runtime import open_session
+from styleid.lab.tasks.loop import RunState, save_checkpoint
 from tests.lab.synthetic import synthetic_pack, write_pack
+from tests.lab.training_tester import assert_a_stop_changes_nothing, assert_export_agrees, fell, train
 
 SHAPE = GeneratorConfig.mini(32, width=32, mapping_layers=2, most_channels=16)
 CONFIG = InverterConfig.beside(SHAPE, most_channels=16)
@@ -48,37 +48,16 @@ def make(pack, options: InverterOptions | None = None) -> InverterTask:
     return InverterTask(pack, generator, discriminator, identity, config=CONFIG, options=options, batch=6)
 
 
-def train(task: Task, first: int, last: int, planned: int = 10) -> list[dict[str, float]]:
-    seen = []
-    for step in range(first, last):
-        losses = task.step(torch.Generator().manual_seed(step), step / planned)
-        seen.append({name: float(value) for name, value in losses.items()})
-    return seen
-
-
 def test_steps_are_finite_and_a_stop_changes_nothing(pack, tmp_path: Path) -> None:
-    straight = make(pack)
-    losses = train(straight, 0, 5)
+    straight, losses = assert_a_stop_changes_nothing(lambda: make(pack), tmp_path, 5, 10, stop=3)
     assert set(losses[0]) == {"pixels", "features", "identity", "latent", "delta"}
-    assert all(np.isfinite(value) for step in losses for value in step.values())
-
-    stopped = make(pack)
-    train(stopped, 0, 3)
-    save_checkpoint(stopped, RunState(step=3), tmp_path)
-    resumed = make(pack)
-    load_checkpoint(resumed, tmp_path)
-    train(resumed, 3, 5)
-    for name, network in straight.networks.items():
-        given = resumed.networks[name].state_dict()
-        assert [key for key, value in network.state_dict().items() if not torch.equal(value, given[key])] == []
     assert straight.sheet().shape == (64, 256, 3)
 
 
 def test_known_codes_are_learnt(pack) -> None:
     task = make(pack, InverterOptions(learning_rate=5e-3, latent=5.0, progressive=0.0, mixing=0.0))
-    losses = train(task, 0, 40, planned=40)
-    first, last = (np.mean([step["latent"] for step in part]) for part in (losses[:5], losses[-5:]))
-    assert last < 0.9 * first
+    losses = train(task, 0, 40, 40)
+    assert fell(losses, "latent") < 0.9
     measured = task.evaluate()
     assert set(measured) == {f"{n}{end}" for n in ("pixels", "features", "identity") for end in ("", "_of_mean")}
 
@@ -99,17 +78,14 @@ def test_rows_without_deltas_repeat_the_main_w() -> None:
 @pytest.mark.slow
 def test_checkpoint_exports_as_torch_computes(pack, tmp_path: Path) -> None:
     task = make(pack)
-    train(task, 0, 2)
+    train(task, 0, 2, 10)
     save_checkpoint(task, RunState(step=2), tmp_path / "checkpoint")
     inverter = load_inverter(tmp_path / "checkpoint")
     assert inverter.config == CONFIG
     report = export_inverter(inverter, tmp_path / "inverter.onnx")
     assert report.max_error <= 1e-3
     crop = np.random.default_rng(0).uniform(-1, 1, (4, 3, 32, 32)).astype(np.float32)
-    given = open_session(report.path).run(None, {"crop": crop})[0]
-    with torch.no_grad():
-        wanted = inverter(torch.from_numpy(crop)).numpy()
-    assert np.abs(given - wanted).max() < 0.02 * wanted.std()
+    assert_export_agrees(report.path, inverter, {"crop": torch.from_numpy(crop)}, of_deviation=0.02)
     with pytest.raises(TrainingError, match="inverter"):
         InverterConfig.of_state({"mean": torch.zeros(3)})
 

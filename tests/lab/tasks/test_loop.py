@@ -24,6 +24,7 @@ from styleid.lab.tasks.optim import adam_with_decay
 from styleid.lab.tasks.parser import ParserTask
 from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
+from tests.lab.training_tester import differing, tensors
 
 
 class TinyTask:
@@ -78,16 +79,6 @@ def attributes(pack, folder: Path) -> Task:
 
 def distilled(pack, folder: Path) -> Task:
     return IdentityTask(pack, folder, IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1)), batch=4)
-
-
-def tensors(task: Task) -> dict[str, torch.Tensor]:
-    return {f"{name}.{key}": v for name, net in task.networks.items() for key, v in net.state_dict().items()}
-
-
-def differing(one: Task, other: Task) -> list[str]:
-    wanted, given = tensors(one), tensors(other)
-    assert wanted.keys() == given.keys()
-    return [name for name in wanted if not torch.equal(wanted[name], given[name])]
 
 
 @pytest.mark.parametrize("make", [tiny, parser, attributes, distilled])

@@ -17,8 +17,8 @@ from styleid.lab.tasks.aam_fit import fit_aam
 from styleid.lab.tasks.mask_encoder import MaskEncoderTask
 from styleid.lab.tasks.parser import moved_labels, moved_landmarks
 from styleid.runtime import open_session
-from tests.lab.resuming import assert_a_stop_changes_nothing
 from tests.lab.synthetic import synthetic_pack
+from tests.lab.training_tester import assert_a_stop_changes_nothing, fell, train
 
 
 @pytest.fixture(scope="module")
@@ -57,21 +57,13 @@ def task_of(pack: Pack, model: ActiveAppearanceModel, batch: int = 16) -> MaskEn
     return MaskEncoderTask(pack, model, Outlines(pack), config, batch=batch, learning_rate=5e-3)
 
 
-def train(task: MaskEncoderTask, first: int, last: int) -> list[float]:
-    seen = []
-    for step in range(first, last):
-        losses = task.step(torch.Generator().manual_seed(step), step / 400)
-        assert set(losses) == {"landmarks", "codes"}
-        seen.append(float(losses["landmarks"]))
-    return seen
-
-
 def test_it_learns_where_the_parts_lie(pack: Pack, model: ActiveAppearanceModel) -> None:
     task = task_of(pack, model)
     before = task.evaluate()
     assert before["landmark_error"] == pytest.approx(before["landmark_error_of_mean"], rel=0.1)
-    seen = train(task, 0, 200)
-    assert np.mean(seen[-20:]) < 0.85 * np.mean(seen[:20])  # a pixel of the map is a twelfth of the eyes' distance
+    seen = train(task, 0, 200, 400)
+    assert all(set(losses) == {"landmarks", "codes"} for losses in seen)
+    assert fell(seen, "landmarks", 20) < 0.85  # a pixel of the map is a twelfth of the eyes' distance
     after = task.evaluate()
     assert after["landmark_error_of_mean"] == pytest.approx(before["landmark_error_of_mean"])
     assert after["landmark_error"] < 0.05  # these faces hardly differ but for how they were turned in training
@@ -80,7 +72,7 @@ def test_it_learns_where_the_parts_lie(pack: Pack, model: ActiveAppearanceModel)
 
 
 def test_a_stop_changes_nothing(pack: Pack, model: ActiveAppearanceModel, tmp_path: Path) -> None:
-    assert_a_stop_changes_nothing(lambda: task_of(pack, model, 4), train, tmp_path, 6)
+    assert_a_stop_changes_nothing(lambda: task_of(pack, model, 4), tmp_path, 6, 400)
 
 
 def test_what_labels_cannot_tell_is_the_mean_face(tmp_path: Path) -> None:

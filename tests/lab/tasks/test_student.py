@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from styleid.lab.tasks.student import StudentTask
-from tests.lab.resuming import assert_a_stop_changes_nothing
+from tests.lab.training_tester import assert_a_stop_changes_nothing, train
 
 WEIGHTS = {"near": 1.0, "small": 0.25}
 
@@ -29,18 +29,10 @@ class Line(StudentTask[nn.Linear]):
         return {"off": float((self._average.weight - 1).abs().mean())}
 
 
-def train(task: Line, first: int, last: int) -> list[dict[str, float]]:
-    seen = []
-    for step in range(first, last):
-        terms = task.step(torch.Generator().manual_seed(step), step / 60)
-        seen.append({name: float(value) for name, value in terms.items()})
-    return seen
-
-
 def test_the_student_learns_and_its_average_follows() -> None:
     task = Line({"near": 1.0, "small": 0.0})
     before = task.evaluate()["off"]
-    seen = train(task, 0, 60)
+    seen = train(task, 0, 60, 60)
     assert set(seen[0]) == {"near", "small"}
     assert seen[-1]["near"] < 0.1 * seen[0]["near"]
     assert task.evaluate()["off"] < 0.3 * before
@@ -72,4 +64,4 @@ def test_a_term_without_a_weight_is_an_error() -> None:
 
 
 def test_a_stop_changes_nothing(tmp_path: Path) -> None:
-    assert_a_stop_changes_nothing(Line, train, tmp_path, 6)
+    assert_a_stop_changes_nothing(Line, tmp_path, 6, 60)

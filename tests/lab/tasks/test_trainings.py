@@ -15,12 +15,12 @@ from styleid.lab.tasks import identity as identity_module
 from styleid.lab.tasks.aam_fit import fit_aam
 from styleid.lab.tasks.attributes import AttributesTask
 from styleid.lab.tasks.identity import FaceViews, IdentityTask, blend_people, photo_mask
-from styleid.lab.tasks.loop import RunState, load_checkpoint, save_checkpoint
 from styleid.lab.tasks.parser import ParserTask
 from styleid.lab.tasks.refiner import RefinerTask
-from tests.lab.small import ATTRIBUTES, IDENTITY, PARSER, REFINER, Bare, crops, fell, lived_in, train
+from tests.lab.small import ATTRIBUTES, IDENTITY, PARSER, REFINER, Bare, crops, lived_in
 from tests.lab.standin import Teacher
 from tests.lab.synthetic import synthetic_pack
+from tests.lab.training_tester import assert_a_stop_changes_nothing, fell, train
 
 
 @pytest.fixture(scope="module")
@@ -147,19 +147,9 @@ def test_refiner_learns_and_a_stop_changes_nothing(pack, model, tmp_path: Path) 
     def make() -> RefinerTask:
         return RefinerTask(pack, model, Bare(), REFINER, batch=4)
 
-    straight = make()
-    seen = train(straight, 0, 18, 20)  # past the first step with R1
+    straight, seen = assert_a_stop_changes_nothing(make, tmp_path, 18, 20, stop=15)  # past the first step with R1
     assert set(seen[0]) == {"critic", "on_real", "on_fake", "fool", "alike", "rebuilt", "low"}
     assert len({losses["rebuilt"] for losses in seen}) == len(seen)
-    stopped = make()
-    train(stopped, 0, 15, 20)
-    save_checkpoint(stopped, RunState(15), tmp_path)
-    resumed = make()
-    load_checkpoint(resumed, tmp_path)
-    train(resumed, 15, 18, 20)
-    for name, network in straight.networks.items():
-        given = resumed.networks[name].state_dict()
-        assert [key for key, value in network.state_dict().items() if not torch.equal(value, given[key])] == []
     measured = straight.evaluate()
     assert set(measured) == {"rebuilt", "detail_rendered", "detail_refined"}
     assert all(value > 0 for value in measured.values())
