@@ -1,8 +1,5 @@
 """Faces that were never seen, for tests of who gets which target."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 
 from styleid import Bundle
@@ -18,8 +15,3 @@ def sighting(
     attributes = np.float32([age_years, female, 1, 0, 0, 0, 0])
     wplus = np.zeros((spec.layers, spec.width), np.float32)
     return Sighting(photo, 0, f"{person} in {photo}".encode(), embedding, attributes, wplus, 100.0)
-
-
-def face(crop: bytes) -> Any:
-    """Return as much of a measured face as targets are found by: its crop."""
-    return SimpleNamespace(crop=np.frombuffer(crop, np.uint8), matrix=np.eye(2, 3, dtype=np.float32))

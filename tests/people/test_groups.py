@@ -10,7 +10,7 @@ from styleid.core.attempt import FaceProgress
 from styleid.errors import OptionError
 from styleid.people.groups import GroupTargets, group_people, person_features
 from styleid.people.targets import mark_of
-from tests.people.sightings import face, sighting
+from tests.people.sightings import sighting
 
 
 def attributes(draw: np.random.Generator, count: int) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_nobody_needs_no_group(make):
     assert targets.plan == ""
 
 
-def test_a_group_that_too_few_people_passed_with_gets_its_target_no_more(make, crowd):
+def test_a_group_that_too_few_people_passed_with_gets_its_target_no_more(make, crowd, sources):
     targets = make(2)
     targets.assign(crowd)
     first, second = (targets.given_to(crowd[k].mark).group[0] for k in (0, 4))
@@ -124,7 +124,6 @@ def test_a_group_that_too_few_people_passed_with_gets_its_target_no_more(make, c
     assert targets.short(records) == {first: {"a0.png", "b0.png"}}, "two photos of one person are one person"
     assert targets.short(records | {"a1.png": told(first)}) == {}
     targets.withdraw(first)
-    sources = [face(b"woman"), face(b"man"), face(b"stranger")]
     targets.give([mark_of(sources[0])], targets.given_to(crowd[0].mark))
     targets.give([mark_of(sources[1])], targets.given_to(crowd[4].mark))
     progress = [FaceProgress(source) for source in sources]

@@ -16,17 +16,6 @@ POSE = "pose or landmarks disagree"
 NO_FACE = "what is found does not look like a face"
 
 
-@pytest.fixture(scope="module")
-def sources(astronaut, bundle):
-    """The astronaut as she is, mirrored, and smaller."""
-    anonymizer = Anonymizer(bundle, AnonymizeOptions())
-    found = []
-    for cut in (astronaut[:260, 96:352], astronaut[:260, 351:95:-1], astronaut[:260:2, 96:352:2]):
-        image = np.ascontiguousarray(cut)
-        found += anonymizer.analyse(image, anonymizer.find(image), np.array([0]))
-    return found
-
-
 def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> GateVerdict:
     similarity, shift, female = TOO_ALIKE in failures, POSE in failures, "sex" not in drifts
     one = verdict_on(
