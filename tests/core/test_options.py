@@ -39,6 +39,7 @@ def test_impossible_wishes_are_refused(values, says):
         PeopleOptions(**values)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("values", "says"),
     [
