@@ -1,1 +1,0 @@
-"""Serve the anonymiser over HTTP."""
