@@ -12,7 +12,15 @@ import tests.typechecker  # noqa: F401  (named below)
 
 # Every call of a function in these rooms is checked against the shapes and types of its signature.
 install_import_hook(
-    ["styleid.types", "styleid.faces", "styleid.bundles", "styleid.pixel", "styleid.core", "styleid.people"],
+    [
+        "styleid.types",
+        "styleid.faces",
+        "styleid.bundles",
+        "styleid.pixel",
+        "styleid.core",
+        "styleid.people",
+        "styleid.ranking",
+    ],
     "tests.typechecker.check",
 )
 

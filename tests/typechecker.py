@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from beartype import BeartypeConf, beartype
 
-PROTOCOLS = ("Observed", "Targets", "AllowList", "FaceReader", "FaceReaderSpec", "HintSource", "Detector")
+PROTOCOLS = ("Observed", "Targets", "AllowList", "FaceReader", "FaceReaderSpec", "HintSource", "Detector", "Space")
 REPLACED = ("Bundle", "BundleSpec", "FaceDetector", "Method")
 _UNCHECKED = re.compile(rf"\b({'|'.join([*PROTOCOLS, *REPLACED])})\b")
 _checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand for a float
