@@ -1,8 +1,8 @@
 """The run-time type checker of the tests: beartype, but for protocols and for what tests replace.
 
 To check a value against a protocol, Python reads its properties. Those of a `LazyObservation` would then run every
-network, which is what they are there to avoid. pyright checks protocols instead. Some tests put small stand-ins in the
-place of a bundle or a detector.
+network, which is what they are there to avoid. pyright checks protocols instead. `IO` counts as one: it asks for
+attributes that files in memory lack. Some tests put small stand-ins in the place of a bundle or a detector.
 """
 
 import re
@@ -10,7 +10,19 @@ from collections.abc import Callable
 
 from beartype import BeartypeConf, beartype
 
-PROTOCOLS = ("Observed", "Targets", "AllowList", "FaceReader", "FaceReaderSpec", "HintSource", "Detector", "Space")
+PROTOCOLS = (
+    "AllowList",
+    "Aperture",
+    "Clip",
+    "ClipSink",
+    "Detector",
+    "FaceReader",
+    "FaceReaderSpec",
+    "HintSource",
+    "IO",
+    "Observed",
+    "Targets",
+)
 REPLACED = ("Bundle", "BundleSpec", "FaceDetector", "Method")
 _UNCHECKED = re.compile(rf"\b({'|'.join([*PROTOCOLS, *REPLACED])})\b")
 _checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand for a float

@@ -125,6 +125,7 @@ def test_a_signed_photo_that_would_hold_more_than_the_mark_is_withheld(signed_by
         encode_marked(photo, photo.image_rgb, mask, "strip", signed_by, **NEW)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("values", "says"),
     [

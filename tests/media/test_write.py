@@ -406,6 +406,7 @@ def test_ycck_is_read_and_noted() -> None:
     assert np.abs(read_photo_bytes(out, "photo.jpg").image_rgb.astype(int) - photo.image_rgb).mean() < 2
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("image", "mask", "metadata", "words"),
     [
@@ -436,6 +437,7 @@ def test_pixels_that_a_format_cannot_hold_are_an_error_with_the_files_name() -> 
         encode_photo(wide, photo.image_rgb, np.zeros(RGB.shape[:2], bool))
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("image", "mask", "metadata", "says"),
     [

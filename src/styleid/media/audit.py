@@ -89,7 +89,8 @@ class _Marks:
 def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
     parts = jpeg_parts(data)
     found = _trailing(data, parts.end)
-    profile, marks, manifest = b"", _Marks(), []
+    profile, marks = b"", _Marks()
+    manifest: list[bytes] = []
     for segment in parts.segments:
         payload, marker = segment.payload, segment.marker
         if marker in STRUCTURE or (marker == 0xEE and payload[:5] == b"Adobe" and len(payload) == 12):
@@ -264,7 +265,7 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
 def _item_leftovers(
     data: bytes, file: HeifFile, number: int, item: Item, metadata: MetadataMode, marks: _Marks
 ) -> list[str]:
-    found = []
+    found: list[str] = []
     if item.kind == b"mime":
         body = b"".join(data[start:end] for start, end in item.places)
         return marks.leftovers(body, "mime item") if item.name == _MIME_XMP else ["XMP or other text"]

@@ -35,19 +35,10 @@ from styleid.media.formats.dither import repaint_dithered
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.parse.sniff import SUFFIXES, sniff
-from styleid.media.formats.raster import (
-    ImageRGB,
-    Layout,
-    Mask,
-    Raster,
-    repaint,
-    stored,
-    upright,
-    view_rgb,
-    with_span,
-)
+from styleid.media.formats.raster import Layout, Raster, repaint, stored, upright, view_rgb, with_span
 from styleid.media.provenance import PACKET, declares_generated
 from styleid.media.storage.remote import Place, RemotePath
+from styleid.types import ImageRGB, MaskArray
 
 MAX_PIXELS = 300_000_000
 """The largest picture that is decoded unless asked otherwise: above any camera's, below what exhausts a workstation."""
@@ -55,7 +46,7 @@ MAX_PIXELS = 300_000_000
 
 class _Repaint(Protocol):
     def __call__(
-        self, raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: Mask, icc_profile: bytes | None = None
+        self, raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: MaskArray, icc_profile: bytes | None = None
     ) -> Raster: ...
 
 
@@ -158,10 +149,10 @@ def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
 def encode_photo(
     photo: Photo,
     image_rgb: ImageRGB,
-    region_mask: Mask,
+    region_mask: MaskArray,
     metadata: MetadataMode = "strip",
     *,
-    faces_mask: Mask | None = None,
+    faces_mask: MaskArray | None = None,
     marked: bool = False,
 ) -> bytes:
     """Encode a photo's new pixels in the format and quality of its source.
@@ -196,7 +187,7 @@ def encode_photo(
     return data
 
 
-def _without_hidden(photo: Photo, mask: Mask) -> Raster:
+def _without_hidden(photo: Photo, mask: MaskArray) -> Raster:
     """Return the raster without what the channel beside the colours shows of faces."""
     raster = hide_in_channel(photo.raster, stored(mask, photo.orientation))
     if photo.format == "GIF" and raster.palette is None:
@@ -204,7 +195,7 @@ def _without_hidden(photo: Photo, mask: Mask) -> Raster:
     return raster
 
 
-def _repainted(photo: Photo, raster: Raster, image_rgb: ImageRGB, mask: Mask, faces: Mask | None) -> Raster:
+def _repainted(photo: Photo, raster: Raster, image_rgb: ImageRGB, mask: MaskArray, faces: MaskArray | None) -> Raster:
     old, new, where = (stored(a, photo.orientation) for a in (photo.image_rgb, image_rgb, mask))
     if photo.dithered:
         whole = where if faces is None else stored(faces, photo.orientation) & where

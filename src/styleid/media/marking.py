@@ -7,10 +7,10 @@ from typing import NamedTuple
 from styleid.errors import ImageError
 from styleid.media.audit import find_leftovers
 from styleid.media.formats.parse.exif import MetadataMode
-from styleid.media.formats.raster import ImageRGB, Mask
 from styleid.media.image import UNMARKED_FORMATS, Photo, encode_photo
 from styleid.media.provenance import MarkOptions
 from styleid.media.signing import SigningError, sign_bytes
+from styleid.types import ImageRGB, MaskArray
 
 
 class Encoded(NamedTuple):
@@ -24,13 +24,13 @@ class Encoded(NamedTuple):
 def encode_marked(
     photo: Photo,
     image_rgb: ImageRGB,
-    region_mask: Mask,
+    region_mask: MaskArray,
     metadata: MetadataMode,
     options: MarkOptions,
     *,
     generated: bool,
     changed: bool,
-    faces_mask: Mask | None = None,
+    faces_mask: MaskArray | None = None,
 ) -> Encoded:
     """Encode a photo as `encode_photo` does, marked where the options say so.
 

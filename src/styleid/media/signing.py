@@ -10,7 +10,7 @@ import io
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.media.provenance import SOURCE_TYPE, MarkOptions
@@ -80,7 +80,7 @@ def check_signing(options: MarkOptions) -> None:
         raise OptionError("--mark", f"c2pa cannot sign: {error}.") from error
 
 
-def _sign(source: BinaryIO, target: BinaryIO, kind: str, options: MarkOptions) -> None:
+def _sign(source: IO[bytes], target: IO[bytes], kind: str, options: MarkOptions) -> None:
     c2pa = _import_c2pa()
     certificate, key, algorithm = _material(options)
     try:
@@ -94,7 +94,7 @@ def _sign(source: BinaryIO, target: BinaryIO, kind: str, options: MarkOptions) -
 
 def _import_c2pa() -> Any:
     try:
-        import c2pa
+        import c2pa  # pyright: ignore[reportMissingTypeStubs]  # it ships no types
     except ImportError as error:
         raise MissingDependencyError("c2pa-python, which signs manifests,", "'styleid[c2pa]'") from error
     return c2pa

@@ -11,8 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped, UInt, UInt8
 
-Samples = np.ndarray[Any, np.dtype[Any]]
+Samples = Shaped[np.ndarray, "..."]
+"""Numbers of a picture in any shape and of any type, which the signature or the docstring states."""
 
 _MOST_PIXELS, _MOST_PIXELS_8_BITS = 1 << 16, 1 << 11
 _OUTSIDE = 0.001
@@ -27,17 +29,17 @@ class Span:
     low: int
     high: int
 
-    def to_8_bits(self, samples: Samples) -> Samples:
+    def to_8_bits(self, samples: UInt[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
         """Return unsigned samples of any shape, stretched to uint8; what lies outside is cut off."""
         return np.take(_table(self.low, self.high, int(np.iinfo(samples.dtype).max)), samples)
 
-    def from_8_bits(self, values: Samples, dtype: Any) -> Samples:
+    def from_8_bits(self, values: UInt8[np.ndarray, "*shape"], dtype: Any) -> UInt[np.ndarray, "*shape"]:
         """Undo `to_8_bits` for uint8 values: the nearest samples, of the type given."""
         width = self.high - self.low
         return (self.low + (values.astype(np.uint32) * width + 127) // 255).astype(dtype)
 
 
-def find_span(samples: Samples, bits: int) -> Span | None:
+def find_span(samples: UInt[np.ndarray, "..."], bits: int) -> Span | None:
     """Return the span that samples use if that is a small part of their range, else None.
 
     samples: unsigned, any shape. bits: their depth, 1 to 16. Small is less than half of the range, at 8 bits less than
@@ -61,7 +63,7 @@ def find_span(samples: Samples, bits: int) -> Span | None:
     return Span(low // step * step, min(top, -(-high // step) * step))
 
 
-def _thinned(samples: Samples, most: int) -> Samples:
+def _thinned(samples: UInt[np.ndarray, "..."], most: int) -> UInt[np.ndarray, " n"]:
     """Return about `most` pixels' samples at most, evenly spread, flat."""
     if samples.ndim == 1:
         return samples
@@ -70,6 +72,6 @@ def _thinned(samples: Samples, most: int) -> Samples:
 
 
 @lru_cache(maxsize=16)
-def _table(low: int, high: int, top: int) -> Samples:
+def _table(low: int, high: int, top: int) -> UInt8[np.ndarray, " n"]:
     values = np.clip(np.arange(top + 1, dtype=np.int64) - low, 0, high - low)
     return ((values * 255 + (high - low) // 2) // (high - low)).astype(np.uint8)

@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from styleid.media.formats.channels import beside_colours, block_means, holds_picture, steps_between
-from styleid.media.formats.raster import ImageRGB, Samples, to_8_bits, upright, view_rgb
+from styleid.media.formats.raster import to_8_bits, upright, view_rgb
 from styleid.media.image import Photo
+from styleid.types import ImageRGB
 
 SMOOTHINGS_PX = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations at which dithers and screens are smoothed: fine dots first, a face of few dots last."""
@@ -84,7 +86,7 @@ def is_screened(image_rgb: ImageRGB) -> bool:
     return high > low and _roughness(grey) > _ROUGH * (high - low)
 
 
-def _roughness(grey: Samples) -> float:
+def _roughness(grey: UInt8[np.ndarray, "h w"]) -> float:
     """Return by how much neighbours differ in the fourth roughest of the picture's blocks."""
     height, width = grey.shape
     if min(height, width) < 2:
@@ -134,26 +136,28 @@ def _plain(photo: Photo) -> ImageRGB:
     return upright(view_rgb(replace(photo.raster, span=None), photo.icc_profile), photo.orientation)
 
 
-def _over(colours: ImageRGB, opacity: Samples, ground: int, premultiplied: bool) -> ImageRGB:
+def _over(
+    colours: UInt8[np.ndarray, "h w 3"], opacity: UInt8[np.ndarray, "h w"], ground: int, premultiplied: bool
+) -> UInt8[np.ndarray, "h w 3"]:
     """Return colours over a grey ground, 0 to 255."""
     share = opacity[..., None].astype(np.uint16)
     own = colours.astype(np.uint16) * (255 if premultiplied else share)
     return np.minimum((own + ground * (255 - share) + 127) // 255, 255).astype(np.uint8)
 
 
-def _divided(colours: ImageRGB, opacity: Samples) -> ImageRGB:
+def _divided(colours: UInt8[np.ndarray, "h w 3"], opacity: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """Return premultiplied colours as they were before."""
     share = np.maximum(opacity, 1)[..., None].astype(np.uint32)
     return np.minimum((colours.astype(np.uint32) * 255 + share // 2) // share, 255).astype(np.uint8)
 
 
-def _grey(image_rgb: ImageRGB) -> Samples:
+def _grey(image_rgb: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
     return cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)
 
 
-def _histogram(grey: Samples) -> Samples:
+def _histogram(grey: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "256"]:
     return cv2.calcHist([grey], [0], None, [256], [0, 256]).reshape(-1)
 
 
-def _as_rgb(grey: Samples) -> ImageRGB:
+def _as_rgb(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     return np.repeat(grey[..., None], 3, axis=2)

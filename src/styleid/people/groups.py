@@ -111,7 +111,7 @@ class GroupTargets(AssignedTargets):
         embeddings: np.ndarray = np.stack([np.mean([s.embedding for s in faces], 0) for faces in members])
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True).clip(1e-9)
         chosen = best_targets(
-            bundle, self._method, bundle.sample(z, attributes, wplus), [references[i] for i in near], embeddings
+            bundle, self._method, bundle.sample(z, attributes, wplus), [references[int(i)] for i in near], embeddings
         )[:1]
         given = Given(chosen, (group + 1, len(members)))
         self.give((s.mark for faces in members for s in faces), given)

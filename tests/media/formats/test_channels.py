@@ -93,7 +93,8 @@ def test_premultiplied_channels_become_opaque():
 
 def test_transparency_of_palettes_and_colours_becomes_a_channel():
     dots = PICTURES["dither"] // 255
-    palette = Raster(dots, Layout.PALETTE, 1, Palette(np.array([[9, 9, 9], [9, 9, 9]], np.uint8), np.array([255, 0])))
+    colours = Palette(np.full((2, 3), 9, np.uint8), np.array([255, 0], np.uint8))
+    palette = Raster(dots, Layout.PALETTE, 1, colours)
     key = Raster(dots * 200, Layout.GREY, 8, key=(200,))
     few = Raster(dots * 3, Layout.GREY, 2, key=(3,))
     deep = Raster(dots.astype(np.uint16) * 900, Layout.GREY, 16, key=(900,))

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from fractions import Fraction
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.media.boxes import box
 from tests.media.video.test_visible import element, number
 
 CLAP = box(b"clap", struct.pack(">IIIIiIiI", 8, 1, 6, 1, 0, 1, -1, 1))
-APERTURE = CleanAperture(8, 6, 0, -1)
+APERTURE = CleanAperture(Fraction(8), Fraction(6), Fraction(0), Fraction(-1))
 
 
 def track(*inside: bytes, kind: bytes = b"vide", extra: bytes = b"", version: int = 0) -> bytes:

@@ -365,6 +365,7 @@ def test_an_interrupt_leaves_nothing(tmp_path):
     assert list(out.parent.iterdir()) == []
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_options_that_cannot_work(tmp_path):
     source = tmp_path / "in.mp4"
     make_video(source)

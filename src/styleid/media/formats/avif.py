@@ -134,7 +134,7 @@ def quality_of(quantiser: int | None) -> int:
 @lru_cache(maxsize=1)
 def _quantisers() -> tuple[int, ...]:
     """Return the quantiser of each quality. It does not depend on the picture, but differs between encoder versions."""
-    found = []
+    found: list[int] = []
     for quality in range(101):
         out = io.BytesIO()
         Image.new("RGB", (16, 16)).save(out, "AVIF", quality=quality, speed=10)
@@ -165,7 +165,7 @@ def _with_points(data: bytes, points: tuple[int, int]) -> bytes:
 
 
 def _notes(file: HeifFile, config: bytes) -> tuple[str, ...]:
-    notes = []
+    notes: list[str] = []
     if config[2] & 0x40:
         notes.append("a depth of more than 8 bits was written with 8")
     further = {i.kind for i in file.items.values()} - {b"av01", b"grid", b"Exif", b"mime", b""}

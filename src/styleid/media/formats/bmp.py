@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import UInt, UInt8
 from PIL.BmpImagePlugin import BmpImageFile
 
 from styleid.media.containers.errors import BadFileError, CutShortError
@@ -18,7 +19,7 @@ from styleid.media.formats.decoded import Decoded, check_size
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import Density, MetadataMode
 from styleid.media.formats.png import packed_rows, unpacked_rows
-from styleid.media.formats.raster import Layout, Palette, Raster, Samples, from_image
+from styleid.media.formats.raster import ColoursRGB, Layout, Palette, Raster, from_image
 
 _RAW, _RLE8, _RLE4, _FIELDS, _ALPHA_FIELDS = 0, 1, 2, 3, 6
 _BGRA_MASKS = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
@@ -122,7 +123,7 @@ def _checked(header: _Header) -> _Header:
     return header
 
 
-def _rows(data: bytes, header: _Header) -> Samples:
+def _rows(data: bytes, header: _Header) -> UInt8[np.ndarray, "h stride"]:
     """Return the pixel rows from the top as (h, padded bytes)."""
     stride = (header.width * header.bits + 31) // 32 * 4
     if header.pixels_at + stride * header.height > len(data):
@@ -131,7 +132,7 @@ def _rows(data: bytes, header: _Header) -> Samples:
     return rows if header.top_down else rows[::-1]
 
 
-def _with_palette(rows: Samples, data: bytes, header: _Header) -> Raster:
+def _with_palette(rows: UInt8[np.ndarray, "h stride"], data: bytes, header: _Header) -> Raster:
     entry = 3 if header.size == 12 else 4
     start = 14 + header.size
     count = min(header.colours or 1 << header.bits, 1 << header.bits, max(0, header.pixels_at - start) // entry)
@@ -161,7 +162,7 @@ def _true_colour(data: bytes, header: _Header) -> Raster:
     return Raster(samples, Layout.RGB_ALPHA if len(masks) == 4 else Layout.RGB, known_as_alpha=bool(header.masks))
 
 
-def _channel(values: Samples, mask: int) -> Samples:
+def _channel(values: UInt[np.ndarray, "h w"], mask: int) -> UInt8[np.ndarray, "h w"]:
     """Return the bits under a mask, scaled to 8."""
     shift = (mask & -mask).bit_length() - 1
     top = mask >> shift if mask else 0
@@ -180,7 +181,7 @@ def _run_length_coded(data: bytes, header: _Header) -> Raster:
     return Raster(from_image(image), Layout.PALETTE, header.bits, Palette(colours))
 
 
-def _ramp(bits: int) -> Samples:
+def _ramp(bits: int) -> ColoursRGB:
     top = (1 << bits) - 1
     return np.repeat(((np.arange(top + 1) * 255 + top // 2) // top).astype(np.uint8)[:, None], 3, axis=1)
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped, UInt, UInt8
 
-from styleid.media.formats.raster import ALPHA_LAYOUTS, Layout, Mask, Raster, Samples, expanded, to_8_bits
+from styleid.media.formats.raster import ALPHA_LAYOUTS, Layout, Raster, Samples, expanded, to_8_bits
 from styleid.media.stretch import Span, find_span
+from styleid.types import MaskArray
 
 _BLOCK_PX, _CLUSTERS, _BAND_BLOCKS = 16, 8, 64
 _EXTREME, _FAINT = 8, 16
@@ -29,7 +31,7 @@ class Channel:
     known_as_alpha: whether the file says that it is alpha. span: what part of its range it uses, if that is small.
     """
 
-    samples: Samples
+    samples: UInt[np.ndarray, "_ _"]
     bits: int
     known_as_alpha: bool = True
 
@@ -44,7 +46,7 @@ class Channel:
         span = find_span(self.samples, self.bits)
         return span if span is not None and (self.bits > 8 or span.high - span.low >= _FAINT) else None
 
-    def grey(self) -> Samples:
+    def grey(self) -> UInt8[np.ndarray, "h w"]:
         """Return it as a grey picture, uint8, stretched where it is faint."""
         span = self.span
         return to_8_bits(self.samples, self.bits) if span is None else span.to_8_bits(self.samples)
@@ -61,7 +63,7 @@ def beside_colours(raster: Raster) -> Channel | None:
     return None
 
 
-def holds_picture(grey: Samples) -> bool:
+def holds_picture(grey: UInt8[np.ndarray, "h w"]) -> bool:
     """Say whether a channel, uint8 (h, w), holds more than a matte.
 
     A matte is flat but for its edges, across which it rises steadily. A picture is uneven in whole areas, or a dither.
@@ -70,7 +72,7 @@ def holds_picture(grey: Samples) -> bool:
     return min(grey.shape) > 1 and low < high and _clustered(_textured_blocks(grey, _BLOCK_PX))
 
 
-def hide_in_channel(raster: Raster, mask: Mask) -> Raster:
+def hide_in_channel(raster: Raster, mask: MaskArray) -> Raster:
     """Return a raster whose channel beside the colours is flat wherever it shows a picture within the mask.
 
     mask: bool (h, w), as stored, one area for each face. A raster whose channel is a matte there is returned as it is;
@@ -107,7 +109,7 @@ def with_alpha(raster: Raster) -> Raster:
     return Raster(np.dstack([colours, opacity]), layout, max(8, raster.bits))
 
 
-def _flat(samples: Samples, hidden: Mask, raster: Raster) -> int:
+def _flat(samples: UInt[np.ndarray, "h w"], hidden: Bool[np.ndarray, "h w"], raster: Raster) -> int:
     """Return the value that hides a face: that of its surroundings, or opaque where colours depend on it."""
     if raster.premultiplied:
         return (1 << raster.bits) - 1
@@ -116,20 +118,20 @@ def _flat(samples: Samples, hidden: Mask, raster: Raster) -> int:
     return round(float(samples[around if around.any() else hidden].mean()))
 
 
-def _keyed(raster: Raster) -> Samples:
+def _keyed(raster: Raster) -> UInt8[np.ndarray, "h w"]:
     """Return 0 where a raster has its transparent colour, else 255."""
     same = raster.samples == np.array(raster.key, np.int64).reshape(-1)
     return np.where(same.all(axis=2) if raster.samples.ndim == 3 else same, 0, 255).astype(np.uint8)
 
 
-def _clustered(blocks: Mask) -> bool:
+def _clustered(blocks: MaskArray) -> bool:
     """Say whether enough blocks lie together, two by two: an edge is one block wide."""
     both = blocks[1:] & blocks[:-1]
     together = both[:, 1:] & both[:, :-1]
     return bool(together.sum() >= min(_CLUSTERS, max(1, together.size)))
 
 
-def _textured_blocks(grey: Samples, side_px: int) -> Mask:
+def _textured_blocks(grey: UInt8[np.ndarray, "h w"], side_px: int) -> MaskArray:
     """Return the blocks, (rows, columns), that are uneven as a picture is, or dithered."""
     size = max(1, grey.shape[1] // side_px), max(1, grey.shape[0] // side_px)
     steps = steps_between(grey)
@@ -141,7 +143,7 @@ def _textured_blocks(grey: Samples, side_px: int) -> Mask:
     return dithered | (middle & active & _incoherent(grey, size))
 
 
-def _incoherent(grey: Samples, size: tuple[int, int]) -> Mask:
+def _incoherent(grey: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> MaskArray:
     """Return the blocks whose slopes point in many directions, measured by the channel's own contrast."""
     soft = cv2.GaussianBlur(grey, (0, 0), 1.5)
     across, down = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=1) / 2 for dx in (1, 0))
@@ -151,27 +153,30 @@ def _incoherent(grey: Samples, size: tuple[int, int]) -> Mask:
     return np.asarray(steep - common > _INCOHERENT * max(high - low, 16.0) / 255)
 
 
-def steps_between(grey: Samples) -> Samples:
+def steps_between(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h-1 w-1"]:
     """Return by how much the pixels of a grey picture differ from the one to the left and the one above, added up."""
     return cv2.add(cv2.absdiff(grey[1:, 1:], grey[1:, :-1]), cv2.absdiff(grey[1:, 1:], grey[:-1, 1:]))
 
 
-def block_means(values: Samples, size: tuple[int, int]) -> Samples:
+def block_means(
+    values: Shaped[np.ndarray, "h w"], size: tuple[int, int]
+) -> Float[np.ndarray, "rows columns"]:
     """Return the means, float64 (rows, columns), of (columns, rows) equal blocks of uint8 or float32 (h, w)."""
     across, down = (_edges(length, count) for length, count in zip(values.shape[::-1], size, strict=True))
-    sums = []
+    sums: list[Samples] = []
     for first in range(0, size[1], _BAND_BLOCKS):
         rows = down[first : first + _BAND_BLOCKS + 1]
-        table = cv2.integral(values[rows[0] : rows[-1]], sdepth=cv2.CV_64F)[rows - rows[0]][:, across]
+        whole: Samples = cv2.integral(values[rows[0] : rows[-1]], sdepth=cv2.CV_64F)
+        table = whole[np.ix_(rows - rows[0], across)]
         sums.append(table[1:, 1:] - table[1:, :-1] - table[:-1, 1:] + table[:-1, :-1])
     return np.concatenate(sums) / ((down[1:] - down[:-1])[:, None] * (across[1:] - across[:-1]))
 
 
-def _edges(length: int, count: int) -> Samples:
+def _edges(length: int, count: int) -> Int[np.ndarray, " n"]:
     return np.arange(count + 1) * length // count
 
 
-def _shows_face(grey: Samples, area: Mask, known_as_alpha: bool) -> bool:
+def _shows_face(grey: UInt8[np.ndarray, "h w"], area: Bool[np.ndarray, "h w"], known_as_alpha: bool) -> bool:
     """Say whether a channel could show a face within an area of its part, uint8 and bool (h, w)."""
     if min(grey.shape) < 2 or np.ptp(grey[area]) == 0:
         return False
@@ -184,7 +189,7 @@ def _shows_face(grey: Samples, area: Mask, known_as_alpha: bool) -> bool:
     return bool(shaded >= _SHADED and sloping >= _SLOPING) and _relief(grey, area) > _RELIEF
 
 
-def _relief(grey: Samples, area: Mask) -> float:
+def _relief(grey: UInt8[np.ndarray, "h w"], area: Bool[np.ndarray, "h w"]) -> float:
     """Return by how much an area differs from a smooth slope: what a picture of depth shows, and no fade."""
     rows, columns = np.nonzero(area)
     y, x = (2 * v / max(int(v.max()), 1) - 1 for v in (rows, columns))

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from jaxtyping import UInt, UInt8
 from PIL import Image
 
-from styleid.media.formats.raster import ALPHA_LAYOUTS, ImageRGB, Layout, Mask, Raster, Samples, view_rgb
+from styleid.media.formats.raster import ALPHA_LAYOUTS, ColoursRGB, Layout, Raster, view_rgb
+from styleid.types import ImageRGB, MaskArray
 
 MOST_COLOURS = 16
 """How many colours a picture may have to be painted in these alone."""
@@ -21,7 +23,7 @@ _GAP_PX = 15
 
 
 def repaint_dithered(
-    raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: Mask, whole: Mask
+    raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: MaskArray, whole: MaskArray
 ) -> Raster | None:
     """Return the raster with new pixels where mask is true, dithered to its own colours; None if it has too many.
 
@@ -48,14 +50,14 @@ def repaint_dithered(
     return replace(raster, samples=samples)
 
 
-def _closed(differs: Mask) -> Mask:
+def _closed(differs: MaskArray) -> MaskArray:
     """Return areas without gaps and holes."""
     closed = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_GAP_PX, _GAP_PX), np.uint8))
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(closed, outlines, -1, 1, cv2.FILLED) > 0
 
 
-def _own_colours(raster: Raster) -> Samples:
+def _own_colours(raster: Raster) -> UInt[np.ndarray, "n c"]:
     """Return the distinct colours of a raster as samples, (n, c), in order; at most one more than are wanted."""
     if raster.samples.ndim == 2:
         return np.flatnonzero(np.bincount(raster.samples.reshape(-1)))[:, None].astype(raster.samples.dtype)
@@ -68,7 +70,7 @@ def _own_colours(raster: Raster) -> Samples:
     return np.column_stack(parts).astype(raster.samples.dtype)
 
 
-def _seen(raster: Raster, own: Samples) -> ImageRGB:
+def _seen(raster: Raster, own: UInt[np.ndarray, "n c"]) -> UInt8[np.ndarray, "n 3"]:
     """Return how colours given as samples look, uint8 (n, 3)."""
     if raster.samples.ndim == 2:
         return view_rgb(replace(raster, samples=own.T.copy()))[0]
@@ -77,7 +79,7 @@ def _seen(raster: Raster, own: Samples) -> ImageRGB:
     return view_rgb(replace(raster, samples=opaque))[0]
 
 
-def _dithered(image_rgb: ImageRGB, colours: ImageRGB) -> Samples:
+def _dithered(image_rgb: UInt8[np.ndarray, "h w 3"], colours: ColoursRGB) -> UInt8[np.ndarray, "h w"]:
     """Return which of (n, 3) colours each pixel of a dithered picture takes, (h, w)."""
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.resize(colours, (256, 3)).tobytes())

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int, UInt8
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
@@ -19,8 +20,9 @@ from styleid.media.containers.gif import gif_blocks, gif_table_bytes
 from styleid.media.formats.decoded import Decoded, check_size
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode
-from styleid.media.formats.raster import ImageRGB, Layout, Mask, Palette, Raster, Samples, from_image, luma, to_image
+from styleid.media.formats.raster import ColoursRGB, Layout, Palette, Raster, Samples, from_image, luma, to_image
 from styleid.media.provenance import GIF_XMP, GIF_XMP_END
+from styleid.types import ImageRGB, MaskArray
 
 _CONTROL = "f9"
 
@@ -60,7 +62,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def repaint(
-    raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: Mask, icc_profile: bytes | None = None
+    raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: MaskArray, icc_profile: bytes | None = None
 ) -> Raster:
     """Return the raster with the pixels of new_rgb where mask is true, in at most 256 colours."""
     del icc_profile
@@ -127,7 +129,7 @@ def encode(raster: Raster, kept: Kept, encoding: GifEncoding, metadata: Metadata
     )
 
 
-def _indices(picture: bytes, local: int, columns: int, rows: int) -> Samples:
+def _indices(picture: bytes, local: int, columns: int, rows: int) -> UInt8[np.ndarray, "rows columns"]:
     """Return the (rows, columns) palette indices: without any palette, Pillow reads them as grey."""
     size = struct.pack("<HH", columns, rows)
     descriptor = b",\0\0\0\0" + size + bytes([picture[9] & 0x40])
@@ -162,7 +164,7 @@ def _on_canvas(
     return Raster(whole, Layout.PALETTE, 8, Palette(colours, alphas))
 
 
-def _median_cut(colours: ImageRGB, count: int) -> ImageRGB:
+def _median_cut(colours: ColoursRGB, count: int) -> ColoursRGB:
     """Return at most `count` colours for (n, 3) pixels, all of them where there are few enough."""
     distinct = np.unique(colours, axis=0)
     if len(distinct) <= count:
@@ -171,7 +173,7 @@ def _median_cut(colours: ImageRGB, count: int) -> ImageRGB:
     return np.array(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)[:count]
 
 
-def _nearest(colours: ImageRGB, palette: ImageRGB) -> Samples:
+def _nearest(colours: UInt8[np.ndarray, "n 3"], palette: ColoursRGB) -> Int[np.ndarray, " n"]:
     """Return, for each of (n, 3) pixels, the index of the nearest of (m, 3) palette colours."""
     distinct, inverse = np.unique(colours, axis=0, return_inverse=True)
     wide = palette.astype(np.int32)

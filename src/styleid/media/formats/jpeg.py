@@ -137,7 +137,7 @@ def _frame(segments: tuple[JpegSegment, ...]) -> _Frame:
         raise BadFileError("it is a lossless JPEG, which cannot be written again. Convert it to PNG or TIFF first")
     if precision != 8:
         raise BadFileError(f"it is a JPEG of {precision} bits per sample, not 8. Convert it to PNG or TIFF first")
-    components = []
+    components: list[tuple[int, int, int, int]] = []
     for index in range(count):
         name, sampling, table = found.payload[6 + 3 * index : 9 + 3 * index]
         components.append((name, sampling >> 4, sampling & 15, table))
@@ -179,7 +179,7 @@ def _subsampling(frame: _Frame) -> int:
 
 def _huffman_tables(segments: tuple[JpegSegment, ...]) -> frozenset[bytes]:
     """Return the Huffman tables, each as its segment lists it."""
-    tables = set()
+    tables: set[bytes] = set()
     for segment in segments:
         payload = segment.payload if segment.marker == 0xC4 else b""
         while len(payload) >= 17:
@@ -243,7 +243,7 @@ def _with_density(data: bytes, density: Density | None, *, cmyk: bool) -> bytes:
 
 
 def _notes(data: bytes, parts: JpegParts, layout: Layout) -> tuple[str, ...]:
-    notes = []
+    notes: list[str] = []
     if any(s.marker == 0xE2 and s.payload[:4] == b"MPF\0" for s in parts.segments):
         notes.append("the file holds further pictures (MPO, a preview or a gain map): only the first is written")
     elif len(data) > parts.end and data[parts.end :].strip(b"\0"):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
@@ -132,7 +133,7 @@ def encode(raster: Raster, kept: Kept, encoding: PngEncoding, metadata: Metadata
     return b"".join(parts)
 
 
-def packed_rows(samples: Samples, bits: int) -> Samples:
+def packed_rows(samples: UInt8[np.ndarray, "h w"], bits: int) -> UInt8[np.ndarray, "h bytes"]:
     """Pack (h, w) samples of 1, 2 or 4 bits into (h, bytes) uint8, the first pixel in the highest bits."""
     per_byte = 8 // bits
     padded = np.pad(samples, ((0, 0), (0, -samples.shape[1] % per_byte)))
@@ -143,7 +144,7 @@ def packed_rows(samples: Samples, bits: int) -> Samples:
     return packed
 
 
-def unpacked_rows(rows: Samples, bits: int, width: int) -> Samples:
+def unpacked_rows(rows: UInt8[np.ndarray, "h bytes"], bits: int, width: int) -> UInt8[np.ndarray, "h w"]:
     """Undo `packed_rows`: (h, bytes) to (h, width)."""
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
     return ((rows[:, :, None] >> shifts) & ((1 << bits) - 1)).reshape(len(rows), -1)[:, :width]

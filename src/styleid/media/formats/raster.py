@@ -15,15 +15,17 @@ import io
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from jaxtyping import UInt, UInt8
 from PIL import Image
 
 from styleid.media.stretch import Samples, Span, find_span
+from styleid.types import ImageRGB, MaskArray
 
-ImageRGB = np.ndarray[Any, np.dtype[np.uint8]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
+ColoursRGB = UInt8[np.ndarray, "_ 3"]
+"""Colours, or some pixels of a picture: uint8 (n, 3), RGB."""
 
 _ROWS = 256
 _CMYK_INK_TOTAL = 255
@@ -58,10 +60,10 @@ ALPHA_LAYOUTS = frozenset({Layout.GREY_ALPHA, Layout.RGB_ALPHA})
 class Palette:
     """Hold a palette. colours: uint8 (n, 3). alphas: uint8 (n,) or None where all are opaque."""
 
-    colours: ImageRGB
-    alphas: Samples | None = None
+    colours: ColoursRGB
+    alphas: UInt8[np.ndarray, " _"] | None = None
 
-    def opacities(self) -> Samples:
+    def opacities(self) -> UInt8[np.ndarray, "256"]:
         """Return the alpha of each of 256 indices."""
         table = np.full(256, 255, np.uint8)
         if self.alphas is not None:
@@ -140,14 +142,14 @@ def view_rgb(raster: Raster, icc_profile: bytes | None = None) -> ImageRGB:
     return eight if eight.shape[2] == 3 else np.repeat(eight, 3, axis=2)
 
 
-def _colours(raster: Raster) -> Samples:
+def _colours(raster: Raster) -> UInt[np.ndarray, "h w c"]:
     """Return the samples (h, w, c) without the channel beside the colours."""
     samples = raster.samples if raster.samples.ndim == 3 else raster.samples[..., None]
     return samples[..., :-1] if raster.layout in ALPHA_LAYOUTS else samples
 
 
 def repaint(
-    raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: Mask, icc_profile: bytes | None = None
+    raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: MaskArray, icc_profile: bytes | None = None
 ) -> Raster:
     """Return the raster with the pixels of new_rgb where mask is true, at the native depth.
 
@@ -171,7 +173,9 @@ def repaint(
     return raster if samples is None else replace(target, samples=samples)
 
 
-def _painted(before: Samples, new: ImageRGB, raster: Raster, icc_profile: bytes | None) -> Samples:
+def _painted(
+    before: UInt[np.ndarray, "n c"], new: UInt8[np.ndarray, "n 3"], raster: Raster, icc_profile: bytes | None
+) -> UInt[np.ndarray, "n c"]:
     """Return the (n, c) native samples that show (n, 3) new pixels in place of the samples `before`."""
     after = before.copy()
     if raster.layout is Layout.CMYK:
@@ -198,18 +202,18 @@ def expanded(raster: Raster) -> Raster:
     return Raster(np.dstack([colours, opacity]), Layout.RGB_ALPHA, span=raster.span)
 
 
-def luma(rgb: ImageRGB) -> ImageRGB:
+def luma(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape"]:
     """Return the Rec. 601 luma of (..., 3) pixels; greys come back exactly."""
     wide = rgb.astype(np.uint32)
     return ((19595 * wide[..., 0] + 38470 * wide[..., 1] + 7471 * wide[..., 2] + 32768) >> 16).astype(np.uint8)
 
 
-def to_8_bits(samples: Samples, bits: int) -> Samples:
+def to_8_bits(samples: UInt[np.ndarray, "*shape"], bits: int) -> UInt8[np.ndarray, "*shape"]:
     """Scale samples to uint8."""
     return samples if bits == 8 else np.take(_down_table(bits), samples)
 
 
-def swap_red_and_blue(array: Samples) -> Samples:
+def swap_red_and_blue(array: UInt[np.ndarray, "h w c"]) -> UInt[np.ndarray, "h w c"]:
     """Exchange the first and third channels of (h, w, 3 or more) in place, band by band, and return the array."""
     for top in range(0, len(array), _ROWS):
         red = array[top : top + _ROWS, :, 0].copy()
@@ -236,14 +240,14 @@ def from_image(image: Image.Image) -> Samples:
     return array
 
 
-def _native(values: Samples, raster: Raster) -> Samples:
+def _native(values: UInt8[np.ndarray, "n c"], raster: Raster) -> UInt[np.ndarray, "n c"]:
     """Return 8-bit values of a raster's view as its samples."""
     if raster.span is not None:
         return raster.span.from_8_bits(values, raster.samples.dtype)
     return _from_8_bits(values, raster.bits)
 
 
-def _from_8_bits(values: Samples, bits: int) -> Samples:
+def _from_8_bits(values: UInt8[np.ndarray, "n c"], bits: int) -> UInt[np.ndarray, "n c"]:
     if bits == 8:
         return values
     if bits == 16:
@@ -253,18 +257,20 @@ def _from_8_bits(values: Samples, bits: int) -> Samples:
 
 
 @lru_cache
-def _down_table(bits: int) -> Samples:
+def _down_table(bits: int) -> UInt8[np.ndarray, " n"]:
     top = (1 << bits) - 1
     return ((np.arange(top + 1, dtype=np.uint32) * 255 + top // 2) // top).astype(np.uint8)
 
 
-def _padded(colours: ImageRGB, bits: int) -> ImageRGB:
+def _padded(colours: ColoursRGB, bits: int) -> ColoursRGB:
     table = np.zeros((1 << bits, 3), np.uint8)
     table[: len(colours)] = colours
     return table
 
 
-def _kept_off_key(before: Samples, after: Samples, key: tuple[int, ...]) -> Samples:
+def _kept_off_key(
+    before: UInt[np.ndarray, "n c"], after: UInt[np.ndarray, "n c"], key: tuple[int, ...]
+) -> UInt[np.ndarray, "n c"]:
     """Keep transparent pixels transparent, and no others."""
     was = (before == np.array(key)).all(axis=1)
     is_now = (after == np.array(key)).all(axis=1)
@@ -274,7 +280,7 @@ def _kept_off_key(before: Samples, after: Samples, key: tuple[int, ...]) -> Samp
     return after
 
 
-def _cmyk_to_rgb(cmyk: ImageRGB, icc_profile: bytes | None) -> ImageRGB:
+def _cmyk_to_rgb(cmyk: UInt8[np.ndarray, "h w 4"], icc_profile: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
     """Return (h, w, 3) sRGB through the profile, or by (1 - c)(1 - k) without one."""
     transforms = _cmyk_transforms(icc_profile)
     rgb = np.empty((*cmyk.shape[:2], 3), np.uint8)
@@ -288,7 +294,9 @@ def _cmyk_to_rgb(cmyk: ImageRGB, icc_profile: bytes | None) -> ImageRGB:
     return rgb
 
 
-def _rgb_to_cmyk(rgb: ImageRGB, old_cmyk: Samples, icc_profile: bytes | None) -> Samples:
+def _rgb_to_cmyk(
+    rgb: UInt8[np.ndarray, "n 3"], old_cmyk: UInt8[np.ndarray, "n 4"], icc_profile: bytes | None
+) -> UInt8[np.ndarray, "n 4"]:
     """Return (n, 4) inks for (n, 3) sRGB pixels.
 
     Without a profile, each pixel keeps as much of its old black ink as its new colour allows, so that a print's black
@@ -315,7 +323,7 @@ def _cmyk_transforms(icc_profile: bytes | None) -> tuple[Any, Any] | None:
         return None
     try:
         inks = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-        light = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        light = ImageCms.ImageCmsProfile(cast(Any, ImageCms).createProfile("sRGB"))  # Pillow leaves its type open
         intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
         return (
             ImageCms.buildTransform(inks, light, "CMYK", "RGB", intent, flags),

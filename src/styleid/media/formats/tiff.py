@@ -14,7 +14,7 @@ import contextlib
 import io
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -193,7 +193,8 @@ def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: Metadat
 
 def _assembled(fields: list[Field], strips: list[bytes], kept: Kept, metadata: MetadataMode) -> bytes:
     """Return header, strips, main directory and, under "safe", the exposure directory."""
-    offsets, position = [], 8
+    offsets: list[int] = []
+    position = 8
     for strip in strips:
         offsets.append(position)
         position += len(strip) + (len(strip) & 1)
@@ -261,7 +262,7 @@ def _decoded_bytes(data: bytes, reader: TiffReader, first: Directory, page: _Pag
     planes = page.samples if page.planar == 2 else 1
     per_pixel = page.samples // planes
     row_bytes = (page.width * per_pixel * page.bits + 7) // 8
-    parts = []
+    parts: list[Samples] = []
     for plane in range(planes):
         fields = _byte_fields(first, page, plane, planes, row_bytes)
         rows = _pillow(data, fields).reshape(page.height, row_bytes)
@@ -358,7 +359,7 @@ def _pillow(data: bytes, fields: list[Field], order: str = "<") -> Samples:
 
 
 @contextlib.contextmanager
-def _limit_lifted() -> Iterator[None]:
+def _limit_lifted() -> Generator[None, None, None]:
     """Lift Pillow's own limit of pixels, which would count bytes here; the page was held against ours before."""
     with _LIMIT_LOCK:
         before = Image.MAX_IMAGE_PIXELS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import UInt, UInt8
 
 from styleid.media.formats.png import packed_rows, unpacked_rows
-from styleid.media.formats.raster import Samples
 
 
-def samples_of(rows: Samples, width: int, bits: int, per_pixel: int, order: str, predictor: int, block: int) -> Samples:
+def samples_of(
+    rows: UInt8[np.ndarray, "h bytes"], width: int, bits: int, per_pixel: int, order: str, predictor: int, block: int
+) -> UInt[np.ndarray, "h w *channels"]:
     """Turn rows (h, bytes) into samples, (h, w), or (h, w, per_pixel) for several.
 
     order: "<" or ">", that of 16-bit numbers. predictor: 1 none, 2 differences along rows. block: how many columns
@@ -25,7 +27,7 @@ def samples_of(rows: Samples, width: int, bits: int, per_pixel: int, order: str,
     return samples[:, :, 0] if per_pixel == 1 else samples
 
 
-def rows_of(samples: Samples, bits: int, predictor: int) -> Samples:
+def rows_of(samples: UInt[np.ndarray, "h w *channels"], bits: int, predictor: int) -> UInt8[np.ndarray, "h bytes"]:
     """Undo `samples_of`, little-endian, in blocks of whole rows."""
     if bits < 8:
         return packed_rows(samples, bits)
@@ -37,7 +39,7 @@ def rows_of(samples: Samples, bits: int, predictor: int) -> Samples:
     return cube.reshape(len(samples), -1)
 
 
-def inverted(samples: Samples, bits: int) -> Samples:
+def inverted(samples: UInt[np.ndarray, "h w *channels"], bits: int) -> UInt[np.ndarray, "h w *channels"]:
     """Return the grey channel inverted, the alpha as it is."""
     turned = samples.copy()
     grey = turned[..., 0] if turned.ndim == 3 else turned

@@ -223,7 +223,8 @@ def _walk(root: Path, barred: Path | None, *, images: bool = True) -> list[str]:
     """
     seen: set[Path] = set()
     found: list[str] = []
-    pending, linked = [""], []
+    pending = [""]
+    linked: list[str] = []
     while pending or linked:
         inside = pending.pop() if pending else linked.pop(0)
         folder = root / inside

@@ -13,7 +13,7 @@ import functools
 import io
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath
@@ -92,7 +92,9 @@ class RemotePath:
 
     def open(self) -> IO[bytes]:
         """Open the file for reading, piece by piece."""
-        return io.BufferedReader(_Pieces(self), _PIECE_BYTES)
+        with _as_os_error(self):
+            file = self._fs.open(self._path, "rb")
+        return io.BufferedReader(_Pieces(self, file), _PIECE_BYTES)
 
     def size(self) -> int:
         """Return how many bytes the file has."""
@@ -176,7 +178,7 @@ class RemotePath:
 
     @property
     def _fs(self) -> Any:
-        return _file_system(self.url.partition("://")[0] + "://" + self.url.partition("://")[2].partition("/")[0])
+        return _file_system(_root(self.url))
 
     @property
     def _path(self) -> str:
@@ -186,10 +188,8 @@ class RemotePath:
 class _Pieces(io.RawIOBase):
     """A file at a URL that raises OSError whatever its library raises."""
 
-    def __init__(self, path: RemotePath) -> None:
-        self._where = path
-        with _as_os_error(path):
-            self._file = path._fs.open(path._path, "rb")
+    def __init__(self, path: RemotePath, file: Any) -> None:
+        self._where, self._file = path, file
 
     def readable(self) -> bool:
         return True
@@ -235,7 +235,7 @@ def place(text: str) -> Place:
     if protocol in ("file", "local"):
         return Path(mark + rest)
     found = RemotePath(f"{_ALIASES.get(protocol, protocol)}://{rest}".rstrip("/"))  # one place has one name
-    found._fs  # noqa: B018 # what is missing shall be said before a run begins
+    _file_system(_root(found.url))  # what is missing shall be said before a run begins
     return RemotePath(mark + found.url)
 
 
@@ -248,15 +248,22 @@ def _protocol(url: str) -> str:
     return url.partition("://")[0].lower()
 
 
+def _root(url: str) -> str:
+    """Return a URL up to its host or bucket: one file system serves all below it."""
+    protocol, _, rest = url.partition("://")
+    return f"{protocol}://{rest.partition('/')[0]}"
+
+
 @functools.lru_cache(maxsize=64)
 def _file_system(url: str) -> Any:
     try:
-        import fsspec
+        import fsspec  # pyright: ignore[reportMissingTypeStubs]  # it ships no types
     except ModuleNotFoundError as error:
         raise MissingDependencyError("what reads URLs", "'styleid[remote]'") from error
     shown = _SECRET.sub("", url)
+    core: Any = fsspec.core
     try:
-        return fsspec.core.url_to_fs(url)[0]
+        return core.url_to_fs(url)[0]
     except ImportError as error:
         raise OptionError(shown, f"what reads such URLs is not installed: {error}.") from error
     except ValueError as error:
@@ -264,7 +271,7 @@ def _file_system(url: str) -> Any:
 
 
 @contextlib.contextmanager
-def _as_os_error(path: RemotePath) -> Iterator[None]:
+def _as_os_error(path: RemotePath) -> Generator[None, None, None]:
     """Turn whatever a file system's library raises into OSError, and leave the URL's secrets out of it."""
     try:
         yield

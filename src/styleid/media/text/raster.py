@@ -53,8 +53,8 @@ def is_raster_table(table: FloatArray) -> bool:
     centred = table - table.mean(0)
     if _is_dither(table.ravel()):
         return _has_rows(centred.ravel()[:_WINDOW], 1, averaged=True)
-    spread = table.std(0)
-    even = (centred / np.where(spread > 0, spread, 1)).ravel()
+    spread: FloatArray = table.std(0)
+    even: FloatArray = (centred / np.where(spread > 0, spread, 1)).ravel()
     return float(np.mean(even[1:] * even[:-1])) > _ALIKE and is_raster(even)
 
 
@@ -75,7 +75,7 @@ def is_outline(numbers: FloatArray) -> bool:
 def are_bytes(numbers: FloatArray) -> bool:
     """Say whether numbers (n,) are whole and between -128 and 255."""
     whole = bool((numbers == np.round(numbers)).all())
-    return whole and numbers.min(initial=0) >= -128 and numbers.max(initial=0) <= 255
+    return whole and bool(numbers.min(initial=0) >= -128 and numbers.max(initial=0) <= 255)
 
 
 def is_index(numbers: FloatArray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote_to_bytes
 
 from styleid.media.text.encoded import find_encoded
@@ -144,7 +144,7 @@ def _is_percent_encoded(text: bytes) -> bool:
         return True
 
 
-_OTHER_FORMS = (
+_OTHER_FORMS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("a PBM, PGM or PPM picture", lambda text: _NETPBM.search(text) is not None),
     ("blocks or Braille as drawings have them", _is_drawn),
     ("bytes in quoted-printable", _is_quoted_printable),

@@ -8,15 +8,16 @@ seconds from the clip's beginning. A clip may be gone through again and again, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Shaped
 
-from styleid.types import ImageRGB
+from styleid.types import ImageRGB, MaskArray
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Turn:
         """Whether width and height change places."""
         return self.quarters % 2 == 1
 
-    def upright(self, stored: np.ndarray) -> np.ndarray:
+    def upright(self, stored: Shaped[np.ndarray, "h w *channels"]) -> Shaped[np.ndarray, "h_up w_up *channels"]:
         """Return a stored picture upright."""
         return np.ascontiguousarray(np.rot90(stored[:, ::-1] if self.mirrored else stored, self.quarters))
 
-    def stored(self, upright: np.ndarray) -> np.ndarray:
+    def stored(self, upright: Shaped[np.ndarray, "h_up w_up *channels"]) -> Shaped[np.ndarray, "h w *channels"]:
         """Return an upright picture as it is stored."""
         turned = np.rot90(upright, -self.quarters)
         return np.ascontiguousarray(turned[:, ::-1] if self.mirrored else turned)
@@ -55,7 +56,7 @@ class ClipInfo:
     height: int
     rate: Fraction
     frames: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
     notes: tuple[str, ...] = ()
 
 
@@ -72,9 +73,9 @@ class ClipFrame:
     time_s: float
     duration_s: float
     native: Any
-    to_rgb: Any
-    hidden: np.ndarray | None = None
-    to_views: Any = None
+    to_rgb: Callable[[Any], ImageRGB]
+    hidden: MaskArray | None = None
+    to_views: Callable[[Any], list[tuple[ImageRGB, float]]] | None = None
 
     @cached_property
     def image_rgb(self) -> ImageRGB:
@@ -106,7 +107,7 @@ class ClipSink(Protocol):
     mark: str
 
     def write(
-        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
+        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool = False
     ) -> None:
         """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere.
 

@@ -20,7 +20,7 @@ from styleid.media.provenance import MarkOptions
 from styleid.media.storage.files import os_reason, write_atomic
 from styleid.media.video.clip import ClipFrame, ClipInfo
 from styleid.media.views import further_views
-from styleid.types import ImageRGB
+from styleid.types import ImageRGB, MaskArray
 
 _NUMBER = re.compile(r"%0?(\d*)d")
 
@@ -80,7 +80,7 @@ class FramesSink:
     notes: tuple[str, ...]
 
     def write(
-        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
+        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool = False
     ) -> None:
         """Write one frame under its own name, marked by what it shows itself."""
         photo: Photo = frame.native

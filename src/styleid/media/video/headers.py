@@ -96,7 +96,7 @@ class Headers:
     is the last time stamp, not the length. counted: whether `apertures` goes by place.
     """
 
-    apertures: dict[int, set[Aperture | None]] = field(default_factory=dict)
+    apertures: dict[int, set[Aperture | None]] = field(default_factory=dict[int, set[Aperture | None]])
     unread: str = ""
     whole: bool = True
     ends_at: bool = False
@@ -113,7 +113,7 @@ class Headers:
         Raises:
             BadFileError: headers disagree, or do not tell which track a crop belongs to.
         """
-        every = set().union(*self.apertures.values())
+        every = set[Aperture | None]().union(*self.apertures.values())
         if every <= {None}:
             return None
         told = self.apertures.get(place if self.counted else number, set())
@@ -225,7 +225,8 @@ def _down(data: Bytes, box: Box | None) -> dict[bytes, Box]:
 
 def _boxes(data: Bytes, start: int, end: int) -> list[Box]:
     """Return the boxes between two offsets, up to the first that does not fit: QuickTime ends some lists with zeros."""
-    boxes, position = [], start
+    boxes: list[Box] = []
+    position = start
     while position + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, position)
         body = position + 8

@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import UInt
 
 from styleid.media.stretch import Span, find_span
 from styleid.media.video.planes import PixelColours, planar_format, planes_of
@@ -97,13 +98,13 @@ def _bits(frame: Any) -> int:
     return max(part.bits for part in frame.format.components)
 
 
-def _bright_planes(colours: PixelColours, frame: Any) -> list[np.ndarray]:
+def _bright_planes(colours: PixelColours, frame: Any) -> list[UInt[np.ndarray, "_ _"]]:
     """Return G, B and R, or the one plane of brightness."""
     planes = _planar(colours, frame)
     return planes if frame.format.is_rgb else planes[:1]
 
 
-def _planar(colours: PixelColours, frame: Any) -> list[np.ndarray]:
+def _planar(colours: PixelColours, frame: Any) -> list[UInt[np.ndarray, "_ _"]]:
     planar = colours.in_format(frame, planar_format(frame.format.name, alpha=False))
     return [plane.copy() for plane in planes_of(planar)]
 

@@ -100,7 +100,8 @@ def _box(kind: bytes, body: bytes) -> bytes:
 
 def _inside(data: mmap.mmap, span: Span, *kinds: int) -> list[Span]:
     """Return the elements, from header to end, that lie in a span along a path of kinds."""
-    found, at = [], span[0]
+    found: list[Span] = []
+    at = span[0]
     for element in elements(data, *span):
         if element.kind == kinds[0]:
             found.append((at, element.end))

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, UInt, UInt8
 
 from styleid.media.video.pyav import import_av
-from styleid.types import ImageRGB
+from styleid.types import ImageRGB, MaskArray
 
 _RGB, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
 _SWS_709, _SWS_601, _SWS_240, _SWS_2020, _SWS_FCC = 1, 5, 7, 9, 4
@@ -93,11 +94,11 @@ class PixelColours:
         )
 
 
-def planes_of(frame: Any) -> list[np.ndarray]:
+def planes_of(frame: Any) -> list[UInt[np.ndarray, "_ _"]]:
     """Return writable views of a planar frame's planes, (height, width) each."""
     deep = max(component.bits for component in frame.format.components) > 8
     kind = np.dtype(np.uint16 if deep else np.uint8)
-    views = []
+    views: list[UInt[np.ndarray, "_ _"]] = []
     for plane in frame.planes:
         rows = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)
         views.append(rows[:, : plane.width])
@@ -140,7 +141,7 @@ def black(name: str, *, full_range: bool) -> tuple[int, ...]:
     return (dark, *[1 << (bits - 1)] * (len(fmt.components) - 1))
 
 
-def blacken(frame: Any, hidden: np.ndarray, *, full_range: bool) -> None:
+def blacken(frame: Any, hidden: MaskArray, *, full_range: bool) -> None:
     """Make the pixels of a mask, bool (h, w), black in place; chroma that any of them shares has no colour."""
     for plane, dark in zip(planes_of(frame), black(frame.format.name, full_range=full_range), strict=True):
         plane[_coarser(hidden, -(-frame.height // plane.shape[0]), -(-frame.width // plane.shape[1]))] = dark
@@ -154,7 +155,9 @@ def fresh_copy(frame: Any, av: Any) -> Any:
     return copy
 
 
-def repaint(frame: Any, image_rgb: ImageRGB, changed: np.ndarray, colours: PixelColours, av: Any) -> None:
+def repaint(
+    frame: Any, image_rgb: UInt8[np.ndarray, "h w 3"], changed: Bool[np.ndarray, "h w"], colours: PixelColours, av: Any
+) -> None:
     """Write an RGB picture into a frame's planes where it changed, in place; chroma changes with any of its pixels.
 
     image_rgb: uint8 (h, w, 3), as stored. changed: bool (h, w).
@@ -173,7 +176,7 @@ def repaint(frame: Any, image_rgb: ImageRGB, changed: np.ndarray, colours: Pixel
         target[part] = theirs[part]
 
 
-def _coarser(mask: np.ndarray, fy: int, fx: int) -> np.ndarray:
+def _coarser(mask: MaskArray, fy: int, fx: int) -> MaskArray:
     """Return where a block of (fy, fx) holds any true pixel."""
     height, width = mask.shape
     padded = np.pad(mask, ((0, -height % fy), (0, -width % fx)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ from styleid.media.video.levels import StretchedColours, frame_span, stretch_cli
 from styleid.media.video.planes import PixelColours
 from styleid.media.video.pyav import import_av
 from styleid.media.video.visible import Visible
+from styleid.types import ImageRGB, MaskArray
 
 MAX_FRAME_PIXELS = 8192 * 8192
 """The largest frame that is decoded: 8K is 33 million pixels; a file that announces more is refused unread."""
@@ -138,7 +139,7 @@ class VideoClip:
 
     def _notes(self, visible: Visible) -> tuple[str, ...]:
         """Return what a user should know of a clip that was read to its end."""
-        notes = []
+        notes: list[str] = []
         if isinstance(self.facts.colours, StretchedColours):
             notes.append("its samples use a small part of their range: faces were looked for in stretched pictures")
         if visible.filled:
@@ -158,10 +159,10 @@ class VideoClip:
         left = [float((end - last.native.pts) * self.facts.time_base) for end in ends]
         return min((one for one in left if 0 < one <= _LONGEST_LAST_S), key=lambda one: abs(one - usual), default=usual)
 
-    def _upright(self, native: Any) -> np.ndarray:
+    def _upright(self, native: Any) -> ImageRGB:
         return self._turn.upright(self.facts.colours.to_rgb(native))
 
-    def _views(self, native: Any) -> list[tuple[np.ndarray, float]]:
+    def _views(self, native: Any) -> list[tuple[ImageRGB, float]]:
         """Return a frame stretched where it alone uses a small part of its range."""
         colours = self.facts.colours
         span = None if isinstance(colours, StretchedColours) else frame_span(colours, native)
@@ -215,7 +216,7 @@ class VideoClip:
         stream.codec_context.flags |= self._av.codec.context.Flags.unaligned
         return stream
 
-    def _decoded(self, container: Any, stream: Any, visible: Visible) -> Iterator[tuple[Any, Any, np.ndarray | None]]:
+    def _decoded(self, container: Any, stream: Any, visible: Visible) -> Iterator[tuple[Any, Any, MaskArray | None]]:
         """Yield each decoded picture, what is shown of it, and which of its pixels are hidden."""
         times: list[int] = []  # of packets that only say when they are decoded: pictures come in another order
         decoding_times = container.format.name == "avi"
@@ -254,7 +255,7 @@ class VideoClip:
             )
 
     @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
+    def _reported(self) -> Generator[None, None, None]:
         """Turn what PyAV raises into a VideoError."""
         try:
             yield

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.errors import OptionError, VideoError
 from styleid.media.video.clock import SideClock
@@ -80,7 +81,7 @@ class SideTracks:
             if index in self._changed:
                 self._output.mux(self._changed[index].take(packet))
             elif packet.dts is not None and packet.size:
-                shift = round(self._start / packet.time_base)
+                shift: int = round(self._start / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                 bare = bare_packet(packet, self._av)
                 bare.stream = self._copied[index]
@@ -265,7 +266,7 @@ class _Pitch:
                 return encoded
             encoded += self._encode(frame.to_ndarray()[:, : max(self._taken - self._given, 0)])
 
-    def _encode(self, samples: np.ndarray) -> list[Any]:
+    def _encode(self, samples: Float[np.ndarray, "channels n"]) -> list[Any]:
         if samples.shape[1] == 0:
             return []
         frame = self._av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", self._layout)

@@ -28,7 +28,8 @@ def safe_tags(tags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 def safe_chapters(chapters: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return chapters whose tags hold no picture, and the names of the tags that were left out."""
-    made, left_out = [], []
+    made: list[dict[str, Any]] = []
+    left_out: list[str] = []
     for chapter in chapters:
         tags, names = safe_tags(chapter.get("metadata") or {})
         made.append({**chapter, "metadata": tags})
@@ -91,7 +92,8 @@ def _without_comments(header: bytes) -> bytes | None:
     """Return Vorbis' three headers, laced as Ogg's are, with an empty comment in the place of the second."""
     if header[:1] != b"\x02":
         return None
-    sizes, at = [], 1
+    sizes: list[int] = []
+    at = 1
     for _ in range(2):
         size = 0
         while at < len(header) and header[at] == 255:

@@ -13,11 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.video.headers import Aperture
 from styleid.media.video.hevc import header_tells_of_alpha, tells_of_alpha
 from styleid.media.video.planes import PixelColours, black, planar_format, planes_of
+from styleid.types import MaskArray
 
 _LEAST_ALPHA = 1 / 16
 _ALPHA_CODECS = ("vp8", "vp9")
@@ -34,9 +36,9 @@ class Visible:
         self._codec, self._aperture, self._av = codec.removeprefix("lib").replace("vpx-", ""), aperture, av
         self._header, self._layered = header, codec == "hevc" and header_tells_of_alpha(header)
         self._coder: Any = None
-        self._alphas: dict[int | None, np.ndarray] = {}
-        self._alpha: np.ndarray | None = None
-        self._hidden: np.ndarray | None = None
+        self._alphas: dict[int | None, UInt[np.ndarray, "_ _"]] = {}
+        self._alpha: UInt[np.ndarray, "_ _"] | None = None
+        self._hidden: MaskArray | None = None
         self.filled = self.shown = False
 
     def look(self, packet: Any) -> None:
@@ -58,7 +60,7 @@ class Visible:
         for frame in self._coder.decode(packet):
             self._alphas[pts] = planes_of(frame)[0].copy()
 
-    def of(self, frame: Any) -> tuple[Any, np.ndarray | None]:
+    def of(self, frame: Any) -> tuple[Any, MaskArray | None]:
         """Return what is shown of a decoded picture, and which of its pixels are hidden.
 
         The first is that picture, or a new one in a planar format without alpha. The second is bool (h, w), as stored,
@@ -74,7 +76,7 @@ class Visible:
             return frame, None
         return self._made(frame, own)
 
-    def _made(self, frame: Any, own: bool) -> tuple[Any, np.ndarray | None]:
+    def _made(self, frame: Any, own: bool) -> tuple[Any, MaskArray | None]:
         name = planar_format(planar_format(frame.format.name, alpha=own), alpha=False)
         planar = PixelColours.of(frame).in_format(frame, planar_format(frame.format.name, alpha=own))
         planes = [plane.copy() for plane in planes_of(planar)]
@@ -91,7 +93,9 @@ class Visible:
             self._fill(planes, alpha, black(name, full_range=PixelColours.of(frame).full_range))
         return self._frame(frame, planes, name, self._box(frame))
 
-    def _fill(self, planes: list[np.ndarray], alpha: np.ndarray, black: tuple[int, ...]) -> None:
+    def _fill(
+        self, planes: list[UInt[np.ndarray, "_ _"]], alpha: Float[np.ndarray, "h w"], black: tuple[int, ...]
+    ) -> None:
         """Lay planes over black in place; a sample of chroma that any hidden pixel shares has no colour."""
         alpha = np.where(alpha < _LEAST_ALPHA, 0, alpha)
         self._hidden = alpha == 0
@@ -110,8 +114,8 @@ class Visible:
         return x0, y0, x1, y1
 
     def _frame(
-        self, frame: Any, planes: list[np.ndarray], name: str, box: tuple[int, int, int, int]
-    ) -> tuple[Any, np.ndarray | None]:
+        self, frame: Any, planes: list[UInt[np.ndarray, "_ _"]], name: str, box: tuple[int, int, int, int]
+    ) -> tuple[Any, MaskArray | None]:
         """Return a new picture of the part inside a box; it begins at whole samples of chroma."""
         across, down = -(-frame.width // planes[-1].shape[1]), -(-frame.height // planes[-1].shape[0])
         x0, y0 = -(-box[0] // across) * across, -(-box[1] // down) * down
@@ -127,7 +131,7 @@ class Visible:
         return made, hidden
 
 
-def _shrunk(alpha: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _shrunk(alpha: Float[np.ndarray, "h w"], shape: tuple[int, ...]) -> Float[np.ndarray, "rows columns"]:
     """Return the alpha of each sample of a plane: the mean of its pixels', and 0 where any of them is hidden."""
     fy, fx = -(-alpha.shape[0] // shape[0]), -(-alpha.shape[1] // shape[1])
     if (fy, fx) == (1, 1):

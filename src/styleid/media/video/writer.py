@@ -6,13 +6,11 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from styleid.errors import OptionError, OutputError, VideoError
 from styleid.media.provenance import SOURCE_TYPE, MarkOptions
@@ -25,7 +23,7 @@ from styleid.media.video.planes import blacken, fresh_copy, repaint
 from styleid.media.video.pyav import import_av
 from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import SideTracks, TrackOptions
-from styleid.types import ImageRGB
+from styleid.types import ImageRGB, MaskArray
 
 Codec = Literal["h264", "h265", "ffv1"]
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -139,7 +137,7 @@ class VideoSink:
         return () if same else (f"pixels were stored as {given} and are written as {self._format}",)
 
     def write(
-        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: np.ndarray | None, *, generated: bool = False
+        self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool = False
     ) -> None:
         """Encode a frame."""
         self._generated, self._changed = self._generated or generated, self._changed or changed is not None
@@ -232,7 +230,7 @@ class VideoSink:
         self._file.remove()
 
     @contextlib.contextmanager
-    def _reported(self) -> Any:
+    def _reported(self) -> Generator[None, None, None]:
         try:
             yield
         except (OutputError, VideoError):

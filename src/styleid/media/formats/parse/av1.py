@@ -66,7 +66,8 @@ def base_quantiser(stream: bytes) -> int | None:
 
 def _units(stream: bytes) -> list[tuple[int, bytes]]:
     """Split a stream into (type, body) of its open bitstream units."""
-    units, position = [], 0
+    units: list[tuple[int, bytes]] = []
+    position = 0
     while position < len(stream) and len(units) < 16:
         header = stream[position]
         position += 2 if header & 4 else 1

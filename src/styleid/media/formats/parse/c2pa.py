@@ -64,7 +64,8 @@ def jpeg_store(payloads: Sequence[bytes]) -> bytes | None:
 
 def gif_store(block: bytes) -> bytes:
     """Return the store in a GIF's application extension."""
-    parts, at = [], len(GIF_MANIFEST)
+    parts: list[bytes] = []
+    at = len(GIF_MANIFEST)
     while at < len(block) and block[at]:
         parts.append(block[at + 1 : at + 1 + block[at]])
         at += 1 + block[at]
@@ -212,7 +213,7 @@ def _cbor_at(data: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
         return _cbor_at(data, at, depth + 1)
     if kind == 7:
         return {20: False, 21: True, 22: None}[short], at
-    items = []
+    items: list[Any] = []
     for _ in range(number * (kind - 3)):
         item, at = _cbor_at(data, at, depth + 1)
         items.append(item)

@@ -167,7 +167,7 @@ def directory_leftovers(
     if _THUMBNAIL in directory.fields:
         start = directory.integer(_THUMBNAIL, 0)
         ranges.append((start, start + directory.integer(_THUMBNAIL_LENGTH, 0)))
-    found = []
+    found: list[str] = []
     for field in directory.fields.values():
         if field.tag in (EXIF_POINTER, GPS_POINTER):
             details = reader.directory(directory.integer(field.tag, 0))

@@ -61,7 +61,7 @@ def parse_profile(data: bytes) -> Profile | None:
     count = struct.unpack_from(">I", data, HEADER_BYTES)[0]
     if count > 100 or HEADER_BYTES + 4 + 12 * count > len(data):
         return None
-    tags = []
+    tags: list[tuple[bytes, bytes]] = []
     for index in range(count):
         name, start, size = struct.unpack_from(">4sII", data, HEADER_BYTES + 4 + 12 * index)
         if size < 8 or start + size > len(data):

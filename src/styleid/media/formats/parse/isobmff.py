@@ -16,9 +16,9 @@ class Item:
 
     kind: bytes = b""
     name: bytes = b""
-    places: list[tuple[int, int]] = field(default_factory=list)
-    properties: list[tuple[bytes, bytes]] = field(default_factory=list)
-    links: list[tuple[bytes, tuple[int, ...]]] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    properties: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+    links: list[tuple[bytes, tuple[int, ...]]] = field(default_factory=list[tuple[bytes, tuple[int, ...]]])
 
     def property_body(self, kind: bytes) -> bytes | None:
         """Return the body of the first property of a kind, or None."""
@@ -152,7 +152,7 @@ def _read_properties(data: bytes, box: Box, items: dict[int, Item]) -> None:
             position += 1
             for _ in range(count):
                 code, width, number_bits = (">H", 2, 0x7FFF) if flags & 1 else (">B", 1, 0x7F)
-                index = struct.unpack_from(code, data, position)[0] & number_bits
+                index: int = struct.unpack_from(code, data, position)[0] & number_bits
                 position += width
                 if 0 < index <= len(held):
                     items.setdefault(number, Item()).properties.append(held[index - 1])
