@@ -21,6 +21,7 @@ PROTOCOLS = (
     "HintSource",
     "IO",
     "Observed",
+    "Space",
     "Targets",
 )
 REPLACED = ("Bundle", "BundleSpec", "FaceDetector", "Method")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float
 
 from styleid.faces.align import invert, scale_of, shown_window
 from styleid.faces.geometry import JAW, with_forehead
@@ -23,7 +24,7 @@ from styleid.pixel.regions import FaceHull, gone_up_the_forehead
 from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.soft import blurred, ramp
 from styleid.pixel.warp import outline_displacement
-from styleid.types import LUMA, FloatArray, ImageRGB
+from styleid.types import LUMA, ImageRGB, MaskArray
 
 _MAX_SHIFT = 0.12
 _RIM = (0.1, 0.03)
@@ -61,18 +62,18 @@ class NewFace:
     where what lies before the face stays.
     """
 
-    generated: FloatArray
-    source: FloatArray
-    generated_landmarks: FloatArray
-    source_landmarks: FloatArray
-    bare: FloatArray
-    glasses: FloatArray
+    generated: Float[np.ndarray, "s s 3"]
+    source: Float[np.ndarray, "s s 3"]
+    generated_landmarks: Float[np.ndarray, "68 2"]
+    source_landmarks: Float[np.ndarray, "68 2"]
+    bare: Float[np.ndarray, "s s"]
+    glasses: Float[np.ndarray, "s s"]
     cover: float | None = None
 
 
 def composite(
-    image_rgb: ImageRGB, face: NewFace, matrix: FloatArray, as_sharp_as: ImageRGB | None = None
-) -> np.ndarray:
+    image_rgb: ImageRGB, face: NewFace, matrix: Float[np.ndarray, "2 3"], as_sharp_as: ImageRGB | None = None
+) -> MaskArray:
     """Put one new face into the photo, in place, and return the mask of what may have changed, bool (height, width).
 
     as_sharp_as: the photo as it was, where a neighbour's face or disc has come over the face since.
@@ -101,14 +102,16 @@ def composite(
     return changed
 
 
-def _displacement(face: NewFace, size: int) -> FloatArray:
+def _displacement(face: NewFace, size: int) -> Float[np.ndarray, "s s 2"]:
     source, generated = (with_forehead(p) for p in (face.source_landmarks, face.generated_landmarks))
     outline = [*range(JAW.stop), *range(68, 78)]
     unit = float(np.ptp(source[:, 0]))
     return outline_displacement(source[outline], generated[outline], size, _MAX_SHIFT * unit)
 
 
-def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
+def _prepare(
+    face: NewFace, displacement: Float[np.ndarray, "s s 2"], size: int
+) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s 3"]]:
     """Return the new face's opacity (s, s) and its colours (s, s, 3) before sharpness is matched."""
     outline = FaceHull(face.generated_landmarks, size)
     hull = outline.soft()
@@ -131,7 +134,12 @@ def _prepare(face: NewFace, displacement: FloatArray, size: int) -> tuple[FloatA
     return alpha, generated
 
 
-def _fade(face: NewFace, source: FloatArray, generated: FloatArray, skin: FloatArray) -> FloatArray:
+def _fade(
+    face: NewFace,
+    source: Float[np.ndarray, "s s 3"],
+    generated: Float[np.ndarray, "s s 3"],
+    skin: Float[np.ndarray, "s s"],
+) -> Float[np.ndarray, "s s"]:
     """Return how much of the new face is there, (s, s), going up the forehead, where it fades into the photo's skin.
 
     There is little of a person in that skin, but a line across a forehead is seen from afar. A face that is not of its
@@ -147,18 +155,20 @@ def _fade(face: NewFace, source: FloatArray, generated: FloatArray, skin: FloatA
         return np.ones_like(skin)
     on = weight > 0
     apart = np.abs(np.log((source[on] + _DARKEST) / (generated[on].clip(0) + _DARKEST))).max(-1)
-    agrees = 1 - ramp(np.asarray(apart @ weight[on] / total), *_OTHER_SKIN)
+    agrees = 1 - ramp(apart @ weight[on] / total, *_OTHER_SKIN)
     return 1 - gone * agrees
 
 
-def _beyond(shows: FloatArray, hull: FloatArray) -> FloatArray:
+def _beyond(shows: Float[np.ndarray, "s s"], hull: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
     """Return where the face shows, (s, s), beyond its outline as at the outline's nearest stretch."""
     sigma = 0.03 * len(hull)
     near = blurred(shows * hull, sigma) / (blurred(hull, sigma) + 1e-6)
     return shows * hull + near * (1 - hull)
 
 
-def _light(source: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatArray:
+def _light(
+    source: Float[np.ndarray, "s s 3"], generated: Float[np.ndarray, "s s 3"], rim: Float[np.ndarray, "s s"]
+) -> Float[np.ndarray, "s s 3"]:
     """Return the gains (s, s, 3), in logarithms, that bring the new face's skin along the rim to the source's.
 
     They are one level and slope for each colour, which is enough for the light and its direction. What follows the rim
@@ -181,7 +191,9 @@ def _light(source: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatA
     return np.asarray(cv2.resize(level.reshape(small, small, 3), (size, size)), np.float32)
 
 
-def _on_skin(light: FloatArray, generated: FloatArray, rim: FloatArray) -> FloatArray:
+def _on_skin(
+    light: Float[np.ndarray, "s s 3"], generated: Float[np.ndarray, "s s 3"], rim: Float[np.ndarray, "s s"]
+) -> Float[np.ndarray, "s s 3"]:
     """Return gains of light (s, s, 3) whose colour shows on skin, and not on what has less colour: teeth stay white."""
     red, green, blue = cv2.split(generated)
     most = np.maximum(np.maximum(red, green), blue)
@@ -193,7 +205,7 @@ def _on_skin(light: FloatArray, generated: FloatArray, rim: FloatArray) -> Float
     return np.asarray(cv2.merge([level + (colour - level) * share for colour in colours]), np.float32)
 
 
-def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:
+def _usual(gain: Float[np.ndarray, "n 3"], rim: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Return how far to trust each of the rim's gains, (n,) of (n, 3): least where few others agree, as on a beard."""
     sure = gain[rim > 0.5]
     if len(sure) == 0:
@@ -202,7 +214,9 @@ def _usual(gain: FloatArray, rim: FloatArray) -> FloatArray:
     return (1 / (1 + red * red + green * green + blue * blue) ** 2).astype(np.float32)
 
 
-def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, scale: float) -> FloatArray:
+def _match_sharpness(
+    new: Float[np.ndarray, "h w 3"], photo: Float[np.ndarray, "h w 3"], coverage: Float[np.ndarray, "h w"], scale: float
+) -> Float[np.ndarray, "h w 3"]:
     """Soften the new face to the photo's sharpness, or give it the photo's grain, within its own region."""
     core = coverage > 0.8
     if core.sum() < 64:
@@ -226,17 +240,22 @@ def _match_sharpness(new: FloatArray, photo: FloatArray, coverage: FloatArray, s
     return new + noise[..., None]
 
 
-def _fine_energy(luma: FloatArray, core: np.ndarray) -> float:
+def _fine_energy(luma: Float[np.ndarray, "h w"], core: Bool[np.ndarray, "h w"]) -> float:
     return float(np.sqrt(np.mean((luma - cv2.GaussianBlur(luma, (0, 0), 1.0))[core] ** 2)))
 
 
-def _grain(luma: FloatArray, core: np.ndarray) -> float:
+def _grain(luma: Float[np.ndarray, "h w"], core: Bool[np.ndarray, "h w"]) -> float:
     """Estimate the noise's deviation from the median of fine differences, which edges hardly move."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     return float(np.median(np.abs(cv2.filter2D(luma, -1, kernel)[core]))) / 0.6745 / 6
 
 
-def _move(image_rgb: ImageRGB, window: tuple[int, int, int, int], field: FloatArray, matrix: FloatArray) -> FloatArray:
+def _move(
+    image_rgb: ImageRGB,
+    window: tuple[int, int, int, int],
+    field: Float[np.ndarray, "h w 2"],
+    matrix: Float[np.ndarray, "2 3"],
+) -> Float[np.ndarray, "h w 3"]:
     """Return the window of the photo with its surroundings moved along the field, float32."""
     x0, y0, x1, y1 = window
     turn = invert(matrix)[:, :2]
@@ -247,22 +266,24 @@ def _move(image_rgb: ImageRGB, window: tuple[int, int, int, int], field: FloatAr
     ).astype(np.float32)
 
 
-def _crop_places(window: tuple[int, int, int, int], matrix: FloatArray) -> FloatArray:
+def _crop_places(window: tuple[int, int, int, int], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "h w 2"]:
     """Return where each pixel of a window of the photo lies in the crop, float32 (h, w, 2)."""
     x0, y0, x1, y1 = window
     x, y = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
     return np.stack([x, y], -1) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
 
 
-def _places(displacement: FloatArray) -> FloatArray:
+def _places(displacement: Float[np.ndarray, "s s 2"]) -> Float[np.ndarray, "s s 2"]:
     """Return where each pixel is taken from, (s, s, 2)."""
     ticks = np.arange(displacement.shape[0], dtype=np.float32)
     return displacement + np.stack(np.meshgrid(ticks, ticks), -1)
 
 
-def _take(values: FloatArray, place: FloatArray) -> FloatArray:
+def _take(values: Float[np.ndarray, "s s *c"], place: Float[np.ndarray, "s s 2"]) -> Float[np.ndarray, "s s *c"]:
     return _remap(values, place, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
 
 
-def _remap(values: FloatArray, place: FloatArray, how: int, border: int) -> FloatArray:
+def _remap(
+    values: Float[np.ndarray, "s s *c"], place: Float[np.ndarray, "h w 2"], how: int, border: int
+) -> Float[np.ndarray, "h w *c"]:
     return np.asarray(cv2.remap(values, place[..., 0], place[..., 1], how, borderMode=border), np.float32)

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float, Num, UInt8
 
 from styleid.faces.align import fit_similarity
 from styleid.faces.geometry import JAW, LEFT_EYE, RIGHT_EYE
 from styleid.pixel.soft import blurred, depth_inside, ramp
-from styleid.types import LUMA, FloatArray
+from styleid.types import LUMA
 
 _BROWS = slice(17, 22), slice(22, 27)
 _NOSE_BRIDGE = 27
@@ -44,11 +45,11 @@ _SMOOTH, _AROUND, _HALF_WAY = 0.02, 0.07, 0.42
 class Shows:
     """Say where a source shows bare face and where glasses, (s, s) in [0, 1]."""
 
-    bare: FloatArray
-    glasses: FloatArray
+    bare: Float[np.ndarray, "s s"]
+    glasses: Float[np.ndarray, "s s"]
 
 
-def are_dark(source: FloatArray, shows: Shows) -> bool:
+def are_dark(source: Float[np.ndarray, "s s 3"], shows: Shows) -> bool:
     """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
     luma = source @ LUMA
     lenses, skin = luma[shows.glasses > 0.6], luma[shows.bare > 0.8]
@@ -58,8 +59,12 @@ def are_dark(source: FloatArray, shows: Shows) -> bool:
 
 
 def wear_glasses(
-    face: FloatArray, landmarks: FloatArray, source: FloatArray, source_landmarks: FloatArray, shows: Shows
-) -> FloatArray:
+    face: Float[np.ndarray, "s s 3"],
+    landmarks: Float[np.ndarray, "68 2"],
+    source: Float[np.ndarray, "s s 3"],
+    source_landmarks: Float[np.ndarray, "68 2"],
+    shows: Shows,
+) -> Float[np.ndarray, "s s 3"]:
     """Return a new face (s, s, 3) with the frames of the glasses that the source wears, before its own eyes.
 
     Without frames where the source shows none, and with faint ones where that is unsure: so they fade in videos.
@@ -72,7 +77,9 @@ def wear_glasses(
     return face + (colours - face) * line[..., None]
 
 
-def _frames(source: FloatArray, landmarks: FloatArray, shows: Shows) -> tuple[FloatArray, FloatArray] | None:
+def _frames(
+    source: Float[np.ndarray, "s s 3"], landmarks: Float[np.ndarray, "68 2"], shows: Shows
+) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s 3"]] | None:
     """Return the frames' opacity (s, s) and colours (s, s, 3) over the source, None where there are none to draw."""
     unit = float(np.ptp(landmarks[:, 0]))
     left, right, sure = _lenses(shows.glasses, landmarks, unit)
@@ -88,7 +95,7 @@ def _frames(source: FloatArray, landmarks: FloatArray, shows: Shows) -> tuple[Fl
     strong = differs * (np.abs(depth) < _NEAR) * (features == 0)
     border = (np.abs(depth) * unit < 1) & (features == 0)
     seen = cv2.dilate(strong, np.ones((2 * max(round(_NEAR * unit), 1) + 1,) * 2, np.uint8))[border]
-    sure *= float(ramp(np.asarray(seen.mean()), *_SHOWS)) if seen.size else 0.0
+    sure *= float(ramp(seen.mean(), *_SHOWS)) if seen.size else 0.0
     if sure == 0:
         return None
     total = float(strong.sum())
@@ -99,7 +106,9 @@ def _frames(source: FloatArray, landmarks: FloatArray, shows: Shows) -> tuple[Fl
     return line, _carried_on(source, strong * (strong > 0.5), _SMOOTH * unit)
 
 
-def _lenses(glasses: FloatArray, landmarks: FloatArray, unit: float) -> tuple[np.ndarray, np.ndarray, float]:
+def _lenses(
+    glasses: Float[np.ndarray, "s s"], landmarks: Float[np.ndarray, "68 2"], unit: float
+) -> tuple[Bool[np.ndarray, "s s"], Bool[np.ndarray, "s s"], float]:
     """Return the lens before either eye, bool (s, s), and how sure that is; one that is missed is like the other."""
     (left, left_sure), (right, right_sure) = (_lens(glasses, landmarks, eye, unit) for eye in (LEFT_EYE, RIGHT_EYE))
     if left_sure > 0 and right_sure > 0:
@@ -115,7 +124,9 @@ def _lenses(glasses: FloatArray, landmarks: FloatArray, unit: float) -> tuple[np
     return (found, mirrored, sure) if left_sure > 0 else (mirrored, found, sure)
 
 
-def _lens(glasses: FloatArray, landmarks: FloatArray, eye: slice, unit: float) -> tuple[np.ndarray, " float"]:
+def _lens(
+    glasses: Float[np.ndarray, "s s"], landmarks: Float[np.ndarray, "68 2"], eye: slice, unit: float
+) -> tuple[Bool[np.ndarray, "s s"], float]:
     """Return where the lens before an eye lies, bool (s, s), and how sure that is: brows and lashes cut no hole."""
     size, here = len(glasses), landmarks[eye].mean(0)
     other = landmarks[RIGHT_EYE if eye == LEFT_EYE else LEFT_EYE].mean(0)
@@ -133,19 +144,22 @@ def _lens(glasses: FloatArray, landmarks: FloatArray, eye: slice, unit: float) -
     return blurred(hull.astype(np.float32), _SMOOTH * unit) > 0.5, sure
 
 
-def _eyes(landmarks: FloatArray) -> FloatArray:
+def _eyes(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 2"]:
     """Return the eyes' centres, (2, 2)."""
     return np.stack([landmarks[eye].mean(0) for eye in (LEFT_EYE, RIGHT_EYE)])
 
 
-def _fill(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _fill(mask: UInt8[np.ndarray, "s s"], points: Num[np.ndarray, "k 2"]) -> UInt8[np.ndarray, "s s"]:
     """Set a mask (s, s) to 1 within the hull of points (k, 2), in place, and return it."""
     return np.asarray(cv2.fillConvexPoly(mask, cv2.convexHull(points.round().astype(np.int32)), 1))
 
 
 def _joints(
-    lenses: tuple[np.ndarray, np.ndarray], differs: FloatArray, landmarks: FloatArray, unit: float
-) -> FloatArray:
+    lenses: tuple[Bool[np.ndarray, "s s"], Bool[np.ndarray, "s s"]],
+    differs: Float[np.ndarray, "s s"],
+    landmarks: Float[np.ndarray, "68 2"],
+    unit: float,
+) -> Float[np.ndarray, "s s"]:
     """Return how far each pixel is from the bridge, and from the arms that are seen, (s, s)."""
     ends, around = [], np.ones((3, 3), np.uint8)
     for lens, temple in zip(lenses, (JAW.start, JAW.stop - 1), strict=True):
@@ -162,7 +176,9 @@ def _joints(
     return apart / unit
 
 
-def _distance(start: FloatArray, end: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+def _distance(
+    start: Num[np.ndarray, " 2"], end: Num[np.ndarray, " 2"], shape: tuple[int, ...]
+) -> Float[np.ndarray, "s s"]:
     """Return how far each pixel lies from a segment, (s, s)."""
     x, y = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
     start, end = np.asarray(start, np.float32), np.asarray(end, np.float32)
@@ -171,7 +187,9 @@ def _distance(start: FloatArray, end: FloatArray, shape: tuple[int, ...]) -> Flo
     return np.hypot(x - start[0] - share * way[0], y - start[1] - share * way[1])
 
 
-def _carried_on(image: FloatArray, weight: FloatArray, sigma: float) -> FloatArray:
+def _carried_on(
+    image: Float[np.ndarray, "s s 3"], weight: Float[np.ndarray, "s s"], sigma: float
+) -> Float[np.ndarray, "s s 3"]:
     """Return an image (s, s, 3) blurred where its weight lies, and carried on from there."""
     size, sums, counts = len(image), np.zeros((*weight.shape, 4), np.float32), 1.0
     weighed = np.dstack([image, np.ones_like(weight)]) * weight[..., None]

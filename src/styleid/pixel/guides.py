@@ -14,10 +14,10 @@ from enum import IntEnum
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float, Int32, UInt8
 
 from styleid.faces.geometry import with_forehead
 from styleid.pixel.soft import blurred
-from styleid.types import FloatArray
 
 
 class Part(IntEnum):
@@ -55,7 +55,7 @@ _RIM, _FRAME, _BEARD_REACH, _SPECK = 0.05, 0.04, 0.08, 0.02
 beard reaches beyond the outline; the size below which something before the face is no more than noise."""
 
 
-def draw_lines(new: FloatArray, region: FloatArray) -> FloatArray:
+def draw_lines(new: Float[np.ndarray, "68 2"], region: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "2 s s"]:
     """Return two maps of lines, (2, s, s): outline, brows and nose; eyes and lips.
 
     The outline is blurred and ends where the region ends, so that no line is drawn where no face will be.
@@ -71,7 +71,9 @@ def draw_lines(new: FloatArray, region: FloatArray) -> FloatArray:
     return np.stack([np.maximum(soft, inner), features]).astype(np.float32) / 255
 
 
-def face_region(labels: np.ndarray, old: FloatArray, new: FloatArray, size_px: int) -> FloatArray:
+def face_region(
+    labels: UInt8[np.ndarray, "h w"], old: Float[np.ndarray, "68 2"], new: Float[np.ndarray, "68 2"], size_px: int
+) -> Float[np.ndarray, "s s"]:
     """Return where a face is drawn, (s, s): over the old face and the new, but not over what lies before the old one.
 
     Glasses and beards belong to it as far as they reach. What the parser takes for something else inside the old
@@ -94,13 +96,13 @@ def face_region(labels: np.ndarray, old: FloatArray, new: FloatArray, size_px: i
     return blurred(region.astype(np.float32), _SOFTNESS_PX * size_px / _REFERENCE_PX)
 
 
-def glasses_map(labels: np.ndarray, region: FloatArray) -> FloatArray:
+def glasses_map(labels: UInt8[np.ndarray, "h w"], region: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
     """Return where glasses are worn inside the region, (s, s)."""
     worn = (labels == Part.GLASSES).astype(np.float32)
     return cv2.resize(worn, region.shape[::-1], interpolation=cv2.INTER_LINEAR) * region
 
 
-def fine_features(new: FloatArray, size_px: int) -> FloatArray:
+def fine_features(new: Float[np.ndarray, "68 2"], size_px: int) -> Float[np.ndarray, "s s"]:
     """Return where eyes and the inside of the mouth are, (s, s): small, and looked at first."""
     mask = np.zeros((size_px, size_px), np.uint8)
     fixed = _fixed_point(new)
@@ -109,7 +111,9 @@ def fine_features(new: FloatArray, size_px: int) -> FloatArray:
     return blurred(mask.astype(np.float32) / 255, size_px / _REFERENCE_PX)
 
 
-def coarse_light(image: FloatArray, shown: FloatArray, cells: int) -> FloatArray:
+def coarse_light(
+    image: Float[np.ndarray, "s s 3"], shown: Float[np.ndarray, "s s"], cells: int
+) -> Float[np.ndarray, "s s 3"]:
     """Return the colours of a face's light, (s, s, 3): its means on a grid over the crop, enlarged smoothly.
 
     image: (s, s, 3), any range. shown: (s, s) in [0, 1], where the face is seen. cells: of the grid, a side. A cell
@@ -126,29 +130,29 @@ def coarse_light(image: FloatArray, shown: FloatArray, cells: int) -> FloatArray
     return np.asarray(enlarged, np.float32)
 
 
-def _fixed_point(points: FloatArray) -> np.ndarray:
+def _fixed_point(points: Float[np.ndarray, "k 2"]) -> Int32[np.ndarray, "k 2"]:
     return (np.clip(points, -1e4, 1e4) * 2**_SHIFT).round().astype(np.int32)
 
 
-def filled(points: FloatArray, size_px: int) -> np.ndarray:
+def filled(points: Float[np.ndarray, "k 2"], size_px: int) -> Bool[np.ndarray, "s s"]:
     """Return the mask, bool (size_px, size_px), of what points enclose."""
     mask = np.zeros((size_px, size_px), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(_fixed_point(points)), 1, shift=_SHIFT)
     return mask > 0
 
 
-def _disc(radius_px: float) -> np.ndarray:
+def _disc(radius_px: float) -> UInt8[np.ndarray, "d d"]:
     side = 2 * max(1, round(radius_px)) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
-def _grown(mask: np.ndarray, by_px: float) -> np.ndarray:
+def _grown(mask: Bool[np.ndarray, "s s"], by_px: float) -> Bool[np.ndarray, "s s"]:
     return cv2.dilate(mask.astype(np.uint8), _disc(by_px)) > 0
 
 
-def _shrunk(mask: np.ndarray, by_px: float) -> np.ndarray:
+def _shrunk(mask: Bool[np.ndarray, "s s"], by_px: float) -> Bool[np.ndarray, "s s"]:
     return cv2.erode(mask.astype(np.uint8), _disc(by_px)) > 0
 
 
-def _without_specks(mask: np.ndarray, radius_px: float) -> np.ndarray:
+def _without_specks(mask: Bool[np.ndarray, "s s"], radius_px: float) -> Bool[np.ndarray, "s s"]:
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(radius_px)) > 0

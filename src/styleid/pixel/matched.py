@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageFilter
 
 from styleid.faces.align import scale_of, shown_window
 from styleid.pixel.regions import FACE, SKIN, FaceHull
 from styleid.pixel.scale import scaled_matrix
-from styleid.types import FloatArray, ImageRGB, Region
+from styleid.types import ImageRGB, MaskArray, Region
 
-Mask = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+Mask = UInt8[np.ndarray, "s s"]
 
 _REFERENCE_PX = 256
 _EDGE, _WIDEN = 2.0, 5.0
@@ -30,7 +31,7 @@ _HALF, _WIDE = 125, 30
 _LEAST_PX = 64
 
 
-def region_mask(labels: np.ndarray, region: Region) -> Mask:
+def region_mask(labels: UInt8[np.ndarray, "s s"], region: Region) -> Mask:
     """Return where a face is replaced, 0 or 255.
 
     full: skin and features; inner: the features without the skin, widened a little.
@@ -60,7 +61,9 @@ def matched(generated: ImageRGB, original: ImageRGB, full: Mask) -> ImageRGB:
     return out
 
 
-def matched_composite(original: ImageRGB, generated: ImageRGB, labels: np.ndarray, region: Region) -> ImageRGB:
+def matched_composite(
+    original: ImageRGB, generated: ImageRGB, labels: UInt8[np.ndarray, "s s"], region: Region
+) -> ImageRGB:
     """Return the original with the generated face in one of its regions, colours matched.
 
     labels are those of the original. Upstream's `matched_swap`, at any size.
@@ -71,7 +74,7 @@ def matched_composite(original: ImageRGB, generated: ImageRGB, labels: np.ndarra
     return np.asarray(Image.composite(Image.fromarray(face), Image.fromarray(original), Image.fromarray(alpha)))
 
 
-def _matching_table(given: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _matching_table(given: Int[np.ndarray, " 256"], wanted: Int[np.ndarray, " 256"]) -> UInt8[np.ndarray, " 256"]:
     """Return which value each of 256 values becomes, so that one histogram gets the shape of the other."""
     values = np.nonzero(wanted)[0]
     quantiles = np.cumsum(wanted[values]) / wanted.sum()
@@ -97,12 +100,18 @@ class MatchedFace:
     """
 
     original: ImageRGB
-    labels: np.ndarray
+    labels: UInt8[np.ndarray, "s s"]
     region: Region
     side_px: int = 0
     outlined: bool = False
 
-    def put(self, image_rgb: ImageRGB, generated: FloatArray, matrix: FloatArray, landmarks: FloatArray) -> np.ndarray:
+    def put(
+        self,
+        image_rgb: ImageRGB,
+        generated: Float[np.ndarray, "s s 3"],
+        matrix: Float[np.ndarray, "2 3"],
+        landmarks: Float[np.ndarray, "68 2"],
+    ) -> MaskArray:
         """Put the face into the photo, in place, and return the mask of what may have changed, bool (height, width).
 
         generated: float32 (s, s, 3) in [0, 255]; matrix: (2, 3), photo to crop; landmarks: the new face's, (68, 2).
@@ -126,7 +135,7 @@ class MatchedFace:
         changed[y0:y1, x0:x1] = moved
         return changed
 
-    def _drawn(self, drawn: ImageRGB, side: int) -> tuple[ImageRGB, FloatArray]:
+    def _drawn(self, drawn: ImageRGB, side: int) -> tuple[ImageRGB, Float[np.ndarray, "t t"]]:
         """Return the new face's colours (side, side, 3) and opacity (side, side) at the side to composite at."""
         labels = np.asarray(Image.fromarray(self.labels).resize((side, side), Image.Resampling.NEAREST))
         original, drawn = (_at(image, side) for image in (self.original, drawn))
@@ -142,8 +151,12 @@ def _at(image: ImageRGB, side: int) -> ImageRGB:
 
 
 def _warped(
-    values: FloatArray, matrix: FloatArray, window: tuple[int, int, int, int], how: int, border: int
-) -> FloatArray:
+    values: Float[np.ndarray, "s s *c"],
+    matrix: Float[np.ndarray, "2 3"],
+    window: tuple[int, int, int, int],
+    how: int,
+    border: int,
+) -> Float[np.ndarray, "h w *c"]:
     """Return what a crop shows over a window of the photo; matrix: photo to crop."""
     x0, y0, x1, y1 = window
     local = np.column_stack([matrix[:, :2], matrix[:, :2] @ np.array([x0, y0]) + matrix[:, 2]])

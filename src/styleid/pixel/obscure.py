@@ -6,8 +6,9 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import ImageRGB, MaskArray
 
 Obscuring = Literal["solid", "blur", "pixelate"]
 OBSCURINGS: tuple[Obscuring, ...] = get_args(Obscuring)
@@ -19,7 +20,9 @@ _PIXELATE_BLOCKS = 6
 _BLUR_OF_SIDE = 0.3
 
 
-def obscure_face(image_rgb: ImageRGB, box_xyxy: FloatArray, how: Obscuring, strength: float = 1.0) -> np.ndarray:
+def obscure_face(
+    image_rgb: ImageRGB, box_xyxy: Float[np.ndarray, " 4"], how: Obscuring, strength: float = 1.0
+) -> MaskArray:
     """Hide one face in place and return the mask of what changed, bool (height, width).
 
     box_xyxy: the face's box in pixels; the ellipse covers it 1.3 times enlarged. strength: 1 is the usual; at 2 blocks
@@ -48,7 +51,7 @@ def obscure_face(image_rgb: ImageRGB, box_xyxy: FloatArray, how: Obscuring, stre
     return mask
 
 
-def face_ellipse(box_xyxy: FloatArray, shape: tuple[int, int], enlarge: float = ENLARGE) -> np.ndarray:
+def face_ellipse(box_xyxy: Float[np.ndarray, " 4"], shape: tuple[int, int], enlarge: float = ENLARGE) -> MaskArray:
     """Return the ellipse that a box enlarged about its centre holds, bool (height, width).
 
     It is never empty inside the image.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from styleid.faces.geometry import BROWS, FOREHEAD, with_forehead
 from styleid.pixel.soft import depth_inside, ramp
-from styleid.types import FloatArray
 
 SKIN, NOSE, GLASSES, HAIR = 1, 2, 3, 13
 FACE = (1, 2, 4, 5, 6, 7, 10, 11, 12)
@@ -23,14 +23,18 @@ FADES = (0.3, 1.0)
 """How far up the forehead a new face begins to fade into the photo's own skin, and is gone."""
 
 
-def class_probability(logits: FloatArray, classes: tuple[int, ...], size_px: int) -> FloatArray:
+def class_probability(
+    logits: Float[np.ndarray, "n 19 h w"], classes: tuple[int, ...], size_px: int
+) -> Float[np.ndarray, "n s s"]:
     """Return the probability that a pixel belongs to one of the classes, (n, s, s), of logits (n, 19, h, w)."""
     scores = np.exp(logits - logits.max(1, keepdims=True))
     share = scores[:, list(classes)].sum(1) / scores.sum(1)
     return np.stack([cv2.resize(m, (size_px, size_px), interpolation=cv2.INTER_LINEAR) for m in share])
 
 
-def bare_face(logits: FloatArray, landmarks: FloatArray, size_px: int) -> FloatArray:
+def bare_face(
+    logits: Float[np.ndarray, "n 19 h w"], landmarks: Float[np.ndarray, "n 68 2"], size_px: int
+) -> Float[np.ndarray, "n s s"]:
     """Return how likely a pixel shows bare face, (n, s, s), of logits (n, 19, h, w) and landmarks (n, 68, 2).
 
     Inside the landmarks' hull a face is what to expect, so the parser must be sure of anything else there: what it
@@ -41,7 +45,7 @@ def bare_face(logits: FloatArray, landmarks: FloatArray, size_px: int) -> FloatA
     return (prior * found / (prior * found + 1 - found)).astype(np.float32)
 
 
-def up_the_forehead(landmarks: FloatArray, size_px: int) -> FloatArray:
+def up_the_forehead(landmarks: Float[np.ndarray, "68 2"], size_px: int) -> Float[np.ndarray, "s s"]:
     """Return how far up one face's forehead each pixel lies, (s, s): 0 at the brows' middle, 1 where its hull ends."""
     points = with_forehead(landmarks)
     brows = points[BROWS].mean(0)
@@ -51,7 +55,9 @@ def up_the_forehead(landmarks: FloatArray, size_px: int) -> FloatArray:
     return y[:, None] + x
 
 
-def gone_up_the_forehead(new: FloatArray, old: FloatArray, size_px: int, later: float = 0.0) -> FloatArray:
+def gone_up_the_forehead(
+    new: Float[np.ndarray, "68 2"], old: Float[np.ndarray, "68 2"], size_px: int, later: float = 0.0
+) -> Float[np.ndarray, "s s"]:
     """Return how much of a new face has faded into the old one's forehead at each pixel, (s, s) in [0, 1].
 
     new, old: their landmarks, (68, 2); the face of the higher brows tells. later: how much further up it fades.
@@ -59,7 +65,9 @@ def gone_up_the_forehead(new: FloatArray, old: FloatArray, size_px: int, later: 
     return ramp(np.minimum(*(up_the_forehead(points, size_px) for points in (new, old))) - later, *FADES)
 
 
-def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.0, softness: float = _SOFTNESS) -> FloatArray:
+def face_hull(
+    landmarks: Float[np.ndarray, "68 2"], size_px: int, inset: float = 0.0, softness: float = _SOFTNESS
+) -> Float[np.ndarray, "s s"]:
     """Return the soft hull of one face's 68 landmarks with the forehead closed, (s, s).
 
     inset: how far the half-way line lies inside the hull; softness: deviation of the edge; both in hull widths.
@@ -70,7 +78,7 @@ def face_hull(landmarks: FloatArray, size_px: int, inset: float = 0.0, softness:
 class FaceHull:
     """The hull of one face's 68 landmarks with the forehead closed, for soft hulls of several sizes."""
 
-    def __init__(self, landmarks: FloatArray, size_px: int) -> None:
+    def __init__(self, landmarks: Float[np.ndarray, "68 2"], size_px: int) -> None:
         points = with_forehead(landmarks)
         self._side = float(np.ptp(points[:, 0]))
         hull = np.zeros((size_px, size_px), np.uint8)
@@ -79,7 +87,7 @@ class FaceHull:
         hull[:, [0, -1]] = 0
         self._depth = depth_inside(hull)
 
-    def soft(self, inset: float = 0.0, softness: float = _SOFTNESS) -> FloatArray:
+    def soft(self, inset: float = 0.0, softness: float = _SOFTNESS) -> Float[np.ndarray, "s s"]:
         """Return the soft hull as `face_hull` does."""
         ramp = (self._depth - inset * self._side) / max(softness * self._side, 1e-3)
         soft = (1 / (1 + np.exp(-np.clip(2 * ramp, -30, 30)))).astype(np.float32)

@@ -7,15 +7,17 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from styleid.faces.align import scale_of
-from styleid.types import FloatArray
 
 T = TypeVar("T")
 _LEAST_PX = 160
 
 
-def at_photo_scale(face: T, size_px: int, matrix: FloatArray, least_px: int = _LEAST_PX) -> tuple[T, FloatArray]:
+def at_photo_scale(
+    face: T, size_px: int, matrix: Float[np.ndarray, "2 3"], least_px: int = _LEAST_PX
+) -> tuple[T, Float[np.ndarray, "2 3"]]:
     """Return a face's arrays averaged down to about the photo's pixels, and its matrix (2, 3), photo to crop.
 
     face: a dataclass of images (s, s[, 3]) and points (k, 2) in pixels of a crop of side size_px; other fields stay. A
@@ -37,6 +39,6 @@ def at_photo_scale(face: T, size_px: int, matrix: FloatArray, least_px: int = _L
     return replace(face, **changed), scaled_matrix(matrix, share)  # type: ignore[type-var]
 
 
-def scaled_matrix(matrix: FloatArray, share: float) -> FloatArray:
+def scaled_matrix(matrix: Float[np.ndarray, "2 3"], share: float) -> Float[np.ndarray, "2 3"]:
     """Return the matrix from the photo to the crop at another scale, pixel centres at integers."""
     return np.column_stack([matrix[:, :2] * share, (matrix[:, 2] + 0.5) * share - 0.5])

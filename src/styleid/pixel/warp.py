@@ -12,8 +12,7 @@ from functools import cache
 
 import cv2
 import numpy as np
-
-from styleid.types import FloatArray
+from jaxtyping import Float
 
 _GRID = 24
 _ANCHORS_PER_SIDE = 6
@@ -21,7 +20,9 @@ _STIFFNESS = 50.0
 _FADE = 0.08
 
 
-def outline_displacement(source: FloatArray, generated: FloatArray, size_px: int, max_shift_px: float) -> FloatArray:
+def outline_displacement(
+    source: Float[np.ndarray, "k 2"], generated: Float[np.ndarray, "k 2"], size_px: int, max_shift_px: float
+) -> Float[np.ndarray, "s s 2"]:
     """Return the field that makes the surroundings of a source outline follow a generated one.
 
     source, generated: (k, 2) matching points. A thin-plate spline (Bookstein 1989) with its knots on the generated
@@ -43,19 +44,23 @@ def outline_displacement(source: FloatArray, generated: FloatArray, size_px: int
     return field * _border_fade(size_px)[..., None]
 
 
-def thin_plate(knots: FloatArray, values: FloatArray, places: FloatArray) -> FloatArray:
+def thin_plate(
+    knots: Float[np.ndarray, "k 2"], values: Float[np.ndarray, "k c"], places: Float[np.ndarray, "m 2"]
+) -> Float[np.ndarray, "m c"]:
     """Spline values (k, c) given at knots (k, 2) to places (m, 2): (m, c)."""
     system, terms = _system(knots, _STIFFNESS), _terms(knots, places)
     return terms @ np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
 
 
-def thin_plate_matrix(knots: FloatArray, places: FloatArray, stiffness: float = _STIFFNESS) -> FloatArray:
+def thin_plate_matrix(
+    knots: Float[np.ndarray, "k 2"], places: Float[np.ndarray, "m 2"], stiffness: float = _STIFFNESS
+) -> Float[np.ndarray, "m k"]:
     """Return the matrix (m, k) that takes values at knots (k, 2) to places (m, 2); stiffness smooths."""
     system, terms = _system(knots, stiffness), _terms(knots, places)
     return np.linalg.solve(system.T, terms.T).T[:, : len(knots)]
 
 
-def _system(knots: FloatArray, stiffness: float) -> FloatArray:
+def _system(knots: Float[np.ndarray, "k 2"], stiffness: float) -> Float[np.ndarray, "k+3 k+3"]:
     count = len(knots)
     affine = np.concatenate([np.ones((count, 1)), knots], 1)
     system = np.zeros((count + 3, count + 3))
@@ -64,22 +69,22 @@ def _system(knots: FloatArray, stiffness: float) -> FloatArray:
     return system
 
 
-def _terms(knots: FloatArray, places: FloatArray) -> FloatArray:
+def _terms(knots: Float[np.ndarray, "k 2"], places: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m k+3"]:
     return np.concatenate([_kernel(places, knots), np.ones((len(places), 1)), places], 1)
 
 
-def _kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+def _kernel(a: Float[np.ndarray, "m 2"], b: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "m k"]:
     across, down = (a[:, None, axis] - b[None, :, axis] for axis in (0, 1))
     square = across * across + down * down
     return square * np.log(np.maximum(square, 1e-12))
 
 
 @cache
-def _anchors(size_px: int) -> FloatArray:
+def _anchors(size_px: int) -> Float[np.ndarray, "k 2"]:
     return border_anchors(size_px, _ANCHORS_PER_SIDE)
 
 
-def border_anchors(size_px: int, per_side: int) -> FloatArray:
+def border_anchors(size_px: int, per_side: int) -> Float[np.ndarray, "k 2"]:
     """Return points round the border of a square, (4 * per_side - 4, 2)."""
     ticks = np.linspace(0, size_px - 1, per_side)
     ends = {ticks[0], ticks[-1]}
@@ -87,7 +92,7 @@ def border_anchors(size_px: int, per_side: int) -> FloatArray:
 
 
 @cache
-def _border_fade(size_px: int) -> FloatArray:
+def _border_fade(size_px: int) -> Float[np.ndarray, "s s"]:
     ramp = np.minimum(np.arange(size_px), np.arange(size_px)[::-1]) / (_FADE * size_px)
     ramp = np.clip(ramp, 0, 1) ** 2 * (3 - 2 * np.clip(ramp, 0, 1))
     return (ramp[:, None] * ramp[None, :]).astype(np.float32)

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
-
-from styleid.types import FloatArray
 
 Colour = tuple[int, int, int]
 INK, FAINT, PAPER = (34, 40, 49), (120, 126, 134), (255, 255, 255)
@@ -53,7 +52,9 @@ class Canvas:
         """Draw a filled circle."""
         self._draw.circle(_scaled(at), radius * _DRAWN, colour, edge, _DRAWN)
 
-    def cells(self, x0: float, y0: float, colours: np.ndarray, wide: float, high: float) -> None:
+    def cells(
+        self, x0: float, y0: float, colours: UInt8[np.ndarray, "rows columns 3"], wide: float, high: float
+    ) -> None:
         """Draw a grid of colours, uint8 (rows, columns, 3), each wide x high."""
         rows, columns = colours.shape[:2]
         size = (round(columns * wide * _DRAWN), round(rows * high * _DRAWN))
@@ -69,7 +70,9 @@ class Canvas:
         return out.getvalue()
 
 
-def colours(values: FloatArray, low: float, high: float, *, diverging: bool = False) -> np.ndarray:
+def colours(
+    values: Float[np.ndarray, " *grid"], low: float, high: float, *, diverging: bool = False
+) -> UInt8[np.ndarray, "*grid 3"]:
     """Return the colour of each value, uint8 (..., 3), grey where there is none.
 
     diverging: from blue over white to red, evenly; else from white to blue by the square root, so that small values

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from styleid.ranking.metric import CHANGES
 from styleid.ranking.units import Members, UnitTable
-from styleid.types import FloatArray
 
 SHARES = (0.03, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85)
 """Shares of the units at which curves are measured, between none and all."""
@@ -33,11 +33,11 @@ class Orders:
     """
 
     table: UnitTable
-    ranks: Mapping[str, np.ndarray]
+    ranks: Mapping[str, Int[np.ndarray, " units"]]
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, table: UnitTable, scores: Mapping[str, FloatArray], seed: int) -> Orders:
+    def of(cls, table: UnitTable, scores: Mapping[str, Float[np.ndarray, " units"]], seed: int) -> Orders:
         """Order a table's units by each score, (units,), highest first, and by chance."""
         ranks = {name: np.argsort(-scores[name], kind="stable") for name in (*RANKED, "d_id")}
         draw, units = np.random.default_rng(seed), len(table.members)
@@ -55,7 +55,7 @@ class Orders:
         ]
         return [*points, np.sort(np.concatenate(members))]
 
-    def curves(self, values: FloatArray) -> dict[str, FloatArray]:
+    def curves(self, values: Float[np.ndarray, "pairs swaps 3"]) -> dict[str, Float[np.ndarray, "pairs points 3"]]:
         """Return each order's curve of each pair, (pairs, points, 3), of what `swaps` changed, (pairs, swaps, 3)."""
         inner, pairs = len(self.counts) - 1, len(values)
         none, last = np.zeros((pairs, 1, len(CHANGES))), values[:, -1:]
@@ -75,7 +75,7 @@ class Between:
     high: float
 
 
-def cost(curve: FloatArray, utility: str = "d_attr") -> FloatArray:
+def cost(curve: Float[np.ndarray, "*curves points 3"], utility: str = "d_attr") -> Float[np.ndarray, " *curves"]:
     """Return the area under curves, (..., points, 3): the change of utility over that of identity, as a share."""
     x, y = curve[..., 0], curve[..., CHANGES.index(utility)]
     area = (np.diff(x, axis=-1) * (y[..., 1:] + y[..., :-1]) / 2).sum(-1)
@@ -84,7 +84,11 @@ def cost(curve: FloatArray, utility: str = "d_attr") -> FloatArray:
 
 
 def between(
-    curves: Mapping[str, FloatArray], ranked: str, baseline: str, utility: str = "d_attr", seed: int = 0
+    curves: Mapping[str, Float[np.ndarray, "pairs points 3"]],
+    ranked: str,
+    baseline: str,
+    utility: str = "d_attr",
+    seed: int = 0,
 ) -> Between:
     """Compare two orders' curves, (pairs, points, 3) by name; `random` stands for the mean over the random orders.
 
@@ -94,7 +98,7 @@ def between(
     weights = np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), RESAMPLES) / pairs
     weights = np.concatenate([np.full((1, pairs), 1 / pairs), weights])
 
-    def costs(names: Sequence[str]) -> FloatArray:
+    def costs(names: Sequence[str]) -> Float[np.ndarray, " resamples"]:
         means = [np.tensordot(weights, curves[name].astype(np.float64), 1) for name in names]
         return np.mean([cost(mean, utility) for mean in means], 0)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-
-from styleid.types import FloatArray
+from jaxtyping import Float, Int
 
 FOLDS = 5
 FEWEST_PEOPLE = 2 * FOLDS
@@ -18,7 +17,7 @@ _PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Ridge penalties by the number of people learnt from; generalised cross-validation among those chooses."""
 
 
-def leak(values: FloatArray, embeddings: FloatArray, seed: int = 0) -> float:
+def leak(values: Float[np.ndarray, "people k"], embeddings: Float[np.ndarray, "people d"], seed: int = 0) -> float:
     """Return the share of the embeddings' variance that values explain on held-out people.
 
     values: (people, k), one face of each; embeddings: (people, d). 0 is nothing, 1 everything; a little below 0 is
@@ -32,7 +31,7 @@ def leak(values: FloatArray, embeddings: FloatArray, seed: int = 0) -> float:
     return 1 - missed / total if total > 0 else 0.0
 
 
-def folds(people: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def folds(people: int, seed: int) -> Iterator[tuple[Int[np.ndarray, " learnt"], Int[np.ndarray, " asked"]]]:
     """Yield whom to learn from and whom to ask about, for each fifth of the people."""
     if people < FEWEST_PEOPLE:
         raise ValueError(f"{people} people are too few to learn from some and ask about others: take {FEWEST_PEOPLE}.")
@@ -41,7 +40,9 @@ def folds(people: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.concatenate([part for j, part in enumerate(parts) if j != k]), asked
 
 
-def _ridge(inputs: FloatArray, outputs: FloatArray, asked: FloatArray) -> FloatArray:
+def _ridge(
+    inputs: Float[np.ndarray, "n k"], outputs: Float[np.ndarray, "n d"], asked: Float[np.ndarray, "m k"]
+) -> Float[np.ndarray, "m d"]:
     """Return what a ridge regression from inputs (n, k) to outputs (n, d) says of asked (m, k)."""
     centre, mean = inputs.mean(0, dtype=np.float64), outputs.mean(0, dtype=np.float64)
     deviation = inputs.std(0, dtype=np.float64)

@@ -10,20 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.ranking.metric import CHANGES, Readings, changes
 from styleid.ranking.units import Members
-from styleid.types import FloatArray
 
-Read = Callable[[FloatArray], Readings]
+Read = Callable[[Float[np.ndarray, "n numbers"]], Readings]
 
 
 @dataclass(frozen=True)
 class Pairs:
     """Sources and the targets that they borrow from. Codes are flat: float32 (n, numbers)."""
 
-    sources: FloatArray
-    targets: FloatArray
+    sources: Float[np.ndarray, "n numbers"]
+    targets: Float[np.ndarray, "n numbers"]
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -37,7 +37,7 @@ class Measured:
     by pair; what follows is NaN.
     """
 
-    values: FloatArray
+    values: Float[np.ndarray, "pairs swaps 3"]
     done: int = 0
 
     @classmethod
@@ -77,7 +77,7 @@ def measure(
         after_batch()
 
 
-def _in_batches(codes: FloatArray, read: Read, batch: int) -> Readings:
+def _in_batches(codes: Float[np.ndarray, "n numbers"], read: Read, batch: int) -> Readings:
     parts = [read(codes[i : i + batch]) for i in range(0, len(codes), batch)]
     return Readings(
         *(np.concatenate([getattr(p, f) for p in parts]) for f in ("embeddings", "attributes", "landmarks"))

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.spec import BundleSpec
 from styleid.ranking.canvas import FAINT, INK, Canvas, Colour, colours
 from styleid.ranking.curves import between
 from styleid.ranking.run import RankedTable, Ranking
-from styleid.types import FloatArray
 
 _PANELS = {
     "score": ("score", "h(identity) - h(everything else): warm, better to swap", "warm: better to swap"),
@@ -73,7 +73,12 @@ def _cell(rows: int, columns: int, beside: bool) -> tuple[float, float]:
 
 
 def _panel(
-    canvas: Canvas, at: tuple[float, float], grid: FloatArray, cell: tuple[float, float], key: str, beside: bool
+    canvas: Canvas,
+    at: tuple[float, float],
+    grid: Float[np.ndarray, "rows columns"],
+    cell: tuple[float, float],
+    key: str,
+    beside: bool,
 ) -> None:
     x, y = at
     title, what, short = _PANELS[key]
@@ -138,7 +143,7 @@ class _Axes:
         return self.x0 + _SIDE * x / self.x_most, self.y0 + _SIDE * (1 - y / self.y_most)
 
 
-def curves(tables: Mapping[str, RankedTable], own: Sequence[FloatArray]) -> bytes:
+def curves(tables: Mapping[str, RankedTable], own: Sequence[Float[np.ndarray, "pairs 3"]]) -> bytes:
     """Draw the curves of tables, attributes over identity above and landmarks over identity below."""
     canvas = Canvas(70 + len(tables) * (_SIDE + 60), 2 * (_SIDE + 104) + 96)
     for across, (name, table) in enumerate(tables.items()):
@@ -169,7 +174,9 @@ def curves(tables: Mapping[str, RankedTable], own: Sequence[FloatArray]) -> byte
     return canvas.png()
 
 
-def _mean_curves(measured: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+def _mean_curves(
+    measured: Mapping[str, Float[np.ndarray, "pairs points 3"]],
+) -> dict[str, Float[np.ndarray, "points 3"]]:
     """Return each order's mean over pairs, (points, 3), chance first so that the others are drawn over it."""
     names = sorted(measured, key=lambda name: not name.startswith("random"))
     return {name: np.asarray(measured[name]).mean(0) for name in names}

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.faces import geometry
 from styleid.faces.align import CropTemplate
 from styleid.ranking.metric import Readings
 from styleid.ranking.spaces import Space
-from styleid.types import LUMA, FloatArray, ImageRGB
+from styleid.types import LUMA, ImagesRGB
 
 ATTRIBUTES = {
     "age": (1, 1.0),
@@ -45,14 +46,16 @@ class Identity:
     name: str
     fingerprint: str
     template: CropTemplate
-    embed: Callable[[ImageRGB], FloatArray]
+    embed: Callable[[ImagesRGB], Float[np.ndarray, "n d"]]
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> Identity:
         """Take the bundle's own identity network, which its gate looks through."""
         return cls("gate", bundle.spec.networks["identity"].sha256, bundle.spec.identity_crop, bundle.embed)
 
-    def of_faces(self, images: FloatArray, landmarks: FloatArray) -> FloatArray:
+    def of_faces(
+        self, images: Float[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]
+    ) -> Float[np.ndarray, "n d"]:
         """Return embeddings, (n, d), of images with one face each, aligned by their own landmarks, (n, 68, 2)."""
         shown = images.round().astype(np.uint8)
         points = geometry.five_points(landmarks)
@@ -67,9 +70,9 @@ class Gauge:
     bundle: Bundle
     space: Space
     identity: Identity
-    scales: FloatArray = field(default_factory=lambda: np.ones(_NUMBERS, np.float32))
+    scales: Float[np.ndarray, " a"] = field(default_factory=lambda: np.ones(_NUMBERS, np.float32))
 
-    def read(self, codes: FloatArray) -> Readings:
+    def read(self, codes: Float[np.ndarray, "n numbers"]) -> Readings:
         """Generate the faces of codes, (n, k), and look at them."""
         images, landmarks = self.space.render(codes)
         described = self.bundle.describe(images.round().astype(np.uint8))
@@ -77,7 +80,9 @@ class Gauge:
         return Readings(self.identity.of_faces(images, landmarks), attributes, landmarks)
 
 
-def raw_attributes(described: FloatArray, images: FloatArray, landmarks: FloatArray) -> FloatArray:
+def raw_attributes(
+    described: Float[np.ndarray, "n 7"], images: Float[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]
+) -> Float[np.ndarray, "n a"]:
     """Return the attributes' numbers as they are, (n, a) in the order of `ATTRIBUTES`.
 
     described: (n, 7) as `Bundle.describe` gives them; images: (n, s, s, 3) in [0, 255]; landmarks: (n, 68, 2).
@@ -91,7 +96,7 @@ def raw_attributes(described: FloatArray, images: FloatArray, landmarks: FloatAr
     )
 
 
-def attribute_scales(raw: FloatArray) -> FloatArray:
+def attribute_scales(raw: Float[np.ndarray, "n a"]) -> Float[np.ndarray, " a"]:
     """Return what to divide each of the attributes' numbers by, (a,), from those of the sources, (n, a)."""
     scales, start = [], 0
     for numbers, least in ATTRIBUTES.values():
@@ -101,7 +106,7 @@ def attribute_scales(raw: FloatArray) -> FloatArray:
     return np.array(scales, np.float32)
 
 
-def _light(images: FloatArray, landmarks: FloatArray) -> FloatArray:
+def _light(images: Float[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]) -> Float[np.ndarray, "n 3"]:
     """Return how bright the faces are, and how much brighter at the right and below, (n, 3) in [0, 1]."""
     luma = images @ LUMA / 255
     side = luma.shape[1]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from styleid.bundles.bundle import Bundle
 from styleid.errors import OptionError
@@ -23,7 +24,6 @@ from styleid.ranking.spaces import SPACES, Space, choose_space
 from styleid.ranking.store import SETTINGS, State, packed
 from styleid.ranking.subjects import Subjects, Watch, people_of_photos, sampled_people
 from styleid.ranking.units import Members, UnitTable, unit_tables
-from styleid.types import FloatArray
 from styleid.version import __version__
 
 SAVE_EVERY = 32
@@ -71,16 +71,16 @@ class RankedTable:
     """
 
     units: UnitTable
-    d_id: FloatArray
-    d_attr: FloatArray
-    landmarks: FloatArray
-    leak: FloatArray
-    deviations: FloatArray
+    d_id: Float[np.ndarray, " units"]
+    d_attr: Float[np.ndarray, " units"]
+    landmarks: Float[np.ndarray, " units"]
+    leak: Float[np.ndarray, " units"]
+    deviations: Float[np.ndarray, "units 3"]
     orders: Orders | None = None
-    curves: Mapping[str, FloatArray] | None = None
+    curves: Mapping[str, Float[np.ndarray, "pairs points 3"]] | None = None
 
     @property
-    def scores(self) -> dict[str, FloatArray]:
+    def scores(self) -> dict[str, Float[np.ndarray, " units"]]:
         """The scores by name, the first being the default."""
         difference, ratio = metric.difference(self.d_id, self.d_attr), metric.ratio(self.d_id, self.d_attr)
         return {"difference": difference, "ratio": ratio, "d_id": self.d_id, "leak": self.leak}
@@ -101,7 +101,7 @@ class Ranking:
 
     tables: Mapping[str, RankedTable]
     settings: Mapping[str, Any]
-    own: Sequence[FloatArray] = ()
+    own: Sequence[Float[np.ndarray, "pairs 3"]] = ()
     skipped: tuple[tuple[str, str], ...] = ()
 
     def arrays(self) -> dict[str, Any]:
@@ -200,7 +200,7 @@ class _Run:
         own_swaps = self._curves(ranked, Pairs(codes[others], targets[others]), judging)
         return Ranking(ranked, settings, own_swaps, self.people.skipped)
 
-    def _curves(self, ranked: dict[str, RankedTable], pairs: Pairs, gauge: Gauge) -> list[FloatArray]:
+    def _curves(self, ranked: dict[str, RankedTable], pairs: Pairs, gauge: Gauge) -> list[Float[np.ndarray, "pairs 3"]]:
         """Measure the curves of tables that have some; return what the bundle's own swaps change."""
         orders = {
             name: Orders.of(table.units, table.scores, self.options.seed)
@@ -226,7 +226,9 @@ class _Run:
         return [np.concatenate([np.arange(row * width, (row + 1) * width) for row in step.rows])
                 for step in self.bundle.spec.swaps]  # fmt: skip
 
-    def _measure(self, stage: str, pairs: Pairs, swaps: Sequence[Members], gauge: Gauge) -> FloatArray:
+    def _measure(
+        self, stage: str, pairs: Pairs, swaps: Sequence[Members], gauge: Gauge
+    ) -> Float[np.ndarray, "pairs swaps 3"]:
         sizes = len(pairs), len(swaps)
         measured = self.state.stage(stage, *sizes) if self.state else Measured.empty(*sizes)
         batches, total = 0, len(pairs) * len(swaps)
@@ -246,7 +248,7 @@ class _Run:
                 self.state.save()
         return np.asarray(measured.values, np.float64)
 
-    def _leaks(self, codes: FloatArray, swaps: Sequence[Members]) -> FloatArray:
+    def _leaks(self, codes: Float[np.ndarray, "n numbers"], swaps: Sequence[Members]) -> Float[np.ndarray, " swaps"]:
         found = np.zeros(len(swaps))
         for k, members in enumerate(swaps):
             found[k] = leak(codes[:, members], self.people.embeddings, self.options.seed)
@@ -254,7 +256,7 @@ class _Run:
                 self.watch(k, len(swaps), "leak")
         return found
 
-    def _scales(self, codes: FloatArray) -> FloatArray:
+    def _scales(self, codes: Float[np.ndarray, "n numbers"]) -> Float[np.ndarray, " a"]:
         parts = []
         for start in range(0, len(codes), self.options.batch):
             images, landmarks = self.space.render(codes[start : start + self.options.batch])
@@ -291,7 +293,7 @@ def _settings(
     }
 
 
-def _distinct(swaps: Sequence[Members]) -> tuple[list[Members], np.ndarray]:
+def _distinct(swaps: Sequence[Members]) -> tuple[list[Members], Int[np.ndarray, " n"]]:
     """Return each different swap once, and where each of the given ones is among them."""
     known: dict[bytes, int] = {}
     places = np.array([known.setdefault(swap.tobytes(), len(known)) for swap in swaps])
@@ -299,12 +301,14 @@ def _distinct(swaps: Sequence[Members]) -> tuple[list[Members], np.ndarray]:
     return [swaps[k] for k in firsts], places
 
 
-def _ranked(table: UnitTable, values: FloatArray, leaks: FloatArray) -> RankedTable:
+def _ranked(
+    table: UnitTable, values: Float[np.ndarray, "pairs units 3"], leaks: Float[np.ndarray, " units"]
+) -> RankedTable:
     d_id, d_attr, landmarks = values.mean(0).T
     return RankedTable(table, d_id, d_attr, landmarks, leaks, values.std(0))
 
 
-def _firsts(scales: FloatArray) -> list[float]:
+def _firsts(scales: Float[np.ndarray, " a"]) -> list[float]:
     starts = np.cumsum([0, *(numbers for numbers, _ in ATTRIBUTES.values())])[:-1]
     return [round(float(scales[start]), 5) for start in starts]
 

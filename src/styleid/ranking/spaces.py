@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.errors import OptionError
-from styleid.types import FloatArray
+from styleid.types import WPlusArray
 
 SPACES = ("w+", "s")
 _CONVOLUTIONS_PER_COLOUR = 3
@@ -35,11 +36,13 @@ class Space(Protocol):
         """Rows that may be swapped."""
         ...
 
-    def codes(self, wplus: FloatArray) -> FloatArray:
+    def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
         """Return codes, (n, sum of sizes), of W+ (n, layers, width)."""
         ...
 
-    def render(self, codes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def render(
+        self, codes: Float[np.ndarray, "n numbers"]
+    ) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """Return images, float32 (n, s, s, 3) in [0, 255], and their landmarks, (n, 68, 2) pixels."""
         ...
 
@@ -61,11 +64,13 @@ class WPlusSpace:
         """See `Space`: all of them."""
         return range(self.bundle.spec.layers)
 
-    def codes(self, wplus: FloatArray) -> FloatArray:
+    def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
         """See `Space`."""
         return np.asarray(wplus, np.float32).reshape(len(wplus), -1)
 
-    def render(self, codes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def render(
+        self, codes: Float[np.ndarray, "n numbers"]
+    ) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """See `Space`."""
         spec = self.bundle.spec
         return self.bundle.render(codes.reshape(-1, spec.layers, spec.width))
@@ -88,11 +93,13 @@ class StyleSpace:
         """See `Space`: those that are not toRGB's."""
         return [row for row in range(len(self.sizes)) if row % _CONVOLUTIONS_PER_COLOUR != 1]
 
-    def codes(self, wplus: FloatArray) -> FloatArray:
+    def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
         """See `Space`."""
         return np.concatenate(self.bundle.styles(wplus), 1)
 
-    def render(self, codes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def render(
+        self, codes: Float[np.ndarray, "n numbers"]
+    ) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """See `Space`."""
         return self.bundle.render_styles(np.split(codes, np.cumsum(self.sizes)[:-1], 1))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
 from styleid.core.options import AnonymizeOptions
@@ -17,7 +18,7 @@ from styleid.faces.detect import FaceDetector
 from styleid.media.image import read_photo
 from styleid.media.storage.files import walk_inputs
 from styleid.ranking.probe import Identity
-from styleid.types import FloatArray
+from styleid.types import WPlusArray
 
 _AGES = (18.0, 70.0)
 _GROUPS = 5
@@ -32,9 +33,9 @@ class Subjects:
     show no usable face, each with the reason.
     """
 
-    wplus: FloatArray
-    targets: FloatArray
-    embeddings: FloatArray
+    wplus: WPlusArray
+    targets: WPlusArray
+    embeddings: Float[np.ndarray, "n d"]
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ def people_of_photos(
     return Subjects(wplus, targets, embeddings, tuple(skipped))
 
 
-def _luck(seed: int, role: str, count: int, length: int) -> FloatArray:
+def _luck(seed: int, role: str, count: int, length: int) -> Float[np.ndarray, "n z"]:
     draw = FreshTargets(seed)
     return np.stack([draw.z(role, k, 0, length) for k in range(count)])
 

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int, Int64
 
 from styleid.errors import OptionError
-from styleid.types import FloatArray
 
-Members = np.ndarray[tuple[int], np.dtype[np.int64]]
+Members = Int64[np.ndarray, " _"]
 KINDS = ("layers", "windows", "groups", "channels")
 _HOW = "write channels, groups:SIZE, layers or windows, separated by commas"
 
@@ -32,10 +32,10 @@ class UnitTable:
 
     name: str
     shape: tuple[int, int]
-    cells: np.ndarray
+    cells: Int[np.ndarray, "units 2"]
     members: tuple[Members, ...]
 
-    def grid(self, values: FloatArray) -> FloatArray:
+    def grid(self, values: Float[np.ndarray, " units"]) -> Float[np.ndarray, "rows columns"]:
         """Lay one number per unit, (units,), out as the grid, NaN where no unit is."""
         out = np.full(self.shape, np.nan)
         out[self.cells[:, 0], self.cells[:, 1]] = values
