@@ -39,7 +39,7 @@ def test_what_hides_a_face_lies_over_a_new_face_beside_it(far, covered):
     renderer = Renderer(clip, [None, None], SimpleNamespace(options=AnonymizeOptions()), None, {})
     renderer.failures[0], renderer.reasons[0, 0] = [0], "too like the original"
     kinds = (Action.OBSCURED, Action.ANONYMIZED)
-    outcomes = {i: FaceOutcome(tuple(b), kinds[i], "", 1, {}, "") for i, b in enumerate(boxes)}
+    outcomes = {i: FaceOutcome(tuple(map(float, b)), kinds[i], "", 1, {}, "") for i, b in enumerate(boxes)}
     frame = ClipFrame(0, 0.0, 0.04, 0, lambda i: image)
     held = Held(frame, image.copy(), np.zeros(image.shape[:2], bool), dict(enumerate(boxes)), outcomes)
     sink = Taking()

@@ -10,7 +10,7 @@ from copy import copy
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
@@ -122,7 +122,7 @@ class Anonymizer:
         image_rgb: ImageRGB,
         *,
         name: str = "",
-        boxes_xyxy: Float[np.ndarray, "n 4"] | None = None,
+        boxes_xyxy: Num[np.ndarray, "n 4"] | None = None,
         search: SearchHints | None = None,
         found: Faces | None = None,
     ) -> Outcome:
@@ -176,7 +176,7 @@ class Anonymizer:
         return seen.faces if seen is not None and search is None and seen.belong_to(image_rgb) else None
 
     def find(
-        self, image_rgb: ImageRGB, boxes_xyxy: Float[np.ndarray, "n 4"] | None = None, search: SearchHints | None = None
+        self, image_rgb: ImageRGB, boxes_xyxy: Num[np.ndarray, "n 4"] | None = None, search: SearchHints | None = None
     ) -> Faces:
         """Return the faces of an image, and those boxes (n, 4) under which none was found."""
         with self.timer("detect"):
@@ -358,7 +358,7 @@ class Anonymizer:
 
 
 def with_given(
-    found: Faces, shape: tuple[int, ...], boxes_xyxy: Float[np.ndarray, "n 4"] | None, search: SearchHints | None = None
+    found: Faces, shape: tuple[int, ...], boxes_xyxy: Num[np.ndarray, "n 4"] | None, search: SearchHints | None = None
 ) -> Faces:
     """Return the faces found in an image of a shape, and those boxes and heads under which none was found."""
     if search is not None and len(unseen := search.unseen(found)):
@@ -372,7 +372,7 @@ def with_given(
     return suppress_overlaps(Faces.concatenate([found, given]))
 
 
-def boxes_inside(boxes_xyxy: Float[np.ndarray, "n 4"], shape: tuple[int, ...]) -> Float[np.ndarray, "n 4"]:
+def boxes_inside(boxes_xyxy: Num[np.ndarray, "n 4"], shape: tuple[int, ...]) -> Float[np.ndarray, "n 4"]:
     """Return own boxes, (n, 4), cut off at the image's borders; raises ValueError where one cannot hold a face."""
     boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
     edges = np.array([shape[1], shape[0]] * 2, np.float32) - 0.5

@@ -99,7 +99,7 @@ def see_output(task: Task, tools: Instruments) -> Result:
         except (ImageError, OSError) as error:
             reason = error.reason if isinstance(error, ImageError) else str(error.strerror)
             return _without_look(name, Status.UNREADABLE, seen, reason)
-        image, kind = photo.image_rgb, photo.format
+        image, kind = photo.seen_like(original), photo.format
         side = look_behind(content, image, seen.original.path.read_bytes(), original.image_rgb)
     height, width = original.image_rgb.shape[:2]
     if abs(image.shape[1] / image.shape[0] / (width / height) - 1) > _SAME_ASPECT:

@@ -106,6 +106,19 @@ class Photo:
         """Whether the file holds one grey channel (and perhaps alpha)."""
         return self.raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
 
+    def seen_like(self, other: Photo) -> ImageRGB:
+        """Return the picture, uint8 (h, w, 3), stretched as another one is, so that the two can be compared.
+
+        Where the two differ in depth or only one has a palette, nothing is stretched.
+        """
+        alike = self.raster.bits == other.raster.bits and self._has_palette == other._has_palette
+        raster = replace(self.raster, span=other.raster.span if alike else None)
+        return upright(view_rgb(raster, self.icc_profile), self.orientation)
+
+    @property
+    def _has_palette(self) -> bool:
+        return self.raster.palette is not None
+
 
 def read_photo(path: Place, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read and decode a photo.
