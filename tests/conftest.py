@@ -20,6 +20,7 @@ install_import_hook(
         "styleid.core",
         "styleid.people",
         "styleid.ranking",
+        "styleid.video",
     ],
     "tests.typechecker.check",
 )

@@ -1,5 +1,7 @@
 """Known truth: no frame in which a visible face is left untouched, whatever the detector misses."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,7 @@ def test_no_visible_face_is_left_untouched(scenes, name, missed):
     low = FaceDetector(DetectorOptions(options.detector.threshold * UNSURE_SHARE))
     with Workspace() as space:
         _, tracks, measured, casts = first_pass(
-            clip, anonymizer, VideoOptions("out.mp4"), Missing(low, misses(missed)), space
+            clip, anonymizer, VideoOptions(Path("out.mp4")), Missing(low, misses(missed)), space
         )
         Renderer(clip, tracks, anonymizer, measured, casts).run(sink)
     assert len(sink.changed) == FRAMES

@@ -1,19 +1,23 @@
 """What fails is hidden, with soft transitions, and so is the little that lies between two failures."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from styleid import AnonymizeOptions
+from styleid import AnonymizeOptions, Anonymizer
 from styleid.media.video.clip import ClipFrame
 from styleid.types import Action, FaceOutcome
 from styleid.video.render import Held, Renderer, hiding
+from styleid.video.tracks import Track
 from tests.video.scenes import SIZE, Scene, SceneClip, Taking
 
 
 def shares(failing, frames, fade=4, merge=10):
     return [hiding(failing, i, fade, merge)[0] for i in frames]
+
+
+def still(box):
+    """A track of one frame, whose landmarks are not known."""
+    return Track(0, box[None], np.full((1, 5, 2), np.nan, np.float32), np.ones(1, np.float32))
 
 
 def test_transitions_rise_and_fall():
@@ -36,7 +40,8 @@ def test_what_hides_a_face_lies_over_a_new_face_beside_it(far, covered):
     image = np.random.default_rng(1).integers(0, 255, (*SIZE[::-1], 3), np.uint8)
     clip = SceneClip(Scene([], 1, lambda i: image))
     boxes = [np.float32([60, 60, 110, 120]), np.float32([80 + far, 60, 130 + far, 120])]
-    renderer = Renderer(clip, [None, None], SimpleNamespace(options=AnonymizeOptions()), None, {})
+    anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
+    renderer = Renderer(clip, [still(box) for box in boxes], anonymizer, None, {})
     renderer.failures[0], renderer.reasons[0, 0] = [0], "too like the original"
     kinds = (Action.OBSCURED, Action.ANONYMIZED)
     outcomes = {i: FaceOutcome(tuple(map(float, b)), kinds[i], "", 1, {}, "") for i, b in enumerate(boxes)}

@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.faces.views import embed_faces
 from styleid.media.video.clip import Clip
 from styleid.people.keep import Keep, Match
-from styleid.types import FloatArray
 from styleid.video.scan import Scan, Watch
 from styleid.video.targets import faces_at, replaceable
 from styleid.video.tracks import Track
@@ -27,7 +27,7 @@ WINDOW_FMR = 1e-2
 def leave_kept(clip: Clip, found: Scan, tracks: Sequence[Track], keep: Keep, watch: Watch | None = None) -> None:
     """Mark the tracks of people to leave alone; of two that are in one frame and claim the same person, neither."""
     wanted = {i: _frames(track, float(clip.info.rate)) for i, track in enumerate(tracks) if replaceable(track)}
-    looks: dict[int, list[tuple[float, FloatArray]]] = defaultdict(list)
+    looks: dict[int, list[tuple[float, Float[np.ndarray, " d"]]]] = defaultdict(list)
     for frame in clip.frames():
         which, faces = faces_at(tracks, frame.index)
         rows = [k for k, i in enumerate(which) if frame.index in wanted.get(i, ())]
@@ -48,7 +48,7 @@ def leave_kept(clip: Clip, found: Scan, tracks: Sequence[Track], keep: Keep, wat
             tracks[i].kept = {"kept_similarity": match.similarity, "kept_from": keep.threshold}
 
 
-def kept_as(times_s: FloatArray, embeddings: FloatArray, keep: Keep) -> Match | None:
+def kept_as(times_s: Float[np.ndarray, " n"], embeddings: Float[np.ndarray, "n d"], keep: Keep) -> Match | None:
     """Return whom a track is to be left alone as, None where it is not.
 
     times_s: (n,) of the looks at it; embeddings: (n, d), unit length. On the average of all looks it must be as like

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
-from styleid.types import FloatArray
 from styleid.video.targets import Measurements, replaceable
 from styleid.video.tracks import Track
 
@@ -23,7 +23,7 @@ def link_tracks(tracks: Sequence[Track], measured: Measurements, alike_from: flo
     return link_people(means, frames, alike_from)
 
 
-def link_people(means: Sequence[FloatArray], frames: Sequence[set[int]], above: float) -> list[int]:
+def link_people(means: Sequence[Float[np.ndarray, " _"]], frames: Sequence[set[int]], above: float) -> list[int]:
     """Return a person's number for each track: the most similar are linked first, while they are alike and never meet.
 
     means: a unit embedding per track, or an empty array where there is none. frames: the frames of each.

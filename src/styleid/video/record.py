@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.errors import OptionError
 from styleid.media.video.clip import ClipInfo
-from styleid.types import FloatArray
 from styleid.video.tracks import Track, carried
 
 FORMAT = 1
@@ -95,7 +95,7 @@ def _read(entry: Mapping[str, Any], frames: int) -> Track:
     return Track(first, boxes, points.astype(np.float32), trust, number, person, bool(entry.get("drop", False)))
 
 
-def _between(keys: Any) -> tuple[int, FloatArray]:
+def _between(keys: Any) -> tuple[int, Float[np.ndarray, "n 4"]]:
     rows = np.asarray(sorted(keys), np.float64).reshape(-1, 5)
     if not len(rows):
         raise ValueError("a track has no key frame")

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.core.attempt import FaceProgress
 from styleid.core.draft import PhotoDraft
 from styleid.core.pipeline import Anonymizer
 from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import face_ellipse, obscure_face
-from styleid.types import Action, FaceOutcome, Faces, FloatArray, ImageRGB
+from styleid.types import Action, FaceOutcome, Faces, ImageRGB, MaskArray
 from styleid.video.scan import Watch
 from styleid.video.targets import Cast, Measurements, faces_at, replaceable, steady
 from styleid.video.tracks import Track
@@ -26,7 +27,7 @@ _FADE_S, _MERGE_S = 0.2, 0.4
 _WINDOW_BYTES = 256_000_000
 _BYTES_A_PIXEL = 9
 
-Show = Callable[[int, int, ImageRGB, FloatArray, bool], None]
+Show = Callable[[int, int, ImageRGB, Float[np.ndarray, " 4"], bool], None]
 """Called with track, frame, the finished picture, the face's box and whether it is hidden."""
 
 
@@ -55,8 +56,8 @@ class Held:
 
     frame: ClipFrame
     image_rgb: ImageRGB
-    changed: np.ndarray
-    boxes: dict[int, FloatArray]
+    changed: MaskArray
+    boxes: dict[int, Float[np.ndarray, " 4"]]
     outcomes: dict[int, FaceOutcome]
 
 
@@ -169,7 +170,7 @@ class Renderer:
         others = [i for i, o in held.outcomes.items() if i != track and o.action is Action.ANONYMIZED]
         return any((mask & face_ellipse(held.boxes[i], held.changed.shape)).any() for i in others)
 
-    def _hide(self, held: Held, box: FloatArray, share: float) -> None:
+    def _hide(self, held: Held, box: Float[np.ndarray, " 4"], share: float) -> None:
         """Blend a face towards being hidden."""
         hidden = held.image_rgb.copy()
         mask = obscure_face(hidden, box, self._anonymizer.options.obscure)

@@ -13,11 +13,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from styleid.media.formats.jpeg import with_mark
 from styleid.media.provenance import PACKET
 from styleid.media.storage.files import write_atomic
-from styleid.types import FloatArray, ImageRGB
+from styleid.types import ImageRGB
 from styleid.version import __version__
 from styleid.video.tracks import Track
 
@@ -36,9 +37,9 @@ class Sheets:
 
     def __init__(self, tracks: Sequence[Track]) -> None:
         self._wanted = [_spread(track) for track in tracks]
-        self._tiles: list[list[np.ndarray]] = [[] for _ in tracks]
+        self._tiles: list[list[ImageRGB]] = [[] for _ in tracks]
 
-    def show(self, track: int, frame: int, image_rgb: ImageRGB, box: FloatArray, hidden: bool) -> None:
+    def show(self, track: int, frame: int, image_rgb: ImageRGB, box: Float[np.ndarray, " 4"], hidden: bool) -> None:
         """Keep a tile where this frame is one of a track's few."""
         if frame in self._wanted[track]:
             self._tiles[track].append(_tile(image_rgb, box, _HIDDEN if hidden else _PASSED))
@@ -117,10 +118,10 @@ def _timeline(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Seq
         y = 6 + index * row
         bars.append(f'<text x="0" y="{y + 11}">{track.number} (person {track.person + 1})</text>')
         colour = _DROPPED if track.left else _PASSED
-        bars.append(_bar(track.first, track.last, y, colour, frames, wide, left))
+        bars.append(_bar(track.first, track.last, y, colour, frames=frames, wide=wide, left=left))
         for stretch in told["obscured_at"]:
             first, last = stretch["frames"]
-            bars.append(_bar(first, last, y, _HIDDEN, frames, wide, left, stretch["reason"]))
+            bars.append(_bar(first, last, y, _HIDDEN, frames=frames, wide=wide, left=left, title=stretch["reason"]))
     low = 6 + len(tracks) * row
     ticks = "".join(
         f'<text x="{left + wide * k / 8:.0f}" y="{low + 16}">{seconds * k / 8:.1f} s</text>' for k in range(9)
@@ -132,7 +133,7 @@ def _timeline(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Seq
     )
 
 
-def _bar(first: int, last: int, y: int, colour: str, frames: int, wide: int, left: int, title: str = "") -> str:
+def _bar(first: int, last: int, y: int, colour: str, *, frames: int, wide: int, left: int, title: str = "") -> str:
     x, width = left + wide * first / frames, max(wide * (last - first + 1) / frames, 1.0)
     told = html.escape(title or f"frames {first} to {last}")
     return f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="13" fill="{colour}"><title>{told}</title></rect>'
@@ -156,7 +157,7 @@ def _spread(track: Track) -> set[int]:
     return {int(v) for v in np.linspace(track.first, track.last, min(_TILES, len(track))).round()}
 
 
-def _tile(image_rgb: ImageRGB, box: FloatArray, colour: str) -> np.ndarray:
+def _tile(image_rgb: ImageRGB, box: Float[np.ndarray, " 4"], colour: str) -> ImageRGB:
     side = float((box[2:] - box[:2]).max()) * (1 + 2 * _AROUND)
     centre, scale = box.reshape(2, 2).mean(0), _TILE_PX / max(side, 1.0)
     shift = _TILE_PX / 2 - centre * scale

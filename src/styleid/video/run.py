@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.assignment import Assignment
@@ -262,7 +263,9 @@ def _action(track: Track, log: TrackLog) -> str:
     return "anonymised" if log.anonymised else "obscured"
 
 
-def _stretches(hidden: Sequence[tuple[int, str]], found: Scan, ends: np.ndarray) -> list[dict[str, Any]]:
+def _stretches(
+    hidden: Sequence[tuple[int, str]], found: Scan, ends: Float[np.ndarray, " frames"]
+) -> list[dict[str, Any]]:
     stretches: list[dict[str, Any]] = []
     for frame, reason in hidden:
         if stretches and stretches[-1]["frames"][1] == frame - 1 and bool(reason) == bool(stretches[-1]["reason"]):

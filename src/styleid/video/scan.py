@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from styleid.bundles.bundle import Bundle
 from styleid.faces.detect import suppress_overlaps
 from styleid.faces.track import Candidates
 from styleid.media.video.clip import Clip, ClipFrame
-from styleid.types import Faces, FloatArray, ImageRGB
+from styleid.types import Faces, ImageRGB
 from styleid.video.store import Workspace
 
 _THUMB = (32, 18)
@@ -38,8 +39,8 @@ class Scan:
     """What the first look at a clip found. times_s, durations_s: of all frames. cuts: first frames of further shots."""
 
     candidates: Candidates
-    times_s: FloatArray
-    durations_s: FloatArray
+    times_s: Float[np.ndarray, " frames"]
+    durations_s: Float[np.ndarray, " frames"]
     cuts: tuple[int, ...]
 
     @property
@@ -58,7 +59,7 @@ def scan(
 ) -> Scan:
     """Detect in every frame; sure faces also get an embedding where there is a bundle."""
     found: list[Faces] = []
-    frames: list[np.ndarray] = []
+    frames: list[Int[np.ndarray, " k"]] = []
     times: list[tuple[float, float]] = []
     cuts: list[int] = []
     width = bundle.embed(np.zeros((1, *[bundle.spec.identity_crop.size_px] * 2, 3), np.uint8)).shape[1] if bundle else 0
@@ -95,7 +96,7 @@ class CutFinder:
     """Tell where a shot ends: most of the picture changes, and far more than it has been changing."""
 
     def __init__(self) -> None:
-        self._before: np.ndarray | None = None
+        self._before: Float[np.ndarray, "h w 3"] | None = None
         self._usual: deque[float] = deque(maxlen=_USUAL_FRAMES)
 
     def is_cut(self, image_rgb: ImageRGB) -> bool:
@@ -110,7 +111,9 @@ class CutFinder:
         return change > _CUT_FROM and change > _CUT_OVER_USUAL * usual
 
 
-def _embed(image: ImageRGB, faces: Faces, sure: np.ndarray, bundle: Bundle, width: int) -> Any:
+def _embed(
+    image: ImageRGB, faces: Faces, sure: Bool[np.ndarray, " n"], bundle: Bundle, width: int
+) -> Float[np.ndarray, "n width"]:
     rows = np.full((len(faces), width), np.nan, np.float32)
     template = bundle.spec.identity_crop
     which = np.nonzero(sure)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from styleid.errors import OutputError
 from styleid.media.storage.files import os_reason
@@ -36,7 +37,7 @@ class Workspace:
         finally:
             table.close()
 
-    def table(self, name: str, kind: np.dtype[Any], rows: int) -> np.ndarray:
+    def table(self, name: str, kind: np.dtype[Any], rows: int) -> Shaped[np.ndarray, " rows"]:
         """Return a table of records on the disk, all zero."""
         try:
             return np.memmap(self.folder / name, kind, "w+", shape=(max(rows, 1),))
@@ -50,14 +51,14 @@ class Growing:
     def __init__(self, path: Path, width: int) -> None:
         self._path, self._width, self._file = path, width, path.open("wb")
 
-    def add(self, rows: np.ndarray) -> None:
+    def add(self, rows: Float32[np.ndarray, "n width"]) -> None:
         """Append rows (n, width)."""
         try:
             self._file.write(np.ascontiguousarray(rows, np.float32).tobytes())
         except OSError as error:
             raise OutputError(self._path, os_reason(error)) from error
 
-    def rows(self) -> np.ndarray:
+    def rows(self) -> Float32[np.ndarray, "n width"]:
         """Return all rows so far, read from the disk as they are used."""
         self._file.flush()
         if not self._path.stat().st_size:

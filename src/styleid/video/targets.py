@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from styleid.core.attempt import FaceProgress
 from styleid.core.face import SourceFace
@@ -16,7 +17,7 @@ from styleid.faces.smooth import smooth
 from styleid.media.video.clip import Clip
 from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import Sighting, clearest, sightings_of
-from styleid.types import Faces, FloatArray, ImageRGB
+from styleid.types import Faces, ImageRGB
 from styleid.video.scan import Scan, Watch
 from styleid.video.store import Workspace, measurement_type
 from styleid.video.tracks import Track
@@ -32,6 +33,8 @@ _PATIENCE = 3
 
 
 Take = tuple[SourceFace, ImageRGB]
+Sample = tuple[int, ImageRGB, Float[np.ndarray, " 2"]]
+"""A frame, the neighbourhood of a face in it, and where that lies in the frame, x and y."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Cast:
     target: W+ (layers, width) of somebody who never lived. step: which of the method's steps. tries: made.
     """
 
-    target: FloatArray
+    target: Float[np.ndarray, "layers width"]
     step: int
     tries: int
 
@@ -66,7 +69,7 @@ class Measurements:
         """Return a track's rows."""
         return self.table[self._starts[track] : self._starts[track + 1]]
 
-    def steady(self, times_s: FloatArray, rate: float) -> None:
+    def steady(self, times_s: Float[np.ndarray, " frames"], rate: float) -> None:
         """Smooth landmarks and W+ of every track in time."""
         for index, track in enumerate(self._tracks):
             rows, times = self.of(index), np.asarray(times_s)[list(track.frames)]
@@ -101,14 +104,11 @@ def measure(
     anonymizer: Anonymizer,
     space: Workspace,
     watch: Watch | None = None,
-) -> tuple[Measurements, dict[int, list[tuple[int, ImageRGB, FloatArray]]]]:
-    """Measure every face of every track; return that, and by track what some of its frames showed.
-
-    A sample is its frame, the neighbourhood of the face, and where that lies in the frame, x and y.
-    """
+) -> tuple[Measurements, dict[int, list[Sample]]]:
+    """Measure every face of every track; return that, and by track what some of its frames showed."""
     measured = Measurements(tracks, anonymizer, space)
     wanted = {i: _sample_frames(track) for i, track in enumerate(tracks) if replaceable(track)}
-    samples: dict[int, list[tuple[int, ImageRGB, FloatArray]]] = {i: [] for i in wanted}
+    samples: dict[int, list[Sample]] = {i: [] for i in wanted}
     for frame in clip.frames():
         which, faces = faces_at(tracks, frame.index)
         rows = np.array([k for k, i in enumerate(which) if i in wanted], int)
@@ -150,7 +150,7 @@ def steady(source: SourceFace, row: Any) -> SourceFace:
 def cast(
     tracks: Sequence[Track],
     measured: Measurements,
-    samples: Mapping[int, Sequence[tuple[int, ImageRGB, FloatArray]]],
+    samples: Mapping[int, Sequence[Sample]],
     anonymizer: Anonymizer,
     name: str,
     watch: Watch | None = None,
@@ -178,7 +178,7 @@ def _takes(
     person: int,
     tracks: Sequence[Track],
     measured: Measurements,
-    samples: Mapping[int, Sequence[tuple[int, ImageRGB, FloatArray]]],
+    samples: Mapping[int, Sequence[Sample]],
     anonymizer: Anonymizer,
 ) -> list[Take]:
     """Return some of a person's samples from all over the clip, analysed."""
@@ -194,7 +194,7 @@ def _tracks_of(person: int, tracks: Sequence[Track], samples: Mapping[int, Any])
 
 def _mean(
     person: int, tracks: Sequence[Track], measured: Measurements, samples: Mapping[int, Any]
-) -> dict[str, FloatArray]:
+) -> dict[str, Float[np.ndarray, "1 ..."]]:
     """Return a person's attributes and W+ over all frames in which they were seen."""
     own = _tracks_of(person, tracks, samples)
     rows = [measured.of(i)[tracks[i].seen] for i in own]
@@ -204,7 +204,7 @@ def _mean(
 
 def _pseudonyms(
     takes: Mapping[int, Sequence[Take]], tracks: Sequence[Track], anonymizer: Anonymizer
-) -> dict[int, FloatArray]:
+) -> dict[int, Float[np.ndarray, "t layers width"]]:
     """Return each person's targets (t, layers, width) under the key, nothing where there is none.
 
     A person is one sighting, the clearest sample with the average embedding; people who are in one frame with each
@@ -241,7 +241,7 @@ def _rehearsed(
     index: int,
     frame: int,
     patch: ImageRGB,
-    at: FloatArray,
+    at: Float[np.ndarray, " 2"],
     measured: Measurements,
     anonymizer: Anonymizer,
 ) -> Take:
@@ -260,7 +260,7 @@ class _Rehearsal:
         self._fresh = FreshTargets(anonymizer.options.seed)
         self._own = np.stack([s.wplus for s in self._sources])
 
-    def stranger(self, name: str, person: int, mean: Mapping[str, FloatArray]) -> Cast:
+    def stranger(self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]]) -> Cast:
         """Return the best of some new targets."""
         anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.method.steps)
         best: tuple[tuple[float, ...], Cast] | None = None
@@ -281,7 +281,7 @@ class _Rehearsal:
         assert best is not None
         return replace(best[1], tries=tries)
 
-    def pseudonym(self, targets: FloatArray) -> Cast:
+    def pseudonym(self, targets: Float[np.ndarray, "t layers width"]) -> Cast:
         """Return the first of a person's targets that passes in every sample: more of one before the next."""
         best: tuple[float, Cast] | None = None
         tries = 0
@@ -296,7 +296,7 @@ class _Rehearsal:
         assert best is not None
         return replace(best[1], tries=tries)
 
-    def _rank(self, target: FloatArray, step: int) -> tuple[float, float, float, float]:
+    def _rank(self, target: Float[np.ndarray, "layers width"], step: int) -> tuple[float, float, float, float]:
         """Return how many samples fail, are close to it, and drift, and their mean landmark error."""
         anonymizer, count = self._anonymizer, len(self._own)
         wplus = anonymizer.method.swap(anonymizer.bundle, self._own, np.repeat(target[None], count, 0), [step] * count)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float, UInt8
 
 from styleid.faces.follow import SEEN_FROM, Look, fill_gap, follow, hermite
 from styleid.faces.smooth import smooth
 from styleid.faces.track import overlap
 from styleid.media.video.clip import Clip
-from styleid.types import FloatArray
+from styleid.types import ImageRGB
 from styleid.video.scan import Scan, Watch
 
 _FOLLOW_SIDE_PX = 1280
@@ -42,9 +43,9 @@ class Track:
     """
 
     first: int
-    boxes_xyxy: FloatArray
-    landmarks_px: FloatArray
-    trust: FloatArray
+    boxes_xyxy: Float[np.ndarray, "n 4"]
+    landmarks_px: Float[np.ndarray, "n 5 2"]
+    trust: Float[np.ndarray, " n"]
     number: int = 0
     person: int = 0
     dropped: bool = False
@@ -69,7 +70,7 @@ class Track:
         return range(self.first, self.first + len(self))
 
     @property
-    def seen(self) -> np.ndarray:
+    def seen(self) -> Bool[np.ndarray, " n"]:
         """Where the detector saw it, bool (n,)."""
         return self.trust > _TRUST_FILLED
 
@@ -78,7 +79,7 @@ class Track:
         places = np.arange(max(begin, 0), min(end, len(self) - 1) + 1)
         return int(places[self.trust[places].argmax()])
 
-    def speed(self, at: int) -> FloatArray:
+    def speed(self, at: int) -> Float[np.ndarray, " 2"]:
         """Return how it moves about one of its places, (2,) pixels a frame, from what the detector saw."""
         places = np.nonzero(self.seen)[0]
         near = places[np.argsort(np.abs(places - at), kind="stable")[:5]]
@@ -112,8 +113,8 @@ def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | Non
     ahead = max(_LEAST_ENDS, round(_FOLLOW_S * float(clip.info.rate)))
     scale = min(1.0, _FOLLOW_SIDE_PX / max(clip.info.width, clip.info.height))
     work = _plan(tracks, ahead, scan.frames)
-    window: deque[np.ndarray] = deque(maxlen=ahead + 2 * _LOOK_FRAMES + 4)
-    done: dict[tuple[int, str, int], FloatArray] = {}
+    window: deque[UInt8[np.ndarray, "h w"]] = deque(maxlen=ahead + 2 * _LOOK_FRAMES + 4)
+    done: dict[tuple[int, str, int], Float[np.ndarray, "n 4"]] = {}
     rivals = _Rivals(tracks)
     for frame in clip.frames():
         window.append(_small_grey(frame.image_rgb, scale))
@@ -125,7 +126,9 @@ def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | Non
             if job.kind == "gap":
                 done[job.key] = _filled(track, job, pictures, scale, looks)
             else:
-                done[job.key] = _prolonged(track, job, pictures, scale, scan, rivals, clip, looks[0])
+                done[job.key] = _prolonged(
+                    track, job, pictures, looks[0], scale=scale, scan=scan, rivals=rivals, clip=clip
+                )
         if watch is not None:
             watch("following faces", frame.index + 1, scan.frames)
     return [_closed(index, track, done) for index, track in enumerate(tracks)]
@@ -149,13 +152,13 @@ class _Rivals:
     """Where the detector saw the tracks, by frame."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
-        self._boxes: dict[int, list[tuple[int, FloatArray]]] = defaultdict(list)
+        self._boxes: dict[int, list[tuple[int, Float[np.ndarray, " 4"]]]] = defaultdict(list)
         for index, track in enumerate(tracks):
             for at in np.nonzero(track.seen)[0]:
                 self._boxes[track.first + int(at)].append((index, track.boxes_xyxy[at]))
         self._tracks = tracks
 
-    def holds(self, frame: int, box: FloatArray, but: Track) -> bool:
+    def holds(self, frame: int, box: Float[np.ndarray, " 4"], but: Track) -> bool:
         """Say whether another track has this face in this frame already."""
         others = [b for index, b in self._boxes.get(frame, ()) if self._tracks[index] is not but]
         return bool(others) and float(overlap(box[None], np.stack(others)).max()) > _SAME_FACE
@@ -187,7 +190,9 @@ def _looks(track: Track, job: _Job) -> list[int]:
     return [before] if job.kind == "after" else [before, track.best(end, end + _LOOK_FRAMES)]
 
 
-def _filled(track: Track, job: _Job, pictures: list[np.ndarray], scale: float, looks: Sequence[Look]) -> FloatArray:
+def _filled(
+    track: Track, job: _Job, pictures: list[UInt8[np.ndarray, "h w"]], scale: float, looks: Sequence[Look]
+) -> Float[np.ndarray, "m 4"]:
     a, b = job.begin - track.first, job.end - track.first
     before, after = track.boxes_xyxy[a], track.boxes_xyxy[b]
     speeds = track.speed(a), track.speed(b)
@@ -202,13 +207,14 @@ def _filled(track: Track, job: _Job, pictures: list[np.ndarray], scale: float, l
 def _prolonged(
     track: Track,
     job: _Job,
-    pictures: list[np.ndarray],
+    pictures: list[UInt8[np.ndarray, "h w"]],
+    look: Look,
+    *,
     scale: float,
     scan: Scan,
     rivals: _Rivals,
     clip: Clip,
-    look: Look,
-) -> FloatArray:
+) -> Float[np.ndarray, "m 4"]:
     """Return the boxes beyond one end, outwards, until the face is gone."""
     back = job.kind == "before"
     at = 0 if back else len(track) - 1
@@ -232,14 +238,14 @@ def _prolonged(
     return boxes[:kept]
 
 
-def _inside(box: FloatArray, clip: Clip) -> bool:
+def _inside(box: Float[np.ndarray, " 4"], clip: Clip) -> bool:
     """Say whether enough of a box lies inside the picture to show anything."""
     size = np.clip(box[2:] - box[:2], 1e-3, None)
     low, high = np.maximum(box[:2], 0), np.minimum(box[2:], [clip.info.width, clip.info.height])
     return bool((high > low).all()) and float(((high - low) / size).prod()) > _INSIDE
 
 
-def _closed(index: int, track: Track, done: dict[tuple[int, str, int], FloatArray]) -> Track:
+def _closed(index: int, track: Track, done: dict[tuple[int, str, int], Float[np.ndarray, "n 4"]]) -> Track:
     boxes = track.boxes_xyxy.copy()
     for (owner, kind, begin), made in done.items():
         if owner == index and kind == "gap":
@@ -254,7 +260,7 @@ def _closed(index: int, track: Track, done: dict[tuple[int, str, int], FloatArra
     return Track(track.first - len(before), boxes, points, trust, track.number, track.person)
 
 
-def carried(boxes: FloatArray, points: FloatArray) -> FloatArray:
+def carried(boxes: Float[np.ndarray, "n 4"], points: Float[np.ndarray, "n 5 2"]) -> Float[np.ndarray, "n 5 2"]:
     """Place landmarks in the boxes that lack them as they lie in the boxes before and after."""
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)[:, None]
     inside = (points - boxes[:, None, :2]) / size
@@ -267,7 +273,7 @@ def carried(boxes: FloatArray, points: FloatArray) -> FloatArray:
     return np.where(known[:, None, None], points, carried).astype(np.float32)
 
 
-def steadied(track: Track, times_s: FloatArray, rate: float) -> Track:
+def steadied(track: Track, times_s: Float[np.ndarray, " frames"], rate: float) -> Track:
     """Return a track whose boxes and landmarks no longer tremble."""
     times, sigma = np.asarray(times_s)[list(track.frames)], _SMOOTH_FRAMES / rate
     boxes = smooth(times, track.boxes_xyxy, track.trust, sigma)
@@ -275,14 +281,14 @@ def steadied(track: Track, times_s: FloatArray, rate: float) -> Track:
     return Track(track.first, boxes, points, track.trust, track.number, track.person, track.dropped)
 
 
-def _small_grey(image_rgb: np.ndarray, scale: float) -> np.ndarray:
+def _small_grey(image_rgb: ImageRGB, scale: float) -> UInt8[np.ndarray, "h w"]:
     grey = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)
     return grey if scale == 1 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def _to(box: FloatArray, scale: float) -> FloatArray:
+def _to(box: Float[np.ndarray, " 4"], scale: float) -> Float[np.ndarray, " 4"]:
     return ((box + 0.5) * scale - 0.5).astype(np.float32)
 
 
-def _back(boxes: FloatArray, scale: float) -> FloatArray:
+def _back(boxes: Float[np.ndarray, "n 4"], scale: float) -> Float[np.ndarray, "n 4"]:
     return ((boxes + 0.5) / scale - 0.5).astype(np.float32)
