@@ -34,7 +34,7 @@ def plain() -> Anonymizer:
 
 
 @pytest.fixture
-def carry(plain, tmp_path) -> Callable[..., DatasetSummary]:
+def run_over(plain, tmp_path) -> Callable[..., DatasetSummary]:
     """Run over a data set into tmp_path/out."""
 
     def of(root: Path, form: Format, *, resume: bool = False, **options) -> DatasetSummary:

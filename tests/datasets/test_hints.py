@@ -14,8 +14,8 @@ from styleid.types import Faces, SearchHints
 FACE = Marked(Kind.FACE, (10, 20, 40, 60), "annotation 3 in a.json")
 
 
-def boxes(advice: AnnotationHints, size=(100, 80), orientation: int = 1) -> list:
-    found = advice.hints(*size, orientation).boxes_xyxy
+def boxes(annotations: AnnotationHints, size=(100, 80), orientation: int = 1) -> list:
+    found = annotations.hints(*size, orientation).boxes_xyxy
     return [] if found is None else found.tolist()
 
 
@@ -102,7 +102,7 @@ def test_an_unreadable_annotation_withholds():
         AnnotationHints(problem="a.xml: it is no XML").hints(100, 80, 1)
 
 
-def test_digests_tell_advice_apart():
+def test_digests_tell_hints_apart():
     kinds = [
         AnnotationHints(),
         AnnotationHints((FACE,)),
@@ -112,7 +112,7 @@ def test_digests_tell_advice_apart():
         AnnotationHints((Marked(Kind.HEAD, FACE.box, FACE.where),)),
         AnnotationHints((FACE,), skip_bad=True),
     ]
-    assert len({advice.digest() for advice in kinds}) == len(kinds)
+    assert len({hints.digest() for hints in kinds}) == len(kinds)
     assert AnnotationHints((FACE,)).digest() == AnnotationHints((FACE,)).digest()
 
 

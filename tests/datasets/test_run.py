@@ -32,9 +32,9 @@ def root(tmp_path, portrait, meadow) -> Path:
 
 
 @pytest.mark.parametrize("stop", [0, 2, 3, 5])
-def test_a_run_that_breaks_off_goes_on(root, carry, tmp_path, plain, monkeypatch, stop):
+def test_a_run_that_breaks_off_goes_on(root, run_over, tmp_path, plain, monkeypatch, stop):
     """The first three stops lie before a photo, the others between carried files."""
-    carry(root, Yolo(), boxes="from-annotations")
+    run_over(root, Yolo(), boxes="from-annotations")
     expected = contents(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     left = iter(range(stop))
@@ -53,53 +53,53 @@ def test_a_run_that_breaks_off_goes_on(root, carry, tmp_path, plain, monkeypatch
         patch.setattr(plain, "anonymize", until(plain.anonymize))
         patch.setattr(module, "put_text", until(module.put_text))
         with pytest.raises(KeyboardInterrupt):
-            carry(root, Yolo(), boxes="from-annotations")
+            run_over(root, Yolo(), boxes="from-annotations")
         assert contents(tmp_path / "out").items() <= expected.items()
         assert len(contents(tmp_path / "out")) == stop
-    summary = carry(root, Yolo(), boxes="from-annotations", resume=True)
+    summary = run_over(root, Yolo(), boxes="from-annotations", resume=True)
     assert summary.photos.resumed == min(stop, 3)
     assert contents(tmp_path / "out") == expected
 
 
-def test_carried_files_that_are_whole_are_left_alone(root, carry, tmp_path):
-    carry(root, Yolo())
+def test_carried_files_that_are_whole_are_left_alone(root, run_over, tmp_path):
+    run_over(root, Yolo())
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*") if path.name != NAME}
     (tmp_path / "out/labels/a.txt").write_text("changed")
-    carry(root, Yolo(), resume=True)
+    run_over(root, Yolo(), resume=True)
     assert (tmp_path / "out/labels/a.txt").read_text() == (root / "labels/a.txt").read_text()
     del stamps[tmp_path / "out/labels/a.txt"]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
-def test_foreign_files_and_bad_places_are_refused(root, carry, tmp_path, plain):
+def test_foreign_files_and_bad_places_are_refused(root, run_over, tmp_path, plain):
     for out in (root, root / "out", tmp_path):
         with pytest.raises(OptionError, match=r"OUT: .* is, holds or lies in"):
             anonymize_dataset(root, Yolo(), plain, RunOptions(out), AnnotationOptions())
     with pytest.raises(OptionError, match=r"IN: .*data\.yaml is no folder"):
-        carry(root / "data.yaml", Yolo())
+        run_over(root / "data.yaml", Yolo())
     write(tmp_path / "out", {"images/a.png": b"somebody's copy of the original"})
     with pytest.raises(OptionError, match=r"OUT: .*'images/a\.png', but no journal"):
-        carry(root, Yolo())
+        run_over(root, Yolo())
     (tmp_path / "out/images/a.png").unlink()
-    carry(root, Yolo())
+    run_over(root, Yolo())
     write(tmp_path / "out", {"images/other.png": b"x"})
     with pytest.raises(OptionError, match=r"not of this data set, such as 'images/other\.png'"):
-        carry(root, Yolo(), resume=True)
+        run_over(root, Yolo(), resume=True)
 
 
-def test_a_photo_that_is_withheld_now_does_not_stay_from_before(root, carry, tmp_path):
-    carry(root, Yolo())
+def test_a_photo_that_is_withheld_now_does_not_stay_from_before(root, run_over, tmp_path):
+    run_over(root, Yolo())
     assert (tmp_path / "out/images/b.png").exists()
     write(root, {"labels/b.txt": "0 nan 1 1 1\n"})
-    carry(root, Yolo(), boxes="from-annotations", resume=True)
+    run_over(root, Yolo(), boxes="from-annotations", resume=True)
     assert not (tmp_path / "out/images/b.png").exists()
 
 
-def test_other_files_are_asked_for_and_looked_at(root, carry, tmp_path, portrait):
-    summary = carry(root, Yolo())
+def test_other_files_are_asked_for_and_looked_at(root, run_over, tmp_path, portrait):
+    summary = run_over(root, Yolo())
     assert (summary.left, "notes.md" in contents(tmp_path / "out")) == (1, False)
     portrait.save(root / "thumbs.db", "PNG")
-    summary = carry(root, Yolo(), copy_others=True, resume=True)
+    summary = run_over(root, Yolo(), copy_others=True, resume=True)
     assert summary.left == 0
     assert contents(tmp_path / "out")["notes.md"] == b"by somebody"
     assert dict(summary.photos.failures).keys() == {"thumbs.db"}
@@ -107,23 +107,23 @@ def test_other_files_are_asked_for_and_looked_at(root, carry, tmp_path, portrait
     assert "thumbs.db" not in contents(tmp_path / "out")
 
 
-def test_named_endings_are_carried_unseen(root, carry, tmp_path, portrait):
+def test_named_endings_are_carried_unseen(root, run_over, tmp_path, portrait):
     portrait.save(root / "thumbs.db", "PNG")
     write(root, {"annotations/x.pkl": b"\x80\x04", "labels/a.cache": b"\0"})
-    summary = carry(root, Yolo(), carry=("db",))
+    summary = run_over(root, Yolo(), carry=("db",))
     assert (summary.left, summary.exit_status) == (3, 0)
     assert contents(tmp_path / "out")["thumbs.db"] == (root / "thumbs.db").read_bytes()
-    assert carry(root, Yolo(), copy_others=True, resume=True).exit_status == 3
+    assert run_over(root, Yolo(), copy_others=True, resume=True).exit_status == 3
     assert errors(tmp_path / "out").keys() == {"thumbs.db", "annotations/x.pkl", "labels/a.cache"}
     assert "thumbs.db" not in contents(tmp_path / "out")
-    assert carry(root, Yolo(), copy_others=True, carry=("db,pkl", ".cache"), resume=True).exit_status == 0
+    assert run_over(root, Yolo(), copy_others=True, carry=("db,pkl", ".cache"), resume=True).exit_status == 0
     assert errors(tmp_path / "out") == {}
 
 
-def test_pictures_that_are_not_read_and_caches_are_named(root, carry, tmp_path, portrait):
+def test_pictures_that_are_not_read_and_caches_are_named(root, run_over, tmp_path, portrait):
     portrait.save(root / "images/a.jp2")
     np.save(root / "images/b.npy", np.asarray(portrait))
-    summary = carry(root, Yolo())
+    summary = run_over(root, Yolo())
     assert dict(summary.photos.failures).keys() == {"images/a.jp2"}
     assert "a JPEG 2000 picture, which is not read" in dict(summary.photos.failures)["images/a.jp2"]
     assert summary.unread == {"JPEG 2000 picture (.jp2)": 1}
@@ -131,43 +131,43 @@ def test_pictures_that_are_not_read_and_caches_are_named(root, carry, tmp_path, 
     assert not {"images/a.jp2", "images/b.npy"} & contents(tmp_path / "out").keys()
 
 
-def test_label_maps_that_show_a_face_are_withheld(root, carry, tmp_path, portrait):
+def test_label_maps_that_show_a_face_are_withheld(root, run_over, tmp_path, portrait):
     from tests.datasets.test_passthrough import enlarged
 
     write(root, {"segments/a.png": enlarged(portrait)})
-    summary = carry(root, Yolo(), masks=(Path("segments"),))
+    summary = run_over(root, Yolo(), masks=(Path("segments"),))
     assert "a face shows in it" in dict(summary.photos.failures)["segments/a.png"]
     assert "segments/a.png" not in contents(tmp_path / "out")
-    assert carry(root, Yolo(), masks=(Path("segments"),), carry=("png",), resume=True).exit_status == 0
+    assert run_over(root, Yolo(), masks=(Path("segments"),), carry=("png",), resume=True).exit_status == 0
     assert contents(tmp_path / "out")["segments/a.png"] == (root / "segments/a.png").read_bytes()
 
 
-def test_own_boxes_from_a_file(root, carry, tmp_path):
+def test_own_boxes_from_a_file(root, run_over, tmp_path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text('{"images/b.png": [[10, 10, 40, 40]]}')
-    assert carry(root, Yolo(), boxes=str(boxes)).photos.faces["obscured"] == 2
+    assert run_over(root, Yolo(), boxes=str(boxes)).photos.faces["obscured"] == 2
     boxes.write_text('{"b.png": [[10, 10, 40, 40]]}')
     with pytest.raises(OptionError, match=r"'b\.png' is no input"):
-        carry(root, Yolo(), boxes=str(boxes))
+        run_over(root, Yolo(), boxes=str(boxes))
 
 
-def test_label_maps_in_named_folders(root, carry, tmp_path, portrait):
+def test_label_maps_in_named_folders(root, run_over, tmp_path, portrait):
     from tests.datasets.formats.test_voc import label_map
 
     write(root, {"segments/a.png": label_map((128, 112)), "segments/b.png": portrait})
-    carry(root, Yolo(), masks=(Path("segments"),))
+    run_over(root, Yolo(), masks=(Path("segments"),))
     before, after = contents(root), contents(tmp_path / "out")
     assert after["segments/a.png"] == before["segments/a.png"]
     assert after["segments/b.png"] != before["segments/b.png"]
 
 
-def test_hidden_files_and_linked_folders(root, carry, tmp_path, portrait):
+def test_hidden_files_and_linked_folders(root, run_over, tmp_path, portrait):
     write(tmp_path / "elsewhere", {"d.png": portrait})
     (root / "images/linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (root / "aaa").symlink_to(root / "images", target_is_directory=True)
     (root / "labels/gone.txt").symlink_to("nowhere")
     write(root, {".hidden.png": portrait, ".git/x.png": portrait})
-    summary = carry(root, Yolo())
+    summary = run_over(root, Yolo())
     names = contents(tmp_path / "out").keys()
     assert {"images/linked/d.png", "images/a.png"} <= names
     assert not [name for name in names if ".hidden" in name or ".git" in name or "aaa" in name]

@@ -69,7 +69,7 @@ def root(tmp_path, portrait, meadow) -> Path:
 
 
 @pytest.fixture
-def carry(plain, tmp_path) -> Callable[..., DatasetSummary]:
+def run_over(plain, tmp_path) -> Callable[..., DatasetSummary]:
     def of(source: Path, *, resume: bool = False, by: Anonymizer = plain, **options) -> DatasetSummary:
         return anonymize_shards(source, by, RunOptions(tmp_path / "out", resume=resume), ShardOptions(**options))
 
@@ -89,8 +89,8 @@ def same_but_photos(before: Path, after: Path) -> None:
             assert (images[0] != images[1]).any() == ("b.png" not in old[0])
 
 
-def test_shards_come_out_whole_and_in_order(root, carry, tmp_path):
-    summary = carry(root)
+def test_shards_come_out_whole_and_in_order(root, run_over, tmp_path):
+    summary = run_over(root)
     assert contents(tmp_path / "out").keys() == contents(root).keys()
     for name in contents(root):
         same_but_photos(root / name, tmp_path / "out" / name)
@@ -103,10 +103,10 @@ def test_shards_come_out_whole_and_in_order(root, carry, tmp_path):
     assert all("sha256" in line for line in lines)
 
 
-def test_any_number_of_workers_writes_the_same(root, carry, tmp_path, plain):
+def test_any_number_of_workers_writes_the_same(root, run_over, tmp_path, plain):
     for number in range(3):
         shutil.copy(root / "000.tar", root / f"00{number + 1}.tar")
-    carry(root)
+    run_over(root)
     anonymize_shards(root, plain, RunOptions(tmp_path / "two", workers=2), ShardOptions())
     assert contents(tmp_path / "two") == contents(tmp_path / "out")
     told = [
@@ -116,7 +116,7 @@ def test_any_number_of_workers_writes_the_same(root, carry, tmp_path, plain):
     assert told[0] == told[1]
 
 
-def test_parts_of_the_shards_go_into_one_folder(root, carry, tmp_path, plain):
+def test_parts_of_the_shards_go_into_one_folder(root, run_over, tmp_path, plain):
     for number in range(6):
         shutil.copy(root / "000.tar", root / f"{number + 1:03d}.tar")
     done = [
@@ -126,14 +126,14 @@ def test_parts_of_the_shards_go_into_one_folder(root, carry, tmp_path, plain):
     assert all(0 < one.photos.inputs < 15 for one in done)
     names = {name for name in contents(tmp_path / "out") if name.endswith(".tar")}
     assert names == contents(root).keys()
-    assert carry(root, resume=True).photos.resumed == 15
+    assert run_over(root, resume=True).photos.resumed == 15
 
 
 @pytest.mark.parametrize("protocol", ["memory", "local"])
-def test_shards_at_urls(root, carry, tmp_path, plain, protocol):
+def test_shards_at_urls(root, run_over, tmp_path, plain, protocol):
     MemoryFileSystem.store.clear()
     bucket = RemotePath("memory://shards" if protocol == "memory" else f"local://{tmp_path}/shards")
-    carry(root)
+    run_over(root)
     for name, data in contents(root).items():
         (bucket / "in" / name).write_whole(data)
     (bucket / "in/bad.tar").write_whole(b"this is no tar file" * 60)
@@ -159,32 +159,32 @@ def test_shards_at_urls(root, carry, tmp_path, plain, protocol):
         anonymize_shards(bucket / "nowhere", plain, RunOptions(tmp_path / "none"), ShardOptions())
 
 
-def test_one_shard_can_be_named(root, carry, tmp_path):
-    carry(root / "000.tar")
+def test_one_shard_can_be_named(root, run_over, tmp_path):
+    run_over(root / "000.tar")
     assert contents(tmp_path / "out").keys() == {"000.tar"}
 
 
-def test_finished_shards_are_not_done_again(root, carry, tmp_path, plain, monkeypatch):
-    carry(root)
+def test_finished_shards_are_not_done_again(root, run_over, tmp_path, plain, monkeypatch):
+    run_over(root)
     first = contents(tmp_path / "out")
     done: list[str] = []
     anonymize = plain.anonymize
     monkeypatch.setattr(
         plain, "anonymize", lambda i, *, name, **more: done.append(name) or anonymize(i, name=name, **more)
     )
-    summary = carry(root, resume=True)
+    summary = run_over(root, resume=True)
     assert (done, summary.photos.resumed, summary.photos.written, summary.carried) == ([], 3, 3, 5)
     with (tmp_path / "out/000.tar").open("ab") as file:
         file.write(bytes(512))
-    assert carry(root, resume=True).photos.resumed == 1
+    assert run_over(root, resume=True).photos.resumed == 1
     assert sorted(done) == ["000.tar/a.JPG", "000.tar/b.png"]
     assert contents(tmp_path / "out") == first
     with pytest.raises(OptionError, match=r"made with other settings .drop_withheld"):
-        carry(root, resume=True, drop_withheld=True)
+        run_over(root, resume=True, drop_withheld=True)
 
 
-def test_a_broken_off_run_leaves_no_half_shard_and_resumes(root, carry, tmp_path, plain, monkeypatch):
-    carry(root)
+def test_a_broken_off_run_leaves_no_half_shard_and_resumes(root, run_over, tmp_path, plain, monkeypatch):
+    run_over(root)
     expected = contents(tmp_path / "out")
     for stop in range(3):
         shutil.rmtree(tmp_path / "out")
@@ -199,31 +199,31 @@ def test_a_broken_off_run_leaves_no_half_shard_and_resumes(root, carry, tmp_path
         with monkeypatch.context() as patch:
             patch.setattr(plain, "anonymize", broken)
             with pytest.raises(KeyboardInterrupt):
-                carry(root)
+                run_over(root)
         assert contents(tmp_path / "out").keys() == ({"000.tar"} if stop == 2 else set())
-        assert carry(root, resume=True).photos.resumed == (2 if stop == 2 else 0)
+        assert run_over(root, resume=True).photos.resumed == (2 if stop == 2 else 0)
         assert contents(tmp_path / "out") == expected
 
 
-def test_a_killed_run_leaves_a_temporary_that_goes(root, carry, tmp_path):
+def test_a_killed_run_leaves_a_temporary_that_goes(root, run_over, tmp_path):
     stale = tmp_path / "out/sub/.styleid-0123456789abcdef.part"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"half")
-    carry(root)
+    run_over(root)
     assert not stale.exists()
 
 
 @pytest.mark.parametrize("drop", [False, True])
-def test_withheld_photos_leave_their_sample_unless_dropped(carry, tmp_path, meadow, drop):
+def test_withheld_photos_leave_their_sample_unless_dropped(run_over, tmp_path, meadow, drop):
     png = encoded(meadow)
     pack(tmp_path / "in/0.tar", ("a.txt", b"1"), ("a.jpg", b"bad"), ("a.json", b"{}"), ("b.png", png), ("b.txt", b"2"))
-    summary = carry(tmp_path / "in", drop_withheld=drop)
+    summary = run_over(tmp_path / "in", drop_withheld=drop)
     assert summary.exit_status == 3
     assert errors(tmp_path / "out").keys() == {"0.tar/a.jpg"}
     names = [member[0] for member in unpack(tmp_path / "out/0.tar")]
     assert names == (["b.png", "b.txt"] if drop else ["a.txt", "a.json", "b.png", "b.txt"])
     assert (summary.dropped, summary.photos.inputs, summary.photos.written) == (2 if drop else 0, 2, 1)
-    again = carry(tmp_path / "in", drop_withheld=drop, resume=True)
+    again = run_over(tmp_path / "in", drop_withheld=drop, resume=True)
     assert (again.exit_status, again.photos.failures, again.dropped) == (3, summary.photos.failures, summary.dropped)
 
 
@@ -246,11 +246,11 @@ def link(name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
         (link("x", "", tarfile.CHRTYPE), "is no plain file"),
     ],
 )
-def test_hostile_members_withhold_their_shard(carry, tmp_path, meadow, member, says):
+def test_hostile_members_withhold_their_shard(run_over, tmp_path, meadow, member, says):
     png = encoded(meadow)
     pack(tmp_path / "in/0.tar", ("a.txt", b"1"), ("a.png", png), member)
     pack(tmp_path / "in/1.tar", ("a.png", png))
-    summary = carry(tmp_path / "in")
+    summary = run_over(tmp_path / "in")
     ((name, reason),) = summary.photos.failures
     assert name == "0.tar"
     assert says in reason
@@ -259,7 +259,7 @@ def test_hostile_members_withhold_their_shard(carry, tmp_path, meadow, member, s
     assert errors(tmp_path / "out").keys() == {"0.tar"}
 
 
-def test_damaged_shards_are_named_and_not_written(root, carry, tmp_path):
+def test_damaged_shards_are_named_and_not_written(root, run_over, tmp_path):
     whole = (root / "000.tar").read_bytes()
     second = whole.index(b"a.JPG")
     damaged = {
@@ -270,31 +270,31 @@ def test_damaged_shards_are_named_and_not_written(root, carry, tmp_path):
         "empty.tar": b"",
         "zip.tar": b"PK\x03\x04" + bytes(1000),
     }
-    carry(root)
+    run_over(root)
     for name, data in damaged.items():
         (root / name).write_bytes(data)
-    summary = carry(root)
+    summary = run_over(root)
     assert dict(summary.photos.failures).keys() == damaged.keys()
     assert contents(tmp_path / "out").keys() == {"000.tar", "sub/001.tar"}
     (root / "000.tar").write_bytes(damaged["header.tar"])
-    assert "000.tar" in dict(carry(root).photos.failures)
+    assert "000.tar" in dict(run_over(root).photos.failures)
     assert contents(tmp_path / "out").keys() == {"sub/001.tar"}
 
 
-def test_compressed_shards_are_refused(root, carry, tmp_path):
+def test_compressed_shards_are_refused(root, run_over, tmp_path):
     (root / "x.tar.gz").write_bytes(b"\x1f\x8b")
     with pytest.raises(OptionError, match=r"x\.tar\.gz is compressed"):
-        carry(root)
+        run_over(root)
     with pytest.raises(OptionError, match="holds none"):
-        carry(tmp_path / "in/sub", resume=False) if (root / "sub/001.tar").unlink() is None else None
+        run_over(tmp_path / "in/sub", resume=False) if (root / "sub/001.tar").unlink() is None else None
     assert not (tmp_path / "out").exists()
 
 
-def test_what_shows_persons_is_not_carried_under_another_name(carry, tmp_path, portrait, meadow):
+def test_what_shows_persons_is_not_carried_under_another_name(run_over, tmp_path, portrait, meadow):
     png = encoded(portrait)
     pack(tmp_path / "in/0.tar", ("a.bin", png), ("a.mp4", b"\0\0\0\x18ftypmp42"), ("a.seg.png", encoded(meadow)),
          ("a.zip", b"PK\x03\x04"))  # fmt: skip
-    summary = carry(tmp_path / "in", carry=("seg.png,zip",))
+    summary = run_over(tmp_path / "in", carry=("seg.png,zip",))
     ((name, reason),) = summary.photos.failures
     assert name == "0.tar/a.mp4"
     assert "--carry mp4" in reason
@@ -306,64 +306,64 @@ def test_what_shows_persons_is_not_carried_under_another_name(carry, tmp_path, p
 
 
 @pytest.mark.parametrize("where", ["shard", "member"])
-def test_headers_that_hold_a_picture_withhold_their_shard(carry, tmp_path, portrait, where):
+def test_headers_that_hold_a_picture_withhold_their_shard(run_over, tmp_path, portrait, where):
     text = base64.b64encode(encoded(portrait, "JPEG")).decode()
     (tmp_path / "in").mkdir()
     with tarfile.open(tmp_path / "in/0.tar", "w", pax_headers={"comment": text} if where == "shard" else {}) as tar:
         info = tarfile.TarInfo("a.txt")
         info.pax_headers = {"thumbnail": text} if where == "member" else {}
         tar.addfile(info)
-    summary = carry(tmp_path / "in")
+    summary = run_over(tmp_path / "in")
     assert "it holds a picture in base64" in dict(summary.photos.failures)["0.tar"]
     assert contents(tmp_path / "out") == {}
 
 
-def test_the_last_part_of_an_extension_is_enough_where_it_is_no_photo(carry, tmp_path, portrait):
+def test_the_last_part_of_an_extension_is_enough_where_it_is_no_photo(run_over, tmp_path, portrait):
     png = encoded(portrait)
     pack(tmp_path / "in/0.tar", ("a.seg.npy", b"\x93NUMPY"), ("a.seg.png", png), ("a.png", png))
-    assert carry(tmp_path / "in", carry=("npy", "seg.png")).exit_status == 0
+    assert run_over(tmp_path / "in", carry=("npy", "seg.png")).exit_status == 0
     after = {m[0]: m[4] for m in unpack(tmp_path / "out/0.tar")}
     assert (after["a.seg.npy"], after["a.seg.png"]) == (b"\x93NUMPY", png)
     assert after["a.png"] != png
-    carry(tmp_path / "in", carry=("npy",))
+    run_over(tmp_path / "in", carry=("npy",))
     after = {m[0]: m[4] for m in unpack(tmp_path / "out/0.tar")}
     assert after["a.seg.png"] != png
 
 
-def test_own_boxes_by_member(root, carry, tmp_path):
+def test_own_boxes_by_member(root, run_over, tmp_path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text('{"000.tar/b.png": [[10, 10, 40, 50]]}')
-    carry(root)
-    summary = carry(root, boxes=boxes, resume=True)
+    run_over(root)
+    summary = run_over(root, boxes=boxes, resume=True)
     assert (summary.photos.resumed, summary.photos.faces["obscured"]) == (1, 3)
     boxes.write_text('{"002.tar/b.png": [[10, 10, 40, 50]]}')
     with pytest.raises(OptionError, match="is in no shard"):
-        carry(root, boxes=boxes)
+        run_over(root, boxes=boxes)
 
 
-def test_members_of_one_name_are_both_kept(carry, tmp_path, portrait):
+def test_members_of_one_name_are_both_kept(run_over, tmp_path, portrait):
     png = encoded(portrait)
     pack(tmp_path / "in/0.tar", ("a.png", png), ("a.png", png))
-    assert carry(tmp_path / "in").photos.written == 2
+    assert run_over(tmp_path / "in").photos.written == 2
     assert len(unpack(tmp_path / "out/0.tar")) == 2
-    assert carry(tmp_path / "in", resume=True).photos.resumed == 2
+    assert run_over(tmp_path / "in", resume=True).photos.resumed == 2
 
 
-def test_foreign_files_and_bad_places_are_refused(root, carry, tmp_path, plain):
+def test_foreign_files_and_bad_places_are_refused(root, run_over, tmp_path, plain):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/notes.txt").write_text("mine")
     with pytest.raises(OptionError, match=r"such as 'notes\.txt'"):
-        carry(root)
+        run_over(root)
     for out in (root, root / "deep", root.parent):
         with pytest.raises(OptionError, match="OUT"):
             anonymize_shards(root, plain, RunOptions(out), ShardOptions())
     with pytest.raises(OptionError, match="OUT"):
         anonymize_shards(root / "000.tar", plain, RunOptions(root), ShardOptions())
     with pytest.raises(OptionError, match=r"IN: .* does not exist"):
-        carry(tmp_path / "nowhere")
+        run_over(tmp_path / "nowhere")
 
 
-def test_no_shard_is_held_in_memory(tmp_path, carry, meadow):
+def test_no_shard_is_held_in_memory(tmp_path, run_over, meadow):
     path = tmp_path / "in/0.tar"
     pack(path, ("a.png", encoded(meadow)))
     with tarfile.open(path, "a") as tar:
@@ -371,9 +371,9 @@ def test_no_shard_is_held_in_memory(tmp_path, carry, meadow):
             info = tarfile.TarInfo(f"b{number}.npy")
             info.size = 2 << 20
             tar.addfile(info, io.BytesIO(bytes(info.size)))
-    carry(tmp_path / "in", carry=("npy",))
+    run_over(tmp_path / "in", carry=("npy",))
     tracemalloc.start()
-    carry(tmp_path / "in", carry=("npy",))
+    run_over(tmp_path / "in", carry=("npy",))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12 << 20
@@ -404,8 +404,8 @@ def test_any_shard_comes_out_whole(tmp_path_factory, plain, meadow, members, for
             assert old[4] == new[4]
 
 
-def test_settings_of_the_anonymiser_are_held_to(root, carry):
-    carry(root)
+def test_settings_of_the_anonymiser_are_held_to(root, run_over):
+    run_over(root)
     other = Anonymizer(None, AnonymizeOptions(method="none", seed=1, obscure="blur"))
     with pytest.raises(OptionError, match="obscure"):
-        carry(root, by=other, resume=True)
+        run_over(root, by=other, resume=True)

@@ -16,7 +16,7 @@ from styleid.datasets.passthrough import (
     unread_kind_of,
     why_unread,
     why_withheld,
-    with_advice,
+    with_passthrough_option,
 )
 from styleid.datasets.plan import Named, Plan
 from styleid.media.formats.parse.unread_kinds import Shows
@@ -45,7 +45,7 @@ class Contents:
         self, root: Path, plan: Plan, options: AnnotationOptions, shows_face: Callable[[ImageRGB], bool]
     ) -> None:
         self._root, self._plan, self._options, self._shows_face = root, plan, options, shows_face
-        self._carried = named_endings(options.carry)
+        self._unseen = named_endings(options.carry)
         self._masks = frozenset(plan.masks)
         self.unread: Counter[str] = Counter()
 
@@ -57,7 +57,7 @@ class Contents:
     @property
     def left(self) -> list[str]:
         """The files that are neither photos nor annotations and that nobody asked for."""
-        return [] if self._options.copy_others else [n for n in self._plan.others if not has_ending(n, self._carried)]
+        return [] if self._options.copy_others else [n for n in self._plan.others if not has_ending(n, self._unseen)]
 
     def look(self) -> Iterator[Looked]:
         """Yield each file that is carried or has to be named, annotations first."""
@@ -85,7 +85,7 @@ class Contents:
             data = (self._root / name).read_bytes()
         except OSError as error:
             return Looked(name, reason=f"it cannot be read ({error.strerror or error})")
-        if has_ending(name, self._carried):
+        if has_ending(name, self._unseen):
             return Looked(name, data)
         reason = face_in_map(data, self._shows_face) if name in self._masks else why_withheld(name, data)
-        return Looked(name, data, with_advice(reason, PurePosixPath(name).suffix) if reason else "")
+        return Looked(name, data, with_passthrough_option(reason, PurePosixPath(name).suffix) if reason else "")

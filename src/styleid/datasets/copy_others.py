@@ -17,7 +17,7 @@ from styleid.datasets.passthrough import (
     why_too_large,
     why_unread,
     why_withheld,
-    with_advice,
+    with_passthrough_option,
 )
 from styleid.engine.journal import Journal, is_journal
 from styleid.engine.remote_journal import open_journal
@@ -26,7 +26,7 @@ from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
-from styleid.media.formats.parse.unread_kinds import Kind, Shows
+from styleid.media.formats.parse.unread_kinds import Shows, UnreadKind
 from styleid.media.storage.files import walk_others, write_atomic
 from styleid.media.storage.remote import Place
 
@@ -128,7 +128,7 @@ def _tell(named: Mapping[str, str], copied: Collection[str], journal: Journal | 
         summary.count(record)
 
 
-def _treat(file: Other, kind: Kind | None, out: Place, options: OtherOptions) -> str:
+def _treat(file: Other, kind: UnreadKind | None, out: Place, options: OtherOptions) -> str:
     """Copy a file where that is asked for and allowed; otherwise return why not, "" where nobody need be told."""
     if not options.takes(file.name):
         return why_unread(kind, file.ending) if kind is not None and kind.shows is Shows.PICTURE else ""
@@ -140,7 +140,7 @@ def _treat(file: Other, kind: Kind | None, out: Place, options: OtherOptions) ->
         if not reason:
             write_atomic(out / file.name, path.read_bytes())
             return ""
-        reason = with_advice(reason, file.ending)
+        reason = with_passthrough_option(reason, file.ending)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror or error})"
     with contextlib.suppress(OSError):  # what an earlier run copied was another file
@@ -148,7 +148,7 @@ def _treat(file: Other, kind: Kind | None, out: Place, options: OtherOptions) ->
     return reason
 
 
-def _refused(path: Path, kind: Kind | None) -> str:
+def _refused(path: Path, kind: UnreadKind | None) -> str:
     if kind is not None:
         return f"it is {kind.name}, which may show persons"
     return why_too_large(path.stat().st_size) or why_withheld(path.name, path.read_bytes())

@@ -17,7 +17,7 @@ from PIL import Image
 from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES, sniff
-from styleid.media.formats.parse.unread_kinds import HEAD_BYTES, Kind, Shows, kind_of, unread_kind
+from styleid.media.formats.parse.unread_kinds import HEAD_BYTES, Shows, UnreadKind, kind_of, unread_kind
 from styleid.media.storage.remote import Place, RemotePath
 from styleid.media.text import find_picture, plain_text
 from styleid.types import ImageRGB
@@ -33,7 +33,7 @@ _TEXT = (
 _TEXT_ENDINGS = frozenset(_TEXT.split())
 """Endings of text in data sets and beside photos; a name without any is text, too, such as README."""
 
-_OTHER_NAME = Kind("a picture under another name", Shows.ANYTHING)
+_OTHER_NAME = UnreadKind("a picture under another name", Shows.ANYTHING)
 
 _MOST_LEVELS = 64
 _FLAT = 0.85
@@ -92,8 +92,8 @@ def why_too_large(size: int) -> str:
     return f"it is larger than {LOOKED_THROUGH >> 20} MiB, so it is not looked through" if size > LOOKED_THROUGH else ""
 
 
-def with_advice(reason: str, ending: str) -> str:
-    """Add to a reason how the user has files of an ending carried all the same."""
+def with_passthrough_option(reason: str, ending: str) -> str:
+    """Add to a reason the option that has files of an ending copied all the same."""
     ending = ending.lstrip(".").lower()
     return f"{reason}. --carry {ending} carries it all the same, unseen" if ending else reason
 
@@ -174,7 +174,7 @@ def _views_of_map(data: bytes) -> Iterator[ImageRGB]:
         yield np.repeat(by_order.astype(np.uint8)[..., None], 3, 2)
 
 
-def unread_kind_of(path: Place) -> Kind | None:
+def unread_kind_of(path: Place) -> UnreadKind | None:
     """Return the kind of a picture or video that is not read, None for other files.
 
     Of a file at a URL, and of one that has an ending of text, the name alone tells.
@@ -189,12 +189,13 @@ def unread_kind_of(path: Place) -> Kind | None:
     return unread_kind(path.name, head) or (_OTHER_NAME if is_picture(head) else None)
 
 
-def why_unread(kind: Kind, ending: str) -> str:
+def why_unread(kind: UnreadKind, ending: str) -> str:
     """Say that a picture of a kind that is not read was left out, and what to do about it."""
-    return with_advice(f"it is {kind.name}, which is not read: convert it to PNG, TIFF or JPEG first", ending)
+    reason = f"it is {kind.name}, which is not read: convert it to PNG, TIFF or JPEG first"
+    return with_passthrough_option(reason, ending)
 
 
-def counted_as(kind: Kind, ending: str) -> str:
+def counted_as(kind: UnreadKind, ending: str) -> str:
     """Return what files of a kind and an ending are called where they are counted."""
     what = kind.name.removeprefix("a ").removeprefix("an ")
     return f"{what} ({ending.lower() or 'no ending'})"

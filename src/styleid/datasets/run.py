@@ -86,7 +86,7 @@ def anonymize_dataset(
     changes = _changes(records, photos, options, withheld)
     others = set(plan.others)
     contents = Contents(root, plan, options, lambda view: len(anonymizer.find(view)) > 0)
-    for name, data in _carried(contents, run.folder, summary, journal):
+    for name, data in _passed_through(contents, run.folder, summary, journal):
         new = data if name in others else form.rewrite(name, data, changes)
         put_text(run.folder / name, data, new, summary)
     for name, data in form.created(changes):
@@ -159,7 +159,9 @@ def _changes(
     return Changes(faces, frozenset(withheld) if options.drop_withheld else frozenset())
 
 
-def _carried(contents: Contents, out: Path, summary: DatasetSummary, journal: Journal) -> Iterator[tuple[str, bytes]]:
+def _passed_through(
+    contents: Contents, out: Path, summary: DatasetSummary, journal: Journal
+) -> Iterator[tuple[str, bytes]]:
     """Yield what is to be carried with its bytes; what may not be is named instead."""
     failed_once = {record["input"] for record in journal.records() if "error" in record} - contents.absent
     for one in contents.look():

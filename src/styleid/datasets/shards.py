@@ -20,7 +20,7 @@ from styleid.datasets.passthrough import (
     named_endings,
     why_too_large,
     why_withheld,
-    with_advice,
+    with_passthrough_option,
 )
 from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, refuse_strangers
 from styleid.datasets.tar import ShardReader, ShardWriter, extension, is_whole, sample_key
@@ -189,7 +189,7 @@ class _Stream:
         self._open: deque[_Shard] = deque()
         self._pending: dict[int, _Member] = {}
         self._begun = self._finished = 0
-        self._carried = named_endings(run.shards.carry)
+        self._unseen = named_endings(run.shards.carry)
 
     def jobs(self) -> Iterator[Job]:
         """Yield a job for each photo, shard after shard."""
@@ -231,7 +231,7 @@ class _Stream:
     def _begin(self, shard: _Shard, reader: ShardReader, member: _Member) -> Job | None:
         """Settle what becomes of a member, or return the job that does."""
         info = member.info
-        if info.isdir() or self._is_carried(info.name):
+        if info.isdir() or self._passes_through(info.name):
             member.settled = True
             return None
         name = shard.named(info)
@@ -241,15 +241,15 @@ class _Stream:
             return Job(number, name, boxes=self._run.boxes.get(name), data=reader.read(info))
         member.settled = True
         if reason := why_too_large(info.size) or why_withheld(info.name, reader.read(info)):
-            advised = with_advice(reason, extension(info.name))
-            member.record = {"input": name, "faces": [], "error": advised}
+            told = with_passthrough_option(reason, extension(info.name))
+            member.record = {"input": name, "faces": [], "error": told}
         return None
 
-    def _is_carried(self, name: str) -> bool:
+    def _passes_through(self, name: str) -> bool:
         """Say whether the user named a member's extension; of what is no photo its last part is enough."""
-        if extension(name) in self._carried:
+        if extension(name) in self._unseen:
             return True
-        return not is_photo_name(name) and has_ending(name, self._carried)
+        return not is_photo_name(name) and has_ending(name, self._unseen)
 
     def _flush(self) -> None:
         """Write what is settled, in order, and finish the shards that are complete."""

@@ -56,8 +56,8 @@ def root(tmp_path, portrait, meadow) -> Path:
     )
 
 
-def test_a_data_set_comes_out_complete(root, carry, tmp_path):
-    summary = carry(root, Coco())
+def test_a_data_set_comes_out_complete(root, run_over, tmp_path):
+    summary = run_over(root, Coco())
     before, after = contents(root), contents(tmp_path / "out")
     assert after.keys() == before.keys() - {"README.txt"}
     for name in before:
@@ -73,9 +73,9 @@ def test_a_data_set_comes_out_complete(root, carry, tmp_path):
     assert summary.exit_status == 0
 
 
-def test_faces_are_added_as_a_class_and_the_rest_stays(root, carry, tmp_path):
+def test_faces_are_added_as_a_class_and_the_rest_stays(root, run_over, tmp_path):
     name = "annotations/instances_train2017.json"
-    summary = carry(root, Coco(), add_faces=True, face_class="visage é")
+    summary = run_over(root, Coco(), add_faces=True, face_class="visage é")
     text, new = (folder.joinpath(name).read_text() for folder in (root, tmp_path / "out"))
     before, after = json.loads(text), json.loads(new)
     assert after["categories"] == [*before["categories"], {"id": 4, "name": "visage é", "supercategory": "person"}]
@@ -97,11 +97,11 @@ def test_faces_are_added_as_a_class_and_the_rest_stays(root, carry, tmp_path):
     )
     assert (summary.changed, summary.carried) == (1, 2)
     with pytest.raises(OptionError, match=r"--face-class: .*has a class 'car' already"):
-        carry(root, Coco(), add_faces=True, face_class="car", resume=True)
+        run_over(root, Coco(), add_faces=True, face_class="car", resume=True)
 
 
-def test_the_faces_lie_where_they_were_found(root, carry, tmp_path, plain, portrait):
-    carry(root, Coco(), add_faces=True)
+def test_the_faces_lie_where_they_were_found(root, run_over, tmp_path, plain, portrait):
+    run_over(root, Coco(), add_faces=True)
     record = json.loads((tmp_path / "out/annotations/instances_train2017.json").read_text())
     x, y, width, height = record["annotations"][-1]["bbox"]
     found = FaceDetector().detect(read_photo(root / "train2017/a.jpg").image_rgb).boxes_xyxy[0]
@@ -109,9 +109,9 @@ def test_the_faces_lie_where_they_were_found(root, carry, tmp_path, plain, portr
 
 
 @pytest.mark.parametrize("drop", [False, True])
-def test_withheld_photos_keep_their_entries_unless_dropped(root, carry, tmp_path, drop):
+def test_withheld_photos_keep_their_entries_unless_dropped(root, run_over, tmp_path, drop):
     (root / "train2017/sub/b.png").write_bytes(b"no picture")
-    summary = carry(root, Coco(), drop_withheld=drop)
+    summary = run_over(root, Coco(), drop_withheld=drop)
     assert summary.exit_status == 3
     assert [name for name, _ in summary.photos.failures] == ["train2017/sub/b.png"]
     assert errors(tmp_path / "out").keys() == {"train2017/sub/b.png"}
@@ -131,14 +131,14 @@ def test_withheld_photos_keep_their_entries_unless_dropped(root, carry, tmp_path
     assert ([image["id"] for image in captions["images"]], len(captions["annotations"])) == ([9], 1)
 
 
-def test_photos_that_are_absent_or_lead_out_are_named(root, carry, tmp_path, portrait, meadow):
+def test_photos_that_are_absent_or_lead_out_are_named(root, run_over, tmp_path, portrait, meadow):
     write(tmp_path, {"secret.jpg": portrait})
     images = [entry(1, "a.jpg", portrait), entry(2, "gone.jpg", meadow), entry(3, "../../secret.jpg", meadow),
               entry(4, "/etc/passwd", meadow), entry(5, "", meadow)]  # fmt: skip
     write(
         root, {"annotations/instances_train2017.json": instances(images, [box(i, i, [1, 1, 9, 9]) for i in range(6)])}
     )
-    summary = carry(root, Coco(), drop_withheld=True)
+    summary = run_over(root, Coco(), drop_withheld=True)
     reasons = dict(summary.photos.failures)
     assert reasons.keys() == {"train2017/gone.jpg", "../../secret.jpg", "/etc/passwd", "''"}
     assert "not there" in reasons["train2017/gone.jpg"]
@@ -152,54 +152,54 @@ def test_photos_that_are_absent_or_lead_out_are_named(root, carry, tmp_path, por
 
 
 @pytest.mark.parametrize("name", ["face", "head", "person"])
-def test_boxes_of_the_annotations_are_used(root, carry, tmp_path, meadow, name):
+def test_boxes_of_the_annotations_are_used(root, run_over, tmp_path, meadow, name):
     images = [entry(12, "sub/b.png", meadow)]
     marked = [box(1, 12, [20, 10, 30, 40], category=2), box(2, 12, [60, 10, 30, 40], category=3)]
     write(root, {"annotations/instances_train2017.json": instances(images, marked, [{"id": 2, "name": name}, CAR])})
-    summary = carry(root, Coco(), boxes="from-annotations")
+    summary = run_over(root, Coco(), boxes="from-annotations")
     old, new = (read_photo(folder / "train2017/sub/b.png").image_rgb for folder in (root, tmp_path / "out"))
     changed = (old != new).any(-1)
     assert summary.photos.faces["obscured"] == (2 if name == "person" else 3)
     assert changed[20:40, 28:42].all() == (name != "person")
     assert not changed[:, 60:].any()
     write(root, {"annotations/instances_train2017.json": instances(images, marked[:1], [{"id": 2, "name": name}, CAR])})
-    again = carry(root, Coco(), boxes="from-annotations", resume=True)
+    again = run_over(root, Coco(), boxes="from-annotations", resume=True)
     assert again.photos.resumed == 3
     moved = [box(1, 12, [22, 10, 30, 40], category=2)]
     write(root, {"annotations/instances_train2017.json": instances(images, moved, [{"id": 2, "name": name}, CAR])})
-    assert carry(root, Coco(), boxes="from-annotations", resume=True).photos.resumed == 2
+    assert run_over(root, Coco(), boxes="from-annotations", resume=True).photos.resumed == 2
 
 
-def test_degenerate_boxes_withhold_or_are_skipped(root, carry, tmp_path, meadow):
+def test_degenerate_boxes_withhold_or_are_skipped(root, run_over, tmp_path, meadow):
     images = [entry(12, "sub/b.png", meadow)]
     faces = [{"id": 2, "name": "face"}]
     rle = box(1, 12, None, category=2, iscrowd=1, segmentation={"counts": "abc", "size": [64, 96]})
     for bad in ([5, 5, 0, 9], [200, 5, 9, 9], ["a", 1, 2, 3], None, [1, 2], [float("nan"), 1, 2, 3]):
         row = rle if bad is None else box(1, 12, bad, category=2)
         write(root, {"annotations/instances_train2017.json": instances(images, [row], faces)})
-        summary = carry(root, Coco(), boxes="from-annotations", resume=True)
+        summary = run_over(root, Coco(), boxes="from-annotations", resume=True)
         ((name, reason),) = summary.photos.failures
         assert name == "train2017/sub/b.png"
         assert "annotation 0 in annotations/instances_train2017.json" in reason
         assert not (tmp_path / "out/train2017/sub/b.png").exists()
-    summary = carry(root, Coco(), boxes="from-annotations", bad_boxes="skip", resume=True)
+    summary = run_over(root, Coco(), boxes="from-annotations", bad_boxes="skip", resume=True)
     assert summary.exit_status == 0
     assert "left out" in dict(summary.notes)["train2017/sub/b.png"]
 
 
-def test_polygons_stand_in_for_missing_boxes(root, carry, meadow):
+def test_polygons_stand_in_for_missing_boxes(root, run_over, meadow):
     row = box(1, 12, None, category=2, segmentation=[[20, 10, 40, 10, 40, 30], [50, 40, 52, 44, 50, 46]])
     del row["bbox"]
     text = instances([entry(12, "sub/b.png", meadow)], [row], [{"id": 2, "name": "face"}])
     write(root, {"annotations/instances_train2017.json": text})
     plan = Coco().plan(root, AnnotationOptions(boxes="from-annotations"))
-    advice = next(p.hint_source for p in plan.photos if p.relative.name == "b.png")
-    assert advice is not None
-    assert advice.hints(96, 64, 1).boxes_xyxy.tolist() == [[19.5, 9.5, 51.5, 45.5]]  # type: ignore[union-attr]
+    hints = next(p.hint_source for p in plan.photos if p.relative.name == "b.png")
+    assert hints is not None
+    assert hints.hints(96, 64, 1).boxes_xyxy.tolist() == [[19.5, 9.5, 51.5, 45.5]]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("told", ["stored", "upright"])
-def test_exif_turned_photos_stay_as_their_annotations_say(carry, tmp_path, portrait, told):
+def test_exif_turned_photos_stay_as_their_annotations_say(run_over, tmp_path, portrait, told):
     """The file is stored turned; the JSON's width and height tell which way up its boxes mean it."""
     turned = portrait.transpose(Image.Transpose.ROTATE_90)  # orientation 6 turns it back
     (root := tmp_path / "in").mkdir()
@@ -209,7 +209,7 @@ def test_exif_turned_photos_stay_as_their_annotations_say(carry, tmp_path, portr
     corner = [2, 80, 20, 30] if told == "stored" else [18, 2, 30, 20]  # the same pixels
     text = instances([image], [box(1, 1, corner, category=2)], [{"id": 2, "name": "head"}])
     write(root, {"annotations/a.json": text})
-    summary = carry(root, Coco(), boxes="from-annotations", add_faces=True)
+    summary = run_over(root, Coco(), boxes="from-annotations", add_faces=True)
     assert summary.exit_status == 0
     with Image.open(tmp_path / "out/a.jpg") as out:
         assert out.size == turned.size
@@ -228,7 +228,7 @@ def test_exif_turned_photos_stay_as_their_annotations_say(carry, tmp_path, portr
     np.testing.assert_allclose(head, corner, atol=0.2)
 
 
-def test_panoptic_maps_are_carried_and_photos_among_them_are_not(root, carry, tmp_path, portrait):
+def test_panoptic_maps_are_carried_and_photos_among_them_are_not(root, run_over, tmp_path, portrait):
     ids = np.zeros((112, 128), np.uint32)
     ids[10:60, 10:60], ids[60:] = 5_000, 7
     rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
@@ -237,7 +237,7 @@ def test_panoptic_maps_are_carried_and_photos_among_them_are_not(root, carry, tm
     panoptic = instances([entry(9, "a.jpg", portrait)], rows)
     write(root, {"annotations/panoptic_train2017.json": panoptic, "annotations/panoptic_train2017/a.png":
                  Image.fromarray(rgb), "annotations/panoptic_train2017/trap.png": portrait})  # fmt: skip
-    summary = carry(root, Coco())
+    summary = run_over(root, Coco())
     before, after = contents(root), contents(tmp_path / "out")
     assert after["annotations/panoptic_train2017/a.png"] == before["annotations/panoptic_train2017/a.png"]
     assert after["annotations/panoptic_train2017.json"] == before["annotations/panoptic_train2017.json"]
@@ -246,7 +246,7 @@ def test_panoptic_maps_are_carried_and_photos_among_them_are_not(root, carry, tm
     assert trap in dict(summary.notes)
 
     (root / "train2017/a.jpg").write_bytes(b"")
-    carry(root, Coco(), drop_withheld=True)
+    run_over(root, Coco(), drop_withheld=True)
     after = contents(tmp_path / "out")
     assert "annotations/panoptic_train2017/a.png" not in after
     assert json.loads(after["annotations/panoptic_train2017.json"])["annotations"] == []
@@ -262,41 +262,41 @@ def test_panoptic_maps_are_carried_and_photos_among_them_are_not(root, carry, tm
         ('{"images": "ü"}'.encode("latin-1"), "not UTF-8"),
     ],
 )
-def test_unreadable_annotations_are_named_and_nothing_is_written(root, carry, tmp_path, text, says):
+def test_unreadable_annotations_are_named_and_nothing_is_written(root, run_over, tmp_path, text, says):
     write(root, {"annotations/instances_train2017.json": text})
     with pytest.raises(DatasetError, match=f"instances_train2017.json: .*{says}"):
-        carry(root, Coco())
+        run_over(root, Coco())
     assert not (tmp_path / "out").exists()
 
 
-def test_annotations_with_a_picture_inside_are_withheld(root, carry, tmp_path, meadow):
+def test_annotations_with_a_picture_inside_are_withheld(root, run_over, tmp_path, meadow):
     import base64
 
     (file := io.BytesIO()).name = "a.jpg"
     meadow.save(file)
     write(root, {"annotations/labelme.json": json.dumps({"imageData": base64.b64encode(file.getvalue()).decode()})})
-    summary = carry(root, Coco())
+    summary = run_over(root, Coco())
     assert dict(summary.photos.failures)["annotations/labelme.json"].startswith("it holds a picture in base64")
     assert errors(tmp_path / "out").keys() == {"annotations/labelme.json"}
     assert not (tmp_path / "out/annotations/labelme.json").exists()
     write(root, {"annotations/labelme.json": "{}"})
-    assert carry(root, Coco(), resume=True).exit_status == 0
+    assert run_over(root, Coco(), resume=True).exit_status == 0
     assert errors(tmp_path / "out") == {}
 
 
-def test_places_can_be_named(tmp_path, carry, portrait):
+def test_places_can_be_named(tmp_path, run_over, portrait):
     root = write(
         tmp_path / "in", {"pictures/x/a.jpg": portrait, "truth.json": instances([entry(1, "a.jpg", portrait)])}
     )
     with pytest.raises(OptionError, match=r"--images: the photos that truth.json names, such as 'a.jpg', lie in none"):
-        carry(root, Coco())
+        run_over(root, Coco())
     with pytest.raises(OptionError, match=r"--annotations: other\.json is no file of the data set"):
-        carry(root, Coco(CocoOptions((Path("other.json"),))))
+        run_over(root, Coco(CocoOptions((Path("other.json"),))))
     where = CocoOptions((Path("truth.json"),), Path("pictures/x"))
-    assert carry(root, Coco(where)).photos.written == 1
+    assert run_over(root, Coco(where)).photos.written == 1
     (root / "truth.json").unlink()
     with pytest.raises(OptionError, match="holds no COCO file"):
-        carry(root, Coco(), resume=True)
+        run_over(root, Coco(), resume=True)
 
 
 NUMBERS = st.one_of(st.integers(-5, 150), st.floats(-5, 150), st.just(10**25), st.just(float("nan")))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from styleid.datasets.formats.coco.json_text import Part, edit, walk
+from styleid.datasets.formats.coco.json_text import PieceKind, edit, walk
 
 NUMBERS = st.sampled_from(["0", "-0", "1.50", "1e5", "1E+02", "12345678901234567890123", "0.1000", "-7", "NaN"])
 SPACE = st.sampled_from(["", " ", "\n  ", "\t", "\r\n"])
@@ -58,7 +58,7 @@ def test_items_go_and_come_and_the_rest_stays(text, mask):
     def keep(key: str, item: object) -> bool:
         return bool(mask >> (next(turn) % 16) & 1)
 
-    arrays = {piece.key for piece in walk(text) if piece.part is Part.END}
+    arrays = {piece.key for piece in walk(text) if piece.part is PieceKind.END}
     added = {key: ['{"new": 1.0}', '{"new": 2}'] for key in arrays & {"annotations"}}
     changed = edit(text, keep, added)
     turn = iter(range(10**6))
@@ -77,7 +77,7 @@ def test_items_go_and_come_and_the_rest_stays(text, mask):
 @given(objects())
 def test_pieces_are_where_they_say(text):
     for piece in walk(text):
-        if piece.part is Part.END:
+        if piece.part is PieceKind.END:
             assert text[piece.start : piece.end] == "]"
         else:
             assert repr(json.loads(text[piece.start : piece.end])) == repr(piece.value)

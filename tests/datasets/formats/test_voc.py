@@ -61,8 +61,8 @@ def root(tmp_path, portrait, meadow) -> Path:
     return write(tmp_path / "in", {base + name: content for name, content in files.items()})
 
 
-def test_a_data_set_comes_out_complete(root, carry, tmp_path):
-    summary = carry(root, Voc())
+def test_a_data_set_comes_out_complete(root, run_over, tmp_path):
+    summary = run_over(root, Voc())
     before, after = contents(root), contents(tmp_path / "out")
     base = "VOCdevkit/VOC2012/"
     assert after.keys() == before.keys() - {base + "LICENCE"}
@@ -76,8 +76,8 @@ def test_a_data_set_comes_out_complete(root, carry, tmp_path):
     assert (read_photo(root / face).image_rgb != read_photo(tmp_path / "out" / face).image_rgb).any(-1).mean() > 0.03
 
 
-def test_faces_are_added(root, carry, tmp_path, plain):
-    summary = carry(root, Voc(), add_faces=True)
+def test_faces_are_added(root, run_over, tmp_path, plain):
+    summary = run_over(root, Voc(), add_faces=True)
     a, b = (f"VOCdevkit/VOC2012/Annotations/{name}.xml" for name in "ab")
     before, after = contents(root), contents(tmp_path / "out")
     assert after[b] == before[b]
@@ -91,25 +91,25 @@ def test_faces_are_added(root, carry, tmp_path, plain):
     assert summary.changed == 1
     assert "no annotation to add faces to" in dict(summary.notes)["VOCdevkit/VOC2012/JPEGImages/c.jpg"]
     with pytest.raises(OptionError, match="has a class 'dog' already"):
-        carry(root, Voc(), add_faces=True, face_class="dog", resume=True)
+        run_over(root, Voc(), add_faces=True, face_class="dog", resume=True)
 
 
-def test_parts_count_as_classes(root, carry, tmp_path):
-    carry(root, Voc(), boxes="from-annotations")
+def test_parts_count_as_classes(root, run_over, tmp_path):
+    run_over(root, Voc(), boxes="from-annotations")
     plan = Voc().plan(root, AnnotationOptions("from-annotations"))
-    advice = next(p.hint_source for p in plan.photos if p.relative.name == "a.jpg")
-    assert [str(one.kind) for one in advice.marked] == ["person", "head"]  # type: ignore[union-attr]
-    assert advice.marked[1].box == (39, 9, 90, 80)  # type: ignore[union-attr]
+    hints = next(p.hint_source for p in plan.photos if p.relative.name == "a.jpg")
+    assert [str(one.kind) for one in hints.marked] == ["person", "head"]  # type: ignore[union-attr]
+    assert hints.marked[1].box == (39, 9, 90, 80)  # type: ignore[union-attr]
 
 
-def test_withheld_photos_keep_their_annotations_unless_dropped(root, carry, tmp_path):
+def test_withheld_photos_keep_their_annotations_unless_dropped(root, run_over, tmp_path):
     (root / "VOCdevkit/VOC2012/JPEGImages/a.jpg").write_bytes(b"")
-    assert carry(root, Voc()).exit_status == 3
+    assert run_over(root, Voc()).exit_status == 3
     assert contents(tmp_path / "out").keys() == contents(root).keys() - {
         "VOCdevkit/VOC2012/JPEGImages/a.jpg",
         "VOCdevkit/VOC2012/LICENCE",
     }
-    summary = carry(root, Voc(), drop_withheld=True)
+    summary = run_over(root, Voc(), drop_withheld=True)
     after = {name.removeprefix("VOCdevkit/VOC2012/"): data for name, data in contents(tmp_path / "out").items()}
     assert after["ImageSets/Main/train.txt"] == b"b\n"
     assert after["ImageSets/Main/person_train.txt"] == b"b -1\n"
@@ -121,23 +121,23 @@ KLINGON = '<?xml version="1.0" encoding="klingon"?><annotation/>'
 
 
 @pytest.mark.parametrize("text", [BOMB, OUTSIDE, KLINGON, "<annotation>", "", "<other/>"])
-def test_hostile_xml_is_carried_unread_or_withholds_its_photo(root, carry, tmp_path, text):
+def test_hostile_xml_is_carried_unread_or_withholds_its_photo(root, run_over, tmp_path, text):
     name = "VOCdevkit/VOC2012/Annotations/b.xml"
     write(root, {name: text})
     with pytest.raises(ValueError, match=r"\w"):
         read_voc(text.encode())
-    assert carry(root, Voc()).exit_status == 0
+    assert run_over(root, Voc()).exit_status == 0
     assert (tmp_path / "out" / name).read_bytes() == text.encode()
     for options in ({"boxes": "from-annotations"}, {"add_faces": True}):
-        ((photo, reason),) = carry(root, Voc(), **options).photos.failures
+        ((photo, reason),) = run_over(root, Voc(), **options).photos.failures
         assert photo == "VOCdevkit/VOC2012/JPEGImages/b.jpg"
         assert reason.startswith(f"{name}: ")
         assert errors(tmp_path / "out") == {photo: reason}
 
 
-def test_annotations_without_photos_are_named(root, carry):
+def test_annotations_without_photos_are_named(root, run_over):
     write(root, {"VOCdevkit/VOC2012/Annotations/lost.xml": "<annotation/>"})
-    assert dict(carry(root, Voc()).photos.failures) == {
+    assert dict(run_over(root, Voc()).photos.failures) == {
         "VOCdevkit/VOC2012/Annotations/lost.xml": "no photo belongs to this annotation"
     }
 
@@ -145,12 +145,12 @@ def test_annotations_without_photos_are_named(root, carry):
 @pytest.mark.parametrize(
     "corners", [("nan", 1, 5, 5), (9, 1, 5, 5), ("", 1, 5, 5), ("x", 1, 5, 5), (500, 500, 600, 600)]
 )
-def test_degenerate_boxes_withhold_or_are_skipped(root, carry, corners):
+def test_degenerate_boxes_withhold_or_are_skipped(root, run_over, corners):
     write(root, {"VOCdevkit/VOC2012/Annotations/b.xml": annotation((96, 64), thing("face", corners))})
-    ((name, reason),) = carry(root, Voc(), boxes="from-annotations").photos.failures
+    ((name, reason),) = run_over(root, Voc(), boxes="from-annotations").photos.failures
     assert name.endswith("b.jpg")
     assert "object 1 in VOCdevkit/VOC2012/Annotations/b.xml" in reason
-    assert carry(root, Voc(), boxes="from-annotations", bad_boxes="skip").exit_status == 0
+    assert run_over(root, Voc(), boxes="from-annotations", bad_boxes="skip").exit_status == 0
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def root(tmp_path, portrait, meadow) -> Path:
     )
 
 
-def test_a_data_set_comes_out_complete(root, carry, tmp_path):
-    summary = carry(root, Yolo())
+def test_a_data_set_comes_out_complete(root, run_over, tmp_path):
+    summary = run_over(root, Yolo())
     before, after = contents(root), contents(tmp_path / "out")
     assert after.keys() == before.keys() - {"notes.md"}
     assert all(after[n] == before[n] for n in after if n.endswith((".txt", ".yaml")))
@@ -67,9 +67,9 @@ def test_a_data_set_comes_out_complete(root, carry, tmp_path):
         assert (read_photo(root / name).image_rgb != read_photo(tmp_path / "out" / name).image_rgb).any()
 
 
-def test_faces_are_added(root, carry, tmp_path, plain):
+def test_faces_are_added(root, run_over, tmp_path, plain):
     for resume in (False, True):
-        summary = carry(root, Yolo(), add_faces=True, resume=resume)
+        summary = run_over(root, Yolo(), add_faces=True, resume=resume)
         after = contents(tmp_path / "out")
         assert after["labels/train/a.txt"].startswith(b"1 0.5 0.50 1e-1 0.2\n2 0.")
         assert after["labels/train/a.txt"].count(b"\n") == 2
@@ -83,13 +83,13 @@ def test_faces_are_added(root, carry, tmp_path, plain):
     np.testing.assert_allclose(box, found, atol=0.11)
 
 
-def test_withheld_photos_keep_their_labels_unless_dropped(root, carry, tmp_path):
+def test_withheld_photos_keep_their_labels_unless_dropped(root, run_over, tmp_path):
     (root / "images/val/c.png").write_bytes(b"")
     (root / "images/train/a.jpg").write_bytes(b"")
-    assert carry(root, Yolo()).exit_status == 3
+    assert run_over(root, Yolo()).exit_status == 3
     kept = contents(tmp_path / "out")
     assert {n for n in contents(root) if n.endswith(".txt")} <= kept.keys()
-    summary = carry(root, Yolo(), drop_withheld=True)
+    summary = run_over(root, Yolo(), drop_withheld=True)
     assert summary.exit_status == 3
     after = contents(tmp_path / "out")
     assert after.keys() == {"data.yaml", "images/train/deep/b.png", "labels/train/deep/b.txt", "val.txt"}
@@ -97,16 +97,16 @@ def test_withheld_photos_keep_their_labels_unless_dropped(root, carry, tmp_path)
     assert errors(tmp_path / "out").keys() == {"images/val/c.png", "images/train/a.jpg"}
 
 
-def test_labels_and_lists_without_photos_are_named(root, carry, tmp_path):
+def test_labels_and_lists_without_photos_are_named(root, run_over, tmp_path):
     write(root, {"labels/train/lost.txt": "0 1 1 1 1", "val.txt": "./images/val/c.png\nimages/val/none.png\n"})
-    summary = carry(root, Yolo())
+    summary = run_over(root, Yolo())
     assert dict(summary.photos.failures).keys() == {"labels/train/lost.txt", "images/val/none.png"}
     assert (tmp_path / "out/labels/train/lost.txt").is_file()
 
 
-def test_paths_that_lead_back_to_the_originals_are_told(root, carry):
+def test_paths_that_lead_back_to_the_originals_are_told(root, run_over):
     write(root, {"data.yaml": DATA.replace("path: .", f"path: {root}"), "val.txt": f"{root}/images/val/c.png\n"})
-    summary = carry(root, Yolo())
+    summary = run_over(root, Yolo())
     assert {name for name, text in summary.notes if "reads photos from there" in text} == {"data.yaml", "val.txt"}
     assert summary.exit_status == 0
 
@@ -120,9 +120,9 @@ def test_paths_that_lead_back_to_the_originals_are_told(root, carry):
         ("1 0.5 0.5 0.4 0.5", {"classes": ("person=face",)}, False),
     ],
 )
-def test_labels_are_used(root, carry, tmp_path, line, options, hidden):
+def test_labels_are_used(root, run_over, tmp_path, line, options, hidden):
     write(root, {"labels/train/deep/b.txt": line})
-    carry(root, Yolo(), boxes="from-annotations", **options)
+    run_over(root, Yolo(), boxes="from-annotations", **options)
     name = "images/train/deep/b.png"
     changed = (read_photo(root / name).image_rgb != read_photo(tmp_path / "out" / name).image_rgb).any(-1)
     assert changed[24:40, 40:56].all() == hidden
@@ -136,21 +136,21 @@ def test_labels_are_used(root, carry, tmp_path, line, options, hidden):
         *("0 2 2 0.1 0.1", "-1 1 1 1 1", "0 a b c d", "1e999 1 1 1 1"),
     ],
 )
-def test_bad_lines_withhold_or_are_skipped(root, carry, line):
+def test_bad_lines_withhold_or_are_skipped(root, run_over, line):
     write(root, {"labels/train/deep/b.txt": f"\n{line}\n"})
     options = {"boxes": "from-annotations", "classes": ("person=face",)}
-    ((name, reason),) = carry(root, Yolo(), **options).photos.failures
+    ((name, reason),) = run_over(root, Yolo(), **options).photos.failures
     assert name == "images/train/deep/b.png"
     assert "line 2 of labels/train/deep/b.txt" in reason
-    assert carry(root, Yolo(), **options, bad_boxes="skip").exit_status == 0
+    assert run_over(root, Yolo(), **options, bad_boxes="skip").exit_status == 0
 
 
-def test_what_faces_cannot_be_added_to_is_refused(root, carry, tmp_path):
+def test_what_faces_cannot_be_added_to_is_refused(root, run_over, tmp_path):
     def refused(error: type[Exception], says: str, **files: str) -> None:
         for name, text in files.items():
             write(root, {name.replace("_", "/").replace("DOT", "."): text})
         with pytest.raises(error, match=says):
-            carry(root, Yolo(), add_faces=True)
+            run_over(root, Yolo(), add_faces=True)
 
     refused(OptionError, "has a class 'face' already", dataDOTyaml=DATA.replace("car", "face"))
     refused(OptionError, "has a kpt_shape", dataDOTyaml=DATA + "kpt_shape: [17, 3]\n")
@@ -163,9 +163,9 @@ def test_what_faces_cannot_be_added_to_is_refused(root, carry, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_beside_the_photos(tmp_path, carry, portrait):
+def test_labels_beside_the_photos(tmp_path, run_over, portrait):
     root = write(tmp_path / "in", {"x/a.jpg": portrait, "x/a.txt": "0 0.5 0.5 0.1 0.1\n", "classes.txt": "face\n"})
-    summary = carry(root, Yolo(), boxes="from-annotations")
+    summary = run_over(root, Yolo(), boxes="from-annotations")
     assert contents(tmp_path / "out").keys() == {"x/a.jpg", "x/a.txt", "classes.txt"}
     assert (summary.carried, summary.exit_status) == (2, 0)
 

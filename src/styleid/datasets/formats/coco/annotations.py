@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from styleid.datasets.classes import Kind
-from styleid.datasets.formats.coco.json_text import Part, edit, walk
+from styleid.datasets.formats.coco.json_text import PieceKind, edit, walk
 from styleid.datasets.formats.coco.marks import parts_of, places_of
 from styleid.datasets.hints import NOTHING, Box, Marked
 from styleid.datasets.plan import FoundFaces
@@ -174,9 +174,9 @@ def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
     file, seen, count, unlisted = CocoFile(), set(), 0, False
     try:
         for piece in walk(text):
-            if piece.part is Part.END:
+            if piece.part is PieceKind.END:
                 seen.add(piece.key)
-            elif piece.part is Part.ITEM and isinstance(piece.value, dict):
+            elif piece.part is PieceKind.ITEM and isinstance(piece.value, dict):
                 count += piece.key == "annotations"
                 _take(file, piece.key, piece.value, count if boxes else 0)
             elif piece.key == "annotations" and piece.value:
@@ -220,7 +220,7 @@ def _added(text: str, faces: Mapping[Key, FoundFaces], face_class: str) -> dict[
     highest = {"annotations": 0, "categories": 0}
     raw_ids: dict[Key, Any] = {}
     for piece in walk(text):
-        if piece.part is not Part.ITEM or not isinstance(piece.value, dict):
+        if piece.part is not PieceKind.ITEM or not isinstance(piece.value, dict):
             continue
         number = piece.value.get("id")
         if piece.key == "images":

@@ -17,7 +17,7 @@ _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-class Part(Enum):
+class PieceKind(Enum):
     """What a piece is: an ITEM of a top-level array, an array's END, or any other VALUE."""
 
     ITEM = auto()
@@ -28,7 +28,7 @@ class Part(Enum):
 class Piece(NamedTuple):
     """One piece. key: the top level's. start, end: its characters (END: the bracket's). value: decoded, or None."""
 
-    part: Part
+    part: PieceKind
     key: str
     start: int
     end: int
@@ -59,7 +59,7 @@ def _object(text: str) -> Iterator[Piece]:
             at = yield from _array(text, key, at)
         else:
             value, end = _DECODER.raw_decode(text, at)
-            yield Piece(Part.VALUE, key, at, end, value)
+            yield Piece(PieceKind.VALUE, key, at, end, value)
             at = end
         at = _comma(text, at, "}")
     if _skip(text, at + 1) != len(text):
@@ -70,9 +70,9 @@ def _array(text: str, key: str, at: int) -> Iterator[Piece]:
     at = _skip(text, at + 1)
     while text[at] != "]":
         value, end = _DECODER.raw_decode(text, at)
-        yield Piece(Part.ITEM, key, at, end, value)
+        yield Piece(PieceKind.ITEM, key, at, end, value)
         at = _comma(text, end, "]")
-    yield Piece(Part.END, key, at, at + 1)
+    yield Piece(PieceKind.END, key, at, at + 1)
     return at + 1
 
 
@@ -115,10 +115,10 @@ def edit(text: str, keep: Callable[[str, Any], bool], added: dict[str, list[str]
     arrays: list[tuple[str, _Array]] = []
     current = _Array()
     for piece in walk(text):
-        if piece.part is Part.ITEM:
+        if piece.part is PieceKind.ITEM:
             current.spans.append((piece.start, piece.end))
             current.keep.append(keep(piece.key, piece.value))
-        elif piece.part is Part.END:
+        elif piece.part is PieceKind.END:
             current.end = piece.start
             arrays.append((piece.key, current))
             current = _Array()

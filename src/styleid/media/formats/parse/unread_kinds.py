@@ -18,23 +18,23 @@ class Shows(Enum):
     ANYTHING = "anything"
 
 
-class Kind(NamedTuple):
+class UnreadKind(NamedTuple):
     """A kind of file. name: with its article."""
 
     name: str
     shows: Shows
 
 
-def kind_of(head: bytes) -> Kind | None:
+def kind_of(head: bytes) -> UnreadKind | None:
     """Return the kind of a file that begins so, None where it is unknown or can be read as a photo."""
     for shows, kinds in _MAGICS.items():
         for name, pattern in kinds:
             if pattern.match(head):
-                return Kind(name, shows)
+                return UnreadKind(name, shows)
     return None
 
 
-def unread_kind(name: str, head: bytes) -> Kind | None:
+def unread_kind(name: str, head: bytes) -> UnreadKind | None:
     """Return the kind of an unread picture or video, by its first bytes or by its name's ending; None for others.
 
     head: its first `HEAD_BYTES`, or fewer; none where they are not known.
@@ -45,7 +45,7 @@ def unread_kind(name: str, head: bytes) -> Kind | None:
     ending = name.lower().rpartition(".")[2] if "." in name else ""
     shows = Shows.VIDEO if ending in _VIDEO_ENDINGS else Shows.PICTURE
     named = _VIDEO_ENDINGS.get(ending) or _PICTURE_ENDINGS.get(ending)
-    return Kind(named, shows) if named else None
+    return UnreadKind(named, shows) if named else None
 
 
 def _compiled(*kinds: tuple[str, bytes]) -> list[tuple[str, re.Pattern[bytes]]]:
