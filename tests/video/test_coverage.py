@@ -74,10 +74,10 @@ def test_no_visible_face_is_left_untouched(scenes, name, missed):
     clip, anonymizer, sink = SceneClip(scene), Anonymizer(None, options), Taking()
     low = FaceDetector(DetectorOptions(options.detector.threshold * UNSURE_SHARE))
     with Workspace() as space:
-        _, tracks, measured, casts = first_pass(
+        _, tracks, measured, assigned = first_pass(
             clip, anonymizer, VideoOptions(Path("out.mp4")), Missing(low, misses(missed)), space
         )
-        Renderer(clip, tracks, anonymizer, measured, casts).run(sink)
+        Renderer(clip, tracks, anonymizer, measured, assigned).run(sink)
     assert len(sink.changed) == FRAMES
     faces, uncovered = 0, []
     for i, changed in enumerate(sink.changed):

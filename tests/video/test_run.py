@@ -19,7 +19,7 @@ from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from styleid.video.options import VideoOptions
-from styleid.video.run import anonymize_video, cast
+from styleid.video.run import anonymize_video, assign_targets
 from styleid.video.store import Workspace
 from tests.video.scenes import HEAD, RATE, Actor, Scene, background
 
@@ -209,11 +209,11 @@ def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path
     options, tries = VideoOptions(tmp_path / "out.mkv"), []
 
     def noted(*given):
-        chosen = cast(*given)
+        chosen = assign_targets(*given)
         tries.extend(part.tries for part in chosen.values())
         return chosen
 
-    monkeypatch.setattr("styleid.video.run.cast", noted)
+    monkeypatch.setattr("styleid.video.run.assign_targets", noted)
     summary = anonymize_video(done[0], Anonymizer(refusing, AnonymizeOptions(seed=1, tries=1)), options, LOSSLESS)
     assert tries == [3]  # while samples fail, three times as many as for a photo
     assert summary.exit_status == 3

@@ -20,7 +20,7 @@ from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import face_ellipse, obscure_face
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, MaskArray
 from styleid.video.scan import Watch
-from styleid.video.targets import Cast, Measurements, faces_at, replaceable, steady
+from styleid.video.targets import AssignedTarget, Measurements, faces_at, replaceable, steady
 from styleid.video.tracks import Track
 
 _FADE_S, _MERGE_S = 0.2, 0.4
@@ -62,7 +62,7 @@ class Held:
 
 
 class Renderer:
-    """Render a clip from its tracks. casts: by person; empty where every face is hidden."""
+    """Render a clip from its tracks. assigned: by person; empty where every face is hidden."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class Renderer:
         tracks: Sequence[Track],
         anonymizer: Anonymizer,
         measured: Measurements | None,
-        casts: Mapping[int, Cast],
+        assigned: Mapping[int, AssignedTarget],
     ) -> None:
         self._clip, self._tracks, self._anonymizer = clip, tracks, anonymizer
-        self._measured, self._casts = measured, casts
+        self._measured, self._assigned = measured, assigned
         rate, pixels = float(clip.info.rate), clip.info.width * clip.info.height
         most = max(2, _WINDOW_BYTES // (_BYTES_A_PIXEL * pixels))
         self._fade = min(max(1, round(_FADE_S * rate)), most)
@@ -101,7 +101,7 @@ class Renderer:
         image = frame.image_rgb
         draft = PhotoDraft.of(image, len(which))
         drawable = [
-            k for k, i in enumerate(which) if self._tracks[i].person in self._casts and replaceable(self._tracks[i])
+            k for k, i in enumerate(which) if self._tracks[i].person in self._assigned and replaceable(self._tracks[i])
         ]
         if drawable:
             progress = self._attempted(image, faces, which, drawable, frame.index)
@@ -125,7 +125,7 @@ class Renderer:
         progress, parts = [], []
         for source in self._anonymizer.analyse(image, faces, np.array(drawable)):
             track = which[source.index]
-            part = self._casts[self._tracks[track].person]
+            part = self._assigned[self._tracks[track].person]
             steadied = steady(source, self._measured.row(track, frame))
             progress.append(FaceProgress(steadied, step=part.step, tries=part.tries))
             parts.append(part)

@@ -1,4 +1,4 @@
-"""The order of a run over a clip: find, follow, measure, cast; then render, check, write and tell."""
+"""The order of a run over a clip: find, follow, measure, assign targets; then render, check, write and tell."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from styleid.video.render import Renderer, TrackLog
 from styleid.video.review import Sheets, write_review
 from styleid.video.scan import Detector, Scan, Watch, scan
 from styleid.video.store import Workspace
-from styleid.video.targets import Cast, Measurements, cast, measure
+from styleid.video.targets import AssignedTarget, Measurements, assign_targets, measure
 from styleid.video.tracks import Track, complete, steadied, tracks_of
 
 UNSURE_SHARE = 0.35
@@ -132,10 +132,10 @@ def _run(
 ) -> tuple[dict[str, Any], Path | None]:
     clip: Clip = FramesClip(source, options.frames, options.fps) if options.frames else VideoClip(source)
     with Workspace() as space:
-        found, tracks, measured, casts = first_pass(clip, anonymizer, options, detector, space, watch)
+        found, tracks, measured, assigned = first_pass(clip, anonymizer, options, detector, space, watch)
         if options.require_faces and not tracks:
             raise VideoError(source, "no face was found, and --require-faces asks for one")
-        renderer, sheets = Renderer(clip, tracks, anonymizer, measured, casts), Sheets(tracks)
+        renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned), Sheets(tracks)
         sink: ClipSink
         if isinstance(clip, VideoClip):
             sink = VideoSink(clip, options.out, encode, side, options.marking)
@@ -166,7 +166,7 @@ def first_pass(
     detector: Detector | None,
     space: Workspace,
     watch: Watch | None = None,
-) -> tuple[Scan, list[Track], Measurements | None, dict[int, Cast]]:
+) -> tuple[Scan, list[Track], Measurements | None, dict[int, AssignedTarget]]:
     """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target."""
     chosen = anonymizer.options.detector
     bundle = None if anonymizer.options.method == "none" else anonymizer.bundle
@@ -195,7 +195,7 @@ def first_pass(
     measured, samples = measure(clip, found, tracks, anonymizer, space, watch)
     strictest = min(bundle.spec.thresholds)
     _set_people(tracks, people or link_tracks(tracks, measured, bundle.spec.thresholds[strictest].high))
-    return found, tracks, measured, cast(tracks, measured, samples, anonymizer, clip.info.name, watch)
+    return found, tracks, measured, assign_targets(tracks, measured, samples, anonymizer, clip.info.name, watch)
 
 
 def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:

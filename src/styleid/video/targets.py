@@ -38,7 +38,7 @@ Sample = tuple[int, ImageRGB, Float[np.ndarray, " 2"]]
 
 
 @dataclass(frozen=True)
-class Cast:
+class AssignedTarget:
     """A person's part.
 
     target: W+ (layers, width) of somebody who never lived. step: which of the method's steps. tries: made.
@@ -147,14 +147,14 @@ def steady(source: SourceFace, row: Any) -> SourceFace:
     return replace(source, observation=observation, wplus=np.asarray(row["steady_wplus"]))
 
 
-def cast(
+def assign_targets(
     tracks: Sequence[Track],
     measured: Measurements,
     samples: Mapping[int, Sequence[Sample]],
     anonymizer: Anonymizer,
     name: str,
     watch: Watch | None = None,
-) -> dict[int, Cast]:
+) -> dict[int, AssignedTarget]:
     """Choose every person's target and strength: by what most of the samples pass with.
 
     Under a key the person's pseudonym is the target. What is written down of new people is written before this returns.
@@ -260,10 +260,10 @@ class _Rehearsal:
         self._fresh = FreshTargets(anonymizer.options.seed)
         self._own = np.stack([s.wplus for s in self._sources])
 
-    def stranger(self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]]) -> Cast:
+    def stranger(self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]]) -> AssignedTarget:
         """Return the best of some new targets."""
         anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.method.steps)
-        best: tuple[tuple[float, ...], Cast] | None = None
+        best: tuple[tuple[float, ...], AssignedTarget] | None = None
         tries = 0
         for attempt in range(_PATIENCE * anonymizer.options.tries):
             if best is not None and attempt >= anonymizer.options.tries and best[0][0] == 0:
@@ -273,7 +273,7 @@ class _Rehearsal:
             target = anonymizer.bundle.sample(z, mean["attributes"], mean["wplus"])[0]
             rank = failed, close, drifted, _ = self._rank(target, step)
             if best is None or rank < best[0]:
-                best = rank, Cast(target, step, attempt + 1)
+                best = rank, AssignedTarget(target, step, attempt + 1)
             if not failed and not close and drifted <= _DRIFTS_ALLOWED * len(self._sources):
                 break
             if close:
@@ -281,16 +281,16 @@ class _Rehearsal:
         assert best is not None
         return replace(best[1], tries=tries)
 
-    def pseudonym(self, targets: Float[np.ndarray, "t layers width"]) -> Cast:
+    def pseudonym(self, targets: Float[np.ndarray, "t layers width"]) -> AssignedTarget:
         """Return the first of a person's targets that passes in every sample: more of one before the next."""
-        best: tuple[float, Cast] | None = None
+        best: tuple[float, AssignedTarget] | None = None
         tries = 0
         for target in targets:
             for step in range(len(self._anonymizer.method.steps)):
                 tries += 1
                 failed = self._rank(target, step)[0]
                 if best is None or failed < best[0]:
-                    best = failed, Cast(target, step, tries)
+                    best = failed, AssignedTarget(target, step, tries)
                 if not failed:
                     return replace(best[1], tries=tries)
         assert best is not None
