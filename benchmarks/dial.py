@@ -3,7 +3,7 @@
     python benchmarks/dial.py FOLDER --work DIR --teacher identity.onnx [--bundle B] [--steps FILE] [--record]
 
 Every named face is swapped once by every step, with the same target, put into its photo and looked at again. Printed
-for each step: the share that passes each level's distance at the first try, how much better than its floor a ridge
+for each step: the share that passes each level's distance at the first attempt, how much better than its floor a ridge
 regression finds people again (A2: it has learnt from other people's anonymised faces; the floor is the same attack on
 photos with every face filled), and what was kept. --steps takes a JSON file with a list like that of `swaps` in
 bundle.json instead of the bundle's own; --record writes what was found into the bundle's own, and into the table of

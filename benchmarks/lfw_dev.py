@@ -24,12 +24,12 @@ from styleid.bundles.registry import DEFAULT, find_bundle
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.journal import Journal
-from styleid.engine.local import RunOptions, anonymize_files, lanes
+from styleid.engine.local import RunOptions, anonymize_files, threads
 from styleid.evaluate.attacks.search import Split, search
 from styleid.evaluate.attacks.trained import ridge_attack
 from styleid.evaluate.battery import FMRS
 from styleid.evaluate.instruments import Setup
-from styleid.evaluate.outputs import Task
+from styleid.evaluate.outputs import OutputTask
 from styleid.evaluate.protocol import pair_outputs, read_originals
 from styleid.evaluate.survey import Surveyor
 from styleid.evaluate.table import FaceTable, ToolTable
@@ -81,7 +81,7 @@ def main() -> None:
     figures: dict = {"run": summary.to_json() | {"wall_s": round(time.perf_counter() - begun, 1)}}
     figures["run"].pop("failures")
     seconds = [record["seconds"] / len(record["faces"]) for record in records.values() if record.get("faces")]
-    figures["photos_at_once"] = at_once = lanes(cpu_threads())
+    figures["photos_at_once"] = at_once = threads(cpu_threads())
     figures["ms_per_face_median"] = round(1000 * float(np.median(seconds)) / at_once, 1)
     actions = Counter(face["action"] for record in records.values() for face in record["faces"])
     figures["share_anonymised"] = round(actions[Action.ANONYMIZED] / sum(actions.values()), 4)
@@ -118,7 +118,7 @@ def look(args: argparse.Namespace, records: Mapping[str, dict]) -> Looked:
     wanted = recognisers(args.teacher, beside).replace("auto", "dlib" if "dlib" in args.attackers else "gate")
     with Surveyor(Setup(cache, args.bundle, wanted), cpu_threads()) as surveyor:
         seen = surveyor.originals(originals)
-        tasks = [Task(one, outputs.get(one.original.name)) for one in seen]
+        tasks = [OutputTask(one, outputs.get(one.original.name)) for one in seen]
         tool = ToolTable("styleid", surveyor.outputs(tasks, "outputs"))
     table = FaceTable(seen)
     rows = np.nonzero(table.named)[0]

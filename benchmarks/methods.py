@@ -4,7 +4,7 @@
 
 Every named face is changed once by every method's first step, for the same z, put into its photo and looked at again,
 as benchmarks/dial.py does with the bundle's own steps; figures are its figures. ms: analysis, drawing, compositing and
-second look of a face, by one thread, networks warm. --record writes the table into docs/privacy.md.
+second attempt at a face, by one thread, networks warm. --record writes the table into docs/privacy.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from styleid.types import ImageRGB
 
 BEGIN = "<!-- table: benchmarks/methods.py -->"
 _DOCS = Path(__file__).resolve().parents[1] / "docs/privacy.md"
-WAYS: dict[str, dict[str, Any]] = {
+METHODS: dict[str, dict[str, Any]] = {
     "`latent` (default)": {},
     "`latent`, `--units channels:400@ratio`": {"units": "channels:400@ratio"},
     "`latent`, `--units layers:best-9`": {"units": "layers:best-9"},
@@ -51,7 +51,7 @@ def main() -> None:
     args = parser.parse_args()
 
     bundle = load_bundle(args.bundle)
-    ways = {name: Anonymizer(bundle, AnonymizeOptions(seed=args.seed, **how)) for name, how in WAYS.items()}
+    anonymizers = {name: Anonymizer(bundle, AnonymizeOptions(seed=args.seed, **how)) for name, how in METHODS.items()}
     wanted = recognisers(args.teacher, args.work).replace("auto", "dlib")
     with Surveyor(Setup(args.work / "cache.sqlite", args.bundle, wanted), cpu_threads()) as surveyor:
         table = FaceTable(surveyor.originals(read_originals(args.folder)))
@@ -59,12 +59,12 @@ def main() -> None:
     people = table.labels[named]
     rows = np.sort(np.concatenate([named[people == who][: args.photos] for who in np.unique(people)]))
     attackers = load_recognisers(wanted, bundle)
-    done = {name: Step({attacker.name: [] for attacker in attackers}) for name in ways}
-    ms: dict[str, list[float]] = {name: [] for name in ways}
+    done = {name: Step({attacker.name: [] for attacker in attackers}) for name in anonymizers}
+    ms: dict[str, list[float]] = {name: [] for name in anonymizers}
     for row in rows:
         subject = table.subjects[row]
         image = read_photo(args.folder / subject.photo).image_rgb
-        for name, anonymizer in ways.items():
+        for name, anonymizer in anonymizers.items():
             begun = time.perf_counter()
             photo, made = change(anonymizer, image, subject)
             note(done[name], made)

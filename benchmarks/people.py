@@ -115,18 +115,18 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace, inputs: Path) -> None:
         self.args, self.inputs = args, inputs
-        self.look = Anonymizer.from_bundle(args.bundle, AnonymizeOptions(seed=1))
-        self.spec = self.look.bundle.spec
+        self.anonymizer = Anonymizer.from_bundle(args.bundle, AnonymizeOptions(seed=1))
+        self.spec = self.anonymizer.bundle.spec
         self.high = self.spec.thresholds[_FMR].high
         self.photos, self.faces, clear = [], [], []
         for path in sorted(inputs.rglob("*.jpg")):
             image = read_photo(path).image_rgb
-            faces = self.look.find(image)
+            faces = self.anonymizer.find(image)
             if len(faces):
                 self.photos.append(path.relative_to(inputs).as_posix())
                 self.faces.append((int(faces.min_sides_px.argmax()), faces))
                 clear.append(self._crop(image, len(self.faces) - 1))
-        self.clear = self.look.bundle.embed(np.stack(clear))
+        self.clear = self.anonymizer.bundle.embed(np.stack(clear))
         self.person = np.array([name.split("/")[0] for name in self.photos])
         pairs = [
             p for one in np.unique(self.person) for p in itertools.combinations(np.nonzero(self.person == one)[0], 2)
@@ -194,7 +194,7 @@ class Bench:
         codes = [notes.codes.get((name, index)) for name, (index, _) in zip(self.photos, self.faces, strict=True)]
         places = [notes.places.get((name, index), -1) for name, (index, _) in zip(self.photos, self.faces, strict=True)]
         return Seen(
-            self.look.bundle.embed(np.stack(crops)),
+            self.anonymizer.bundle.embed(np.stack(crops)),
             np.array([face["action"] == Action.ANONYMIZED for face in told]) & np.array([c is not None for c in codes]),
             self._drawn(codes),
             np.array([face["tries"] for face in told]),
@@ -204,13 +204,13 @@ class Bench:
     def _drawn(self, codes: Sequence[FloatArray | None]) -> FloatArray:
         """Return embeddings of targets, drawn in their own pose."""
         blank = np.zeros((self.spec.layers, self.spec.width), np.float32)
-        images, landmarks = self.look.bundle.render(np.stack([blank if code is None else code for code in codes]))
+        images, landmarks = self.anonymizer.bundle.render(np.stack([blank if code is None else code for code in codes]))
         template = self.spec.identity_crop
         crops = [
             template.crop(image.round().astype(np.uint8), template.matrix(five_points(points)))
             for image, points in zip(images, landmarks, strict=True)
         ]
-        return self.look.bundle.embed(np.stack(crops))
+        return self.anonymizer.bundle.embed(np.stack(crops))
 
     def told(self, seen: Seen) -> dict:
         places = np.array(seen.record["places"])[seen.done]
@@ -276,7 +276,7 @@ class Bench:
     def _given(self, targets: AssignedTargets, name: str, index: int, faces) -> FloatArray:
         image = read_photo(self.inputs / name).image_rgb
         rows = np.nonzero(np.isfinite(faces.landmarks_px).all((1, 2)))[0]
-        source = next(s for s in self.look.analyse(image, faces, rows) if s.index == index)
+        source = next(s for s in self.anonymizer.analyse(image, faces, rows) if s.index == index)
         given = targets.given(source)
         assert given is not None
         return given.targets

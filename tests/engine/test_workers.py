@@ -297,15 +297,15 @@ def test_what_waits_for_its_turn_is_bounded():
     assert [one.number for some in done for one in some] == list(range(16, 1000))
 
 
-def test_a_lane_raises_what_went_wrong(usual, photos, tmp_path, monkeypatch):
+def test_a_thread_raises_what_went_wrong(usual, photos, tmp_path, monkeypatch):
     def broken(*_: Any, **__: Any) -> None:
-        raise ZeroDivisionError("in a lane")
+        raise ZeroDivisionError("in a thread")
 
     one = Anonymizer(usual.bundle, usual.options)
     monkeypatch.setattr(one, "anonymize", broken)
     threads = ThreadExecutor(one, RunOptions(tmp_path / "out"), 2)
     threads.start(Job(0, "a", photos / POISON, tmp_path / "out/a.png"))
-    with pytest.raises(ZeroDivisionError, match="in a lane"):
+    with pytest.raises(ZeroDivisionError, match="in a thread"):
         threads.wait()
     assert threads.close() == []
 

@@ -13,7 +13,7 @@ from PIL import Image
 from styleid.errors import OptionError
 from styleid.ranking import curves, run
 from styleid.ranking.plots import draw_all
-from styleid.ranking.probe import ATTRIBUTES, Gauge, Identity, attribute_scales, raw_attributes
+from styleid.ranking.probe import ATTRIBUTES, Identity, Probe, attribute_scales, raw_attributes
 from styleid.ranking.run import RankOptions, rank_units
 from styleid.ranking.spaces import WPlusSpace, choose_space
 
@@ -153,8 +153,8 @@ def test_alignment_takes_placement_out_of_identity(bundle):
     moved = people.wplus.copy()
     moved[:, 1, 0] += 1
     space, identity = WPlusSpace(bundle), Identity.of_bundle(bundle)
-    gauge = Gauge(bundle, space, identity)
-    before, after = gauge.read(space.codes(people.wplus)), gauge.read(space.codes(moved))
+    probe = Probe(bundle, space, identity)
+    before, after = probe.read(space.codes(people.wplus)), probe.read(space.codes(moved))
     assert np.linalg.norm(before.embeddings - after.embeddings, axis=1).mean() < 0.35
     assert np.abs(before.landmarks - after.landmarks).mean() > 0.3
 

@@ -79,7 +79,7 @@ class ThreadExecutor:
     ) -> None:
         self.capacity = count
         self._options, self._budget = options, PixelBudget()
-        self._pool = ThreadPoolExecutor(count, "styleid-lane")
+        self._pool = ThreadPoolExecutor(count, "styleid-photo")
         self._ended: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
         self._tell = tell or self._ended.put
         self._telling = threading.Lock()
@@ -88,7 +88,7 @@ class ThreadExecutor:
             self._free.put(anonymizer.with_timer(StageTimer()))
 
     def start(self, job: Job) -> None:
-        """Begin a job in a free lane."""
+        """Begin a job in a free thread."""
         self._pool.submit(self._do, job)
 
     def wait(self) -> list[Done]:

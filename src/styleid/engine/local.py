@@ -46,7 +46,7 @@ __all__ = [
 
 Boxes = Mapping[str, FloatArray]
 Watch = Callable[[int, int, str], None]
-_LANES = 4
+_MOST_THREADS = 4
 _ON_THEIR_WAY = 2
 _CORES_PER_WORKER = 4
 _PHOTOS_PER_WORKER = 32
@@ -160,10 +160,10 @@ class _Run:
         return Job(number, name, file.path, self.options.out / file.relative, self.own.get(name), file.hint_source)
 
     def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
-        """Say whether a line of the journal was made with the same boxes and the same advice."""
-        advice = file.hint_source.digest() if file.hint_source is not None else None
+        """Say whether a line of the journal was made with the same boxes and the same hints."""
+        hints = file.hint_source.digest() if file.hint_source is not None else None
         boxes = box_rows(self.own.get(file.relative.as_posix()))
-        return done.get("own_boxes", []) == boxes and done.get("advice") == advice
+        return done.get("own_boxes", []) == boxes and done.get("advice") == hints
 
     def _keep(self, done: Sequence[Done]) -> None:
         """Journal what is done, then count and tell it."""
@@ -220,7 +220,7 @@ def make_executor(
         from styleid.engine.workers import ProcessExecutor, Recipe
 
         try:
-            each = max(1, min(_LANES, cores // count)) + far * _ON_THEIR_WAY
+            each = max(1, min(_MOST_THREADS, cores // count)) + far * _ON_THEIR_WAY
             return ProcessExecutor(Recipe.of(anonymizer), options, count, each)
         except OptionError:
             if options.workers:
@@ -230,7 +230,7 @@ def make_executor(
 
 def threads(cores: int) -> int:
     """Return how many photos one process with so many cores has in hand at once."""
-    return max(2, min(_LANES, cores))
+    return max(2, min(_MOST_THREADS, cores))
 
 
 def run_settings(anonymizer: Anonymizer, options: RunOptions) -> dict[str, Any]:

@@ -215,4 +215,4 @@ def _legend(canvas: Canvas, x0: float, y: float, own: bool) -> None:
         canvas.text((x + 28, below), words, 11, "lm")
     if own:
         canvas.dot((x0 + 11, y + 40), 4, _OWN)
-        canvas.text((x0 + 28, y + 40), "what the bundle's own tries swap", 11, "lm")
+        canvas.text((x0 + 28, y + 40), "what the bundle's own attempts swap", 11, "lm")

@@ -64,7 +64,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Gauge:
+class Probe:
     """Read codes of a space. scales: (a,) by which the attributes' numbers are divided."""
 
     bundle: Bundle

@@ -19,7 +19,7 @@ from styleid.ranking import metric
 from styleid.ranking.curves import Orders
 from styleid.ranking.leak import FEWEST_PEOPLE, leak
 from styleid.ranking.measure import Measured, Pairs, measure
-from styleid.ranking.probe import ATTRIBUTES, Gauge, Identity, attribute_scales, raw_attributes
+from styleid.ranking.probe import ATTRIBUTES, Identity, Probe, attribute_scales, raw_attributes
 from styleid.ranking.spaces import SPACES, Space, choose_space
 from styleid.ranking.store import SETTINGS, State, packed
 from styleid.ranking.subjects import Subjects, Watch, people_of_photos, sampled_people
@@ -180,10 +180,10 @@ class _Run:
         codes, targets = self.space.codes(self.people.wplus), self.space.codes(self.people.targets)
         scales = self._scales(codes)
         count = min(self.options.pairs, len(codes))
-        gauge = Gauge(self.bundle, self.space, identity, scales)
+        probe = Probe(self.bundle, self.space, identity, scales)
         pairs = Pairs(codes[:count], targets[:count])
         distinct, places = _distinct([members for table in tables for members in table.members])
-        values = self._measure("units", pairs, distinct, gauge)
+        values = self._measure("units", pairs, distinct, probe)
         leaks = self._leaks(codes, distinct)
         ranked, first = {}, 0
         for table in tables:
@@ -196,11 +196,11 @@ class _Run:
             return Ranking(ranked, settings, skipped=self.people.skipped)
         others = slice(count, 2 * count) if len(codes) >= 2 * count else slice(0, count)
         settings["curves_on_other_people"] = others.start > 0
-        judging = Gauge(self.bundle, self.space, judge, scales)
+        judging = Probe(self.bundle, self.space, judge, scales)
         own_swaps = self._curves(ranked, Pairs(codes[others], targets[others]), judging)
         return Ranking(ranked, settings, own_swaps, self.people.skipped)
 
-    def _curves(self, ranked: dict[str, RankedTable], pairs: Pairs, gauge: Gauge) -> list[Float[np.ndarray, "pairs 3"]]:
+    def _curves(self, ranked: dict[str, RankedTable], pairs: Pairs, probe: Probe) -> list[Float[np.ndarray, "pairs 3"]]:
         """Measure the curves of tables that have some; return what the bundle's own swaps change."""
         orders = {
             name: Orders.of(table.units, table.scores, self.options.seed)
@@ -210,7 +210,7 @@ class _Run:
         swaps = [swap for one in orders.values() for swap in one.swaps()]
         own = self._own_swaps()
         distinct, places = _distinct([*swaps, *own])
-        values = self._measure("curves", pairs, distinct, gauge)[:, places]
+        values = self._measure("curves", pairs, distinct, probe)[:, places]
         first = 0
         for name, one in orders.items():
             part = values[:, first : first + len(one.swaps())]
@@ -219,7 +219,7 @@ class _Run:
         return [values[:, first + k] for k in range(len(own))]
 
     def _own_swaps(self) -> list[Members]:
-        """Return what the bundle's own tries swap, in W+."""
+        """Return what the bundle's own attempts swap, in W+."""
         width = self.bundle.spec.width
         if self.space.prefix:
             return []
@@ -227,7 +227,7 @@ class _Run:
                 for step in self.bundle.spec.swaps]  # fmt: skip
 
     def _measure(
-        self, stage: str, pairs: Pairs, swaps: Sequence[Members], gauge: Gauge
+        self, stage: str, pairs: Pairs, swaps: Sequence[Members], probe: Probe
     ) -> Float[np.ndarray, "pairs swaps 3"]:
         sizes = len(pairs), len(swaps)
         measured = self.state.stage(stage, *sizes) if self.state else Measured.empty(*sizes)
@@ -242,7 +242,7 @@ class _Run:
                 self.state.save()
 
         try:
-            measure(pairs, swaps, gauge.read, measured, self.options.batch, after_batch)
+            measure(pairs, swaps, probe.read, measured, self.options.batch, after_batch)
         finally:
             if self.state is not None:
                 self.state.save()
