@@ -70,7 +70,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Task:
+class OutputTask:
     """Ask for a look.
 
     path: the output, None where there is none. baseline: draw this one instead of reading a file. patches: the faces
@@ -83,7 +83,7 @@ class Task:
     patches: ImageRGB | None = None
 
 
-def see_output(task: Task, tools: Instruments) -> Result:
+def see_output(task: OutputTask, tools: Instruments) -> Result:
     """Look at one output."""
     seen, name = task.seen, task.seen.original.name
     if seen.error or (task.path is None and not task.baseline):

@@ -18,7 +18,7 @@ from styleid.evaluate.baselines import PASTED, patches_for, read_names
 from styleid.evaluate.battery import Battery, Case, Measured, Thresholds, figures
 from styleid.evaluate.end_to_end import fates, recognised_by_any, recognised_when_filled
 from styleid.evaluate.instruments import Context, Setup
-from styleid.evaluate.outputs import ALIGNMENTS, Status, Task
+from styleid.evaluate.outputs import ALIGNMENTS, OutputTask, Status
 from styleid.evaluate.protocol import pair_outputs, read_originals
 from styleid.evaluate.realism import realism
 from styleid.evaluate.reversal import reversal
@@ -133,7 +133,7 @@ def evaluate(
             table = FaceTable(seen)
             looked = []
             for name, pairing in pairings.items():
-                tasks = [Task(one, pairing.outputs.get(one.original.name)) for one in seen]
+                tasks = [OutputTask(one, pairing.outputs.get(one.original.name)) for one in seen]
                 looked.append(ToolTable(name, surveyor.outputs(tasks, name), pairing.strays))
                 seconds[name], clock = time.perf_counter() - clock, time.perf_counter()
             for name in baselines:
@@ -144,16 +144,16 @@ def evaluate(
     return evaluation
 
 
-def _tasks(name: str, table: FaceTable) -> list[Task]:
+def _tasks(name: str, table: FaceTable) -> list[OutputTask]:
     """Return one task per original for a baseline, with the faces to paste where it pastes some."""
     if name not in PASTED:
-        return [Task(one, baseline=name) for one in table.seen]
+        return [OutputTask(one, baseline=name) for one in table.seen]
     crops = [subject.crop for subject in table.subjects]
     assert all(crop is not None for crop in crops)
     patches = patches_for(name, np.stack([crop for crop in crops if crop is not None]), list(table.labels))
     ends = np.cumsum([len(one.subjects) for one in table.seen])
     return [
-        Task(one, baseline=name, patches=patches[end - len(one.subjects) : end])
+        OutputTask(one, baseline=name, patches=patches[end - len(one.subjects) : end])
         for one, end in zip(table.seen, ends, strict=True)
     ]
 

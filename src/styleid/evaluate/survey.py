@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from styleid.evaluate.instruments import Instruments, Setup
 from styleid.evaluate.originals import Seen, see_original
-from styleid.evaluate.outputs import Result, Task, see_output
+from styleid.evaluate.outputs import OutputTask, Result, see_output
 from styleid.evaluate.protocol import Original
 from styleid.runtime import end_with_parent
 
@@ -52,7 +52,7 @@ class Surveyor:
         """Look at all originals."""
         return list(self._each(_see_original, originals, "originals", lambda original: original.name))
 
-    def outputs(self, tasks: Sequence[Task], title: str) -> list[Result]:
+    def outputs(self, tasks: Sequence[OutputTask], title: str) -> list[Result]:
         """Look at all outputs of one tool."""
         return list(self._each(_see_output, tasks, title, lambda task: task.seen.original.name))
 
@@ -82,6 +82,6 @@ def _see_original(original: Original) -> Seen:
     return see_original(original, _instruments)
 
 
-def _see_output(task: Task) -> Result:
+def _see_output(task: OutputTask) -> Result:
     assert _instruments is not None
     return see_output(task, _instruments)
