@@ -166,7 +166,7 @@ class Action(StrEnum):
 class FaceOutcome:
     """Tell what became of one face.
 
-    box_xyxy: pixels of the upright image. gate: the figures of the last try (identity distance and its threshold,
+    box_xyxy: pixels of the upright image. gate: the figures of the last attempt (identity distance and its threshold,
     landmark error as a fraction of the inter-ocular distance, ...), empty where no gate ran. reason: why a face was
     obscured although a method was asked for, else "". group: number of the group of people that share the face's
     target, and how many they are.

@@ -207,7 +207,7 @@ def test_a_blurred_fallback_passes_the_gate_or_is_solid(make, astronaut, how, lo
 @pytest.mark.parametrize(("rounds", "method"), [(0, "blur"), (1, "blur"), (2, "blur"), (3, "solid")])
 def test_a_blur_grows_until_the_face_no_longer_matches(make, astronaut, monkeypatch, rounds, method):
     anonymizer = make("copy", obscure="blur", tries=1)
-    answers = iter([True, True, *[True] * rounds, *[False] * 9])  # the original, the try, then one per blur
+    answers = iter([True, True, *[True] * rounds, *[False] * 9])  # the original, the attempt, then one per blur
     same, other = np.float32([[1, 0]]), np.float32([[0, 1]])
     monkeypatch.setattr(anonymizer.bundle, "embed", lambda crops: same if next(answers) else other)
     seen: list[float | str] = []
@@ -379,7 +379,7 @@ def test_a_seed_repeats_targets_and_no_seed_does_not(make, astronaut, monkeypatc
     first, again = (_targets(make("copy", seed=7), image, "a.jpg", monkeypatch) for _ in range(2))
     assert np.array_equal(first, again)
     assert len(first) == 2 * make("copy").options.tries
-    assert len(np.unique(first.round(5), axis=0)) == len(first)  # each face and each try has its own
+    assert len(np.unique(first.round(5), axis=0)) == len(first)  # each face and each attempt has its own
     for other in (
         _targets(make("copy", seed=8), image, "a.jpg", monkeypatch),
         _targets(make("copy", seed=7), image, "b.jpg", monkeypatch),

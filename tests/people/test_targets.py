@@ -1,4 +1,4 @@
-"""A person's tries: more of the own target first, then the next one, and no further than what passes."""
+"""A person's attempts: more of the own target first, then the next one, and no further than what passes."""
 
 
 import numpy as np

@@ -52,13 +52,13 @@ class SimilarityRange:
 
 @dataclass(frozen=True)
 class SwapStep:
-    """Say what one try swaps.
+    """Say what one attempt swaps.
 
     rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1. channels: single numbers of
     W+ besides, counted row by row. cover: where not None, the new face lies over what is before it (hair, glasses,
     hands), and reaches this far beyond its outline, in face widths. Measured, where the bundle was: leak, by how much
     more of people a trained attacker finds again than from their surroundings alone (rank-1 among 150 people), None
-    where unknown; passes, the share of faces far enough from their original at the first try, by false-match rate.
+    where unknown; passes, the share of faces far enough from their original at the first attempt, by false-match rate.
     """
 
     rows: tuple[int, ...]
@@ -73,7 +73,7 @@ class SwapStep:
 class PixelStyle:
     """Say how the method `pixel` works.
 
-    steps: rows of W+ that the target gives, for the first try and for stronger ones. region: full or inner, what is
+    steps: rows of W+ that the target gives, for the first attempt and for stronger ones. region: full or inner, what is
     replaced. side_px: side at which faces are composited; 0 for the photo's own resolution. outlined: whether the
     generator draws nothing beyond its landmarks' outline, so that new faces must end there.
     """
@@ -97,7 +97,7 @@ class BundleSpec:
     """Describe a bundle.
 
     resolution: side of generated images and of crops, pixels. layers, width: shape of W+. z: length of z. levels: first
-    and last row of each level. swaps: what the tries of the method `latent` swap, from the least change to the most.
+    and last row of each level. swaps: what the attempts of the method `latent` swap, from the least change to the most.
     thresholds: similarity ranges of strangers by false-match rate. max_landmark_error: how far the anonymised face's
     landmarks may lie from the original's, in inter-ocular distances. quality: measured figures by name. pixel: how the
     method `pixel` works, None where the bundle has no mask encoder. rankings: the file that scores units of W+, None

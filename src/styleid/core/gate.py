@@ -1,6 +1,6 @@
 """The gate: no face leaves before it has been looked at again.
 
-After each try the face is cut out of the finished photo and measured: is a face found there, do its landmarks agree
+After each attempt the face is cut out of the finished photo and measured: is a face found there, do its landmarks agree
 with the original's, is its identity as far from the original's as the dial asks, and not suspiciously far?
 """
 
@@ -21,15 +21,15 @@ MIN_FACE_SHARE = 0.9
 
 
 TOO_ALIKE = "too like the original"
-"""What is said of a face that the next try should take more of its target for."""
+"""What is said of a face that the next attempt should take more of its target for."""
 
 
 @dataclass(frozen=True, eq=False)
 class GateVerdict:
     """The gate's answer on one anonymised face, worked out as far as somebody asks.
 
-    What a question needs of `after` is measured when it is asked, so the cheapest comes first: a try that is too like
-    its original is not looked at for its mouth.
+    What a question needs of `after` is measured when it is asked, so the cheapest comes first: an attempt that is
+    too like its original is not looked at for its mouth.
     """
 
     before: Observed
@@ -89,7 +89,7 @@ class GateVerdict:
 
     @property
     def good(self) -> bool:
-        """Whether no other try can be better: nothing failed or drifted, and the limit is far."""
+        """Whether no other attempt can be better: nothing failed or drifted, and the limit is far."""
         return not (self.too_alike or self.close or self.other_sex or self.other_mouth or self.failures)
 
     @property

@@ -33,7 +33,7 @@ _NEEDS = {"pixel": "mask_encoder", "swapper": "swapper"}
 class Method:
     """One method with its settings.
 
-    steps: what the tries take from the target, from the least change to the most. pixel: how the method `pixel`
+    steps: what the attempts take from the target, from the least change to the most. pixel: how the method `pixel`
     composites, else None. weighed: ask the bundle's swapper how much of each number to take.
     """
 

@@ -68,7 +68,7 @@ def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> t
     """Return a bundle's steps from the least change on that the level allows.
 
     A step does not do where a trained attacker finds more than the level grants him, or where most faces would not pass
-    at the first try. Steps that were not measured are taken to do. Raises OptionError where too much leaks in all.
+    at the first attempt. Steps that were not measured are taken to do. Raises OptionError where too much leaks in all.
     """
     private = [k for k, step in enumerate(steps) if step.leak is None or step.leak <= level.most_leak]
     if not private:
@@ -85,7 +85,7 @@ def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> t
 
 
 def _typical_share(step: SwapStep, level: PrivacyLevel) -> float:
-    """Return the share of faces that pass the level's distance at the first try, 1 where it was not measured."""
+    """Return the share of faces that pass the level's distance at the first attempt, 1 where it was not measured."""
     rates = sorted(step.passes)
     if not rates:
         return 1.0

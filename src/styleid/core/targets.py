@@ -16,15 +16,15 @@ from styleid.core.gate import GateVerdict
 from styleid.types import WPlusArray
 
 _TRIES_FOR_DRIFTS = 3
-"""After so many tries a face that passes, well away from the limit, is taken although its sex or mouth changed."""
+"""After so many attempts a face that passes, well away from the limit, is taken although its sex or mouth changed."""
 
 
 @dataclass(frozen=True)
 class FreshTargets:
     """Give every face a target of its own.
 
-    seed: with it, the same photo name, face and try always give the same z; without, every run draws anew. z is drawn
-    with NumPy on the CPU, so that devices agree.
+    seed: with it, the same photo name, face and attempt always give the same z; without, every run draws anew. z is
+    drawn with NumPy on the CPU, so that devices agree.
     """
 
     seed: int | None = None
@@ -42,7 +42,7 @@ class FreshTargets:
         """Refuse no face."""
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
-        """Return a new target for each face and try."""
+        """Return a new target for each face and attempt."""
         z = np.stack([self.z(photo, s.index, attempt, bundle.spec.z) for s in faces])
         own = np.stack([s.source.wplus for s in faces])
         return bundle.sample(z, np.stack([s.source.observation.attributes for s in faces]), own)

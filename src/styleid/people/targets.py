@@ -1,4 +1,4 @@
-"""Targets that are given to people and not to faces: what a face needs to be known by, and how its tries go on."""
+"""Targets that are given to people and not to faces: what a face needs to be known by, and how its attempts go on."""
 
 from __future__ import annotations
 

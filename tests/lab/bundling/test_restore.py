@@ -33,12 +33,12 @@ from tests.lab.synthetic import synthetic_pack
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("revived")
+    folder = tmp_path_factory.mktemp("restored")
     assert main(["restore", "--checkpoints", str(folder)], lambda line: None) == 0
     return folder
 
 
-def test_revived_networks_compute_what_the_bundle_does(checkpoints, bundle, astronaut):
+def test_restored_networks_compute_what_the_bundle_does(checkpoints, bundle, astronaut):
     side = bundle.spec.crop.size_px
     start = [(80, 60), (100, 140), (60, 200)]
     crops = np.stack([astronaut[y : y + side, x : x + side] for y, x in start])
@@ -191,12 +191,12 @@ def test_folded_normalisation_is_settled_by_examples(tmp_path):
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
     found = restore(Small(), report.path)
     with torch.no_grad():
-        revived = found(x)
+        restored = found(x)
         settled = settle(found, x)(x)
         trained = found.train()(x)
         wanted = network.eval()(x)
-    assert torch.allclose(settled, revived, atol=1e-4)
-    assert torch.allclose(trained, revived, atol=1e-3)
+    assert torch.allclose(settled, restored, atol=1e-4)
+    assert torch.allclose(trained, restored, atol=1e-3)
     assert float((settled - wanted).square().mean().sqrt()) < 0.05 * float(wanted.std())
 
 

@@ -101,7 +101,7 @@ def test_parts_make_up_the_whole(codes: torch.Tensor, traits: torch.Tensor, bank
         fit_mapping(codes, traits, bank, PARTS[:2])
 
 
-def test_a_spread_goes_into_the_bank(
+def test_a_separation_goes_into_the_bank(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray
 ) -> None:
     class Longer(torch.nn.Module):

@@ -166,7 +166,7 @@ def _embed(wide: Pack, rows: np.ndarray, network: Callable[[torch.Tensor], np.nd
 
 
 def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Let a bundle make a try for each of so many training faces.
+    """Let a bundle make an attempt for each of so many training faces.
 
     Returns the new faces' W+ (n, layers, width), and `expression_features` (n, 4) of the originals and of what came.
     """
