@@ -9,10 +9,10 @@ import pytest
 import styleid.core.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.bundles.spec import SimilarityRange
+from styleid.core.boxes import with_given
 from styleid.core.face import KnownFaces, face_shares
 from styleid.core.gate import GateVerdict
 from styleid.core.observation import Observation
-from styleid.core.pipeline import with_given
 from styleid.core.privacy import privacy_level
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS

@@ -9,7 +9,7 @@ from styleid.core.attempt import FaceProgress
 from styleid.core.gate import TOO_ALIKE, GateVerdict
 from styleid.core.targets import FreshTargets
 from styleid.people.pseudonyms import linking_threshold
-from styleid.people.targets import AssignedTargets, Given, best_targets, clearest, mark_of, sightings_of
+from styleid.people.targets import AssignedTargets, PersonTargets, best_targets, clearest, mark_of, sightings_of
 from tests.core.verdicts import measured, verdict_on
 
 POSE = "pose or landmarks disagree"
@@ -46,7 +46,7 @@ def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> GateVerdict:
 def test_tries_take_more_of_a_target_before_they_take_the_next(targets, failing, tried, sources):
     face = FaceProgress(sources[0], tries=2)
     giver = AssignedTargets()
-    giver.give([mark_of(face.source)], Given(np.zeros((targets, 2, 2), np.float32)))
+    giver.give([mark_of(face.source)], PersonTargets(np.zeros((targets, 2, 2), np.float32)))
     seen = []
     for failures in failing:
         seen.append((face.target, face.step))
@@ -58,7 +58,7 @@ def test_tries_take_more_of_a_target_before_they_take_the_next(targets, failing,
 def test_a_face_that_passed_goes_on_only_with_fresh_targets(sources):
     face = FaceProgress(sources[0], tries=2)
     giver = AssignedTargets()
-    giver.give([mark_of(face.source)], Given(np.zeros((3, 2, 2), np.float32)))
+    giver.give([mark_of(face.source)], PersonTargets(np.zeros((3, 2, 2), np.float32)))
     assert not giver.plan_next(face, verdict(drifts=("sex",)), 2)
     assert FreshTargets(1).plan_next(face, verdict(drifts=("sex",)), 2)
     assert not FreshTargets(1).plan_next(face, verdict(), 2)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styleid.pixel.glasses import Shows, are_dark, wear_glasses
+from styleid.pixel.glasses import FaceMaps, are_dark, wear_glasses
 from tests.pixel.test_pixels import SIZE, shifted_landmarks
 
 SKIN, DARK, NEW = 150.0, 10.0, 190.0
@@ -27,7 +27,7 @@ def whole(face: np.ndarray, eye: tuple[int, int]) -> float:
     return float((face[y.round().astype(int), x.round().astype(int)].mean(2) < 100).any(1).mean())
 
 
-def worn(eyes=EYES, rim: float = DARK) -> tuple[np.ndarray, Shows]:
+def worn(eyes=EYES, rim: float = DARK) -> tuple[np.ndarray, FaceMaps]:
     """Return a source (s, s, 3) that wears glasses, and what it shows."""
     source, glasses = np.full((SIZE, SIZE, 3), SKIN, np.float32), np.zeros((SIZE, SIZE), np.float32)
     for eye in EYES:
@@ -35,10 +35,10 @@ def worn(eyes=EYES, rim: float = DARK) -> tuple[np.ndarray, Shows]:
     for eye in eyes:
         glasses[ring(eye, filled=True)] = 1
     cv2.line(source, (71, 60), (89, 60), (rim,) * 3, 3)
-    return source, Shows(1 - glasses, glasses)
+    return source, FaceMaps(1 - glasses, glasses)
 
 
-def wear(source: np.ndarray, shows: Shows, shift: float = 0.0) -> np.ndarray:
+def wear(source: np.ndarray, shows: FaceMaps, shift: float = 0.0) -> np.ndarray:
     new = np.full_like(source, NEW)
     return wear_glasses(new, shifted_landmarks() + np.float32([0, shift]), source, shifted_landmarks(), shows)
 
@@ -106,7 +106,7 @@ def test_dark_lenses_are_known():
     for eye in EYES:
         source[ring(eye, filled=True)] = 20
     assert are_dark(source, shows)
-    assert not are_dark(source, Shows(shows.bare, shows.glasses * 0))
+    assert not are_dark(source, FaceMaps(shows.bare, shows.glasses * 0))
 
 
 @given(seed=st.integers(0, 10_000), spread=st.floats(0.02, 1.5), shift=st.floats(-120, 120))
@@ -116,7 +116,7 @@ def test_any_landmarks_and_masks_give_a_face(seed, spread, shift):
     points = (shifted_landmarks() - SIZE / 2) * spread + SIZE / 2 + shift + rng.normal(0, 3, (68, 2))
     glasses = cv2.GaussianBlur(rng.uniform(-1, 2, (SIZE, SIZE)), (0, 0), rng.uniform(1, 12)).clip(0, 1)
     source = rng.uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
-    shows = Shows((1 - glasses).astype(np.float32), glasses.astype(np.float32))
+    shows = FaceMaps((1 - glasses).astype(np.float32), glasses.astype(np.float32))
     face = wear_glasses(np.full_like(source, NEW), points.astype(np.float32), source, points.astype(np.float32), shows)
     assert face.shape == source.shape
     assert np.isfinite(face).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from styleid.ranking import metric
-from styleid.ranking.measure import Measured, Pairs, measure
+from styleid.ranking.measure import MeasuredSwaps, Pairs, measure
 from styleid.ranking.metric import Readings
 from tests.ranking.linear import NUMBERS, drawn, linear, neutral
 
@@ -11,7 +11,7 @@ SWAPS = [np.array([0]), np.array([3, 4]), np.arange(NUMBERS)]
 
 def test_changes_are_those_of_the_linear_model():
     model, pairs = linear(), drawn(5)
-    measured = Measured.empty(5, len(SWAPS))
+    measured = MeasuredSwaps.empty(5, len(SWAPS))
     measure(pairs, SWAPS, model, measured, batch=4)
     step = (pairs.targets - pairs.sources).astype(np.float64)
     for k, members in enumerate(SWAPS):
@@ -66,7 +66,7 @@ def test_spearman_agrees_with_scipy():
 
 
 def test_a_broken_run_goes_on_to_the_same_result():
-    whole, parts = Measured.empty(4, len(SWAPS)), Measured.empty(4, len(SWAPS))
+    whole, parts = MeasuredSwaps.empty(4, len(SWAPS)), MeasuredSwaps.empty(4, len(SWAPS))
     measure(drawn(4), SWAPS, linear(), whole, batch=5)
 
     class KilledError(Exception): ...
@@ -84,7 +84,7 @@ def test_a_broken_run_goes_on_to_the_same_result():
 
 
 def test_a_complete_table_costs_nothing():
-    model, measured = linear(), Measured.empty(2, 1)
+    model, measured = linear(), MeasuredSwaps.empty(2, 1)
     measure(drawn(2), SWAPS[:1], model, measured, batch=2)
     calls = model.calls
     measure(drawn(2), SWAPS[:1], model, measured, batch=2)
@@ -94,6 +94,6 @@ def test_a_complete_table_costs_nothing():
 def test_sources_are_left_as_they_are():
     pairs = drawn(3)
     kept = Pairs(pairs.sources.copy(), pairs.targets.copy())
-    measure(pairs, SWAPS, linear(), Measured.empty(3, len(SWAPS)), batch=2)
+    measure(pairs, SWAPS, linear(), MeasuredSwaps.empty(3, len(SWAPS)), batch=2)
     assert np.array_equal(pairs.sources, kept.sources)
     assert np.array_equal(pairs.targets, kept.targets)

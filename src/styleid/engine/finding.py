@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from styleid.core.pipeline import Anonymizer, with_given
+from styleid.core.boxes import with_given
+from styleid.core.pipeline import Anonymizer
 from styleid.faces.detect import suppress_overlaps
 from styleid.media.formats.channels import beside_colours
 from styleid.media.image import Photo
@@ -22,7 +23,7 @@ _USUAL_SMOOTHING_PX = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class PhotoFaces:
     """Hold what was found in a photo.
 
     photo: as it is to be anonymised: a picture of few colours is taken as it is seen from afar. faces: all of them, or
@@ -69,12 +70,12 @@ def faces_mask(photo: Photo, outcome: Outcome) -> np.ndarray | None:
 
 def find_faces(
     photo: Photo, anonymizer: Anonymizer, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
-) -> Found:
+) -> PhotoFaces:
     """Look for faces in every view of a photo; boxes_xyxy and search as `Anonymizer.anonymize` takes them."""
     views = further_views(photo)
     first = next(views, None)
     if first is None:
-        return Found(photo)
+        return PhotoFaces(photo)
     own = anonymizer.find(photo.image_rgb, None, search)
     colours: dict[float, Faces] = {}
     others: list[tuple[str, Faces]] = []
@@ -94,7 +95,7 @@ def find_faces(
     found = with_given(own, photo.image_rgb.shape, boxes_xyxy, search)
     beside = {where for where, _ in others}
     notes = tuple(f"{where} holds a picture, and is flat now where faces are" for where in beside if len(found))
-    return Found(photo, found, elsewhere, notes)
+    return PhotoFaces(photo, found, elsewhere, notes)
 
 
 def _from_afar(

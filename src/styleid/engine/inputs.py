@@ -10,7 +10,7 @@ from pathlib import Path
 from styleid.engine.lists import list_of, read_list
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
-from styleid.media.storage.files import Found, InputFile, walk
+from styleid.media.storage.files import FoundPath, InputFile, walk
 from styleid.media.storage.remote import Place, RemotePath
 from styleid.types import HintSource
 
@@ -63,11 +63,11 @@ class Inputs:
 
     def __iter__(self) -> Iterator[InputFile]:
         for name, root, modified in zip(self._names, self._root_of, self._modified, strict=True):
-            path = Found(self._roots[root], name).whole()
+            path = FoundPath(self._roots[root], name).whole()
             yield InputFile(path, Path(name), self._hint_sources.get(name), modified)
 
 
-def _all(inputs: Sequence[Place | InputFile], exclude: Place) -> Iterator[Found]:
+def _all(inputs: Sequence[Place | InputFile], exclude: Place) -> Iterator[FoundPath]:
     given = [one for one in inputs if not isinstance(one, InputFile)]
     lists = [path for one in given if (path := list_of(one)) is not None]
     if not lists:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from styleid.errors import MissingDependencyError, OptionError
-from styleid.media.storage.files import Found
+from styleid.media.storage.files import FoundPath
 from styleid.media.storage.remote import Place, RemotePath, holds_password, place
 
 _COLUMN = "path"
@@ -22,7 +22,7 @@ def list_of(given: Place) -> Place | None:
     return Path(str(given)[1:]) if str(given).startswith("@") and not os.path.lexists(given) else None
 
 
-def read_list(path: Place, *, exclude: Place) -> Iterator[Found]:
+def read_list(path: Place, *, exclude: Place) -> Iterator[FoundPath]:
     """Yield each file that a list names, once, in the list's order.
 
     Files are named relative to the list's folder, or absolutely and below it, since their outputs mirror that folder;
@@ -34,7 +34,7 @@ def read_list(path: Place, *, exclude: Place) -> Iterator[Found]:
         if "://" in text:
             found = _by_url(path, text)
         elif isinstance(path, RemotePath):
-            found = Found(path.parent, _inside(path, text, os.path.normpath(text)))
+            found = FoundPath(path.parent, _inside(path, text, os.path.normpath(text)))
         else:
             found = _by_path(path, text)
         if barred is not None and _is_output(found.whole(), barred):
@@ -44,13 +44,13 @@ def read_list(path: Place, *, exclude: Place) -> Iterator[Found]:
             yield found
 
 
-def _by_path(path: Path, text: str) -> Found:
+def _by_path(path: Path, text: str) -> FoundPath:
     folder = os.path.abspath(path.parent)  # noqa: PTH100 # links stay as they are written
     whole = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118
-    return Found(str(path.parent), _inside(path, text, os.path.relpath(whole, folder)))
+    return FoundPath(str(path.parent), _inside(path, text, os.path.relpath(whole, folder)))
 
 
-def _by_url(path: Place, text: str) -> Found:
+def _by_url(path: Place, text: str) -> FoundPath:
     if holds_password(text):
         raise OptionError("INPUT", f"{path} holds a password in a URL. Put it into fsspec's settings.")
     file = place(text)
@@ -59,9 +59,9 @@ def _by_url(path: Place, text: str) -> Found:
             raise OptionError("INPUT", f"{path} names {text}, which lies on this machine.")
         return _by_path(path, str(file))
     if isinstance(path, RemotePath) and file.is_within(path.parent):
-        return Found(path.parent, _inside(path, text, file.url.removeprefix(path.parent.url).strip("/")))
+        return FoundPath(path.parent, _inside(path, text, file.url.removeprefix(path.parent.url).strip("/")))
     name = file.url.partition("://")[2].strip("/")
-    return Found(RemotePath(file.url[: -len(name) - 1]), _inside(path, text, name))
+    return FoundPath(RemotePath(file.url[: -len(name) - 1]), _inside(path, text, name))
 
 
 def _inside(path: Place, text: str, name: str) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from styleid.core.pipeline import Anonymizer, boxes_inside
+from styleid.core.boxes import boxes_inside
+from styleid.core.pipeline import Anonymizer
 from styleid.engine.finding import faces_mask, find_faces
 from styleid.engine.options import RunOptions
 from styleid.errors import ImageError

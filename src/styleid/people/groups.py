@@ -20,7 +20,7 @@ from styleid.core.methods import Method
 from styleid.core.targets import FreshTargets
 from styleid.errors import OptionError
 from styleid.people.linking import link_faces
-from styleid.people.targets import CANDIDATES, AssignedTargets, Given, Sighting, best_targets, clearest
+from styleid.people.targets import CANDIDATES, AssignedTargets, PersonTargets, Sighting, best_targets, clearest
 
 _AGE_STEP_YEARS = 10.0
 _AGE_WEIGHT, _SEX_WEIGHT, _TONE_WEIGHT = 1.0, 8.0, 2.0
@@ -113,7 +113,7 @@ class GroupTargets(AssignedTargets):
         chosen = best_targets(
             bundle, self._method, bundle.sample(z, attributes, wplus), [references[int(i)] for i in near], embeddings
         )[:1]
-        given = Given(chosen, (group + 1, len(members)))
+        given = PersonTargets(chosen, (group + 1, len(members)))
         self.give((s.mark for faces in members for s in faces), given)
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:

@@ -20,7 +20,15 @@ from styleid.core.privacy import privacy_level
 from styleid.people.key_file import SecretKey
 from styleid.people.linking import KnownPeople, link_faces
 from styleid.people.people_file import ID_BYTES, People, PeopleFile, Person
-from styleid.people.targets import CANDIDATES, AssignedTargets, Given, Sighting, best_targets, clearest, sightings_of
+from styleid.people.targets import (
+    CANDIDATES,
+    AssignedTargets,
+    PersonTargets,
+    Sighting,
+    best_targets,
+    clearest,
+    sightings_of,
+)
 
 STRANGERS_MET = 1.5
 LINKING_FMRS = (1e-4, 1e-2)
@@ -61,7 +69,7 @@ class ConsistentTargets(AssignedTargets):
         if new or not self._file.path.exists():
             self._file.write(people)
             self._people = people
-        given = [Given(person.targets) for person in people.people]
+        given = [PersonTargets(person.targets) for person in people.people]
         self._given |= {s.mark: given[people.sightings[m]] for s, m in zip(sightings, marks, strict=True)}
 
     def _joined(self, people: People, faces: Sequence[Sighting], marks: Sequence[bytes]) -> People:

@@ -62,7 +62,7 @@ def mark_of(source: SourceFace) -> bytes:
 
 
 @dataclass(frozen=True)
-class Given:
+class PersonTargets:
     """A person's targets, W+ (t, layers, width), in the order in which they are tried; group: see `FaceOutcome`."""
 
     targets: Float[np.ndarray, "t layers width"]
@@ -78,17 +78,17 @@ class AssignedTargets:
     """
 
     def __init__(self) -> None:
-        self._given: dict[bytes, Given] = {}
+        self._given: dict[bytes, PersonTargets] = {}
 
-    def give(self, marks: Iterable[bytes], given: Given) -> None:
+    def give(self, marks: Iterable[bytes], given: PersonTargets) -> None:
         """Give the faces of some sightings the targets of their person."""
         self._given |= dict.fromkeys(marks, given)
 
-    def given(self, source: SourceFace) -> Given | None:
+    def given(self, source: SourceFace) -> PersonTargets | None:
         """Return what a face was given, None where it is unknown."""
         return self.given_to(mark_of(source))
 
-    def given_to(self, mark: bytes) -> Given | None:
+    def given_to(self, mark: bytes) -> PersonTargets | None:
         """Return what the face of a sighting was given."""
         return self._given.get(mark)
 

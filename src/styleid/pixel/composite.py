@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 from styleid.faces.align import invert, scale_of, shown_window
 from styleid.faces.geometry import JAW, with_forehead
-from styleid.pixel.glasses import Shows, are_dark, wear_glasses
+from styleid.pixel.glasses import FaceMaps, are_dark, wear_glasses
 from styleid.pixel.regions import FaceHull, gone_up_the_forehead
 from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.soft import blurred, ramp
@@ -117,7 +117,7 @@ def _prepare(
     hull = outline.soft()
     place = _places(displacement)
     source, bare, glasses = (_take(m, place) for m in (face.source, face.bare, face.glasses))
-    dark = are_dark(source, Shows(bare, glasses))  # then nothing shows behind them, and they stay as they are
+    dark = are_dark(source, FaceMaps(bare, glasses))  # then nothing shows behind them, and they stay as they are
     reach = outline.soft(-(_REACH if face.cover is None else face.cover))
     alpha = (
         reach if face.cover is not None else reach * ramp(_beyond(bare if dark else bare + glasses, hull), 0.35, 0.75)
@@ -129,7 +129,7 @@ def _prepare(
     generated = (face.generated + _DARKEST) * np.exp(light) - _DARKEST
     alpha *= _fade(face, source, generated, skin)
     if face.cover is None and not dark and glasses.max() > 0.5:
-        worn = Shows(face.bare, face.glasses)
+        worn = FaceMaps(face.bare, face.glasses)
         generated = wear_glasses(generated, face.generated_landmarks, face.source, face.source_landmarks, worn)
     return alpha, generated
 

@@ -42,14 +42,14 @@ _SMOOTH, _AROUND, _HALF_WAY = 0.02, 0.07, 0.42
 
 
 @dataclass(frozen=True)
-class Shows:
+class FaceMaps:
     """Say where a source shows bare face and where glasses, (s, s) in [0, 1]."""
 
     bare: Float[np.ndarray, "s s"]
     glasses: Float[np.ndarray, "s s"]
 
 
-def are_dark(source: Float[np.ndarray, "s s 3"], shows: Shows) -> bool:
+def are_dark(source: Float[np.ndarray, "s s 3"], shows: FaceMaps) -> bool:
     """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
     luma = source @ LUMA
     lenses, skin = luma[shows.glasses > 0.6], luma[shows.bare > 0.8]
@@ -63,7 +63,7 @@ def wear_glasses(
     landmarks: Float[np.ndarray, "68 2"],
     source: Float[np.ndarray, "s s 3"],
     source_landmarks: Float[np.ndarray, "68 2"],
-    shows: Shows,
+    shows: FaceMaps,
 ) -> Float[np.ndarray, "s s 3"]:
     """Return a new face (s, s, 3) with the frames of the glasses that the source wears, before its own eyes.
 
@@ -78,7 +78,7 @@ def wear_glasses(
 
 
 def _frames(
-    source: Float[np.ndarray, "s s 3"], landmarks: Float[np.ndarray, "68 2"], shows: Shows
+    source: Float[np.ndarray, "s s 3"], landmarks: Float[np.ndarray, "68 2"], shows: FaceMaps
 ) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s 3"]] | None:
     """Return the frames' opacity (s, s) and colours (s, s, 3) over the source, None where there are none to draw."""
     unit = float(np.ptp(landmarks[:, 0]))

@@ -30,7 +30,7 @@ class Pairs:
 
 
 @dataclass
-class Measured:
+class MeasuredSwaps:
     """What each swap changes in each pair.
 
     values: float32 (pairs, swaps, 3) in the order of `CHANGES`. done: how many swaps have been measured, counted pair
@@ -41,7 +41,7 @@ class Measured:
     done: int = 0
 
     @classmethod
-    def empty(cls, pairs: int, swaps: int) -> Measured:
+    def empty(cls, pairs: int, swaps: int) -> MeasuredSwaps:
         """Begin."""
         return cls(np.full((pairs, swaps, len(CHANGES)), np.nan, np.float32))
 
@@ -55,7 +55,7 @@ def measure(
     pairs: Pairs,
     swaps: Sequence[Members],
     read: Read,
-    measured: Measured,
+    measured: MeasuredSwaps,
     batch: int,
     after_batch: Callable[[], None] = lambda: None,
 ) -> None:

@@ -18,7 +18,7 @@ from styleid.errors import OptionError
 from styleid.ranking import metric
 from styleid.ranking.curves import Orders
 from styleid.ranking.leak import FEWEST_PEOPLE, leak
-from styleid.ranking.measure import Measured, Pairs, measure
+from styleid.ranking.measure import MeasuredSwaps, Pairs, measure
 from styleid.ranking.probe import ATTRIBUTES, Identity, Probe, attribute_scales, raw_attributes
 from styleid.ranking.spaces import SPACES, Space, choose_space
 from styleid.ranking.store import SETTINGS, State, packed
@@ -230,7 +230,7 @@ class _Run:
         self, stage: str, pairs: Pairs, swaps: Sequence[Members], probe: Probe
     ) -> Float[np.ndarray, "pairs swaps 3"]:
         sizes = len(pairs), len(swaps)
-        measured = self.state.stage(stage, *sizes) if self.state else Measured.empty(*sizes)
+        measured = self.state.stage(stage, *sizes) if self.state else MeasuredSwaps.empty(*sizes)
         batches, total = 0, len(pairs) * len(swaps)
 
         def after_batch() -> None:

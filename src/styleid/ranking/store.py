@@ -15,7 +15,7 @@ import numpy as np
 from styleid.bundles.bundle import Bundle
 from styleid.errors import BundleError, OptionError
 from styleid.media.storage.files import write_atomic
-from styleid.ranking.measure import Measured
+from styleid.ranking.measure import MeasuredSwaps
 
 SETTINGS = "rank.settings"
 FILE = "rankings.npz"
@@ -27,7 +27,7 @@ class State:
 
     path: Path
     settings: Mapping[str, Any]
-    stages: dict[str, Measured] = field(default_factory=dict)
+    stages: dict[str, MeasuredSwaps] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, settings: Mapping[str, Any]) -> State:
@@ -38,7 +38,7 @@ class State:
             with np.load(path, allow_pickle=False) as file:
                 found = json.loads(str(file[SETTINGS]))
                 names = [name.removesuffix(".done") for name in file.files if name.endswith(".done")]
-                stages = {name: Measured(file[name], int(file[f"{name}.done"])) for name in names}
+                stages = {name: MeasuredSwaps(file[name], int(file[f"{name}.done"])) for name in names}
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise OptionError("--out", f"{path} should hold a ranking under way, and cannot be read: {error}. "
                               "Delete it to begin anew.") from error  # fmt: skip
@@ -48,11 +48,11 @@ class State:
                               "name another --out, or delete the file to begin anew.")  # fmt: skip
         return cls(path, settings, stages)
 
-    def stage(self, name: str, pairs: int, swaps: int) -> Measured:
+    def stage(self, name: str, pairs: int, swaps: int) -> MeasuredSwaps:
         """Return a stage's table, as far as it has come."""
         known = self.stages.get(name)
         if known is None or known.values.shape[:2] != (pairs, swaps):
-            known = self.stages[name] = Measured.empty(pairs, swaps)
+            known = self.stages[name] = MeasuredSwaps.empty(pairs, swaps)
         return known
 
     def save(self) -> None:

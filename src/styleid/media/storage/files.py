@@ -40,7 +40,7 @@ class InputFile:
         return str(self.path.parents[len(self.relative.parts) - 1]), str(self.relative)
 
 
-class Found(NamedTuple):
+class FoundPath(NamedTuple):
     """An input as a walk finds it. root: the folder that its name is relative to. modified: as `InputFile` has it."""
 
     root: str | RemotePath
@@ -66,10 +66,10 @@ def walk_inputs(inputs: Sequence[Place | InputFile], *, exclude: Place | None = 
     return [InputFile(one.whole(), Path(one.name), modified=one.modified) for one in found]
 
 
-def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -> Iterator[Found]:
+def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -> Iterator[FoundPath]:
     """Yield what `walk_inputs` lists, one after the other, without a Path for each."""
     barred = exclude.resolve() if isinstance(exclude, Path) else None
-    known: dict[str, Found] | None = {} if len(inputs) > 1 else None  # one folder cannot name an output twice
+    known: dict[str, FoundPath] | None = {} if len(inputs) > 1 else None  # one folder cannot name an output twice
     for given in inputs:
         for found in _places(given, exclude, barred):
             if known is not None and found.name in known:
@@ -98,17 +98,17 @@ def walk_others(folder: Place, *, exclude: Place | None = None) -> list[str]:
         raise ImageError(str(folder), f"this cannot be listed ({error.strerror})") from error
 
 
-def _places(given: Place | InputFile, exclude: Place | None, barred: Path | None) -> Iterator[Found]:
+def _places(given: Place | InputFile, exclude: Place | None, barred: Path | None) -> Iterator[FoundPath]:
     if isinstance(given, InputFile):
-        yield Found(*given.place())
+        yield FoundPath(*given.place())
     elif isinstance(given, RemotePath):
         yield from _under_url(given, exclude if isinstance(exclude, RemotePath) else None)
     else:
         for root, name in _under(Path(given), exclude, barred):
-            yield Found(root, name)
+            yield FoundPath(root, name)
 
 
-def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[Found]:
+def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[FoundPath]:
     try:
         if exclude is not None and given.is_within(exclude):
             raise OptionError("--out", f"{exclude} is or holds the input {given}. Name another output folder")
@@ -117,9 +117,9 @@ def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[Found]
             photos = [one for one in entries if _is_image(one.name)]
             photos.sort(key=lambda one: one.name.replace("/", "\0"))
             for one in photos:
-                yield Found(given, one.name, one.modified)
+                yield FoundPath(given, one.name, one.modified)
         elif given.exists():
-            yield Found(given.parent, given.name)
+            yield FoundPath(given.parent, given.name)
         else:
             raise OptionError("INPUT", f"{given} does not exist, or holds nothing")
     except OSError as error:

@@ -17,7 +17,7 @@ from styleid.media.containers.iso import Box, iso_boxes
 from styleid.media.provenance import ISO_XMP, PACKET, declares_generated
 from styleid.media.video.headers import elements
 
-Span = tuple[int, int]
+ByteSpan = tuple[int, int]
 MATROSKA_TAG = "DIGITAL_SOURCE_TYPE"
 _SEGMENT, _TAGS, _TAG, _SIMPLE_TAG = 0x18538067, 0x1254C367, 0x7373, 0x67C8
 _CRC, _VOID = 0xBF, b"\xec\x01"
@@ -59,7 +59,7 @@ def untag_matroska(path: Path) -> None:
             _renew_checksum(data, _body(data, tags))
 
 
-def _void_simple_tag(data: mmap.mmap, tag: Span) -> None:
+def _void_simple_tag(data: mmap.mmap, tag: ByteSpan) -> None:
     """Void the mark's name and value in a tag, and the whole tag where it holds nothing else."""
     simple = _inside(data, _body(data, tag), _SIMPLE_TAG)
     named = [one for one in simple if MATROSKA_TAG.encode() in data[one[0] : one[1]]]
@@ -67,7 +67,7 @@ def _void_simple_tag(data: mmap.mmap, tag: Span) -> None:
         data[start:end] = _VOID + (end - start - 9).to_bytes(7, "big") + bytes(end - start - 9)
 
 
-def _renew_checksum(data: mmap.mmap, body: Span) -> None:
+def _renew_checksum(data: mmap.mmap, body: ByteSpan) -> None:
     """Write the checksum that a list of tags may begin with anew."""
     first = next(elements(data, *body), None)
     if first is not None and first.kind == _CRC and first.end - first.start == 4:
@@ -98,9 +98,9 @@ def _box(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
-def _inside(data: mmap.mmap, span: Span, *kinds: int) -> list[Span]:
+def _inside(data: mmap.mmap, span: ByteSpan, *kinds: int) -> list[ByteSpan]:
     """Return the elements, from header to end, that lie in a span along a path of kinds."""
-    found: list[Span] = []
+    found: list[ByteSpan] = []
     at = span[0]
     for element in elements(data, *span):
         if element.kind == kinds[0]:
@@ -111,6 +111,6 @@ def _inside(data: mmap.mmap, span: Span, *kinds: int) -> list[Span]:
     return [inner for one in found for inner in _inside(data, _body(data, one), *kinds[1:])]
 
 
-def _body(data: mmap.mmap, span: Span) -> Span:
+def _body(data: mmap.mmap, span: ByteSpan) -> ByteSpan:
     element = next(elements(data, *span))
     return element.start, element.end

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from styleid.datasets.classes import Kind, choose_classes
-from styleid.datasets.formats.voc.owners import MASKS, Owners, find_owners
+from styleid.datasets.formats.voc.owners import MASKS, AnnotationOwners, find_owners
 from styleid.datasets.formats.voc.xml_file import VocFile, read_voc, with_faces
 from styleid.datasets.hints import MEND, AnnotationHints, Marked, contradiction, faces_of
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
@@ -23,7 +23,7 @@ class Voc:
 
     _root: Path = field(default_factory=Path)
     _options: AnnotationOptions = field(default_factory=AnnotationOptions)
-    _owners: Owners = field(default_factory=Owners)
+    _owners: AnnotationOwners = field(default_factory=AnnotationOwners)
     _sets: frozenset[str] = frozenset()
 
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:

@@ -14,7 +14,7 @@ _PHOTO_FOLDERS = ("JPEGImages", "images")
 
 
 @dataclass
-class Owners:
+class AnnotationOwners:
     """Annotations, label maps and their photos.
 
     photos_of: by file; the first is the one that it belongs to, the others are those that it may mean besides. maybe:
@@ -29,7 +29,9 @@ class Owners:
         return next(iter(self.photos_of.get(name, ())), "")
 
 
-def find_owners(named: Mapping[str, Sequence[str]], masks: Sequence[str], photos: Sequence[str], root: str) -> Owners:
+def find_owners(
+    named: Mapping[str, Sequence[str]], masks: Sequence[str], photos: Sequence[str], root: str
+) -> AnnotationOwners:
     """Find the photos of annotations and label maps.
 
     named: by annotation, what it says its photo is called, the fullest name first. root: the data set's own path.
@@ -40,7 +42,7 @@ def find_owners(named: Mapping[str, Sequence[str]], masks: Sequence[str], photos
         by_stem[PurePosixPath(photo).with_suffix("").as_posix()].append(photo)
     beside = {name: _beside(name, by_stem) for name in (*named, *masks)}
     taken = {photo for name in named for photo in beside[name]}
-    owners = Owners({name: found for name, found in beside.items() if found})
+    owners = AnnotationOwners({name: found for name, found in beside.items() if found})
     for name, names in named.items():
         folders = [PurePosixPath(photo).parent.as_posix() for photo in beside[name]] or [*_folders(name)]
         if beside[name]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.yolo.data_yaml import DataYaml, add_class, read_yaml
 from styleid.datasets.formats.yolo.labels import Labels, looks_like_labels, read_labels, settled, with_faces
-from styleid.datasets.formats.yolo.owners import Owners, find_owners
+from styleid.datasets.formats.yolo.owners import LabelOwners, find_owners
 from styleid.datasets.hints import MEND, AnnotationHints, faces_of
 from styleid.datasets.names import Finder
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
@@ -31,7 +31,7 @@ class Yolo:
     _options: AnnotationOptions = field(default_factory=AnnotationOptions)
     _yaml: str = ""
     _data: DataYaml | None = None
-    _owners: Owners = field(default_factory=Owners)
+    _owners: LabelOwners = field(default_factory=LabelOwners)
     _finder: Finder = field(default_factory=lambda: Finder(()))
     _photos: frozenset[str] = frozenset()
     _lists: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ _PHOTO_FOLDERS = ("images", "JPEGImages")
 
 
 @dataclass
-class Owners:
+class LabelOwners:
     """Photos and their label files.
 
     label_of: by photo, where its labels are, or would be. photo_of: by label file; a photo may have several. maybe: by
@@ -36,14 +36,14 @@ class Owners:
 
 def find_owners(
     photos: Sequence[str], texts: Collection[str], finder: Finder, is_labels: Callable[[str], bool]
-) -> Owners:
+) -> LabelOwners:
     """Find the photo of each label file.
 
     texts: all text files that may be one. finder: of the photos. is_labels: says whether a text file that lies in no
     usual place holds labels.
     """
     places = {photo: list(_places(photo)) for photo in photos}
-    owners = Owners({p: next((place for place in each if place in texts), each[0]) for p, each in places.items()})
+    owners = LabelOwners({p: next((place for place in each if place in texts), each[0]) for p, each in places.items()})
     owners.photo_of = {label: photo for photo, label in owners.label_of.items()}
     usual = {place: photo for photo, each in reversed(places.items()) for place in each}
     for text in sorted(set(texts) - owners.photo_of.keys()):
@@ -52,7 +52,7 @@ def find_owners(
     return owners
 
 
-def _take_in(text: str, photo: str, owners: Owners, finder: Finder, texts: Collection[str]) -> None:
+def _take_in(text: str, photo: str, owners: LabelOwners, finder: Finder, texts: Collection[str]) -> None:
     """Find the photo of a label file in an unusual place. photo: the one beside which it lies, or ""."""
     found, depth = ((photo,), 2) if photo else finder.anywhere(text)
     if depth == 1:  # the name alone agrees: photos with labels of their own are not meant
