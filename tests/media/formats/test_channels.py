@@ -127,3 +127,11 @@ def test_means_of_blocks(size):
         for y0, y1 in zip(edges[0], edges[0][1:], strict=False)
     ]
     assert np.allclose(means, expected)
+
+
+def test_a_line_of_pixels_shows_nobody():
+    alpha = np.broadcast_to(np.arange(PICTURE.shape[1], dtype=np.uint8), PICTURE.shape)
+    line = np.zeros(PICTURE.shape, bool)
+    line[10, 21] = line[11, 20] = True
+    raster = rgba(alpha)
+    assert hide_in_channel(raster, line) is raster

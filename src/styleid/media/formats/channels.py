@@ -185,7 +185,10 @@ def _shows_face(grey: UInt8[np.ndarray, "h w"], area: Bool[np.ndarray, "h w"], k
     shaded = ((grey > _EXTREME) & (grey < 255 - _EXTREME))[area].mean()
     if not known_as_alpha:
         return bool(shaded >= _SHADED_IF_NOT_ALPHA) and _relief(grey, area) > _RELIEF_IF_NOT_ALPHA
-    sloping = (steps_between(grey)[area[1:, 1:]] > 0).mean()
+    inner = area[1:, 1:]
+    if not inner.any():  # a line of pixels shows nobody
+        return False
+    sloping = (steps_between(grey)[inner] > 0).mean()
     return bool(shaded >= _SHADED and sloping >= _SLOPING) and _relief(grey, area) > _RELIEF
 
 
