@@ -2,7 +2,7 @@
 #
 #   make demo     anonymise two pictures into demo-output/
 #   make test     run the tests, but the slow ones
-#   make lint     ruff and pyright
+#   make lint     ruff (rules and format) and pyright
 #   make check    all that must hold before a change goes in: lint, every test with coverage, the wheel installed and
 #                 used, and the oldest and newest versions of what styleid needs
 #   make bench    compare with deface; ARGS="FOLDER --repeats 5" is passed on
@@ -47,6 +47,7 @@ versions: $(DEV)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
 bench: $(RUN)

@@ -124,7 +124,10 @@ def test_marks_that_contradict_themselves_are_hidden_in_every_reading(head, styl
         ("train/a.png", entry("./a.png")),
         ("train/A.PNG", entry("/x/a.png")),
         ("train/a.png", entry(None, coco_url="http://images.cocodataset.org/train/a.png")),
-        ("train2017/000000000001.png", entry(None, coco_url="http://images.cocodataset.org/train2017/000000000001.png")),
+        (
+            "train2017/000000000001.png",
+            entry(None, coco_url="http://images.cocodataset.org/train2017/000000000001.png"),
+        ),
         ("train/000000000007.png", entry(None, 7, flickr_url="http://farm1.staticflickr.com/5/639_4_z.jpg")),
         ("train/000000000007.png", entry(None, "7")),
         ("train/a.png", entry("", url="https://example.org/a.png")),

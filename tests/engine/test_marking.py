@@ -76,7 +76,7 @@ def test_new_faces_are_marked_and_journalled(photos, usual, tmp_path):
 def test_the_reports_pictures_are_marked_too(photos, usual, tmp_path, mark, expected):
     summary = anonymize_files([photos / "face.jpg"], usual, RunOptions(tmp_path, marking=MarkOptions(mark=mark)))
     page = write_report(tmp_path, summary).read_text()
-    (tile,) = re.findall("base64,([^\"]+)", page)
+    (tile,) = re.findall('base64,([^"]+)', page)
     assert (PACKET in base64.b64decode(tile)) == expected
 
 

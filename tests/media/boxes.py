@@ -30,9 +30,7 @@ def pitm(number: int, version: int = 0) -> bytes:
 
 def iref(*links: tuple[bytes, int, tuple[int, ...]], version: int = 0) -> bytes:
     code = "H" if version == 0 else "I"
-    bodies = [
-        box(kind, struct.pack(f">{code}H{len(to)}{code}", source, len(to), *to)) for kind, source, to in links
-    ]
+    bodies = [box(kind, struct.pack(f">{code}H{len(to)}{code}", source, len(to), *to)) for kind, source, to in links]
     return box(b"iref", b"".join(bodies), version, 0)
 
 

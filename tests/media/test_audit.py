@@ -186,9 +186,7 @@ def avif(*entries: bytes, links: bytes = b"", properties: bytes = b"", place: by
     return heif(pitm(1), iinf(infe(1, b"av01"), *entries), links, properties, where, behind=box(b"mdat", place))
 
 
-AUX = iprp(
-    box(b"ipma", struct.pack(">IHBB", 1, 2, 1, 1), 0, 0), box(b"auxC", b"urn:mpeg:mpegB:cicp:depth\0", 0, 0)
-)
+AUX = iprp(box(b"ipma", struct.pack(">IHBB", 1, 2, 1, 1), 0, 0), box(b"auxC", b"urn:mpeg:mpegB:cicp:depth\0", 0, 0))
 ALPHA = iprp(
     box(b"ipma", struct.pack(">IHBB", 1, 2, 1, 1), 0, 0),
     box(b"auxC", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", 0, 0),

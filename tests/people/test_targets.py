@@ -1,6 +1,5 @@
 """A person's attempts: more of the own target first, then the next one, and no further than what passes."""
 
-
 import numpy as np
 import pytest
 

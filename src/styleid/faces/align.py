@@ -159,9 +159,7 @@ def warp_to(image: np.ndarray, matrix: FloatArray, size_px: int) -> np.ndarray:
     )
 
 
-def _averaged_down(
-    image: np.ndarray, matrix: FloatArray, shrink: float, size_px: int
-) -> tuple[np.ndarray, FloatArray]:
+def _averaged_down(image: np.ndarray, matrix: FloatArray, shrink: float, size_px: int) -> tuple[np.ndarray, FloatArray]:
     """Return the part of the image that the crop shows, averaged down by about `shrink`, and its matrix."""
     height, width = image.shape[:2]
     corners = np.array([[-1, -1], [size_px, -1], [-1, size_px], [size_px, size_px]], np.float32)

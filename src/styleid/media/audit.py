@@ -77,7 +77,6 @@ class _Marks:
         again, self._seen = self._seen, True  # a number of copies would tell something
         return [f"{where} (XMP): the mark a second time"] if again else []
 
-
     def manifest(self, store: object) -> list[str]:
         """Return lines for what a C2PA manifest store holds beyond the mark, or for a second one."""
         again, self._signed = self._signed, True

@@ -70,9 +70,7 @@ def test_declared_alpha_stays_declared() -> None:
     pixels = bytes(range(16))
     photo = read_photo_bytes(header(108, bits=32, compression=3, masks=MASKS, at=122) + pixels, "a.bmp")
     assert photo.raster.layout is Layout.RGB_ALPHA
-    again = read_photo_bytes(
-        encode_photo(photo, photo.image_rgb, np.zeros(photo.image_rgb.shape[:2], bool)), "a.bmp"
-    )
+    again = read_photo_bytes(encode_photo(photo, photo.image_rgb, np.zeros(photo.image_rgb.shape[:2], bool)), "a.bmp")
     assert again.encoding == photo.encoding == bmp.BmpEncoding(declared_alpha=True)
     assert np.array_equal(again.raster.samples, photo.raster.samples)
 

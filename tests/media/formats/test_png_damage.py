@@ -117,9 +117,7 @@ def test_the_transparent_colour_stays_the_only_one(data: bytes, key: tuple[int, 
     again = read_photo_bytes(encode_photo(photo, new, mask), "a.png")
     assert again.raster.key == key
     if key is not None:
-        before, after = (
-            (p.raster.samples.reshape(*mask.shape, -1) == np.array(key)).all(-1) for p in (photo, again)
-        )
+        before, after = ((p.raster.samples.reshape(*mask.shape, -1) == np.array(key)).all(-1) for p in (photo, again))
         assert np.array_equal(before, after)
 
 

@@ -255,9 +255,7 @@ class _Looker:
         if scale_of(matrix) > _MOST_ENLARGED:
             return "too small"
         number = ARCHIVES.index(source)
-        row = face_row(
-            name, number, image, None, face=face, matrix=matrix, template=self._template, options=options
-        )
+        row = face_row(name, number, image, None, face=face, matrix=matrix, template=self._template, options=options)
         return row | {"crop": self._template.crop(image, matrix)}
 
     def _face(self, image: ImageRGB) -> Faces | None:

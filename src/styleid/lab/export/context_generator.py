@@ -77,6 +77,7 @@ def export_context_generator(
 
 def random_maps(side: int, draw: torch.Generator) -> dict[str, torch.Tensor]:
     """Make three rows of smooth random maps, for each of the generator's inputs that is a picture."""
+
     def smooth(channels: int) -> torch.Tensor:
         coarse = torch.rand(3, channels, 8, 8, generator=draw)
         return nn.functional.interpolate(coarse, side, mode="bilinear", align_corners=False)

@@ -142,9 +142,7 @@ class ContextGenerator(nn.Module):
         """Draw images (n, 3, side, side)."""
         encoded = self.encode(self._pyramid([context, region, lines, glasses, light]))
         photo = self.pool(encoded[8].mean((2, 3)))
-        styles = {
-            name: torch.cat([w_plus[:, row], photo], 1) for row, name in enumerate(self.config.layer_names)
-        }
+        styles = {name: torch.cat([w_plus[:, row], photo], 1) for row, name in enumerate(self.config.layer_names)}
         return self.decode(encoded, styles)
 
     def _pyramid(self, parts: list[torch.Tensor]) -> dict[int, torch.Tensor]:

@@ -158,9 +158,7 @@ def steps_between(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h-1 w-1"
     return cv2.add(cv2.absdiff(grey[1:, 1:], grey[1:, :-1]), cv2.absdiff(grey[1:, 1:], grey[:-1, 1:]))
 
 
-def block_means(
-    values: Shaped[np.ndarray, "h w"], size: tuple[int, int]
-) -> Float[np.ndarray, "rows columns"]:
+def block_means(values: Shaped[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "rows columns"]:
     """Return the means, float64 (rows, columns), of (columns, rows) equal blocks of uint8 or float32 (h, w)."""
     across, down = (_edges(length, count) for length, count in zip(values.shape[::-1], size, strict=True))
     sums: list[Samples] = []

@@ -171,9 +171,7 @@ def _check_still(chunks: list[Chunk], header: _Header) -> tuple[str, ...]:
     alone = len(frames) == 1 and b"fdAT" not in kinds and b"IDAT" in kinds
     if alone and kinds.index(b"fcTL") < kinds.index(b"IDAT") and frames[0].body[4:20] == whole:
         return ("an animation of one frame was written as a still picture",)
-    raise BadFileError(
-        "it is an animated PNG: each frame would need its own check. Save its frames as single pictures"
-    )
+    raise BadFileError("it is an animated PNG: each frame would need its own check. Save its frames as single pictures")
 
 
 def _raster(header: _Header, first: dict[bytes, bytes], pixels: list[Chunk]) -> Raster:

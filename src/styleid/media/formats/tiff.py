@@ -266,8 +266,11 @@ def _decoded_bytes(data: bytes, reader: TiffReader, first: Directory, page: _Pag
     for plane in range(planes):
         fields = _byte_fields(first, page, plane, planes, row_bytes)
         rows = _pillow(data, fields).reshape(page.height, row_bytes)
-        parts.append(samples_of(rows, page.width, page.bits, per_pixel, reader.order, page.predictor,
-                                page.tile_width or page.width))
+        parts.append(
+            samples_of(
+                rows, page.width, page.bits, per_pixel, reader.order, page.predictor, page.tile_width or page.width
+            )
+        )
     samples = parts[0] if planes == 1 else np.dstack(parts)
     if page.photometric == 0:
         samples = inverted(samples, page.bits)
