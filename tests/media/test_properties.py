@@ -81,11 +81,12 @@ def test_png_region(data: bytes, seed: int) -> None:
     out = encode_photo(photo, new, mask)
     before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(out))
     assert before.size == after.size
-    again = read_photo_bytes(out, "photo.png")
-    assert np.array_equal(again.image_rgb[~mask], photo.image_rgb[~mask])
-    eight_bit_colour = photo.raster.bits >= 8 and not photo.is_grey and photo.raster.key is None
+    again = read_photo_bytes(out, "photo.png").seen_like(photo)  # new pixels may change the span of a dull picture
+    assert np.array_equal(again[~mask], photo.image_rgb[~mask])
+    whole_range = photo.raster.key is None and photo.raster.span is None
+    eight_bit_colour = photo.raster.bits >= 8 and not photo.is_grey and whole_range
     if eight_bit_colour:
-        assert np.array_equal(again.image_rgb[mask], new[mask])
+        assert np.array_equal(again[mask], new[mask])
     assert find_leftovers(out, "strip") == []
 
 
