@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
 import tests.typechecker  # noqa: F401  (named below)
@@ -24,6 +25,10 @@ install_import_hook(
     ],
     "tests.typechecker.check",
 )
+
+settings.register_profile("ci", derandomize=True)
+if "CI" in os.environ:  # the same examples in every run there; elsewhere new ones are tried each time
+    settings.load_profile("ci")
 
 
 @pytest.fixture
