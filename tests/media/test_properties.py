@@ -83,10 +83,11 @@ def test_png_region(data: bytes, seed: int) -> None:
     assert before.size == after.size
     again = read_photo_bytes(out, "photo.png").seen_like(photo)  # new pixels may change the span of a dull picture
     assert np.array_equal(again[~mask], photo.image_rgb[~mask])
-    whole_range = photo.raster.key is None and photo.raster.span is None
-    eight_bit_colour = photo.raster.bits >= 8 and not photo.is_grey and whole_range
+    eight_bit_colour = photo.raster.bits >= 8 and not photo.is_grey and photo.raster.key is None
     if eight_bit_colour:
-        assert np.array_equal(again[mask], new[mask])
+        span = photo.raster.span  # a dull picture has fewer values between black and white
+        step = 0 if span is None else 255 / (span.high - span.low) / 2 + 1
+        assert np.abs(again[mask].astype(int) - new[mask]).max(initial=0) <= step
     assert find_leftovers(out, "strip") == []
 
 
