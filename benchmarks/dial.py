@@ -23,7 +23,8 @@ import numpy as np
 from evaluation_table import END, recognisers, split
 
 from styleid.bundles.registry import DEFAULT, find_bundle, load_bundle
-from styleid.bundles.spec import BundleSpec, SwapStep, read_steps
+from styleid.bundles.spec import BundleSpec
+from styleid.bundles.steps import SwapStep, read_steps
 from styleid.core.attempt import Attempt, FaceProgress
 from styleid.core.face import SourceFace
 from styleid.core.options import AnonymizeOptions
@@ -66,7 +67,7 @@ def main() -> None:
 
     bundle = load_bundle(args.bundle)
     spec = bundle.spec
-    steps = read_steps(json.loads(args.steps.read_text()), spec.levels, spec.width) if args.steps else spec.swaps
+    steps = read_steps(json.loads(args.steps.read_text()), spec.levels, spec.rows) if args.steps else spec.swaps
     bundle.spec = replace(spec, swaps=tuple(replace(step, leak=None, passes={}) for step in steps))
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=args.seed))
     wanted = recognisers(args.teacher, args.work).replace("auto", "dlib")
@@ -109,13 +110,13 @@ def swap_face(
     source, target = begin(anonymizer, image_rgb, subject)
     made = []
     for number, step in enumerate(steps):
-        wplus = swap_units(source.wplus[None], target, step)
+        wplus = swap_units(source.wplus[None], target, step, anonymizer.bundle.spec)
         made.append(attempt(anonymizer, image_rgb, FaceProgress(source, step=number), wplus))
     return made
 
 
 def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[SourceFace, FloatArray]:
-    """Return what is known of a face, and its first target, W+ (1, layers, width)."""
+    """Return what is known of a face, and its first target, W+ (1, size)."""
     face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
     (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
     z = FreshTargets(anonymizer.options.seed).z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
@@ -125,7 +126,7 @@ def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tupl
 def attempt(
     anonymizer: Anonymizer, image_rgb: ImageRGB, face: FaceProgress, wplus: FloatArray
 ) -> tuple[ImageRGB, Attempt]:
-    """Return the photo with a face drawn from W+ (1, layers, width), and what is known of the face then."""
+    """Return the photo with a face drawn from W+ (1, size), and what is known of the face then."""
     (made,) = anonymizer.attempt([face], [image_rgb], wplus)
     x0, y0, x1, y1 = face.source.window
     photo = image_rgb.copy()

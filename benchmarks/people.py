@@ -203,7 +203,7 @@ class Bench:
 
     def _drawn(self, codes: Sequence[FloatArray | None]) -> FloatArray:
         """Return embeddings of targets, drawn in their own pose."""
-        blank = np.zeros((self.spec.layers, self.spec.width), np.float32)
+        blank = np.zeros(self.spec.size, np.float32)
         images, landmarks = self.anonymizer.bundle.render(np.stack([blank if code is None else code for code in codes]))
         template = self.spec.identity_crop
         crops = [

@@ -187,14 +187,14 @@ def _nobody(bundle: Bundle, seed: int, female: float) -> np.ndarray:
     spec = bundle.spec
     z = np.random.default_rng(seed).standard_normal((1, spec.z)).astype(np.float32)
     attributes = np.float32([[35, female, 1, 0, 0, 0, 0]])
-    return bundle.sample(z, attributes, np.zeros((1, spec.layers, spec.width), np.float32))
+    return bundle.sample(z, attributes, np.zeros((1, spec.size), np.float32))
 
 
 def _moving(bundle: Bundle, wplus: np.ndarray, frame: int, turn: int) -> np.ndarray:
     """Return the face in one frame: its first row turns the head, its third moves the mouth, in the built-in bundle."""
-    moved = wplus.copy()
-    moved[0, 0, :2] += 1.2 * np.sin(frame / 13 + turn), 0.8 * np.sin(frame / 17 + 2 * turn)
-    moved[0, 2, :2] += 1.5 * np.sin(frame / 5 + turn), np.sin(frame / 7)
+    moved, (head, _, mouth, *_) = wplus.copy(), bundle.spec.rows
+    moved[0, head.first : head.first + 2] += 1.2 * np.sin(frame / 13 + turn), 0.8 * np.sin(frame / 17 + 2 * turn)
+    moved[0, mouth.first : mouth.first + 2] += 1.5 * np.sin(frame / 5 + turn), np.sin(frame / 7)
     return bundle.generate(moved)[0]
 
 

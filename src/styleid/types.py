@@ -25,8 +25,8 @@ ImageRGB = UInt8[np.ndarray, "_ _ 3"]
 """One image: uint8 (height, width, 3), RGB, upright."""
 ImagesRGB = UInt8[np.ndarray, "_ _ _ 3"]
 """Several images of one size: uint8 (n, height, width, 3)."""
-WPlusArray = Float[np.ndarray, "n layers width"]
-"""Codes of n faces in W+."""
+WPlusArray = Float[np.ndarray, "n size"]
+"""Codes of n faces in W+, one flat vector each."""
 MaskArray = Bool[np.ndarray, "_ _"]
 """One bool per pixel: (height, width)."""
 Region = Literal["full", "inner"]

@@ -14,7 +14,8 @@ from PIL import Image
 from styleid import Anonymizer
 from styleid.bundles.bundle import Bundle, bundle_hash, to_float
 from styleid.bundles.registry import built_in, find_bundle, load_bundle, verify
-from styleid.bundles.spec import REQUIRED, BundleSpec, PixelStyle, SimilarityRange, SwapStep
+from styleid.bundles.spec import REQUIRED, BundleSpec, SimilarityRange
+from styleid.bundles.steps import PixelStyle, SwapStep
 from styleid.errors import BundleError, OptionError
 from styleid.faces.geometry import inter_ocular
 from tests.tiny_bundle import edit_bundle, tiny_bundle
@@ -73,7 +74,7 @@ def _with(path: str, value: Any) -> dict[str, Any]:
 
 def test_a_description_is_read_as_it_stands(tmp_path):
     spec = BundleSpec.read(_written(tmp_path, _record()))
-    assert (spec.name, spec.resolution, spec.layers, spec.width, spec.z) == ("test", 32, 4, 8, 2)
+    assert (spec.name, spec.resolution, spec.layers, spec.size, spec.z) == ("test", 32, 4, 32, 2)
     assert spec.swaps == (SwapStep((1, 2), 0.5), SwapStep((1, 2, 3), 1.0))
     assert spec.rows_of(("texture", "light")) == (0, 3)
     assert spec.thresholds == {0.001: SimilarityRange(-0.3, 0.4), 0.01: SimilarityRange(-0.2, 0.3)}
@@ -234,7 +235,7 @@ def test_batches_of_any_length_give_the_same_rows(tmp_path_factory, n):
     crops = np.random.default_rng(0).integers(0, 256, (n, side, side, 3)).astype(np.uint8)
     logits, landmarks = bundle.parse(crops)
     wplus = bundle.invert(crops, landmarks, np.ones((n, 1, side, side), np.float32))
-    assert (logits.shape[:2], landmarks.shape, wplus.shape) == ((n, 19), (n, 68, 2), (n, 3, side * side))
+    assert (logits.shape[:2], landmarks.shape, wplus.shape) == ((n, 19), (n, 68, 2), (n, 3 * side * side))
     assert np.allclose(np.linalg.norm(bundle.embed(crops), axis=1), 1, atol=1e-5)
     assert bundle.describe(crops).shape == (n, 7)
     target = bundle.sample(np.zeros((n, 4), np.float32), bundle.describe(crops), wplus)
@@ -244,7 +245,7 @@ def test_batches_of_any_length_give_the_same_rows(tmp_path_factory, n):
 
 def test_a_generator_that_places_no_landmarks_is_parsed(tmp_path_factory):
     bundle = Bundle(tiny_bundle(tmp_path_factory, "copy"))
-    wplus = np.random.default_rng(0).uniform(-1, 1, (2, 3, bundle.spec.width)).astype(np.float32)
+    wplus = np.random.default_rng(0).uniform(-1, 1, (2, bundle.spec.size)).astype(np.float32)
     images, landmarks = bundle.render(wplus)
     assert np.array_equal(images, bundle.generate(wplus))
     assert np.array_equal(landmarks, bundle.parse(images.round().astype(np.uint8))[1])
@@ -254,7 +255,7 @@ def test_landmarks_that_a_generator_places_are_those_of_its_image():
     bundle = load_bundle("aam128")
     z = np.random.default_rng(1).standard_normal((4, bundle.spec.z)).astype(np.float32)
     traits = np.tile(np.float32([[35, 0, 1, 0, 0, 0, 0]]), (4, 1))
-    wplus = bundle.sample(z, traits, np.zeros((4, bundle.spec.layers, bundle.spec.width), np.float32))
+    wplus = bundle.sample(z, traits, np.zeros((4, bundle.spec.size), np.float32))
     images, landmarks = bundle.render(wplus)
     parsed = bundle.parse(images.round().astype(np.uint8))[1]
     assert np.abs(landmarks - parsed).mean() < 2.5  # pixels of a 160 px crop

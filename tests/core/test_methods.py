@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from styleid import AnonymizeOptions, Bundle
-from styleid.bundles.spec import PixelStyle, Preset, SwapStep
+from styleid.bundles.rows import Row
+from styleid.bundles.steps import PixelStyle, Preset, SwapStep
 from styleid.core.methods import choose_method
 from styleid.core.privacy import privacy_level
 from styleid.errors import OptionError
@@ -15,6 +16,9 @@ PRESETS = {
     "inner": Preset(pixel=PixelStyle(((0,),), "inner", 64)),
     "shape": Preset(units="levels:shape"),
 }
+
+
+ROWS = (Row("look", 0, 1), Row("shape", 1, 3), Row("skin", 4, 2))
 
 
 class Swapping:
@@ -107,31 +111,33 @@ def test_units_are_the_users_then_the_presets(preset_bundle, level, options, ste
 
 
 def test_units_can_be_the_best_of_a_ranking(bundle, level, monkeypatch):
-    scores = np.zeros((bundle.spec.layers, bundle.spec.width))
+    width = bundle.spec.rows[0].width
+    scores = np.zeros((bundle.spec.layers, width))
     scores[2, 1], scores[0, 3] = 2, 1
     monkeypatch.setattr(bundle, "rankings", lambda: {"channels": scores})
     method = choose_method(AnonymizeOptions(units="channels:2", strength=0.5), bundle, level)
-    assert method.steps == (SwapStep((), 0.5, (3, 2 * bundle.spec.width + 1)),)
+    assert method.steps == (SwapStep((), 0.5, (3, 2 * width + 1)),)
 
 
-def test_latent_takes_each_faces_own_step(bundle, level):
+def test_latent_takes_each_faces_own_step(bundle, level, monkeypatch):
     method = dataclasses.replace(
         choose_method(AnonymizeOptions(), bundle, level), steps=(SwapStep((0,)), SwapStep((0, 1), 0.5))
     )
-    own, targets = np.zeros((2, 3, 2), np.float32), np.ones((2, 3, 2), np.float32)
+    monkeypatch.setattr(bundle, "spec", dataclasses.replace(bundle.spec, rows=ROWS))
+    own, targets = np.zeros((2, 6), np.float32), np.ones((2, 6), np.float32)
     swapped = method.swap(bundle, own, targets, [0, 1])
-    assert swapped[..., 0].tolist() == [[1, 0, 0], [0.5, 0.5, 0]]
+    assert swapped.tolist() == [[1, 0, 0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5, 0, 0]]
 
 
 def test_the_swapper_weighs_and_later_steps_take_whole_rows(bundle, level):
-    spec = dataclasses.replace(bundle.spec, swaps=(SwapStep((1,), cover=0.06), SwapStep((0, 1))))
+    spec = dataclasses.replace(bundle.spec, rows=ROWS, swaps=(SwapStep((1,), cover=0.06), SwapStep((0, 1))))
     swapping = Swapping(spec)
     method = choose_method(AnonymizeOptions(method="swapper", strength=0.5), swapping, level)
     assert method.steps == (SwapStep((), 0.5), SwapStep((1,), 0.5, cover=0.06), SwapStep((0, 1), 0.5))
-    own, targets = np.zeros((3, 3, 2), np.float32), np.ones((3, 3, 2), np.float32)
+    own, targets = np.zeros((3, 6), np.float32), np.ones((3, 6), np.float32)
     swapped = method.swap(swapping, own, targets, [0, 1, 2])
     assert swapped.dtype == np.float32
-    assert swapped[..., 0].tolist() == [[0.0625] * 3, [0.0625, 0.5, 0.0625], [0.5, 0.5, 0.0625]]
+    assert swapped[:, [0, 1, 5]].tolist() == [[0.0625] * 3, [0.0625, 0.5, 0.0625], [0.5, 0.5, 0.0625]]
 
 
 @pytest.mark.parametrize("method", ["latent", "pixel"])

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from styleid.bundles.spec import SwapStep, read_steps
+from styleid.bundles.rows import equal_rows
+from styleid.bundles.steps import SwapStep, read_steps
 from styleid.core.privacy import LEVELS, MOST_LEAK, privacy_level, sufficient
 from styleid.errors import OptionError
 from tests.core.verdicts import THRESHOLDS, measured, verdict_on
@@ -103,12 +104,12 @@ def test_steps_are_read_with_single_channels_of_a_row():
             }
         ],
         levels,
-        width=4,
+        equal_rows(3, 4),
     )
     assert step == SwapStep((1, 2), 1.0, (1, 3), 0.05, 0.1, {1e-3: 0.5})
     for wrong in ({"shape": [0]}, {"look": [4]}, {"look": [-1]}, {"hair": [0]}):
         with pytest.raises(ValueError, match="level"):
-            read_steps([{"levels": ["shape"], "strength": 1.0, "channels": wrong}], levels, width=4)
+            read_steps([{"levels": ["shape"], "strength": 1.0, "channels": wrong}], levels, equal_rows(3, 4))
 
 
 def test_drifts_are_no_failures_but_rank_lower():

@@ -1,32 +1,42 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from styleid.bundles.spec import SwapStep
+from styleid.bundles.rows import Row
+from styleid.bundles.steps import SwapStep
 from styleid.core.swap import parse_units, swap_units
 from styleid.core.targets import FreshTargets
 from styleid.errors import OptionError
 
 
-def test_only_the_named_rows_move():
-    rng = np.random.default_rng(0)
-    source, target = rng.normal(size=(2, 3, 6, 4)).astype(np.float32)
-    out = swap_units(source, target, SwapStep((1, 4), 0.25))
-    assert np.array_equal(out[:, [0, 2, 3, 5]], source[:, [0, 2, 3, 5]])
-    assert np.allclose(out[:, [1, 4]], 0.75 * source[:, [1, 4]] + 0.25 * target[:, [1, 4]], atol=1e-6)
+@pytest.fixture
+def spec(bundle):
+    """Rows of 1, 3, 2 and 4 numbers."""
+    widths = (1, 3, 2, 4)
+    firsts = np.cumsum((0, *widths[:-1])).tolist()
+    rows = tuple(Row(f"row {k}", *place) for k, place in enumerate(zip(firsts, widths, strict=True)))
+    return dataclasses.replace(bundle.spec, rows=rows)
 
 
-def test_single_numbers_move_beside_whole_rows():
-    source, target = np.zeros((2, 3, 4), np.float32), np.ones((2, 3, 4), np.float32)
-    out = swap_units(source, target, SwapStep((0,), 0.25, channels=(5, 11)))
-    expected = np.zeros((3, 4))
-    expected[0] = expected[1, 1] = expected[2, 3] = 0.25
-    assert out.tolist() == [expected.tolist()] * 2
+def test_only_the_named_rows_move(spec):
+    source, target = np.random.default_rng(0).normal(size=(2, 3, 10)).astype(np.float32)
+    out = swap_units(source, target, SwapStep((1, 3), 0.25), spec)
+    moved, kept = [1, 2, 3, 6, 7, 8, 9], [0, 4, 5]
+    assert np.array_equal(out[:, kept], source[:, kept])
+    assert np.allclose(out[:, moved], 0.75 * source[:, moved] + 0.25 * target[:, moved], atol=1e-6)
+
+
+def test_single_numbers_move_beside_whole_rows(spec):
+    source, target = np.zeros((2, 10), np.float32), np.ones((2, 10), np.float32)
+    out = swap_units(source, target, SwapStep((1,), 0.25, channels=(0, 9)), spec)
+    assert out.tolist() == [[0.25, 0.25, 0.25, 0.25, 0, 0, 0, 0, 0, 0.25]] * 2
     assert not source.any()
 
 
-def test_full_strength_leaves_nothing_of_the_source():
-    source, target = np.float32([[[1e6], [5]]]), np.float32([[[1e-3], [7]]])
-    assert swap_units(source, target, SwapStep((0, 1))).tolist() == target.tolist()
+def test_full_strength_leaves_nothing_of_the_source(spec):
+    source, target = np.full((1, 10), 1e6, np.float32), np.full((1, 10), 1e-3, np.float32)
+    assert swap_units(source, target, SwapStep((0, 1, 2, 3)), spec).tolist() == target.tolist()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from styleid.bundles.spec import SwapStep
+from styleid.bundles.steps import SwapStep
 from styleid.core.units import best_units
 from styleid.errors import OptionError
 
@@ -21,7 +21,7 @@ SCORES = {
 
 
 def _bundle(**scores):
-    spec = SimpleNamespace(name="small", layers=3, width=4)
+    spec = SimpleNamespace(name="small", layers=3, size=12)
     return SimpleNamespace(spec=spec, rankings=lambda: scores or SCORES)
 
 
@@ -42,6 +42,13 @@ def _bundle(**scores):
 )
 def test_the_best_are_chosen(text, rows, channels):
     assert best_units(text, _bundle()) == (rows, channels)
+
+
+def test_rows_of_their_own_width_have_flat_tables():
+    scores = {"channels": np.array([0, 9, 1, 2, 8.0, 3]), "groups": np.array([5.0, 7, 6])}
+    bundle = SimpleNamespace(spec=SimpleNamespace(name="uneven", layers=2, size=6), rankings=lambda: scores)
+    assert best_units("channels:3", bundle) == ((), (1, 4, 5))
+    assert best_units("groups:2", bundle) == ((), (2, 3, 4, 5))
 
 
 def test_a_table_of_layers_outranks_the_windows_of_one():

@@ -13,5 +13,5 @@ def sighting(
     spec = bundle.spec
     embedding = np.eye(8, 128, dtype=np.float32)[person]
     attributes = np.float32([age_years, female, 1, 0, 0, 0, 0])
-    wplus = np.zeros((spec.layers, spec.width), np.float32)
+    wplus = np.zeros(spec.size, np.float32)
     return Sighting(photo, 0, f"{person} in {photo}".encode(), embedding, attributes, wplus, 100.0)

@@ -79,7 +79,7 @@ def test_each_group_shares_one_target(make, crowd, bundle):
     targets = make(2)
     targets.assign(crowd)
     given_to = [targets.given_to(one.mark) for one in crowd]
-    assert [one.targets.shape for one in given_to] == [(1, bundle.spec.layers, bundle.spec.width)] * 5
+    assert [one.targets.shape for one in given_to] == [(1, bundle.spec.size)] * 5
     women, men = given_to[:3], given_to[3:]
     assert [{one.group for one in half} for half in (women, men)] in ([{(1, 2)}, {(2, 2)}], [{(2, 2)}, {(1, 2)}])
     for half in (women, men):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 import stat
 
@@ -31,7 +32,7 @@ def spec(bundle) -> BundleSpec:
 def people() -> People:
     draw = np.random.default_rng(1)
     some = [
-        Person(bytes([n]) * 16, draw.random((3, 59, 8), np.float32), draw.standard_normal(128), n + 1) for n in range(3)
+        Person(bytes([n]) * 16, draw.random((3, 472), np.float32), draw.standard_normal(128), n + 1) for n in range(3)
     ]
     return People(bytes(range(16)), tuple(some), {b"m" * 16: 2, b"n" * 16: 0})
 
@@ -160,6 +161,22 @@ def test_people_come_back_as_they_were(key, spec, people):
     empty = People(bytes(16))
     file.write(empty)
     assert_same(PeopleFile(key, spec).read(), empty)
+
+
+def test_targets_that_earlier_versions_kept_in_rows_are_read(key, spec, people):
+    about = {"bundle": spec.name, "networks": {r: spec.networks[r].sha256 for r in ("identity", "generator")}}
+    content = archive(
+        about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+        ids=np.array([list(p.id) for p in people.people], np.uint8),
+        targets=np.stack([p.targets.reshape(3, 59, 8) for p in people.people]),
+        sums=np.stack([p.embeddings_sum for p in people.people]),
+        faces=np.array([p.faces for p in people.people]),
+        marks=np.array([list(mark) for mark in people.sightings], np.uint8),
+        marked=np.array(list(people.sightings.values())),
+    )
+    file = PeopleFile(key, spec)
+    file.path.write_bytes(sealed(key, content))
+    assert_same(file.read(), dataclasses.replace(people, id=bytes(16)))
 
 
 def test_nothing_of_people_can_be_read_without_the_key(key, spec, people):

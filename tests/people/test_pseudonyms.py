@@ -31,7 +31,7 @@ def test_a_person_keeps_targets_from_run_to_run(make, bundle, tmp_path):
     one, stranger = make(), make(new_key(tmp_path / "b.key"))
     one.assign([first, other])
     given = [one.given_to(face.mark).targets for face in (first, other)]
-    assert [own.shape for own in given] == [(TARGETS, bundle.spec.layers, bundle.spec.width)] * 2
+    assert [own.shape for own in given] == [(TARGETS, bundle.spec.size)] * 2
     assert not np.array_equal(*given)
     two = make()
     two.assign([again])

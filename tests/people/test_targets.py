@@ -45,7 +45,7 @@ def verdict(*failures: str, drifts: tuple[str, ...] = ()) -> GateVerdict:
 def test_tries_take_more_of_a_target_before_they_take_the_next(targets, failing, tried, sources):
     face = FaceProgress(sources[0], tries=2)
     giver = AssignedTargets()
-    giver.give([mark_of(face.source)], PersonTargets(np.zeros((targets, 2, 2), np.float32)))
+    giver.give([mark_of(face.source)], PersonTargets(np.zeros((targets, 4), np.float32)))
     seen = []
     for failures in failing:
         seen.append((face.target, face.step))
@@ -57,7 +57,7 @@ def test_tries_take_more_of_a_target_before_they_take_the_next(targets, failing,
 def test_a_face_that_passed_goes_on_only_with_fresh_targets(sources):
     face = FaceProgress(sources[0], tries=2)
     giver = AssignedTargets()
-    giver.give([mark_of(face.source)], PersonTargets(np.zeros((3, 2, 2), np.float32)))
+    giver.give([mark_of(face.source)], PersonTargets(np.zeros((3, 4), np.float32)))
     assert not giver.plan_next(face, verdict(drifts=("sex",)), 2)
     assert FreshTargets(1).plan_next(face, verdict(drifts=("sex",)), 2)
     assert not FreshTargets(1).plan_next(face, verdict(), 2)

@@ -151,7 +151,7 @@ def test_alignment_takes_placement_out_of_identity(bundle):
     """The same face elsewhere in its crop is the same person, and moves."""
     people = run.sampled_people(bundle, Identity.of_bundle(bundle), 10, 0)
     moved = people.wplus.copy()
-    moved[:, 1, 0] += 1
+    moved[:, bundle.spec.rows[1].first] += 1
     space, identity = WPlusSpace(bundle), Identity.of_bundle(bundle)
     probe = Probe(bundle, space, identity)
     before, after = probe.read(space.codes(people.wplus)), probe.read(space.codes(moved))
@@ -169,7 +169,7 @@ def test_people_of_photos_are_one_face_each(bundle, tmp_path, astronaut):
     assert len(people) == 2
     assert sorted(name for name, _ in people.skipped) == ["broken.png", "empty.png"]
     assert people.embeddings[0] @ people.embeddings[1] > 0.9
-    assert people.wplus.shape == people.targets.shape == (2, bundle.spec.layers, bundle.spec.width)
+    assert people.wplus.shape == people.targets.shape == (2, bundle.spec.size)
     with pytest.raises(OptionError, match="2 people were found"):
         rank_units(bundle, replace(OPTIONS, faces=tmp_path))
 

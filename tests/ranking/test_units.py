@@ -43,6 +43,14 @@ def test_rows_of_other_lengths_and_rows_that_stay():
     assert np.array_equal(windows.members[2], [0, 1, 2, 3, 6, 7, 8, 9, 10, 11])
 
 
+def test_files_keep_units_of_uneven_rows_without_a_grid():
+    channels, groups, layers = unit_tables("channels,groups:2,layers", [4, 2, 6], range(3), flat=True)
+    assert channels.kept(np.arange(12.0)).tolist() == list(range(12))
+    assert groups.kept(np.arange(6.0)).tolist() == list(range(6))
+    assert groups.grid(np.arange(6.0))[1, 0] == 2
+    assert layers.kept(np.arange(3.0)).shape == (3, 1)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", ",", "rows", "channels:3", "windows:2", "layers:1", "groups", "groups:", "groups:3", "groups:0", "groups:-2",

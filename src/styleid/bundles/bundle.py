@@ -82,29 +82,31 @@ class Bundle:
     def invert(
         self, crops: ImagesRGB, landmarks: Float[np.ndarray, "n 68 2"], visible: Float[np.ndarray, "n 1 s s"]
     ) -> WPlusArray:
-        """Return W+ (n, layers, width). visible: (n, 1, s, s) in [0, 1], 0 where something hides the face."""
-        return self.run("inverter", crop=to_float(crops), landmarks=landmarks, visible=visible)[0]
+        """Return W+ (n, size). visible: (n, 1, s, s) in [0, 1], 0 where something hides the face."""
+        return _flat(self.run("inverter", crop=to_float(crops), landmarks=landmarks, visible=visible)[0])
 
     def sample(
         self, z: Float[np.ndarray, "n z"], attributes: Float[np.ndarray, "n 7"], source: WPlusArray
     ) -> WPlusArray:
-        """Return targets' W+ (n, layers, width) for z (n, z) and what is known of the sources."""
-        w = self.run("mapping", z=z, attributes=attributes, source=source)[0]
-        return w if w.ndim == 3 else np.repeat(w[:, None], self.spec.layers, 1)
+        """Return targets' W+ (n, size) for z (n, z) and what is known of the sources."""
+        w = self.run("mapping", z=z, attributes=attributes, source=self._shaped(source))[0]
+        one_row = w.ndim < 1 + len(self.spec.code_shape)
+        return _flat(np.repeat(w[:, None], self.spec.layers, 1) if one_row else w)
 
     def encode_labels(self, labels: UInt8[np.ndarray, "n s s"]) -> WPlusArray:
         """Return W+ of label maps (n, s, s) over CelebAMask-HQ's classes, at any side."""
         height, width = self.session("mask_encoder").get_inputs()[0].shape[1:3]
         small = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in labels]
-        return self.run("mask_encoder", labels=np.stack(small))[0]
+        return _flat(self.run("mask_encoder", labels=np.stack(small))[0])
 
     def weigh(self, source: WPlusArray, target: WPlusArray) -> WPlusArray:
-        """Return the target's share in each number of W+, (n, layers, width) in [0, 1]."""
-        return self.run("swapper", source=source, target=target)[0]
+        """Return the target's share in each number of W+, (n, size) in [0, 1]."""
+        return _flat(self.run("swapper", source=self._shaped(source), target=self._shaped(target))[0])
 
     def rankings(self) -> dict[str, FloatArray]:
-        """Return scores of units of W+ by name, (layers, units per row), higher the better to swap.
+        """Return scores of units of W+ by name, higher the better to swap.
 
+        Tables are (layers, units per row); those of channels and groups are (units,) where rows differ in width.
         `name` is a table's usual score, `name@other` another. What has a dot in its name is no score of W+.
         """
         if self.spec.rankings is None:
@@ -118,20 +120,20 @@ class Bundle:
 
     def generate(self, wplus: WPlusArray) -> Float[np.ndarray, "n s s 3"]:
         """Return images, float32 (n, s, s, 3) in [0, 255]."""
-        return self._images(self.run("generator", w_plus=wplus)[0])
+        return self._images(self.run("generator", w_plus=self._shaped(wplus))[0])
 
     def render(self, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """Return images as `generate` does, and their landmarks (n, 68, 2) in pixels.
 
         A generator that places landmarks itself says where; the images of any other are parsed.
         """
-        first, *rest = self.run("generator", w_plus=wplus)
+        first, *rest = self.run("generator", w_plus=self._shaped(wplus))
         images = self._images(first)
         return images, rest[0] if rest else self.parse(images.round().astype(np.uint8))[1]
 
     def styles(self, wplus: WPlusArray) -> list[FloatArray]:
-        """Return S of W+ (n, layers, width): one (n, channels) per modulated convolution."""
-        return self.run("affines", w_plus=wplus)
+        """Return S of W+ (n, size): one (n, channels) per modulated convolution."""
+        return self.run("affines", w_plus=self._shaped(wplus))
 
     def render_styles(
         self, styles: Sequence[Float[np.ndarray, "n _"]]
@@ -140,6 +142,10 @@ class Bundle:
         names = [value.name for value in self.session("synthesis").get_inputs()]
         images = self._images(self.run("synthesis", **dict(zip(names, styles, strict=True)))[0])
         return images, self.parse(images.round().astype(np.uint8))[1]
+
+    def _shaped(self, wplus: WPlusArray) -> FloatArray:
+        """Return W+ (n, size) as the networks take it: rows beside each other in format 1."""
+        return wplus.reshape(len(wplus), *self.spec.code_shape)
 
     @staticmethod
     def _images(outputs: FloatArray) -> FloatArray:
@@ -176,6 +182,11 @@ class Bundle:
 def to_float(crops: ImagesRGB) -> Float[np.ndarray, "n 3 s s"]:
     """Turn uint8 (n, s, s, 3) into float32 (n, 3, s, s) in [-1, 1]."""
     return crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+
+
+def _flat(codes: FloatArray) -> WPlusArray:
+    """Return the W+ of a network as one row of numbers a face, (n, size)."""
+    return codes.reshape(len(codes), -1)
 
 
 @cache

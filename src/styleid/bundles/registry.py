@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from styleid.bundles.bundle import Bundle
+from styleid.bundles.spec import BundleSpec
 from styleid.errors import BundleError, OptionError
 from styleid.runtime import Device
 
@@ -61,25 +63,33 @@ def verify(folder: Path) -> list[str]:
 
 def _check_rankings(bundle: Bundle) -> None:
     """Raise BundleError where a ranking does not fit W+."""
-    spec = bundle.spec
     for name, scores in bundle.rankings().items():
-        if name.partition("@")[0] == "windows":
-            fits = scores.shape == (spec.layers, spec.layers)
-        else:
-            fits = scores.ndim == 2 and len(scores) == spec.layers and scores.size and not spec.width % scores.shape[1]
-        if not fits:
+        if not _divides(name.partition("@")[0], scores.shape, bundle.spec):
             raise BundleError(
-                spec.name,
-                f"the ranking {name} has shape {scores.shape}, which W+ of {spec.layers} x {spec.width} "
+                bundle.spec.name,
+                f"the ranking {name} has shape {scores.shape}, which W+ of {bundle.spec.told_shape} "
                 "cannot be divided by.",
             )
+
+
+def _divides(kind: str, shape: tuple[int, ...], spec: BundleSpec) -> bool:
+    """Say whether scores of this shape have one for each unit of W+."""
+    widths = {row.width for row in spec.rows}
+    if kind == "windows" or (kind == "layers" and len(widths) > 1):
+        return shape == (spec.layers, spec.layers if kind == "windows" else 1)
+    units = math.prod(shape)
+    if not units or spec.size % units:
+        return False
+    unit = spec.size // units
+    laid_out = shape == (units,) if len(widths) > 1 else shape[:-1] == (spec.layers,)
+    return laid_out and not any(width % unit for width in widths)
 
 
 def _check_shapes(bundle: Bundle, role: str) -> None:
     """Raise BundleError where a network's sizes contradict bundle.json."""
     spec, session = bundle.spec, bundle.session(role)
     side = spec.resolution
-    wplus = [spec.layers, spec.width]
+    wplus = list(spec.code_shape)
     seen = spec.identity_crop.size_px if role == "identity" else spec.crop.size_px
     expected = {
         "crop": [3, seen, seen],

@@ -6,14 +6,15 @@ Everything the runtime does is written against these numbers, never against one 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from styleid.bundles.rows import Row, RowNumbers, equal_rows, numbers_of, read_levels, rows_of
+from styleid.bundles.steps import PixelStyle, Preset, SwapStep, check_steps, read_pixel, read_preset, read_steps
 from styleid.errors import BundleError
 from styleid.faces.align import CropTemplate
-from styleid.types import REGIONS, Region
 
 FORMAT = 1
 NETWORKS = {
@@ -28,7 +29,6 @@ NETWORKS = {
     "mask_encoder": "labels -> W+",
     "swapper": "(source W+, target W+) -> mixing weights",
 }
-MOST_COVER = 0.25
 REQUIRED = ("inverter", "mapping", "generator", "parser", "identity", "attributes")
 
 
@@ -51,57 +51,15 @@ class SimilarityRange:
 
 
 @dataclass(frozen=True)
-class SwapStep:
-    """Say what one attempt swaps.
-
-    rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1. channels: single numbers of
-    W+ besides, counted row by row. cover: where not None, the new face lies over what is before it (hair, glasses,
-    hands), and reaches this far beyond its outline, in face widths. Measured, where the bundle was: leak, by how much
-    more of people a trained attacker finds again than from their surroundings alone (rank-1 among 150 people), None
-    where unknown; passes, the share of faces far enough from their original at the first attempt, by false-match rate.
-    """
-
-    rows: tuple[int, ...]
-    strength: float = 1.0
-    channels: tuple[int, ...] = ()
-    cover: float | None = None
-    leak: float | None = None
-    passes: Mapping[float, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PixelStyle:
-    """Say how the method `pixel` works.
-
-    steps: rows of W+ that the target gives, for the first attempt and for stronger ones. region: full or inner, what is
-    replaced. side_px: side at which faces are composited; 0 for the photo's own resolution. outlined: whether the
-    generator draws nothing beyond its landmarks' outline, so that new faces must end there.
-    """
-
-    steps: tuple[tuple[int, ...], ...]
-    region: Region = "full"
-    side_px: int = 0
-    outlined: bool = False
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings of somebody else's, by method. units: what `latent` swaps, as in `--units`; "" for the bundle's own."""
-
-    units: str = ""
-    pixel: PixelStyle | None = None
-
-
-@dataclass(frozen=True)
 class BundleSpec:
     """Describe a bundle.
 
-    resolution: side of generated images and of crops, pixels. layers, width: shape of W+. z: length of z. levels: first
-    and last row of each level. swaps: what the attempts of the method `latent` swap, from the least change to the most.
-    thresholds: similarity ranges of strangers by false-match rate. max_landmark_error: how far the anonymised face's
-    landmarks may lie from the original's, in inter-ocular distances. quality: measured figures by name. pixel: how the
-    method `pixel` works, None where the bundle has no mask encoder. rankings: the file that scores units of W+, None
-    where there is none. presets: settings of others, by name.
+    resolution: side of generated images and of crops, pixels. rows: those of W+, in order. z: length of z. levels:
+    first and last row of each level. swaps: what the attempts of the method `latent` swap, from the least change to the
+    most. thresholds: similarity ranges of strangers by false-match rate. max_landmark_error: how far the anonymised
+    face's landmarks may lie from the original's, in inter-ocular distances. quality: measured figures by name. pixel:
+    how the method `pixel` works, None where the bundle has no mask encoder. rankings: the file that scores units of
+    W+, None where there is none. presets: settings of others, by name.
     """
 
     name: str
@@ -109,8 +67,7 @@ class BundleSpec:
     licence: str
     provenance: str
     resolution: int
-    layers: int
-    width: int
+    rows: tuple[Row, ...]
     z: int
     levels: Mapping[str, tuple[int, int]]
     swaps: tuple[SwapStep, ...]
@@ -148,12 +105,8 @@ class BundleSpec:
         """Build from the parsed `bundle.json`; raises KeyError or ValueError where it is not one."""
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']} is not {FORMAT}, the one this version of styleid reads.")
-        layers = int(record["layers"])
-        levels = {str(name): (int(first), int(last)) for name, (first, last) in record["levels"].items()}
-        for name, (first, last) in levels.items():
-            if not 0 <= first <= last < layers:
-                raise ValueError(f"level '{name}' holds rows {first} to {last} of {layers}.")
-        swaps = read_steps(record["swaps"], levels, int(record["width"]))
+        rows = equal_rows(int(record["layers"]), int(record["width"]))
+        levels = read_levels(record["levels"], len(rows))
         networks = {}
         for role, entry in record["networks"].items():
             if role not in NETWORKS:
@@ -169,33 +122,28 @@ class BundleSpec:
             licence=str(record["licence"]),
             provenance=str(record["provenance"]),
             resolution=int(record["resolution"]),
-            layers=layers,
-            width=int(record["width"]),
+            rows=rows,
             z=int(record["z"]),
             levels=levels,
-            swaps=swaps,
+            swaps=read_steps(record["swaps"], levels, rows),
             crop=_template(record["crop"]),
             identity_crop=_template(record["identity_crop"]),
             thresholds=dict(sorted(thresholds.items())),
             max_landmark_error=float(record["max_landmark_error"]),
             networks=networks,
             quality=dict(record.get("quality", {})),
-            pixel=_pixel(record.get("pixel"), levels, layers),
+            pixel=read_pixel(record.get("pixel"), levels, len(rows)),
             rankings=_file(record["rankings"], "the rankings") if record.get("rankings") else None,
-            presets={str(name): _preset(entry, levels, layers) for name, entry in record.get("presets", {}).items()},
+            presets={
+                str(name): read_preset(entry, levels, len(rows)) for name, entry in record.get("presets", {}).items()
+            },
         )
         spec._check()
         return spec
 
     def _check(self) -> None:
         """Raise ValueError where numbers would let every face pass, or contradict each other; NaN does the former."""
-        if not self.swaps or not all(step.rows for step in self.swaps):
-            raise ValueError("'swaps' is empty: there is nothing to anonymise with.")
-        for step in self.swaps:
-            if not 0 < step.strength <= 1:
-                raise ValueError(f"a swap's strength lies in (0, 1], not at {step.strength}.")
-            if step.cover is not None and not 0 <= step.cover <= MOST_COVER:
-                raise ValueError(f"a swap's cover lies in [0, {MOST_COVER}] face widths, not at {step.cover}.")
+        check_steps(self.swaps)
         if not self.thresholds:
             raise ValueError("'thresholds' is empty: there is nothing to judge by.")
         for fmr, strangers in self.thresholds.items():
@@ -208,46 +156,34 @@ class BundleSpec:
                 f"crops have {self.crop.size_px} px and generated images {self.resolution}; they must agree."
             )
 
-    def rows_of(self, levels: tuple[str, ...]) -> tuple[int, ...]:
-        """Return the rows of the named levels; raises KeyError for a level that the bundle does not have."""
-        return _rows(levels, self.levels)
+    @property
+    def layers(self) -> int:
+        """How many rows W+ has."""
+        return len(self.rows)
 
+    @property
+    def size(self) -> int:
+        """How many numbers W+ has."""
+        return self.rows[-1].first + self.rows[-1].width
 
-def read_steps(
-    records: Sequence[Mapping[str, Any]], levels: Mapping[str, tuple[int, int]], width: int
-) -> tuple[SwapStep, ...]:
-    """Read `swaps` of bundle.json; raises KeyError or ValueError where a step is none."""
-    steps = []
-    for record in records:
-        channels = []
-        for name, numbers in record.get("channels", {}).items():
-            (row, *more) = _rows((name,), levels)
-            if more or not all(0 <= int(number) < width for number in numbers):
-                raise ValueError(f"a swap's channels are numbers below {width} of a level of one row, not {name}.")
-            channels += [row * width + int(number) for number in numbers]
-        leak, cover = record.get("leak"), record.get("cover")
-        passes = {float(fmr): float(share) for fmr, share in record.get("passes", {}).items()}
-        steps.append(
-            SwapStep(
-                _rows(record["levels"], levels),
-                float(record["strength"]),
-                tuple(channels),
-                None if cover is None else float(cover),
-                None if leak is None else float(leak),
-                passes,
-            )
-        )
-    return tuple(steps)
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """The shape of one face's W+ as the bundle's networks take and give it."""
+        return self.layers, self.rows[0].width
 
+    @property
+    def told_shape(self) -> str:
+        """The sizes of W+ in words."""
+        widths = {row.width for row in self.rows}
+        return f"{self.layers} x {widths.pop()}" if len(widths) == 1 else f"{self.layers} rows, {self.size} numbers"
 
-def _rows(names: Any, levels: Mapping[str, tuple[int, int]]) -> tuple[int, ...]:
-    rows: set[int] = set()
-    for name in names:
-        if name not in levels:
-            raise ValueError(f"level '{name}' is unknown; the bundle's levels are {', '.join(levels)}.")
-        first, last = levels[name]
-        rows.update(range(first, last + 1))
-    return tuple(sorted(rows))
+    def rows_of(self, levels: Iterable[str]) -> tuple[int, ...]:
+        """Return the rows of the named levels; raises ValueError for a level that the bundle does not have."""
+        return rows_of(levels, self.levels)
+
+    def numbers(self, rows: Iterable[int]) -> RowNumbers:
+        """Return which numbers of the flat W+ the rows hold, row after row."""
+        return numbers_of(rows, self.rows)
 
 
 def _template(record: Mapping[str, Any]) -> CropTemplate:
@@ -259,22 +195,3 @@ def _file(entry: Mapping[str, Any], what: str) -> NetworkFile:
     if Path(entry["file"]).name != entry["file"]:
         raise ValueError(f"{what} lies outside the bundle: {entry['file']}")
     return NetworkFile(entry["file"], entry["sha256"], int(entry["bytes"]), int(entry.get("opset", 0)))
-
-
-def _preset(record: Mapping[str, Any], levels: Mapping[str, tuple[int, int]], layers: int) -> Preset:
-    return Preset(str(record.get("units", "")), _pixel(record.get("pixel"), levels, layers))
-
-
-def _pixel(record: Mapping[str, Any] | None, levels: Mapping[str, tuple[int, int]], layers: int) -> PixelStyle | None:
-    """Read how the method pixel works: each step's rows by the names of levels, or as first and last row."""
-    if record is None:
-        return None
-    if "levels" in record:
-        steps = tuple(_rows(names, levels) for names in record["levels"])
-    else:
-        steps = tuple(tuple(range(int(first), int(last) + 1)) for first, last in record["rows"])
-    if not steps or not all(rows and rows[0] >= 0 and rows[-1] < layers for rows in steps):
-        raise ValueError(f"the method pixel takes rows {record.get('levels', record.get('rows'))} of {layers}.")
-    if record["region"] not in REGIONS:
-        raise ValueError(f"the region '{record['region']}' is unknown; the regions are {', '.join(REGIONS)}.")
-    return PixelStyle(steps, record["region"], int(record.get("side", 0)), bool(record.get("outlined", False)))

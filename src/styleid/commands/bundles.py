@@ -19,7 +19,7 @@ def list_bundles() -> int:
         spec = BundleSpec.read(folder)
         size = sum(file.bytes for file in spec.networks.values()) / 1e6
         mark = "*" if name == DEFAULT else " "
-        print(f"{mark} {name} {spec.version}  {spec.resolution} px, {spec.layers} x {spec.width}, {size:.1f} MB")
+        print(f"{mark} {name} {spec.version}  {spec.resolution} px, {spec.told_shape}, {size:.1f} MB")
     return 0
 
 
@@ -28,7 +28,7 @@ def show_bundle(name: str) -> int:
     folder = find_bundle(name)
     spec = BundleSpec.read(folder)
     print(f"{spec.name} {spec.version}\n{spec.provenance}\nLicence: {spec.licence}\nFolder: {folder}\n")
-    print(f"{spec.resolution} px, W+ {spec.layers} x {spec.width}, levels:")
+    print(f"{spec.resolution} px, W+ {spec.told_shape}, levels:")
     for level, (first, last) in spec.levels.items():
         print(f"  {level:12} rows {first} to {last}")
     print("similarity of strangers, by false-match rate:")

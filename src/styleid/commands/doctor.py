@@ -126,7 +126,7 @@ def self_test(name: str, device: Device) -> str:
     spec = bundle.spec
     z = np.random.default_rng(3).standard_normal((1, spec.z)).astype(np.float32)
     neutral = np.array([[35, 0, 1, 0, 0, 0, 0]], np.float32)
-    target = bundle.sample(z, neutral, np.zeros((1, spec.layers, spec.width), np.float32))
+    target = bundle.sample(z, neutral, np.zeros((1, spec.size), np.float32))
     face = bundle.generate(target)[0].round().astype(np.uint8)
     photo = np.full((2 * spec.resolution, 2 * spec.resolution, 3), 128, np.uint8)
     half = spec.resolution // 2

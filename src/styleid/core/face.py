@@ -61,7 +61,7 @@ class SourceFace:
     glasses: Float[np.ndarray, "s s"]
     shown: ShownAreas
     observation: Observation
-    wplus: Float[np.ndarray, "layers width"]
+    wplus: Float[np.ndarray, " size"]
     method: str
     by_labels: MatchedFace | None = None
 

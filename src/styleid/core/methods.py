@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.spec import PixelStyle, Preset, SwapStep
+from styleid.bundles.steps import PixelStyle, Preset, SwapStep
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, sufficient
 from styleid.core.swap import parse_units, swap_units
@@ -63,18 +63,19 @@ class Method:
         visible: Float[np.ndarray, "n 1 s s"],
         labels: Sequence[LabelMap | None],
     ) -> WPlusArray:
-        """Return the codes to start from, W+ (n, layers, width); visible: (n, 1, s, s) as `Bundle.invert` takes it."""
+        """Return the codes to start from, W+ (n, size); visible: (n, 1, s, s) as `Bundle.invert` takes it."""
         known = [one for one in labels if one is not None]
         return bundle.encode_labels(np.stack(known)) if known else bundle.invert(crops, landmarks, visible)
 
     def swap(self, bundle: Bundle, own: WPlusArray, targets: WPlusArray, steps: Sequence[int]) -> WPlusArray:
         """Return the new faces' codes; steps: which of the method's steps each face is at."""
         if not self.weighed:
-            parts = [swap_units(own[k : k + 1], targets[k : k + 1], self.steps[step]) for k, step in enumerate(steps)]
+            taken = [self.steps[step] for step in steps]
+            parts = [swap_units(own[k : k + 1], targets[k : k + 1], one, bundle.spec) for k, one in enumerate(taken)]
             return np.concatenate(parts)
         share = bundle.weigh(own, targets)
         for k, step in enumerate(steps):
-            share[k, list(self.steps[step].rows)] = 1
+            share[k, bundle.spec.numbers(self.steps[step].rows)] = 1
             share[k] *= np.float32(self.steps[step].strength)
         return ((1 - share) * own + share * targets).astype(np.float32)
 

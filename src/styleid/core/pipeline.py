@@ -301,7 +301,7 @@ class Anonymizer:
     def attempt(
         self, pending: Sequence[FaceProgress], photos_rgb: Sequence[ImageRGB], wplus: WPlusArray
     ) -> list[Attempt]:
-        """Generate faces from W+ (n, layers, width), composite each into its photo by its step, and judge it."""
+        """Generate faces from W+ (n, size), composite each into its photo by its step, and judge it."""
         with self.timer("generate"):
             images, landmarks = self.bundle.render(wplus)
         with self.timer("composite"):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from styleid.bundles.spec import SimilarityRange, SwapStep
+from styleid.bundles.spec import SimilarityRange
+from styleid.bundles.steps import SwapStep
 from styleid.errors import OptionError
 
 LEVELS: Mapping[str, float] = {"low": 1e-4, "standard": 1e-3, "high": 1e-2, "max": 1e-1}

@@ -25,7 +25,7 @@ class Targets(Protocol):
         ...
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
-        """Return the targets' W+, (n, layers, width), for an attempt; attempt: 0 for the first."""
+        """Return the targets' W+, (n, size), for an attempt; attempt: 0 for the first."""
         ...
 
     def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:

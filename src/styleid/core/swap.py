@@ -6,24 +6,20 @@ import re
 
 import numpy as np
 
-from styleid.bundles.spec import BundleSpec, SwapStep
+from styleid.bundles.spec import BundleSpec
+from styleid.bundles.steps import SwapStep
 from styleid.errors import OptionError
 from styleid.types import WPlusArray
 
 
-def swap_units(source: WPlusArray, target: WPlusArray, step: SwapStep) -> WPlusArray:
+def swap_units(source: WPlusArray, target: WPlusArray, step: SwapStep, spec: BundleSpec) -> WPlusArray:
     """Return W+ with the step's rows and channels moved from source towards target: (1 - a) source + a target.
 
-    source, target: (n, layers, width).
+    source, target: (n, size). spec: says which numbers the rows hold.
     """
-    out = source.copy()
-    rows = list(step.rows)
-    share = np.float32(step.strength)
-    out[:, rows] = (1 - share) * source[:, rows] + share * target[:, rows]
-    if step.channels:
-        channels, n = list(step.channels), len(source)
-        kept, taken = source.reshape(n, -1)[:, channels], target.reshape(n, -1)[:, channels]
-        out.reshape(n, -1)[:, channels] = (1 - share) * kept + share * taken
+    numbers = np.concatenate([spec.numbers(step.rows), np.array(step.channels, np.int64)])
+    share, out = np.float32(step.strength), source.copy()
+    out[:, numbers] = (1 - share) * source[:, numbers] + share * target[:, numbers]
     return out
 
 

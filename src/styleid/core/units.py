@@ -15,7 +15,7 @@ _HOW = "channels:N, groups:N, layers:best-N, windows:LENGTH, with @ratio, @d_id 
 
 
 def best_units(text: str, bundle: Bundle) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the rows of W+, and its numbers counted row by row, that the best units of a ranking hold.
+    """Return the rows of W+, and the numbers of W+, that the best units of a ranking hold.
 
     text: `channels:200` and `groups:6`, the best so many; `layers:best-6`, the best six layers; `windows:3`, the best
     run of three layers. `@ratio`, `@d_id` or `@leak` after it chooses by that score instead of the difference of both
@@ -39,7 +39,7 @@ def best_units(text: str, bundle: Bundle) -> tuple[tuple[int, ...], tuple[int, .
     best = np.sort(np.argsort(_finite(scores).ravel(), kind="stable")[-int(count) :])
     if kind == "layers":
         return tuple(int(row) for row in best), ()
-    step = bundle.spec.width // scores.shape[1]
+    step = bundle.spec.size // scores.size
     return (), tuple(int(channel) for unit in best for channel in range(unit * step, (unit + 1) * step))
 
 

@@ -35,10 +35,10 @@ _LOOKING, _DRAWING = "identity", "generator"
 
 @dataclass(frozen=True)
 class Person:
-    """Hold one person. id: 16 bytes; targets: W+ (t, layers, width) of nobody; embeddings_sum: (d,); faces: in it."""
+    """Hold one person. id: 16 bytes; targets: W+ (t, size) of nobody; embeddings_sum: (d,); faces: in it."""
 
     id: bytes
-    targets: Float[np.ndarray, "t layers width"]
+    targets: Float[np.ndarray, "t size"]
     embeddings_sum: Float[np.ndarray, " d"]
     faces: int
 
@@ -142,7 +142,8 @@ class PeopleFile:
                 content = {name: file[name] for name in file.files}
             about = json.loads(content["about"].tobytes())
             rows = zip(*(content[name] for name in ("ids", "targets", "sums", "faces")), strict=True)
-            people = tuple(Person(i.tobytes(), t, s, int(n)) for i, t, s, n in rows)
+            # earlier versions kept targets as (t, layers, width)
+            people = tuple(Person(i.tobytes(), t.reshape(len(t), -1), s, int(n)) for i, t, s, n in rows)
             marks = zip(content["marks"], content["marked"], strict=True)
             found = People(own, people, {mark.tobytes(): int(at) for mark, at in marks})
             bundle, networks = about["bundle"], about["networks"]

@@ -32,7 +32,7 @@ class Sighting:
     """What is kept of a face between a run's first pass and its second.
 
     photo, face: where it was seen, and its place among the photo's faces. mark: SHA-256 of its crop, by which it is
-    found again. embedding (d,), attributes (7,) and wplus (layers, width) as measured. side_px: the shorter side of its
+    found again. embedding (d,), attributes (7,) and wplus (size,) as measured. side_px: the shorter side of its
     box.
     """
 
@@ -41,7 +41,7 @@ class Sighting:
     mark: bytes
     embedding: Float[np.ndarray, " d"]
     attributes: Float[np.ndarray, "7"]
-    wplus: Float[np.ndarray, "layers width"]
+    wplus: Float[np.ndarray, " size"]
     side_px: float
 
 
@@ -63,9 +63,9 @@ def mark_of(source: SourceFace) -> bytes:
 
 @dataclass(frozen=True)
 class PersonTargets:
-    """A person's targets, W+ (t, layers, width), in the order in which they are tried; group: see `FaceOutcome`."""
+    """A person's targets, W+ (t, size), in the order in which they are tried; group: see `FaceOutcome`."""
 
-    targets: Float[np.ndarray, "t layers width"]
+    targets: Float[np.ndarray, "t size"]
     group: tuple[int, int] | None = None
 
 
@@ -140,7 +140,7 @@ def best_targets(
     references: Sequence[Sighting],
     embeddings: Float[np.ndarray, "p d"],
 ) -> WPlusArray:
-    """Return candidates W+ (m, layers, width) in the order in which they should be tried.
+    """Return candidates W+ (m, size) in the order in which they should be tried.
 
     Each is drawn with the pose and light of every reference. Best is who stays alike enough over these and is a
     stranger to all people who will have it, embeddings (p, d); who changes the first reference's sex comes last. Of
@@ -148,7 +148,7 @@ def best_targets(
     """
     spec, count = bundle.spec, len(candidates)
     own = np.repeat(np.stack([r.wplus for r in references]), count, 0)
-    many = np.tile(candidates, (len(references), 1, 1))
+    many = np.tile(candidates, (len(references), 1))
     images, landmarks = bundle.render(method.swap(bundle, own, many, [0] * len(many)))
     drawn = images.round().astype(np.uint8)
     crops = [

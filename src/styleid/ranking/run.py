@@ -113,10 +113,10 @@ class Ranking:
         out: dict[str, Any] = {SETTINGS: json.dumps(dict(self.settings))}
         for name, table in self.tables.items():
             default, *others = table.scores
-            grid = table.units.grid
-            out[name] = grid(table.scores[default])
-            out |= {f"{name}@{other}": grid(table.scores[other]) for other in others}
-            out |= {f"{name}@d_attr": grid(table.d_attr), f"{name}@landmarks": grid(table.landmarks)}
+            kept = table.units.kept
+            out[name] = kept(table.scores[default])
+            out |= {f"{name}@{other}": kept(table.scores[other]) for other in others}
+            out |= {f"{name}@d_attr": kept(table.d_attr), f"{name}@landmarks": kept(table.landmarks)}
             for order, curve in (table.curves or {}).items():
                 out[f"curves.{name}.{order}"] = np.asarray(curve, np.float32)
             if table.orders is not None:
@@ -156,7 +156,7 @@ def rank_units(
     options = options or RankOptions()
     identity = identity or Identity.of_bundle(bundle)
     space = choose_space(options.space, bundle)
-    tables = unit_tables(options.units, space.sizes, space.ranked)
+    tables = unit_tables(options.units, space.sizes, space.ranked, flat=space.flat)
     people = _people(bundle, identity, options, watch)
     if len(people) < FEWEST_PEOPLE:
         raise OptionError("--faces", f"{len(people)} people were found; leak takes at least {FEWEST_PEOPLE}.")
@@ -220,11 +220,8 @@ class _Run:
 
     def _own_swaps(self) -> list[Members]:
         """Return what the bundle's own attempts swap, in W+."""
-        width = self.bundle.spec.width
-        if self.space.prefix:
-            return []
-        return [np.concatenate([np.arange(row * width, (row + 1) * width) for row in step.rows])
-                for step in self.bundle.spec.swaps]  # fmt: skip
+        spec = self.bundle.spec
+        return [] if self.space.prefix else [spec.numbers(step.rows) for step in spec.swaps]
 
     def _measure(
         self, stage: str, pairs: Pairs, swaps: Sequence[Members], probe: Probe

@@ -36,8 +36,13 @@ class Space(Protocol):
         """Rows that may be swapped."""
         ...
 
+    @property
+    def flat(self) -> bool:
+        """Whether files keep scores of channels and groups as one number after the other, in the order of the codes."""
+        ...
+
     def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
-        """Return codes, (n, sum of sizes), of W+ (n, layers, width)."""
+        """Return codes, (n, sum of sizes), of W+ (n, size)."""
         ...
 
     def render(
@@ -57,23 +62,27 @@ class WPlusSpace:
     @property
     def sizes(self) -> Sequence[int]:
         """See `Space`."""
-        return [self.bundle.spec.width] * self.bundle.spec.layers
+        return [row.width for row in self.bundle.spec.rows]
 
     @property
     def ranked(self) -> Sequence[int]:
         """See `Space`: all of them."""
         return range(self.bundle.spec.layers)
 
+    @property
+    def flat(self) -> bool:
+        """See `Space`: where rows differ in length."""
+        return len(set(self.sizes)) > 1
+
     def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
         """See `Space`."""
-        return np.asarray(wplus, np.float32).reshape(len(wplus), -1)
+        return np.asarray(wplus, np.float32)
 
     def render(
         self, codes: Float[np.ndarray, "n numbers"]
     ) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """See `Space`."""
-        spec = self.bundle.spec
-        return self.bundle.render(codes.reshape(-1, spec.layers, spec.width))
+        return self.bundle.render(codes)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,11 @@ class StyleSpace:
     def ranked(self) -> Sequence[int]:
         """See `Space`: those that are not toRGB's."""
         return [row for row in range(len(self.sizes)) if row % _CONVOLUTIONS_PER_COLOUR != 1]
+
+    @property
+    def flat(self) -> bool:
+        """See `Space`: never, since some rows are in no table."""
+        return False
 
     def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
         """See `Space`."""

@@ -29,7 +29,7 @@ Watch = Callable[[int, int, str], None]
 class Subjects:
     """Hold one face each of n people, and a target for it.
 
-    wplus, targets: (n, layers, width). embeddings: (n, d), of the faces before they became codes. skipped: photos that
+    wplus, targets: (n, size). embeddings: (n, d), of the faces before they became codes. skipped: photos that
     show no usable face, each with the reason.
     """
 
@@ -52,9 +52,7 @@ def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) ->
     asked[:, 0] = draw.uniform(*_AGES, count)
     asked[:, 1] = draw.integers(0, 2, count)
     asked[np.arange(count), 2 + draw.integers(0, _GROUPS, count)] = 1
-    wplus = bundle.sample(
-        _luck(seed, "source", count, spec.z), asked, np.zeros((count, spec.layers, spec.width), np.float32)
-    )
+    wplus = bundle.sample(_luck(seed, "source", count, spec.z), asked, np.zeros((count, spec.size), np.float32))
     images, landmarks = bundle.render(wplus)
     described = bundle.describe(images.round().astype(np.uint8))
     targets = bundle.sample(_luck(seed, "target", count, spec.z), described, wplus)

@@ -2,16 +2,17 @@
 
 Convention
 ----------
-A face's codes are a flat vector, row after row; `sizes` says how long each row is (W+ has rows of one length, S has
-not). A unit is the sorted numbers of that vector that it holds, int64 (k,). A table's scores form a grid: (rows, units
-per row) for channels, groups and layers, (length - 1, start) for windows; cells without a unit hold NaN.
+A face's codes are a flat vector, row after row; `sizes` says how long each row is. A unit is the sorted numbers of
+that vector that it holds, int64 (k,). A table's scores form a grid: (rows, units per row) for channels, groups and
+layers, (length - 1, start) for windows; cells without a unit hold NaN. Channels and groups of a W+ whose rows differ in
+length are kept in files as a flat vector instead, (units,), so that nothing is padded.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
@@ -28,12 +29,18 @@ class UnitTable:
     """List the units of one kind.
 
     shape: of the grid of scores. cells: (units, 2) where each unit's score stands in it. members: what each unit holds.
+    flat: whether files keep the scores as (units,).
     """
 
     name: str
     shape: tuple[int, int]
     cells: Int[np.ndarray, "units 2"]
     members: tuple[Members, ...]
+    flat: bool = False
+
+    def kept(self, values: Float[np.ndarray, " units"]) -> Float[np.ndarray, "..."]:
+        """Return one number per unit, (units,), as files keep it: the grid, or the numbers themselves."""
+        return values if self.flat else self.grid(values)
 
     def grid(self, values: Float[np.ndarray, " units"]) -> Float[np.ndarray, "rows columns"]:
         """Lay one number per unit, (units,), out as the grid, NaN where no unit is."""
@@ -47,10 +54,11 @@ class UnitTable:
         return self.name != "windows"
 
 
-def unit_tables(text: str, sizes: Sequence[int], ranked: Sequence[int]) -> list[UnitTable]:
+def unit_tables(text: str, sizes: Sequence[int], ranked: Sequence[int], *, flat: bool = False) -> list[UnitTable]:
     """Read `--units` and list the units of each table.
 
-    sizes: length of each row of the codes; ranked: the rows that may be swapped (the others belong to no unit).
+    sizes: length of each row of the codes; ranked: the rows that may be swapped (the others belong to no unit). flat:
+    whether files keep the scores of channels and groups without the grid.
     Raises OptionError for a kind that does not exist, twice the same, or a size that divides no row.
     """
     tables: list[UnitTable] = []
@@ -63,7 +71,8 @@ def unit_tables(text: str, sizes: Sequence[int], ranked: Sequence[int]) -> list[
         if kind == "windows":
             tables.append(_windows(sizes, ranked))
         else:
-            tables.append(_pieces(kind, _piece_size(part, kind, size, sizes, ranked), sizes, ranked))
+            pieces = _pieces(kind, _piece_size(part, kind, size, sizes, ranked), sizes, ranked)
+            tables.append(replace(pieces, flat=flat and kind != "layers"))
     if not tables:
         raise OptionError("--units", f"'{text}' names no units: {_HOW}.")
     return tables

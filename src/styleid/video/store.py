@@ -70,15 +70,18 @@ class Growing:
         self._file.close()
 
 
-def measurement_type(layers: int, width: int, embedding: int) -> np.dtype[Any]:
-    """Return the record of one face in one frame; landmarks are in pixels of its crop."""
+def measurement_type(size: int, embedding: int) -> np.dtype[Any]:
+    """Return the record of one face in one frame; landmarks are in pixels of its crop.
+
+    size: how many numbers W+ has; embedding: how many an embedding has.
+    """
     return np.dtype(
         [
             ("landmarks", np.float32, (68, 2)),
-            ("wplus", np.float32, (layers, width)),
+            ("wplus", np.float32, (size,)),
             ("attributes", np.float32, (7,)),
             ("embedding", np.float32, (embedding,)),
             ("steady_landmarks", np.float32, (68, 2)),
-            ("steady_wplus", np.float32, (layers, width)),
+            ("steady_wplus", np.float32, (size,)),
         ]
     )

@@ -41,10 +41,10 @@ Sample = tuple[int, ImageRGB, Float[np.ndarray, " 2"]]
 class AssignedTarget:
     """A person's part.
 
-    target: W+ (layers, width) of somebody who never lived. step: which of the method's steps. tries: made.
+    target: W+ (size,) of somebody who never lived. step: which of the method's steps. tries: made.
     """
 
-    target: Float[np.ndarray, "layers width"]
+    target: Float[np.ndarray, " size"]
     step: int
     tries: int
 
@@ -58,7 +58,7 @@ class Measurements:
         width = anonymizer.bundle.embed(np.zeros((1, side, side, 3), np.uint8)).shape[1]
         self._starts = np.concatenate([[0], np.cumsum([len(t) for t in tracks])]).astype(int)
         self._tracks = tracks
-        kind = measurement_type(spec.layers, spec.width, width)
+        kind = measurement_type(spec.size, width)
         self.table: Any = space.table("measured", kind, int(self._starts[-1]))
 
     def row(self, track: int, frame: int) -> Any:
@@ -204,8 +204,8 @@ def _mean(
 
 def _pseudonyms(
     takes: Mapping[int, Sequence[Take]], tracks: Sequence[Track], anonymizer: Anonymizer
-) -> dict[int, Float[np.ndarray, "t layers width"]]:
-    """Return each person's targets (t, layers, width) under the key, nothing where there is none.
+) -> dict[int, Float[np.ndarray, "t size"]]:
+    """Return each person's targets (t, size) under the key, nothing where there is none.
 
     A person is one sighting, the clearest sample with the average embedding; people who are in one frame with each
     other are different ones.
@@ -281,7 +281,7 @@ class _Rehearsal:
         assert best is not None
         return replace(best[1], tries=tries)
 
-    def pseudonym(self, targets: Float[np.ndarray, "t layers width"]) -> AssignedTarget:
+    def pseudonym(self, targets: Float[np.ndarray, "t size"]) -> AssignedTarget:
         """Return the first of a person's targets that passes in every sample: more of one before the next."""
         best: tuple[float, AssignedTarget] | None = None
         tries = 0
@@ -296,7 +296,7 @@ class _Rehearsal:
         assert best is not None
         return replace(best[1], tries=tries)
 
-    def _rank(self, target: Float[np.ndarray, "layers width"], step: int) -> tuple[float, float, float, float]:
+    def _rank(self, target: Float[np.ndarray, " size"], step: int) -> tuple[float, float, float, float]:
         """Return how many samples fail, are close to it, and drift, and their mean landmark error."""
         anonymizer, count = self._anonymizer, len(self._own)
         wplus = anonymizer.method.swap(anonymizer.bundle, self._own, np.repeat(target[None], count, 0), [step] * count)

@@ -58,7 +58,7 @@ def test_restored_networks_compute_what_the_bundle_does(checkpoints, bundle, ast
     encoder = load_network(MaskEncoder(), checkpoints / "mask-encoder", "mask_encoder")
     maps = logits.argmax(1).astype(np.uint8)
     with torch.no_grad():
-        codes = encoder(torch.from_numpy(maps).float()).numpy()
+        codes = encoder(torch.from_numpy(maps).float()).flatten(1).numpy()
     assert np.abs(codes - bundle.encode_labels(maps)).max() < 0.02
 
 
@@ -125,7 +125,7 @@ def test_networks_that_were_not_trained_on_go_into_the_next_bundle_byte_for_byte
     for role, report in reports.items():
         assert report.path.read_bytes() == (bundle.folder / report.path.name).read_bytes()
         assert (report.sha256, report.size_bytes) == (bundle.spec.networks[role].sha256, report.path.stat().st_size)
-    sources = np.random.default_rng(0).normal(size=(2, bundle.spec.layers, bundle.spec.width)).astype(np.float32)
+    sources = np.random.default_rng(0).normal(size=(2, *bundle.spec.code_shape)).astype(np.float32)
     before = open_session(reports["generator"].path).run(None, {"w_plus": sources})
     stiff = with_numbers(reports["generator"], "express", np.zeros((121, 4)))
     after = open_session(stiff.path).run(None, {"w_plus": sources})

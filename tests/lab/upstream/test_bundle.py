@@ -32,7 +32,7 @@ def bundle(built: Path) -> Bundle:
 def test_the_bundle_verifies_and_says_what_it_is(built: Path, bundle: Bundle, checkpoints: dict[str, Path]) -> None:
     assert verify(built) == []
     spec = bundle.spec
-    assert (spec.resolution, spec.layers, spec.width, spec.crop.rule) == (SIDE, ROWS, WIDTH, "ffhq")
+    assert (spec.resolution, spec.layers, spec.size, spec.crop.rule) == (SIDE, ROWS, ROWS * WIDTH, "ffhq")
     assert spec.levels == {"coarse": (0, 4), "identity": (5, 7), "medium": (8, 9)}
     assert [step.rows for step in spec.swaps] == [(5, 6, 7), (5, 6, 7, 8, 9)]
     assert spec.pixel is not None
@@ -84,8 +84,9 @@ def test_the_built_in_networks_stand_in_at_the_new_crop(bundle: Bundle, astronau
 def test_ranked_channels_are_the_best_ones(bundle: Bundle) -> None:
     way = choose_method(AnonymizeOptions(units="channels:40"), bundle, privacy_level("low", bundle.spec.thresholds))
     assert way.steps[0].channels == tuple(range(ROWS * WIDTH - 40, ROWS * WIDTH))
-    source, target = np.zeros((1, ROWS, WIDTH), np.float32), np.ones((1, ROWS, WIDTH), np.float32)
-    assert np.nonzero(swap_units(source, target, way.steps[0]).ravel())[0].tolist() == list(way.steps[0].channels)
+    source, target = np.zeros((1, ROWS * WIDTH), np.float32), np.ones((1, ROWS * WIDTH), np.float32)
+    swapped = swap_units(source, target, way.steps[0], bundle.spec)
+    assert np.nonzero(swapped[0])[0].tolist() == list(way.steps[0].channels)
     assert not source.any()
 
 
@@ -99,21 +100,21 @@ def test_units_of_s_are_ranked_without_those_that_only_paint(bundle: Bundle) -> 
 
 
 def test_codes_of_s_draw_what_w_plus_draws(bundle: Bundle) -> None:
-    wplus = np.random.default_rng(0).standard_normal((2, ROWS, WIDTH)).astype(np.float32)
+    wplus = np.random.default_rng(0).standard_normal((2, ROWS * WIDTH)).astype(np.float32)
     space = StyleSpace(bundle)
     assert np.allclose(space.render(space.codes(wplus))[0], bundle.render(wplus)[0], atol=0.05)
 
 
 def test_the_swapper_weighs_and_takes_the_identity_whole(bundle: Bundle) -> None:
     rng = np.random.default_rng(0)
-    source, target = (rng.standard_normal((2, ROWS, WIDTH)).astype(np.float32) for _ in range(2))
+    source, target = (rng.standard_normal((2, ROWS * WIDTH)).astype(np.float32) for _ in range(2))
     way = choose_method(AnonymizeOptions(method="swapper"), bundle, privacy_level("low", bundle.spec.thresholds))
     swapped = way.swap(bundle, source, target, [0, 2])
     share = bundle.weigh(source, target)
-    assert np.allclose(share[:, 5:8], 1)
-    assert ((share[:, :5] > 0) & (share[:, :5] < 1)).all()
+    assert np.allclose(share[:, 5 * WIDTH : 8 * WIDTH], 1)
+    assert ((share[:, : 5 * WIDTH] > 0) & (share[:, : 5 * WIDTH] < 1)).all()
     assert np.allclose(swapped[0], source[0] + share[0] * (target[0] - source[0]), atol=1e-5)
-    assert np.allclose(swapped[1, 5:10], target[1, 5:10], atol=1e-5)
+    assert np.allclose(swapped[1, 5 * WIDTH : 10 * WIDTH], target[1, 5 * WIDTH : 10 * WIDTH], atol=1e-5)
 
 
 @pytest.mark.parametrize(

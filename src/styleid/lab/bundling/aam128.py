@@ -173,8 +173,8 @@ def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray,
     anonymizer = Anonymizer.from_bundle(bundle, AnonymizeOptions(privacy="low", seed=0))
     side, method, seen = pack.template.size_px, anonymizer.method, []
     whole = np.array([[0, 0, side, side]], np.float32) - 0.5
-    rows = np.random.default_rng(0).permutation(np.nonzero(~pack.held_out)[0])[:count]
-    for number, row in enumerate(rows):
+    chosen = np.random.default_rng(0).permutation(np.nonzero(~pack.held_out)[0])[:count]
+    for number, row in enumerate(chosen):
         (crop,) = pack.crops([row])
         faces = Faces(whole, np.ones(1, np.float32), pack.landmarks5[row][None])
         (source,) = anonymizer.analyse(crop, faces, np.array([0]))
@@ -182,7 +182,8 @@ def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray,
         target = anonymizer.targets.sample(anonymizer.bundle, str(pack.names[row]), [face], 0)
         wplus = method.swap(anonymizer.bundle, source.wplus[None], target, [face.step])
         after = anonymizer.attempt([face], [crop], wplus)[0].observation
-        seen.append((wplus[0], source.observation.landmarks, after.landmarks))
+        rows = wplus[0].reshape(anonymizer.bundle.spec.code_shape)
+        seen.append((rows, source.observation.landmarks, after.landmarks))
     codes, before, came = (np.stack(column) for column in zip(*seen, strict=True))
     return codes, expression_features(before), expression_features(came)
 

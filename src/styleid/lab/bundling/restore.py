@@ -69,7 +69,7 @@ def restore_bundle(
     }
     if found.has("mask_encoder"):
         first, last = found.spec.levels["shape"]
-        layers, width, rows = found.spec.layers, found.spec.width, last - first + 1
+        layers, width, rows = found.spec.layers, found.spec.rows[0].width, last - first + 1
         shape = MaskEncoderConfig(side // 2, layers=layers, width=width, shape_rows=rows)
         networks["mask-encoder"] = MaskEncoder(shape), "mask_encoder", "network.", ("student", "mask_encoder")
     if taken := [name for name in (*networks, "aam", CHECKPOINT) if any((checkpoints / name).glob("*"))]:
@@ -136,7 +136,7 @@ def appearance_model(bundle: Bundle) -> ActiveAppearanceModel:
     texture, mask = levels["texture"], own["mask"].astype(bool)
     height, width = mask.shape
     rows = texture[0] - SHAPE_ROW, texture[1] - texture[0] + 1
-    config = AAMConfig(spec.crop.size_px, (height, width), spec.width, *rows)
+    config = AAMConfig(spec.crop.size_px, (height, width), spec.rows[0].width, *rows)
     model = ActiveAppearanceModel(config, mask)
     own["rectangle"] = rectangle_around(own["mean_shape"], config)
     state = model.state_dict()
