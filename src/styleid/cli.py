@@ -162,12 +162,26 @@ def _fill_build(parser: argparse.ArgumentParser) -> None:
 
 def _fill_key(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.arguments import here
-    from styleid.commands.key import make_key
+    from styleid.commands.key import make_key, make_signing_key
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     new = actions.add_parser("new", help="write a new key into a file that does not exist yet")
     new.add_argument("file", type=here, metavar="FILE", help="where to")
-    new.set_defaults(run=lambda parsed: make_key(parsed.file))
+    new.add_argument("--signing", action="store_true", help="make a pair of keys (Ed25519) to sign certificates with; "
+                     "the public one goes to FILE.pub")  # fmt: skip
+    new.set_defaults(run=lambda parsed: (make_signing_key if parsed.signing else make_key)(parsed.file))
+
+
+def _fill_verify(parser: argparse.ArgumentParser) -> None:
+    from styleid.commands.arguments import here
+    from styleid.commands.verify import verify
+
+    parser.epilog = """exit status: 0 every file is as it was certified and the given key signed; 1 something does not
+hold; 2 usage; 3 files and certificate fit together, but without --public-key nothing says who signed."""
+    parser.add_argument("certificate", type=here, metavar="CERTIFICATE", help="certificate.json, as certify wrote it")
+    parser.add_argument("outputs", type=here, metavar="OUTPUTS", help="the folder or video that was certified")
+    parser.add_argument("--public-key", type=here, metavar="FILE", help="the public key of who should have signed")
+    parser.set_defaults(run=lambda parsed: verify(parsed.certificate, parsed.outputs, parsed.public_key))
 
 
 def _fill_doctor(parser: argparse.ArgumentParser) -> None:
@@ -231,7 +245,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
     "rank": ("score a bundle's latent units by how much identity, and how little else, they change", _fill_rank),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),
-    "key": ("make the secret key that --targets consistent needs", _fill_key),
+    "key": ("make the secret key that --targets consistent needs, or keys to sign certificates with", _fill_key),
+    "verify": ("check a certificate: are these the files, and who signed?", _fill_verify),
     "doctor": ("say what is installed and test that it works", _fill_doctor),
 }
 

@@ -78,6 +78,14 @@ class PeopleFileError(StyleIDError):
         super().__init__(f"people file {path}: {reason}")
 
 
+class CertificateError(StyleIDError):
+    """A certificate, or a file that it speaks of, cannot be used. Fields: path, reason."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")
+
+
 class TrainingError(StyleIDError):
     """A training run cannot start or go on."""
 

@@ -1,0 +1,218 @@
+"""Sign certificates with Ed25519, and check the signature. It needs the extra `keys`.
+
+What is signed is the canonical form of the certificate without its field `signature`: JSON with sorted keys, no spaces,
+and everything beyond ASCII escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from styleid.errors import CertificateError, KeyFileError, MissingDependencyError
+from styleid.media.storage.files import os_reason
+
+PUBLIC_SUFFIX = ".pub"
+ALGORITHM = "Ed25519"
+FIELD = "signature"
+_LARGEST_BYTES = 16384
+"""A file beyond this is no key, and is not read."""
+
+
+def canonical(record: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a certificate that are signed."""
+    body = {name: value for name, value in record.items() if name != FIELD}
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a certificate; raises CertificateError where it is no JSON object or names a field twice."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        raise CertificateError(path, f"it cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise CertificateError(path, f"it is no certificate: {error}.") from error
+    if not isinstance(record, dict):
+        raise CertificateError(path, "it is no certificate: it must hold a JSON object.")
+    return record
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, but not from fields of one name, of which two programs may read different ones."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field stands in it twice")
+    return found
+
+
+def new_signing_key(path: Path) -> Path:
+    """Write a new private key, readable by its owner alone, and the public key beside it; return the latter's path.
+
+    Raises KeyFileError where one of the files exists or cannot be written.
+    """
+    private, serialization = _ed25519().Ed25519PrivateKey.generate(), _serialization()
+    secret = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public_path = path.with_name(path.name + PUBLIC_SUFFIX)
+    if os.path.lexists(public_path):
+        raise KeyFileError(public_path, "it exists, and is never overwritten. Choose another name.")
+    _write_new(path, secret, 0o600)
+    _write_new(public_path, _public_pem(private.public_key()), 0o644)
+    return public_path
+
+
+def read_private_key(path: Path) -> Any:
+    """Read a private key; raises KeyFileError where the file is no unencrypted Ed25519 key."""
+    kind, serialization = _ed25519().Ed25519PrivateKey, _serialization()
+    advice = f"it is no key for signing. To make one, type: styleid key new --signing {path.name}"
+    try:
+        key = serialization.load_pem_private_key(_read(path), None)
+    except (ValueError, TypeError, _unsupported()) as error:
+        raise KeyFileError(path, advice) from error
+    if not isinstance(key, kind):
+        raise KeyFileError(path, advice)
+    return key
+
+
+def read_public_key(path: Path) -> Any:
+    """Read a public key; raises KeyFileError where the file is no Ed25519 public key."""
+    kind, serialization = _ed25519().Ed25519PublicKey, _serialization()
+    advice = "it is no public key for signatures. `styleid key new --signing` writes one beside the private key."
+    try:
+        key = serialization.load_pem_public_key(_read(path))
+    except (ValueError, TypeError, _unsupported()) as error:
+        raise KeyFileError(path, advice) from error
+    if not isinstance(key, kind):
+        raise KeyFileError(path, advice)
+    return key
+
+
+def sign(record: Mapping[str, Any], key: Any) -> dict[str, Any]:
+    """Return the certificate with a signature by a private key."""
+    public = raw_public(key.public_key())
+    field = {"algorithm": ALGORITHM, "public_key": _text(public), "value": _text(key.sign(canonical(record)))}
+    return {**record, FIELD: field}
+
+
+def seal(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the certificate with a plain hash in the place of the signature: it shows accidents, not forgery."""
+    return {**record, FIELD: {"algorithm": "none", "sha256": hashlib.sha256(canonical(record)).hexdigest()}}
+
+
+def is_signed(record: Mapping[str, Any]) -> bool:
+    """Say whether a certificate claims to be signed."""
+    field = record.get(FIELD)
+    return isinstance(field, dict) and field.get("algorithm") == ALGORITHM
+
+
+def fault(record: Mapping[str, Any], public: Any = None) -> str:
+    """Say why the signature, or the plain hash of an unsigned certificate, does not hold; "" where it does.
+
+    public: the key that must have signed; without it the key that the certificate itself names is taken, so that only
+    accidental changes are found.
+    """
+    field = record.get(FIELD)
+    if not isinstance(field, dict):
+        return "the certificate has no signature"
+    if not is_signed(record):
+        if public is not None:
+            return "the certificate is not signed"
+        whole = field.get("sha256") == hashlib.sha256(canonical(record)).hexdigest()
+        return "" if whole else "the certificate was changed after it was written"
+    try:
+        given = base64.b64decode(str(field["public_key"]), validate=True)
+        value = base64.b64decode(str(field["value"]), validate=True)
+    except (KeyError, binascii.Error, ValueError):
+        return "the signature cannot be read"
+    if public is not None and given != raw_public(public):
+        return f"the certificate is signed by another key ({fingerprint(given)}, not {fingerprint(raw_public(public))})"
+    return "" if _holds(given, value, canonical(record)) else "the signature does not fit the certificate"
+
+
+def signer(record: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the key that the certificate names, "" where there is none."""
+    try:
+        return fingerprint(base64.b64decode(str(record[FIELD]["public_key"]), validate=True))
+    except (KeyError, TypeError, binascii.Error, ValueError):
+        return ""
+
+
+def fingerprint(raw_key: bytes) -> str:
+    """Return what a key is known by: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(raw_key).hexdigest()[:16]
+
+
+def raw_public(public: Any) -> bytes:
+    """Return the 32 bytes of a public key."""
+    serialization = _serialization()
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def _holds(raw_key: bytes, value: bytes, body: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        _ed25519().Ed25519PublicKey.from_public_bytes(raw_key).verify(value, body)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _public_pem(public: Any) -> bytes:
+    serialization = _serialization()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise KeyFileError(path, "it exists, and is never overwritten. Choose another name.") from error
+    except FileNotFoundError as error:
+        raise KeyFileError(path, f"the folder {path.parent} does not exist.") from error
+    except OSError as error:
+        raise KeyFileError(path, f"{os_reason(error)}.") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST_BYTES)
+    except OSError as error:
+        raise KeyFileError(path, f"it cannot be read ({error.strerror}).") from error
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _ed25519() -> Any:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError as error:
+        raise MissingDependencyError("cryptography, which signs certificates,", "'styleid[keys]'") from error
+    return ed25519
+
+
+def _serialization() -> Any:
+    from cryptography.hazmat.primitives import serialization
+
+    return serialization
+
+
+def _unsupported() -> type[Exception]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    return UnsupportedAlgorithm

@@ -1,0 +1,74 @@
+"""Check that a certificate is whole, that the trusted key signed it, and that the files are those that it lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from styleid.errors import CertificateError
+from styleid.evaluate.certificate.hashes import differences, hash_file, list_files
+from styleid.evaluate.certificate.signature import fault, read_public_key, read_record, signer
+
+FORMAT = 1
+KIND = "styleid certificate"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Hold what a check found.
+
+    record: the certificate. faults: what does not hold, one line each. trusted: whether the signature was compared with
+    a key that the user gave.
+    """
+
+    record: dict[str, Any]
+    faults: tuple[str, ...]
+    trusted: bool
+
+    @property
+    def exit_status(self) -> int:
+        """0 where everything holds; 1 where something does not; 3 where only integrity could be checked."""
+        return 1 if self.faults else 0 if self.trusted else 3
+
+    @property
+    def signer(self) -> str:
+        """The fingerprint of the key that signed, "" where nobody did."""
+        return signer(self.record)
+
+
+def verify_certificate(certificate: Path, outputs: Path, public_key: Path | None = None) -> Checked:
+    """Compare a certificate with the outputs and with a public key.
+
+    Without a public key only integrity is checked. Files below outputs that the certificate does not list are faults
+    too, but for the certificate itself and its pages, which may lie there. Raises CertificateError where the
+    certificate cannot be read at all, and KeyFileError where the key cannot.
+    """
+    public = None if public_key is None else read_public_key(public_key)
+    record = read_record(certificate)
+    signed = signed_hashes(record, certificate)
+    faults = [why] if (why := fault(record, public)) else []
+    pages = {certificate.with_name(name): digest for name, digest in _pages(record).items()}
+    faults += [f"{page.name}: changed" for page, digest in pages.items() if page.exists() and hash_file(page) != digest]
+    own = {path.resolve() for path in (certificate, *pages)}
+    found = {name: hash_file(path) for name, path in list_files(outputs) if path.resolve() not in own}
+    faults += differences(signed, found).lines()
+    return Checked(record, tuple(faults), public is not None)
+
+
+def _pages(record: dict[str, Any]) -> dict[str, str]:
+    """Return the hashes of the certificate's pages, which lie beside it, by their plain names."""
+    pages = record.get("pages")
+    found = pages.items() if isinstance(pages, dict) else ()
+    return {name: str(digest) for name, digest in found if name == Path(name).name and name.endswith(".html")}
+
+
+def signed_hashes(record: dict[str, Any], path: Path) -> dict[str, str]:
+    """Return the hashes of the files that a certificate lists; raises CertificateError where it is of another form."""
+    if record.get("kind") != KIND or record.get("format") != FORMAT:
+        raise CertificateError(path, f"it is no certificate of styleid's, or not of format {FORMAT}.")
+    outputs = record.get("outputs")
+    found = outputs.get("sha256") if isinstance(outputs, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise CertificateError(path, "it lists no hashes of outputs.")
+    return found
