@@ -19,7 +19,7 @@ from styleid.media.image import UNMARKED_FORMATS, encode_photo, read_photo_bytes
 from styleid.media.marking import encode_marked
 from styleid.media.provenance import PACKET, SOURCE_TYPE, MarkOptions
 from styleid.media.signing import SIGNED_FORMATS, check_signing
-from tests.media import samples
+from tests.media import further_parts, samples
 from tests.media.test_marking import NEW, SOURCES, exiftool
 from tests.media.test_write import LOSSLESS, shown
 
@@ -52,6 +52,16 @@ def require_bare(manifest: dict) -> None:
     assert set(told) <= {"c2pa.hash.bmff.v3"}
     assert {one["name"] for one in manifest["claim_generator_info"]} == {"styleid"}
     assert "time" not in manifest["signature_info"]
+
+
+def test_signed_ultra_hdr_files_list_their_pictures_rightly(signed_by) -> None:
+    photo = read_photo_bytes(further_parts.ultra_hdr(samples.smooth(64, 64), samples.smooth(32, 32, 1)), "p.jpg")
+    mask = np.eye(64, dtype=bool)
+    data = encode_marked(photo, 255 - photo.image_rgb, mask, "strip", signed_by, **NEW).data
+    require_bare(manifest_of(data, "JPEG"))
+    assert find_leftovers(data, "strip") == []
+    first, second = further_parts.mpf_pictures(data)
+    assert first + second == data
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -13,7 +13,7 @@ from styleid.core.pipeline import Anonymizer
 from styleid.faces.detect import suppress_overlaps
 from styleid.media.formats.channels import beside_colours
 from styleid.media.image import Photo
-from styleid.media.views import View, count_levels, further_views, smoothed
+from styleid.media.views import GAIN_MAP, View, count_levels, further_views, smoothed
 from styleid.pixel.obscure import ENLARGE, face_ellipse
 from styleid.types import Action, FaceOutcome, Faces, FloatArray, Outcome, SearchHints
 
@@ -54,9 +54,9 @@ class PhotoFaces:
 def faces_mask(photo: Photo, outcome: Outcome) -> np.ndarray | None:
     """Return where nothing of a photo's faces may stay, bool (h, w); None where new colours alone see to that.
 
-    In a channel beside the colours that is all about a face, in a picture of dots the face.
+    In a channel beside the colours or a gain map that is all about a face, in a picture of dots the face.
     """
-    beside = beside_colours(photo.raster) is not None
+    beside = beside_colours(photo.raster) is not None or photo.gain_map is not None
     if not beside and not photo.dithered:
         return None
     height, width = photo.image_rgb.shape[:2]
@@ -93,7 +93,7 @@ def find_faces(
         own = Faces.concatenate([own, new])
         elsewhere |= {tuple(float(v) for v in box): where for box in new.boxes_xyxy}
     found = with_given(own, photo.image_rgb.shape, boxes_xyxy, search)
-    beside = {where for where, _ in others}
+    beside = {where for where, _ in others if where != GAIN_MAP}
     notes = tuple(f"{where} holds a picture, and is flat now where faces are" for where in beside if len(found))
     return PhotoFaces(photo, found, elsewhere, notes)
 

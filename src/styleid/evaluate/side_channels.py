@@ -11,12 +11,16 @@ import numpy as np
 from PIL import Image
 
 from styleid.media.audit import find_leftovers
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.jpeg import jpeg_parts
+from styleid.media.formats.parse.jpeg_parts import find_gain_map
 from styleid.types import ImageRGB
 
 _JPEG_START = b"\xff\xd8\xff"
 _SAMPLE_SIDE = 24
 _SHOWS_FROM = 0.9
 _MOST_EMBEDDED = 8
+_CHANGED_FROM = 16
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class SideChannels:
     """Hold what was found beside the picture.
 
     identical: the file is the original, byte for byte. leftovers: metadata outside the allow-list, one line each;
-    carried: those that the original has too. thumbnails: embedded pictures; showing_original: how many of them are more
-    like the original than like the output.
+    carried: those that the original has too. thumbnails: embedded pictures, without a gain map; showing_original: how
+    many of them, or of the gain map where pixels changed, are more like the original than like the output.
     """
 
     identical: bool
@@ -44,8 +48,11 @@ def look_behind(output: bytes, output_rgb: ImageRGB, original: bytes, original_r
     """Compare an output's bytes with its original's, and list what they hold besides the picture."""
     leftovers = tuple(find_leftovers(output, "safe"))
     before = set(find_leftovers(original, "safe")) if leftovers else set()
-    pictures = embedded_pictures(output)
-    shows = [_like(small, original_rgb) > max(_SHOWS_FROM, _like(small, output_rgb)) for small in pictures]
+    gain_map = _gain_map(output)
+    pictures = [p for p in embedded_pictures(output) if gain_map is None or not np.array_equal(p, gain_map)]
+    shows = [_shows(picture, original_rgb, output_rgb) for picture in pictures]
+    if gain_map is not None:
+        shows.append(_shows(*_changed_part(gain_map, original_rgb, output_rgb)))
     carried = tuple(line for line in leftovers if line in before)
     return SideChannels(output == original, leftovers, carried, len(pictures), sum(shows))
 
@@ -63,6 +70,34 @@ def embedded_pictures(data: bytes) -> list[ImageRGB]:
             pass  # three bytes that only look like the beginning of a picture
         at = data.find(_JPEG_START, at + 1)
     return found
+
+
+def _gain_map(data: bytes) -> ImageRGB | None:
+    """Return what a JPEG says is its gain map, uint8 RGB, None where it has none that can be read."""
+    try:
+        found = find_gain_map(data, jpeg_parts(data))
+    except BadFileError:
+        return None
+    return None if found is None else next(iter(embedded_pictures(b"\0" + data[found.start : found.end])), None)
+
+
+def _changed_part(gain_map: ImageRGB, original: ImageRGB, output: ImageRGB) -> tuple[ImageRGB, ImageRGB, ImageRGB]:
+    """Cut from all three what lies around the changed pixels: elsewhere a gain map is like both pictures."""
+    if original.shape != output.shape:
+        return gain_map, original, output
+    rows, columns = np.nonzero((np.abs(original.astype(np.int16) - output) > _CHANGED_FROM).any(2))
+    if not len(rows):
+        return gain_map, output, output
+    (top, bottom), (left, right) = ((v.min(), v.max() + 1) for v in (rows, columns))
+    across, down = (gain_map.shape[axis] / original.shape[axis] for axis in (1, 0))
+    y0, x0 = int(top * down), int(left * across)
+    y1, x1 = max(y0 + 1, round(bottom * down)), max(x0 + 1, round(right * across))
+    return gain_map[y0:y1, x0:x1], original[top:bottom, left:right], output[top:bottom, left:right]
+
+
+def _shows(small: ImageRGB, original: ImageRGB, output: ImageRGB) -> bool:
+    """Say whether a small picture is an original rather than the output."""
+    return _like(small, original) > max(_SHOWS_FROM, _like(small, output))
 
 
 def _like(one: ImageRGB, other: ImageRGB) -> float:

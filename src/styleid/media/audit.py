@@ -14,25 +14,24 @@ from collections.abc import Callable
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.gif import gif_blocks
-from styleid.media.containers.jpeg import jpeg_parts
 from styleid.media.containers.png import png_chunks
 from styleid.media.containers.riff import riff_chunks
 from styleid.media.formats.parse import c2pa
 from styleid.media.formats.parse.allowed import (
     ALLOWED_TAGS,
     COLOUR_CHUNKS,
-    ICC_PREFIX,
     ICC_TAG,
     PIXEL_PLACES,
     PROFILE_NAME,
-    STRUCTURE,
 )
-from styleid.media.formats.parse.exif import PREFIX, MetadataMode, directory_leftovers, exif_leftovers
+from styleid.media.formats.parse.exif import MetadataMode, directory_leftovers, exif_leftovers
 from styleid.media.formats.parse.icc import profile_leftovers
 from styleid.media.formats.parse.ifd import Directory, TiffReader, uncovered
 from styleid.media.formats.parse.isobmff import HeifFile, Item, all_properties, read_heif
 from styleid.media.formats.parse.sniff import sniff
-from styleid.media.provenance import GIF_XMP, GIF_XMP_END, JPEG_XMP, PACKET, PNG_XMP, TIFF_XMP
+from styleid.media.jpeg_audit import jpeg_leftovers
+from styleid.media.leftovers import Marks, excerpt, trailing
+from styleid.media.provenance import GIF_XMP, GIF_XMP_END, PNG_XMP, TIFF_XMP
 
 __all__ = ["MetadataMode", "find_leftovers"]
 
@@ -41,13 +40,6 @@ _PROPERTIES = frozenset(b"ispe pixi av1C hvcC colr irot imir auxC pasp clap a1op
 _PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
 _MIME_XMP = b"XMP\0application/rdf+xml"
 """Name and content type of an item that holds XMP, as libavif and libheif write them."""
-_SEGMENTS = {
-    b"http://ns.adobe.com/xap/1.0/": "XMP",
-    b"http://ns.adobe.com/xmp/extension/": "XMP",
-    b"Photoshop 3.0": "IPTC and Photoshop resources",
-    b"MPF": "further pictures",
-    b"JFXX": "thumbnail",
-}
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
 
@@ -64,63 +56,11 @@ def find_leftovers(data: bytes, metadata: MetadataMode = "safe") -> list[str]:
     return list(dict.fromkeys(found))
 
 
-class _Marks:
-    """Accept the packet that marks generated content, and a C2PA manifest that says the same, once in a file each."""
-
-    def __init__(self) -> None:
-        self._seen = self._signed = False
-
-    def leftovers(self, xmp: object, where: str) -> list[str]:
-        """Return a line for XMP that is not the packet, or that is there again."""
-        if xmp != PACKET:
-            return [f"{where} (XMP)"]
-        again, self._seen = self._seen, True  # a number of copies would tell something
-        return [f"{where} (XMP): the mark a second time"] if again else []
-
-    def manifest(self, store: object) -> list[str]:
-        """Return lines for what a C2PA manifest store holds beyond the mark, or for a second one."""
-        again, self._signed = self._signed, True
-        if again or not isinstance(store, bytes):
-            return ["C2PA: a second manifest store"]
-        return c2pa.manifest_leftovers(store)
-
-
-def _jpeg(data: bytes, metadata: MetadataMode) -> list[str]:
-    parts = jpeg_parts(data)
-    found = _trailing(data, parts.end)
-    profile, marks = b"", _Marks()
-    manifest: list[bytes] = []
-    for segment in parts.segments:
-        payload, marker = segment.payload, segment.marker
-        if marker in STRUCTURE or (marker == 0xEE and payload[:5] == b"Adobe" and len(payload) == 12):
-            continue
-        if marker == 0xE0 and payload[:5] == b"JFIF\0" and len(payload) >= 14:
-            if len(payload) > 14:
-                found.append("JPEG thumbnail (JFIF)")
-        elif marker == 0xE1 and payload.startswith(PREFIX):
-            found += exif_leftovers(payload, metadata)
-        elif marker == 0xE1 and payload.startswith(JPEG_XMP):
-            found += marks.leftovers(payload[len(JPEG_XMP) :], "JPEG segment APP1 'http://ns.adobe.com/xap/1.0/'")
-        elif marker == 0xEB and payload.startswith(b"JP"):
-            manifest.append(payload)
-        elif marker == 0xE2 and payload.startswith(ICC_PREFIX):
-            profile += payload[14:]
-        elif marker == 0xFE:
-            found.append(f"JPEG comment: {_excerpt(payload)}")
-        else:
-            name = payload.split(b"\0")[0][:32]
-            known = f" ({_SEGMENTS[name]})" if name in _SEGMENTS else ""
-            found.append(f"JPEG segment {_marker_name(marker)} {_excerpt(name)}{known}, {len(payload)} bytes")
-    if manifest:
-        found += marks.manifest(c2pa.jpeg_store(manifest) or b"")
-    return found + (profile_leftovers(profile) if profile else [])
-
-
 def _png(data: bytes, metadata: MetadataMode) -> list[str]:
     chunks, end = png_chunks(data)
-    found = _trailing(data, end)
+    found = trailing(data, end)
     lengths = COLOUR_CHUNKS | {b"IHDR": 13, b"pHYs": 9, b"IEND": 0}
-    marks = _Marks()
+    marks = Marks()
     for chunk in chunks:
         if chunk.kind in (b"PLTE", b"IDAT", b"tRNS") or lengths.get(chunk.kind) == len(chunk):
             continue
@@ -129,20 +69,20 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
         elif chunk.kind == b"iCCP":
             name, _, packed = chunk.body.partition(b"\0")
             if name not in (PROFILE_NAME, b"icc", b"ICC Profile"):
-                found.append(f"PNG colour profile's name: {_excerpt(name)}")
+                found.append(f"PNG colour profile's name: {excerpt(name)}")
             found += _packed_profile(packed[1:])
         elif chunk.kind == b"iTXt" and chunk.body.startswith(PNG_XMP):
             found += marks.leftovers(chunk.body[len(PNG_XMP) :], "PNG chunk iTXt")
         elif chunk.kind == b"caBX":
             found += marks.manifest(chunk.body)
         else:
-            found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {_excerpt(chunk.body)} ({len(chunk)} bytes)")
+            found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {excerpt(chunk.body)} ({len(chunk)} bytes)")
     return found
 
 
 def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
     chunks, end = riff_chunks(data)
-    found, marks = _trailing(data, end), _Marks()
+    found, marks = trailing(data, end), Marks()
     for chunk in chunks:
         if chunk.kind == b"EXIF":
             found += exif_leftovers(chunk.body, metadata)
@@ -160,7 +100,7 @@ def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
 def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
     reader = TiffReader.open(data)
     found: list[str] = []
-    marks = _Marks()
+    marks = Marks()
     ranges = [(0, reader.header_bytes)]
     directories = reader.chain()
     for number, directory in enumerate(directories):
@@ -218,19 +158,19 @@ def _bmp(data: bytes, metadata: MetadataMode) -> list[str]:
 def _gif(data: bytes, metadata: MetadataMode) -> list[str]:
     del metadata
     blocks, end = gif_blocks(data)
-    found, marks = _trailing(data, end), _Marks()
+    found, marks = trailing(data, end), Marks()
     pictures = sum(b.kind == "picture" for b in blocks)
     if pictures > 1:
         found.append(f"GIF: {pictures - 1} further pictures")
     for block in blocks:
         if block.kind == "fe":
-            found.append(f"GIF comment: {_excerpt(block.body[3:])}")
+            found.append(f"GIF comment: {excerpt(block.body[3:])}")
         elif block.body.startswith(GIF_XMP):
             found += marks.leftovers(block.body.removeprefix(GIF_XMP).removesuffix(GIF_XMP_END), "GIF extension")
         elif block.body.startswith(c2pa.GIF_MANIFEST):
             found += marks.manifest(c2pa.gif_store(block.body))
         elif block.kind not in ("picture", "f9"):
-            found.append(f"GIF extension {block.kind} {_excerpt(block.body[3:14])} ({len(block.body)} bytes)")
+            found.append(f"GIF extension {block.kind} {excerpt(block.body[3:14])} ({len(block.body)} bytes)")
     return found
 
 
@@ -240,7 +180,7 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
     ranges += [(start, end) for item in file.items.values() for start, end in item.places]
     ranges += [(b.at, b.start) for b in file.boxes]
     others = [b for b in file.boxes if b.kind not in (b"ftyp", b"meta", b"mdat") and data[b.start : b.end].strip(b"\0")]
-    marks = _Marks()
+    marks = Marks()
     manifests = [b for b in others if b.kind == b"uuid" and data[b.start : b.end].startswith(c2pa.ISO_MANIFEST)]
     found = [f"box {b.kind.decode('latin-1')!r}" for b in others if b not in manifests]
     found += [line for b in manifests for line in marks.manifest(c2pa.iso_store(data[b.start : b.end]))]
@@ -250,7 +190,7 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
         if box.kind not in (b"hdlr", b"pitm", b"iloc", b"iinf", b"iref", b"iprp", b"idat"):
             found.append(f"meta box {box.kind.decode('latin-1')!r}")
         elif box.kind == b"hdlr" and data[box.start + 24 : box.end].strip(b"\0") not in _KNOWN_NAMES:
-            found.append(f"handler's name: {_excerpt(data[box.start + 24 : box.end])}")
+            found.append(f"handler's name: {excerpt(data[box.start + 24 : box.end])}")
     for kind, body in all_properties(data, file.meta):
         if kind not in _PROPERTIES:
             found.append(f"property {kind.decode('latin-1')!r}")
@@ -262,20 +202,20 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
 
 
 def _item_leftovers(
-    data: bytes, file: HeifFile, number: int, item: Item, metadata: MetadataMode, marks: _Marks
+    data: bytes, file: HeifFile, number: int, item: Item, metadata: MetadataMode, marks: Marks
 ) -> list[str]:
     found: list[str] = []
     if item.kind == b"mime":
         body = b"".join(data[start:end] for start, end in item.places)
         return marks.leftovers(body, "mime item") if item.name == _MIME_XMP else ["XMP or other text"]
     if item.name not in _KNOWN_NAMES:
-        found.append(f"part's name: {_excerpt(item.name)}")
+        found.append(f"part's name: {excerpt(item.name)}")
     links = {kind for kind, _ in item.links}
     if item.kind == b"Exif":
         block = b"".join(data[start:end] for start, end in item.places)
         skip = 4 + int.from_bytes(block[:4], "big")
         if block[4:skip].strip(b"\0") not in (b"", b"Exif"):
-            found.append(f"bytes before the EXIF: {_excerpt(block[4:skip])}")
+            found.append(f"bytes before the EXIF: {excerpt(block[4:skip])}")
         found += exif_leftovers(block[skip:], metadata)
     elif item.kind not in _PICTURES:
         found.append(f"part of kind {item.kind.decode('latin-1')!r}")
@@ -284,7 +224,7 @@ def _item_leftovers(
     elif b"auxl" in links:
         kind = (item.property_body(b"auxC") or b"")[4:].split(b"\0")[0]
         if kind not in _ALPHA:
-            found.append(f"auxiliary picture {_excerpt(kind)}")
+            found.append(f"auxiliary picture {excerpt(kind)}")
     elif number != file.primary and number not in _tiles(file):
         found.append("a further picture")
     return found
@@ -302,19 +242,6 @@ def _packed_profile(packed: bytes) -> list[str]:
         return ["colour profile that cannot be read"]
 
 
-def _trailing(data: bytes, end: int) -> list[str]:
-    rest = data[end:]
-    return [f"{len(rest)} bytes after the picture: {_excerpt(rest)}"] if rest else []
-
-
-def _marker_name(marker: int) -> str:
-    return f"APP{marker - 0xE0}" if 0xE0 <= marker <= 0xEF else f"0x{marker:02X}"
-
-
-def _excerpt(body: bytes) -> str:
-    return repr(body[:40].decode("latin-1"))
-
-
 _PARSERS: dict[str, Callable[[bytes, MetadataMode], list[str]]] = {
-    "JPEG": _jpeg, "PNG": _png, "WebP": _webp, "TIFF": _tiff, "BMP": _bmp, "GIF": _gif, "AVIF": _heif,
+    "JPEG": jpeg_leftovers, "PNG": _png, "WebP": _webp, "TIFF": _tiff, "BMP": _bmp, "GIF": _gif, "AVIF": _heif,
 }  # fmt: skip

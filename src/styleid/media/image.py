@@ -32,6 +32,7 @@ from styleid.media.formats import avif, bmp, gif, jpeg, png, tiff, webp
 from styleid.media.formats.channels import hide_in_channel
 from styleid.media.formats.decoded import Decoded
 from styleid.media.formats.dither import repaint_dithered
+from styleid.media.formats.gain_map import GainMap
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.parse.sniff import SUFFIXES, sniff
@@ -54,13 +55,14 @@ class _Codec(NamedTuple):
     decode: Callable[[bytes, int], Decoded]
     encode: Callable[[Raster, Kept, Any, MetadataMode], bytes]
     repaint: _Repaint = repaint
+    redraw: Callable[[Any, Raster, MaskArray], Any] = lambda encoding, raster, changed: encoding
 
 
 UNMARKED_FORMATS = frozenset({"BMP"})
 """Formats that have no place for a mark."""
 
 _CODECS = {
-    "JPEG": _Codec(jpeg.decode, jpeg.encode),
+    "JPEG": _Codec(jpeg.decode, jpeg.encode, redraw=jpeg.redraw),
     "PNG": _Codec(png.decode, png.encode),
     "WebP": _Codec(webp.decode, webp.encode),
     "TIFF": _Codec(tiff.decode, tiff.encode),
@@ -114,6 +116,11 @@ class Photo:
         alike = self.raster.bits == other.raster.bits and self._has_palette == other._has_palette
         raster = replace(self.raster, span=other.raster.span if alike else None)
         return upright(view_rgb(raster, self.icc_profile), self.orientation)
+
+    @property
+    def gain_map(self) -> GainMap | None:
+        """What makes parts of the picture brighter than white where a display can show it, as stored."""
+        return self.encoding.gain_map if isinstance(self.encoding, jpeg.JpegEncoding) else None
 
     @property
     def _has_palette(self) -> bool:
@@ -171,8 +178,8 @@ def encode_photo(
     """Encode a photo's new pixels in the format and quality of its source.
 
     image_rgb: uint8 (h, w, 3), upright; used only where region_mask, bool (h, w), is true.
-    faces_mask: bool (h, w), where faces are of which nothing may stay, in dots or in a channel beside the colours,
-    besides region_mask. Alpha that is a matte there stays as it is.
+    faces_mask: bool (h, w), where faces are of which nothing may stay, in dots, in a channel beside the colours or in a
+    gain map, besides region_mask. Alpha that is a matte there stays as it is.
     metadata: "strip" keeps orientation, pixel density and colour profile; "safe" also exposure fields.
     marked: write the mark of generated content, where the format has a place for it.
     Raises `ValueError` for arrays of another shape or type or an unknown mode, `ImageError` where the format cannot
@@ -186,11 +193,14 @@ def encode_photo(
     if metadata not in ("strip", "safe"):
         raise ValueError(f'metadata must be "strip" or "safe", not {metadata!r}.')
     try:
-        raster = _without_hidden(photo, region_mask if faces_mask is None else region_mask | faces_mask)
+        hidden = region_mask if faces_mask is None else region_mask | faces_mask
+        raster = _without_hidden(photo, hidden)
         if region_mask.any():
             raster = _repainted(photo, raster, image_rgb, region_mask, faces_mask)
         kept = replace(photo.kept, mark=PACKET) if marked else photo.kept
-        data = _CODECS[photo.format].encode(raster, kept, photo.encoding, metadata)
+        codec = _CODECS[photo.format]
+        encoding = codec.redraw(photo.encoding, raster, stored(hidden, photo.orientation))
+        data = codec.encode(raster, kept, encoding, metadata)
     except BadFileError as error:
         raise ImageError(photo.name, str(error)) from error
     except (OSError, ValueError, MemoryError) as error:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from styleid.errors import ImageError
 from styleid.media.audit import find_leftovers
+from styleid.media.formats.jpeg import with_room
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.image import UNMARKED_FORMATS, Photo, encode_photo
 from styleid.media.provenance import MarkOptions
@@ -61,6 +62,8 @@ def encode_marked(
 def _signed(photo: Photo, data: bytes, metadata: MetadataMode, options: MarkOptions) -> bytes:
     try:
         signed = sign_bytes(data, photo.format, options)
+        if photo.gain_map is not None:
+            signed = sign_bytes(with_room(data, len(signed) - len(data)), photo.format, options)
     except SigningError as error:
         raise ImageError(photo.name, f"it cannot be signed ({error})") from error
     if leftovers := find_leftovers(signed, metadata):

@@ -1,7 +1,8 @@
 """What a person can see in a photo besides its colours as they are stored.
 
-A viewer puts colours over white or black by their alpha, may show any further channel as a grey picture, and sees a
-dither or a printer's screen from afar. Faces that show in one of these only must be found too.
+A viewer puts colours over white or black by their alpha, may show any further channel as a grey picture, brightens
+colours by a gain map, and sees a dither or a printer's screen from afar. Faces that show in one of these only must be
+found too.
 
 Convention
 ----------
@@ -18,12 +19,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from styleid.media.formats.channels import beside_colours, block_means, holds_picture, steps_between
+from styleid.media.formats.gain_map import GainMap
 from styleid.media.formats.raster import to_8_bits, upright, view_rgb
 from styleid.media.image import Photo
 from styleid.types import ImageRGB
 
 SMOOTHINGS_PX = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations at which dithers and screens are smoothed: fine dots first, a face of few dots last."""
+
+GAIN_MAP = "the gain map"
 
 _FEW_LEVELS = 16
 _BLOCK_PX, _BLOCKS = 32, 4
@@ -53,6 +57,8 @@ def further_views(photo: Photo) -> Iterator[View]:
     for view in _channel_views(photo):
         yield view
         yield from _smoothed_views(view)
+    if photo.gain_map is not None:
+        yield _gain_map_view(photo, photo.gain_map)
 
 
 def smoothed(photo: Photo, smoothing_px: float) -> Photo:
@@ -129,6 +135,12 @@ def _channel_views(photo: Photo) -> Iterator[View]:
     if own_picture:
         yield View(_as_rgb(grey), where)
         yield View(_as_rgb(255 - grey), where)
+
+
+def _gain_map_view(photo: Photo, gain_map: GainMap) -> View:
+    """Return a gain map as a picture: what it makes brighter may be a face that the colours do not show."""
+    image = upright(view_rgb(gain_map.raster), photo.orientation)
+    return View(image, GAIN_MAP, scale=image.shape[1] / photo.image_rgb.shape[1])
 
 
 def _plain(photo: Photo) -> ImageRGB:

@@ -1,9 +1,10 @@
 """Read JPEGs and write them with the source's own quantisation tables and subsampling.
 
-Only the first picture of a file is read: the further ones of an MPO, gain maps, motion-photo videos and thumbnails
-hold more copies of the face. CMYK and YCCK stay CMYK (plain, with the luma table for all four inks), since a print
-file that comes back as RGB would be sent back by the printer; Adobe's inversion is kept. Damage inside the
-entropy-coded data that a decoder papers over with grey cannot be told from a picture of grey, and is not refused.
+Of what follows the first picture, a gain map (Ultra HDR) is read, and written again without what it shows of faces. The
+further pictures of an MPO, motion-photo videos and thumbnails hold more copies of the face and are left out. CMYK and
+YCCK stay CMYK (plain, with the luma table for all four inks), since a print file that comes back as RGB would be sent
+back by the printer; Adobe's inversion is kept. Damage inside the entropy-coded data that a decoder papers over with
+grey cannot be told from a picture of grey, and is not refused.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,20 +22,37 @@ from PIL.JpegImagePlugin import JpegImageFile
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
 from styleid.media.formats.decoded import Decoded, check_size, kept_profile
+from styleid.media.formats.gain_map import GainMap, redrawn
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import ICC_PREFIX, JPEG_FRAMES, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, MetadataMode, read_exif
-from styleid.media.formats.raster import Layout, Raster, from_image, to_image
+from styleid.media.formats.parse.gain_map import ISO_PRIMARY
+from styleid.media.formats.parse.jpeg_parts import (
+    MPF_NAME,
+    FoundGainMap,
+    container_packet,
+    find_gain_map,
+    further_pictures,
+    mpf_payload,
+)
+from styleid.media.formats.raster import Layout, Raster, from_image, to_image, view_rgb
 from styleid.media.provenance import JPEG_XMP
+from styleid.types import MaskArray
 
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _BUFFER_LOCK = threading.Lock()
+_SAME_SHAPE = 0.02
+"""By how much a gain map's sides may differ in proportion from the picture's."""
 
 
 @dataclass(frozen=True)
 class JpegEncoding:
-    """Say how a JPEG was compressed. tables: one quantisation table per component, fewer where the last are equal."""
+    """Say how a JPEG was compressed.
+
+    tables: one quantisation table per component, fewer where the last are equal. gain_map: what is written behind the
+    picture.
+    """
 
     tables: tuple[tuple[int, ...], ...]
     subsampling: int
@@ -42,6 +60,7 @@ class JpegEncoding:
     optimised: bool
     rgb_coded: bool
     source_bytes: int
+    gain_map: GainMap | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     raster = Raster(from_image(image), layout)
     image.close()
     rgb_coded = layout is Layout.RGB and _is_rgb_coded(parts.segments, frame)
+    gain_map, left_out = _further(data, parts, raster, max_pixels)
     encoding = JpegEncoding(
         tables=_tables(image, frame),
         subsampling=0 if rgb_coded else _subsampling(frame),
@@ -73,11 +93,12 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
         optimised=not _huffman_tables(parts.segments) <= _standard_huffman_tables(),
         rgb_coded=rgb_coded,
         source_bytes=len(bare),
+        gain_map=gain_map,
     )
     facts = next((read_exif(s.payload) for s in parts.segments if _is_exif(s)), ExifFacts())
     profile, notes = kept_profile(_icc(parts.segments), raster, facts)
     kept = Kept(facts.orientation, _density(parts.segments) or facts.density, profile, facts.exposure)
-    return Decoded(raster, kept, encoding, (*notes, *_notes(data, parts, layout)))
+    return Decoded(raster, kept, encoding, (*notes, *left_out, *_notes(parts, layout)))
 
 
 def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: MetadataMode) -> bytes:
@@ -97,17 +118,54 @@ def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: Metadat
         data = _saved(image, options | tuned, 3 * encoding.source_bytes if any(tuned.values()) else 0)
     except OSError:
         data = _saved(image, options, 0)
-    return with_mark(_with_density(data, kept.density, cmyk=mode == "CMYK"), kept.mark)
+    data = _with_density(data, kept.density, cmyk=mode == "CMYK")
+    if encoding.gain_map is not None:
+        return _with_gain_map(data, encoding.gain_map, marked=bool(kept.mark))
+    return with_mark(data, kept.mark)
+
+
+def redraw(encoding: JpegEncoding, raster: Raster, changed: MaskArray) -> JpegEncoding:
+    """Return how a JPEG is written whose pixels have changed; raster: the new ones, changed: bool (h, w), as stored."""
+    if encoding.gain_map is None:
+        return encoding
+    return replace(encoding, gain_map=redrawn(encoding.gain_map, view_rgb(raster), changed))
 
 
 def with_mark(data: bytes, mark: bytes) -> bytes:
     """Return a JPEG with an XMP packet behind its JFIF and EXIF segments; as it is where the packet is empty."""
-    if not mark:
-        return data
+    return _with_segments(data, (0xE1, JPEG_XMP + mark)) if mark else data
+
+
+def _with_segments(data: bytes, *segments: tuple[int, bytes]) -> bytes:
+    """Return a JPEG with segments, marker and payload of each, behind its JFIF and EXIF segments."""
     first = jpeg_parts(data).segments
     at = next(s.start for s in first if s.marker != 0xE0 and not _is_exif(s))
-    payload = JPEG_XMP + mark
-    return data[:at] + b"\xff\xe1" + struct.pack(">H", 2 + len(payload)) + payload + data[at:]
+    made = (bytes([0xFF, marker]) + struct.pack(">H", 2 + len(payload)) + payload for marker, payload in segments)
+    return data[:at] + b"".join(made) + data[at:]
+
+
+def _with_gain_map(data: bytes, gain_map: GainMap, *, marked: bool) -> bytes:
+    """Return a JPEG that is followed by its gain map, described for readers of ISO 21496-1 and of Google's XMP."""
+    numbers = gain_map.numbers
+    second = encode(gain_map.raster, Kept(icc_profile=gain_map.icc_profile), gain_map.encoding, "strip")
+    second = _with_segments(second, (0xE1, JPEG_XMP + numbers.xmp()), (0xE2, numbers.iso()))
+    first = _with_segments(data, (0xE1, JPEG_XMP + container_packet(len(second), marked=marked)), (0xE2, ISO_PRIMARY))
+    at = next(s.end for s in jpeg_parts(first).segments if s.payload == ISO_PRIMARY)
+    length = len(first) + 4 + len(mpf_payload(0, 0, 0))
+    mpf = mpf_payload(length, length - (at + 8), len(second))  # offsets count from behind marker, length and name
+    return first[:at] + b"\xff\xe2" + struct.pack(">H", 2 + len(mpf)) + mpf + first[at:] + second
+
+
+def with_room(data: bytes, more: int) -> bytes:
+    """Return a JPEG whose list of pictures is right once so many bytes are put before it, as a signature is."""
+    parts = jpeg_parts(data)
+    listed = next((s for s in parts.segments if s.marker == 0xE2 and s.payload.startswith(MPF_NAME)), None)
+    if listed is None:
+        return data
+    header = listed.start + 4 + len(MPF_NAME)
+    second = jpeg_parts(data[parts.end :]).end
+    payload = mpf_payload(parts.end + more, parts.end - header, second)
+    return data[: listed.end - len(payload)] + payload + data[listed.end :]
 
 
 def _saved(image: Image.Image, options: dict[str, Any], buffer_bytes: int) -> bytes:
@@ -242,14 +300,40 @@ def _with_density(data: bytes, density: Density | None, *, cmyk: bool) -> bytes:
     return data[:2] + b"\xff\xe0\0\x10JFIF\0\x01\x01" + numbers + b"\0\0" + data[2:] if cmyk else data
 
 
-def _notes(data: bytes, parts: JpegParts, layout: Layout) -> tuple[str, ...]:
-    notes: list[str] = []
-    if any(s.marker == 0xE2 and s.payload[:4] == b"MPF\0" for s in parts.segments):
-        notes.append("the file holds further pictures (MPO, a preview or a gain map): only the first is written")
-    elif len(data) > parts.end and data[parts.end :].strip(b"\0"):
-        notes.append(f"{len(data) - parts.end} bytes after the picture (a further picture or a video) were left out")
-    if layout is Layout.CMYK:
-        adobe = next((s for s in parts.segments if _is_adobe(s)), None)
-        if adobe is not None and adobe.payload[11] == 2:
-            notes.append("YCCK was written as plain CMYK")
-    return tuple(notes)
+def _further(data: bytes, parts: JpegParts, raster: Raster, max_pixels: int) -> tuple[GainMap | None, tuple[str, ...]]:
+    """Return the gain map that follows the first picture, and notes on what is not written again."""
+    try:
+        found = find_gain_map(data, parts)
+        gain_map = None if found is None else _read_gain_map(data, found, raster, max_pixels)
+    except Exception as error:  # decoders raise whatever they please on damaged bytes
+        return None, (f"the gain map was left out, so nothing is brighter than white any more ({error})",)
+    return gain_map, _left_out(data, parts, found)
+
+
+def _read_gain_map(data: bytes, found: FoundGainMap, raster: Raster, max_pixels: int) -> GainMap:
+    inner = decode(data[found.start : found.end], max_pixels)
+    (height, width), (map_height, map_width) = raster.size, inner.raster.size
+    if Layout.CMYK in (raster.layout, inner.raster.layout):
+        raise BadFileError("it belongs to a picture of inks")
+    if abs(map_width * height / (map_height * width) - 1) > _SAME_SHAPE + 1 / min(map_width, map_height):
+        raise BadFileError("it has another shape than the picture")
+    profile = None if found.numbers.base_colours else inner.kept.icc_profile
+    return GainMap(inner.raster, found.numbers, profile, inner.encoding)
+
+
+def _left_out(data: bytes, parts: JpegParts, found: FoundGainMap | None) -> tuple[str, ...]:
+    """Return a note on what follows the first picture and its gain map, and is not written."""
+    others = [start for start in further_pictures(data, parts) if found is None or start != found.start]
+    listed = any(s.marker == 0xE2 and s.payload.startswith(MPF_NAME) for s in parts.segments)
+    if others or (listed and found is None):
+        return ("the file holds further pictures (MPO, a preview or a gain map): only the first is written",)
+    end = parts.end if found is None else found.end
+    if data[end:].strip(b"\0"):
+        return (f"{len(data) - end} bytes after the picture (a further picture or a video) were left out",)
+    return ()
+
+
+def _notes(parts: JpegParts, layout: Layout) -> tuple[str, ...]:
+    adobe = next((s for s in parts.segments if _is_adobe(s)), None)
+    turned = layout is Layout.CMYK and adobe is not None and adobe.payload[11] == 2
+    return ("YCCK was written as plain CMYK",) if turned else ()

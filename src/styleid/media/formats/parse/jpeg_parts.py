@@ -1,0 +1,125 @@
+"""Find and describe what may follow the picture in a JPEG file: a gain map, and the video of a motion photo.
+
+A gain map is a second JPEG, listed in an MPF segment (CIPA DC-007) and in Google's container directory in XMP. The
+video is the file's end. What describes them is built from their lengths alone, so that the audit can tell every byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
+from styleid.media.formats.parse.gain_map import ISO_NAME, GainMapNumbers, read_iso, read_xmp
+from styleid.media.formats.parse.ifd import TiffReader
+from styleid.media.provenance import JPEG_XMP, SOURCE_TYPE
+
+MPF_NAME = b"MPF\0"
+_MP_ENTRIES = 0xB002
+_ENTRY_BYTES = 16
+_MOST_PICTURES = 16
+_PRIMARY_PICTURE = 0x030000
+"""MPF's type of the picture that is shown, "baseline MP primary image"; a gain map has none."""
+
+
+@dataclass(frozen=True)
+class FoundGainMap:
+    """Hold where a gain map lies in a file, start to end, and its numbers."""
+
+    start: int
+    end: int
+    numbers: GainMapNumbers
+
+
+def find_gain_map(data: bytes, parts: JpegParts) -> FoundGainMap | None:
+    """Return the first further picture of a JPEG file that says that it is a gain map, None where there is none.
+
+    Raises `BadFileError` where it says so and cannot be used.
+    """
+    for start in further_pictures(data, parts):
+        try:
+            inner = jpeg_parts(data[start:])
+        except BadFileError:
+            continue
+        if (numbers := gain_map_numbers(inner.segments)) is not None:
+            return FoundGainMap(start, start + inner.end, numbers)
+    return None
+
+
+def further_pictures(data: bytes, parts: JpegParts) -> list[int]:
+    """Return where further pictures begin: those of the MPF segment, and what follows the first at once."""
+    starts = [parts.end] if data[parts.end : parts.end + 3] == b"\xff\xd8\xff" else []
+    for segment in parts.segments:
+        if segment.marker == 0xE2 and segment.payload.startswith(MPF_NAME):
+            header = segment.end - len(segment.payload) + len(MPF_NAME)
+            starts += [header + offset for offset in _mpf_offsets(segment.payload[len(MPF_NAME) :])]
+    return [s for s in dict.fromkeys(starts) if s >= parts.end and data[s : s + 3] == b"\xff\xd8\xff"]
+
+
+def gain_map_numbers(segments: tuple[JpegSegment, ...]) -> GainMapNumbers | None:
+    """Return the numbers that a JPEG's segments hold, if they say that it is a gain map; ISO's before Google's."""
+    payloads = [s.payload for s in segments if s.marker == 0xE2 and s.payload.startswith(ISO_NAME)]
+    long = [p for p in payloads if len(p) > len(ISO_NAME) + 4]
+    if long:
+        return read_iso(long[0])
+    packets = [s.payload for s in segments if s.marker == 0xE1 and s.payload.startswith(JPEG_XMP)]
+    found = (read_xmp(packet[len(JPEG_XMP) :]) for packet in packets)
+    return next((numbers for numbers in found if numbers is not None), None)
+
+
+def mpf_payload(first_bytes: int, second_offset: int, second_bytes: int) -> bytes:
+    """Return the MPF segment of a file of two pictures. second_offset: from the segment's own byte-order mark."""
+    entries_at = 8 + 2 + 3 * 12 + 4
+    directory = struct.pack("<H", 3)
+    directory += struct.pack("<HHI4s", 0xB000, 7, 4, b"0100")
+    directory += struct.pack("<HHII", 0xB001, 4, 1, 2)
+    directory += struct.pack("<HHII", _MP_ENTRIES, 7, 2 * _ENTRY_BYTES, entries_at) + bytes(4)
+    entries = struct.pack("<IIIHH", _PRIMARY_PICTURE, first_bytes, 0, 0, 0)
+    entries += struct.pack("<IIIHH", 0, second_bytes, second_offset, 0, 0)
+    return MPF_NAME + b"II*\0\x08\0\0\0" + directory + entries
+
+
+def container_packet(gain_map_bytes: int, *, marked: bool) -> bytes:
+    """Return the XMP packet of a JPEG file with further parts.
+
+    gain_map_bytes: the length of its gain map. marked: whether it holds generated parts, see
+    `styleid.media.provenance`.
+    """
+    names = f' xmlns:Container="{_CONTAINER}" xmlns:Item="{_CONTAINER}item/"'
+    names += f' xmlns:hdrgm="{_HDRGM}" hdrgm:Version="1.0"'
+    items = _item("Primary", "image/jpeg", 0) + _item("GainMap", "image/jpeg", gain_map_bytes)
+    body = f"<Container:Directory><rdf:Seq>{items}</rdf:Seq></Container:Directory>"
+    if marked:
+        names += ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        body += f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<rdf:Description rdf:about=""{names}>{body}</rdf:Description></rdf:RDF></x:xmpmeta>'
+        '<?xpacket end="r"?>'
+    ).encode()
+
+
+_CONTAINER = "http://ns.google.com/photos/1.0/container/"
+_HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
+
+
+def _item(semantic: str, mime: str, length: int) -> str:
+    size = f' Item:Length="{length}"' if length else ""
+    item = f'<Container:Item Item:Semantic="{semantic}" Item:Mime="{mime}"{size}/>'
+    return f'<rdf:li rdf:parseType="Resource">{item}</rdf:li>'
+
+
+def _mpf_offsets(block: bytes) -> list[int]:
+    """Return the offsets of all pictures but the first, from the block's byte-order mark; none where it is damaged."""
+    try:
+        reader = TiffReader.open(block)
+        field = reader.directory(reader.first_offset).fields.get(_MP_ENTRIES)
+    except BadFileError:
+        return []
+    if field is None or not isinstance(field.values, bytes):
+        return []
+    whole = field.values[: len(field.values) // _ENTRY_BYTES * _ENTRY_BYTES]
+    entries = list(struct.iter_unpack(reader.order + "IIIHH", whole))
+    return [offset for _, _, offset, _, _ in entries[1:_MOST_PICTURES]]

@@ -1,0 +1,106 @@
+"""Find what a JPEG file holds besides its pixels, the allow-list and a gain map; see `styleid.media.audit`."""
+
+from __future__ import annotations
+
+from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
+from styleid.media.formats.parse import c2pa
+from styleid.media.formats.parse.allowed import ICC_PREFIX, STRUCTURE
+from styleid.media.formats.parse.exif import PREFIX, MetadataMode, exif_leftovers
+from styleid.media.formats.parse.gain_map import ISO_PRIMARY
+from styleid.media.formats.parse.icc import profile_leftovers
+from styleid.media.formats.parse.jpeg_parts import MPF_NAME, container_packet, gain_map_numbers, mpf_payload
+from styleid.media.leftovers import Marks, excerpt, trailing
+from styleid.media.provenance import JPEG_XMP
+
+_SEGMENTS = {
+    b"http://ns.adobe.com/xap/1.0/": "XMP",
+    b"http://ns.adobe.com/xmp/extension/": "XMP",
+    b"Photoshop 3.0": "IPTC and Photoshop resources",
+    b"MPF": "further pictures",
+    b"JFXX": "thumbnail",
+}
+
+
+def jpeg_leftovers(data: bytes, metadata: MetadataMode) -> list[str]:
+    """List what a JPEG holds outside the allow-list; raises `BadFileError` where it cannot be parsed."""
+    parts = jpeg_parts(data)
+    if data[parts.end : parts.end + 3] != b"\xff\xd8\xff":
+        return trailing(data, parts.end) + _segments(parts.segments, metadata)
+    return _ultra_hdr(data, parts, metadata)
+
+
+def _ultra_hdr(data: bytes, parts: JpegParts, metadata: MetadataMode) -> list[str]:
+    """List the leftovers of a JPEG that another one follows, which must be its gain map."""
+    second = data[parts.end :]
+    inner = jpeg_parts(second)
+    found = trailing(second, inner.end)
+    try:
+        numbers = gain_map_numbers(inner.segments)
+    except BadFileError:
+        numbers = None
+    if numbers is None:
+        return [*trailing(data, parts.end), *_segments(parts.segments, metadata)]
+    listed = next((s for s in parts.segments if s.payload.startswith(MPF_NAME)), None)
+    header = listed.end - len(listed.payload) + len(MPF_NAME) if listed else 0
+    own = [ISO_PRIMARY, mpf_payload(parts.end, parts.end - header, inner.end)]
+    packets = {container_packet(inner.end, marked=marked): marked for marked in (False, True)}
+    xmp = next((p for s in parts.segments if (p := s.payload.removeprefix(JPEG_XMP)) in packets), None)
+    own += [] if xmp is None else [JPEG_XMP + xmp]
+    rest, missing = _without_once(parts.segments, own)
+    found += [f"gain map: {excerpt(p[:32])} is not what describes it" for p in missing]
+    found += [] if xmp else ["gain map: no packet that describes it"]
+    inner_rest, missing = _without_once(inner.segments, [JPEG_XMP + numbers.xmp(), numbers.iso()])
+    found += [f"gain map: its {excerpt(p[:32])} does not hold its numbers alone" for p in missing]
+    inside = _segments(inner_rest, "strip", Marks(xmp=False, manifest=False))
+    return found + _segments(rest, metadata, Marks(xmp=xmp is None)) + [f"gain map: {line}" for line in inside]
+
+
+def _without_once(
+    segments: tuple[JpegSegment, ...], payloads: list[bytes]
+) -> tuple[tuple[JpegSegment, ...], list[bytes]]:
+    """Return segments without the first that has each payload, and the payloads that none has."""
+    rest = list(segments)
+    missing: list[bytes] = []
+    for payload in payloads:
+        at = next((k for k, s in enumerate(rest) if s.payload == payload), None)
+        if at is None:
+            missing.append(payload)
+        else:
+            del rest[at]
+    return tuple(rest), missing
+
+
+def _segments(segments: tuple[JpegSegment, ...], metadata: MetadataMode, marks: Marks | None = None) -> list[str]:
+    """List the leftovers among a JPEG's segments."""
+    found: list[str] = []
+    profile, marks = b"", marks or Marks()
+    manifest: list[bytes] = []
+    for segment in segments:
+        payload, marker = segment.payload, segment.marker
+        if marker in STRUCTURE or (marker == 0xEE and payload[:5] == b"Adobe" and len(payload) == 12):
+            continue
+        if marker == 0xE0 and payload[:5] == b"JFIF\0" and len(payload) >= 14:
+            if len(payload) > 14:
+                found.append("JPEG thumbnail (JFIF)")
+        elif marker == 0xE1 and payload.startswith(PREFIX):
+            found += exif_leftovers(payload, metadata)
+        elif marker == 0xE1 and payload.startswith(JPEG_XMP):
+            found += marks.leftovers(payload[len(JPEG_XMP) :], "JPEG segment APP1 'http://ns.adobe.com/xap/1.0/'")
+        elif marker == 0xEB and payload.startswith(b"JP"):
+            manifest.append(payload)
+        elif marker == 0xE2 and payload.startswith(ICC_PREFIX):
+            profile += payload[14:]
+        elif marker == 0xFE:
+            found.append(f"JPEG comment: {excerpt(payload)}")
+        else:
+            name = payload.split(b"\0")[0][:32]
+            known = f" ({_SEGMENTS[name]})" if name in _SEGMENTS else ""
+            found.append(f"JPEG segment {_marker_name(marker)} {excerpt(name)}{known}, {len(payload)} bytes")
+    if manifest:
+        found += marks.manifest(c2pa.jpeg_store(manifest) or b"")
+    return found + (profile_leftovers(profile) if profile else [])
+
+
+def _marker_name(marker: int) -> str:
+    return f"APP{marker - 0xE0}" if 0xE0 <= marker <= 0xEF else f"0x{marker:02X}"

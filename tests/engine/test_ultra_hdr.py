@@ -1,0 +1,90 @@
+"""Photos with a gain map: the map shows nothing of a face that became another, and faces that it alone shows."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from styleid import AnonymizeOptions, Anonymizer
+from styleid.engine.options import RunOptions
+from styleid.engine.photo import anonymize_photo
+from styleid.evaluate.side_channels import look_behind
+from styleid.faces.detect import FaceDetector
+from styleid.media.audit import find_leftovers
+from styleid.media.image import read_photo_bytes
+from styleid.media.provenance import SOURCE_TYPE
+from tests.media import further_parts as parts
+
+
+@pytest.fixture(scope="module")
+def portrait(astronaut) -> np.ndarray:
+    return cv2.resize(np.ascontiguousarray(astronaut[:320, 60:380]), (480, 480))
+
+
+@pytest.fixture(scope="module")
+def gain(portrait) -> np.ndarray:
+    """Gains that follow brightness, as phones make them, of half the size."""
+    return cv2.resize(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), (240, 240), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="module")
+def hiding() -> Anonymizer:
+    return Anonymizer(None, AnonymizeOptions(method="none", obscure="solid"))
+
+
+def run(data, anonymizer, **options):
+    return anonymize_photo("p.jpg", read_photo_bytes(data, "p.jpg"), anonymizer, RunOptions(".", **options))
+
+
+def alike(one, other):
+    """Correlate two maps' details."""
+    a, b = (x.astype(float) - cv2.GaussianBlur(x.astype(float), (0, 0), 6) for x in (one, other))
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+@pytest.mark.parametrize("make", ["hiding", "new"])
+def test_the_map_of_an_output_shows_the_new_face_at_most(make, portrait, gain, hiding, bundle) -> None:
+    anonymizer = hiding if make == "hiding" else Anonymizer(bundle, AnonymizeOptions(seed=3))
+    source = parts.ultra_hdr(portrait, gain)
+    data, record = run(source, anonymizer)
+    (face,) = record["faces"]
+    assert face["action"] == {"hiding": "obscured", "new": "anonymised"}[make]
+    assert (SOURCE_TYPE.encode() in data) == (make == "new") == ("mark" in record)
+    assert "notes" not in record
+    before, after = (parts.pixels(parts.mpf_pictures(d)[1]) for d in (source, data))
+    x0, y0, x1, y1 = (round(v / 2) for v in face["box"])
+    inside, around = np.s_[y0:y1, x0:x1], np.s_[:, : max(8, x0 - 40)]
+    assert alike(before[around], after[around]) > 0.9
+    assert alike(before[inside], after[inside]) < 0.5
+    assert find_leftovers(data, "strip") == []
+    found = look_behind(data, np.asarray(Image.open(io.BytesIO(data))), source, portrait)
+    assert not found.tells
+    assert found.thumbnails == 0
+
+
+def test_a_map_that_still_shows_the_face_is_told(portrait, gain, hiding) -> None:
+    source = parts.ultra_hdr(portrait, gain)
+    data, _ = run(source, hiding)
+    shown = np.asarray(Image.open(io.BytesIO(data)))
+    wrong = parts.ultra_hdr(shown, gain)
+    found = look_behind(wrong, shown, source, portrait)
+    assert found.showing_original == 1
+    assert found.thumbnails == 1  # the one in its EXIF
+
+
+def test_a_face_in_the_map_alone_is_hidden(gain, hiding) -> None:
+    source = parts.ultra_hdr(np.full((480, 480, 3), 90, np.uint8), gain)
+    assert len(FaceDetector().detect(np.dstack([gain] * 3))) == 1
+    data, record = run(source, hiding)
+    (face,) = record["faces"]
+    assert (face["action"], face["box"][2] > face["box"][0] + 60) == ("obscured", True)
+    after = parts.pixels(parts.mpf_pictures(data)[1])
+    assert len(FaceDetector().detect(np.dstack([after] * 3))) == 0
+
+
+def test_its_reason_is_told(gain, bundle) -> None:
+    source = parts.ultra_hdr(np.full((480, 480, 3), 90, np.uint8), gain)
+    _, record = run(source, Anonymizer(bundle, AnonymizeOptions(seed=1)))
+    assert record["faces"][0]["reason"] == "it shows in the gain map only"

@@ -1,0 +1,143 @@
+"""JPEG files with further parts, made from the formats' descriptions by hand, and readers of them.
+
+Ultra HDR: developer.android.com/media/platform/hdr-image-format; ISO 21496-1; MPF: CIPA DC-007.
+"""
+
+import io
+import struct
+import xml.etree.ElementTree as ET
+
+import numpy as np
+from PIL import Image
+from PIL.MpoImagePlugin import MpoImageFile
+
+from tests.media import samples
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
+CONTAINER = "http://ns.google.com/photos/1.0/container/"
+ITEM = CONTAINER + "item/"
+CAMERA = "http://ns.google.com/photos/1.0/camera/"
+ISO = b"urn:iso:std:iso:ts:21496:-1\0"
+NUMBERS = {"GainMapMin": -0.25, "GainMapMax": 2.5, "Gamma": 1.2, "OffsetSDR": 0.015625, "OffsetHDR": 0.015625,
+           "HDRCapacityMin": 0.0, "HDRCapacityMax": 2.3}  # fmt: skip
+
+
+def xmp_segment(body, **names):
+    """An APP1 segment with XMP whose description is body; names: further namespaces."""
+    spaces = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in names.items())
+    start, _, rest = body.partition(">")
+    packet = (
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 5.1.2"><rdf:RDF xmlns:rdf="{RDF}">'
+        f"<rdf:Description{spaces} {start}>{rest}</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    return samples.jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet.encode())
+
+
+def item(semantic, mime, length=None, padding=None):
+    sizes = (("Length", length), ("Padding", padding))
+    told = "".join(f' Item:{name}="{value}"' for name, value in sizes if value is not None)
+    part = f'<Container:Item Item:Semantic="{semantic}" Item:Mime="{mime}"{told}/>'
+    return f'<rdf:li rdf:parseType="Resource">{part}</rdf:li>'
+
+
+def directory(*items):
+    return f"<Container:Directory><rdf:Seq>{''.join(items)}</rdf:Seq></Container:Directory>"
+
+
+def hdrgm_xmp(numbers=NUMBERS, hdr="False"):
+    """The gain map's own XMP; a list of three is a number for each channel."""
+    plain = {name: v for name, v in numbers.items() if not isinstance(v, list)}
+    lists = {name: v for name, v in numbers.items() if isinstance(v, list)}
+    attributes = "".join(f' hdrgm:{name}="{value:g}"' for name, value in plain.items())
+    inside = "".join(
+        f"<hdrgm:{name}><rdf:Seq>{''.join(f'<rdf:li>{v:g}</rdf:li>' for v in values)}</rdf:Seq></hdrgm:{name}>"
+        for name, values in lists.items()
+    )
+    return xmp_segment(f'hdrgm:Version="1.0"{attributes} hdrgm:BaseRenditionIsHDR="{hdr}">{inside}', hdrgm=HDRGM)
+
+
+def iso_block(numbers=NUMBERS, flags=0x40, common=0):
+    """ISO 21496-1's block of one channel or, where numbers are lists, of three; common: one denominator for all."""
+    order = ("GainMapMin", "GainMapMax", "Gamma", "OffsetSDR", "OffsetHDR")
+    three = [numbers[name] if isinstance(numbers[name], list) else [numbers[name]] for name in order]
+    count = max(map(len, three))
+    rows = [numbers["HDRCapacityMin"], numbers["HDRCapacityMax"]]
+    rows += [three[k][min(channel, len(three[k]) - 1)] for channel in range(count) for k in range(5)]
+    flags |= 0x80 * (count == 3) | 0x08 * bool(common)
+    unit = common or 1000000
+    whole = [round(v * unit) for v in rows]
+    body = (
+        struct.pack(">I", unit) + struct.pack(f">{len(whole)}i", *whole)
+        if common
+        else b"".join(struct.pack(">iI", n, unit) for n in whole)
+    )
+    return ISO + struct.pack(">HHB", 0, 0, flags) + body
+
+
+def iso_segment(*args, **options):
+    return samples.jpeg_segment(0xE2, iso_block(*args, **options))
+
+
+def mpf_segment(first, at, second):
+    """A big-endian MPF segment at an offset of a file whose first picture has so many bytes, and its second."""
+    table = struct.pack(">HHHI4s", 3, 0xB000, 7, 4, b"0100") + struct.pack(">HHII", 0xB001, 4, 1, 2)
+    table += struct.pack(">HHIII", 0xB002, 7, 32, 50, 0)
+    entries = struct.pack(">IIIHHIIIHH", 0x20030000, first, 0, 0, 0, 0, second, first - at - 8, 0, 0)
+    return samples.jpeg_segment(0xE2, b"MPF\0MM\0*\0\0\0\x08" + table + entries)
+
+
+def behind_header(data, *segments):
+    return samples.with_jpeg_segments(data, *segments)
+
+
+def ultra_hdr(picture, gain, *described, orientation=1, extra=b"", primary=None, **options):
+    """An Ultra HDR file as a phone writes it, with names and a position in its EXIF.
+
+    described: the segments in the gain map, by default its XMP and ISO's. extra: what follows the gain map.
+    """
+    second = samples.pillow(gain, "JPEG", quality=95)
+    second = behind_header(second, *(described or (hdrgm_xmp(), iso_segment())))
+    names = {"Container": CONTAINER, "Item": ITEM, "hdrgm": HDRGM}
+    listed = directory(item("Primary", "image/jpeg"), item("GainMap", "image/jpeg", len(second)))
+    told = [
+        samples.jpeg_segment(0xE1, b"Exif\0\0" + samples.exif(orientation)),
+        primary or xmp_segment(f'hdrgm:Version="1.0">{listed}', **names),
+        samples.jpeg_segment(0xE2, ISO + bytes(4)),
+    ]
+    first = behind_header(samples.pillow(picture, "JPEG", quality=95, **options), *told)
+    at = 2 + first[2:].index(ISO + bytes(4)) + len(ISO) + 4
+    length = len(first) + len(mpf_segment(8, 0, 0))
+    return first[:at] + mpf_segment(length, at, len(second)) + first[at:] + second + extra
+
+
+def descriptions(data):
+    """Parse every XMP packet of a file: the attributes and elements of its description, by their full names."""
+    found = []
+    for piece in data.split(b"http://ns.adobe.com/xap/1.0/\0")[1:]:
+        packet = piece[: piece.index(b"</x:xmpmeta>") + 12]
+        found.append(ET.fromstring(packet[packet.index(b"<x:xmpmeta") :]).find(f".//{{{RDF}}}Description"))
+    return found
+
+
+def container_items(description):
+    """(semantic, mime, length) of a description's parts."""
+    return [
+        tuple(one.get(f"{{{ITEM}}}{name}") for name in ("Semantic", "Mime", "Length"))
+        for one in description.iter(f"{{{CONTAINER}}}Item")
+    ]
+
+
+def mpf_pictures(data):
+    """Cut out all pictures that a file's MPF segment lists, by Pillow's reader of its tags."""
+    with MpoImageFile(io.BytesIO(data)) as image:  # Image.open takes Ultra HDR files for plain JPEGs
+        pieces = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            size = image.mpinfo[0xB002][number]["Size"]
+            pieces.append(data[image.offset : image.offset + size])
+    return pieces
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)))
