@@ -16,6 +16,10 @@ NOT_TRIED = {
 """Extras whose versions `make check` does not try, and why."""
 
 
+BROUGHT = {"opencv-python-headless": "opencv-python"}
+"""What other packages bring into the place of one of ours, whose version it must have."""
+
+
 def floors() -> dict[str, str]:
     """Return the oldest version of each run-time dependency that pyproject.toml allows, by name in lower case."""
     tried = [needs for extra, needs in PROJECT["optional-dependencies"].items() if extra not in NOT_TRIED]
@@ -37,9 +41,15 @@ def parts(version: str) -> list[int]:
 
 def test_the_oldest_are_the_floors() -> None:
     oldest = pinned("constraints-oldest.txt")
-    assert oldest.keys() == floors().keys()
+    assert oldest.keys() == floors().keys() | BROUGHT.keys()
     for name, floor in floors().items():
         assert parts(oldest[name])[: len(parts(floor))] == parts(floor), name
+
+
+def test_what_takes_the_place_of_another_package_has_its_version() -> None:
+    for name in ("constraints-oldest.txt", "constraints-newest.txt"):
+        versions = pinned(name)
+        assert {versions[brought] == versions[own] for brought, own in BROUGHT.items()} == {True}
 
 
 def test_the_newest_are_newer_or_the_only_ones() -> None:

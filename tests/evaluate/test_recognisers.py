@@ -1,8 +1,11 @@
 """Recognisers: cards, names, and what they make of a crop."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from styleid import load_bundle
@@ -14,7 +17,9 @@ from styleid.evaluate.recognisers import (
     OnnxRecogniser,
     embed,
     has_dlib,
+    has_sface,
     load_recognisers,
+    sface,
     unit,
 )
 from tests.evaluate.rig import pixel_recogniser
@@ -79,7 +84,7 @@ def test_names_choose_recognisers(tmp_path, monkeypatch):
     file = pixel_recogniser(tmp_path)
     assert [r.name for r in load_recognisers(f"gate,{file}", bundle)] == ["gate", "pixels"]
     automatic = [r.name for r in load_recognisers("auto", bundle)]
-    assert automatic == (["gate", "dlib"] if has_dlib() else ["gate"])
+    assert automatic == ["gate", *(["dlib"] if has_dlib() else []), *(["sface"] if has_sface() else [])]
     folder = tmp_path / ".insightface/models/buffalo_l"
     folder.mkdir(parents=True)
     file.rename(folder / "w600k_r50.onnx")
@@ -103,6 +108,55 @@ def test_dlib_knows_a_face_again(astronaut):
     points = np.array([[202, 110], [247, 110], [225, 133], [208, 158], [243, 158]], np.float32)
     own = embed(dlib, astronaut, points)
     assert own @ embed(dlib, astronaut[:, :-3], points + 0.5) > 0.95
+
+
+@pytest.mark.skipif(not has_sface(), reason="needs the extra eval")
+def test_sface_knows_a_face_again_and_agrees_with_its_numbers_before_they_were_unpacked(astronaut):
+    one = sface()
+    points = np.array([[202, 110], [247, 110], [225, 133], [208, 158], [243, 158]], np.float32)
+    own = embed(one, astronaut, points)
+    assert own @ embed(one, astronaut[:, :-3], points + 0.5) > 0.9
+    assert own @ embed(one, astronaut[::-1], points) < 0.5
+    crop = one.template.crop(astronaut, one.template.matrix(points))
+    plain = with_used_inputs(one.path).run(None, {"data": crop.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+    np.testing.assert_allclose(own, plain / np.linalg.norm(plain), atol=1e-5)
+
+
+def with_used_inputs(path: Path) -> onnxruntime.InferenceSession:
+    """Open a network with nothing changed but that unused inputs are gone."""
+    model = onnx.load(path)
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [value for value in model.graph.input if value.name in read]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def with_more_inputs(path: Path, *names: str, used: bool) -> None:
+    model = onnx.load(path)
+    for name in names:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]))
+        if used:
+            output = model.graph.node[-1].output[0]
+            model.graph.node[-1].output[0] = f"before_{name}"
+            model.graph.node.append(onnx.helper.make_node("Add", [f"before_{name}", name], [output]))
+    onnx.save(model, path)
+
+
+def test_inputs_that_no_node_uses_do_no_harm(tmp_path, crop):
+    path = pixel_recogniser(tmp_path)
+    before = OnnxRecogniser.from_card(path).embed_crop(crop)
+    with_more_inputs(path, "spare", "other", used=False)
+    np.testing.assert_array_equal(OnnxRecogniser.from_card(path).embed_crop(crop), before)
+
+
+def test_a_network_that_asks_for_more_than_a_crop_is_refused(tmp_path, crop):
+    path = pixel_recogniser(tmp_path)
+    with_more_inputs(path, "age", used=True)
+    with pytest.raises(OptionError, match=r"pixels\.onnx.*asks for crop, age"):
+        OnnxRecogniser.from_card(path).embed_crop(crop)
 
 
 def test_unit_of_nothing_is_nothing():

