@@ -66,8 +66,8 @@ $(RUN): $(NEEDS) | $(BIN)/python
 
 # All that the tests need; it holds the above, which is then not installed again.
 $(DEV): $(NEEDS) | $(BIN)/python
-	@echo "Installing styleid with the extras lab, eval, video, datasets, remote and dev into $(VENV) ..."
-	@$(PIP) -e '.[lab,eval,video,datasets,remote,dev]'
+	@echo "Installing styleid with the extras lab, eval, video, datasets, remote, web and dev into $(VENV) ..."
+	@$(PIP) -e '.[lab,eval,video,datasets,remote,web,dev]'
 	@$(call mend_opencv)
 	@touch $(RUN) $@
 

@@ -11,7 +11,6 @@ NOT_TRIED = {
     "dev": "tests and linters",
     "openvino": "takes the place of onnxruntime",
     "ray": "is large; tests/engine/test_ray.py runs where it is installed",
-    "web": "is not in use yet",
 }
 """Extras whose versions `make check` does not try, and why."""
 

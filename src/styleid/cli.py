@@ -215,6 +215,15 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _fill_serve(parser: argparse.ArgumentParser) -> None:
+    from styleid.commands.arguments import add_options, read_options
+    from styleid.commands.serve import serve
+    from styleid.serve.options import ServeOptions
+
+    add_options(parser, ServeOptions)
+    parser.set_defaults(run=lambda parsed: serve(read_options(ServeOptions, vars(parsed))))
+
+
 def _fill_rank(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.arguments import add_options, read_options
     from styleid.commands.rank import RankCommandOptions, rank
@@ -242,6 +251,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
     "dataset": ("the same in COCO, YOLO and VOC data sets and tar shards, annotations carried through", _fill_dataset),
     "video": ("the same in videos: one person, one new face", _fill_video),
+    "serve": ("a service on this machine that anonymises photos (needs the extra web)", _fill_serve),
     "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
     "rank": ("score a bundle's latent units by how much identity, and how little else, they change", _fill_rank),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),

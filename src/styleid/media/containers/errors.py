@@ -18,3 +18,7 @@ def check_tail(stream: bytes) -> None:
     """Raise where a compressed stream ends in a kilobyte of zeros: no coder writes that, broken downloads do."""
     if len(stream) > 1024 and not stream[-1024:].strip(b"\0"):
         raise CutShortError("its pixels: the rest is zeros")
+
+
+class TooManyPixelsError(BadFileError):
+    """A picture's header announces more pixels than are allowed."""

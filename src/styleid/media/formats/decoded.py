@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from styleid.media.containers.errors import BadFileError
+from styleid.media.containers.errors import BadFileError, TooManyPixelsError
 from styleid.media.formats.icc_writer import adobe_rgb_profile, clean_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import ExifFacts
@@ -31,7 +31,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise BadFileError(f"its header announces {width} x {height} pixels, which is no picture")
     if width * height > max_pixels:
-        raise BadFileError(
+        raise TooManyPixelsError(
             f"its header announces {width} x {height} = {width * height / 1e6:,.0f} million pixels, over the limit of "
             f"{max_pixels / 1e6:,.0f} million. Raise max_pixels if the file is trustworthy and memory suffices"
         )

@@ -1,0 +1,94 @@
+"""The application: routes, errors and the document that describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from styleid.serve import metrics, problems, single
+from styleid.serve.guard import Guard
+from styleid.serve.options import ServeOptions
+from styleid.serve.problems import ProblemBody
+from styleid.serve.service import Service, the_service
+from styleid.version import __version__
+
+_ABOUT = """Anonymise the faces of photos on your own machine. Errors are answered as application/problem+json."""
+
+
+def make_app(options: ServeOptions | None = None) -> ASGIApp:
+    """Return the whole service as an ASGI application; raises BundleError and OptionError."""
+    service = Service(options or ServeOptions())
+    return Guard(_Counted(make_api(service), service))
+
+
+def make_api(service: Service) -> FastAPI:
+    """Return the routes of a service, without what guards them."""
+    app = FastAPI(
+        title="styleid",
+        version=__version__,
+        description=_ABOUT,
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = service
+    problems.add_handlers(app)
+    app.include_router(single.router)
+    app.add_api_route("/healthz", _health, tags=["operation"], summary="Say that the service answers")
+    app.add_api_route(
+        "/metrics",
+        _metrics,
+        tags=["operation"],
+        summary="Figures for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _health() -> dict[str, str]:
+    """Say that the service answers, and its version."""
+    return {"status": "ok", "version": __version__}
+
+
+async def _metrics(service: Annotated[Service, Depends(the_service)]) -> Response:
+    """Return figures in Prometheus' text format."""
+    return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with problems where FastAPI would describe its own errors."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["ProblemBody"] = ProblemBody.model_json_schema()
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for path in document["paths"].values():
+            for operation in path.values():
+                if "422" in operation["responses"]:
+                    operation["responses"]["422"] = problems.documented(422)[422]
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+class _Counted:
+    """Count answers by method and status."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._metrics = app, service.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                known = scope["method"] if scope["method"] in _METHODS else "other"
+                self._metrics.add("styleid_requests_total", method=known, status=message["status"])
+            await send(message)
+
+        await self._app(scope, receive, send_counted if scope["type"] == "http" else send)
+
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -1,0 +1,164 @@
+"""Read multipart forms as they arrive: files go straight to where they belong, never to the system's temporary folder.
+
+Starlette's own reader spools uploads into temporary files that it names, and gives them out when all has arrived; here
+each byte is counted as it comes, and a request over its limits ends at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, BinaryIO
+from urllib.parse import unquote
+
+import python_multipart
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from styleid.serve.problems import ProblemError
+
+OpenFile = Callable[[str, str], BinaryIO]
+"""Called with a part's field and file name; what it returns is written to, and closed."""
+
+_MOST_FIELDS = 64
+_MOST_FIELD_BYTES = 65_536
+_MOST_HEADER_BYTES = 8_192
+_FORM_BYTES = 1_000_000
+
+
+async def receive_form(request: Request, open_file: OpenFile, most_bytes: int) -> dict[str, str]:
+    """Read a multipart form and return its fields that are no files.
+
+    Args:
+        request: The request, whose body was not read.
+        open_file: Where each file goes. It may raise ProblemError to refuse it.
+        most_bytes: How large all files may be together.
+
+    Raises:
+        ProblemError: The form is too large (413), broken (400) or no multipart form (415).
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > most_bytes + _FORM_BYTES:
+        raise too_large(most_bytes)
+    reader = _Reader(_boundary(request), open_file, most_bytes)
+    try:
+        async for chunk in request.stream():
+            reader.feed(chunk)
+        reader.end()
+    except MultipartParseError as error:
+        raise ProblemError(400, "The multipart form is broken.") from error
+    except ClientDisconnect as error:
+        raise ProblemError(400, "The request ended before all of it had arrived.") from error
+    finally:
+        reader.close()
+    return reader.fields
+
+
+def too_large(most_bytes: int) -> ProblemError:
+    """Return the problem of a request that is too large."""
+    return ProblemError(413, f"At most {most_bytes / 1e6:g} MB are taken at once.")
+
+
+def _boundary(request: Request) -> bytes:
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    boundary = options.get(b"boundary", b"")
+    if kind.lower() != b"multipart/form-data" or not boundary:
+        raise ProblemError(415, "Send a multipart/form-data form, with the photo in the field 'file'.")
+    return boundary
+
+
+class _Reader:
+    """Take a form apart."""
+
+    def __init__(self, boundary: bytes, open_file: OpenFile, most_bytes: int) -> None:
+        self.fields: dict[str, str] = {}
+        self._open, self._most, self._left = open_file, most_bytes, most_bytes
+        self._file: BinaryIO | None = None
+        self._field, self._text = "", bytearray()
+        self._header_name, self._header_value = bytearray(), bytearray()
+        self._disposition = b""
+        self._whole = False
+        callbacks: Any = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._on_header_name,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._open_part,
+            "on_part_data": self._on_data,
+            "on_part_end": self._end_part,
+            "on_end": self._on_end,
+        }
+        self._parser = python_multipart.MultipartParser(boundary, callbacks)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        if chunk:
+            self._parser.write(chunk)
+
+    def end(self) -> None:
+        """Note that nothing more comes; ProblemError where the last part is not whole."""
+        self._parser.finalize()
+        if not self._whole:
+            raise ProblemError(400, "The multipart form ends before its last part.")
+
+    def close(self) -> None:
+        """Close a file that was not finished."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _begin(self) -> None:
+        self._disposition, self._field = b"", ""
+        self._text = bytearray()
+
+    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
+        _extend(self._header_name, data[start:end])
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        _extend(self._header_value, data[start:end])
+
+    def _on_header_end(self) -> None:
+        if bytes(self._header_name).lower() == b"content-disposition":
+            self._disposition = bytes(self._header_value)
+        self._header_name, self._header_value = bytearray(), bytearray()
+
+    def _open_part(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._field = options.get(b"name", b"").decode("utf-8", "replace")
+        if not self._field:
+            raise ProblemError(400, "A part of the multipart form has no name.")
+        if b"filename" in options:
+            self._file = self._open(self._field, _file_name(options[b"filename"]))
+        elif len(self.fields) >= _MOST_FIELDS:
+            raise ProblemError(413, f"At most {_MOST_FIELDS} fields are taken.")
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        if self._file is None:
+            _extend(self._text, data[start:end], _MOST_FIELD_BYTES)
+            return
+        self._left -= end - start
+        if self._left < 0:
+            raise too_large(self._most)
+        self._file.write(data[start:end])
+
+    def _end_part(self) -> None:
+        if self._file is None:
+            self.fields[self._field] = self._text.decode("utf-8", "replace")
+        self.close()
+
+    def _on_end(self) -> None:
+        self._whole = True
+
+
+def _extend(to: bytearray, data: bytes, most: int = _MOST_HEADER_BYTES) -> None:
+    if len(to) + len(data) > most:
+        raise ProblemError(413, "A field or header of the multipart form is too long.")
+    to += data
+
+
+def _file_name(raw: bytes) -> str:
+    """Return a file's name as browsers and other clients mean it: they escape quotes and line ends by per cent."""
+    name = raw.decode("utf-8", "replace")
+    for escaped in ("%22", "%0D", "%0A"):
+        name = name.replace(escaped, unquote(escaped))
+    return name

@@ -1,0 +1,91 @@
+"""What stands before every request: who may ask from where, and the headers of every answer.
+
+The service is reached by browsers, so that pages of other sites must neither send it requests nor read its answers:
+the Host header must name this service (a foreign name may have been pointed here), and a request that a page of
+another origin made is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from styleid.serve.problems import problem
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'"
+)
+"""The Content-Security-Policy: nothing is loaded from elsewhere, and nothing that is written into a page runs."""
+
+HEADERS = {
+    "content-security-policy": POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Guard:
+    """Refuse requests from elsewhere, and add the security headers to every answer.
+
+    names: hosts under which the service may be asked for, in lower case, without a port. any_address: take every IP
+    address as Host too, which nobody can point elsewhere.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str] = LOCAL_NAMES, *, any_address: bool = False) -> None:
+        self._app, self._names, self._any_address = app, frozenset(names), any_address
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        if refusal := self._refusal(Headers(scope=scope), str(scope["path"])):
+            await problem(*refusal)(scope, receive, send_guarded)
+            return
+        await self._app(scope, receive, send_guarded)
+
+    def _refusal(self, headers: Headers, path: str) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if not self._is_own(host):
+            return 421, "This service does not answer under the name in the Host header."
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return 403, "Pages of another origin may not send requests to this service."
+        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if foreign and not (path == "/" and headers.get("sec-fetch-mode") == "navigate"):
+            return 403, "Pages of another site may not send requests to this service."
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+        except ValueError:
+            return False
+        return name in self._names or (self._any_address and _is_address(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""How faces are anonymised, as a client says it: the options of the command line, by the same names."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from styleid.core.options import AnonymizeOptions, MethodName
+from styleid.engine.options import RunOptions
+from styleid.faces.detect import DetectorOptions
+from styleid.media.provenance import MarkOptions, MarkScope
+from styleid.media.storage.remote import Place
+from styleid.pixel.obscure import Obscuring
+from styleid.serve.problems import ProblemError
+from styleid.types import Region
+
+MOST_SEED = 2**53 - 1
+_MOST_TRIES = 32
+
+
+class Settings(BaseModel):
+    """Choose how faces are anonymised; each field is the command line's option of that name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: MethodName = Field("latent", description="latent, pixel or swapper give new faces, none obscures them all")
+    units: str = Field("", description="what latent swaps; empty takes the bundle's own choice")
+    region: Region | Literal[""] = Field("", description="what pixel replaces")
+    preset: str = Field("", description="settings that the bundle knows by name")
+    strength: float = Field(1.0, description="share of the target in what is swapped", gt=0, le=1)
+    privacy: str | float = Field("standard", description="low, standard, high, max, or a false-match rate")
+    tries: int = Field(4, description="targets that are tried before a face is obscured", ge=1, le=_MOST_TRIES)
+    obscure: Obscuring = Field("solid", description="how a face is hidden that cannot be replaced safely")
+    seed: int | None = Field(None, description="makes new faces repeatable", ge=0, le=MOST_SEED)
+    threshold: float = Field(0.35, description="score from which a detection counts", gt=0, lt=1)
+    min_face_px: float = Field(16.0, description="shortest side of a face that must be found", ge=8)
+    metadata: Literal["strip", "safe"] = Field("strip", description="what may stay beside the pixels")
+    require_faces: bool = Field(False, description="refuse a photo without any face")
+    mark: Literal["none", "iptc"] = Field("iptc", description="how files say that they hold generated faces")
+    mark_scope: MarkScope = Field("generated", description="which files are marked")
+
+    @classmethod
+    def read(cls, values: object) -> Settings:
+        """Read the settings that a client sent; ProblemError says what is wrong with them."""
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            told = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
+            raise ProblemError(422, "; ".join(told)) from error
+        settings.anonymize_options()  # OptionError, where values do not go together
+        return settings
+
+    def anonymize_options(self) -> AnonymizeOptions:
+        """Return what an anonymiser is made with; raises OptionError."""
+        return AnonymizeOptions(
+            method=self.method,
+            units=self.units,
+            region=self.region,
+            preset=self.preset,
+            strength=self.strength,
+            privacy=self.privacy,
+            tries=self.tries,
+            obscure=self.obscure,
+            seed=self.seed,
+            detector=DetectorOptions(self.threshold, self.min_face_px),
+        )
+
+    def marking(self) -> MarkOptions:
+        """Return how files are marked."""
+        return MarkOptions(self.mark, self.mark_scope)
+
+    def run_options(self, out: Place, *, resume: bool = False) -> RunOptions:
+        """Return how a run over files writes."""
+        return RunOptions(
+            out,
+            metadata=self.metadata,
+            resume=resume,
+            require_faces=self.require_faces,
+            marking=self.marking(),
+        )

@@ -1,0 +1,198 @@
+"""One photo in, one photo out: nothing is written to the disk."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Annotated, Any, BinaryIO
+from urllib.parse import quote
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field
+
+from styleid.engine.finding import find_faces
+from styleid.engine.photo import anonymize_photo
+from styleid.errors import ImageError
+from styleid.media.containers.errors import TooManyPixelsError
+from styleid.media.image import Photo, read_photo_bytes
+from styleid.serve.forms import receive_form
+from styleid.serve.problems import ProblemError, documented
+from styleid.serve.service import Service, the_service
+from styleid.serve.settings import Settings
+from styleid.types import Action
+
+router = APIRouter(prefix="/v1", tags=["single photos"])
+
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WebP": "image/webp",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
+    "GIF": "image/gif",
+    "AVIF": "image/avif",
+}
+_FIGURES = {
+    "Styleid-Faces": "how many faces were found",
+    "Styleid-Anonymised": "how many of them are new now",
+    "Styleid-Obscured": "how many of them are hidden",
+    "Styleid-Obscured-Against-Method": "how many are hidden although the method gives new faces",
+    "Styleid-Seconds": "how long the work took",
+}
+
+
+class DetectedFace(BaseModel):
+    """Tell where a face is, in pixels of the upright photo, pixel centres at integers."""
+
+    box: list[float] = Field(description="x0, y0, x1, y1", examples=[[120.5, 80.0, 210.2, 205.9]])
+    score: float = Field(description="how sure the detector is, 0 to 1", examples=[0.94])
+    landmarks: list[list[float]] | None = Field(
+        description="eyes, nose tip and mouth corners as x, y, left in the image first; null where none are known"
+    )
+
+
+class Detected(BaseModel):
+    """List the faces of a photo."""
+
+    width: int = Field(examples=[1280])
+    height: int = Field(examples=[960])
+    faces: list[DetectedFace]
+
+
+@dataclass
+class _Upload:
+    """One photo as it came. name: the file's own name, without folders."""
+
+    data: bytes
+    name: str
+    settings: Settings
+
+
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary", "description": "the photo"}
+    form = {"type": "object", "required": ["file"], "properties": {"file": file, **schema["properties"]}}
+    form["additionalProperties"] = False
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+_REFUSALS = documented(400, 401, 403, 413, 415, 421, 422, 429)
+_FORM = _form(Settings.model_json_schema())
+
+
+@router.post(
+    "/anonymize",
+    summary="Anonymise one photo",
+    response_class=Response,
+    openapi_extra=_FORM,
+    responses=_REFUSALS
+    | {
+        200: {
+            "description": "The photo, in the format that it came in",
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
+            "headers": {
+                name: {"description": text, "schema": {"type": "number"}, "example": 1}
+                for name, text in _FIGURES.items()
+            },
+        }
+    },
+)
+async def anonymize(request: Request, service: Annotated[Service, Depends(the_service)]) -> Response:
+    """Return the photo with new faces, in the format that it came in; figures are in the headers.
+
+    The photo's file name and the seed decide which new faces are drawn, as on the command line.
+    """
+    upload = await _receive(request, service)
+    async with service.turns.take():
+        data, kind, figures = await run_sync(_anonymize, service, upload)
+    disposition = f"attachment; filename*=UTF-8''{quote(upload.name, safe='')}"
+    return Response(data, 200, figures | {"content-disposition": disposition}, MEDIA_TYPES[kind])
+
+
+@router.post(
+    "/detect", summary="Find the faces of one photo", openapi_extra=_FORM, responses=_REFUSALS, response_model=Detected
+)
+async def detect(request: Request, service: Annotated[Service, Depends(the_service)]) -> Detected:
+    """Return where the faces of a photo are; nothing is changed."""
+    upload = await _receive(request, service)
+    async with service.turns.take():
+        return await run_sync(_detect, service, upload)
+
+
+async def _receive(request: Request, service: Service) -> _Upload:
+    most = service.options.limits.photo_bytes
+    files: list[tuple[str, io.BytesIO]] = []
+
+    def open_file(field: str, name: str) -> BinaryIO:
+        if field != "file" or files:
+            raise ProblemError(422, "Send one photo, in the field 'file'.")
+        files.append((PurePosixPath(name.replace("\\", "/")).name or "photo", _Kept()))
+        return files[0][1]
+
+    fields = await receive_form(request, open_file, most)
+    if not files:
+        raise ProblemError(422, "The field 'file' with the photo is missing.")
+    name, data = files[0]
+    return _Upload(data.getvalue(), name, Settings.read(fields))
+
+
+class _Kept(io.BytesIO):
+    """Stay readable when whoever wrote it closes it."""
+
+    def close(self) -> None:
+        """Keep what was written."""
+
+
+def read_upload(data: bytes, name: str, pixels: int) -> Photo:
+    """Read a photo; ProblemError (413) where it has too many pixels, ImageError where it cannot be used."""
+    try:
+        return read_photo_bytes(data, name, max_pixels=pixels)
+    except ImageError as error:
+        if isinstance(error.__cause__, TooManyPixelsError):
+            raise ProblemError(413, f"At most {pixels / 1e6:g} million pixels are taken.") from error
+        raise
+
+
+def _anonymize(service: Service, upload: _Upload) -> tuple[bytes, str, dict[str, str]]:
+    begun = time.perf_counter()
+    options = upload.settings
+    anonymizer = service.networks.anonymizer(options.anonymize_options())
+    photo = read_upload(upload.data, upload.name, service.options.limits.pixels)
+    run = options.run_options(service.nowhere)
+    try:
+        data, record = anonymize_photo(upload.name, photo, anonymizer, run)
+    except ImageError:
+        service.count({"faces": [], "error": True}, time.perf_counter() - begun)
+        raise
+    seconds = time.perf_counter() - begun
+    faces = Counter(str(face["action"]) for face in record["faces"])
+    service.count(record, seconds)
+    against = sum("reason" in face for face in record["faces"])
+    figures = (faces.total(), faces[Action.ANONYMIZED], faces[Action.OBSCURED], against, round(seconds, 3))
+    return data, photo.format, {name.lower(): str(value) for name, value in zip(_FIGURES, figures, strict=True)}
+
+
+def _detect(service: Service, upload: _Upload) -> Detected:
+    options = upload.settings.model_copy(update={"method": "none"}).anonymize_options()
+    anonymizer = service.networks.anonymizer(options)
+    photo = read_upload(upload.data, upload.name, service.options.limits.pixels)
+    found = find_faces(photo, anonymizer)
+    faces = anonymizer.find(found.photo.image_rgb) if found.faces is None else found.faces
+    height, width = photo.image_rgb.shape[:2]
+    told = [
+        DetectedFace(
+            box=[round(float(v), 1) for v in face.boxes_xyxy[0]],
+            score=round(float(face.scores[0]), 3),
+            landmarks=_points(face.landmarks_px[0].tolist()),
+        )
+        for face in faces
+    ]
+    return Detected(width=width, height=height, faces=told)
+
+
+def _points(rows: list[list[float]]) -> list[list[float]] | None:
+    known = all(value == value for row in rows for value in row)  # noqa: PLR0124 # NaN is unequal to itself
+    return [[round(value, 1) for value in row] for row in rows] if known else None

@@ -1,0 +1,69 @@
+"""What the tests of the service share: a service in this process, and a client that speaks to it without a socket."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio.from_thread
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the service needs the extra web: pip install 'styleid[web]'")
+httpx = pytest.importorskip("httpx", reason="the service's tests need httpx, of the extra dev")
+
+from styleid.serve.app import make_app  # noqa: E402
+from styleid.serve.options import ServeOptions  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Client:
+    """Send requests to an application. Methods are those of httpx.AsyncClient, without await."""
+
+    def __init__(self, portal: anyio.from_thread.BlockingPortal, app: Any, **options: Any) -> None:
+        self._portal = portal
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost", **options)
+
+    async def ask(self, method: str, url: str, **options: Any) -> Any:
+        return await self._client.request(method, url, **options)
+
+    def request(self, method: str, url: str, **options: Any) -> Any:
+        return self._portal.call(lambda: self.ask(method, url, **options))
+
+    def get(self, url: str, **options: Any) -> Any:
+        return self.request("GET", url, **options)
+
+    def post(self, url: str, **options: Any) -> Any:
+        return self.request("POST", url, **options)
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[anyio.from_thread.BlockingPortal]:
+    """A thread in which applications run."""
+    with anyio.from_thread.start_blocking_portal() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def client_of(portal) -> Callable[..., Client]:
+    """Make an application and a client of it."""
+
+    def of(options: ServeOptions | None = None, **more: Any) -> Client:
+        return Client(portal, make_app(options), **more)
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def client(client_of) -> Client:
+    """A client of a service with the usual options."""
+    return client_of()
+
+
+@pytest.fixture(scope="session")
+def jpeg(astronaut) -> bytes:
+    """A small photo of one face."""
+    import cv2
+
+    return cv2.imencode(".jpg", np.ascontiguousarray(astronaut[:256, 96:352, ::-1]))[1].tobytes()
