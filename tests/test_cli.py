@@ -226,6 +226,44 @@ def test_own_boxes_are_used(call, tmp_path, photos):
     assert "'d.png' is no input of this run" in err
 
 
+def test_decisions_are_exported_and_made_again(call, tmp_path, photos):
+    made = tmp_path / "made.json"
+    status, _, err = call("anonymize", "IN", "--out", "OUT", *NONE, "--obscure", "blur", "--export-decisions", str(made))
+    assert (status, err) == (0, "")
+    record = json.loads(made.read_text())
+    assert isinstance(record["seed"], int)  # drawn, since none was asked for
+    status, out, _ = call("anonymize", "IN", "--out", str(tmp_path / "again"), "--decisions", str(made))
+    assert status == 0
+    assert "faces: 2 obscured" in out
+    for name in record["photos"]:
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    record["photos"]["a.png"]["faces"][0]["do"] = "keep"
+    record["photos"]["street/b.jpg"]["sha256"] = "0" * 64
+    made.write_text(json.dumps(record))
+    status, out, err = call("anonymize", "IN", "--out", str(tmp_path / "third"), "--decisions", str(made))
+    assert status == 3
+    assert "street/b.jpg: it is not the file that the decisions were made about" in err
+    assert "faces: 1 kept" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("IN", "--out", "OUT", "--obscure", "solid"), 'settings.obscure is "blur", and --obscure says solid'),
+        (("IN", "--out", "OUT", "--obscure=solid"), 'settings.obscure is "blur", and --obscure says solid'),
+        (("IN", "--out", "OUT", "--seed", "1", "--obscure", "blur"), "settings.seed is 5, and --seed says 1"),
+        (("-", "--out", "-"), "has no name that decisions could be about"),
+    ],
+)
+def test_decisions_that_contradict_the_command_are_refused(call, tmp_path, arguments, says):
+    record = {"format": 1, "seed": 5, "settings": {"obscure": "blur", "method": "none"}, "photos": {}}
+    (tmp_path / "file").write_text(json.dumps(record))
+    status, _, err = call("anonymize", *arguments, "--decisions", "FILE")
+    assert status == 2
+    assert says in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_device_is_our_failure(call, tmp_path):
     if "cuda" in available_devices():
         pytest.skip("this machine has CUDA")

@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _guarded(lambda: _train(given[1:]))
     parser = build_parser(given)
     parsed = parser.parse_args(given)
+    parsed.given = given[1:]
     return _guarded(lambda: parsed.run(parsed))
 
 
@@ -57,7 +58,7 @@ def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.anonymize import CommandOptions, anonymize
-    from styleid.commands.arguments import add_options, here_or_url, read_options
+    from styleid.commands.arguments import add_options, here_or_url, read_options, typed_names
     from styleid.core.options import AnonymizeOptions, PeopleOptions
     from styleid.engine.local import RunOptions
 
@@ -69,7 +70,7 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
         values = vars(parsed)
         how, where = read_options(AnonymizeOptions, values), read_options(RunOptions, values)
         command, people = read_options(CommandOptions, values), read_options(PeopleOptions, values)
-        return anonymize(parsed.inputs, how, where, command, people)
+        return anonymize(parsed.inputs, how, where, command, people, typed_names(parser, parsed, parsed.given))
 
     parser.set_defaults(run=run)
 

@@ -62,6 +62,14 @@ class OptionError(StyleIDError, ValueError):
         super().__init__(f"{option}: {reason}")
 
 
+class DecisionError(StyleIDError, ValueError):
+    """What a person decided about a photo's faces does not fit the photo. Fields: reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class KeyFileError(StyleIDError):
     """A key file cannot be used. Fields: path, reason."""
 

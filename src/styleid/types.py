@@ -160,6 +160,13 @@ class Action(StrEnum):
     ANONYMIZED = "anonymised"
     OBSCURED = "obscured"
     KEPT = "kept"
+    DISMISSED = "dismissed"
+    """A person said that what was found is no face."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the face, or what was taken for one, stays as it is."""
+        return self in (Action.KEPT, Action.DISMISSED)
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,8 @@ class FaceOutcome:
     box_xyxy: pixels of the upright image. gate: the figures of the last attempt (identity distance and its threshold,
     landmark error as a fraction of the inter-ocular distance, ...), empty where no gate ran. reason: why a face was
     obscured although a method was asked for, else "". group: number of the group of people that share the face's
-    target, and how many they are.
+    target, and how many they are. score: the detector's, 0 for a box that was given. decision: what a person decided
+    about the face, as JSON values; empty where nobody did.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -179,6 +187,8 @@ class FaceOutcome:
     gate: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     group: tuple[int, int] | None = None
+    score: float | None = None
+    decision: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the journal's form: numbers rounded to two decimals, never an embedding."""
@@ -193,6 +203,10 @@ class FaceOutcome:
             record["reason"] = self.reason
         if self.group is not None:
             record["group"] = {"number": self.group[0], "people": self.group[1]}
+        if self.score is not None:
+            record["score"] = round(float(self.score), 2)
+        if self.decision:
+            record["decision"] = dict(self.decision)
         return record
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from styleid.core.pipeline import Anonymizer
 from styleid.datasets.copy_others import OtherOptions, find_others, treat_others
 from styleid.datasets.passthrough import list_unread, named_endings
 from styleid.engine.assignment import Assignment
+from styleid.engine.decided_settings import adopt_run
+from styleid.engine.decisions import read_decisions
+from styleid.engine.decisions_export import with_seed
 from styleid.engine.finding import find_faces
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
@@ -44,6 +47,9 @@ class CommandOptions:
         picture in it, which may still name people.
     carry: endings, such as jxl mp4, of files in the folders that are copied byte for byte; what they show is not looked
         at.
+    decisions: JSON file of what a person decided about the faces: keep, hide, another face, boxes to add or to leave
+        alone (docs/decisions.md); it brings its seed and settings.
+    export_decisions: where to write such a file about all faces of this run, for a person to edit.
     report: also write styleid-report.html, a page of results without originals.
     json: print a one-line JSON summary on standard output instead of the readable one.
     quiet: show no progress bar.
@@ -52,6 +58,8 @@ class CommandOptions:
     bundle: str = DEFAULT
     device: Device = "cpu"
     boxes: Path | None = None
+    decisions: Path | None = None
+    export_decisions: Path | None = None
     copy_others: bool = False
     carry: tuple[str, ...] = ()
     report: bool = False
@@ -65,21 +73,36 @@ def anonymize(
     run: RunOptions,
     command: CommandOptions,
     people: PeopleOptions | None = None,
+    typed: Collection[str] = (),
 ) -> int:
-    """Anonymise files and folders; return the exit status."""
+    """Anonymise files and folders; return the exit status.
+
+    typed: names of the options that the user has given, which may not contradict a decisions file.
+    """
+    people = people or PeopleOptions()
+    decisions = read_decisions(command.decisions) if command.decisions else None
+    if decisions is not None:
+        how, run, people = adopt_run(decisions, how, run, people, typed)
+    if command.export_decisions is not None:
+        how = with_seed(how)
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    assignment = Assignment(anonymizer, people or PeopleOptions(), command.bundle)
+    assignment = Assignment(anonymizer, people, command.bundle)
     anonymizer = assignment.anonymizer
     boxes = read_boxes(command.boxes) if command.boxes else None
     if STDIN in (*inputs, run.out):
         if assignment.groups:
             raise OptionError("--targets", "one photo from standard input cannot be grouped with others.")
+        if decisions is not None or command.export_decisions is not None:
+            raise OptionError("--decisions", "one photo from standard input has no name that decisions could be about. "
+                              "Name its file.")  # fmt: skip
         return _pipe(inputs, anonymizer, run, boxes)
     how_others, part = OtherOptions(command.copy_others, named_endings(command.carry)), Shard.parse(run.shard)
     _require_here(inputs, run.out, how_others)
     others = find_others(inputs, run.out, how_others, part)
     with progress(command.quiet or command.json) as watch:
-        summary = anonymize_files(inputs, anonymizer, run, boxes, watch, assignment)
+        summary = anonymize_files(
+            inputs, anonymizer, run, boxes, watch, assignment, decisions, command.export_decisions
+        )
     unread = list_unread(treat_others(others, run.out, summary, how_others, part))
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:

@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 import re
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -52,6 +52,16 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any], skip: Collectio
             metavar=None if choices else _metavar(field.name, kind),
             help=text + shown,
         )
+
+
+def typed_names(parser: argparse.ArgumentParser, parsed: argparse.Namespace, given: Sequence[str]) -> set[str]:
+    """Return the names of those arguments that were typed; the others have their defaults.
+
+    parser, given: what read parsed, and what it read.
+    """
+    untyped = object()
+    again = parser.parse_args(given, argparse.Namespace(**dict.fromkeys(vars(parsed), untyped)))
+    return {name for name, value in vars(again).items() if value is not untyped}
 
 
 def read_options(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -11,6 +11,7 @@ from styleid.core.draft import PhotoDraft
 from styleid.core.face import SourceFace, xyxy
 from styleid.core.gate import GateVerdict
 from styleid.core.measurement import LazyObservation
+from styleid.pixel.obscure import Obscuring
 from styleid.types import Action, FaceOutcome, ImageRGB, MaskArray
 
 
@@ -50,7 +51,8 @@ class FaceProgress:
 
     step: which of the method's steps the next attempt takes. tries: attempts made. attempts: in order. target: which of
     its person's targets it is at. refusal: why it gets no new face, else "". group: number and size of the group of
-    people that share its target.
+    people that share its target. hide: how a person decided to hide it, None where it gets a new face. other: which
+    other new face a person asked for, 0 for the first.
     """
 
     source: SourceFace
@@ -60,6 +62,8 @@ class FaceProgress:
     target: int = 0
     refusal: str = ""
     group: tuple[int, int] | None = None
+    hide: Obscuring | None = None
+    other: int = 0
 
     @property
     def index(self) -> int:

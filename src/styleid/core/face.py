@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from styleid.core.observation import Observation
-from styleid.faces.align import CropTemplate
+from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.matched import MatchedFace
 from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, up_the_forehead
@@ -18,6 +18,8 @@ from styleid.types import Faces, ImageRGB, ImagesRGB, MaskArray
 
 ShownAreas = tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]
 """What `shown_areas` returns."""
+_NEIGHBOURHOOD = 0.6
+"""How far about a face its window reaches, as a share of its crop's longer side."""
 
 
 @dataclass(frozen=True)
@@ -139,3 +141,17 @@ def xyxy(box: Float[np.ndarray, "4"]) -> tuple[float, float, float, float]:
     """Return a box's corners as plain numbers."""
     x0, y0, x1, y1 = (float(value) for value in box)
     return x0, y0, x1, y1
+
+
+def neighbourhood(
+    box_xyxy: Float[np.ndarray, "4"], matrix: Float[np.ndarray, "2 3"], size_px: int, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """Return the part of the photo that a face's crops show, x0 y0 x1 y1."""
+    corners = np.array([[0, 0], [size_px, 0], [size_px, size_px], [0, size_px]], np.float32)
+    quad = np.concatenate([transform_points(corners, invert(matrix)), box_xyxy.reshape(2, 2)])
+    pad = _NEIGHBOURHOOD * float(np.ptp(quad, axis=0).max())
+    low = np.maximum(np.floor(quad.min(0) - pad).astype(int), 0)
+    high = np.minimum(np.ceil(quad.max(0) + pad).astype(int) + 1, [shape[1], shape[0]])
+    low = np.minimum(low, np.array([shape[1], shape[0]]) - 1)
+    high = np.maximum(high, low + 1)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])

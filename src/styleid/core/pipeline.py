@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
 from styleid.core.attempt import Attempt, FaceProgress
 from styleid.core.boxes import with_given
+from styleid.core.decisions import PhotoDecisions, SettledFaces, settle
 from styleid.core.draft import PhotoDraft
-from styleid.core.face import KnownFaces, SourceFace, face_shares, shown_areas, xyxy
+from styleid.core.face import KnownFaces, SourceFace, face_shares, neighbourhood, shown_areas, xyxy
 from styleid.core.gate import GateVerdict
 from styleid.core.measurement import LazyObservation, MeasuringTools
 from styleid.core.methods import Method, choose_method
@@ -27,7 +29,6 @@ from styleid.core.privacy import PrivacyLevel, privacy_level
 from styleid.core.protocols import AllowList, Targets
 from styleid.core.targets import FreshTargets
 from styleid.core.timing import StageTimer
-from styleid.faces.align import invert, transform_points
 from styleid.faces.detect import FaceDetector
 from styleid.faces.views import matrix_by_parser
 from styleid.pixel.obscure import Obscuring, obscure_face
@@ -35,7 +36,6 @@ from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.runtime import Device
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, Outcome, SearchHints, WPlusArray
 
-_NEIGHBOURHOOD = 0.6
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
 
 
@@ -123,28 +123,33 @@ class Anonymizer:
         boxes_xyxy: Num[np.ndarray, "n 4"] | None = None,
         search: SearchHints | None = None,
         found: Faces | None = None,
+        decisions: PhotoDecisions | None = None,
     ) -> Outcome:
         """Anonymise every face of an image; the input is left as it is.
 
         image_rgb: uint8 (height, width, 3), upright. name: what the photo is called, which a seed's targets depend on.
         boxes_xyxy: (n, 4) further faces, in pixels, for those that the detector may miss.
         search: where to look closer. found: all faces, where they are known already, and nothing is sought.
-        Raises ValueError for an image of another kind, and for a box that is empty, not finite or outside the image.
+        decisions: what a person decided about these faces.
+        Raises ValueError for an image of another kind, and for a box that is empty, not finite or outside the image;
+        and DecisionError for a decision about a face that is not found.
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
         faces = self._known(name, image_rgb, search) if found is None else found
         if faces is None:
             faces = self.find(image_rgb, boxes_xyxy, search)
-        draft = PhotoDraft.of(image_rgb, len(faces))
-        replaceable = self.leave_kept(image_rgb, faces, draft)
-        if self.options.method != "none" and replaceable.any():
-            self._replace(image_rgb, faces, np.nonzero(replaceable)[0], draft, name)
+        settled = settle(faces, image_rgb.shape, decisions)
+        draft = PhotoDraft.of(image_rgb, len(settled.faces))
+        drawn = self.leave_kept(image_rgb, settled.faces, draft, settled)
+        if self.options.method != "none" and (drawn | settled.measured).any():
+            self._replace(image_rgb, settled, np.nonzero(drawn | settled.measured)[0], draft, name)
         for index, outcome in enumerate(draft.outcomes):
             if outcome is None:
-                reason = "" if self.options.method == "none" else "no landmarks were found in the given box"
-                self.obscure(draft, faces, index, reason)
-        return Outcome(draft.image_rgb, tuple(o for o in draft.outcomes if o is not None), draft.changed)
+                wished = self.options.method == "none" or index in settled.hidden
+                reason = "" if wished else "no landmarks were found in the given box"
+                self.obscure(draft, settled.faces, index, reason, how=settled.hidden.get(index))
+        return Outcome(draft.image_rgb, _told(draft, settled), draft.changed)
 
     @property
     def level(self) -> PrivacyLevel:
@@ -181,13 +186,29 @@ class Anonymizer:
             found = self._detector.detect(image_rgb, None if search is None else search.regions_xyxy)
         return with_given(found, image_rgb.shape, boxes_xyxy, search)
 
-    def leave_kept(self, image_rgb: ImageRGB, faces: Faces, draft: PhotoDraft | None = None) -> Bool[np.ndarray, " n"]:
-        """Return which faces can be replaced, bool (n,): those with landmarks, but for people to leave alone."""
+    def leave_kept(
+        self,
+        image_rgb: ImageRGB,
+        faces: Faces,
+        draft: PhotoDraft | None = None,
+        settled: SettledFaces | None = None,
+    ) -> Bool[np.ndarray, " n"]:
+        """Return which faces get new ones, bool (n,): those with landmarks, but for people to leave alone.
+
+        settled: what a person decided about the faces, which goes before the list of people to keep.
+        """
         replaceable = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
-        if self.keep is None or not replaceable.any():
+        asked = replaceable.copy()
+        if settled is not None:
+            replaceable &= ~settled.decided | settled.replaced
+            asked &= ~settled.decided
+            for index, action in settled.untouched.items():
+                if draft is not None:
+                    draft.outcomes[index] = FaceOutcome(xyxy(faces.boxes_xyxy[index]), action, "", 0)
+        if self.keep is None or not asked.any():
             return replaceable
         with self.timer("keep"):
-            kept = self.keep.among(image_rgb, faces, np.nonzero(replaceable)[0])
+            kept = self.keep.among(image_rgb, faces, np.nonzero(asked)[0])
         for index, figures in kept.items():
             replaceable[index] = False
             if draft is not None:
@@ -197,23 +218,29 @@ class Anonymizer:
     # -------------------------------------------------------------- replacing
 
     def _replace(
-        self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"], draft: PhotoDraft, name: str
+        self, image_rgb: ImageRGB, settled: SettledFaces, rows: Int[np.ndarray, " k"], draft: PhotoDraft, name: str
     ) -> None:
-        progress = [FaceProgress(face) for face in self.analyse(image_rgb, faces, rows)]
-        self.targets.admit(progress)
-        pending = [face for face in progress if not face.refusal]
+        progress = [
+            FaceProgress(face, hide=settled.hidden.get(face.index), other=settled.other(face.index))
+            for face in self.analyse(image_rgb, settled.faces, rows)
+        ]
+        pending = [face for face in progress if face.hide is None]
+        self.targets.admit(pending)
+        pending = [face for face in pending if not face.refusal]
         for attempt in range(self.options.tries):
             if not pending:
                 break
             pending = self._attempt_once(pending, draft, name, attempt)
-        self.finish(progress, draft, faces)
+        self.finish(progress, draft, settled.faces)
 
     def finish(self, progress: list[FaceProgress], draft: PhotoDraft, faces: Faces) -> None:
         """Write each face's best attempt into the photo, or obscure the face where none passed."""
         passed: list[tuple[FaceProgress, Attempt]] = []
         # obscured faces first, so that no neighbour's composite brings them back
         for face in progress:
-            if (best := face.best) is not None and best.verdict.passed:
+            if face.hide is not None:
+                self.obscure(draft, faces, face.index, "", face, face.hide)
+            elif (best := face.best) is not None and best.verdict.passed:
                 passed.append((face, best))
             else:
                 failures = best.verdict.failures if best else ["it could not be analysed"]
@@ -268,7 +295,7 @@ class Anonymizer:
                 identity_matrix=identity_matrices[k],
                 parser_matrix=matrix_by_parser(spec.identity_crop, matrices[k], landmarks[k]),
                 photo_rgb=image_rgb,
-                window=_neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape),
+                window=neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape),
                 crop=crops[k],
                 bare=bare[k],
                 glasses=glasses[k],
@@ -324,22 +351,28 @@ class Anonymizer:
     # -------------------------------------------------------------- obscuring
 
     def obscure(
-        self, draft: PhotoDraft, faces: Faces, index: int, reason: str, progress: FaceProgress | None = None
+        self,
+        draft: PhotoDraft,
+        faces: Faces,
+        index: int,
+        reason: str,
+        progress: FaceProgress | None = None,
+        how: Obscuring | None = None,
     ) -> None:
-        """Obscure one face of a photo. progress: its attempts, where it was measured."""
-        how, box = self.options.obscure, faces.boxes_xyxy[index]
+        """Obscure one face of a photo. progress: its attempts, where it was measured. how: None as options say."""
+        how, box = how or self.options.obscure, faces.boxes_xyxy[index]
         with self.timer("obscure"):
             before = draft.image_rgb.copy() if progress is not None and how != "solid" else None
             mask = obscure_face(draft.image_rgb, box, how)
             if before is not None and progress is not None:
-                how = self._obscure_until_safe(draft, before, progress.source, box)
+                how = self._obscure_until_safe(draft, before, progress.source, box, how)
         draft.changed |= mask
         gate = progress.best.verdict.figures if progress is not None and progress.best is not None else {}
         tries = progress.tries if progress is not None else 0
         draft.outcomes[index] = FaceOutcome(xyxy(box), Action.OBSCURED, how, tries, gate, reason)
 
     def _obscure_until_safe(
-        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: Float[np.ndarray, "4"]
+        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: Float[np.ndarray, "4"], how: Obscuring
     ) -> Obscuring:
         """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
         template = self.bundle.spec.identity_crop
@@ -347,23 +380,18 @@ class Anonymizer:
             crop = template.crop(draft.image_rgb, source.identity_matrix)
             similarity = float(self.bundle.embed(crop[None])[0] @ source.observation.embedding)
             if similarity <= self._level.strangers.high:
-                return self.options.obscure
+                return how
             if strength is not None:
                 draft.image_rgb[:] = before
-                obscure_face(draft.image_rgb, box, self.options.obscure, strength)
+                obscure_face(draft.image_rgb, box, how, strength)
         obscure_face(draft.image_rgb, box, "solid")
         return "solid"
 
 
-def _neighbourhood(
-    box_xyxy: Float[np.ndarray, "4"], matrix: Float[np.ndarray, "2 3"], size_px: int, shape: tuple[int, ...]
-) -> tuple[int, int, int, int]:
-    """Return the part of the photo that a face's crops show, x0 y0 x1 y1."""
-    corners = np.array([[0, 0], [size_px, 0], [size_px, size_px], [0, size_px]], np.float32)
-    quad = np.concatenate([transform_points(corners, invert(matrix)), box_xyxy.reshape(2, 2)])
-    pad = _NEIGHBOURHOOD * float(np.ptp(quad, axis=0).max())
-    low = np.maximum(np.floor(quad.min(0) - pad).astype(int), 0)
-    high = np.minimum(np.ceil(quad.max(0) + pad).astype(int) + 1, [shape[1], shape[0]])
-    low = np.minimum(low, np.array([shape[1], shape[0]]) - 1)
-    high = np.maximum(high, low + 1)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+def _told(draft: PhotoDraft, settled: SettledFaces) -> tuple[FaceOutcome, ...]:
+    """Return what was done with each face, with the detector's score and what a person decided about it."""
+    return tuple(
+        replace(outcome, score=float(settled.faces.scores[index]), decision=settled.told(index))
+        for index, outcome in enumerate(draft.outcomes)
+        if outcome is not None
+    )

@@ -29,12 +29,13 @@ class FreshTargets:
 
     seed: int | None = None
 
-    def z(self, photo: str, face: int, attempt: int, length: int) -> Float[np.ndarray, " length"]:
-        """Return one z, (length,) standard normal float32."""
+    def z(self, photo: str, face: int, attempt: int, length: int, other: int = 0) -> Float[np.ndarray, " length"]:
+        """Return one z, (length,) standard normal float32. other: which other new face, 0 for the first."""
         if self.seed is None:
             entropy = secrets.randbits(128)
         else:
-            name = f"{self.seed}\0{photo}\0{face}\0{attempt}".encode(errors="surrogatepass")
+            again = f"\0other {other}" if other else ""
+            name = f"{self.seed}\0{photo}\0{face}\0{attempt}{again}".encode(errors="surrogatepass")
             entropy = int.from_bytes(hashlib.sha256(name).digest()[:16], "big")
         return np.random.default_rng(entropy).standard_normal(length).astype(np.float32)
 
@@ -43,7 +44,7 @@ class FreshTargets:
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
         """Return a new target for each face and attempt."""
-        z = np.stack([self.z(photo, s.index, attempt, bundle.spec.z) for s in faces])
+        z = np.stack([self.z(photo, s.index, attempt, bundle.spec.z, s.other) for s in faces])
         own = np.stack([s.source.wplus for s in faces])
         return bundle.sample(z, np.stack([s.source.observation.attributes for s in faces]), own)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from styleid.bundles.registry import load_bundle
+from styleid.core.decisions import settle
 from styleid.core.face import KnownFaces
 from styleid.core.options import PeopleOptions
 from styleid.core.pipeline import Anonymizer
@@ -20,7 +21,6 @@ from styleid.people.keep import Keep, read_keep
 from styleid.people.key_file import read_key
 from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import Sighting, sightings_of
-from styleid.types import FloatArray
 
 
 class Assignment:
@@ -81,22 +81,25 @@ class Assignment:
         sightings: list[Sighting] = []
         for done, job in enumerate(jobs, 1):
             with contextlib.suppress(ImageError):
-                sightings += self._faces_of(job.name, read_job(job), job.boxes)
+                sightings += self._faces_of(job, read_job(job))
             if watch is not None:
                 watch(done, len(jobs), f"looking at {job.name}")
         giver.assign(sightings)
 
-    def _faces_of(self, name: str, photo: Photo, boxes: FloatArray | None) -> list[Sighting]:
-        anonymizer = self.anonymizer
+    def _faces_of(self, job: Job, photo: Photo) -> list[Sighting]:
+        anonymizer, decisions = self.anonymizer, None if job.decided is None else job.decided.decisions
         try:
-            found = find_faces(photo, anonymizer, boxes)
+            found = find_faces(photo, anonymizer, job.boxes, decisions=decisions)
             image = found.photo.image_rgb
-            faces = anonymizer.find(image, boxes) if found.faces is None else found.faces
+            faces = anonymizer.find(image, job.boxes) if found.faces is None else found.faces
+            settled = settle(faces, image.shape, decisions)
         except ValueError:
             return []
-        self._seen[name] = KnownFaces.of(image, faces)
-        rows = anonymizer.leave_kept(image, faces).nonzero()[0]
-        return sightings_of(anonymizer.bundle, name, anonymizer.analyse(image, faces, rows)) if len(rows) else []
+        self._seen[job.name] = KnownFaces.of(image, faces)
+        rows = anonymizer.leave_kept(image, settled.faces, settled=settled).nonzero()[0]
+        if not len(rows):
+            return []
+        return sightings_of(anonymizer.bundle, job.name, anonymizer.analyse(image, settled.faces, rows))
 
     def plan(self) -> dict[str, str]:
         """Return what a line of the journal says of how people were grouped."""

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from styleid.core.boxes import with_given
+from styleid.core.decisions import PhotoDecisions
 from styleid.core.pipeline import Anonymizer
+from styleid.errors import DecisionError, ImageError
 from styleid.faces.detect import suppress_overlaps
 from styleid.media.formats.channels import beside_colours
 from styleid.media.image import Photo
@@ -37,13 +39,26 @@ class PhotoFaces:
     notes: tuple[str, ...] = ()
 
     def anonymized(
-        self, anonymizer: Anonymizer, name: str, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
+        self,
+        anonymizer: Anonymizer,
+        name: str,
+        boxes_xyxy: FloatArray | None = None,
+        search: SearchHints | None = None,
+        decisions: PhotoDecisions | None = None,
     ) -> Outcome:
-        """Anonymise the photo; faces that its colours do not show are hidden, with their reason."""
+        """Anonymise the photo; faces that its colours do not show are hidden, with their reason.
+
+        Raises ImageError where a decision is about no face of the photo.
+        """
         more: dict[str, Any] = {} if search is None else {"search": search}
+        if decisions is not None:
+            more["decisions"] = decisions
         if self.faces is not None:
             more["found"] = self.faces
-        outcome = anonymizer.anonymize(self.photo.image_rgb, name=name, boxes_xyxy=boxes_xyxy, **more)
+        try:
+            outcome = anonymizer.anonymize(self.photo.image_rgb, name=name, boxes_xyxy=boxes_xyxy, **more)
+        except DecisionError as error:
+            raise ImageError(self.photo.name, error.reason) from error
         return replace(outcome, faces=tuple(self._explained(face) for face in outcome.faces)) if more else outcome
 
     def _explained(self, face: FaceOutcome) -> FaceOutcome:
@@ -62,16 +77,20 @@ def faces_mask(photo: Photo, outcome: Outcome) -> np.ndarray | None:
     height, width = photo.image_rgb.shape[:2]
     mask = np.zeros((height, width), bool)
     for face in outcome.faces:
-        if face.action is not Action.KEPT:
+        if not face.action.untouched:
             enlarge = ENLARGE if beside or face.action is Action.OBSCURED else 1.0
             mask |= face_ellipse(np.array(face.box_xyxy), (height, width), enlarge)
     return mask
 
 
 def find_faces(
-    photo: Photo, anonymizer: Anonymizer, boxes_xyxy: FloatArray | None = None, search: SearchHints | None = None
+    photo: Photo,
+    anonymizer: Anonymizer,
+    boxes_xyxy: FloatArray | None = None,
+    search: SearchHints | None = None,
+    decisions: PhotoDecisions | None = None,
 ) -> PhotoFaces:
-    """Look for faces in every view of a photo; boxes_xyxy and search as `Anonymizer.anonymize` takes them."""
+    """Look for faces in every view of a photo; the other arguments as `Anonymizer.anonymize` takes them."""
     views = further_views(photo)
     first = next(views, None)
     if first is None:
@@ -86,7 +105,8 @@ def find_faces(
         else:
             colours[view.smoothing_px] = faces
     own = _joined(own, colours.pop(0.0, Faces.empty()))
-    photo, own, from_afar = _from_afar(photo, own, colours, given=boxes_xyxy is not None)
+    given = boxes_xyxy is not None or (decisions is not None and bool(decisions.added))
+    photo, own, from_afar = _from_afar(photo, own, colours, given=given)
     elsewhere: dict[tuple[float, ...], str] = {}
     for where, faces in [*from_afar, *others]:
         new = _without_landmarks(_unmatched(faces, own))

@@ -25,8 +25,12 @@ class Inputs:
         exclude: Place,
         shard: Shard | None = None,
         boxed: Collection[str] = (),
+        decided: Collection[str] = (),
     ) -> None:
-        """Walk the inputs. boxed: names with own boxes; OptionError where one is no input, shard or not."""
+        """Walk the inputs.
+
+        boxed, decided: names with own boxes, and with decisions; OptionError where one is no input, shard or not.
+        """
         self._hint_sources: dict[str, HintSource] = {
             str(given.relative): given.hint_source
             for given in inputs
@@ -36,11 +40,12 @@ class Inputs:
         self._names: list[str] = []
         self._root_of = array("I")
         self._modified = array("d")
-        missing = set(boxed)
+        missing = {"--boxes": set(boxed), "--decisions": set(decided)}
         numbers: dict[str | RemotePath, int] = {}
         for root, relative, modified in _all(inputs, exclude):
             name = relative.replace(os.sep, "/")
-            missing.discard(name)
+            for names in missing.values():
+                names.discard(name)
             if shard is None or shard.takes(name):
                 if root not in numbers:
                     numbers[root] = len(self._roots)
@@ -48,10 +53,11 @@ class Inputs:
                 self._names.append(relative)
                 self._root_of.append(numbers[root])
                 self._modified.append(modified)
-        if missing:
-            raise OptionError(
-                "--boxes", f"'{min(missing)}' is no input of this run. Names are relative to the input folder."
-            )
+        for option, names in missing.items():
+            if names:
+                raise OptionError(
+                    option, f"'{min(names)}' is no input of this run. Names are relative to the input folder."
+                )
 
     def __len__(self) -> int:
         return len(self._names)

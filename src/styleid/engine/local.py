@@ -15,6 +15,8 @@ from styleid.bundles.bundle import bundle_hash
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.assignment import Assignment
+from styleid.engine.decisions import DecidedPhoto, Decisions
+from styleid.engine.decisions_export import export_decisions
 from styleid.engine.executor import Executor, ThreadExecutor, in_order
 from styleid.engine.inputs import Inputs
 from styleid.engine.journal import Journal
@@ -60,14 +62,19 @@ def anonymize_files(
     boxes: Boxes | None = None,
     watch: Watch | None = None,
     assignment: Assignment | None = None,
+    decisions: Decisions | None = None,
+    export: Path | None = None,
 ) -> Summary:
     """Anonymise files and folders, here or at URLs, into options.out and return what became of them.
 
     boxes: further face boxes by relative name, (n, 4) pixels of the upright image. watch: called with how many inputs
     are done, how many there are, and the name of the last. assignment: who gets which face, where that is not left to
-    chance, and who is left alone. Unreadable inputs are named, counted and not copied; the run
+    chance, and who is left alone. decisions: what a person decided about the faces of some inputs; one that no longer
+    fits its input withholds it. export: where to write a decisions file that lists all faces, for a person to edit.
+    Unreadable inputs are named, counted and not copied; the run
     goes on. Raises OutputError where the output cannot be written (a full disk, say): what was written stays whole; and
-    OptionError where boxes are given for a name that is no input, since a face would be left as it is.
+    OptionError where boxes or decisions are given for a name that is no input, since a face would be left as it is, and
+    where decisions were made with other settings.
     """
     started = time.perf_counter()
     check_signing(options.marking)
@@ -75,15 +82,21 @@ def anonymize_files(
         anonymizer = assignment.anonymizer
     shard = Shard.parse(options.shard)
     own = {name: rows for name, rows in (boxes or {}).items() if len(rows)}
-    files = Inputs(inputs, exclude=options.out, shard=shard, boxed=own)
+    decided = {} if decisions is None else decisions.photos
+    files = Inputs(inputs, exclude=options.out, shard=shard, boxed=own, decided=decided)
     journal = open_journal(options.out, shard)
-    run = _Run(files, anonymizer, options, own, journal, watch, assignment)
+    run = _Run(files, anonymizer, options, own, journal, watch, assignment, decided, hashed=export is not None)
+    if decisions is not None:
+        decisions.require_settings(run.settings)
+        decisions.require_fresh_targets(assignment.options.targets if assignment is not None else "fresh")
     if options.resume:
         journal.require_settings(run.settings)
     if _exists(options.out):
         remove_stale(options.out, older_than_s=DAY_S if shard else 0.0)
     try:
         run.go()
+        if export is not None:
+            export_decisions(export, run.settings, run.lines())
     except BaseException:
         with contextlib.suppress(OutputError):
             journal.close()
@@ -113,8 +126,12 @@ class _Run:
         journal: Journal,
         watch: Watch | None,
         assignment: Assignment | None,
+        decided: Mapping[str, DecidedPhoto],
+        *,
+        hashed: bool,
     ) -> None:
         self.files, self.anonymizer, self.options, self.own = files, anonymizer, options, own
+        self.decided, self.hashed = decided, hashed
         self.journal, self.watch, self.assignment = journal, watch, assignment
         self.settings = run_settings(anonymizer, options) | (assignment.settings() if assignment else {})
         self.summary = Summary(inputs=len(files))
@@ -157,13 +174,31 @@ class _Run:
 
     def _job(self, number: int, file: InputFile) -> Job:
         name = file.relative.as_posix()
-        return Job(number, name, file.path, self.options.out / file.relative, self.own.get(name), file.hint_source)
+        return Job(
+            number,
+            name,
+            file.path,
+            self.options.out / file.relative,
+            self.own.get(name),
+            file.hint_source,
+            decided=self.decided.get(name),
+            hashed=self.hashed,
+        )
 
     def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
-        """Say whether a line of the journal was made with the same boxes and the same hints."""
+        """Say whether a line of the journal was made with the same boxes, hints and decisions, and tells enough."""
+        name = file.relative.as_posix()
         hints = file.hint_source.digest() if file.hint_source is not None else None
-        boxes = box_rows(self.own.get(file.relative.as_posix()))
-        return done.get("own_boxes", []) == boxes and done.get("advice") == hints
+        decided = self.decided[name].digest if name in self.decided else None
+        same = done.get("own_boxes", []) == box_rows(self.own.get(name)) and done.get("advice") == hints
+        told = not self.hashed or "input_sha256" in done
+        return same and told and done.get("decisions") == decided
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the journal's last line of each input of the run, in the order of the inputs."""
+        names = [file.relative.as_posix() for file in self.files]
+        lines = self.journal.among(set(names))
+        return [lines[name] for name in names if name in lines]
 
     def _keep(self, done: Sequence[Done]) -> None:
         """Journal what is done, then count and tell it."""

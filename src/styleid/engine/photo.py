@@ -14,10 +14,11 @@ import numpy as np
 
 from styleid.core.boxes import boxes_inside
 from styleid.core.pipeline import Anonymizer
+from styleid.engine.decisions import DecidedPhoto
 from styleid.engine.finding import faces_mask, find_faces
 from styleid.engine.options import RunOptions
 from styleid.errors import ImageError
-from styleid.media.image import Photo, read_photo, read_photo_bytes
+from styleid.media.image import Photo, photo_bytes, read_photo_bytes
 from styleid.media.marking import Encoded, encode_marked
 from styleid.media.storage.files import write_atomic
 from styleid.media.storage.remote import Place
@@ -34,7 +35,8 @@ class Job:
 
     number: its place in the run, from 0. source, output: where it is read and written; a job with data has neither.
     boxes: further face boxes, (n, 4) pixels, upright. hint_source: who knows more. data: the encoded photo, where
-    it comes from something larger; what it comes to is then handed back.
+    it comes from something larger; what it comes to is then handed back. decided: what a person decided about it.
+    hashed: whether the record tells the SHA-256 of the input.
     """
 
     number: int
@@ -44,6 +46,13 @@ class Job:
     boxes: FloatArray | None = None
     hint_source: HintSource | None = None
     data: bytes | None = None
+    decided: DecidedPhoto | None = None
+    hashed: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return self.name if self.source is None else str(self.source)
 
 
 @dataclass(frozen=True)
@@ -117,24 +126,42 @@ def _anonymize(
     job: Job, anonymizer: Anonymizer, options: RunOptions, budget: PixelBudget
 ) -> tuple[bytes, dict[str, Any]]:
     clock = _Clock(anonymizer.seconds)
-    photo = read_job(job)
+    data = job_bytes(job)
+    photo = read_photo_bytes(data, job.shown)
+    hashed = {"input_sha256": hashlib.sha256(data).hexdigest()} if job.hashed else {}
     clock.tick("read")
     with budget.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
         encoded, record = anonymize_photo(
-            job.name, photo, anonymizer, options, boxes=job.boxes, hint_source=job.hint_source
+            job.name, photo, anonymizer, options, boxes=job.boxes, hint_source=job.hint_source, decided=job.decided
         )
     clock.begin()
     digest = hashlib.sha256(encoded).hexdigest() if job.output is None else write_atomic(job.output, encoded)
     clock.tick("write")
-    return encoded, {"sha256": digest, "bytes": len(encoded)} | record
+    return encoded, {"sha256": digest, "bytes": len(encoded)} | hashed | record
 
 
 def read_job(job: Job) -> Photo:
-    """Read a job's photo; raises ImageError."""
-    if job.data is not None:
-        return read_photo_bytes(job.data, job.name)
-    assert job.source is not None, "a job has a source or brings its data"
-    return read_photo(job.source)
+    """Read a job's photo; raises ImageError where it cannot be used, or is not the one that was decided about."""
+    return read_photo_bytes(job_bytes(job), job.shown)
+
+
+def job_bytes(job: Job) -> bytes:
+    """Read a job's file, undecoded; raises ImageError, also where it is not the one that was decided about."""
+    if (data := job.data) is None:
+        assert job.source is not None, "a job has a source or brings its data"
+        data = photo_bytes(job.source)
+    require_decided(job.shown, data, job.decided)
+    return data
+
+
+def require_decided(name: str, data: bytes, decided: DecidedPhoto | None) -> None:
+    """Raise ImageError where a file is not the one that decisions were made about."""
+    if decided is not None and hashlib.sha256(data).hexdigest() != decided.sha256:
+        raise ImageError(
+            name,
+            "it is not the file that the decisions were made about: its SHA-256 is another. Decide anew, or take the "
+            "photo out of the decisions file",
+        )
 
 
 def anonymize_photo(
@@ -145,6 +172,7 @@ def anonymize_photo(
     *,
     boxes: FloatArray | None = None,
     hint_source: HintSource | None = None,
+    decided: DecidedPhoto | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
     """Return a photo's anonymised file and what the journal says of it; raises ImageError where it is withheld."""
     height, width = photo.image_rgb.shape[:2]
@@ -154,8 +182,9 @@ def anonymize_photo(
         given = boxes_inside(np.concatenate(every), photo.image_rgb.shape) if every else None
     except ValueError as error:
         raise ImageError(photo.name, str(error)) from error
-    found = find_faces(photo, anonymizer, given, hints.search)
-    photo, outcome = found.photo, found.anonymized(anonymizer, name, given, hints.search)
+    decisions = None if decided is None else decided.decisions
+    found = find_faces(photo, anonymizer, given, hints.search, decisions)
+    photo, outcome = found.photo, found.anonymized(anonymizer, name, given, hints.search, decisions)
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     clock = _Clock(anonymizer.seconds)
@@ -166,6 +195,8 @@ def anonymize_photo(
         record["own_boxes"] = box_rows(boxes)
     if hint_source is not None:
         record["advice"] = hint_source.digest()
+    if decided is not None:
+        record |= decided.told()
     if encoded.mark:
         record["mark"] = encoded.mark
     if notes := [*photo.notes, *found.notes, *hints.notes, *encoded.notes]:

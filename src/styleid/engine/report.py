@@ -31,7 +31,12 @@ NAME = "styleid-report.html"
 MOST_FACES = 240
 _TILE_PX = 112
 _AROUND = 0.35
-_COLOURS = {Action.ANONYMIZED: "#2a7f62", Action.OBSCURED: "#b8562f", Action.KEPT: "#6b6b6b"}
+_COLOURS = {
+    Action.ANONYMIZED: "#2a7f62",
+    Action.OBSCURED: "#b8562f",
+    Action.KEPT: "#6b6b6b",
+    Action.DISMISSED: "#a9a9a9",
+}
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1d1d1f}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p.lead{color:#555;margin:.2rem 0 1.5rem}
@@ -55,6 +60,7 @@ def write_report(out: Place, summary: Summary) -> Place:
         _gallery(out, journal.latest(), sum(len(record.get("faces", [])) for record in journal.latest())),
         _table("Not written", summary.failures, summary.failed),
         _table("Obscured against the asked method", summary.fallbacks, summary.fell_back),
+        _decisions(journal.latest()),
         _table("Notes", summary.notes, summary.noted),
         _settings(journal.latest()),
     ]
@@ -166,6 +172,30 @@ def _table(title: str, rows: Sequence[tuple[str, str]], total: int = 0) -> str:
         title += f" (the first {len(rows)} of {total}; the journal names all)"
     body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in rows)
     return f"<h2>{html.escape(title)}</h2><table>{body}</table>"
+
+
+def _decisions(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return a table of what a person decided, by photo."""
+    rows: list[tuple[str, str]] = []
+    for record in records:
+        name = str(record["input"])
+        rows += [(name, _decided(face)) for face in record.get("faces", []) if face.get("decision")]
+        if approved := record.get("approved"):
+            rows.append((name, "approved" + (_by(approved) if isinstance(approved, Mapping) else "")))
+    return _table("Decided by a person", rows[:MOST_FACES], len(rows))
+
+
+def _decided(face: Mapping[str, Any]) -> str:
+    decision = face["decision"]
+    target = f" with another face ({decision['target']})" if "target" in decision else ""
+    added = " (an added box)" if decision.get("added") else ""
+    box = ", ".join(f"{value:g}" for value in face["box"])
+    return f"{decision['do']}{target}{added} at {box}{_by(decision)}; {face['action']}"
+
+
+def _by(told: Mapping[str, Any]) -> str:
+    """Return who decided and when, nothing where that is not said."""
+    return "".join(f", {word} {told[key]}" for key, word in (("by", "by"), ("at", "at")) if key in told)
 
 
 def _settings(records: Iterable[Mapping[str, Any]]) -> str:

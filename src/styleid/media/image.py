@@ -135,13 +135,17 @@ def read_photo(path: Place, *, max_pixels: int = MAX_PIXELS) -> Photo:
     format, damaged, cut short or too large.
     """
     path = path if isinstance(path, RemotePath) else Path(path)
+    return read_photo_bytes(photo_bytes(path), str(path), max_pixels=max_pixels)
+
+
+def photo_bytes(path: Place) -> bytes:
+    """Read a photo's file, undecoded; raises `ImageError` where it is missing, no regular file or not readable."""
     try:
-        data = path.read_bytes() if isinstance(path, RemotePath) else _file_bytes(path)
+        return path.read_bytes() if isinstance(path, RemotePath) else _file_bytes(path)
     except OSError as error:
         raise ImageError(str(path), _os_reason(path, error)) from error
     except BadFileError as error:
         raise ImageError(str(path), str(error)) from error
-    return read_photo_bytes(data, str(path), max_pixels=max_pixels)
 
 
 def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Photo:

@@ -1,0 +1,84 @@
+"""Take over the settings that decisions were made with, where the command line leaves them open."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from styleid.core.options import AnonymizeOptions, PeopleOptions
+from styleid.engine.decisions import OPTION, Decisions
+from styleid.engine.options import RunOptions
+from styleid.errors import OptionError
+from styleid.faces.detect import DetectorOptions
+
+T = TypeVar("T")
+
+
+def adopt_run(
+    decisions: Decisions, how: AnonymizeOptions, run: RunOptions, people: PeopleOptions, typed: Collection[str]
+) -> tuple[AnonymizeOptions, RunOptions, PeopleOptions]:
+    """Return the options of a run over photos, as decisions were made; see `adopt_options`."""
+    marking = adopt(decisions, run.marking, typed)
+    run = dataclasses.replace(adopt(decisions, run, typed), marking=marking)
+    return adopt_options(decisions, how, typed), run, adopt_targets(decisions, people, typed)
+
+
+def adopt_options(decisions: Decisions, how: AnonymizeOptions, typed: Collection[str]) -> AnonymizeOptions:
+    """Return how faces are anonymised, as decisions were made; typed: names of options that the user has given.
+
+    Raises OptionError where what was typed contradicts the file, or the file holds a value that an option cannot have.
+    """
+    detector = decisions.settings.get("detector", {})
+    if not isinstance(detector, Mapping):
+        raise OptionError(OPTION, f"{decisions.source}: settings.detector must be an object.")
+    chosen = adopt(decisions, how, typed)
+    return dataclasses.replace(chosen, detector=adopt(decisions, how.detector, typed, detector, "settings.detector"))
+
+
+def adopt_targets(decisions: Decisions, people: PeopleOptions, typed: Collection[str]) -> PeopleOptions:
+    """Return who gets which face, as decisions were made; see `adopt_options`."""
+    return adopt(decisions, people, typed, {"targets": decisions.settings.get("targets", "fresh")})
+
+
+def adopt(
+    decisions: Decisions,
+    options: T,
+    typed: Collection[str],
+    settings: Mapping[str, Any] | None = None,
+    where: str = "settings",
+) -> T:
+    """Return options with the values of settings that the user has not typed; options that hold others stay."""
+    settings, hints = decisions.settings if settings is None else settings, get_type_hints(type(options))
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        name, kind = field.name, hints[field.name]
+        if name not in settings or kind is DetectorOptions or not _is_plain(kind):
+            continue
+        value, own, place = settings[name], getattr(options, name), f"{decisions.source}: {where}.{name}"
+        if not _fits(value, kind):
+            raise OptionError(OPTION, f"{place} cannot be {json.dumps(value)}.")
+        if name in typed and value != own:
+            flag = "--" + name.replace("_", "-")
+            raise OptionError(OPTION, f"{place} is {json.dumps(value)}, and {flag} says {own}. Leave {flag} out, or "
+                              "decide anew with it.")  # fmt: skip
+        found[name] = value
+    return dataclasses.replace(options, **found)  # type: ignore[type-var]
+
+
+def _is_plain(kind: Any) -> bool:
+    """Say whether values of a type can stand in JSON as they are."""
+    if get_origin(kind) is Literal:
+        return True
+    if args := get_args(kind):
+        return all(_is_plain(one) for one in args)
+    return kind in (str, int, float, bool, type(None))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if args := get_args(kind):
+        return any(_fits(value, one) for one in args)
+    return type(value) is kind or (kind is float and type(value) is int)

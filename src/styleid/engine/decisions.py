@@ -1,0 +1,194 @@
+"""The decisions file: what a person decided about the faces of a run's photos and videos, as JSON (docs/decisions.md).
+
+It is read strictly: what is not understood could be a wish to hide somebody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from styleid.core.decisions import TREATMENTS, FaceDecision, PhotoDecisions, Treatment
+from styleid.engine.json_value import JsonValue, read_json
+from styleid.errors import OptionError
+from styleid.pixel.obscure import OBSCURINGS
+
+FORMAT = 1
+OPTION = "--decisions"
+_OF_FACES: tuple[Treatment, ...] = tuple(one for one in TREATMENTS if one != "remove")
+_WHO = ("by", "at")
+_ABOUT_A_FACE = ("score", "became", "reason")
+"""What an exported file tells of a face for whoever edits it; it decides nothing."""
+
+
+@dataclass(frozen=True)
+class DecidedPhoto:
+    """What was decided about one photo. sha256: of its file. approved: who approved it and when, or whether."""
+
+    sha256: str
+    decisions: PhotoDecisions = field(default_factory=PhotoDecisions)
+    approved: Mapping[str, str] | bool = False
+
+    @property
+    def digest(self) -> str:
+        """What changes whenever something else is decided: an output made with another digest is made again."""
+        parts = [[one.box_xyxy, one.told()] for one in self.decisions.faces]
+        added = [[one.box_xyxy, one.told()] for one in self.decisions.added]
+        text = json.dumps([parts, added, self.approved], sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def told(self) -> dict[str, Any]:
+        """Return what the journal says of the decisions about the photo as a whole."""
+        return {"decisions": self.digest} | ({"approved": self.approved} if self.approved else {})
+
+
+@dataclass(frozen=True)
+class DecidedVideo:
+    """What was decided about one video. sha256: of its file. tracks: as in tracks.json, None where nothing is said."""
+
+    sha256: str
+    tracks: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All decisions of a file. source: its name, for messages. settings: with the seed, as the journal has them."""
+
+    source: str
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    photos: Mapping[str, DecidedPhoto] = field(default_factory=dict[str, DecidedPhoto])
+    videos: Mapping[str, DecidedVideo] = field(default_factory=dict[str, DecidedVideo])
+
+    def require_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise OptionError where a run has other settings than those that the decisions were made with."""
+        own = json.loads(json.dumps(dict(settings)))
+        for name, value in self.settings.items():
+            if own.get(name) != value:
+                given = json.dumps(own[name]) if name in own else "nothing"
+                raise OptionError(
+                    OPTION,
+                    f"{self.source}: settings.{name} is {json.dumps(value)}, and this run has {given}. Repeat the "
+                    "command with the options that the decisions were made with, or take it out of the file.",
+                )
+
+    def require_fresh_targets(self, targets: str) -> None:
+        """Raise OptionError where a face is to get another new face although it has its person's."""
+        if targets == "fresh":
+            return
+        for name, photo in self.photos.items():
+            if any(one.target for one in photo.decisions.faces):
+                raise OptionError(OPTION, f"{self.source}: photos['{name}'] asks for another new face ('target'), and "
+                                  f"with --targets {targets} people share theirs across photos.")  # fmt: skip
+
+
+def read_decisions(path: Path) -> Decisions:
+    """Read a decisions file; raises OptionError that names file, photo and field where something is wrong."""
+    return parse_decisions(read_json(path, OPTION))
+
+
+def parse_decisions(root: JsonValue) -> Decisions:
+    """Read decisions from JSON values; see `read_decisions`."""
+    record = root.members(("format", "photos"), ("seed", "settings", "people", "videos"))
+    if record["format"].value != FORMAT:
+        raise record["format"].error(f"{FORMAT}, the only format that this version reads")
+    settings = dict(record["settings"].mapping()) if "settings" in record else {}
+    settings = {name: one.value for name, one in settings.items()}
+    if "seed" in record:
+        seed = None if record["seed"].value is None else record["seed"].whole()
+        if settings.setdefault("seed", seed) != seed:
+            raise record["seed"].error(f"the same as settings.seed, {settings['seed']}")
+    people = {name: _treatment(one) for name, one in _entries(record, "people")}
+    photos = {name: _photo(one, people) for name, one in _entries(record, "photos")}
+    videos = {name: _video(one) for name, one in _entries(record, "videos")}
+    return Decisions(root.source, settings, photos, videos)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is done with the faces of a person."""
+
+    do: Treatment
+    target: int
+    by: str
+    at: str
+
+
+def _entries(record: Mapping[str, JsonValue], name: str) -> list[tuple[str, JsonValue]]:
+    return list(record[name].mapping().items()) if name in record else []
+
+
+def _treatment(value: JsonValue) -> _Wish:
+    record = value.members(("do",), ("target", *_WHO))
+    return _wish(record, None, "", "")
+
+
+def _wish(record: Mapping[str, JsonValue], person: _Wish | None, by: str, at: str) -> _Wish:
+    """Return what an entry says; what it leaves open, its person says; who and when, the photo."""
+    do = record["do"].one_of(_OF_FACES) if "do" in record else (person.do if person else "replace")
+    target = record["target"].whole(0) if "target" in record else 0
+    if target and do != "replace":
+        raise record["target"].error("left out: a face that is not replaced gets no new face")
+    if person is not None and "do" not in record:
+        target = record["target"].whole(0) if "target" in record else person.target
+        by, at = person.by or by, person.at or at
+    return _Wish(do, target, *_who(record, by, at))
+
+
+def _who(record: Mapping[str, JsonValue], by: str = "", at: str = "") -> tuple[str, str]:
+    return record["by"].text() if "by" in record else by, record["at"].time() if "at" in record else at
+
+
+def _photo(value: JsonValue, people: Mapping[str, _Wish]) -> DecidedPhoto:
+    record = value.members(("sha256",), ("faces", "add", "remove", "approved", *_WHO))
+    who = _who(record)
+    faces = [_face(one, people, *who) for one in _items(record, "faces")]
+    removed = [_removed(one, *who) for one in _items(record, "remove")]
+    added = [_added(one, *who) for one in _items(record, "add")]
+    approved = _approved(record["approved"], *who) if "approved" in record else False
+    return DecidedPhoto(record["sha256"].sha256(), PhotoDecisions((*faces, *removed), tuple(added)), approved)
+
+
+def _items(record: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
+    return record[name].items() if name in record else []
+
+
+def _face(value: JsonValue, people: Mapping[str, _Wish], by: str, at: str) -> FaceDecision:
+    record = value.members(("box",), ("do", "target", "person", *_WHO, *_ABOUT_A_FACE))
+    name = record["person"].text() if "person" in record else ""
+    wish = _wish(record, people.get(name), by, at)
+    return FaceDecision(record["box"].box(), wish.do, wish.target, name, wish.by, wish.at)
+
+
+def _added(value: JsonValue, by: str, at: str) -> FaceDecision:
+    record = value.members(("box", "do"), ("person", *_WHO))
+    name = record["person"].text() if "person" in record else ""
+    do: Treatment = record["do"].one_of(OBSCURINGS)
+    return FaceDecision(record["box"].box(), do, 0, name, *_who(record, by, at))
+
+
+def _removed(value: JsonValue, by: str, at: str) -> FaceDecision:
+    if isinstance(value.value, list):
+        return FaceDecision(value.box(), "remove", by=by, at=at)
+    record = value.members(("box",), _WHO)
+    by, at = _who(record, by, at)
+    return FaceDecision(record["box"].box(), "remove", by=by, at=at)
+
+
+def _approved(value: JsonValue, by: str, at: str) -> Mapping[str, str] | bool:
+    if isinstance(value.value, bool) and not value.value:
+        return False
+    if not isinstance(value.value, bool):
+        by, at = _who(value.members((), _WHO), by, at)
+    return {name: said for name, said in (("by", by), ("at", at)) if said} or True
+
+
+def _video(value: JsonValue) -> DecidedVideo:
+    record = value.members(("sha256",), ("tracks",))
+    if "tracks" not in record:
+        return DecidedVideo(record["sha256"].sha256())
+    record["tracks"].mapping()
+    return DecidedVideo(record["sha256"].sha256(), record["tracks"].value)
