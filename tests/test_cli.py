@@ -228,7 +228,9 @@ def test_own_boxes_are_used(call, tmp_path, photos):
 
 def test_decisions_are_exported_and_made_again(call, tmp_path, photos):
     made = tmp_path / "made.json"
-    status, _, err = call("anonymize", "IN", "--out", "OUT", *NONE, "--obscure", "blur", "--export-decisions", str(made))
+    status, _, err = call(
+        "anonymize", "IN", "--out", "OUT", *NONE, "--obscure", "blur", "--export-decisions", str(made)
+    )
     assert (status, err) == (0, "")
     record = json.loads(made.read_text())
     assert isinstance(record["seed"], int)  # drawn, since none was asked for
