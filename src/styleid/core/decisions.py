@@ -92,8 +92,11 @@ class SettledFaces:
     @cached_property
     def hidden(self) -> dict[int, Obscuring]:
         """How faces are hidden, by their place, where somebody decided that."""
-        hows = {index: one.hides for index, one in enumerate(self.decisions) if one is not None}
-        return {index: how for index, how in hows.items() if how is not None}
+        found: dict[int, Obscuring] = {}
+        for index, one in enumerate(self.decisions):
+            if one is not None and (how := one.hides) is not None:
+                found[index] = how
+        return found
 
     @property
     def untouched(self) -> dict[int, Action]:
