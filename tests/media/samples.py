@@ -7,8 +7,11 @@ import zlib
 
 import cv2
 import numpy as np
+import pillow_heif
 import tifffile
 from PIL import Image, ImageCms
+
+pillow_heif.register_heif_opener()  # so that Pillow shows what the code under test wrote with other calls
 
 SECRET = b"SECRET-Jane-Doe-5551234"
 HEIGHT, WIDTH = 37, 53
@@ -53,6 +56,21 @@ def tiff(array, **options):
     with tifffile.TiffWriter(out, bigtiff=big, byteorder=order) as writer:
         writer.write(array, metadata=None, software=False, **options)
     return out.getvalue()
+
+
+def heic(array, mode=None, **options):
+    """Encode with pillow-heif; the array is RGB, RGBA or grey, uint8, or uint16 whose upper bits count."""
+    height, width = array.shape[:2]
+    mode = mode or {1: "L", 3: "RGB", 4: "RGBA"}[array.shape[2] if array.ndim == 3 else 1]
+    file, out = pillow_heif.HeifFile(), io.BytesIO()
+    file.add_frombytes(mode + (";16" if array.dtype == np.uint16 else ""), (width, height), array.tobytes())
+    file.save(out, **options)
+    return out.getvalue()
+
+
+def orientation_of(image):
+    """Return the orientation of an opened picture; pillow-heif's plugin sets that of EXIF to 1, and says so."""
+    return image.info.get("original_orientation") or image.getexif().get(274, 1)
 
 
 def png_chunk(kind, body):

@@ -47,6 +47,9 @@ SOILED = {
     "bmp": (samples.soiled_bmp(samples.pillow(RGB, "BMP")), ["outside header and pixels"]),
     "avif": (samples.pillow(RGB, "AVIF", exif=samples.exif(6), xmp=samples.XMP, icc_profile=PROFILE),
              ["GPS", "XMP", "colour profile", "serial"]),
+    "heic": (samples.heic(RGB, exif=b"Exif\0\0" + samples.exif(6), xmp=samples.XMP, icc_profile=PROFILE,
+                          thumbnails=[16]), ["GPS", "XMP", "colour profile", "serial", "thumbnail"]),
+    "heic 10 bits": (samples.heic(RGB.astype(np.uint16) * 257, exif=b"Exif\0\0" + samples.exif(3)), ["GPS"]),
 }  # fmt: skip
 
 
@@ -75,7 +78,7 @@ def test_nothing_of_it_is_written(name: str, painted: bool, metadata: MetadataMo
     assert not carries_secret(out)
     assert find_leftovers(out, metadata) == []
     image = Image.open(io.BytesIO(out))
-    assert image.getexif().get(274, 1) == photo.orientation
+    assert samples.orientation_of(image) == photo.orientation
     image.load()
     assert not {"xmp", "comment", "photoshop", "Author", "Comment", "XML:com.adobe.xmp"} & set(image.info)
     assert ("icc_profile" in image.info) == (photo.icc_profile is not None)
@@ -86,6 +89,7 @@ EXPOSED = {
     "png": lambda e: samples.pillow(RGB, "PNG", exif=e),
     "webp": lambda e: samples.pillow(RGB, "WEBP", exif=e),
     "avif": lambda e: samples.pillow(RGB, "AVIF", exif=e),
+    "heic": lambda e: samples.heic(RGB, exif=b"Exif\0\0" + e),
     "tiff": lambda e: samples.pillow(RGB, "TIFF", exif=load(e)),
 }
 

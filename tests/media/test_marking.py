@@ -33,6 +33,8 @@ LOSSY = {
     "webp with EXIF": samples.pillow(RGB, "WEBP", exif=samples.exif(6)),
     "avif": samples.pillow(RGB, "AVIF"),
     "avif alpha": samples.pillow(RGBA, "AVIF"),
+    "heic": samples.heic(RGB),
+    "heic alpha": samples.heic(RGBA),
     "tiff with EXIF": samples.pillow(RGB, "TIFF", exif=samples.exif(6, secret=False)),
 }
 SOURCES = {name: data for name, (data, _) in LOSSLESS.items() if not name.startswith("bmp")} | LOSSY
@@ -109,7 +111,7 @@ def test_the_audit_accepts_the_mark(name: str, metadata) -> None:
     assert find_leftovers(written(name, marked=True, metadata=metadata), metadata) == []
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif"])
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif", "heic"])
 @pytest.mark.parametrize(
     "other",
     [
@@ -133,7 +135,7 @@ def test_a_second_mark_is_a_leftover() -> None:
     assert find_leftovers(marked.replace(chunk, 2 * chunk)) == ["PNG chunk iTXt (XMP): the mark a second time"]
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif"])
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif", "heic"])
 def test_exiftool_reads_the_mark_and_nothing_else(name: str, tmp_path) -> None:
     path = tmp_path / "picture"
     path.write_bytes(written(name, marked=True))

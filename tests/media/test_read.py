@@ -56,6 +56,9 @@ EIGHT_BIT = {
     "avif": samples.pillow(RGB, "AVIF"),
     "avif grey": samples.pillow(GREY, "AVIF"),
     "avif alpha": samples.pillow(RGBA, "AVIF"),
+    "heic": samples.heic(RGB),
+    "heic grey": samples.heic(GREY),
+    "heic alpha": samples.heic(RGBA),
 }
 
 
@@ -77,6 +80,7 @@ ORIENTED = {
     "webp": lambda o: samples.pillow(RGB, "WEBP", exif=exif_only(o), lossless=True),
     "tiff": lambda o: samples.pillow(RGB, "TIFF", tiffinfo={274: o}),
     "avif": lambda o: samples.pillow(RGB, "AVIF", exif=exif_only(o), quality=95),
+    "heic": lambda o: samples.heic(RGB, exif=b"Exif\0\0" + exif_only(o), quality=90, chroma=444),
 }
 
 
@@ -228,7 +232,7 @@ REFUSED = {
     "zeros": (bytes(5000), "zeros"),
     "random": (b"\x93\x01" + bytes(range(100)), "begins with"),
     "mp4": (b"\0\0\0\x18ftypisom\0\0\x02\0isommp42" + bytes(50), "video"),
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x0cmeta\0\0\0\0", "HEIC"),
+    "heic without pictures": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x0cmeta\0\0\0\0", "names no picture"),
     "raw cr3": (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom" + bytes(50), "raw"),
     "jpeg xl": (b"\xff\x0a" + bytes(50), "JPEG XL"),
     "ppm": (b"P6 2 2 255\n" + bytes(12), "PPM"),
@@ -398,9 +402,10 @@ def test_a_file_is_read(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (37, 1), (2, 3), (1, 9000), (3, 20000)])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF"])
 def test_odd_sizes(kind: str, size: tuple[int, int]) -> None:
     if kind == "WEBP" and max(size) > 16383:
         pytest.skip("WebP ends at 16383 pixels")
-    data = samples.pillow(samples.smooth(*size), kind)
+    array = samples.smooth(*size)
+    data = samples.heic(array, tile_size=512) if kind == "HEIF" else samples.pillow(array, kind)
     assert np.array_equal(read_photo_bytes(data, "photo").image_rgb, seen(data))

@@ -25,6 +25,7 @@ from styleid.media.formats.parse.allowed import (
     PROFILE_NAME,
 )
 from styleid.media.formats.parse.exif import MetadataMode, directory_leftovers, exif_leftovers
+from styleid.media.formats.parse.hevc import foreign_units
 from styleid.media.formats.parse.icc import profile_leftovers
 from styleid.media.formats.parse.ifd import Directory, TiffReader, uncovered
 from styleid.media.formats.parse.isobmff import HeifFile, Item, all_properties, read_heif
@@ -38,7 +39,7 @@ __all__ = ["MetadataMode", "find_leftovers"]
 _KNOWN_NAMES = frozenset({b"", b"Color", b"Alpha", b"Exif", b"libavif"})
 _PROPERTIES = frozenset(b"ispe pixi av1C hvcC colr irot imir auxC pasp clap a1op a1lx lsel clli mdcv".split())
 _PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
-_MIME_XMP = b"XMP\0application/rdf+xml"
+_MIME_XMP = (b"XMP\0application/rdf+xml", b"\0application/rdf+xml")
 """Name and content type of an item that holds XMP, as libavif and libheif write them."""
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
@@ -207,7 +208,7 @@ def _item_leftovers(
     found: list[str] = []
     if item.kind == b"mime":
         body = b"".join(data[start:end] for start, end in item.places)
-        return marks.leftovers(body, "mime item") if item.name == _MIME_XMP else ["XMP or other text"]
+        return marks.leftovers(body, "mime item") if item.name in _MIME_XMP else ["XMP or other text"]
     if item.name not in _KNOWN_NAMES:
         found.append(f"part's name: {excerpt(item.name)}")
     links = {kind for kind, _ in item.links}
@@ -219,6 +220,8 @@ def _item_leftovers(
         found += exif_leftovers(block[skip:], metadata)
     elif item.kind not in _PICTURES:
         found.append(f"part of kind {item.kind.decode('latin-1')!r}")
+    elif item.kind == b"hvc1" and (foreign := _foreign_units(data, item)):
+        found.append(f"H.265 units of kind {', '.join(map(str, foreign))} beside the picture")
     elif b"thmb" in links:
         found.append("thumbnail")
     elif b"auxl" in links:
@@ -228,6 +231,11 @@ def _item_leftovers(
     elif number != file.primary and number not in _tiles(file):
         found.append("a further picture")
     return found
+
+
+def _foreign_units(data: bytes, item: Item) -> list[int]:
+    stream = b"".join(data[start:end] for start, end in item.places)
+    return foreign_units(item.property_body(b"hvcC") or b"", stream)
 
 
 def _tiles(file: HeifFile) -> set[int]:
@@ -244,4 +252,5 @@ def _packed_profile(packed: bytes) -> list[str]:
 
 _PARSERS: dict[str, Callable[[bytes, MetadataMode], list[str]]] = {
     "JPEG": jpeg_leftovers, "PNG": _png, "WebP": _webp, "TIFF": _tiff, "BMP": _bmp, "GIF": _gif, "AVIF": _heif,
+    "HEIC": _heif,
 }  # fmt: skip

@@ -9,8 +9,8 @@ read-only: copy before painting.
 
 What comes back: lossless formats (PNG, lossless WebP, TIFF, BMP, GIF) have every pixel outside the region
 bit-identical at the native depth, alpha included. JPEG is encoded with the source's quantisation tables and
-subsampling, lossy WebP and AVIF at the source's quantiser; their pixels outside are taken from the source, never from
-the given image. Sizes and pixel order as stored stay, so annotations stay valid.
+subsampling, lossy WebP, AVIF and HEIC at the source's quantiser; their pixels outside are taken from the source, never
+from the given image. Sizes and pixel order as stored stay, so annotations stay valid.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import ImageFile
 
-from styleid.errors import ImageError
+from styleid.errors import ImageError, MissingDependencyError
 from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
-from styleid.media.formats import avif, bmp, gif, jpeg, png, tiff, webp
+from styleid.media.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
 from styleid.media.formats.channels import hide_in_channel
 from styleid.media.formats.decoded import Decoded
 from styleid.media.formats.dither import repaint_dithered
@@ -69,6 +69,7 @@ _CODECS = {
     "BMP": _Codec(bmp.decode, bmp.encode),
     "GIF": _Codec(gif.decode, gif.encode, gif.repaint),
     "AVIF": _Codec(avif.decode, avif.encode),
+    "HEIC": _Codec(heic.decode, heic.encode),
 }
 
 
@@ -157,7 +158,7 @@ def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
         kind = sniff(data)
         decoded = _CODECS[kind].decode(data, max_pixels)
         raster = with_span(decoded.raster)
-    except BadFileError as error:
+    except (BadFileError, MissingDependencyError) as error:
         raise ImageError(name, str(error)) from error
     except MemoryError as error:
         raise ImageError(name, "it does not fit into this machine's memory") from error
@@ -207,7 +208,7 @@ def encode_photo(
         data = codec.encode(raster, kept, encoding, metadata)
     except BadFileError as error:
         raise ImageError(photo.name, str(error)) from error
-    except (OSError, ValueError, MemoryError) as error:
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
         raise ImageError(photo.name, f"its new pixels cannot be encoded as {photo.format} ({error})") from error
     if leftovers := find_leftovers(data, metadata):
         raise ImageError(photo.name, f"the output would hold more than pixels: {'; '.join(leftovers)}")

@@ -23,6 +23,7 @@ SIGNED_FORMATS = {
     "TIFF": "image/tiff",
     "GIF": "image/gif",
     "AVIF": "image/avif",
+    "HEIC": "image/heic",
     "mp4": "video/mp4",
     "mov": "video/quicktime",
 }

@@ -24,8 +24,6 @@ def replaced(old: bytes, new: bytes, data: bytes = PLAIN) -> bytes:
 
 
 KINDS = {
-    "heic": (replaced(b"avif", b"heic"), "it is a HEIC photo, which Pillow cannot read. Convert it to JPEG first"),
-    "a picture without codec": (replaced(b"avif", b"xxxx"), "it is a HEIC photo"),
     "a film": (replaced(b"mif1", b"isom", replaced(b"avif", b"iso2")), "a file of video or of an unknown kind"),
     "a crop": (replaced(b"pixi", b"clap"), "an AVIF with a crop that decoders apply differently"),
     "a huge picture": (

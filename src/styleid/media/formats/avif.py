@@ -2,7 +2,7 @@
 
 AVIF is treated as lossy throughout: the encoder that Pillow has cannot write RGB without loss. Depths of 10 and 12
 bits come back as 8. Rotation and mirroring live in properties (irot, imir), which Pillow reads and writes as the
-EXIF orientation. HEIC is not read: Pillow has no decoder for it.
+EXIF orientation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.av1 import base_quantiser
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif
-from styleid.media.formats.parse.isobmff import HeifFile, Item, read_heif
+from styleid.media.formats.parse.isobmff import HeifFile, Item, colour_points, read_heif
 from styleid.media.formats.raster import Layout, Raster, from_image, to_image
 
 if TYPE_CHECKING:
@@ -107,13 +107,7 @@ def _opener() -> type[AvifImageFile]:
 
 
 def _check_kind(file: HeifFile) -> None:
-    heic = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"}
     if b"avif" not in file.brands and b"avis" not in file.brands:
-        if heic & set(file.brands) or b"mif1" in file.brands:
-            raise BadFileError(
-                "it is a HEIC photo, which Pillow cannot read. Convert it to JPEG first, for example with: "
-                "heif-convert photo.heic photo.jpg (from libheif), or set the phone to 'most compatible'"
-            )
         raise BadFileError("it is a file of video or of an unknown kind, not a photo")
     if file.items.get(file.primary, Item()).property_body(b"clap") is not None:
         raise BadFileError("it is an AVIF with a crop that decoders apply differently. Save it again without the crop")
@@ -151,11 +145,10 @@ def _subsampling(config: bytes) -> str:
 
 
 def _colour(item: Item) -> tuple[bool, tuple[int, int] | None]:
-    for kind, body in item.properties:
-        if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11:
-            primaries, transfer = struct.unpack_from(">HH", body, 4)
-            return bool(body[10] & 0x80), (primaries, transfer) if 2 not in (primaries, transfer) else None
-    return True, None
+    if (points := colour_points(item)) is None:
+        return True, None
+    primaries, transfer, _, full = points
+    return full, (primaries, transfer) if 2 not in (primaries, transfer) else None
 
 
 def _with_points(data: bytes, points: tuple[int, int]) -> bytes:

@@ -6,10 +6,11 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from styleid.media.containers.hevc import configured_units, is_configuration, sized_units, unescaped, unit_kind
+
 _PREFIX_SEI = 39
 _ALPHA_CHANNEL_INFO = 165
 _START_CODE = re.compile(rb"\x00\x00\x01")
-_CONFIGURATION_BYTES = 23
 
 
 def tells_of_alpha(data: bytes, header: bytes) -> bool:
@@ -17,26 +18,13 @@ def tells_of_alpha(data: bytes, header: bytes) -> bool:
 
     header: the stream's extradata: where it is a configuration record of MP4, sizes stand before the packet's units.
     """
-    units = _sized(data, (header[21] & 3) + 1) if is_configuration(header) else _started(data)
+    units = sized_units(data, header) if is_configuration(header) else _started(data)
     return any(map(_is_told, units))
 
 
 def header_tells_of_alpha(header: bytes) -> bool:
     """Say the same of a stream's extradata."""
-    return any(map(_is_told, _configured(header) if is_configuration(header) else _started(header)))
-
-
-def is_configuration(header: bytes) -> bool:
-    """Say whether extradata is a configuration record, and not units with start codes."""
-    return len(header) >= _CONFIGURATION_BYTES and header[0] == 1
-
-
-def _sized(data: bytes, width: int) -> Iterator[bytes]:
-    at = 0
-    while at + width <= len(data):
-        size = int.from_bytes(data[at : at + width], "big")
-        yield data[at + width : at + width + size]
-        at += width + size
+    return any(map(_is_told, configured_units(header) if is_configuration(header) else _started(header)))
 
 
 def _started(data: bytes) -> Iterator[bytes]:
@@ -45,22 +33,11 @@ def _started(data: bytes) -> Iterator[bytes]:
         yield data[begin:end]
 
 
-def _configured(header: bytes) -> Iterator[bytes]:
-    at = _CONFIGURATION_BYTES
-    for _ in range(header[at - 1]):
-        count = int.from_bytes(header[at + 1 : at + 3], "big")
-        at += 3
-        for _ in range(count):
-            size = int.from_bytes(header[at : at + 2], "big")
-            yield header[at + 2 : at + 2 + size]
-            at += 2 + size
-
-
 def _is_told(unit: bytes) -> bool:
     """Say whether a unit is supplemental information that has a message of alpha."""
-    if len(unit) < 4 or unit[0] >> 1 & 63 != _PREFIX_SEI:
+    if len(unit) < 4 or unit_kind(unit) != _PREFIX_SEI:
         return False
-    body, at = unit[2:].replace(b"\x00\x00\x03", b"\x00\x00"), 0
+    body, at = unescaped(unit), 0
     while at + 2 <= len(body) and body[at:] != b"\x80":
         kind, at = _number(body, at)
         size, at = _number(body, at)

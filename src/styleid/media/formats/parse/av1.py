@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from styleid.media.formats.parse.bits import BitReader, UnsupportedStreamError
+
 _SEQUENCE, _FRAME_HEADER, _FRAME = 1, 3, 6
 _SELECT = 2
 
@@ -30,36 +32,16 @@ class _Sequence:
     superres: bool
 
 
-class _UnsupportedError(Exception):
-    """The stream uses something that stills do not."""
-
-
-class _Bits:
-    """Read bits, the highest first."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._position = data, 0
-
-    def take(self, count: int = 1) -> int:
-        end = self._position + count
-        if end > 8 * len(self._data):
-            raise _UnsupportedError
-        whole = int.from_bytes(self._data[self._position // 8 : (end + 7) // 8], "big")
-        self._position = end
-        # a count of 0 reads no bits and yields 0
-        return whole >> (-end % 8) & ((1 << count) - 1)
-
-
 def base_quantiser(stream: bytes) -> int | None:
     """Return base_q_idx of the stream's first frame, or None where it cannot be told."""
     try:
         sequence = None
         for kind, body in _units(stream):
             if kind == _SEQUENCE:
-                sequence = _sequence(_Bits(body))
+                sequence = _sequence(BitReader(body))
             elif kind in (_FRAME_HEADER, _FRAME) and sequence is not None:
-                return _frame_quantiser(_Bits(body), sequence)
-    except _UnsupportedError:
+                return _frame_quantiser(BitReader(body), sequence)
+    except UnsupportedStreamError:
         pass
     return None
 
@@ -76,7 +58,7 @@ def _units(stream: bytes) -> list[tuple[int, bytes]]:
             size = shift = 0
             while True:
                 if position >= len(stream) or shift > 28:
-                    raise _UnsupportedError
+                    raise UnsupportedStreamError
                 byte = stream[position]
                 position += 1
                 size |= (byte & 0x7F) << shift
@@ -88,14 +70,14 @@ def _units(stream: bytes) -> list[tuple[int, bytes]]:
     return units
 
 
-def _sequence(bits: _Bits) -> _Sequence:
+def _sequence(bits: BitReader) -> _Sequence:
     bits.take(3 + 1)
     reduced = bool(bits.take())
     if reduced:
         bits.take(5)
     else:
         if bits.take():
-            raise _UnsupportedError
+            raise UnsupportedStreamError
         delays = bits.take()
         for _ in range(bits.take(5) + 1):
             bits.take(12)
@@ -127,11 +109,11 @@ def _sequence(bits: _Bits) -> _Sequence:
                      integer_mv, superres)  # fmt: skip
 
 
-def _frame_quantiser(bits: _Bits, sequence: _Sequence) -> int:
+def _frame_quantiser(bits: BitReader, sequence: _Sequence) -> int:
     if not sequence.reduced:
         shown_before, kind, shown = bits.take(), bits.take(2), bits.take()
         if shown_before or kind or not shown:
-            raise _UnsupportedError
+            raise UnsupportedStreamError
     fixed_cdf = bits.take()
     tools = bits.take() if sequence.screen_tools == _SELECT else sequence.screen_tools
     if tools and sequence.integer_mv == _SELECT:
@@ -156,13 +138,13 @@ def _frame_quantiser(bits: _Bits, sequence: _Sequence) -> int:
     return bits.take(8)
 
 
-def _skip_tiles(bits: _Bits, sequence: _Sequence, width: int, height: int) -> None:
+def _skip_tiles(bits: BitReader, sequence: _Sequence, width: int, height: int) -> None:
     """Skip the tiles' layout (tile_info)."""
     shift = 5 if sequence.large_blocks else 4
     columns, rows = (-(-2 * ((side + 7) >> 3) // (1 << shift)) for side in (width, height))
     widest, largest = 4096 >> (shift + 2), (4096 * 2304) >> (2 * shift + 4)
     if not bits.take():
-        raise _UnsupportedError
+        raise UnsupportedStreamError
     column_log2 = _log2(widest, columns)
     least = max(column_log2, _log2(largest, rows * columns))
     while column_log2 < _log2(1, min(columns, 64)) and bits.take():

@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from styleid.media.containers.errors import BadFileError, CutShortError
 from styleid.media.containers.iso import Box, iso_boxes
 
+_TURNS: dict[tuple[int, int | None], int] = {
+    (0, None): 1, (0, 1): 2, (2, None): 3, (0, 0): 4, (3, 1): 5, (3, None): 6, (3, 0): 7, (1, None): 8,
+    (2, 1): 4, (2, 0): 2, (1, 1): 7, (1, 0): 5,
+}  # fmt: skip
+"""EXIF's orientations by the quarter turns to the left (irot) and the mirroring after them (imir), None for none."""
+
 
 @dataclass
 class Item:
@@ -158,6 +164,31 @@ def _read_properties(data: bytes, box: Box, items: dict[int, Item]) -> None:
                     items.setdefault(number, Item()).properties.append(held[index - 1])
             if position > part.end:
                 raise CutShortError("the AVIF's or HEIC's properties")
+
+
+def colour_points(item: Item) -> tuple[int, int, int, bool] | None:
+    """Return primaries, transfer, matrix and whether the range is full, as an item's nclx box has them, or None."""
+    for kind, body in item.properties:
+        if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11:
+            primaries, transfer, matrix = struct.unpack_from(">HHH", body, 4)
+            return primaries, transfer, matrix, bool(body[10] & 0x80)
+    return None
+
+
+def orientation_of(item: Item) -> int:
+    """Return the EXIF orientation that an item's turns and mirrors come to, whatever their number and order."""
+    turns, mirror = 0, None
+    for kind, body in item.properties:
+        if kind == b"irot" and body:
+            quarter = body[0] & 3
+            turns = (turns + (quarter if mirror is None else -quarter)) & 3
+        elif kind == b"imir" and body:
+            axis = body[0] & 1
+            if mirror is None:
+                mirror = axis
+            else:
+                turns, mirror = (turns + (0 if axis == mirror else 2)) & 3, None
+    return _TURNS[turns, mirror]
 
 
 def all_properties(data: bytes, meta: Iterable[Box]) -> list[tuple[bytes, bytes]]:

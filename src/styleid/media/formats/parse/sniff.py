@@ -14,13 +14,11 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "BMP": (".bmp", ".dib"),
     "GIF": (".gif",),
     "AVIF": (".avif",),
+    "HEIC": (".heic", ".heif", ".hif"),
 }
 """The formats that can be read and written, with the suffixes that name them."""
 
-HEIC_SUFFIXES = (".heic", ".heif", ".hif")
-"""Photos that cannot be read, but must be named, not passed over."""
-
-IMAGE_SUFFIXES = frozenset(s for group in SUFFIXES.values() for s in group) | frozenset(HEIC_SUFFIXES)
+IMAGE_SUFFIXES = frozenset(s for group in SUFFIXES.values() for s in group)
 """Suffixes, in lower case, of the files that a walked folder yields."""
 
 _MAGICS = (
@@ -33,7 +31,9 @@ _MAGICS = (
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
 )
-_HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_HEAD_BYTES = 1 << 12
 
 
 def sniff(data: bytes) -> str:
@@ -54,8 +54,10 @@ def sniff(data: bytes) -> str:
 
 def _iso_kind(data: bytes) -> str:
     brands = data[8 : int.from_bytes(data[:4], "big")] if data[3] <= 128 and data[:3] == bytes(3) else data[8:12]
-    if any(brand in brands for brand in _HEIF_BRANDS):
+    if any(brand in brands for brand in _AVIF_BRANDS):
         return "AVIF"
+    if any(brand in brands for brand in _HEIC_BRANDS):
+        return "AVIF" if b"av01" in data[:_HEAD_BYTES] else "HEIC"  # mif1 alone may be either
     if b"crx " in brands:
         raise BadFileError("it is a camera's raw file. Develop it to TIFF or JPEG first")
     raise BadFileError("it is a video, not a photo")

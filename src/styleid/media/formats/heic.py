@@ -1,0 +1,202 @@
+"""Read HEIC, and write it with the depth, quality, subsampling, tiles and colour code points of the source.
+
+pillow-heif (extra `heif`) decodes and encodes; it is handed bare pixels, never a file, so that no picture, thumbnail,
+depth or gain map of the source is written again. Rotation and mirroring live in properties (irot, imir), which are
+undone after decoding and written again; EXIF's orientation counts for nothing in HEIC (ISO/IEC 23008-12).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from styleid.errors import MissingDependencyError
+from styleid.media.containers.errors import BadFileError, check_tail
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile
+from styleid.media.formats.kept import Kept
+from styleid.media.formats.parse.exif import PREFIX, ExifFacts, MetadataMode, read_exif
+from styleid.media.formats.parse.hevc import StillCoding, still_coding
+from styleid.media.formats.parse.isobmff import HeifFile, Item, colour_points, orientation_of, read_heif
+from styleid.media.formats.raster import Layout, Raster, Samples, stored
+
+_DEFAULT_QUALITY, _LOSSLESS = 80, -1
+_CHROMAS = {0: 420, 1: 420, 2: 422, 3: 444}
+_LAYOUTS = {"L": Layout.GREY, "I": Layout.GREY, "RGB": Layout.RGB, "RGBA": Layout.RGB_ALPHA, "RGBa": Layout.RGB_ALPHA}
+_MOST_SIDE_PX, _TILE_PX, _BLOCK_PX = 8192, 512, 64
+_PICTURES = (b"hvc1", b"grid", b"iden")
+
+
+@dataclass(frozen=True)
+class HeicEncoding:
+    """Say how a HEIC was compressed.
+
+    coding: its quantiser, None where it cannot be told. bits: 8, 10 or 12. chroma: 420, 422 or 444. points: primaries,
+    transfer, matrix and whether the range is full, as the nclx box has them, None where there is none. tile_px: the
+    side of its tiles, 0 where it is in one piece.
+    """
+
+    coding: StillCoding | None
+    bits: int
+    chroma: int
+    points: tuple[int, int, int, bool] | None
+    tile_px: int
+
+
+def decode(data: bytes, max_pixels: int) -> Decoded:
+    """Decode the primary picture of a HEIC.
+
+    Raises:
+        BadFileError: It cannot be used.
+        MissingDependencyError: pillow-heif is not installed.
+    """
+    file = read_heif(data)
+    _check(file, data)
+    coded = file.picture()
+    found = _pillow_heif().open_heif(data, convert_hdr_to_8bit=False)
+    _check_sizes(found.size, (file.items[file.primary], coded), max_pixels)
+    orientation = orientation_of(file.items[file.primary])
+    mode = str(found.mode).partition(";")[0]
+    samples: Samples = stored(np.array(found), orientation)
+    deep = samples.dtype == np.uint16
+    raster = Raster(samples, _LAYOUTS[mode], 16 if deep else 8, premultiplied=mode == "RGBa")
+    exif = found.info.get("exif")
+    facts = read_exif(exif) if exif else ExifFacts()
+    profile, notes = kept_profile(found.info.get("icc_profile"), raster, facts)
+    encoding = HeicEncoding(
+        _coding(data, coded), int(found.info["bit_depth"]), _chroma(coded), _points(file, coded), _tile_px(file, coded)
+    )
+    notes += _notes(file)
+    return Decoded(raster, Kept(orientation, None, profile, facts.exposure), encoding, notes)
+
+
+def encode(raster: Raster, kept: Kept, encoding: HeicEncoding, metadata: MetadataMode) -> bytes:
+    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    heif, height, width = _pillow_heif(), *raster.size
+    colours = {Layout.GREY: "L", Layout.RGB: "RGB"}.get(raster.layout, "RGBa" if raster.premultiplied else "RGBA")
+    file = heif.HeifFile()
+    file.add_frombytes(colours + (";16" if raster.bits == 16 else ""), (width, height), raster.samples.tobytes())
+    options = _colour_options(encoding)
+    if raster.bits == 16:
+        options["bit_depth"] = encoding.bits
+    if exif := kept.exif(metadata):
+        options["exif"] = PREFIX + exif
+    if kept.icc_profile:
+        options |= {"icc_profile": kept.icc_profile, "icc_profile_type": "prof"}
+    if kept.mark:
+        options["xmp"] = kept.mark
+    out = io.BytesIO()
+    file.save(
+        out,
+        quality=_quality(encoding.coding),
+        chroma=encoding.chroma,
+        tile_size=encoding.tile_px or (_TILE_PX if max(height, width) > _MOST_SIDE_PX else 0),
+        enc_params={"preset": "medium"},
+        **options,
+    )
+    return out.getvalue()
+
+
+def _pillow_heif() -> Any:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingDependencyError("pillow-heif, which reads and writes HEIC,", "'styleid[heif]'") from error
+    return pillow_heif
+
+
+def _check(file: HeifFile, data: bytes) -> None:
+    """Refuse what is no still picture of H.265, or cut short."""
+    if any(box.kind == b"moov" for box in file.boxes):
+        raise BadFileError("it is a HEIC sequence: each of its pictures would need its own check. Save them as single "
+                           "pictures")  # fmt: skip
+    primary, coded = file.items.get(file.primary, Item()), file.picture()
+    if coded.kind != b"hvc1" or primary.kind not in _PICTURES:
+        kind = coded.kind.decode("latin-1")
+        raise BadFileError(f"it is a HEIF picture of a kind that cannot be read ({kind!r}). Convert it to JPEG first")
+    tiles = [file.items.get(number, Item()) for kind, ids in primary.links if kind == b"dimg" for number in ids]
+    for start, end in (place for item in (primary, *tiles) for place in item.places):
+        check_tail(data[start:end])
+
+
+def _check_sizes(shown: tuple[int, int], items: tuple[Item, Item], max_pixels: int) -> None:
+    """Refuse what is too large; pictures may be coded larger than they are shown, in whole blocks."""
+    check_size(*shown, max_pixels)
+    most = max(max_pixels, (shown[0] + _BLOCK_PX) * (shown[1] + _BLOCK_PX))
+    for body in (item.property_body(b"ispe") for item in items):
+        if body and len(body) >= 12:
+            check_size(*struct.unpack_from(">II", body, 4), most)
+
+
+def _coding(data: bytes, coded: Item) -> StillCoding | None:
+    config = coded.property_body(b"hvcC") or b""
+    return still_coding(config, b"".join(data[start:end] for start, end in coded.places))
+
+
+def _chroma(coded: Item) -> int:
+    config = coded.property_body(b"hvcC") or b""
+    return _CHROMAS[config[16] & 3] if len(config) > 16 else 420
+
+
+def _points(file: HeifFile, coded: Item) -> tuple[int, int, int, bool] | None:
+    return colour_points(file.items[file.primary]) or colour_points(coded)
+
+
+def _tile_px(file: HeifFile, coded: Item) -> int:
+    if file.items[file.primary].kind != b"grid":
+        return 0
+    body = coded.property_body(b"ispe") or b""
+    return max(64, *struct.unpack_from(">II", body, 4)) if len(body) >= 12 else _TILE_PX
+
+
+def _colour_options(encoding: HeicEncoding) -> dict[str, Any]:
+    if encoding.points is None:
+        return {}
+    primaries, transfer, matrix, full = encoding.points
+    return {"color_primaries": primaries, "transfer_characteristics": transfer, "transfer_characteristic": transfer,
+            "matrix_coefficients": matrix, "full_range_flag": int(full)}  # fmt: skip
+
+
+def _quality(coding: StillCoding | None) -> int:
+    """Return the quality at which this build's encoder uses the quantiser nearest to a given one."""
+    if coding is None:
+        return _DEFAULT_QUALITY
+    if coding.lossless:
+        return _LOSSLESS
+    table = _quantisers()
+    return min(table, key=lambda quality: (abs(table[quality] - coding.quantiser), -quality))
+
+
+@lru_cache(maxsize=1)
+def _quantisers() -> dict[int, int]:
+    """Return the quantiser of each quality. It does not depend on the picture, but may on the encoder's version."""
+    found: dict[int, int] = {}
+    for quality in range(0, 101, 2):
+        out, file = io.BytesIO(), _pillow_heif().HeifFile()
+        file.add_frombytes("RGB", (16, 16), bytes(3 * 16 * 16))
+        file.save(out, quality=quality, enc_params={"preset": "ultrafast"})
+        data = out.getvalue()
+        coding = _coding(data, read_heif(data).picture())
+        found[quality] = (94 - quality) // 2 if coding is None else coding.quantiser
+    return found
+
+
+def _notes(file: HeifFile) -> tuple[str, ...]:
+    """Name the parts that are left out."""
+    primary = file.items[file.primary]
+    used = {file.primary} | {number for kind, ids in primary.links if kind == b"dimg" for number in ids}
+    further: set[str] = set()
+    for number, item in file.items.items():
+        links = {kind for kind, _ in item.links}
+        auxiliary = (item.property_body(b"auxC") or b"")[4:].split(b"\0")[0].decode("latin-1")
+        if b"thmb" in links:
+            further.add("a thumbnail")
+        elif b"auxl" in links and not auxiliary.endswith((":alpha", ":auxid:1")):
+            further.add(f"an auxiliary picture ({auxiliary[:80]})")
+        elif item.kind not in (b"Exif", b"mime", b"") and number not in used and b"auxl" not in links:
+            further.add("a further picture" if item.kind in _PICTURES else repr(item.kind.decode("latin-1")))
+    return ("further parts of the file were left out: " + ", ".join(sorted(further)),) if further else ()

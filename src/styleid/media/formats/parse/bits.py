@@ -1,0 +1,42 @@
+"""Read bits of coded pictures' headers."""
+
+from __future__ import annotations
+
+
+class UnsupportedStreamError(Exception):
+    """The stream ends early or uses something that is not parsed."""
+
+
+class BitReader:
+    """Read bits, the highest first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._position = data, 0
+
+    def take(self, count: int = 1) -> int:
+        """Return an unsigned number of so many bits; 0 bits are 0."""
+        end = self._position + count
+        if end > 8 * len(self._data):
+            raise UnsupportedStreamError
+        whole = int.from_bytes(self._data[self._position // 8 : (end + 7) // 8], "big")
+        self._position = end
+        return whole >> (-end % 8) & ((1 << count) - 1)
+
+    def golomb(self) -> int:
+        """Return an unsigned exponential-Golomb number."""
+        zeros = 0
+        while not self.take():
+            zeros += 1
+            if zeros > 32:
+                raise UnsupportedStreamError
+        return (1 << zeros) - 1 + self.take(zeros)
+
+    def signed_golomb(self) -> int:
+        """Return a signed exponential-Golomb number."""
+        code = self.golomb()
+        return (code + 1) // 2 if code & 1 else -(code // 2)
+
+    def skip_golombs(self, count: int) -> None:
+        """Pass over so many exponential-Golomb numbers."""
+        for _ in range(count):
+            self.golomb()

@@ -1,0 +1,77 @@
+"""Data sets, shards and folders whose photos are in formats that extras read."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+
+from styleid.cli import main
+from styleid.media.audit import find_leftovers
+from styleid.media.image import read_photo, read_photo_bytes
+from tests.datasets.folders import write
+from tests.media import samples
+
+NONE = ("--method", "none", "--seed", "1", "--quiet")
+FORMATS = {
+    "heic": lambda array: samples.heic(array, exif=b"Exif\0\0" + samples.exif(6), thumbnails=[64]),
+}
+"""Files of arrays (h, w, 3), turned by a quarter in the formats that can be."""
+
+
+@pytest.fixture(params=FORMATS)
+def turned(request, portrait) -> tuple[str, bytes]:
+    """The ending and the bytes of a portrait that is stored lying on its side."""
+    return request.param, FORMATS[request.param](np.ascontiguousarray(np.rot90(np.asarray(portrait))))
+
+
+def require_hidden(before: bytes, after: bytes) -> None:
+    """Require that a part of the picture is covered, the rest as it was, and nothing beside the pixels."""
+    old, new = (read_photo_bytes(data, "a") for data in (before, after))
+    assert (old.format, old.orientation, old.image_rgb.shape) == (new.format, new.orientation, new.image_rgb.shape)
+    changes = np.abs(old.image_rgb.astype(int) - new.image_rgb).mean(axis=2)
+    assert (changes > 30).mean() > 0.03
+    assert np.median(changes) < 6
+    assert find_leftovers(after, "strip") == []
+
+
+def test_folders(turned, tmp_path) -> None:
+    ending, data = turned
+    write(tmp_path / "in", {f"a.{ending}": data})
+    assert main(["anonymize", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *NONE]) == 0
+    require_hidden(data, (tmp_path / f"out/a.{ending}").read_bytes())
+
+
+def test_coco_and_yolo(turned, tmp_path) -> None:
+    ending, data = turned
+    height, width = read_photo_bytes(data, "a").image_rgb.shape[:2]
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 60], "area": 3000, "iscrowd": 0}
+    labels = {"images": [{"id": 1, "file_name": f"a.{ending}", "width": width, "height": height}],
+              "annotations": [box], "categories": [{"id": 1, "name": "face"}]}  # fmt: skip
+    write(tmp_path / "coco", {f"images/a.{ending}": data, "annotations/instances.json": json.dumps(labels)})
+    write(
+        tmp_path / "yolo",
+        {f"images/a.{ending}": data, "labels/a.txt": "0 .2 .2 .1 .1\n", "data.yaml": "names: [face]\n"},
+    )
+    for form in ("coco", "yolo"):
+        command = ["dataset", form, str(tmp_path / form), str(tmp_path / f"{form}-out"), *NONE]
+        assert main([*command, "--boxes", "from-annotations"]) == 0
+        require_hidden(data, (tmp_path / f"{form}-out/images/a.{ending}").read_bytes())
+        marked = np.abs(read_photo(tmp_path / f"{form}-out/images/a.{ending}").image_rgb[30:40, 30:40].astype(int)
+                        - read_photo_bytes(data, "a").image_rgb[30:40, 30:40])  # fmt: skip
+        assert form == "yolo" or marked.mean() > 10
+
+
+def test_shards(turned, tmp_path) -> None:
+    ending, data = turned
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in/a.tar", "w") as tar:
+        for name, body in ((f"1.{ending}", data), ("1.txt", b"a caption\n")):
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            tar.addfile(info, io.BytesIO(body))
+    assert main(["dataset", "shards", str(tmp_path / "in"), str(tmp_path / "out"), *NONE]) == 0
+    with tarfile.open(tmp_path / "out/a.tar") as tar:
+        assert tar.getnames() == [f"1.{ending}", "1.txt"]
+        require_hidden(data, tar.extractfile(f"1.{ending}").read())
