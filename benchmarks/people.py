@@ -26,6 +26,7 @@ from PIL import Image
 from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
+from styleid.core.rendering import render
 from styleid.engine.assignment import Assignment
 from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, anonymize_files
@@ -204,7 +205,8 @@ class Bench:
     def _drawn(self, codes: Sequence[FloatArray | None]) -> FloatArray:
         """Return embeddings of targets, drawn in their own pose."""
         blank = np.zeros(self.spec.size, np.float32)
-        images, landmarks = self.anonymizer.bundle.render(np.stack([blank if code is None else code for code in codes]))
+        wplus = np.stack([blank if code is None else code for code in codes])
+        images, landmarks = render(self.anonymizer.bundle, wplus)
         template = self.spec.identity_crop
         crops = [
             template.crop(image.round().astype(np.uint8), template.matrix(five_points(points)))

@@ -27,6 +27,7 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
+from styleid.core.rendering import render
 from styleid.faces.align import CropTemplate
 from styleid.media.video.reader import VideoClip, import_av
 from styleid.pixel.obscure import face_ellipse
@@ -195,7 +196,7 @@ def _moving(bundle: Bundle, wplus: np.ndarray, frame: int, turn: int) -> np.ndar
     moved, (head, _, mouth, *_) = wplus.copy(), bundle.spec.rows
     moved[0, head.first : head.first + 2] += 1.2 * np.sin(frame / 13 + turn), 0.8 * np.sin(frame / 17 + 2 * turn)
     moved[0, mouth.first : mouth.first + 2] += 1.5 * np.sin(frame / 5 + turn), np.sin(frame / 7)
-    return bundle.generate(moved)[0]
+    return render(bundle, moved)[0][0]
 
 
 def _put(image: np.ndarray, face: np.ndarray, centre: tuple[float, float], side: int) -> None:

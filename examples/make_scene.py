@@ -15,6 +15,7 @@ from skimage import data
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import load_bundle
+from styleid.core.rendering import render
 from styleid.core.swap import swap_units
 from styleid.faces.detect import FaceDetector
 from styleid.pixel.composite import NewFace, composite
@@ -84,9 +85,8 @@ def with_new_face(bundle: Bundle, photo: ImageRGB, attributes: np.ndarray, seed:
     glasses = class_probability(logits, (GLASSES,), spec.crop.size_px)
     source = bundle.invert(crop, landmarks, bare[:, None])
     z = np.random.default_rng(seed).standard_normal((1, spec.z)).astype(np.float32)
-    image = bundle.generate(swap_units(source, bundle.sample(z, attributes, source), spec.swaps[-1], spec))
-    moved = bundle.parse(image.round().astype(np.uint8))[1]
-    new = NewFace(image[0], crop[0].astype(np.float32), None, moved[0], landmarks[0], bare[0], glasses[0])
+    image, moved = render(bundle, swap_units(source, bundle.sample(z, attributes, source), spec.swaps[-1], spec))
+    new = NewFace(image[0], crop[0].astype(np.float32), moved[0], landmarks[0], bare[0], glasses[0])
     photo = photo.copy()
     composite(photo, new, matrix)
     return photo

@@ -22,7 +22,8 @@ from onnx.reference.op_run import OpRun
 from torch.nn import functional
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.known_outputs import KNOWN, difference, digest, example_inputs, most_difference, scale_of
+from styleid.bundles.example_inputs import example_inputs
+from styleid.bundles.known_outputs import KNOWN, difference, digest, most_difference, scale_of
 from styleid.bundles.registry import built_in
 
 _DIGITS = 5

@@ -7,7 +7,8 @@ import pytest
 
 from styleid.bundles import known_outputs
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.known_outputs import BATCHES, KNOWN, ROWS, difference, digest, scale_of, wrong_outputs
+from styleid.bundles.example_inputs import ROWS
+from styleid.bundles.known_outputs import BATCHES, KNOWN, difference, digest, scale_of, wrong_outputs
 from styleid.bundles.registry import built_in
 from tests.tiny_bundle import tiny_bundle
 

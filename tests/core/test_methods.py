@@ -97,6 +97,25 @@ def test_less_strength_weakens_every_step(bundle, level):
     assert steps == tuple(SwapStep(s.rows, s.strength * 0.5, s.channels, s.cover) for s in bundle.spec.swaps)
 
 
+@pytest.mark.parametrize(("options", "strength"), [({"strength": 0.5}, 0.25), ({"method": "swapper"}, 1.0)])
+def test_steps_keep_what_they_say_of_light_and_expression(bundle, level, options, strength):
+    own = SwapStep((1,), 0.5, light_cells=2, target_light=True, expression_noise=0.1, leak=0.0, passes={1e-3: 1.0})
+    swapping = Swapping(dataclasses.replace(bundle.spec, rows=ROWS, swaps=(own,)))
+    step = choose_method(AnonymizeOptions(**options), swapping, level).steps[-1]
+    assert step == dataclasses.replace(own, strength=strength, leak=None, passes={})
+
+
+def test_the_swapper_adds_the_noise_of_a_step(bundle, level):
+    steps = (SwapStep((1,)), SwapStep((1,), expression_noise=0.5))
+    spec = dataclasses.replace(bundle.spec, rows=ROWS, swaps=steps, levels={"expression": (2, 2)})
+    method = choose_method(AnonymizeOptions(method="swapper"), Swapping(spec), level)
+    own, targets = np.zeros((2, 6), np.float32), np.ones((2, 6), np.float32)
+    swapped = method.swap(Swapping(spec), own, targets, [1, 2])
+    assert swapped[0].tolist() == [0.125, 1, 1, 1, 0.125, 0.125]
+    assert np.array_equal(swapped[1, :4], swapped[0, :4])
+    assert (swapped[1, 4:] != 0.125).all()
+
+
 @pytest.mark.parametrize(
     ("options", "step"),
     [

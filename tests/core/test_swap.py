@@ -34,6 +34,23 @@ def test_single_numbers_move_beside_whole_rows(spec):
     assert not source.any()
 
 
+def test_noise_moves_the_expression_alone_and_depends_on_the_target(spec):
+    spec = dataclasses.replace(spec, levels={"look": (0, 1), "expression": (2, 2), "skin": (3, 3)})
+    source, target = np.zeros((3, 10), np.float32), np.ones((3, 10), np.float32)
+    target[2] = 2
+    step = SwapStep((3,), 1.0, expression_noise=0.25)
+    plain, out = swap_units(source, target, SwapStep((3,)), spec), swap_units(source, target, step, spec)
+    assert np.array_equal(np.delete(out, [4, 5], 1), np.delete(plain, [4, 5], 1))
+    assert np.array_equal(out[0], out[1])
+    assert not np.array_equal(out[0, 4:6], out[2, 4:6])
+    assert out.dtype == np.float32
+    assert not source.any()
+    many = np.random.default_rng(0).normal(size=(2000, 10)).astype(np.float32)
+    moved = swap_units(np.zeros_like(many), many, step, spec)[:, 4:6]
+    assert moved.mean() == pytest.approx(0, abs=0.02)
+    assert moved.std() == pytest.approx(0.25, abs=0.01)
+
+
 def test_full_strength_leaves_nothing_of_the_source(spec):
     source, target = np.full((1, 10), 1e6, np.float32), np.full((1, 10), 1e-3, np.float32)
     assert swap_units(source, target, SwapStep((0, 1, 2, 3)), spec).tolist() == target.tolist()

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from styleid import load_bundle
+from styleid.core.rendering import render
 from styleid.faces.detect import DetectorOptions, FaceDetector
 
 PEOPLE, EACH = 40, 2
@@ -29,7 +30,7 @@ def draw_people(folder: Path, people: int = PEOPLE) -> Path:
     women, groups = np.arange(drawn) % 2, np.eye(5)[rng.integers(0, 5, drawn)]
     described = np.column_stack([ages, women, groups]).astype(np.float32)
     codes = bundle.sample(rng.standard_normal((drawn, spec.z)).astype(np.float32), described, plain)
-    faces = np.concatenate([bundle.generate(part) for part in np.array_split(codes, people)])
+    faces = np.concatenate([render(bundle, part)[0] for part in np.array_split(codes, people)])
     detector = FaceDetector(DetectorOptions(threshold=0.7))  # well above what the judge asks for
     faces = faces[[len(detector.detect(_photographed(face, np.random.default_rng(0)))) == 1 for face in faces]]
     for person, face in enumerate(faces[_unlike(faces, people)]):

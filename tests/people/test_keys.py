@@ -9,11 +9,13 @@ import stat
 import numpy as np
 import pytest
 
+from styleid.bundles.bundle import Bundle
 from styleid.bundles.spec import BundleSpec, NetworkFile
 from styleid.errors import KeyFileError, MissingDependencyError, OutputError, PeopleFileError
 from styleid.people import people_file as peoplefile
 from styleid.people.key_file import SecretKey, new_key, read_key
 from styleid.people.people_file import SUFFIX, People, PeopleFile, Person
+from tests.bundles.tiny_format2 import tiny_format2
 
 pytestmark = pytest.mark.versions
 
@@ -177,6 +179,16 @@ def test_targets_that_earlier_versions_kept_in_rows_are_read(key, spec, people):
     file = PeopleFile(key, spec)
     file.path.write_bytes(sealed(key, content))
     assert_same(file.read(), dataclasses.replace(people, id=bytes(16)))
+
+
+def test_every_generator_of_the_bundle_must_be_the_same(key, people, tmp_path):
+    spec = Bundle(tiny_format2(tmp_path / "tiny")).spec
+    PeopleFile(key, spec).write(people)
+    assert_same(PeopleFile(key, spec).read(), people)
+    other = dataclasses.replace(spec.networks["generator64"], sha256="0" * 64)
+    changed = dataclasses.replace(spec, networks={**spec.networks, "generator64": other})
+    with pytest.raises(PeopleFileError, match="it was made with another bundle"):
+        PeopleFile(key, changed).read()
 
 
 def test_nothing_of_people_can_be_read_without_the_key(key, spec, people):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from styleid.bundles.spec import NETWORKS, BundleSpec, NetworkFile
+from styleid.bundles.generators import Generator
+from styleid.bundles.neutral import Neutral, read_neutral
+from styleid.bundles.spec import BundleSpec, NetworkFile, purpose
 from styleid.errors import BundleError
 from styleid.runtime import Device, open_session, run_batched
 from styleid.types import FloatArray, ImagesRGB, WPlusArray
@@ -80,10 +82,19 @@ class Bundle:
         return self.run("attributes", crop=to_float(crops))[0]
 
     def invert(
-        self, crops: ImagesRGB, landmarks: Float[np.ndarray, "n 68 2"], visible: Float[np.ndarray, "n 1 s s"]
+        self,
+        crops: ImagesRGB,
+        landmarks: Float[np.ndarray, "n 68 2"],
+        visible: Float[np.ndarray, "n 1 s s"],
+        identity: Float[np.ndarray, "n d"] | None = None,
     ) -> WPlusArray:
-        """Return W+ (n, size). visible: (n, 1, s, s) in [0, 1], 0 where something hides the face."""
-        return _flat(self.run("inverter", crop=to_float(crops), landmarks=landmarks, visible=visible)[0])
+        """Return W+ (n, size).
+
+        visible: (n, 1, s, s) in [0, 1], 0 where something hides the face. identity: unit embeddings as `embed` gives
+        them, (n, d), which inverters of format 2 may ask for.
+        """
+        known = {"crop": to_float(crops), "landmarks": landmarks, "visible": visible}
+        return _flat(self.run("inverter", **known, **({} if identity is None else {"identity": identity}))[0])
 
     def sample(
         self, z: Float[np.ndarray, "n z"], attributes: Float[np.ndarray, "n 7"], source: WPlusArray
@@ -118,18 +129,59 @@ class Bundle:
         except (OSError, ValueError, EOFError) as error:
             raise BundleError(self.spec.name, f"{self.spec.rankings.file} cannot be read: {error}") from error
 
+    def geometry(self, wplus: WPlusArray) -> Float[np.ndarray, "n 68 2"]:
+        """Return where landmarks of W+ (n, size) will lie, (n, 68, 2) pixels of the crop; of format 2."""
+        return self.run("geometry", w_plus=wplus)[0].reshape(-1, 68, 2)
+
+    def generator_for(self, face_px: float) -> Generator:
+        """Return the generator that draws a face this wide in its photo, in pixels.
+
+        Raises BundleError for format 1.
+        """
+        if not self.spec.generators:
+            raise BundleError(self.spec.name, "it has one generator for all faces; only bundles of format 2 have more.")
+        *smaller, last = self.spec.generators
+        return next((one for one in smaller if one.most_face_px is not None and face_px <= one.most_face_px), last)
+
+    def draw(
+        self, generator: Generator, wplus: WPlusArray, maps: Mapping[str, FloatArray]
+    ) -> Float[np.ndarray, "n s s 3"]:
+        """Return faces drawn into their surroundings, float32 (n, s, s, 3) in [0, 255], s the generator's side.
+
+        maps: by name, see `generators.MAPS`, each (n, channels, s, s). Raises BundleError where the generator asks for
+        one that is not given.
+        """
+        return self._images(self.run(generator.network, w_plus=wplus, **maps)[0])
+
+    def neutral(self) -> Neutral:
+        """Return the surroundings of nobody that format 2 brings; raises BundleError where they cannot be read."""
+        if self.spec.neutral is None:
+            raise BundleError(self.spec.name, "it has no neutral surroundings; only bundles of format 2 have.")
+        content = self._checked(self.spec.neutral)
+        try:
+            return read_neutral(content, self.spec.crop.size_px)
+        except ValueError as error:
+            raise BundleError(self.spec.name, f"{self.spec.neutral.file}: {error}.") from error
+
     def generate(self, wplus: WPlusArray) -> Float[np.ndarray, "n s s 3"]:
-        """Return images, float32 (n, s, s, 3) in [0, 255]."""
-        return self._images(self.run("generator", w_plus=self._shaped(wplus))[0])
+        """Return images as `render` does, without their landmarks."""
+        return self._images(self._drawn(wplus)[0])
 
     def render(self, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
-        """Return images as `generate` does, and their landmarks (n, 68, 2) in pixels.
+        """Return images of W+ alone, float32 (n, s, s, 3) in [0, 255], and their landmarks (n, 68, 2) in pixels.
 
-        A generator that places landmarks itself says where; the images of any other are parsed.
+        A generator that places landmarks itself says where; the images of any other are parsed. For format 1;
+        `styleid.core.rendering.render` draws with any bundle. Raises BundleError for format 2, whose generators fill
+        faces into surroundings.
         """
-        first, *rest = self.run("generator", w_plus=self._shaped(wplus))
+        first, *rest = self._drawn(wplus)
         images = self._images(first)
         return images, rest[0] if rest else self.parse(images.round().astype(np.uint8))[1]
+
+    def _drawn(self, wplus: WPlusArray) -> list[FloatArray]:
+        if self.spec.generators:
+            raise BundleError(self.spec.name, "its generators fill faces into surroundings and draw nothing alone.")
+        return self.run("generator", w_plus=self._shaped(wplus))
 
     def styles(self, wplus: WPlusArray) -> list[FloatArray]:
         """Return S of W+ (n, size): one (n, channels) per modulated convolution."""
@@ -155,7 +207,7 @@ class Bundle:
         """Return a network's checked content, or the path of its checked file where it is large."""
         entry = self.spec.networks.get(role)
         if entry is None:
-            raise BundleError(self.spec.name, f"it has no {role} ({NETWORKS.get(role, 'an unknown role')}).")
+            raise BundleError(self.spec.name, f"it has no {role} ({purpose(role, self.spec)}).")
         return self._checked(entry)
 
     def _checked(self, entry: NetworkFile) -> bytes | Path:

@@ -21,11 +21,9 @@ from typing import Any
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.spec import BundleSpec
+from styleid.bundles.example_inputs import ROWS, example_inputs
 from styleid.types import FloatArray
 
-ROWS = 7
-"""The built-in mapping has a matrix of seven columns, and seven rows was the batch that was wrong without an error."""
 BATCHES = (2, ROWS)
 MOST_DIFFERENCE, MOST_DIFFERENCE_8_BIT = 0.05, 0.2
 """Root mean square over a row, as a share of the output's standard deviation. OpenVINO computes in bfloat16 where the
@@ -54,12 +52,6 @@ def wrong_outputs(bundle: Bundle, role: str) -> list[str]:
         return list(_compare(bundle, role, inputs))
     except Exception as error:  # ONNX Runtime's errors share no public base class
         return [f"{role} cannot be run: {first_line(error)}"]
-
-
-def example_inputs(bundle: Bundle, role: str) -> dict[str, FloatArray]:
-    """Make seven rows for each input of a network, float32, the same on every machine."""
-    values = bundle.session(role).get_inputs()
-    return {value.name: _example(value.name, tuple(value.shape[1:]), bundle.spec) for value in values}
 
 
 def digest(output: FloatArray) -> FloatArray:
@@ -132,31 +124,3 @@ def _joined(rows: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
 def known_digests() -> dict[str, list[dict[str, Any]]]:
     """Return each known output's scale and digest, by the SHA-256 of its network's file."""
     return json.loads(KNOWN.read_text(encoding="utf-8"))
-
-
-def _example(name: str, shape: tuple[int, ...], spec: BundleSpec) -> FloatArray:
-    """Make an input of ROWS rows from sums of waves; names are those that `Bundle` feeds."""
-    row = np.arange(ROWS).reshape(-1, *[1] * len(shape))
-    if name == "crop":
-        channel, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
-        wave = np.sin(x / (9 + row) + channel) + np.cos(y / (13 - row) - row) * np.sin((x + 2 * y) / 31)
-        return (wave / 2).astype(np.float32)
-    if name == "landmarks":
-        angle = np.arange(shape[0]) * 2 * np.pi / shape[0]
-        around = np.stack([np.cos(angle) * 0.3, np.sin(angle) * 0.4], -1)
-        return ((0.5 + around * (1 - 0.04 * row)) * spec.resolution).astype(np.float32)
-    if name == "labels":
-        y, x = np.mgrid[: shape[0], : shape[1]]
-        return ((y * 6 // shape[0] + x * 6 // shape[1] + row) % 19).astype(np.float32)
-    if name == "visible":
-        return np.ones((ROWS, *shape), np.float32)
-    if name == "attributes":
-        return _people()
-    places = np.arange(int(np.prod(shape))).reshape(shape)
-    return np.sin(places * 1.7 + places**2 * 0.011 + row * 2.3).astype(np.float32)
-
-
-def _people() -> FloatArray:
-    """Return the attributes of seven people: age in years, P(female), P(group) x 5."""
-    groups = np.eye(5)[np.arange(ROWS) % 5]
-    return np.column_stack([20 + 7 * np.arange(ROWS), np.arange(ROWS) % 2, groups]).astype(np.float32)

@@ -6,8 +6,9 @@ its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,27 @@ def numbers_of(rows: Iterable[int], table: tuple[Row, ...]) -> RowNumbers:
     """Return the numbers of W+ that rows hold, row after row; rows: places in the table of all rows."""
     held = [np.arange(table[row].first, table[row].first + table[row].width, dtype=np.int64) for row in rows]
     return np.concatenate([np.zeros(0, np.int64), *held])
+
+
+def read_rows(records: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Read `rows` of bundle.json, format 2; raises KeyError or ValueError where they do not follow each other."""
+    rows: list[Row] = []
+    for record in records:
+        check_keys(record, ("name", "first", "width"), "a row")
+        row = Row(str(record["name"]), index(record["first"]), index(record["width"]))
+        begin = rows[-1].first + rows[-1].width if rows else 0
+        if row.first != begin or row.width < 1:
+            raise ValueError(f"row '{row.name}' holds {row.width} numbers from {row.first} on; it begins at {begin}.")
+        rows.append(row)
+    if not rows or len({row.name for row in rows}) < len(rows):
+        raise ValueError("'rows' lists every row of W+ once, each with a name of its own.")
+    return tuple(rows)
+
+
+def check_keys(record: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    """Raise ValueError for a key that is not known, of a row, say."""
+    if strange := [key for key in record if key not in known]:
+        raise ValueError(f"'{strange[0]}' of {what} is unknown; known are {', '.join(known)}.")
 
 
 def read_levels(record: Mapping[str, Any], layers: int) -> dict[str, tuple[int, int]]:

@@ -11,14 +11,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from styleid.bundles.rows import Row, RowNumbers, equal_rows, numbers_of, read_levels, rows_of
-from styleid.bundles.steps import PixelStyle, Preset, SwapStep, check_steps, read_pixel, read_preset, read_steps
+from styleid.bundles.generators import Generator, read_generators
+from styleid.bundles.rows import (
+    Row,
+    RowNumbers,
+    check_keys,
+    equal_rows,
+    numbers_of,
+    read_levels,
+    read_rows,
+    rows_of,
+)
+from styleid.bundles.steps import (
+    STEP_KEYS,
+    PixelStyle,
+    Preset,
+    SwapStep,
+    check_steps,
+    read_pixel,
+    read_preset,
+    read_steps,
+)
 from styleid.errors import BundleError
 from styleid.faces.align import CropTemplate
 
-FORMAT = 1
+FORMATS = (1, 2)
 NETWORKS = {
-    "inverter": "crop (and landmarks, visible, where it asks for them) -> W+",
+    "inverter": "crop (and landmarks, visible, identity, where it asks for them) -> W+",
     "mapping": "z (and attributes, source, where it asks for them) -> W+",
     "generator": "W+ -> image (and its landmarks, where it places them)",
     "parser": "crop -> label logits, landmarks",
@@ -28,13 +47,16 @@ NETWORKS = {
     "synthesis": "S -> image",
     "mask_encoder": "labels -> W+",
     "swapper": "(source W+, target W+) -> mixing weights",
+    "geometry": "W+ -> landmarks",
 }
 REQUIRED = ("inverter", "mapping", "generator", "parser", "identity", "attributes")
+_OF_FORMAT_2 = ("geometry",)
+_FILLING = "W+ and maps of the photo -> image"
 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """Name one network's file. bytes: its size; sha256: of its content; opset: ONNX operator set."""
+    """Name one file. bytes: its size; sha256: of its content; opset: ONNX operator set of a network."""
 
     file: str
     sha256: str
@@ -54,12 +76,14 @@ class SimilarityRange:
 class BundleSpec:
     """Describe a bundle.
 
-    resolution: side of generated images and of crops, pixels. rows: those of W+, in order. z: length of z. levels:
-    first and last row of each level. swaps: what the attempts of the method `latent` swap, from the least change to the
-    most. thresholds: similarity ranges of strangers by false-match rate. max_landmark_error: how far the anonymised
-    face's landmarks may lie from the original's, in inter-ocular distances. quality: measured figures by name. pixel:
-    how the method `pixel` works, None where the bundle has no mask encoder. rankings: the file that scores units of
-    W+, None where there is none. presets: settings of others, by name.
+    resolution: side of crops, and of images that are drawn from W+ alone, pixels. rows: those of W+, in order. z:
+    length of z. levels: first and last row of each level. swaps: what the attempts of the method `latent` swap, from
+    the least change to the most. thresholds: similarity ranges of strangers by false-match rate. max_landmark_error:
+    how far the anonymised face's landmarks may lie from the original's, in inter-ocular distances. quality: measured
+    figures by name. pixel: how the method `pixel` works, None where the bundle has no mask encoder. rankings: the file
+    that scores units of W+, None where there is none. presets: settings of others, by name. format: of bundle.json.
+    generators: those of format 2, which fill faces into their photos, by the face's size; none in format 1. neutral: in
+    format 2, the file with surroundings of nobody.
     """
 
     name: str
@@ -80,6 +104,9 @@ class BundleSpec:
     pixel: PixelStyle | None = None
     rankings: NetworkFile | None = None
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    format: int = 1
+    generators: tuple[Generator, ...] = ()
+    neutral: NetworkFile | None = None
 
     @classmethod
     def read(cls, folder: Path) -> BundleSpec:
@@ -103,17 +130,19 @@ class BundleSpec:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> BundleSpec:
         """Build from the parsed `bundle.json`; raises KeyError or ValueError where it is not one."""
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']} is not {FORMAT}, the one this version of styleid reads.")
-        rows = equal_rows(int(record["layers"]), int(record["width"]))
+        if record["format"] not in FORMATS:
+            raise ValueError(
+                f"format {record['format']} is none of those that this version of styleid reads, "
+                f"{', '.join(map(str, FORMATS))}."
+            )
+        filling = record["format"] == 2
+        rows = read_rows(record["rows"]) if filling else equal_rows(int(record["layers"]), int(record["width"]))
         levels = read_levels(record["levels"], len(rows))
-        networks = {}
-        for role, entry in record["networks"].items():
-            if role not in NETWORKS:
-                raise ValueError(f"network '{role}' is unknown; the roles are {', '.join(NETWORKS)}.")
-            networks[role] = _file(entry, f"network '{role}'")
-        if missing := [role for role in REQUIRED if role not in networks]:
-            raise ValueError(f"the networks {', '.join(missing)} are missing.")
+        if filling:
+            for step in record["swaps"]:
+                check_keys(step, STEP_KEYS, "a swap")
+        generators = read_generators(record["generators"]) if filling else ()
+        networks = _networks(record["networks"], generators)
         ranges = record["thresholds"].items()
         thresholds = {float(fmr): SimilarityRange(float(r["low"]), float(r["high"])) for fmr, r in ranges}
         spec = cls(
@@ -137,13 +166,16 @@ class BundleSpec:
             presets={
                 str(name): read_preset(entry, levels, len(rows)) for name, entry in record.get("presets", {}).items()
             },
+            format=int(record["format"]),
+            generators=generators,
+            neutral=_file(record["neutral"], "the neutral surroundings") if filling else None,
         )
         spec._check()
         return spec
 
     def _check(self) -> None:
         """Raise ValueError where numbers would let every face pass, or contradict each other; NaN does the former."""
-        check_steps(self.swaps)
+        check_steps(self.swaps, self.levels)
         if not self.thresholds:
             raise ValueError("'thresholds' is empty: there is nothing to judge by.")
         for fmr, strangers in self.thresholds.items():
@@ -169,7 +201,7 @@ class BundleSpec:
     @property
     def code_shape(self) -> tuple[int, ...]:
         """The shape of one face's W+ as the bundle's networks take and give it."""
-        return self.layers, self.rows[0].width
+        return (self.layers, self.rows[0].width) if self.format == 1 else (self.size,)
 
     @property
     def told_shape(self) -> str:
@@ -189,6 +221,28 @@ class BundleSpec:
 def _template(record: Mapping[str, Any]) -> CropTemplate:
     points = tuple((float(x), float(y)) for x, y in record["points"])
     return CropTemplate(int(record["size"]), points, record.get("rule", "points"))
+
+
+def purpose(role: str, spec: BundleSpec | None = None) -> str:
+    """Say what a network takes and gives, by its role; spec: whose network it is."""
+    fills = spec is not None and role in {one.network for one in spec.generators}
+    return _FILLING if fills else NETWORKS.get(role, "an unknown role")
+
+
+def _networks(record: Mapping[str, Any], generators: tuple[Generator, ...]) -> dict[str, NetworkFile]:
+    """Read `networks`; generators: those of format 2, none for format 1."""
+    drawing = [one.network for one in generators] or ["generator"]
+    others = _OF_FORMAT_2 if generators else ()
+    known = [role for role in NETWORKS if role not in ("generator", *_OF_FORMAT_2)] + [*others, *drawing]
+    networks: dict[str, NetworkFile] = {}
+    for role, entry in record.items():
+        if role not in known:
+            raise ValueError(f"network '{role}' is unknown; the roles are {', '.join(known)}.")
+        networks[role] = _file(entry, f"network '{role}'")
+    required = [role for role in REQUIRED if role != "generator"] + [*others, *drawing]
+    if missing := [role for role in required if role not in networks]:
+        raise ValueError(f"the networks {', '.join(missing)} are missing.")
+    return networks
 
 
 def _file(entry: Mapping[str, Any], what: str) -> NetworkFile:

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 from styleid.bundles.rows import Levels, Row, rows_of
 from styleid.types import REGIONS, Region
 
 MOST_COVER = 0.25
+LIGHT_CELLS, MOST_LIGHT_CELLS = 3, 8
+MOST_EXPRESSION_NOISE = 2.0
+EXPRESSION = "expression"
+"""The level that `expression_noise` is added to."""
+STEP_KEYS = (
+    "levels",
+    "strength",
+    "channels",
+    "cover",
+    "leak",
+    "passes",
+    "light_cells",
+    "target_light",
+    "expression_noise",
+)
+"""What a step of format 2 may say."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +35,12 @@ class SwapStep:
 
     rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1. channels: single numbers of
     the flat W+ besides. cover: where not None, the new face lies over what is before it (hair, glasses, hands), and
-    reaches this far beyond its outline, in face widths. Measured, where the bundle was: leak, by how much more of
-    people a trained attacker finds again than from their surroundings alone (rank-1 among 150 people), None where
-    unknown; passes, the share of faces far enough from their original at the first attempt, by false-match rate.
+    reaches this far beyond its outline, in face widths. For generators that are told the light: light_cells, cells a
+    side of the coarse light that they may see; target_light, whether they see the target's light instead of the
+    photo's. expression_noise: deviation of the noise added to the rows of the level `expression`. Measured, where the
+    bundle was: leak, by how much more of people a trained attacker finds again than from their surroundings alone
+    (rank-1 among 150 people), None where unknown; passes, the share of faces far enough from their original at the
+    first attempt, by false-match rate.
     """
 
     rows: tuple[int, ...]
@@ -29,6 +49,9 @@ class SwapStep:
     cover: float | None = None
     leak: float | None = None
     passes: Mapping[float, float] = field(default_factory=dict)
+    light_cells: int = LIGHT_CELLS
+    target_light: bool = False
+    expression_noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,10 +98,20 @@ def _step(record: Mapping[str, Any], levels: Levels, rows: Sequence[Row]) -> Swa
         None if cover is None else float(cover),
         None if leak is None else float(leak),
         {float(fmr): float(share) for fmr, share in record.get("passes", {}).items()},
+        index(record.get("light_cells", LIGHT_CELLS)),
+        _flag(record, "target_light"),
+        float(record.get("expression_noise", 0.0)),
     )
 
 
-def check_steps(steps: Sequence[SwapStep]) -> None:
+def _flag(record: Mapping[str, Any], name: str) -> bool:
+    value = record.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"a swap's {name} is true or false, not {value!r}.")
+    return value
+
+
+def check_steps(steps: Sequence[SwapStep], levels: Levels) -> None:
     """Raise ValueError where there is no step, or one swaps nothing or lies outside its bounds; NaN does, too."""
     if not steps or not all(step.rows for step in steps):
         raise ValueError("'swaps' is empty: there is nothing to anonymise with.")
@@ -87,6 +120,14 @@ def check_steps(steps: Sequence[SwapStep]) -> None:
             raise ValueError(f"a swap's strength lies in (0, 1], not at {step.strength}.")
         if step.cover is not None and not 0 <= step.cover <= MOST_COVER:
             raise ValueError(f"a swap's cover lies in [0, {MOST_COVER}] face widths, not at {step.cover}.")
+        if not 1 <= step.light_cells <= MOST_LIGHT_CELLS:
+            raise ValueError(f"a swap's light has 1 to {MOST_LIGHT_CELLS} cells a side, not {step.light_cells}.")
+        if not 0 <= step.expression_noise <= MOST_EXPRESSION_NOISE:
+            raise ValueError(
+                f"a swap's expression_noise lies in [0, {MOST_EXPRESSION_NOISE:g}], not at {step.expression_noise}."
+            )
+        if step.expression_noise and EXPRESSION not in levels:
+            raise ValueError(f"a swap adds noise to the level '{EXPRESSION}', which the bundle does not have.")
 
 
 def read_preset(record: Mapping[str, Any], levels: Levels, layers: int) -> Preset:

@@ -7,7 +7,7 @@ from typing import Any
 
 from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.registry import DEFAULT, built_in, find_bundle, verify
-from styleid.bundles.spec import NETWORKS, BundleSpec
+from styleid.bundles.spec import BundleSpec, purpose
 from styleid.errors import OptionError
 
 RECIPES = ("ffhq1024",)
@@ -36,7 +36,12 @@ def show_bundle(name: str) -> int:
         print(f"  {fmr:<8g} {strangers.low:+.3f} to {strangers.high:+.3f}")
     print("networks:")
     for role, file in spec.networks.items():
-        print(f"  {role:12} {file.bytes / 1e6:5.1f} MB  {file.sha256[:12]}  opset {file.opset}  {NETWORKS[role]}")
+        print(f"  {role:12} {file.bytes / 1e6:5.1f} MB  {file.sha256[:12]}  opset {file.opset}  {purpose(role, spec)}")
+    if spec.generators:
+        print("generators, by the width of a face in its photo:")
+    for one in spec.generators:
+        told = "any" if one.most_face_px is None else f"up to {one.most_face_px:g} px"
+        print(f"  {one.network:12} {told}, drawn at {one.side} px")
     if spec.quality:
         print("measured:")
         _print_figures(spec.quality, "  ")

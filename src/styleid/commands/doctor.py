@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.known_outputs import ROWS, first_line, wrong_outputs
+from styleid.bundles.example_inputs import ROWS
+from styleid.bundles.known_outputs import first_line, wrong_outputs
 from styleid.bundles.registry import DEFAULT, built_in, find_bundle, load_bundle, verify
 from styleid.errors import StyleIDError
 from styleid.faces.detect import find_centerface
@@ -121,13 +122,14 @@ def _check_networks(folder: Path, device: Device) -> str:
 def self_test(name: str, device: Device) -> str:
     """Draw a person of nobody, put the portrait on a canvas, and anonymise it."""
     from styleid.core.pipeline import Anonymizer
+    from styleid.core.rendering import render
 
     bundle = load_bundle(name, device)
     spec = bundle.spec
     z = np.random.default_rng(3).standard_normal((1, spec.z)).astype(np.float32)
     neutral = np.array([[35, 0, 1, 0, 0, 0, 0]], np.float32)
     target = bundle.sample(z, neutral, np.zeros((1, spec.size), np.float32))
-    face = bundle.generate(target)[0].round().astype(np.uint8)
+    face = render(bundle, target)[0][0].round().astype(np.uint8)
     photo = np.full((2 * spec.resolution, 2 * spec.resolution, 3), 128, np.uint8)
     half = spec.resolution // 2
     photo[half : half + spec.resolution, half : half + spec.resolution] = face

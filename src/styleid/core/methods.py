@@ -18,7 +18,7 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.steps import PixelStyle, Preset, SwapStep
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, sufficient
-from styleid.core.swap import parse_units, swap_units
+from styleid.core.swap import parse_units, swap_units, with_noise
 from styleid.core.units import best_units
 from styleid.errors import OptionError
 from styleid.pixel.matched import MatchedFace
@@ -62,10 +62,11 @@ class Method:
         landmarks: Float[np.ndarray, "n 68 2"],
         visible: Float[np.ndarray, "n 1 s s"],
         labels: Sequence[LabelMap | None],
+        identity: Float[np.ndarray, "n d"],
     ) -> WPlusArray:
-        """Return the codes to start from, W+ (n, size); visible: (n, 1, s, s) as `Bundle.invert` takes it."""
+        """Return the codes to start from, W+ (n, size); visible, identity: as `Bundle.invert` takes them."""
         known = [one for one in labels if one is not None]
-        return bundle.encode_labels(np.stack(known)) if known else bundle.invert(crops, landmarks, visible)
+        return bundle.encode_labels(np.stack(known)) if known else bundle.invert(crops, landmarks, visible, identity)
 
     def swap(self, bundle: Bundle, own: WPlusArray, targets: WPlusArray, steps: Sequence[int]) -> WPlusArray:
         """Return the new faces' codes; steps: which of the method's steps each face is at."""
@@ -77,7 +78,11 @@ class Method:
         for k, step in enumerate(steps):
             share[k, bundle.spec.numbers(self.steps[step].rows)] = 1
             share[k] *= np.float32(self.steps[step].strength)
-        return ((1 - share) * own + share * targets).astype(np.float32)
+        swapped = ((1 - share) * own + share * targets).astype(np.float32)
+        for k, step in enumerate(steps):
+            one = slice(k, k + 1)
+            swapped[one] = with_noise(swapped[one], targets[one], self.steps[step], bundle.spec)
+        return swapped
 
 
 def choose_method(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -> Method:
@@ -104,7 +109,7 @@ def choose_method(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel
     if options.region:
         raise OptionError("--region", f"it says what pixel replaces; the method {options.method} has no such choice.")
     if options.method == "swapper":
-        own = tuple(SwapStep(step.rows, options.strength, cover=step.cover) for step in spec.swaps)
+        own = tuple(replace(_unmeasured(step), strength=options.strength, channels=()) for step in spec.swaps)
         return Method("swapper", (SwapStep((), options.strength), *own), weighed=True)
     return Method("latent", _latent_steps(options, preset, bundle, level))
 
@@ -116,10 +121,14 @@ def _latent_steps(
     if not units and options.strength == 1:
         return sufficient(bundle.spec.swaps, level, bundle.spec.name)
     if not units:  # what was measured holds for full strength only
-        return tuple(SwapStep(s.rows, s.strength * options.strength, s.channels, s.cover) for s in bundle.spec.swaps)
+        return tuple(replace(_unmeasured(s), strength=s.strength * options.strength) for s in bundle.spec.swaps)
     if (best := best_units(units, bundle)) is not None:
         return (SwapStep(best[0], options.strength, best[1]),)
     return (SwapStep(parse_units(units, bundle.spec), options.strength),)
+
+
+def _unmeasured(step: SwapStep) -> SwapStep:
+    return replace(step, leak=None, passes={})
 
 
 def _preset(options: AnonymizeOptions, bundle: Bundle) -> Preset:

@@ -283,7 +283,7 @@ class Anonymizer:
             attributes = bundle.describe(crops)
         with self.timer("invert"):
             labels = self._method.labels(logits, spec.crop.size_px)
-            wplus = self._method.invert(bundle, crops, landmarks, bare[:, None], labels)
+            wplus = self._method.invert(bundle, crops, landmarks, bare[:, None], labels, embeddings)
         sources: list[SourceFace] = []
         for k, index in enumerate(rows):
             shown = shown_areas(landmarks[k], bare[k])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import numpy as np
 
 from styleid.bundles.spec import BundleSpec
-from styleid.bundles.steps import SwapStep
+from styleid.bundles.steps import EXPRESSION, SwapStep
 from styleid.errors import OptionError
 from styleid.types import WPlusArray
 
@@ -20,6 +21,22 @@ def swap_units(source: WPlusArray, target: WPlusArray, step: SwapStep, spec: Bun
     numbers = np.concatenate([spec.numbers(step.rows), np.array(step.channels, np.int64)])
     share, out = np.float32(step.strength), source.copy()
     out[:, numbers] = (1 - share) * source[:, numbers] + share * target[:, numbers]
+    return with_noise(out, target, step, spec)
+
+
+def with_noise(wplus: WPlusArray, target: WPlusArray, step: SwapStep, spec: BundleSpec) -> WPlusArray:
+    """Return W+ (n, size) with the step's noise on the expression.
+
+    It depends on the target (n, size) alone, so that it is the same in every frame of a video and in every photo of a
+    person who keeps a target.
+    """
+    if not step.expression_noise:
+        return wplus
+    numbers, out = spec.numbers(spec.rows_of((EXPRESSION,))), wplus.copy()
+    for row, one in zip(out, target, strict=True):
+        seed = int.from_bytes(hashlib.sha256(np.ascontiguousarray(one).tobytes()).digest()[:16], "big")
+        noise = np.random.default_rng(seed).standard_normal(len(numbers)).astype(np.float32)
+        row[numbers] += np.float32(step.expression_noise) * noise
     return out
 
 

@@ -62,7 +62,8 @@ class PeopleFile:
     def __init__(self, key: SecretKey, spec: BundleSpec) -> None:
         self.path = key.path.with_name(key.path.name + SUFFIX)
         self._key, self._spec = key, spec
-        self._networks = {role: spec.networks[role].sha256 for role in (_LOOKING, _DRAWING)}
+        drawing = [one.network for one in spec.generators] or [_DRAWING]
+        self._networks = {role: spec.networks[role].sha256 for role in (_LOOKING, *drawing)}
         self._last: bytes | None = None
         _cipher(bytes(32))
 

@@ -14,6 +14,7 @@ from styleid.core.attempt import FaceProgress
 from styleid.core.face import SourceFace
 from styleid.core.gate import GateVerdict
 from styleid.core.methods import Method
+from styleid.core.rendering import render
 from styleid.faces.geometry import five_points
 from styleid.faces.views import embed_views
 from styleid.types import WPlusArray
@@ -149,7 +150,7 @@ def best_targets(
     spec, count = bundle.spec, len(candidates)
     own = np.repeat(np.stack([r.wplus for r in references]), count, 0)
     many = np.tile(candidates, (len(references), 1))
-    images, landmarks = bundle.render(method.swap(bundle, own, many, [0] * len(many)))
+    images, landmarks = render(bundle, method.swap(bundle, own, many, [0] * len(many)))
     drawn = images.round().astype(np.uint8)
     crops = [
         spec.identity_crop.crop(image, spec.identity_crop.matrix(five_points(points)))

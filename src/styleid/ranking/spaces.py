@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
+from styleid.core.rendering import render
 from styleid.errors import OptionError
 from styleid.types import WPlusArray
 
@@ -82,7 +83,7 @@ class WPlusSpace:
         self, codes: Float[np.ndarray, "n numbers"]
     ) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
         """See `Space`."""
-        return self.bundle.render(codes)
+        return render(self.bundle, codes)
 
 
 @dataclass(frozen=True)

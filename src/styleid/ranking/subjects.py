@@ -12,6 +12,7 @@ from jaxtyping import Float
 from styleid.bundles.bundle import Bundle
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
+from styleid.core.rendering import render
 from styleid.core.targets import FreshTargets
 from styleid.errors import ImageError, OptionError
 from styleid.faces.detect import FaceDetector
@@ -53,7 +54,7 @@ def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) ->
     asked[:, 1] = draw.integers(0, 2, count)
     asked[np.arange(count), 2 + draw.integers(0, _GROUPS, count)] = 1
     wplus = bundle.sample(_luck(seed, "source", count, spec.z), asked, np.zeros((count, spec.size), np.float32))
-    images, landmarks = bundle.render(wplus)
+    images, landmarks = render(bundle, wplus)
     described = bundle.describe(images.round().astype(np.uint8))
     targets = bundle.sample(_luck(seed, "target", count, spec.z), described, wplus)
     return Subjects(wplus, targets, identity.of_faces(images, landmarks))
