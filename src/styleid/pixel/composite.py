@@ -88,14 +88,14 @@ def composite(
         return changed
     x0, y0, x1, y1 = window
     patch = image_rgb[y0:y1, x0:x1]
-    place = _crop_places(window, matrix)
-    field = _remap(displacement, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-    coverage = _remap(alpha, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    place = crop_places(window, matrix)
+    field = sampled(displacement, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    coverage = sampled(alpha, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
     moved = (np.abs(field[..., 0]) > 1e-3) | (np.abs(field[..., 1]) > 1e-3) | (coverage > 1e-3)
     surroundings = _move(image_rgb, window, field, matrix)
-    new = _remap(generated, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    new = sampled(generated, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
     sharp = patch if as_sharp_as is None else as_sharp_as[y0:y1, x0:x1]
-    new = _match_sharpness(new, sharp.astype(np.float32), coverage, scale_of(matrix))
+    new = match_sharpness(new, sharp.astype(np.float32), coverage, scale_of(matrix))
     blended = surroundings + (new - surroundings) * coverage[..., None]
     patch[moved] = blended.round().clip(0, 255).astype(np.uint8)[moved]
     changed[y0:y1, x0:x1] = moved
@@ -214,7 +214,7 @@ def _usual(gain: Float[np.ndarray, "n 3"], rim: Float[np.ndarray, " n"]) -> Floa
     return (1 / (1 + red * red + green * green + blue * blue) ** 2).astype(np.float32)
 
 
-def _match_sharpness(
+def match_sharpness(
     new: Float[np.ndarray, "h w 3"], photo: Float[np.ndarray, "h w 3"], coverage: Float[np.ndarray, "h w"], scale: float
 ) -> Float[np.ndarray, "h w 3"]:
     """Soften the new face to the photo's sharpness, or give it the photo's grain, within its own region."""
@@ -266,7 +266,7 @@ def _move(
     ).astype(np.float32)
 
 
-def _crop_places(window: tuple[int, int, int, int], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "h w 2"]:
+def crop_places(window: tuple[int, int, int, int], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "h w 2"]:
     """Return where each pixel of a window of the photo lies in the crop, float32 (h, w, 2)."""
     x0, y0, x1, y1 = window
     x, y = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
@@ -280,10 +280,11 @@ def _places(displacement: Float[np.ndarray, "s s 2"]) -> Float[np.ndarray, "s s 
 
 
 def _take(values: Float[np.ndarray, "s s *c"], place: Float[np.ndarray, "s s 2"]) -> Float[np.ndarray, "s s *c"]:
-    return _remap(values, place, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+    return sampled(values, place, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
 
 
-def _remap(
-    values: Float[np.ndarray, "s s *c"], place: Float[np.ndarray, "h w 2"], how: int, border: int
+def sampled(
+    values: Float[np.ndarray, "s s *c"], place: Float[np.ndarray, "h w 2"], how: int, border: int = cv2.BORDER_CONSTANT
 ) -> Float[np.ndarray, "h w *c"]:
+    """Return a map's values at places, by OpenCV's interpolation `how`, beyond its border as `border` says."""
     return np.asarray(cv2.remap(values, place[..., 0], place[..., 1], how, borderMode=border), np.float32)
