@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from jaxtyping import Float
-
 from styleid.core.draft import PhotoDraft
+from styleid.core.drawing import Drawing
 from styleid.core.face import SourceFace, xyxy
 from styleid.core.gate import GateVerdict
 from styleid.core.measurement import LazyObservation
@@ -20,26 +18,21 @@ class Attempt:
     """One attempt.
 
     patch: the face's neighbourhood with the new face in it, uint8 (h, w, 3). mask: bool (h, w), where it changed.
-    observation: measurements of the new face. verdict: the gate's answer. generated: the generator's image. landmarks:
-    of that image, (68, 2) pixels of the crop. cover: as `NewFace` takes it.
+    observation: measurements of the new face. verdict: the gate's answer. drawing: what the generator drew.
     """
 
     patch: ImageRGB
     mask: MaskArray
     observation: LazyObservation
     verdict: GateVerdict
-    generated: Float[np.ndarray, "h w 3"]
-    landmarks: Float[np.ndarray, "68 2"]
-    cover: float | None = None
+    drawing: Drawing
 
     def commit(self, draft: PhotoDraft, source: SourceFace) -> bool:
         """Write the new face into the photo; return whether its neighbourhood had changed since it was judged."""
         x0, y0, x1, y1 = source.window
         patch, mask, met = self.patch, self.mask, bool(draft.changed[y0:y1, x0:x1].any())
         if met:  # the patch shows the neighbours' original faces: put the new face among their new ones instead
-            patch, mask = source.composite(
-                draft.image_rgb, self.generated, self.landmarks, self.cover, as_sharp_as=draft.original_rgb
-            )
+            patch, mask = source.composite(draft.image_rgb, self.drawing, as_sharp_as=draft.original_rgb)
         draft.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
         draft.changed[y0:y1, x0:x1] |= mask
         return met

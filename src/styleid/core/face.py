@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 
+from styleid.core.drawing import Drawing
 from styleid.core.observation import Observation
 from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.pixel.composite import NewFace, composite
+from styleid.pixel.fill import FilledFace, Surroundings, fill_in
 from styleid.pixel.matched import MatchedFace
 from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, up_the_forehead
 from styleid.types import Faces, ImageRGB, ImagesRGB, MaskArray
@@ -47,8 +49,9 @@ class SourceFace:
     bundle's crop, (2, 3). identity_matrix, parser_matrix: from the photo to the identity network's crop, aligned by the
     detector's landmarks and by the parser's. photo_rgb: the photo as it was. window: the face's neighbourhood in the
     photo, x0 y0 x1 y1. crop: uint8 (s, s, 3). bare, glasses: (s, s) probabilities of bare face and of glasses.
-    shown: see `shown_areas`. observation: its measurements. wplus: its codes. method: the method's name. by_labels:
-    puts the new face into the photo by labels, for the method pixel.
+    shown: see `shown_areas`. parts: uint8 (h, w), what the crop's pixels show, values of `guides.Part`. others: bool
+    (s, s), where faces of other people lie in the crop. observation: its measurements. wplus: its codes. method: the
+    method's name. by_labels: puts the new face into the photo by labels, for the method pixel.
     """
 
     index: int
@@ -62,6 +65,8 @@ class SourceFace:
     bare: Float[np.ndarray, "s s"]
     glasses: Float[np.ndarray, "s s"]
     shown: ShownAreas
+    parts: UInt8[np.ndarray, "h w"]
+    others: Bool[np.ndarray, "s s"]
     observation: Observation
     wplus: Float[np.ndarray, " size"]
     method: str
@@ -81,34 +86,36 @@ class SourceFace:
         """Return an image-to-crop matrix for the neighbourhood instead of the photo."""
         return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
 
+    @property
+    def surroundings(self) -> Surroundings:
+        """What a generator that fills faces in may know of the photo."""
+        return Surroundings(self.crop, self.parts, self.observation.landmarks, self.others)
+
     def composite(
-        self,
-        image_rgb: ImageRGB,
-        generated: Float[np.ndarray, "h w 3"],
-        landmarks: Float[np.ndarray, "68 2"],
-        cover: float | None = None,
-        *,
-        as_sharp_as: ImageRGB | None = None,
+        self, image_rgb: ImageRGB, drawing: Drawing, *, as_sharp_as: ImageRGB | None = None
     ) -> tuple[ImageRGB, MaskArray]:
         """Return the neighbourhood with the generated face in it, and the mask of what changed there.
 
-        cover: as `NewFace` takes it. as_sharp_as: the photo to take sharpness and grain from, image_rgb if None.
+        as_sharp_as: the photo to take sharpness and grain from, image_rgb if None.
         """
         x0, y0, x1, y1 = self.window
-        patch = image_rgb[y0:y1, x0:x1].copy()
+        patch, matrix = image_rgb[y0:y1, x0:x1].copy(), self.local(self.matrix)
         sharp = patch if as_sharp_as is None else as_sharp_as[y0:y1, x0:x1]
+        if drawing.region is not None:
+            filled = FilledFace(drawing.image, drawing.region)
+            return patch, fill_in(patch, filled, matrix, len(self.crop), sharp)
         if self.by_labels is not None:
-            return patch, self.by_labels.put(patch, generated, self.local(self.matrix), landmarks)
+            return patch, self.by_labels.put(patch, drawing.image, matrix, drawing.landmarks)
         face = NewFace(
-            generated,
+            drawing.image,
             self.crop.astype(np.float32),
-            landmarks,
+            drawing.landmarks,
             self.observation.landmarks,
             self.bare,
             self.glasses,
-            cover,
+            drawing.cover,
         )
-        return patch, composite(patch, face, self.local(self.matrix), sharp)
+        return patch, composite(patch, face, matrix, sharp)
 
 
 def shown_areas(landmarks: Float[np.ndarray, "68 2"], bare: Float[np.ndarray, "s s"]) -> ShownAreas:

@@ -27,11 +27,13 @@ from styleid.core.observation import Observation
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, privacy_level
 from styleid.core.protocols import AllowList, Targets
+from styleid.core.rendering import draw
 from styleid.core.targets import FreshTargets
 from styleid.core.timing import StageTimer
 from styleid.faces.detect import FaceDetector
 from styleid.faces.views import matrix_by_parser
-from styleid.pixel.obscure import Obscuring, obscure_face
+from styleid.pixel.guides import PART_OF_CLASS
+from styleid.pixel.obscure import Obscuring, ellipses_in_crop, obscure_face
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.runtime import Device
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, Outcome, SearchHints, WPlusArray
@@ -220,9 +222,10 @@ class Anonymizer:
     def _replace(
         self, image_rgb: ImageRGB, settled: SettledFaces, rows: Int[np.ndarray, " k"], draft: PhotoDraft, name: str
     ) -> None:
+        kept = np.array([one is not None and one.action is Action.KEPT for one in draft.outcomes])
         progress = [
             FaceProgress(face, hide=settled.hidden.get(face.index), other=settled.other(face.index))
-            for face in self.analyse(image_rgb, settled.faces, rows)
+            for face in self.analyse(image_rgb, settled.faces, rows, kept)
         ]
         pending = [face for face in progress if face.hide is None]
         self.targets.admit(pending)
@@ -265,8 +268,17 @@ class Anonymizer:
             else:
                 self.obscure(draft, faces, face.index, "; ".join(best.verdict.failures), face)
 
-    def analyse(self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"]) -> list[SourceFace]:
-        """Measure those faces of a photo that rows name; each needs finite landmarks."""
+    def analyse(
+        self,
+        image_rgb: ImageRGB,
+        faces: Faces,
+        rows: Int[np.ndarray, " k"],
+        kept: Bool[np.ndarray, " n"] | None = None,
+    ) -> list[SourceFace]:
+        """Measure those faces of a photo that rows name; each needs finite landmarks.
+
+        kept: faces that stay as they are, bool (n,); the generator may see these beside the face that it draws.
+        """
         bundle, spec = self.bundle, self.bundle.spec
         with self.timer("align"):
             matrices = [spec.crop.matrix(faces.landmarks_px[i]) for i in rows]
@@ -288,6 +300,8 @@ class Anonymizer:
         for k, index in enumerate(rows):
             shown = shown_areas(landmarks[k], bare[k])
             shares = face_shares(shown, logits[k])
+            hidden = np.ones(len(faces), bool) if kept is None else ~kept
+            hidden[index] = False
             source = SourceFace(
                 index=int(index),
                 detection=faces[int(index)],
@@ -300,6 +314,8 @@ class Anonymizer:
                 bare=bare[k],
                 glasses=glasses[k],
                 shown=shown,
+                parts=PART_OF_CLASS[logits[k].argmax(0)],
+                others=ellipses_in_crop(faces.boxes_xyxy[hidden], matrices[k], spec.crop.size_px),
                 observation=Observation(True, landmarks[k], embeddings[k], attributes[k], shares),
                 wplus=wplus[k],
                 method=self._method.name,
@@ -330,16 +346,16 @@ class Anonymizer:
     ) -> list[Attempt]:
         """Generate faces from W+ (n, size), composite each into its photo by its step, and judge it."""
         with self.timer("generate"):
-            images, landmarks = self.bundle.render(wplus)
+            steps = [self._method.steps[face.step] for face in pending]
+            drawings = draw(self.bundle, [face.source for face in pending], wplus, steps)
         with self.timer("composite"):
-            covers = [self._method.steps[face.step].cover for face in pending]
-            drawn = zip(pending, photos_rgb, images, landmarks, covers, strict=True)
-            made = [face.source.composite(photo, image, points, cover) for face, photo, image, points, cover in drawn]
+            drawn = zip(pending, photos_rgb, drawings, strict=True)
+            made = [face.source.composite(photo, drawing) for face, photo, drawing in drawn]
         attempts: list[Attempt] = []
         for k, face in enumerate(pending):
             seen = self._observe(face.source, made[k][0])
             verdict = self._judge(face.source, seen)
-            attempts.append(Attempt(*made[k], seen, verdict, images[k], landmarks[k], covers[k]))
+            attempts.append(Attempt(*made[k], seen, verdict, drawings[k]))
         return attempts
 
     def _observe(self, source: SourceFace, patch: ImageRGB) -> LazyObservation:

@@ -1,14 +1,79 @@
-"""Draw faces from W+ alone, with any bundle."""
+"""Ask a bundle's generator for faces: in a photo's surroundings, or in those of nobody."""
 
 from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
-from styleid.types import WPlusArray
+from styleid.bundles.steps import SwapStep
+from styleid.core.drawing import Drawing
+from styleid.core.face import SourceFace
+from styleid.pixel.fill import FilledFace, Surroundings, fill_in
+from styleid.types import FloatArray, WPlusArray
+
+_NEUTRAL_LIGHT_CELLS = 3
 
 
-def render(bundle: Bundle, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
-    """Return images of W+ (n, size), float32 in [0, 255], and their landmarks (n, 68, 2) in pixels of the crop."""
-    return bundle.render(wplus)
+def draw(
+    bundle: Bundle, sources: Sequence[SourceFace], wplus: WPlusArray, steps: Sequence[SwapStep]
+) -> list[Drawing]:
+    """Draw a new face for each source from W+ (n, size), told of its photo what the step allows."""
+    if not bundle.spec.generators:
+        images, landmarks = bundle.render(wplus)
+        drawn = zip(images, landmarks, steps, strict=True)
+        return [Drawing(image, points, cover=step.cover) for image, points, step in drawn]
+    around = [source.surroundings for source in sources]
+    widths = [float(source.detection.boxes_xyxy[0, 2] - source.detection.boxes_xyxy[0, 0]) for source in sources]
+    return _filled(bundle, wplus, around, widths, [step.light_cells for step in steps])
+
+
+def render(bundle: Bundle, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n g g 3"], Float[np.ndarray, "n 68 2"]]:
+    """Return images of W+ (n, size) alone, float32 in [0, 255], and their landmarks (n, 68, 2) in pixels of the crop.
+
+    A generator that fills faces in draws into the bundle's neutral surroundings; the image is the whole crop.
+    """
+    if not bundle.spec.generators:
+        return bundle.render(wplus)
+    neutral = bundle.neutral()
+    size = neutral.crop.shape[0]
+    around = Surroundings(neutral.crop, neutral.parts, neutral.landmarks, np.zeros((size, size), bool))
+    n = len(wplus)
+    drawings = _filled(bundle, wplus, [around] * n, [0.0] * n, [_NEUTRAL_LIGHT_CELLS] * n)
+    images = [_whole(drawing, around) for drawing in drawings]
+    return np.stack(images), np.stack([drawing.landmarks for drawing in drawings])
+
+
+def _filled(
+    bundle: Bundle,
+    wplus: WPlusArray,
+    around: Sequence[Surroundings],
+    widths_px: Sequence[float],
+    light_cells: Sequence[int],
+) -> list[Drawing]:
+    """Draw each face with the generator for its width in the photo."""
+    landmarks = bundle.geometry(wplus)
+    rows: dict[str, list[int]] = defaultdict(list)
+    chosen = [bundle.generator_for(width) for width in widths_px]
+    for row, generator in enumerate(chosen):
+        rows[generator.network].append(row)
+    drawings: dict[int, Drawing] = {}
+    for which in rows.values():
+        generator = chosen[which[0]]
+        maps = [around[k].maps(landmarks[k], generator.side, light_cells[k]) for k in which]
+        inputs = {name: np.stack([one[name] for one in maps]) for name in maps[0]}
+        images = bundle.draw(generator, wplus[which], inputs)
+        for k, image, region in zip(which, images, inputs["region"], strict=True):
+            drawings[k] = Drawing(image, landmarks[k], region[0])
+    return [drawings[k] for k in range(len(wplus))]
+
+
+def _whole(drawing: Drawing, around: Surroundings) -> FloatArray:
+    """Return the crop with the face in it, (s, s, 3) in [0, 255]."""
+    assert drawing.region is not None
+    crop, size = around.crop.copy(), around.crop.shape[0]
+    fill_in(crop, FilledFace(drawing.image, drawing.region), np.eye(2, 3, dtype=np.float32), size)
+    return crop.astype(np.float32)

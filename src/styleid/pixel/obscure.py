@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from styleid.faces.align import transform_points
 from styleid.types import ImageRGB, MaskArray
 
 Obscuring = Literal["solid", "blur", "pixelate"]
@@ -16,6 +17,9 @@ OBSCURINGS: tuple[Obscuring, ...] = get_args(Obscuring)
 ENLARGE = 1.3
 """How much larger the ellipse that hides a face is than the one in its box."""
 
+_SEEN_ENLARGE = 1.1
+"""How much larger the ellipse is that is cut out of what a generator sees than the one in a face's box."""
+_CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 24, endpoint=False)], np.float32)
 _PIXELATE_BLOCKS = 6
 _BLUR_OF_SIDE = 0.3
 
@@ -61,4 +65,20 @@ def face_ellipse(box_xyxy: Float[np.ndarray, " 4"], shape: tuple[int, int], enla
     centre = (round((x0 + x1) / 2), round((y0 + y1) / 2))
     axes = (max(1, round((x1 - x0) / 2 * enlarge)), max(1, round((y1 - y0) / 2 * enlarge)))
     cv2.ellipse(mask, centre, axes, 0, 0, 360, 1, -1)
+    return mask > 0
+
+
+def ellipses_in_crop(
+    boxes_xyxy: Float[np.ndarray, "n 4"], matrix: Float[np.ndarray, "2 3"], size_px: int
+) -> MaskArray:
+    """Return where boxes' enlarged ellipses lie in a crop, bool (size_px, size_px).
+
+    matrix: from the photo to the crop.
+    """
+    mask = np.zeros((size_px, size_px), np.uint8)
+    centres = (boxes_xyxy[:, None, :2] + boxes_xyxy[:, None, 2:]) / 2
+    radii = (boxes_xyxy[:, None, 2:] - boxes_xyxy[:, None, :2]) / 2 * _SEEN_ENLARGE
+    outlines = transform_points((centres + radii * _CIRCLE).reshape(-1, 2).astype(np.float32), matrix)
+    for outline in outlines.reshape(len(boxes_xyxy), -1, 2).clip(-1e4, 1e4).round().astype(np.int32):
+        cv2.fillConvexPoly(mask, outline, 1)
     return mask > 0
