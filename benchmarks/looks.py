@@ -1,6 +1,6 @@
 """Let people or models say which faces look wrong, among real ones, without telling which is which.
 
-    python benchmarks/looks.py draw ORIGINALS --tool context=DIR --tool aam128=DIR2 --out SHEETS [--each 300] [--controls 100]
+    python benchmarks/looks.py draw ORIGINALS --tool context=DIR --tool aam128=DIR2 --out SHEETS
     python benchmarks/looks.py count SHEETS answers-a.json answers-b.json
     python benchmarks/looks.py distance ORIGINALS --tool context=DIR --tool aam128=DIR2
 
