@@ -18,9 +18,7 @@ from styleid.types import FloatArray, WPlusArray
 _NEUTRAL_LIGHT_CELLS = 3
 
 
-def draw(
-    bundle: Bundle, sources: Sequence[SourceFace], wplus: WPlusArray, steps: Sequence[SwapStep]
-) -> list[Drawing]:
+def draw(bundle: Bundle, sources: Sequence[SourceFace], wplus: WPlusArray, steps: Sequence[SwapStep]) -> list[Drawing]:
     """Draw a new face for each source from W+ (n, size), told of its photo what the step allows."""
     if not bundle.spec.generators:
         images, landmarks = bundle.render(wplus)

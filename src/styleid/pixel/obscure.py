@@ -68,9 +68,7 @@ def face_ellipse(box_xyxy: Float[np.ndarray, " 4"], shape: tuple[int, int], enla
     return mask > 0
 
 
-def ellipses_in_crop(
-    boxes_xyxy: Float[np.ndarray, "n 4"], matrix: Float[np.ndarray, "2 3"], size_px: int
-) -> MaskArray:
+def ellipses_in_crop(boxes_xyxy: Float[np.ndarray, "n 4"], matrix: Float[np.ndarray, "2 3"], size_px: int) -> MaskArray:
     """Return where boxes' enlarged ellipses lie in a crop, bool (size_px, size_px).
 
     matrix: from the photo to the crop.
@@ -79,6 +77,6 @@ def ellipses_in_crop(
     centres = (boxes_xyxy[:, None, :2] + boxes_xyxy[:, None, 2:]) / 2
     radii = (boxes_xyxy[:, None, 2:] - boxes_xyxy[:, None, :2]) / 2 * _SEEN_ENLARGE
     outlines = transform_points((centres + radii * _CIRCLE).reshape(-1, 2).astype(np.float32), matrix)
-    for outline in outlines.reshape(len(boxes_xyxy), -1, 2).clip(-1e4, 1e4).round().astype(np.int32):
+    for outline in outlines.reshape(-1, len(_CIRCLE), 2).clip(-1e4, 1e4).round().astype(np.int32):
         cv2.fillConvexPoly(mask, outline, 1)
     return mask > 0
