@@ -37,8 +37,6 @@ CHANNELS = (24, 48, 96, 160, 256)
 _CHECKPOINT_BYTES = 32_000_000
 _WHOLE_BYTES = 400_000_000
 _CLIP = 5.0
-_AVERAGE = 0.998
-"""How much of the moving average a step leaves."""
 _WARM_UP = 50
 _UNASKED = 0.3
 """Share of faces whose appearance code is left out, so that identity alone draws a face too."""
@@ -127,7 +125,8 @@ class ContextTask:
         self._train_discriminator(batch, composed.detach(), step, generator)
         self._train_generator(batch, drawn, composed, step, generator)
         # a fixed reach would, from nothing, average over weights that knew nothing yet
-        decay = _AVERAGE if self._has_start else min(_AVERAGE, step / (step + 10))
+        most = self.options.average
+        decay = most if self._has_start else min(most, step / (step + 10))
         update_average(self._average, self._generator, decay)
         update_average(self._average_appearance, self._appearance, decay)
         return self._seen
