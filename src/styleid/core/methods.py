@@ -34,13 +34,15 @@ class Method:
     """One method with its settings.
 
     steps: what the attempts take from the target, from the least change to the most. pixel: how the method `pixel`
-    composites, else None. weighed: ask the bundle's swapper how much of each number to take.
+    composites, else None. weighed: ask the bundle's swapper how much of each number to take. fills: whether the
+    generator fills a region of the photo, so that nothing is matched by labels.
     """
 
     name: str
     steps: tuple[SwapStep, ...]
     pixel: PixelStyle | None = None
     weighed: bool = False
+    fills: bool = False
 
     def labels(self, logits: Float[np.ndarray, "n 19 h w"], size_px: int) -> list[LabelMap | None]:
         """Return each face's label map, uint8 (size_px, size_px), where the method needs them."""
@@ -51,7 +53,7 @@ class Method:
 
     def matched(self, crop: ImageRGB, labels: LabelMap | None) -> MatchedFace | None:
         """Return what puts a new face into the photo by its labels, where that is the method's way."""
-        if self.pixel is None or labels is None:
+        if self.pixel is None or labels is None or self.fills:
             return None
         return MatchedFace(crop, labels, self.pixel.region, self.pixel.side_px, self.pixel.outlined)
 
@@ -104,8 +106,11 @@ def choose_method(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel
         style = preset.pixel or spec.pixel
         if style is None:
             raise OptionError("--method", f"the bundle '{spec.name}' does not say how pixel works ('pixel').")
+        if spec.generators and options.region:
+            raise OptionError("--region", f"the generator of the bundle '{spec.name}' says itself what it replaces.")
         style = replace(style, region=options.region or style.region)
-        return Method("pixel", tuple(SwapStep(rows, options.strength) for rows in style.steps), style)
+        steps = tuple(SwapStep(rows, options.strength) for rows in style.steps)
+        return Method("pixel", steps, style, fills=bool(spec.generators))
     if options.region:
         raise OptionError("--region", f"it says what pixel replaces; the method {options.method} has no such choice.")
     if options.method == "swapper":

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.spec import SwapStep
+from styleid.bundles.steps import SwapStep
 from styleid.core.drawing import Drawing
 from styleid.core.face import SourceFace
 from styleid.pixel.fill import FilledFace, Surroundings, fill_in
