@@ -59,7 +59,7 @@ def test_a_description_is_read_as_it_stands(tiny):
     assert spec.generators == (Generator("generator", 32, 40.0), Generator("generator64", 64))
     assert spec.neutral.file == "neutral.npz"
     assert spec.swaps[1] == SwapStep((4, 5, 6), 1.0, light_cells=2)
-    assert spec.swaps[2] == SwapStep((3, 4, 5, 6), 1.0, light_cells=2, target_light=True, expression_noise=0.1)
+    assert spec.swaps[2] == SwapStep((3, 4, 5, 6), 1.0, light_cells=2, expression_noise=0.1)
 
 
 def test_a_channel_is_a_number_of_its_own_row(folder, tmp_path):
@@ -106,7 +106,6 @@ FIRST = {"network": "generator", "side": 32, "most_face_px": 40}
         ("swaps", lambda s: [s[0] | {"lightcells": 3}], "'lightcells' of a swap is unknown; known are levels"),
         ("swaps", lambda s: [s[0] | {"light_cells": 0}], "a swap's light has 1 to 8 cells a side, not 0"),
         ("swaps", lambda s: [s[0] | {"light_cells": 2.5}], "cannot be interpreted as an integer"),
-        ("swaps", lambda s: [s[0] | {"target_light": "no"}], "a swap's target_light is true or false, not 'no'"),
         ("swaps", lambda s: [s[0] | {"expression_noise": float("nan")}], "expression_noise lies in [0, 2], not at nan"),
         ("levels", lambda levels: {"mimic" if k == "expression" else k: v for k, v in levels.items()}, "the level "
          "'expression', which the bundle does not have"),

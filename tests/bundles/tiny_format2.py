@@ -76,7 +76,6 @@ def tiny_format2(folder: Path, looking: str = "small", **changes: Any) -> Path:
                 "levels": ["shape", "coarse", "medium", "fine"],
                 "strength": 1.0,
                 "light_cells": 2,
-                "target_light": True,
                 "expression_noise": 0.1,
             },
         ],

@@ -99,7 +99,7 @@ def test_less_strength_weakens_every_step(bundle, level):
 
 @pytest.mark.parametrize(("options", "strength"), [({"strength": 0.5}, 0.25), ({"method": "swapper"}, 1.0)])
 def test_steps_keep_what_they_say_of_light_and_expression(bundle, level, options, strength):
-    own = SwapStep((1,), 0.5, light_cells=2, target_light=True, expression_noise=0.1, leak=0.0, passes={1e-3: 1.0})
+    own = SwapStep((1,), 0.5, light_cells=2, expression_noise=0.1, leak=0.0, passes={1e-3: 1.0})
     swapping = Swapping(dataclasses.replace(bundle.spec, rows=ROWS, swaps=(own,)))
     step = choose_method(AnonymizeOptions(**options), swapping, level).steps[-1]
     assert step == dataclasses.replace(own, strength=strength, leak=None, passes={})

@@ -23,7 +23,6 @@ STEP_KEYS = (
     "leak",
     "passes",
     "light_cells",
-    "target_light",
     "expression_noise",
 )
 """What a step of format 2 may say."""
@@ -35,12 +34,11 @@ class SwapStep:
 
     rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1. channels: single numbers of
     the flat W+ besides. cover: where not None, the new face lies over what is before it (hair, glasses, hands), and
-    reaches this far beyond its outline, in face widths. For generators that are told the light: light_cells, cells a
-    side of the coarse light that they may see; target_light, whether they see the target's light instead of the
-    photo's. expression_noise: deviation of the noise added to the rows of the level `expression`. Measured, where the
-    bundle was: leak, by how much more of people a trained attacker finds again than from their surroundings alone
-    (rank-1 among 150 people), None where unknown; passes, the share of faces far enough from their original at the
-    first attempt, by false-match rate.
+    reaches this far beyond its outline, in face widths. light_cells: cells a side of the coarse light that a generator
+    which is told the light may see. expression_noise: deviation of the noise added to the rows of the level
+    `expression`. Measured, where the bundle was: leak, by how much more of people a trained attacker finds again than
+    from their surroundings alone (rank-1 among 150 people), None where unknown; passes, the share of faces far enough
+    from their original at the first attempt, by false-match rate.
     """
 
     rows: tuple[int, ...]
@@ -50,7 +48,6 @@ class SwapStep:
     leak: float | None = None
     passes: Mapping[float, float] = field(default_factory=dict)
     light_cells: int = LIGHT_CELLS
-    target_light: bool = False
     expression_noise: float = 0.0
 
 
@@ -99,16 +96,8 @@ def _step(record: Mapping[str, Any], levels: Levels, rows: Sequence[Row]) -> Swa
         None if leak is None else float(leak),
         {float(fmr): float(share) for fmr, share in record.get("passes", {}).items()},
         index(record.get("light_cells", LIGHT_CELLS)),
-        _flag(record, "target_light"),
         float(record.get("expression_noise", 0.0)),
     )
-
-
-def _flag(record: Mapping[str, Any], name: str) -> bool:
-    value = record.get(name, False)
-    if not isinstance(value, bool):
-        raise ValueError(f"a swap's {name} is true or false, not {value!r}.")
-    return value
 
 
 def check_steps(steps: Sequence[SwapStep], levels: Levels) -> None:

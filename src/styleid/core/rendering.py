@@ -15,8 +15,6 @@ from styleid.core.face import SourceFace
 from styleid.pixel.fill import FilledFace, Surroundings, fill_in
 from styleid.types import FloatArray, WPlusArray
 
-_NEUTRAL_LIGHT_CELLS = 3
-
 
 def draw(bundle: Bundle, sources: Sequence[SourceFace], wplus: WPlusArray, steps: Sequence[SwapStep]) -> list[Drawing]:
     """Draw a new face for each source from W+ (n, size), told of its photo what the step allows."""
@@ -26,7 +24,7 @@ def draw(bundle: Bundle, sources: Sequence[SourceFace], wplus: WPlusArray, steps
         return [Drawing(image, points, cover=step.cover) for image, points, step in drawn]
     around = [source.surroundings for source in sources]
     widths = [float(source.detection.boxes_xyxy[0, 2] - source.detection.boxes_xyxy[0, 0]) for source in sources]
-    return _filled(bundle, wplus, around, widths, [step.light_cells for step in steps])
+    return _filled(bundle, wplus, around, widths, steps)
 
 
 def render(bundle: Bundle, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n g g 3"], Float[np.ndarray, "n 68 2"]]:
@@ -40,7 +38,7 @@ def render(bundle: Bundle, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n g g 
     size = neutral.crop.shape[0]
     around = Surroundings(neutral.crop, neutral.parts, neutral.landmarks, np.zeros((size, size), bool))
     n = len(wplus)
-    drawings = _filled(bundle, wplus, [around] * n, [0.0] * n, [_NEUTRAL_LIGHT_CELLS] * n)
+    drawings = _filled(bundle, wplus, [around] * n, [0.0] * n, [SwapStep(())] * n)
     images = [_whole(drawing, around) for drawing in drawings]
     return np.stack(images), np.stack([drawing.landmarks for drawing in drawings])
 
@@ -50,7 +48,7 @@ def _filled(
     wplus: WPlusArray,
     around: Sequence[Surroundings],
     widths_px: Sequence[float],
-    light_cells: Sequence[int],
+    steps: Sequence[SwapStep],
 ) -> list[Drawing]:
     """Draw each face with the generator for its width in the photo."""
     landmarks = bundle.geometry(wplus)
@@ -61,7 +59,7 @@ def _filled(
     drawings: dict[int, Drawing] = {}
     for which in rows.values():
         generator = chosen[which[0]]
-        maps = [around[k].maps(landmarks[k], generator.side, light_cells[k]) for k in which]
+        maps = [around[k].maps(landmarks[k], generator.side, steps[k].light_cells, steps[k].cover) for k in which]
         inputs = {name: np.stack([one[name] for one in maps]) for name in maps[0]}
         images = bundle.draw(generator, wplus[which], inputs)
         for k, image, region in zip(which, images, inputs["region"], strict=True):

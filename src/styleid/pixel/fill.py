@@ -46,17 +46,20 @@ class Surroundings:
     landmarks: Float[np.ndarray, "68 2"]
     others: Bool[np.ndarray, "s s"]
 
-    def maps(self, new: Float[np.ndarray, "68 2"], side_px: int, light_cells: int) -> dict[str, FloatArray]:
+    def maps(
+        self, new: Float[np.ndarray, "68 2"], side_px: int, light_cells: int, cover: float | None = None
+    ) -> dict[str, FloatArray]:
         """Return the generator's inputs but for W+, each float32 (c, g, g) with g = side_px.
 
         new: where the new face's landmarks will lie, (68, 2) crop pixels. light_cells: of the coarse light, a side.
+        cover: as `guides.face_region` takes it.
         The keys are `context`, `region`, `lines`, `glasses` and `light`. No pixel of the region is in `context`.
         """
         size = self.crop.shape[0]
         view = cv2.resize(self.crop, (side_px, side_px), interpolation=cv2.INTER_AREA)
         image = view.astype(np.float32) / 127.5 - 1
         old, asked = (resized_points(points, size, side_px) for points in (self.landmarks, new))
-        region = guides.face_region(self.parts, old, asked, side_px)
+        region = guides.face_region(self.parts, old, asked, side_px, cover)
         others = cv2.resize(self.others.astype(np.uint8), (side_px, side_px), interpolation=cv2.INTER_NEAREST) > 0
         known = (region <= guides.CUT_FROM) & ~others
         face = (self.parts == guides.Part.FACE).astype(np.uint8)

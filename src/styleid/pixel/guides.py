@@ -72,12 +72,18 @@ def draw_lines(new: Float[np.ndarray, "68 2"], region: Float[np.ndarray, "s s"])
 
 
 def face_region(
-    labels: UInt8[np.ndarray, "h w"], old: Float[np.ndarray, "68 2"], new: Float[np.ndarray, "68 2"], size_px: int
+    labels: UInt8[np.ndarray, "h w"],
+    old: Float[np.ndarray, "68 2"],
+    new: Float[np.ndarray, "68 2"],
+    size_px: int,
+    cover: float | None = None,
 ) -> Float[np.ndarray, "s s"]:
     """Return where a face is drawn, (s, s): over the old face and the new, but not over what lies before the old one.
 
     Glasses and beards belong to it as far as they reach. What the parser takes for something else inside the old
     outline lies before the face (a hand, a microphone); outside it, it is background that the new face may cover.
+    cover: where not None, the region takes in whatever lies before the face, and reaches this far beyond the outlines,
+    in face widths: for faces that the parser does not make out.
     """
     parts = cv2.resize(labels, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
     width = float(np.ptp(old[:, 0]))
@@ -92,7 +98,9 @@ def face_region(
     before |= (parts == Part.HAIR) & ~beard
     before = _without_specks(before, _SPECK * width)
     glasses = _grown(parts == Part.GLASSES, _FRAME * width) if (parts == Part.GLASSES).any() else False
-    region = ((old_hull | new_hull) & ~before) | beard | glasses
+    hulls = old_hull | new_hull
+    region = _grown(hulls, cover * width) if cover is not None else hulls & ~before
+    region = region | beard | glasses
     return blurred(region.astype(np.float32), _SOFTNESS_PX * size_px / _REFERENCE_PX)
 
 
