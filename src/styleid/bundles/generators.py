@@ -56,9 +56,10 @@ def read_generators(records: Sequence[Mapping[str, Any]]) -> tuple[Generator, ..
 
 def _generator(record: Mapping[str, Any]) -> Generator:
     check_keys(record, ("network", "side", "most_face_px"), "a generator")
-    most = record.get("most_face_px")
-    generator = Generator(str(record["network"]), index(record["side"]), None if most is None else float(most))
-    if generator.side < 8 or not (most is None or 0 < generator.most_face_px < float("inf")):
+    given = record.get("most_face_px")
+    most = None if given is None else float(given)
+    generator = Generator(str(record["network"]), index(record["side"]), most)
+    if generator.side < 8 or not (most is None or 0 < most < float("inf")):
         raise ValueError(f"{generator.network} draws {generator.side} px for faces up to {most} px: both are sizes.")
     return generator
 
