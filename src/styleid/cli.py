@@ -76,7 +76,7 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_video(parser: argparse.ArgumentParser) -> None:
-    from styleid.commands.arguments import add_options, here, read_options
+    from styleid.commands.arguments import add_options, here, read_options, typed_names
     from styleid.commands.video import VideoCommandOptions, video
     from styleid.core.options import AnonymizeOptions, PeopleOptions
     from styleid.media.video.side_tracks import TrackOptions
@@ -92,7 +92,8 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
         how, command = read_options(AnonymizeOptions, values), read_options(VideoCommandOptions, values)
         encode, side = read_options(EncodeOptions, values), read_options(TrackOptions, values)
         people = read_options(PeopleOptions, values)
-        return video(parsed.input, read_options(VideoOptions, values), how, encode, side, command, people)
+        typed = typed_names(parser, parsed, parsed.given)
+        return video(parsed.input, read_options(VideoOptions, values), how, encode, side, command, people, typed)
 
     parser.set_defaults(run=run)
 

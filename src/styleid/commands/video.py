@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.assignment import Assignment
+from styleid.engine.decisions import read_decisions
+from styleid.engine.decisions_export import with_seed
 from styleid.engine.journal import to_json_line
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from styleid.runtime import Device
+from styleid.video.decided import adopt_video, require_same
 from styleid.video.options import VideoOptions
 from styleid.video.run import VideoSummary, anonymize_video
 from styleid.video.scan import Watch
@@ -32,12 +35,17 @@ class VideoCommandOptions:
 
     bundle: a built-in bundle's name, or a folder with a bundle.json.
     device: where networks run: cpu, cuda or openvino.
+    decisions: JSON file of what a person decided about the tracks: keep, hide, another face (docs/decisions.md); it
+        brings its seed and settings.
+    export_decisions: where to write such a file about all tracks, for a person to edit.
     json: print a one-line JSON summary on standard output instead of the readable one.
     quiet: show no progress.
     """
 
     bundle: str = DEFAULT
     device: Device = "cpu"
+    decisions: Path | None = None
+    export_decisions: Path | None = None
     json: bool = False
     quiet: bool = False
 
@@ -50,14 +58,37 @@ def video(
     side: TrackOptions,
     command: VideoCommandOptions,
     people: PeopleOptions | None = None,
+    typed: Collection[str] = (),
 ) -> int:
-    """Anonymise a video or a folder of frames; return the exit status."""
+    """Anonymise a video or a folder of frames; return the exit status.
+
+    typed: names of the options that the user has given, which may not contradict a decisions file.
+    """
+    people, decided = people or PeopleOptions(), None
+    decisions = read_decisions(command.decisions) if command.decisions else None
+    if decisions is not None:
+        how, options, people = adopt_video(decisions, how, options, people, typed)
+        decided = decisions.video(source.name)
+    if command.export_decisions is not None:
+        how = with_seed(how)
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    assignment = Assignment(anonymizer, people or PeopleOptions(), command.bundle)
+    assignment = Assignment(anonymizer, people, command.bundle)
     anonymizer = assignment.anonymizer
+    if decisions is not None:
+        require_same(decisions, anonymizer, options.marking, assignment)
     try:
         with _terminated_is_interrupted(), _progress(command.quiet or command.json) as watch:
-            summary = anonymize_video(source, anonymizer, options, encode, side, assignment=assignment, watch=watch)
+            summary = anonymize_video(
+                source,
+                anonymizer,
+                options,
+                encode,
+                side,
+                assignment=assignment,
+                watch=watch,
+                decided=decided,
+                export=command.export_decisions,
+            )
     except KeyboardInterrupt:
         print(f"styleid: {source}: interrupted; nothing was written", file=sys.stderr)
         return 1

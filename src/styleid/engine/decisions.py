@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,14 @@ class DecidedPhoto:
 
 @dataclass(frozen=True)
 class DecidedVideo:
-    """What was decided about one video. sha256: of its file. tracks: as in tracks.json, None where nothing is said."""
+    """What was decided about one video.
+
+    sha256: of its file, or of the lines that sha256sum prints for the frames of a folder. tracks: as in tracks.json,
+    None where nothing is said.
+    """
 
     sha256: str
-    tracks: Mapping[str, Any] | None = None
+    tracks: JsonValue | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,27 @@ class Decisions:
     photos: Mapping[str, DecidedPhoto] = field(default_factory=dict[str, DecidedPhoto])
     videos: Mapping[str, DecidedVideo] = field(default_factory=dict[str, DecidedVideo])
 
-    def require_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raise OptionError where a run has other settings than those that the decisions were made with."""
+    def video(self, name: str) -> DecidedVideo:
+        """Return what was decided about a video, by its name or, without the folders, by the end of it.
+
+        Raises OptionError where the file names none such, or several.
+        """
+        if name in self.videos:
+            return self.videos[name]
+        found = [one for path, one in self.videos.items() if path.rpartition("/")[2] == name]
+        if len(found) != 1:
+            many = "several videos" if found else "no video"
+            raise OptionError(OPTION, f"{self.source}: videos names {many} called '{name}'.")
+        return found[0]
+
+    def require_settings(self, settings: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
+        """Raise OptionError where a run has other settings than those that the decisions were made with.
+
+        ignore: names of settings that mean nothing to the run.
+        """
         own = json.loads(json.dumps(dict(settings)))
         for name, value in self.settings.items():
-            if own.get(name) != value:
+            if name not in ignore and own.get(name) != value:
                 given = json.dumps(own[name]) if name in own else "nothing"
                 raise OptionError(
                     OPTION,
@@ -92,7 +112,7 @@ def read_decisions(path: Path) -> Decisions:
 
 def parse_decisions(root: JsonValue) -> Decisions:
     """Read decisions from JSON values; see `read_decisions`."""
-    record = root.members(("format", "photos"), ("seed", "settings", "people", "videos"))
+    record = root.members(("format",), ("seed", "settings", "people", "photos", "videos"))
     if record["format"].value != FORMAT:
         raise record["format"].error(f"{FORMAT}, the only format that this version reads")
     settings = dict(record["settings"].mapping()) if "settings" in record else {}
@@ -101,15 +121,15 @@ def parse_decisions(root: JsonValue) -> Decisions:
         seed = None if record["seed"].value is None else record["seed"].whole()
         if settings.setdefault("seed", seed) != seed:
             raise record["seed"].error(f"the same as settings.seed, {settings['seed']}")
-    people = {name: _treatment(one) for name, one in _entries(record, "people")}
+    people = read_people(record["people"]) if "people" in record else {}
     photos = {name: _photo(one, people) for name, one in _entries(record, "photos")}
     videos = {name: _video(one) for name, one in _entries(record, "videos")}
     return Decisions(root.source, settings, photos, videos)
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """What is done with the faces of a person."""
+class Wish:
+    """What is done with a face or with the faces of a person; see `FaceDecision`."""
 
     do: Treatment
     target: int
@@ -121,13 +141,13 @@ def _entries(record: Mapping[str, JsonValue], name: str) -> list[tuple[str, Json
     return list(record[name].mapping().items()) if name in record else []
 
 
-def _treatment(value: JsonValue) -> _Wish:
-    record = value.members(("do",), ("target", *_WHO))
-    return _wish(record, None, "", "")
+def read_people(value: JsonValue) -> dict[str, Wish]:
+    """Read what is done with people, by their names."""
+    return {name: read_wish(one.members(("do",), ("target", *_WHO))) for name, one in value.mapping().items()}
 
 
-def _wish(record: Mapping[str, JsonValue], person: _Wish | None, by: str, at: str) -> _Wish:
-    """Return what an entry says; what it leaves open, its person says; who and when, the photo."""
+def read_wish(record: Mapping[str, JsonValue], person: Wish | None = None, by: str = "", at: str = "") -> Wish:
+    """Read what an entry says; what it leaves open, its person says. by, at: who and when, where neither says it."""
     do = record["do"].one_of(_OF_FACES) if "do" in record else (person.do if person else "replace")
     target = record["target"].whole(0) if "target" in record else 0
     if target and do != "replace":
@@ -135,14 +155,14 @@ def _wish(record: Mapping[str, JsonValue], person: _Wish | None, by: str, at: st
     if person is not None and "do" not in record:
         target = record["target"].whole(0) if "target" in record else person.target
         by, at = person.by or by, person.at or at
-    return _Wish(do, target, *_who(record, by, at))
+    return Wish(do, target, *_who(record, by, at))
 
 
 def _who(record: Mapping[str, JsonValue], by: str = "", at: str = "") -> tuple[str, str]:
     return record["by"].text() if "by" in record else by, record["at"].time() if "at" in record else at
 
 
-def _photo(value: JsonValue, people: Mapping[str, _Wish]) -> DecidedPhoto:
+def _photo(value: JsonValue, people: Mapping[str, Wish]) -> DecidedPhoto:
     record = value.members(("sha256",), ("faces", "add", "remove", "approved", *_WHO))
     who = _who(record)
     faces = [_face(one, people, *who) for one in _items(record, "faces")]
@@ -156,10 +176,10 @@ def _items(record: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
     return record[name].items() if name in record else []
 
 
-def _face(value: JsonValue, people: Mapping[str, _Wish], by: str, at: str) -> FaceDecision:
+def _face(value: JsonValue, people: Mapping[str, Wish], by: str, at: str) -> FaceDecision:
     record = value.members(("box",), ("do", "target", "person", *_WHO, *_ABOUT_A_FACE))
     name = record["person"].text() if "person" in record else ""
-    wish = _wish(record, people.get(name), by, at)
+    wish = read_wish(record, people.get(name), by, at)
     return FaceDecision(record["box"].box(), wish.do, wish.target, name, wish.by, wish.at)
 
 
@@ -191,4 +211,4 @@ def _video(value: JsonValue) -> DecidedVideo:
     if "tracks" not in record:
         return DecidedVideo(record["sha256"].sha256())
     record["tracks"].mapping()
-    return DecidedVideo(record["sha256"].sha256(), record["tracks"].value)
+    return DecidedVideo(record["sha256"].sha256(), record["tracks"])

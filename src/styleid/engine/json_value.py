@@ -37,6 +37,14 @@ class JsonValue:
             raise self.error("an object")
         return {name: self._inner(one, f"['{name}']") for name, one in self.value.items()}
 
+    def member(self, name: str) -> JsonValue:
+        """Return a member of an object."""
+        if not isinstance(self.value, dict):
+            raise self.error("an object")
+        if name not in self.value:
+            raise OptionError(self.option, f"{self.source}: {self.where or 'the file'} lacks '{name}'.")
+        return self._inner(self.value[name], f".{name}" if self.where else name)
+
     def members(self, needed: Collection[str], allowed: Collection[str] = ()) -> dict[str, JsonValue]:
         """Return the members of an object that must have some names and may have others, and has no more."""
         if not isinstance(self.value, dict):

@@ -1,26 +1,30 @@
 """tracks.json: the tracks as a person can read and edit them, and the same read back.
 
 `tracks` lists objects with `id`, `person`, `first` (frame), `boxes` (one per frame, x0 y0 x1 y1), `landmarks` (one per
-frame, ten numbers, or null) and `trust`. To edit: `"drop": true` leaves a face as it is; tracks of one `person` get one
-target; tracks of one `id` become one track, filled in between; an object with `keys`, a list of
-[frame, x0, y0, x1, y1], adds a face that is hidden on the straight line between its key frames.
+frame, ten numbers, or null) and `trust`. To edit: `"drop": true` leaves a false alarm as it is; `do` keeps or hides a
+face, `target` asks for another new one, `by` and `at` say who decided and when; `people` says the same of all tracks of
+a person; tracks of one `person` get one target; tracks of one `id` become one track, filled in between; an object with
+`keys`, a list of [frame, x0, y0, x1, y1], adds a face that is hidden on the straight line between its key frames.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from styleid.engine.decisions import Wish, read_people, read_wish
+from styleid.engine.json_value import JsonValue
 from styleid.errors import OptionError
 from styleid.media.video.clip import ClipInfo
+from styleid.pixel.obscure import OBSCURINGS
 from styleid.video.tracks import Track, carried
 
 FORMAT = 1
+_WISH = ("do", "target", "by", "at")
 
 
 def to_record(info: ClipInfo, frames: int, tracks: Sequence[Track]) -> dict[str, Any]:
@@ -41,6 +45,7 @@ def _one(track: Track) -> dict[str, Any]:
         "id": track.number,
         "person": track.person + 1,
         "drop": track.dropped,
+        **{name: said for name, said in track.decision.items() if said != "remove"},
         "first": track.first,
         "boxes": np.round(track.boxes_xyxy.astype(float), 1).tolist(),
         "landmarks": points,
@@ -48,14 +53,9 @@ def _one(track: Track) -> dict[str, Any]:
     }
 
 
-def read_tracks(path: Path, info: ClipInfo, frames: int) -> list[Track]:
-    """Read an edited tracks.json; raises OptionError that says what is wrong, or that it is for another clip."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError("--tracks", f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise OptionError("--tracks", f"{path} is no JSON: {error}") from error
+def parse_tracks(root: JsonValue, info: ClipInfo, frames: int) -> list[Track]:
+    """Read edited tracks; raises OptionError that says what is wrong, or that they are for another clip."""
+    record, place = root.value, f"{root.source}: {root.where}" if root.where else root.source
     try:
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']} is not {FORMAT}")
@@ -64,18 +64,24 @@ def read_tracks(path: Path, info: ClipInfo, frames: int) -> list[Track]:
                 f"it is for {record['frames']} frames of {record['size']}; {info.name} has {frames} of "
                 f"{[info.width, info.height]}"
             )
+        people = read_people(root.member("people")) if "people" in record else {}
         by_number: dict[int, list[Track]] = {}
-        for entry in record["tracks"]:
-            track = _read(entry, frames)
+        for entry in root.member("tracks").items():
+            track = _read(entry, frames, people)
             by_number.setdefault(track.number, []).append(track)
-        return [_joined(parts) for parts in by_number.values()]
+        tracks = [_joined(parts) for parts in by_number.values()]
+        _require_one_face_each(tracks)
+    except OptionError:
+        raise
     except KeyError as error:
-        raise OptionError("--tracks", f"{path} lacks {error}.") from error
+        raise OptionError(root.option, f"{place} lacks {error}.") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise OptionError("--tracks", f"{path}: {error}.") from error
+        raise OptionError(root.option, f"{place}: {error}.") from error
+    return tracks
 
 
-def _read(entry: Mapping[str, Any], frames: int) -> Track:
+def _read(value: JsonValue, frames: int, people: Mapping[str, Wish]) -> Track:
+    entry = value.value
     number = int(entry["id"])
     person = int(entry.get("person", 0)) - 1
     if "keys" in entry:
@@ -92,7 +98,29 @@ def _read(entry: Mapping[str, Any], frames: int) -> Track:
         raise ValueError(f"track {number} has frames {first} to {first + len(boxes) - 1} of {frames}")
     if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
         raise ValueError(f"track {number} has a box that holds nothing; boxes are x0, y0, x1, y1")
-    return Track(first, boxes, points.astype(np.float32), trust, number, person, bool(entry.get("drop", False)))
+    track = Track(first, boxes, points.astype(np.float32), trust, number, person, bool(entry.get("drop", False)))
+    return _decided(track, value, people)
+
+
+def _decided(track: Track, value: JsonValue, people: Mapping[str, Wish]) -> Track:
+    """Return a track with what a person decided about it, or about its person."""
+    said = {name: value.member(name) for name in _WISH if name in value.value}
+    wish = read_wish(said, people.get(str(track.person + 1)))
+    if track.dropped:
+        wish = replace(wish, do="remove", target=0)
+    told = {name: one for name, one in (("target", wish.target), ("by", wish.by), ("at", wish.at)) if one}
+    decision = {"do": wish.do} | told if told or wish.do != "replace" else {}
+    kept = {} if wish.do == "keep" else None
+    hide = next((how for how in OBSCURINGS if how == wish.do), None)
+    return replace(track, kept=kept, hide=hide, other=wish.target, decision=decision)
+
+
+def _require_one_face_each(tracks: Sequence[Track]) -> None:
+    """Raise ValueError where tracks of one person ask for different new faces."""
+    others: dict[int, int] = {}
+    for track in tracks:
+        if track.replaced and track.person >= 0 and others.setdefault(track.person, track.other) != track.other:
+            raise ValueError(f"person {track.person + 1} has tracks with different 'target', and gets one new face")
 
 
 def _between(keys: Any) -> tuple[int, Float[np.ndarray, "n 4"]]:
@@ -121,6 +149,7 @@ def _joined(parts: Sequence[Track]) -> Track:
     places = np.arange(len(boxes))
     boxes = np.stack([np.interp(places, places[known], boxes[known, k]) for k in range(4)], 1).astype(np.float32)
     trust = np.where(known, trust, 0.25).astype(np.float32)
-    head = parts[0]
-    dropped = all(t.dropped for t in parts)
-    return Track(first, boxes, carried(boxes, points), trust, head.number, head.person, dropped)
+    head, *others = [part for part in parts if not part.dropped] or parts
+    if any(part.decision != head.decision for part in others):
+        raise ValueError(f"track {head.number} has parts about which different things were decided")
+    return replace(head, first=first, boxes_xyxy=boxes, landmarks_px=carried(boxes, points), trust=trust)

@@ -17,7 +17,7 @@ from styleid.core.attempt import FaceProgress
 from styleid.core.draft import PhotoDraft
 from styleid.core.pipeline import Anonymizer
 from styleid.media.video.clip import Clip, ClipFrame, ClipSink
-from styleid.pixel.obscure import face_ellipse, obscure_face
+from styleid.pixel.obscure import Obscuring, face_ellipse, obscure_face
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, MaskArray
 from styleid.video.scan import Watch
 from styleid.video.targets import AssignedTarget, Measurements, faces_at, replaceable, steady
@@ -100,16 +100,15 @@ class Renderer:
             return Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
         image = frame.image_rgb
         draft = PhotoDraft.of(image, len(which))
-        drawable = [
-            k for k, i in enumerate(which) if self._tracks[i].person in self._assigned and replaceable(self._tracks[i])
-        ]
-        if drawable:
-            progress = self._attempted(image, faces, which, drawable, frame.index)
+        shown = [self._tracks[i] for i in which]
+        if aligned := [k for k, track in enumerate(shown) if self._is_measured(track)]:
+            progress = self._attempted(image, faces, which, aligned, frame.index)
             self._anonymizer.finish(progress, draft, faces)
-        by_wish = self._anonymizer.options.method == "none"
         for k, outcome in enumerate(draft.outcomes):
             if outcome is None:
-                self._anonymizer.obscure(draft, faces, k, "" if by_wish else "no landmarks are known")
+                wished = self._anonymizer.options.method == "none" or shown[k].hide is not None
+                reason = "" if wished else "no landmarks are known"
+                self._anonymizer.obscure(draft, faces, k, reason, how=shown[k].hide)
         boxes = {i: faces.boxes_xyxy[k] for k, i in enumerate(which)}
         outcomes = {i: outcome for i, outcome in zip(which, draft.outcomes, strict=True) if outcome is not None}
         for i, outcome in outcomes.items():
@@ -118,17 +117,34 @@ class Renderer:
                 self.reasons[i, frame.index] = outcome.reason
         return Held(frame, draft.image_rgb, draft.changed, boxes, outcomes)
 
+    def _is_measured(self, track: Track) -> bool:
+        """Say whether a track's face is drawn anew, or measured so that what hides it can be checked."""
+        drawn = track.person in self._assigned if track.hide is None else self._measured is not None
+        return drawn and replaceable(track)
+
     def _attempted(
-        self, image: ImageRGB, faces: Faces, which: Sequence[int], drawable: Sequence[int], frame: int
+        self, image: ImageRGB, faces: Faces, which: Sequence[int], aligned: Sequence[int], frame: int
     ) -> list[FaceProgress]:
+        """Return the faces of a frame, those that get new ones with an attempt at them."""
         assert self._measured is not None
-        progress, parts = [], []
-        for source in self._anonymizer.analyse(image, faces, np.array(drawable)):
-            track = which[source.index]
-            part = self._assigned[self._tracks[track].person]
-            steadied = steady(source, self._measured.row(track, frame))
+        progress: list[FaceProgress] = []
+        hidden: list[FaceProgress] = []
+        parts: list[AssignedTarget] = []
+        for source in self._anonymizer.analyse(image, faces, np.array(aligned)):
+            index = which[source.index]
+            track = self._tracks[index]
+            steadied = steady(source, self._measured.row(index, frame))
+            if track.hide is not None:
+                hidden.append(FaceProgress(steadied, hide=track.hide))
+                continue
+            part = self._assigned[track.person]
             progress.append(FaceProgress(steadied, step=part.step, tries=part.tries))
             parts.append(part)
+        if progress:
+            self._attempt(image, progress, parts)
+        return [*hidden, *progress]
+
+    def _attempt(self, image: ImageRGB, progress: list[FaceProgress], parts: Sequence[AssignedTarget]) -> None:
         own = np.stack([face.source.wplus for face in progress])
         targets = np.stack([part.target for part in parts])
         method, bundle = self._anonymizer.method, self._anonymizer.bundle
@@ -136,7 +152,6 @@ class Renderer:
         made = self._anonymizer.attempt(progress, [image] * len(progress), wplus)
         for face, one in zip(progress, made, strict=True):
             face.attempts.append(one)
-        return progress
 
     def release(self, held: Held, sink: ClipSink, show: Show | None) -> None:
         """Hide in a frame what fails there or nearby, and write it."""
@@ -148,7 +163,7 @@ class Renderer:
             share, near = hiding(self.failures.get(i, ()), held.frame.index, self._fade, self._merge)
             shown = held.outcomes[i].action is Action.ANONYMIZED
             if share > 0 and (shown or self._under_another(held, i)):
-                self._hide(held, box, share)
+                self._hide(held, box, share, self._tracks[i].hide or self._anonymizer.options.obscure)
             if share >= 1:
                 self.logs[i].hidden.append((held.frame.index, self.reasons.get((i, near), "")))
             else:
@@ -170,10 +185,10 @@ class Renderer:
         others = [i for i, o in held.outcomes.items() if i != track and o.action is Action.ANONYMIZED]
         return any((mask & face_ellipse(held.boxes[i], held.changed.shape)).any() for i in others)
 
-    def _hide(self, held: Held, box: Float[np.ndarray, " 4"], share: float) -> None:
+    def _hide(self, held: Held, box: Float[np.ndarray, " 4"], share: float, how: Obscuring) -> None:
         """Blend a face towards being hidden."""
         hidden = held.image_rgb.copy()
-        mask = obscure_face(hidden, box, self._anonymizer.options.obscure)
+        mask = obscure_face(hidden, box, how)
         there = held.image_rgb[mask].astype(np.float32)
         blended = there + np.float32(share) * (hidden[mask].astype(np.float32) - there)
         held.image_rgb[mask] = blended.round().astype(np.uint8)

@@ -68,13 +68,13 @@ def write_review(
         if (jpeg := sheets.jpeg(index)) is not None:
             sheet = with_mark(jpeg, PACKET if "mark" in journal else b"")
             write_atomic(folder / f"track-{track.number:03d}.jpg", sheet)
-    write_atomic(folder / "tracks.json", _lines(record).encode())
+    write_atomic(folder / "tracks.json", track_lines(record).encode())
     page = folder / "index.html"
     write_atomic(page, _page(record, journal, tracks, sheets).encode(errors="backslashreplace"))
     return page
 
 
-def _lines(record: Mapping[str, Any]) -> str:
+def track_lines(record: Mapping[str, Any]) -> str:
     """Return JSON with each track on a few lines, so that an editor shows what can be changed."""
     head = {key: value for key, value in record.items() if key != "tracks"}
     tracks = []
@@ -101,7 +101,9 @@ def _page(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequenc
         f"{len({t.person for t in tracks})} people, {record['frames']} frames. Every picture here is an output.</p>"
         f"{notes}"
         f"{_timeline(record, journal, tracks)}<p>To change what was found, edit <code>tracks.json</code> and run again "
-        f'with <code>--tracks tracks.json</code>: <code>"drop": true</code> leaves a false alarm as it is; the same '
+        f'with <code>--tracks tracks.json</code>: <code>"drop": true</code> leaves a false alarm as it is; '
+        f'<code>"do": "keep"</code> leaves a face as it is, <code>"do": "blur"</code> (or solid, pixelate) hides it, '
+        f'<code>"target": 1</code> gives its person another new face; the same '
         f"<code>id</code> joins tracks; the same <code>person</code> gives them one new face; "
         f'<code>{{"id": 99, "keys": [[frame, x0, y0, x1, y1], ...]}}</code> hides what was missed.</p>'
         f"{''.join(sections)}</body></html>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from jaxtyping import Float
 
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.assignment import Assignment
+from styleid.engine.decisions import DecidedVideo
 from styleid.engine.journal import Journal
+from styleid.engine.json_value import JsonValue, read_json
 from styleid.engine.local import bundle_settings
 from styleid.errors import OptionError, VideoError
 from styleid.faces.detect import DetectorOptions, FaceDetector
@@ -25,22 +27,25 @@ from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions, VideoSink, container_of
 from styleid.people.keep import Keep
+from styleid.people.pseudonyms import ConsistentTargets
 from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
+from styleid.video.decided import clip_sha256, export_video_decisions, require_decided, shared_settings
 from styleid.video.keep import leave_kept
 from styleid.video.linking import link_tracks
 from styleid.video.options import VideoOptions
-from styleid.video.record import read_tracks, to_record
+from styleid.video.record import parse_tracks, to_record
 from styleid.video.render import Renderer, TrackLog
 from styleid.video.review import Sheets, write_review
 from styleid.video.scan import Detector, Scan, Watch, scan
 from styleid.video.store import Workspace
 from styleid.video.targets import AssignedTarget, Measurements, assign_targets, measure
-from styleid.video.tracks import Track, complete, steadied, tracks_of
+from styleid.video.tracks import Track, complete, rounded, steadied, tracks_of
 
 UNSURE_SHARE = 0.35
 """Unsure detections score at least this share of what sure ones do; they continue tracks and never begin one."""
 _GAP_S = 1.0
+_WHOLE = "the whole video was made again by the decisions: parts of an encoded video cannot be exchanged without a seam"
 
 
 @dataclass
@@ -87,13 +92,16 @@ def anonymize_video(
     assignment: Assignment | None = None,
     detector: Detector | None = None,
     watch: Watch | None = None,
+    decided: DecidedVideo | None = None,
+    export: Path | None = None,
 ) -> VideoSummary:
     """Anonymise a video, or a folder of frames, and append to the journal beside the output.
 
     assignment: who gets which face, and who is left alone, where that is not left to chance.
-    detector: sees faces, unsure ones included; by default CenterFace at a low threshold. Raises OutputError where the
-    output cannot be written; an input that cannot be used is told in the summary and in the journal. Nothing is left
-    of an output that is not whole.
+    detector: sees faces, unsure ones included; by default CenterFace at a low threshold. decided: what a person decided
+    about the clip; nothing is written where it is about another one. export: where to write a decisions file.
+    Raises OutputError where the output cannot be written; an input that cannot be used is told in the summary and in
+    the journal. Nothing is left of an output that is not whole.
     """
     begun = time.perf_counter()
     if assignment is not None:
@@ -107,11 +115,18 @@ def anonymize_video(
     clocked = _Clock(watch)
     if assignment is not None and assignment.groups:
         raise OptionError("--targets", "groups of k are made of the people of many photos, not of one video.")
-    settings = _settings(anonymizer, options, encode, side) | (assignment.settings() if assignment else {})
+    given = None if decided is None else decided.tracks
+    if given is not None and options.tracks is not None:
+        raise OptionError("--tracks", f"{given.source} says what the tracks are; leave one of the two out.")
+    targets = assignment.settings() if assignment else {}
+    settings = _settings(anonymizer, options, encode, side) | targets
     base = {"input": source.name, "versions": {"styleid": __version__}, "settings": settings}
     journal = Journal(options.out.parent)
     try:
-        record, page = _run(source, anonymizer, options, encode, side, detector, clocked)
+        work = _Work(
+            source, anonymizer, options, encode, side, decided, shared_settings(anonymizer, options.marking) | targets
+        )
+        record, page = _run(work, detector, clocked, export)
         failure = ""
     except VideoError as error:
         record, page, failure = {"error": error.reason}, None, error.reason
@@ -121,18 +136,28 @@ def anonymize_video(
     return VideoSummary(record, seconds, failure, page, clocked.seconds | _stages(anonymizer))
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a run is asked for. repeated: the settings that a decisions file names."""
+
+    source: Path
+    anonymizer: Anonymizer
+    options: VideoOptions
+    encode: EncodeOptions
+    side: TrackOptions
+    decided: DecidedVideo | None
+    repeated: Mapping[str, Any]
+
+
 def _run(
-    source: Path,
-    anonymizer: Anonymizer,
-    options: VideoOptions,
-    encode: EncodeOptions,
-    side: TrackOptions,
-    detector: Detector | None,
-    watch: Watch,
+    work: _Work, detector: Detector | None, watch: Watch, export: Path | None
 ) -> tuple[dict[str, Any], Path | None]:
+    source, anonymizer, options, encode, side = work.source, work.anonymizer, work.options, work.encode, work.side
     clip: Clip = FramesClip(source, options.frames, options.fps) if options.frames else VideoClip(source)
+    told = require_decided(source, clip, work.decided)
+    given = None if work.decided is None else work.decided.tracks
     with Workspace() as space:
-        found, tracks, measured, assigned = first_pass(clip, anonymizer, options, detector, space, watch)
+        found, tracks, measured, assigned = first_pass(clip, anonymizer, options, detector, space, watch, given)
         if options.require_faces and not tracks:
             raise VideoError(source, "no face was found, and --require-faces asks for one")
         renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned), Sheets(tracks)
@@ -149,13 +174,16 @@ def _run(
             sink.abandon()
             raise
     video = clip.info.facts | {"frames": found.frames, "seconds": round(_length(found), 3), "cuts": len(found.cuts)}
-    told = [_told(t, log, found) for t, log in zip(tracks, renderer.logs, strict=True)]
-    record = {"sha256": digest, "video": video, "tracks": told, "notes": [*clip.info.notes, *sink.notes]}
+    notes = [*clip.info.notes, *sink.notes, *([_WHOLE] if given is not None else [])]
+    record = told | {"sha256": digest, "video": video, "notes": notes}
+    record["tracks"] = [_told(t, log, found) for t, log in zip(tracks, renderer.logs, strict=True)]
     if sink.mark:
         record["mark"] = sink.mark
-    page = None
+    page, kept = None, to_record(clip.info, found.frames, tracks)
     if options.review:
-        page = write_review(options.out, to_record(clip.info, found.frames, tracks), record, tracks, sheets)
+        page = write_review(options.out, kept, record, tracks, sheets)
+    if export is not None:
+        export_video_decisions(export, work.repeated, source.name, clip_sha256(source, clip), kept)
     return record, page
 
 
@@ -166,21 +194,28 @@ def first_pass(
     detector: Detector | None,
     space: Workspace,
     watch: Watch | None = None,
+    given: JsonValue | None = None,
 ) -> tuple[Scan, list[Track], Measurements | None, dict[int, AssignedTarget]]:
-    """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target."""
+    """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target.
+
+    given: tracks as in tracks.json, where a person has said what there is; by default those that options name.
+    """
     chosen = anonymizer.options.detector
     bundle = None if anonymizer.options.method == "none" else anonymizer.bundle
     rate = float(clip.info.rate)
-    if options.tracks is not None:
+    if given is None and options.tracks is not None:
+        given = read_json(options.tracks, "--tracks")
+    if given is not None:
         found = scan(clip, _Blind(), None, chosen.threshold, space, watch)
-        tracks = read_tracks(options.tracks, clip.info, found.frames)
+        tracks = parse_tracks(given, clip.info, found.frames)
+        _require_free_targets(tracks, anonymizer, given)
         people = [t.person for t in tracks]
     else:
         low = DetectorOptions(chosen.threshold * UNSURE_SHARE, chosen.min_face_px)
         found = scan(clip, detector or FaceDetector(low, anonymizer.device), bundle, chosen.threshold, space, watch)
         rows = associate(found.candidates, chosen.threshold, found.cuts, round(_GAP_S * rate))
         tracks = complete(clip, found, tracks_of(found, rows, chosen.threshold), watch)
-        tracks = [steadied(track, found.times_s, rate) for track in tracks]
+        tracks = [rounded(steadied(track, found.times_s, rate)) for track in tracks]
         people = None
     for number, track in enumerate(tracks, 1):
         track.number, track.person = track.number or number, number - 1
@@ -204,6 +239,13 @@ def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:
     for index, track in enumerate(tracks):
         given = people[index] if people is not None else index
         track.person, free = (given, free) if given >= 0 else (free, free + 1)
+
+
+def _require_free_targets(tracks: Sequence[Track], anonymizer: Anonymizer, given: JsonValue) -> None:
+    """Raise OptionError where a person is to get another new face and has a pseudonym."""
+    if isinstance(anonymizer.targets, ConsistentTargets) and any(track.other for track in tracks):
+        raise OptionError(given.option, f"{given.source} asks for another new face ('target'), and with --targets "
+                          "consistent a person's new face is the same in all videos and photos.")  # fmt: skip
 
 
 class _Blind:
@@ -254,6 +296,7 @@ def _told(track: Track, log: TrackLog, found: Scan) -> dict[str, Any]:
         "obscured": len(log.hidden),
         "obscured_at": _stretches(log.hidden, found, ends),
         "gate": {name: round(value, 2) for name, value in (track.kept or log.figures).items()},
+        **({"decision": track.decision} if track.decision else {}),
     }
 
 

@@ -159,7 +159,7 @@ def assign_targets(
 
     Under a key the person's pseudonym is the target. What is written down of new people is written before this returns.
     """
-    people = sorted({tracks[i].person for i in samples if samples[i] and not tracks[i].left})
+    people = sorted({tracks[i].person for i in samples if samples[i] and tracks[i].replaced})
     takes = {person: _takes(person, tracks, measured, samples, anonymizer) for person in people}
     given = _pseudonyms(takes, tracks, anonymizer)
     chosen = {}
@@ -168,7 +168,8 @@ def assign_targets(
         if person in given:
             chosen[person] = rehearsal.pseudonym(given[person])
         else:
-            chosen[person] = rehearsal.stranger(name, person, _mean(person, tracks, measured, samples))
+            other = max(tracks[i].other for i in _tracks_of(person, tracks, samples))
+            chosen[person] = rehearsal.stranger(name, person, _mean(person, tracks, measured, samples), other)
         if watch is not None:
             watch("choosing targets", done + 1, len(people))
     return chosen
@@ -189,7 +190,7 @@ def _takes(
 
 
 def _tracks_of(person: int, tracks: Sequence[Track], samples: Mapping[int, Any]) -> list[int]:
-    return [i for i in samples if tracks[i].person == person and not tracks[i].left]
+    return [i for i in samples if tracks[i].person == person and tracks[i].replaced]
 
 
 def _mean(
@@ -260,8 +261,10 @@ class _Rehearsal:
         self._fresh = FreshTargets(anonymizer.options.seed)
         self._own = np.stack([s.wplus for s in self._sources])
 
-    def stranger(self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]]) -> AssignedTarget:
-        """Return the best of some new targets."""
+    def stranger(
+        self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]], other: int = 0
+    ) -> AssignedTarget:
+        """Return the best of some new targets. other: which other new face, 0 for the first."""
         anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.method.steps)
         best: tuple[tuple[float, ...], AssignedTarget] | None = None
         tries = 0
@@ -269,7 +272,7 @@ class _Rehearsal:
             if best is not None and attempt >= anonymizer.options.tries and best[0][0] == 0:
                 break
             tries += 1
-            z = self._fresh.z(name, person, attempt, anonymizer.bundle.spec.z)[None]
+            z = self._fresh.z(name, person, attempt, anonymizer.bundle.spec.z, other)[None]
             target = anonymizer.bundle.sample(z, mean["attributes"], mean["wplus"])[0]
             rank = failed, close, drifted, _ = self._rank(target, step)
             if best is None or rank < best[0]:

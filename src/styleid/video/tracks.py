@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from styleid.faces.follow import SEEN_FROM, Look, fill_gap, follow, hermite
 from styleid.faces.smooth import smooth
 from styleid.faces.track import overlap
 from styleid.media.video.clip import Clip
+from styleid.pixel.obscure import Obscuring
 from styleid.types import ImageRGB
 from styleid.video.scan import Scan, Watch
 
@@ -39,7 +41,8 @@ class Track:
     [0, 1], what each place rests on: 1 a sure detection, less an unsure one, least a place that was filled in.
     number: as shown to people, from 1. person: the same for tracks that show the same person. dropped: a person said
     that it is a false alarm, so nothing is done to it. kept: why it is left alone as somebody to keep, in figures for
-    the journal.
+    the journal. hide: how a person decided to hide it, None where nobody did. other: which other new face its person
+    gets, 0 for the first. decision: what a person decided, as the journal tells it.
     """
 
     first: int
@@ -50,11 +53,19 @@ class Track:
     person: int = 0
     dropped: bool = False
     kept: dict[str, float] | None = None
+    hide: Obscuring | None = None
+    other: int = 0
+    decision: dict[str, Any] = field(default_factory=dict)
 
     @property
     def left(self) -> bool:
         """Whether nothing is done to it."""
         return self.dropped or self.kept is not None
+
+    @property
+    def replaced(self) -> bool:
+        """Whether it is to get a new face."""
+        return not self.left and self.hide is None
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -279,6 +290,16 @@ def steadied(track: Track, times_s: Float[np.ndarray, " frames"], rate: float) -
     boxes = smooth(times, track.boxes_xyxy, track.trust, sigma)
     points = smooth(times, track.landmarks_px, track.trust, sigma)
     return Track(track.first, boxes, points, track.trust, track.number, track.person, track.dropped)
+
+
+def rounded(track: Track) -> Track:
+    """Return a track as tracks.json holds it, so that what is made from the file is what was made before."""
+    return replace(
+        track,
+        boxes_xyxy=np.round(track.boxes_xyxy.astype(float), 1).astype(np.float32),
+        landmarks_px=np.round(track.landmarks_px.astype(float), 1).astype(np.float32),
+        trust=np.round(track.trust.astype(float), 2).astype(np.float32),
+    )
 
 
 def _small_grey(image_rgb: ImageRGB, scale: float) -> UInt8[np.ndarray, "h w"]:

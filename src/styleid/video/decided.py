@@ -1,0 +1,90 @@
+"""Decisions about a clip: whether they are about this one, and a file that lists its tracks for a person to edit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from styleid.core.options import AnonymizeOptions, PeopleOptions
+from styleid.core.pipeline import Anonymizer
+from styleid.engine.assignment import Assignment
+from styleid.engine.decided_settings import adopt, adopt_options, adopt_targets
+from styleid.engine.decisions import FORMAT, DecidedVideo, Decisions
+from styleid.engine.local import bundle_settings
+from styleid.errors import VideoError
+from styleid.media.provenance import MarkOptions
+from styleid.media.storage.files import os_reason, write_atomic
+from styleid.media.video.clip import Clip
+from styleid.media.video.frames import FramesClip
+from styleid.video.options import VideoOptions
+from styleid.video.review import track_lines
+
+_OF_PHOTOS = ("metadata",)
+"""Settings of photos that mean nothing to a video; one file may be about both."""
+
+
+def adopt_video(
+    decisions: Decisions, how: AnonymizeOptions, options: VideoOptions, people: PeopleOptions, typed: Collection[str]
+) -> tuple[AnonymizeOptions, VideoOptions, PeopleOptions]:
+    """Return the options of a run over a video, as decisions were made; see `adopt_options`."""
+    options = replace(options, marking=adopt(decisions, options.marking, typed))
+    return adopt_options(decisions, how, typed), options, adopt_targets(decisions, people, typed)
+
+
+def require_same(decisions: Decisions, anonymizer: Anonymizer, marking: MarkOptions, assignment: Assignment) -> None:
+    """Raise OptionError where a run has other settings than those that the decisions were made with."""
+    decisions.require_settings(shared_settings(anonymizer, marking) | assignment.settings(), ignore=_OF_PHOTOS)
+
+
+def shared_settings(anonymizer: Anonymizer, marking: MarkOptions) -> dict[str, Any]:
+    """Return the settings that photos and videos share, as a decisions file names them."""
+    return asdict(anonymizer.options) | marking.settings() | bundle_settings(anonymizer)
+
+
+def require_decided(source: Path, clip: Clip, decided: DecidedVideo | None) -> dict[str, Any]:
+    """Return what the journal says of the decisions about a clip; raises VideoError where they are about another."""
+    if decided is None:
+        return {}
+    found = clip_sha256(source, clip)
+    if found != decided.sha256:
+        raise VideoError(
+            source,
+            "it is not the video that the decisions were made about: its SHA-256 is another. Decide anew, or take the "
+            "video out of the decisions file",
+        )
+    tracks = None if decided.tracks is None else decided.tracks.value
+    digest = hashlib.sha256(json.dumps(tracks, sort_keys=True).encode()).hexdigest()
+    return {"input_sha256": found, "decisions": digest[:16]}
+
+
+def clip_sha256(source: Path, clip: Clip) -> str:
+    """Return the SHA-256 of a video's file; of a folder of frames, that of the lines sha256sum prints for them."""
+    if not isinstance(clip, FramesClip):
+        return _file_sha256(source)
+    lines = "".join(f"{_file_sha256(path)}  {path.name}\n" for path in clip.paths)
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise VideoError(path, os_reason(error)) from error
+
+
+def export_video_decisions(
+    path: Path, settings: Mapping[str, Any], name: str, sha256: str, tracks: Mapping[str, Any]
+) -> None:
+    """Write a decisions file about one clip; with it, the same command makes the same pictures.
+
+    settings: of the run. name, sha256: of the clip. tracks: as in tracks.json. Raises OutputError.
+    """
+    head = {"format": FORMAT, "seed": settings.get("seed"), "settings": dict(settings)}
+    text = json.dumps(head, sort_keys=True)[:-1]
+    video = f'{json.dumps(name)}: {{"sha256": "{sha256}", "tracks": {track_lines(tracks)}}}'
+    write_atomic(path, f'{text},\n"videos": {{\n{video}}}}}\n'.encode(errors="backslashreplace"))
