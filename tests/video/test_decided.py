@@ -18,10 +18,12 @@ from styleid.engine.journal import NAME
 from styleid.engine.json_value import JsonValue
 from styleid.errors import OptionError
 from styleid.media.video.clip import ClipInfo
+from styleid.media.video.reader import VideoClip
+from styleid.media.video.writer import EncodeOptions
 from styleid.video.options import VideoOptions
 from styleid.video.record import parse_tracks, to_record
 from styleid.video.run import VideoSummary, anonymize_video
-from tests.video.scenes import HEAD, Actor, Scene, background
+from tests.video.scenes import HEAD, SIZE, Actor, Scene, background
 
 FRAMES = 8
 INFO = ClipInfo("clip", 640, 480, Fraction(10))
@@ -159,6 +161,31 @@ def test_decisions_about_another_clip_withhold_it(done, again, tmp_path):
     assert summary.exit_status == 3
     assert "it is not the video that the decisions were made about" in summary.failure
     assert not (tmp_path / "out").exists()
+
+
+def test_a_video_is_decided_about_and_exported_like_frames(frames, tmp_path):
+    """Sound or not, what counts is the file's own SHA-256."""
+    av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
+    source, made = tmp_path / "clip.mkv", tmp_path / "made.json"
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("ffv1", rate=10)
+        (stream.width, stream.height), stream.pix_fmt = SIZE, "yuv444p"
+        for picture in pictures(frames):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv444p")))
+        out.mux(stream.encode(None))
+    hide = Anonymizer(None, AnonymizeOptions(method="none", seed=1))
+    lossless = EncodeOptions("ffv1")
+    anonymize_video(source, hide, VideoOptions(tmp_path / "a.mkv"), lossless, export=made)
+    decisions = read_decisions(made)
+    assert decisions.video("clip.mkv").sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    decided = {"decided": decisions.video("clip.mkv")}
+    summary = anonymize_video(source, hide, VideoOptions(tmp_path / "b.mkv"), lossless, **decided)
+    assert summary.failure == ""
+    one, two = ([frame.image_rgb for frame in VideoClip(tmp_path / name).frames()] for name in ("a.mkv", "b.mkv"))
+    assert np.array_equal(one, two)
+    source.write_bytes(source.read_bytes() + b"\0")
+    summary = anonymize_video(source, hide, VideoOptions(tmp_path / "c.mkv"), lossless, **decided)
+    assert "its SHA-256 is another" in summary.failure
 
 
 def test_the_name_is_sought_by_its_end(tmp_path):
