@@ -218,12 +218,26 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_serve(parser: argparse.ArgumentParser) -> None:
-    from styleid.commands.arguments import add_options, read_options
-    from styleid.commands.serve import serve
+    from styleid.commands import serve
+    from styleid.commands.arguments import add_options, here, read_options
     from styleid.serve.options import ServeOptions
 
     add_options(parser, ServeOptions)
-    parser.set_defaults(run=lambda parsed: serve(read_options(ServeOptions, vars(parsed))))
+    parser.set_defaults(run=lambda parsed: serve.serve(read_options(ServeOptions, vars(parsed))))
+    topics = parser.add_subparsers(metavar="token", required=False)
+    token = topics.add_parser("token", help="make, list and remove the tokens that people sign in with")
+    actions = token.add_subparsers(metavar="ACTION", required=True)
+    for name, text, action in (
+        ("add", "make a token and show it, this once", serve.add_token),
+        ("remove", "remove a token", serve.remove_token),
+    ):
+        command = actions.add_parser(name, help=text)
+        command.add_argument("owner", metavar="NAME", help="who acts with it")
+        command.set_defaults(run=lambda parsed, action=action: action(parsed.owner, parsed.data))
+    listing = actions.add_parser("list", help="whose tokens there are")
+    listing.set_defaults(run=lambda parsed: serve.list_tokens(parsed.data))
+    for command in actions.choices.values():
+        command.add_argument("--data", type=here, default=argparse.SUPPRESS, help="the folder of the service")
 
 
 def _fill_rank(parser: argparse.ArgumentParser) -> None:
@@ -253,7 +267,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
     "dataset": ("the same in COCO, YOLO and VOC data sets and tar shards, annotations carried through", _fill_dataset),
     "video": ("the same in videos: one person, one new face", _fill_video),
-    "serve": ("a service on this machine that anonymises photos (needs the extra web)", _fill_serve),
+    "serve": ("the review desk: a service on this machine and its page (needs the extra web)", _fill_serve),
     "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
     "rank": ("score a bundle's latent units by how much identity, and how little else, they change", _fill_rank),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),

@@ -1,6 +1,8 @@
 """What the tests of the service share: a service in this process, and a client that speaks to it without a socket."""
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ httpx = pytest.importorskip("httpx", reason="the service's tests need httpx, of 
 
 from styleid.serve.app import make_app  # noqa: E402
 from styleid.serve.options import ServeOptions  # noqa: E402
+from styleid.serve.service import Service  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Client:
     """Send requests to an application. Methods are those of httpx.AsyncClient, without await."""
+
+    service: Service
 
     def __init__(self, portal: anyio.from_thread.BlockingPortal, app: Any, **options: Any) -> None:
         self._portal = portal
@@ -37,6 +42,17 @@ class Client:
     def post(self, url: str, **options: Any) -> Any:
         return self.request("POST", url, **options)
 
+    def delete(self, url: str, **options: Any) -> Any:
+        return self.request("DELETE", url, **options)
+
+    def ended(self, job: str, within_s: float = 120.0) -> dict[str, Any]:
+        """Wait until a job has ended, and return it."""
+        until = time.monotonic() + within_s
+        while (body := self.get(f"/v1/jobs/{job}").json())["state"] not in ("done", "failed", "cancelled"):
+            assert time.monotonic() < until, body
+            time.sleep(0.05)
+        return body
+
 
 @pytest.fixture(scope="session")
 def portal() -> Iterator[anyio.from_thread.BlockingPortal]:
@@ -46,13 +62,24 @@ def portal() -> Iterator[anyio.from_thread.BlockingPortal]:
 
 
 @pytest.fixture(scope="session")
-def client_of(portal) -> Callable[..., Client]:
-    """Make an application and a client of it."""
+def client_of(portal, tmp_path_factory) -> Iterator[Callable[..., Client]]:
+    """Start a service, in a folder of its own unless told otherwise, and make a client of it."""
+    services: list[Service] = []
 
     def of(options: ServeOptions | None = None, **more: Any) -> Client:
-        return Client(portal, make_app(options), **more)
+        options = options or ServeOptions()
+        if options.data is None:
+            options = replace(options, data=tmp_path_factory.mktemp("desk") / "data")
+        service = Service(options)
+        services.append(service)
+        service.start()
+        client = Client(portal, make_app(service), **more)
+        client.service = service
+        return client
 
-    return of
+    yield of
+    for service in services:
+        service.close()
 
 
 @pytest.fixture(scope="session")

@@ -85,8 +85,8 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def test_the_command_serves_on_this_machine_until_it_is_ended(free_port, jpeg) -> None:
-    command = [sys.executable, "-m", "styleid", "serve", "--port", str(free_port)]
+def test_the_command_serves_on_this_machine_until_it_is_ended(free_port, tmp_path) -> None:
+    command = [sys.executable, "-m", "styleid", "serve", "--port", str(free_port), "--data", str(tmp_path / "data")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from styleid.serve import metrics, problems, single
-from styleid.serve.guard import Guard
-from styleid.serve.options import ServeOptions
+from styleid.serve import jobs, metrics, problems, sessions, single
+from styleid.serve.guard import LOCAL_NAMES, Guard
 from styleid.serve.problems import ProblemBody
 from styleid.serve.service import Service, the_service
+from styleid.serve.tokens import the_user
 from styleid.version import __version__
 
-_ABOUT = """Anonymise the faces of photos on your own machine. Errors are answered as application/problem+json."""
+_ABOUT = (
+    """Anonymise the faces of photos and videos on your own machine. Errors are answered as application/problem+json."""
+)
 
 
-def make_app(options: ServeOptions | None = None) -> ASGIApp:
-    """Return the whole service as an ASGI application; raises BundleError and OptionError."""
-    service = Service(options or ServeOptions())
-    return Guard(_Counted(make_api(service), service))
+def make_app(service: Service) -> ASGIApp:
+    """Return a service as an ASGI application, which starts and closes it."""
+    options = service.options
+    names = LOCAL_NAMES | {name.lower() for name in options.name}
+    return Guard(_Counted(make_api(service), service), names, any_address=not options.is_local)
 
 
 def make_api(service: Service) -> FastAPI:
@@ -32,21 +38,34 @@ def make_api(service: Service) -> FastAPI:
         description=_ABOUT,
         docs_url=None,  # FastAPI's pages load their scripts from elsewhere
         redoc_url=None,
+        lifespan=_lifespan,
     )
     app.state.service = service
     problems.add_handlers(app)
-    app.include_router(single.router)
+    known = [Depends(the_user)]
+    app.include_router(single.router, dependencies=known)
+    app.include_router(jobs.router)
+    app.include_router(sessions.router)
     app.add_api_route("/healthz", _health, tags=["operation"], summary="Say that the service answers")
     app.add_api_route(
         "/metrics",
         _metrics,
         tags=["operation"],
         summary="Figures for Prometheus",
+        dependencies=known,
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    service.start()
+    yield
+    await run_sync(service.close)
 
 
 async def _health() -> dict[str, str]:
@@ -56,7 +75,7 @@ async def _health() -> dict[str, str]:
 
 async def _metrics(service: Annotated[Service, Depends(the_service)]) -> Response:
     """Return figures in Prometheus' text format."""
-    return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)
+    return Response(service.metrics.text(service.gauges()), media_type=metrics.MEDIA_TYPE)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

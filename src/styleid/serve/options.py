@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from styleid.bundles.registry import DEFAULT
 from styleid.errors import OptionError
 from styleid.runtime import Device
 
 MEGABYTE = 1_000_000
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
 class Limits:
     """Choose how much the service takes from its clients.
 
-    max_photo_mb: the largest photo, in MB.
+    max_photo_mb: the largest single photo, in MB.
     max_megapixels: the most pixels of a photo, in millions.
     max_waiting: requests for single photos that may wait while others are worked on; more are told to come back.
+    max_upload_mb: the largest upload of a job, in MB, also when it is unpacked.
+    max_files: the most files of a job.
+    max_jobs: the most jobs that one person may have at a time.
+    min_free_mb: how much of the disk uploads must leave free, in MB.
     """
 
     max_photo_mb: int = 64
     max_megapixels: int = 100
     max_waiting: int = 64
+    max_upload_mb: int = 2000
+    max_files: int = 2000
+    max_jobs: int = 20
+    min_free_mb: int = 500
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -31,7 +42,7 @@ class Limits:
 
     @property
     def photo_bytes(self) -> int:
-        """The largest photo, in bytes."""
+        """The largest single photo, in bytes."""
         return self.max_photo_mb * MEGABYTE
 
     @property
@@ -39,17 +50,51 @@ class Limits:
         """The most pixels of a photo."""
         return self.max_megapixels * 1_000_000
 
+    @property
+    def upload_bytes(self) -> int:
+        """The largest upload of a job, in bytes."""
+        return self.max_upload_mb * MEGABYTE
+
+    @property
+    def free_bytes(self) -> int:
+        """How much of the disk uploads must leave free, in bytes."""
+        return self.min_free_mb * MEGABYTE
+
+
+def default_data() -> Path:
+    """Return where jobs and tokens are kept unless asked otherwise."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "styleid"
+
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Choose where the service listens and what it works with.
+    """Choose where the service listens, what it works with and how long it keeps jobs.
 
-    port: the port on this machine; 0 takes any that is free.
+    host: the address to listen on. Any other than one of this machine alone needs tokens, and TLS or --allow-insecure.
+    port: the port; 0 takes any that is free.
+    name: names under which browsers reach the service, such as desk.example.org; those of this machine, and addresses
+        where --host is given, need not be named.
+    data: folder for jobs and tokens, which nobody else may look into; made if it is missing. By default
+        ~/.local/state/styleid.
+    expire_hours: how long a job is kept, with all its files.
+    no_token: ask nobody for a token, although there are some; for this machine alone.
+    tls_certificate: PEM file of a certificate, to speak TLS.
+    tls_key: PEM file of its private key.
+    allow_insecure: speak without TLS to other machines, as behind a proxy that speaks TLS for it.
     bundle: a built-in bundle's name, or a folder with a bundle.json.
     device: where networks run: cpu, cuda or openvino.
     """
 
+    host: str = "127.0.0.1"
     port: int = 8765
+    name: tuple[str, ...] = ()
+    data: Path | None = None
+    expire_hours: float = 24.0
+    no_token: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    allow_insecure: bool = False
     bundle: str = DEFAULT
     device: Device = "cpu"
     limits: Limits = field(default_factory=Limits)
@@ -57,3 +102,32 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise OptionError("--port", f"{self.port} is no port; take one from 0 to 65535.")
+        if not self.expire_hours > 0:
+            raise OptionError("--expire-hours", f"{self.expire_hours} would keep nothing.")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise OptionError("--tls-certificate", "it goes with --tls-key, and neither alone.")
+        if self.is_local:
+            return
+        if self.no_token:
+            raise OptionError("--no-token", f"--host {self.host} lets other machines in, and each must show a token.")
+        if not self.is_secure and not self.allow_insecure:
+            raise OptionError(
+                "--host",
+                f"photos and tokens would go to {self.host} without encryption. Give --tls-certificate and --tls-key, "
+                "or put a proxy that speaks TLS before the service and add --allow-insecure.",
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return self.host in LOCAL_HOSTS
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the service itself speaks TLS."""
+        return self.tls_certificate is not None
+
+    @property
+    def folder(self) -> Path:
+        """Where jobs and tokens are kept."""
+        return self.data if self.data is not None else default_data()

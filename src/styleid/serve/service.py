@@ -1,7 +1,8 @@
-"""What all requests share: networks, limits, figures."""
+"""What all requests share: networks, jobs, limits, figures."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from fastapi import Request
 
 from styleid.engine.local import threads
+from styleid.errors import OptionError
 from styleid.runtime import cpu_threads
+from styleid.serve.folder import JOBS, FolderLock, open_folder, open_store
 from styleid.serve.metrics import Metrics
 from styleid.serve.networks import Networks
 from styleid.serve.options import ServeOptions
 from styleid.serve.turns import Turns
+from styleid.serve.worker import Worker
 
 
 class Service:
@@ -25,11 +29,34 @@ class Service:
     nowhere = Path("-")
 
     def __init__(self, options: ServeOptions) -> None:
-        """Load the networks; BundleError or OptionError where they cannot be used."""
+        """Load the networks and open the folder; BundleError or OptionError where they cannot be used."""
         self.options = options
         self.metrics = Metrics()
         self.networks = Networks(options.bundle, options.device)
         self.turns = Turns(threads(cpu_threads()), options.limits.max_waiting)
+        folder = open_folder(options.folder)
+        self._lock = FolderLock(folder)
+        self.store = open_store(folder)
+        self.worker = Worker(self.store, self.networks, folder / JOBS)
+        if not options.is_local and not self.store.tokens():
+            self.close()
+            raise OptionError("--host", "nobody could sign in, since there is no token yet. "
+                              "Type: styleid serve token add NAME")  # fmt: skip
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether requests must show who sends them: always from other machines, here once there is a token."""
+        return not self.options.no_token and (not self.options.is_local or bool(self.store.tokens()))
+
+    def start(self) -> None:
+        """Begin to do jobs."""
+        self.worker.start()
+
+    def close(self) -> None:
+        """End after the photos in hand."""
+        self.worker.stop()
+        self.store.close()
+        self._lock.release()
 
     def count(self, record: Mapping[str, Any], seconds: float) -> None:
         """Count one photo by its line in the journal."""
@@ -38,6 +65,11 @@ class Service:
         self.metrics.add("styleid_photo_seconds_total", seconds)
         for face in record["faces"]:
             self.metrics.add("styleid_faces_total", action=face["action"])
+
+    def gauges(self) -> dict[str, float]:
+        """Return the figures that are not counted but looked at."""
+        states = Counter(job.state for job in self.store.jobs())
+        return {f'styleid_jobs{{state="{state}"}}': count for state, count in states.items()}
 
 
 def the_service(request: Request) -> Service:

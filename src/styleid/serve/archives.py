@@ -1,0 +1,111 @@
+"""Unpack ZIP files of photos and videos, and refuse those that are made to harm."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from styleid.serve.names import clean_name, is_hidden, kind_of
+from styleid.serve.problems import ProblemError
+
+_END = b"PK\x05\x06"
+_END_BYTES = 22
+_MOST_COMMENT = 65_535
+_ENTRY_BYTES = 46
+_MOST_ENTRY = 2_000
+_CHUNK = 1 << 20
+_NESTED = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
+
+Take = Callable[[PurePosixPath], BinaryIO]
+"""Called with a member's name; what it returns is written to, and closed."""
+
+
+def unpack(path: Path, take: Take, *, most_files: int, most_bytes: int) -> list[str]:
+    """Unpack the photos and videos of a ZIP, and return the names of the files that are neither.
+
+    Args:
+        path: The archive.
+        take: Where each member goes.
+        most_files: How many members there may be.
+        most_bytes: How large they may be together, unpacked.
+
+    Raises:
+        ProblemError: It has too many members or is too large (413), or is broken or made to harm (422).
+    """
+    _check_directory(path, most_files)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [one for one in archive.infolist() if not one.is_dir()]
+            names = [_checked(one) for one in members]
+            if len(members) > most_files:
+                raise _too_many(most_files)
+            if len(set(names)) < len(names):
+                raise ProblemError(422, "The ZIP holds two files of one name.")
+            return _extract(archive, list(zip(members, names, strict=True)), take, most_bytes)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the archive's
+        raise ProblemError(422, "The ZIP is broken, encrypted or packed in a way that is not read.") from error
+    except Exception as error:  # zlib, lzma and bz2 have errors of their own
+        if isinstance(error, ProblemError) or not type(error).__module__.startswith(("zlib", "lzma", "_lzma")):
+            raise
+        raise ProblemError(422, "The ZIP is broken.") from error
+
+
+def _check_directory(path: Path, most_files: int) -> None:
+    """Refuse an archive by what its end says of its directory, before that is read into memory."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END_BYTES - _MOST_COMMENT))
+        tail = file.read()
+    at = tail.rfind(_END)
+    if at < 0 or len(tail) - at < _END_BYTES:
+        raise ProblemError(422, "The ZIP is broken: it has no end.")
+    count, length = struct.unpack_from("<HI", tail, at + 10)
+    if count == 0xFFFF or length == 0xFFFFFFFF:
+        raise ProblemError(413, "The ZIP is of the kind for very many or very large files. Make several smaller ones.")
+    if count > most_files * 2 or length > (_ENTRY_BYTES + _MOST_ENTRY) * most_files:
+        raise _too_many(most_files)
+
+
+def _checked(member: zipfile.ZipInfo) -> PurePosixPath:
+    name = clean_name(member.filename)
+    mode = member.external_attr >> 16
+    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise ProblemError(422, "The ZIP holds a link or a device.")
+    if name.suffix.lower() in _NESTED:
+        raise ProblemError(422, "The ZIP holds another archive. Unpack that one first.")
+    return name
+
+
+def _extract(
+    archive: zipfile.ZipFile, members: list[tuple[zipfile.ZipInfo, PurePosixPath]], take: Take, most_bytes: int
+) -> list[str]:
+    left, skipped = most_bytes, []
+    if sum(member.file_size for member, _ in members) > most_bytes:
+        raise _too_much(most_bytes)
+    for member, name in members:
+        if is_hidden(name):
+            continue
+        if kind_of(name) is None:
+            skipped.append(name.as_posix())
+            continue
+        with archive.open(member) as source, take(name) as target:
+            while chunk := source.read(_CHUNK):
+                left -= len(chunk)
+                if left < 0:  # it holds more than it says
+                    raise _too_much(most_bytes)
+                target.write(chunk)
+    return skipped
+
+
+def _too_many(most_files: int) -> ProblemError:
+    return ProblemError(413, f"The ZIP holds too many files; at most {most_files} are taken.")
+
+
+def _too_much(most_bytes: int) -> ProblemError:
+    return ProblemError(413, f"The ZIP holds more than {most_bytes / 1e6:g} MB, unpacked.")

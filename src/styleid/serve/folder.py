@@ -1,0 +1,55 @@
+"""The folder of the service: private to its owner, used by one service at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from styleid.errors import OptionError
+from styleid.serve.store import Store
+
+_DATABASE = "desk.sqlite3"
+_LOCK = "lock"
+JOBS = "jobs"
+
+
+def open_folder(folder: Path) -> Path:
+    """Make the folder, or check that nobody else can look into it; raises OptionError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = folder.stat().st_mode
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise OptionError("--data", f"others can look into {folder}, which holds originals. "
+                              f"Type: chmod 700 {folder}")  # fmt: skip
+        (folder / JOBS).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OptionError("--data", f"{folder} cannot be used ({error.strerror}).") from error
+    return folder
+
+
+def open_store(folder: Path) -> Store:
+    """Open the records of a folder that was opened."""
+    path = folder / _DATABASE
+    path.touch(mode=0o600)
+    return Store(path)
+
+
+class FolderLock:
+    """Keep a folder for one service; OptionError where another one has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such locks; there, take care
+            return
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise OptionError("--data", f"another service is using {folder}.") from error
+
+    def release(self) -> None:
+        """Let another service have the folder."""
+        os.close(self._descriptor)

@@ -1,0 +1,303 @@
+"""Jobs: many photos and videos at once, done one job after the other, kept until they expire."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel, Field
+
+from styleid.serve.bundle_zip import zip_chunks
+from styleid.serve.forms import receive_form
+from styleid.serve.problems import ProblemError, documented
+from styleid.serve.service import Service, the_service
+from styleid.serve.settings import MOST_SEED, Settings
+from styleid.serve.store import Job, State
+from styleid.serve.tokens import User
+from styleid.serve.uploads import Upload, check_announced, full_disk
+from styleid.serve.worker import OUTPUTS
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=documented(401, 403, 404, 421))
+The = Annotated[Service, Depends(the_service)]
+
+_AFTER_DOWNLOAD_S = 600.0
+"""How long a job is kept after its download: long enough to repeat a download that broke off."""
+_POLL_S = 0.3
+_ENDED = ("done", "failed", "cancelled")
+
+
+class FileBody(BaseModel):
+    """Tell of one input."""
+
+    number: int = Field(examples=[1])
+    name: str = Field(examples=["street/a.jpg"])
+    kind: str = Field(examples=["photo"])
+    bytes: int = Field(examples=[48213])
+
+
+class Withheld(BaseModel):
+    """Tell of an input that was not written."""
+
+    input: str = Field(examples=["notes.jpg"])
+    error: str = Field(examples=["the file is empty (0 bytes). Fetch or copy it again"])
+
+
+class JobBody(BaseModel):
+    """Tell of a job."""
+
+    id: str = Field(examples=["5b2f0c9ad4e1478a"])
+    state: State = Field(examples=["running"])
+    created: float = Field(description="seconds since 1970", examples=[1796000000.0])
+    expires: float = Field(description="when the job and all its files are removed", examples=[1796086400.0])
+    settings: dict[str, Any] = Field(examples=[{"seed": 7, "privacy": "standard"}])
+    done: int = Field(description="files that are done", examples=[3])
+    total: int = Field(description="files there are", examples=[12])
+    now: str = Field(description="what is being done", examples=["street/a.jpg"])
+    eta_s: float | None = Field(description="seconds that are left, where that can be said", examples=[8.5])
+    error: str = Field(description="why the job failed, else empty", examples=[""])
+    skipped: list[str] = Field(description="files of the upload that are neither photo nor video", examples=[[]])
+    faces: dict[str, int] = Field(description="faces by what became of them", examples=[{"anonymised": 31}])
+    withheld: list[Withheld] = Field(description="inputs that were not written, and why", examples=[[]])
+
+
+class JobWithFiles(JobBody):
+    """Tell of a job and its inputs."""
+
+    files: list[FileBody]
+
+
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "photos, videos and ZIP files of both; a file's name may have folders",
+                        },
+                        "settings": {
+                            "type": "string",
+                            "description": "JSON of the options, named as for a single photo",
+                            "example": '{"seed": 7, "privacy": "standard"}',
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def own_job(job: str, user: User, service: The) -> Job:
+    """Return a job of whoever asks; other people's do not exist for them."""
+    found = service.store.job(job)
+    if found is None or found.owner != user:
+        raise ProblemError(404, "There is no such job.")
+    return found
+
+
+Own = Annotated[Job, Depends(own_job)]
+
+
+@router.post(
+    "",
+    summary="Make a job of photos and videos",
+    status_code=201,
+    openapi_extra=_UPLOAD,
+    responses=documented(400, 413, 415, 422, 429, 507),
+)
+async def make(request: Request, user: User, service: The) -> JobWithFiles:
+    """Take photos, videos and ZIP files, and put a job into the queue."""
+    limits = service.options.limits
+    if len(service.store.jobs(user)) >= limits.max_jobs:
+        raise ProblemError(429, f"At most {limits.max_jobs} jobs are kept for one person. Delete some.")
+    folder = service.worker.folder(secrets.token_hex(8))
+    folder.mkdir(mode=0o700)
+    check_announced_or_remove(request, folder, service)
+    now = time.time()
+    expires = now + service.options.expire_hours * 3600
+    service.store.add_job(Job(folder.name, user, "receiving", now, expires, {}))
+    try:
+        await _receive(request, folder, service)
+    except BaseException:
+        await run_sync(_forget, folder, service)
+        raise
+    service.worker.wake()
+    return _with_files(service, _known(service, folder.name))
+
+
+@router.get("", summary="List the jobs of whoever asks")
+def index(user: User, service: The) -> list[JobBody]:
+    """Return the jobs, the newest first."""
+    return [_told(service, job) for job in service.store.jobs(user)]
+
+
+@router.get("/{job}", summary="Tell how far a job is")
+def show(own: Own, service: The) -> JobWithFiles:
+    """Return a job and its inputs."""
+    return _with_files(service, own)
+
+
+@router.get("/{job}/events", summary="Follow a job", response_class=EventSourceResponse)
+async def events(own: Own, service: The) -> AsyncIterator[ServerSentEvent]:
+    """Send the job whenever something about it changes, until it has ended."""
+    last = ""
+    while True:
+        job = service.store.job(own.id)
+        if job is None:
+            yield ServerSentEvent(event="deleted", data={"id": own.id})
+            return
+        body = _told(service, job).model_dump()
+        text = json.dumps(body | {"eta_s": None}, sort_keys=True)
+        if text != last:
+            last = text
+            yield ServerSentEvent(event="job", data=body)
+        if job.state in _ENDED or service.worker.ending:
+            return
+        await asyncio.sleep(_POLL_S)
+
+
+@router.post("/{job}/cancel", summary="End a job after the photos in hand", responses=documented(409))
+def cancel(own: Own, service: The) -> JobBody:
+    """Cancel a job; what is done stays, and it can be gone on with."""
+    if own.state in _ENDED:
+        raise ProblemError(409, "The job has ended already.")
+    service.worker.cancel(own.id)
+    return _told(service, _known(service, own.id))
+
+
+@router.post("/{job}/retry", summary="Go on with a job that has ended", responses=documented(409))
+def retry(own: Own, service: The) -> JobBody:
+    """Do again what failed or was left, and nothing that is done."""
+    if not service.store.move(own.id, "queued", among=_ENDED):
+        raise ProblemError(409, "The job has not ended yet.")
+    service.worker.wake()
+    return _told(service, _known(service, own.id))
+
+
+@router.delete("/{job}", summary="Remove a job and all its files", status_code=204, responses=documented(409))
+def remove(own: Own, service: The) -> Response:
+    """Remove a job at once; when the answer comes, nothing of it is left on the disk."""
+    if own.state == "receiving":
+        raise ProblemError(409, "The job's upload has not ended yet.")
+    service.worker.delete(own.id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{job}/download",
+    summary="Download the results as ZIP",
+    response_class=StreamingResponse,
+    responses=documented(409)
+    | {200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def download(own: Own, service: The) -> StreamingResponse:
+    """Return photos, videos, journal and report; ten minutes after the last byte the job is removed."""
+    if own.state not in _ENDED:
+        raise ProblemError(409, "The job has not ended yet.")
+    folder = service.worker.folder(own.id) / OUTPUTS
+    if not folder.is_dir():
+        raise ProblemError(409, "The job has no results.")
+
+    def chunks() -> Iterator[bytes]:
+        yield from zip_chunks(folder)
+        service.store.expire(own.id, time.time() + _AFTER_DOWNLOAD_S)
+
+    disposition = f'attachment; filename="styleid-{own.id}.zip"'
+    return StreamingResponse(chunks(), 200, {"content-disposition": disposition}, "application/zip")
+
+
+def check_announced_or_remove(request: Request, folder: Path, service: Service) -> None:
+    """Refuse an upload by its announced length, and leave no folder behind."""
+    try:
+        check_announced(request.headers.get("content-length"), folder, service.options.limits)
+    except ProblemError:
+        folder.rmdir()
+        raise
+
+
+async def _receive(request: Request, folder: Path, service: Service) -> None:
+    limits = service.options.limits
+    upload = Upload(folder, limits)
+    try:
+        fields = await receive_form(request, upload.open, limits.upload_bytes)
+        settings = _settings(fields)
+        files = await run_sync(upload.finish)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise full_disk() from error
+        raise
+    service.store.set_settings(folder.name, settings.model_dump())
+    service.store.receive(folder.name, files, upload.skipped)
+
+
+def _settings(fields: dict[str, str]) -> Settings:
+    if unknown := sorted(set(fields) - {"settings"}):
+        raise ProblemError(422, f"The form has an unknown field '{unknown[0][:40]}'.")
+    try:
+        values = json.loads(fields.get("settings", "{}"))
+    except ValueError as error:
+        raise ProblemError(422, "The field 'settings' is no JSON.") from error
+    settings = Settings.read(values)
+    if settings.seed is None:  # without one, nothing could be done again as it was
+        settings.seed = secrets.randbelow(min(MOST_SEED, 2**31))
+    return settings
+
+
+def _forget(folder: Path, service: Service) -> None:
+    service.store.remove_job(folder.name)
+    shutil.rmtree(folder)
+
+
+def _known(service: Service, job: str) -> Job:
+    found = service.store.job(job)
+    if found is None:
+        raise ProblemError(404, "There is no such job.")
+    return found
+
+
+def _told(service: Service, job: Job) -> JobBody:
+    progress = service.worker.progress.get(job.id)
+    summary = job.summary
+    total = progress.total if progress else service.store.count_files(job.id)
+    handled = summary.get("written", 0) + summary.get("failed", 0)
+    eta = progress.eta_s() if progress else None
+    return JobBody(
+        id=job.id,
+        state=job.state,
+        created=job.created,
+        expires=job.expires,
+        settings=job.settings,
+        done=progress.done if progress else handled,
+        total=total,
+        now=progress.now if progress else "",
+        eta_s=None if eta is None else round(eta, 1),
+        error=job.error,
+        skipped=list(job.skipped),
+        faces=summary.get("faces", {}),
+        withheld=[Withheld(**one) for one in summary.get("failures", [])],
+    )
+
+
+def _with_files(service: Service, job: Job) -> JobWithFiles:
+    files = [
+        FileBody(number=one.number, name=one.name, kind=one.kind, bytes=one.bytes)
+        for one in service.store.files(job.id)
+    ]
+    return JobWithFiles(**_told(service, job).model_dump(), files=files)

@@ -1,0 +1,53 @@
+"""Names of uploaded files: those that stay in the job's folder, and what kind of file each names."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.serve.problems import ProblemError
+from styleid.serve.store import Kind
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+_MOST_PART_BYTES = 200
+_MOST_BYTES = 1000
+_MOST_PARTS = 20
+
+
+def clean_name(given: str) -> PurePosixPath:
+    """Return an upload's name as a relative path; ProblemError (422) where it could lead out of a folder."""
+    name = PurePosixPath(given.replace("\\", "/"))
+    parts = name.parts
+    climbs = name.is_absolute() or ".." in parts or any(":" in part for part in parts[:1])
+    if climbs or not parts or len(parts) > _MOST_PARTS or len(given.encode(errors="replace")) > _MOST_BYTES:
+        raise ProblemError(422, "A file has a name that cannot be kept: an empty, absolute, climbing or very long one.")
+    if any(not _is_plain(part) for part in parts):
+        raise ProblemError(422, "A file has a name with control characters, or a part of more than 200 bytes.")
+    return name
+
+
+def kind_of(name: PurePosixPath) -> Kind | None:
+    """Say by its suffix whether a file is a photo or a video, or neither."""
+    suffix = name.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    return "photo" if suffix in IMAGE_SUFFIXES else None
+
+
+def is_hidden(name: PurePosixPath) -> bool:
+    """Say whether a file is one of those that systems leave in folders and archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts) or name.name == "Thumbs.db"
+
+
+def video_output(name: PurePosixPath) -> PurePosixPath:
+    """Return what a video is written as: containers that are read but not written become MP4."""
+    written = name.suffix.lower() in (".mp4", ".m4v", ".mov", ".mkv")
+    return name if written else name.with_name(name.name + ".mp4")
+
+
+def _is_plain(part: str) -> bool:
+    try:
+        size = len(part.encode())
+    except UnicodeEncodeError:
+        return False
+    return size <= _MOST_PART_BYTES and part.isprintable()

@@ -1,0 +1,199 @@
+"""Jobs, their files, decisions and tokens in SQLite; what became of each photo stands in the job's journal.
+
+Every change is one transaction that is on the disk before the answer goes out, so that a killed service finds all of
+it again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["receiving", "queued", "running", "done", "failed", "cancelled"]
+Kind = Literal["photo", "video"]
+
+_SCHEMA = """
+create table if not exists jobs (
+  id text primary key, owner text not null, state text not null, created real not null, expires real not null,
+  settings text not null, error text not null default '', skipped text not null default '[]',
+  summary text not null default '{}');
+create table if not exists files (
+  job text not null references jobs(id) on delete cascade, number integer not null, name text not null,
+  kind text not null, bytes integer not null, sha256 text not null, primary key (job, number), unique (job, name));
+create table if not exists tokens (name text primary key, digest text not null unique, created real not null);
+create table if not exists sessions (
+  digest text primary key, name text not null references tokens(name) on delete cascade, expires real not null);
+"""
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """One input of a job. number: its place, from 1. name: relative, as the journal has it."""
+
+    number: int
+    name: str
+    kind: Kind
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. skipped: files of the upload that are no photos or videos. summary: what became of the rest."""
+
+    id: str
+    owner: str
+    state: State
+    created: float
+    expires: float
+    settings: dict[str, Any]
+    error: str = ""
+    skipped: tuple[str, ...] = ()
+    summary: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Store:
+    """Keep the service's records; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = full")
+        self._db.execute("pragma foreign_keys = on")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    # ------------------------------------------------------------------- jobs
+
+    def add_job(self, job: Job) -> None:
+        """Add a job."""
+        self._do(
+            "insert into jobs (id, owner, state, created, expires, settings) values (?, ?, ?, ?, ?, ?)",
+            (job.id, job.owner, job.state, job.created, job.expires, json.dumps(job.settings)),
+        )
+
+    def set_settings(self, job: str, settings: dict[str, Any]) -> None:
+        """Keep how a job is done."""
+        self._do("update jobs set settings = ? where id = ?", (json.dumps(settings), job))
+
+    def receive(self, job: str, files: Iterable[JobFile], skipped: Iterable[str]) -> None:
+        """Note what a job's upload held, and put the job into the queue."""
+        rows = [(job, one.number, one.name, one.kind, one.bytes, one.sha256) for one in files]
+        with self._lock, self._db:
+            self._db.execute("begin immediate")
+            self._db.executemany("insert into files values (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute(
+                "update jobs set state = 'queued', skipped = ? where id = ?", (json.dumps(list(skipped)), job)
+            )
+
+    def job(self, job: str) -> Job | None:
+        """Return a job, None where there is none."""
+        rows = self._read("select * from jobs where id = ?", (job,))
+        return _job(rows[0]) if rows else None
+
+    def jobs(self, owner: str | None = None) -> list[Job]:
+        """List the jobs of an owner, or all, the newest first."""
+        rows = self._read("select * from jobs where ?1 is null or owner = ?1 order by created desc", (owner,))
+        return [_job(row) for row in rows]
+
+    def files(self, job: str) -> list[JobFile]:
+        """List a job's inputs."""
+        rows = self._read("select number, name, kind, bytes, sha256 from files where job = ? order by number", (job,))
+        return [JobFile(*row) for row in rows]
+
+    def count_files(self, job: str) -> int:
+        """Return how many inputs a job has."""
+        return self._read("select count(*) from files where job = ?", (job,))[0][0]
+
+    def next_job(self) -> Job | None:
+        """Take the oldest job of the queue: it is running now."""
+        with self._lock, self._db:
+            self._db.execute("begin immediate")
+            row = self._db.execute("select * from jobs where state = 'queued' order by created limit 1").fetchone()
+            if row is not None:
+                self._db.execute("update jobs set state = 'running', error = '' where id = ?", (row[0],))
+        return None if row is None else _job(row)
+
+    def move(self, job: str, state: State, *, among: Iterable[State], error: str = "") -> bool:
+        """Change a job's state if it is in one of some states; say whether it was."""
+        states = list(among)
+        marks = ", ".join("?" * len(states))
+        done = self._do(
+            f"update jobs set state = ?, error = ? where id = ? and state in ({marks})", (state, error, job, *states)
+        )
+        return done > 0
+
+    def note_summary(self, job: str, summary: dict[str, Any]) -> None:
+        """Keep what became of a job's files."""
+        self._do("update jobs set summary = ? where id = ?", (json.dumps(summary), job))
+
+    def expire(self, job: str, at: float) -> None:
+        """Let a job end at a time, if it would not end before."""
+        self._do("update jobs set expires = min(expires, ?) where id = ?", (at, job))
+
+    def remove_job(self, job: str) -> None:
+        """Forget a job."""
+        self._do("delete from jobs where id = ?", (job,))
+
+    def requeue(self) -> None:
+        """Put back what was running when the service ended."""
+        self._do("update jobs set state = 'queued' where state = 'running'", ())
+
+    # ----------------------------------------------------------------- tokens
+
+    def add_token(self, name: str, digest: str) -> bool:
+        """Add a token's digest; say whether the name was free."""
+        done = self._do("insert or ignore into tokens values (?, ?, ?)", (name, digest, time.time()))
+        return done > 0
+
+    def tokens(self) -> dict[str, float]:
+        """Return the names of tokens, and when each was made."""
+        return dict(self._read("select name, created from tokens order by name", ()))
+
+    def remove_token(self, name: str) -> bool:
+        """Remove a token and all who signed in with it; say whether there was one."""
+        return self._do("delete from tokens where name = ?", (name,)) > 0
+
+    def name_of_token(self, digest: str) -> str | None:
+        """Return whose token has a digest."""
+        rows = self._read("select name from tokens where digest = ?", (digest,))
+        return rows[0][0] if rows else None
+
+    def add_session(self, digest: str, name: str, expires: float) -> None:
+        """Note that somebody signed in; sessions that have ended go."""
+        self._do("delete from sessions where expires < ?", (time.time(),))
+        self._do("insert into sessions values (?, ?, ?)", (digest, name, expires))
+
+    def name_of_session(self, digest: str) -> str | None:
+        """Return who signed in."""
+        rows = self._read("select name from sessions where digest = ? and expires > ?", (digest, time.time()))
+        return rows[0][0] if rows else None
+
+    def remove_session(self, digest: str) -> None:
+        """Sign out."""
+        self._do("delete from sessions where digest = ?", (digest,))
+
+    def _do(self, statement: str, values: tuple[Any, ...]) -> int:
+        with self._lock:
+            return self._db.execute(statement, values).rowcount
+
+    def _read(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    one, owner, state, created, expires, settings, error, skipped, summary = row
+    told = tuple(json.loads(skipped))
+    return Job(one, owner, state, created, expires, json.loads(settings), error, told, json.loads(summary))

@@ -1,0 +1,84 @@
+"""Who somebody is: named tokens, shown once and kept as hashes, and sessions of browsers that signed in with one."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from styleid.errors import OptionError
+from styleid.serve.problems import ProblemError
+from styleid.serve.service import Service, the_service
+from styleid.serve.store import Store
+
+COOKIE = "styleid-session"
+LOCAL = "local"
+"""Who somebody is where no token is asked for."""
+SESSION_S = 12 * 3600
+_PREFIX = "styleid_"
+_MOST_NAME = 64
+
+
+def new_token(store: Store, name: str) -> str:
+    """Make a token, keep its hash and return it; OptionError where the name is taken or cannot be used."""
+    if not name.isprintable() or not 0 < len(name) <= _MOST_NAME or name == LOCAL:
+        raise OptionError("NAME", f"'{name}' is no name: take up to {_MOST_NAME} letters, and not '{LOCAL}'.")
+    token = _PREFIX + secrets.token_urlsafe(32)
+    if not store.add_token(name, digest_of(token)):
+        raise OptionError("NAME", f"there is a token named '{name}' already. Remove it first, or take another name.")
+    return token
+
+
+def digest_of(secret: str) -> str:
+    """Return what is kept of a token: with 256 random bits in it, a plain hash is enough."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A browser that signed in. secret: its cookie."""
+
+    secret: str
+    name: str
+
+
+def sign_in(service: Service, token: str) -> Session:
+    """Begin a session; ProblemError (401) where the token is unknown."""
+    name = service.store.name_of_token(digest_of(token.strip()))
+    if name is None:
+        raise ProblemError(401, "This token is unknown. Whoever runs the service can make one.")
+    session = Session(secrets.token_urlsafe(32), name)
+    service.store.add_session(digest_of(session.secret), name, time.time() + SESSION_S)
+    return session
+
+
+def sign_out(service: Service, request: Request) -> None:
+    """End a browser's session."""
+    if secret := request.cookies.get(COOKIE):
+        service.store.remove_session(digest_of(secret))
+
+
+def who_is(service: Service, request: Request) -> str | None:
+    """Return who sends a request, None where that is unknown."""
+    if not service.needs_token:
+        return LOCAL
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return service.store.name_of_token(digest_of(token.strip()))
+    secret = request.cookies.get(COOKIE)
+    return service.store.name_of_session(digest_of(secret)) if secret else None
+
+
+def the_user(request: Request, service: Annotated[Service, Depends(the_service)]) -> str:
+    """Return who sends a request; ProblemError (401) where that is unknown."""
+    name = who_is(service, request)
+    if name is None:
+        raise ProblemError(401, "Sign in, or send a token: Authorization: Bearer ...", {"www-authenticate": "Bearer"})
+    return name
+
+
+User = Annotated[str, Depends(the_user)]

@@ -1,0 +1,132 @@
+"""Take a job's upload into its folder: photos, videos, and ZIP files of both."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from PIL import Image
+
+from styleid.serve.archives import unpack
+from styleid.serve.forms import too_large
+from styleid.serve.names import clean_name, is_hidden, kind_of
+from styleid.serve.options import Limits
+from styleid.serve.problems import ProblemError
+from styleid.serve.store import JobFile
+
+INPUTS = "in"
+_ZIP = ".zip"
+_CHUNK = 1 << 20
+
+
+class Upload:
+    """Take files into a job's folder. skipped: names of those that are neither photo nor video."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.skipped: list[str] = []
+        self._folder, self._limits = folder, limits
+        self._names: set[PurePosixPath] = set()
+        self._archives: list[Path] = []
+        (folder / INPUTS).mkdir(parents=True)
+
+    def open(self, field: str, given: str) -> BinaryIO:
+        """Return where a file of the form goes; ProblemError refuses it."""
+        if field != "file":
+            raise ProblemError(422, "Send all files in fields named 'file'.")
+        name = clean_name(given)
+        if name.suffix.lower() == _ZIP:
+            self._count()
+            path = self._folder / f"upload-{len(self._archives)}{_ZIP}"
+            self._archives.append(path)
+            return _create(path)
+        if is_hidden(name):
+            self.skipped.append(name.as_posix())
+            return Path(os.devnull).open("wb")
+        return self._take(self._free(name))
+
+    def finish(self) -> list[JobFile]:
+        """Unpack archives, and return all inputs; ProblemError where they cannot be used."""
+        for path in self._archives:
+            most = self._limits.upload_bytes
+            check_disk(self._folder, self._limits)
+            left = self._limits.max_files - len(self._names)
+            self.skipped += unpack(path, self._take_member, most_files=max(left, 0), most_bytes=most)
+            path.unlink()
+        if not self._names:
+            raise ProblemError(422, "The upload holds no photo and no video.")
+        return [self._told(number, name) for number, name in enumerate(sorted(self._names), 1)]
+
+    def _take_member(self, name: PurePosixPath) -> BinaryIO:
+        return self._take(self._free(name))
+
+    def _take(self, name: PurePosixPath) -> BinaryIO:
+        self._count()
+        self._names.add(name)
+        path = self._folder / INPUTS / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _create(path)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+                raise ProblemError(422, "A file and a folder of the upload have one name.") from error
+            raise
+
+    def _count(self) -> None:
+        if len(self._names) + len(self._archives) >= self._limits.max_files:
+            raise ProblemError(413, f"At most {self._limits.max_files} files are taken in one job.")
+
+    def _free(self, name: PurePosixPath) -> PurePosixPath:
+        """Return a name that no file has yet: two folders may hold photos of one name."""
+        number, free = 2, name
+        while free in self._names:
+            free, number = name.with_name(f"{name.stem} ({number}){name.suffix}"), number + 1
+        return free
+
+    def _told(self, number: int, name: PurePosixPath) -> JobFile:
+        path = self._folder / INPUTS / name
+        kind = kind_of(name) or "photo"
+        if kind == "photo":
+            _check_pixels(path, self._limits)
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        return JobFile(number, name.as_posix(), kind, path.stat().st_size, digest.hexdigest())
+
+
+def check_disk(folder: Path, limits: Limits, more_bytes: int = 0) -> None:
+    """Raise ProblemError (507) where too little of the disk would be left."""
+    free = shutil.disk_usage(folder).free - more_bytes
+    if free < limits.free_bytes:
+        raise full_disk()
+
+
+def full_disk() -> ProblemError:
+    """Return the problem of a disk that is full."""
+    return ProblemError(507, "The disk of the service has too little room. Delete jobs that are done, or try later.")
+
+
+def check_announced(announced: str | None, folder: Path, limits: Limits) -> None:
+    """Refuse an upload by the length that it announces."""
+    length = int(announced) if announced and announced.isdigit() else 0
+    if length > limits.upload_bytes + 1_000_000:
+        raise too_large(limits.upload_bytes)
+    check_disk(folder, limits, length)
+
+
+def _check_pixels(path: Path, limits: Limits) -> None:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except Exception:  # whatever is wrong with the photo, the job says so by its name
+        return
+    if width * height > limits.pixels:
+        raise ProblemError(413, f"At most {limits.max_megapixels} million pixels are taken in a photo.")
+
+
+def _create(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -1,0 +1,240 @@
+"""Do the jobs of the queue, one after the other, through the same engine as the command line.
+
+What is done stands in the job's journal, so that a job that was broken off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from styleid.engine.journal import Journal
+from styleid.engine.local import anonymize_files
+from styleid.engine.report import write_report
+from styleid.engine.summary import Summary
+from styleid.errors import OptionError, StyleIDError
+from styleid.media.storage.files import InputFile
+from styleid.serve.names import video_output
+from styleid.serve.networks import Networks
+from styleid.serve.settings import Settings
+from styleid.serve.store import Job, JobFile, Store
+from styleid.serve.uploads import INPUTS
+
+OUTPUTS = "out"
+VIDEOS = "videos"
+_IDLE_S = 1.0
+_JANITOR_S = 30.0
+_ENDED = ("done", "failed", "cancelled")
+_log = logging.getLogger("styleid.serve")
+
+
+class _CancelledError(Exception):
+    """A job was cancelled, or the service ends."""
+
+
+@dataclass
+class Progress:
+    """How far a running job is. done, total: files; since: when it began; now: what is being done."""
+
+    done: int = 0
+    total: int = 0
+    since: float = 0.0
+    before: int = 0
+    now: str = ""
+
+    def eta_s(self) -> float | None:
+        """Return how many seconds are left, None where that cannot be said yet."""
+        own = self.done - self.before
+        if own < 1:
+            return None
+        return (time.monotonic() - self.since) / own * (self.total - self.done)
+
+
+class Worker:
+    """A thread that does jobs, and removes those that have expired."""
+
+    def __init__(self, store: Store, networks: Networks, jobs: Path) -> None:
+        self._store, self._networks, self._jobs = store, networks, jobs
+        self._wake, self._ending = threading.Event(), threading.Event()
+        self._cancelled: set[str] = set()
+        self._running: str | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self.progress: dict[str, Progress] = {}
+
+    def start(self) -> None:
+        """Go on with what an earlier service left."""
+        for job in self._store.jobs():
+            if job.state == "receiving":
+                self._store.remove_job(job.id)
+        self._store.requeue()
+        known = {job.id for job in self._store.jobs()}
+        for folder in self._jobs.iterdir():
+            if folder.name not in known:
+                _remove(folder)
+        self._thread = threading.Thread(target=self._work, name="styleid-jobs", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the photos in hand; what is left is done by the next service."""
+        self._ending.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the service ends."""
+        return self._ending.is_set()
+
+    def wake(self) -> None:
+        """Look into the queue now."""
+        self._wake.set()
+
+    def folder(self, job: str) -> Path:
+        """Return a job's folder."""
+        return self._jobs / job
+
+    def cancel(self, job: str) -> None:
+        """Let a job end after the photos in hand."""
+        with self._changed:
+            if self._running == job:
+                self._cancelled.add(job)
+        self._store.move(job, "cancelled", among=("queued",))
+
+    def delete(self, job: str) -> None:
+        """Remove a job and all its files, once nothing of it is in hand any more."""
+        self.cancel(job)
+        with self._changed:
+            self._changed.wait_for(lambda: self._running != job)
+        self._store.remove_job(job)  # first: without its record, the next start removes what is left of the folder
+        _remove(self.folder(job))
+
+    def _work(self) -> None:
+        tidied = 0.0
+        while not self._ending.is_set():
+            if time.monotonic() - tidied > _JANITOR_S or not tidied:
+                tidied = time.monotonic()
+                self.remove_expired()
+            with self._changed:
+                job = self._store.next_job()
+                self._running = job.id if job is not None else None
+            if job is None:
+                self._wake.wait(_IDLE_S)
+                self._wake.clear()
+                continue
+            self._do(job)
+            with self._changed:
+                self._cancelled.discard(job.id)
+                self._running = None
+                self._changed.notify_all()
+
+    def _do(self, job: Job) -> None:
+        self.progress[job.id] = Progress(since=time.monotonic())
+        try:
+            summary = self._run(job)
+        except _CancelledError:
+            state = "queued" if self._ending.is_set() and job.id not in self._cancelled else "cancelled"
+            self._store.move(job.id, state, among=("running",))
+        except StyleIDError as error:
+            self._store.move(job.id, "failed", among=("running",), error=self._reason(error))
+        except Exception:
+            _log.exception("a job failed")
+            told = "The service failed at this job. Its log on the server says why."
+            self._store.move(job.id, "failed", among=("running",), error=told)
+        else:
+            self._store.note_summary(job.id, summary.to_json())
+            self._store.move(job.id, "done", among=("running",))
+        finally:
+            self.progress.pop(job.id, None)
+
+    def _run(self, job: Job) -> Summary:
+        files = self._store.files(job.id)
+        progress = self.progress[job.id]
+        progress.total = len(files)
+        settings, out = Settings.model_validate(job.settings), self.folder(job.id) / OUTPUTS
+        photos, videos = ([one for one in files if one.kind == kind] for kind in ("photo", "video"))
+
+        def watch(done: int, total: int, name: str) -> None:
+            progress.before = progress.before or max(done - 1, 0)
+            progress.done, progress.now = done, name
+            self._check(job.id)
+
+        self._check(job.id)
+        summary = Summary()
+        if photos:
+            inputs = [_input(self.folder(job.id), one) for one in photos]
+            anonymizer = self._networks.anonymizer(settings.anonymize_options())
+            summary = anonymize_files(inputs, anonymizer, settings.run_options(out, resume=True), watch=watch)
+            write_report(out, summary)
+        for number, video in enumerate(videos):
+            progress.done = len(photos) + number
+            self._do_video(job, video, settings, out / VIDEOS, summary)
+        progress.done = len(files)
+        return summary
+
+    def _do_video(self, job: Job, video: JobFile, settings: Settings, out: Path, summary: Summary) -> None:
+        from styleid.video.options import VideoOptions
+        from styleid.video.run import anonymize_video
+
+        progress = self.progress[job.id]
+        source = self.folder(job.id) / INPUTS / video.name
+        target = out / video_output(PurePosixPath(video.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        summary.inputs += 1
+        if _is_done(target, source.name):
+            summary.written += 1
+            return
+
+        def watch(stage: str, done: int, total: int) -> None:
+            progress.now = f"{video.name}: {stage} {done}/{total}" if total else f"{video.name}: {stage} {done}"
+            self._check(job.id)
+
+        options = VideoOptions(target, review=True, require_faces=settings.require_faces, marking=settings.marking())
+        anonymizer = self._networks.anonymizer(settings.anonymize_options())
+        try:
+            done = anonymize_video(source, anonymizer, options, watch=watch)
+        except OptionError as error:
+            raise OptionError(error.option, f"{video.name}: {error.reason}") from error
+        if done.failure:
+            summary.failed += 1
+            summary.failures.append((video.name, done.failure))
+        else:
+            summary.written += 1
+
+    def _check(self, job: str) -> None:
+        """Break off where the job was cancelled or the service ends."""
+        if self._ending.is_set() or job in self._cancelled:
+            raise _CancelledError
+
+    def _reason(self, error: StyleIDError) -> str:
+        """Return what an error says, without paths of this machine."""
+        return str(getattr(error, "reason", error)).replace(str(self._jobs), "").replace(str(Path.home()), "")
+
+    def remove_expired(self) -> None:
+        """Remove the jobs whose time is over; one that runs is removed once it has ended."""
+        for job in self._store.jobs():
+            if job.expires < time.time() and job.state in (*_ENDED, "queued"):
+                self._store.move(job.id, "cancelled", among=("queued",))
+                self._store.remove_job(job.id)
+                _remove(self.folder(job.id))
+
+
+def _input(folder: Path, file: JobFile) -> InputFile:
+    return InputFile(folder / INPUTS / file.name, Path(file.name))
+
+
+def _is_done(target: Path, source: str) -> bool:
+    """Say whether a video's output is whole: it takes its name when it is, and its line follows."""
+    return target.is_file() and any("sha256" in one for one in Journal(target.parent).among({source}).values())
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
