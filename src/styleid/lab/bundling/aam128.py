@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from styleid.bundles.spec import FORMAT
 from styleid.core.attempt import FaceProgress
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
@@ -273,7 +272,7 @@ def _describe(
         return {"size": of.size_px, "points": [[round(x, 4), round(y, 4)] for x, y in of.points_px]}
 
     return {
-        "format": FORMAT,
+        "format": 1,
         "name": NAME,
         "version": VERSION,
         "licence": _LICENCE,

@@ -14,7 +14,6 @@ import numpy as np
 
 from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.spec import FORMAT
 from styleid.faces.align import CropTemplate
 from styleid.lab.export.network import ExportReport
 from styleid.lab.networks.mapper import LEVELS
@@ -54,7 +53,7 @@ def write_description(folder: Path, options: BuildOptions, parts: Parts, stand_i
     levels = {name: rows for name, rows in levels.items() if rows[0] <= rows[1]}
     swaps = list(dict.fromkeys(tuple(name for name in swap if name in levels) for swap in _SWAPS))
     record: dict[str, Any] = {
-        "format": FORMAT,
+        "format": 1,
         "name": options.out.name,
         "version": VERSION,
         "licence": _LICENCE,
