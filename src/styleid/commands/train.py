@@ -1,7 +1,8 @@
 """Train the networks of a bundle: a table of tasks, one run contract (`styleid.lab.tasks.loop`).
 
 `pack` and `context-pack` make the data, `aam` fits the appearance model, `aam128` joins what was trained into a bundle,
-`restore` makes checkpoints of a bundle's networks; the others train one network each.
+`context128` joins a context generator into another, `restore` makes checkpoints of a bundle's networks; the others
+train one network each.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from styleid.commands.arguments import add_options, read_options
 from styleid.errors import TrainingError
 from styleid.lab.data.context_pack import ContextPack, ContextPackOptions, build_context_pack
 from styleid.lab.data.pack import Pack, PackOptions, build_pack
-from styleid.lab.tasks.context_options import ContextOptions
+from styleid.lab.tasks.context_options import BankOptions, ContextOptions
 from styleid.lab.tasks.loop import Task, TrainingOptions, load_network, run
 
 if TYPE_CHECKING:
@@ -301,6 +302,15 @@ def _add_context_commands(commands: argparse._SubParsersAction[argparse.Argument
     command = commands.add_parser("context-generator", help="fills faces into their surroundings; needs a context pack")
     for cls in (ContextOptions, TrainingOptions):
         add_options(command, cls)
+    command = commands.add_parser("context128", help="join a trained context generator into a bundle")
+    command.add_argument("--data", type=Path, required=True, help="the context pack, whose people make the bank")
+    command.add_argument(
+        "--checkpoint", type=Path, required=True, help="a folder of context-generator's, or a .safetensors file"
+    )
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
+    command.add_argument("--bundle", default=DEFAULT, help=f"whose parser and judges serve (default: {DEFAULT})")
+    command.add_argument("--whole", action="store_true", help="keep the generator's convolutions floating point")
+    add_options(command, BankOptions)
 
 
 def _train_context_generator(values: Mapping[str, Any], say: Callable[[str], None]) -> int:
@@ -327,7 +337,22 @@ def _make_context_pack(values: Mapping[str, Any], say: Callable[[str], None]) ->
     return 0
 
 
-_CONTEXT = {"context-pack": _make_context_pack, "context-generator": _train_context_generator}
+def _join_context_bundle(values: Mapping[str, Any], say: Callable[[str], None]) -> int:
+    from styleid.lab.bundling.context128 import build_context_bundle
+
+    pack, bank = ContextPack.load(values["data"]), read_options(BankOptions, values)
+    eight_bits = not values["whole"]
+    build_context_bundle(
+        pack, values["checkpoint"], values["out"], say, bundle=values["bundle"], bank=bank, eight_bits=eight_bits
+    )
+    return 0
+
+
+_CONTEXT = {
+    "context-pack": _make_context_pack,
+    "context-generator": _train_context_generator,
+    "context128": _join_context_bundle,
+}
 
 
 def _unknown_to(command: str) -> tuple[str, ...]:

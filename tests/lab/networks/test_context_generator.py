@@ -9,9 +9,9 @@ from torch.nn import functional
 from styleid.errors import TrainingError
 from styleid.lab.export.context_generator import INPUTS, export_context_generator, random_maps
 from styleid.lab.networks import context_discriminator, context_generator
-from styleid.lab.networks.appearance_encoder import AppearanceEncoder
+from styleid.lab.networks.appearance_encoder import SIDE, AppearanceView, without_light
 from styleid.lab.networks.context_discriminator import ContextDiscriminator, ContextDiscriminatorConfig
-from styleid.lab.networks.context_generator import ContextGenerator, ContextGeneratorConfig
+from styleid.lab.networks.context_generator import ContextGenerator, ContextGeneratorConfig, config_of
 from styleid.runtime import open_session
 from tests.lab.training_tester import assert_export_agrees
 
@@ -109,14 +109,38 @@ def test_impossible_sizes_are_refused(wrong: dict) -> None:
 @pytest.mark.slow
 def test_export_computes_what_torch_does(tmp_path: Path) -> None:
     generator, given = network(64), maps(64)
-    reports = export_context_generator(generator, AppearanceEncoder(4, (4, 8)).eval(), tmp_path)
-    assert max(report.max_error for report in reports.values()) <= 1e-3
+    report = export_context_generator(generator, tmp_path / "generator.onnx", geometry=5)
+    assert report.max_error <= 1e-3
     session = open_session(tmp_path / "generator.onnx")
     assert [value.name for value in session.get_inputs()] == list(INPUTS)
-    w_plus = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(0))
+    w_plus = torch.randn(2, 5 + 7 * 16, generator=torch.Generator().manual_seed(0))
     inputs = {name: value[:2] for name, value in given.items()} | {"w_plus": w_plus}
 
     def clamped(*maps: torch.Tensor) -> torch.Tensor:
-        return generator(*maps).clamp(-1, 1)
+        return generator(*maps[:-1], maps[-1][:, 5:].reshape(-1, 7, 16)).clamp(-1, 1)
 
     assert_export_agrees(tmp_path / "generator.onnx", clamped, inputs, atol=0.02)  # weights are kept in half precision
+
+
+@pytest.mark.parametrize("side", [64, 128, 256])
+def test_sizes_are_told_by_the_tensors(side: int) -> None:
+    own = network(side)
+    found = config_of(own.state_dict())
+    assert (found.side, found.width, found.identity, found.appearance) == (side, 16, 8, 4)
+    assert found.channels == (TINY if side > 64 else (24, 48, *TINY[2:]))
+    with pytest.raises(TrainingError, match=r"'m32a\.c\.weight' is not there"):
+        config_of({})
+
+
+@pytest.mark.parametrize("side", [64, 80, 160])
+def test_the_appearance_encoder_sees_averages_of_what_is_visible(side: int) -> None:
+    draw = torch.Generator().manual_seed(side)
+    crop, visible = torch.rand(2, 3, side, side, generator=draw) * 2 - 1, torch.zeros(2, 1, side, side)
+    visible[..., side // 4 :, :] = 1
+    seen = AppearanceView(side)(crop, visible)
+    small = functional.interpolate(torch.cat([crop, visible], 1), SIDE, mode="area")
+    shown = (small[:, 3:] > 0.5).float()
+    torch.testing.assert_close(seen, torch.cat([without_light(small[:, :3], shown), shown], 1), atol=1e-5, rtol=1e-5)
+    # what is hidden, and how bright and of what colour the light is, makes no difference
+    lit = torch.where(visible > 0, crop * 0.5 + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.ones(()))
+    torch.testing.assert_close(AppearanceView(side)(lit, visible), seen, atol=1e-4, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Write a trained context generator and its appearance encoder as files of a bundle."""
+"""Write a trained context generator as a file of a bundle."""
 
 from __future__ import annotations
 
@@ -11,68 +11,40 @@ import torch
 from torch import nn
 
 from styleid.lab.export.network import ExportReport, export_network
-from styleid.lab.networks.appearance_encoder import SIDE, AppearanceEncoder
-from styleid.lab.networks.context_generator import ContextGenerator, with_strided_stems
+from styleid.lab.networks.context_bundle import FlatGenerator
+from styleid.lab.networks.context_generator import ContextGenerator
 
 INPUTS = ("context", "region", "lines", "glasses", "light", "w_plus")
 """Names of the generator's inputs, in the order of its arguments."""
 
 
-class _Clamped(nn.Module):
-    """Draw as the generator does, faster, and bound the image, as those who composite it do."""
-
-    def __init__(self, generator: ContextGenerator) -> None:
-        super().__init__()
-        self.generator = with_strided_stems(generator)
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.generator(*inputs).clamp(-1, 1)
-
-
-class _Mapping(nn.Module):
-    def __init__(self, generator: ContextGenerator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, identity: torch.Tensor, appearance: torch.Tensor) -> torch.Tensor:
-        w = self.generator.mapping(identity, appearance)
-        return w[:, None].expand(-1, self.generator.config.layers, -1).clone()
-
-
 def export_context_generator(
     generator: ContextGenerator,
-    appearance: AppearanceEncoder,
-    folder: Path,
+    path: Path,
     inputs: Mapping[str, torch.Tensor] | None = None,
     *,
+    geometry: int = 0,
     examples: Mapping[str, np.ndarray[Any, Any]] | None = None,
-) -> dict[str, ExportReport]:
-    """Write generator.onnx, styles.onnx and appearance.onnx, and return a report for each.
+) -> ExportReport:
+    """Write the generator: `INPUTS` -> image (n, 3, side, side) in [-1, 1].
 
-    generator: `INPUTS` -> image (n, 3, side, side) in [-1, 1]. styles: unit embedding (n, 128) and appearance code ->
-    w_plus (n, layers, width), each row alike. appearance: face (n, 4, 64, 64) -> code. inputs: maps to compare the
-    generator with torch on, such as a batch's; random ones where it is None. examples: more of them, to make its
-    convolutions 8-bit by. Raises TrainingError where a file differs from torch.
+    inputs: maps and flat W+ (n, geometry + layers * width) to compare the file with torch on, such as a batch's; random
+    ones where it is None. geometry: how many numbers of W+ come before the generator's rows. examples: more inputs, to
+    make its convolutions 8-bit by. Raises TrainingError where the file differs from torch.
     """
-    shape = generator.config
-    draw = torch.Generator().manual_seed(0)
+    given = inputs or _random_inputs(generator, geometry)
+    ordered = {name: given[name] for name in INPUTS}
+    return export_network(FlatGenerator(generator, geometry), ordered, ["image"], path, examples=examples)
+
+
+def _random_inputs(generator: ContextGenerator, geometry: int) -> dict[str, torch.Tensor]:
+    draw, shape = torch.Generator().manual_seed(0), generator.config
     identity = nn.functional.normalize(torch.randn(3, shape.identity, generator=draw))
     code = torch.tanh(torch.randn(3, shape.appearance, generator=draw))
-    given = dict(inputs or random_maps(shape.side, draw))
     with torch.no_grad():
         w = generator.mapping(*(value.to(generator.pool.weight.device) for value in (identity, code)))
-        given.setdefault("w_plus", generator.broadcast(w)[: len(given["region"])].contiguous())
-    ordered = {name: given[name] for name in INPUTS}
-    face = torch.rand(3, 4, SIDE, SIDE, generator=draw) * 2 - 1
-    return {
-        "generator": export_network(
-            _Clamped(generator), ordered, ["image"], folder / "generator.onnx", examples=examples
-        ),
-        "styles": export_network(
-            _Mapping(generator), {"identity": identity, "appearance": code}, ["w_plus"], folder / "styles.onnx"
-        ),
-        "appearance": export_network(appearance, {"face": face}, ["code"], folder / "appearance.onnx"),
-    }
+    rows = torch.cat([torch.zeros(3, geometry), w.cpu().repeat(1, shape.layers)], 1)
+    return random_maps(shape.side, draw) | {"w_plus": rows}
 
 
 def random_maps(side: int, draw: torch.Generator) -> dict[str, torch.Tensor]:

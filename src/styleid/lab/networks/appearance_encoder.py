@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 SIDE = 64
 _WIDTHS = (24, 48, 72, 96)
@@ -33,3 +34,31 @@ class AppearanceEncoder(nn.Module):
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """Return codes (n, numbers)."""
         return torch.tanh(self.code(self.trunk(faces).mean((2, 3))).float())
+
+
+def without_light(images: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Return what is visible of images (n, 3, s, s), its colours' means taken out and its contrast made 1, else 0."""
+    area = visible.sum((2, 3), keepdim=True).clamp_min(1)
+    centred = (images - (images * visible).sum((2, 3), keepdim=True) / area) * visible
+    spread = (centred.square().mean(1, keepdim=True).sum((2, 3), keepdim=True) / area).sqrt()
+    return centred / spread.clamp_min(0.05) / 3
+
+
+class AppearanceView(nn.Module):
+    """Make the encoder's input (n, 4, 64, 64) of crops (n, 3, s, s) in [-1, 1] and their visible face (n, 1, s, s).
+
+    Crops are averaged down; what counts as visible is more than half so.
+    """
+
+    average: torch.Tensor
+
+    def __init__(self, crop_px: int) -> None:
+        super().__init__()
+        every_pixel = torch.eye(crop_px)[None]
+        self.register_buffer("average", functional.adaptive_avg_pool1d(every_pixel, SIDE)[0].T.contiguous())
+
+    def forward(self, crop: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """Return the encoder's input."""
+        small = self.average @ torch.cat([crop, visible], 1) @ self.average.T
+        shown = (small[:, 3:] > 0.5).to(small.dtype)
+        return torch.cat([without_light(small[:, :3], shown), shown], 1)

@@ -118,13 +118,7 @@ class ContextGenerator(nn.Module):
 
     def mapping(self, identity: torch.Tensor, appearance: torch.Tensor | None = None) -> torch.Tensor:
         """Return w (n, width) of unit embeddings (n, identity) and appearance codes (n, appearance)."""
-        first, *rest = self.map.children()
-        x = first(identity * EMBEDDING_SCALE)
-        if appearance is not None:
-            x = x + self.look(appearance)
-        for layer in rest:
-            x = layer(x)
-        return x
+        return style_of(self.map, self.look, identity, appearance)
 
     def broadcast(self, w: torch.Tensor) -> torch.Tensor:
         """Return W+ (n, layers, width), each row w."""
@@ -258,6 +252,19 @@ def _nothing(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def style_of(
+    layers: nn.Sequential, look: nn.Linear, identity: torch.Tensor, appearance: torch.Tensor | None
+) -> torch.Tensor:
+    """Return w of unit embeddings and appearance codes, by a generator's layers `map` and `look`."""
+    first, *rest = layers.children()
+    x = first(identity * EMBEDDING_SCALE)
+    if appearance is not None:
+        x = x + look(appearance)
+    for layer in rest:
+        x = layer(x)
+    return x
+
+
 def with_strided_stems(generator: ContextGenerator) -> ContextGenerator:
     """Return a copy that computes the same, its stems as convolutions of 6 x 6 that step by two.
 
@@ -282,6 +289,23 @@ def _strided(conv: nn.Conv2d) -> nn.Conv2d:
     assert own.bias is not None
     own.bias.data = conv.bias.detach().clone()
     return own
+
+
+def config_of(tensors: Mapping[str, torch.Tensor]) -> ContextGeneratorConfig:
+    """Return the sizes of the generator that tensors are of; raises TrainingError where they are of none.
+
+    Channels of sides that it does not draw are those of the usual generator.
+    """
+    usual = ContextGeneratorConfig()
+    side = 256 if "m256.c.weight" in tensors else 128 if "m128.c.weight" in tensors else 64
+    try:
+        sizes = [len(tensors[f"{name}.c.weight"]) for name in ("m32a", "m16a", "m8a")]
+        finer = [len(tensors[f"{name}.c.weight"]) for name in ("m128", "m64a")] if side > 64 else usual.channels[:2]
+        width, identity = tensors["map.0.weight"].shape
+    except (KeyError, ValueError) as error:
+        raise TrainingError(f"These are not tensors of a context generator: {error} is not there.") from error
+    appearance = tensors["look.weight"].shape[1] if "look.weight" in tensors else usual.appearance
+    return ContextGeneratorConfig(side, (*finer, *sizes), width, identity, appearance)  # type: ignore[arg-type]
 
 
 def load_weights(generator: ContextGenerator, tensors: Mapping[str, torch.Tensor]) -> None:

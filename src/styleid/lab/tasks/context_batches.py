@@ -27,7 +27,8 @@ from styleid.lab.data import augment
 from styleid.lab.data.context_pack import ContextPack
 from styleid.lab.networks.aam import SHAPE_ROW, ActiveAppearanceModel, with_forehead
 from styleid.lab.networks.appearance_encoder import SIDE as APPEARANCE_SIDE
-from styleid.lab.tasks.context_views import BatchOptions, coarse_light, holes, varied, without_light
+from styleid.lab.networks.appearance_encoder import without_light
+from styleid.lab.tasks.context_views import BatchOptions, coarse_light, holes, varied
 from styleid.lab.tasks.parser import moved_landmarks
 from styleid.pixel import guides
 from styleid.types import FloatArray

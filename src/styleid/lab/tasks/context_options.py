@@ -1,4 +1,4 @@
-"""Options of the context generator's training, and the weights of its losses.
+"""Options of the context generator's training and of its bundle, and the weights of its losses.
 
 No torch is imported before it is needed, so that the command line can show the help without it.
 """
@@ -106,3 +106,15 @@ class Weights:
             "group": looks,
         }
         return table[term] if term in table else getattr(self, term)
+
+
+@dataclass(frozen=True)
+class BankOptions:
+    """Choose a bank.
+
+    most_alike: cosine that no two people's embeddings reach. apart: share of the mean embedding of all that is taken
+    out of each, since people drawn by one network have more in common than people do.
+    """
+
+    most_alike: float = 0.6
+    apart: float = 0.6

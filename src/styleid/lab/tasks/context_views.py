@@ -96,14 +96,6 @@ def holes(n: int, side: int, share: float, generator: torch.Generator) -> torch.
     return ~(inside & (torch.rand(n, 1, 1, generator=generator) < share))[:, None]
 
 
-def without_light(images: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """Return what is visible of images (n, 3, s, s), its colours' means taken out and its contrast made 1, else 0."""
-    area = visible.sum((2, 3), keepdim=True).clamp_min(1)
-    centred = (images - (images * visible).sum((2, 3), keepdim=True) / area) * visible
-    spread = (centred.square().mean(1, keepdim=True).sum((2, 3), keepdim=True) / area).sqrt()
-    return centred / spread.clamp_min(0.05) / 3
-
-
 def coarse_light(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.Tensor:
     """Return colour means over the face on a grid of cells x cells over the crop, enlarged smoothly, (n, 3, s, s).
 

@@ -1,0 +1,71 @@
+"""Draw the neutral surroundings of a context bundle: a crop of nobody, for whatever renders from W+ alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+from styleid.bundles.bundle import Bundle
+from styleid.errors import TrainingError
+from styleid.faces import geometry
+from styleid.lab.data.context_pack import DARK_LUMA, ContextPack
+from styleid.lab.networks.aam import ActiveAppearanceModel
+from styleid.lab.networks.context_generator import ContextGenerator
+from styleid.lab.tasks.context_batches import Batch, ContextFaces
+from styleid.pixel.guides import PART_OF_CLASS
+from styleid.types import FloatArray, ImageRGB
+
+FILE = "neutral.npz"
+
+
+def most_average(pack: ContextPack, rows: np.ndarray[Any, Any], codes: FloatArray) -> int:
+    """Return the row of a pack whose geometry (n, numbers) is nearest to the mean's, mouth closed and well lit."""
+    seen = geometry.expression(pack.landmarks68[rows])
+    fit = ~np.asarray(seen.mouth_is_open) & (pack.luma[rows] >= DARK_LUMA)
+    if not fit.any():
+        raise TrainingError("The bank holds nobody with a closed mouth in ordinary light, to draw the neutral crop of.")
+    return int(rows[np.argmin(np.where(fit, np.linalg.norm(codes, axis=1), np.inf))])
+
+
+def redraw(
+    pack: ContextPack, row: int, shapes: ActiveAppearanceModel, generator: ContextGenerator, code: torch.Tensor
+) -> ImageRGB:
+    """Return a crop of a pack, uint8 (s, s, 3), its face drawn anew as itself; code: its appearance code (1, k)."""
+    side = max(128, generator.config.side)
+    faces = ContextFaces(pack, np.array([row]), shapes, side=side, most_targets=1)
+    batch = faces.plain(torch.tensor([0]), 1, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        drawn = draw_batch(generator, batch, code)
+    size = pack.template.size_px
+    new, region = (
+        functional.interpolate(part, (size, size), mode="bilinear", antialias=size < side)
+        for part in (drawn, batch.region)
+    )
+    photo = torch.from_numpy(pack.crops([row])).permute(0, 3, 1, 2).float() / 127.5 - 1
+    whole = (photo + (new.clamp(-1, 1) - photo) * region)[0]
+    return np.asarray(((whole.permute(1, 2, 0).numpy() + 1) * 127.5).round().clip(0, 255), np.uint8)
+
+
+def draw_batch(generator: ContextGenerator, batch: Batch, code: torch.Tensor) -> torch.Tensor:
+    """Return a batch's faces as the generator draws them, of appearance codes (n, k)."""
+    w_plus = generator.broadcast(generator.mapping(batch.identity, code))
+    return generator(batch.context, batch.region, batch.lines, batch.glasses, batch.light, w_plus)
+
+
+def write_neutral(crop: ImageRGB, bundle: Bundle, folder: Path) -> dict[str, Any]:
+    """Write a crop with its parts and landmarks, as a bundle's parser sees them; return the entry of bundle.json."""
+    size = bundle.spec.crop.size_px
+    if crop.shape[0] != size:
+        crop = np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+    logits, landmarks = bundle.parse(crop[None])
+    path = folder / FILE
+    parts = PART_OF_CLASS[logits[0].argmax(0)]
+    np.savez_compressed(path, crop=crop, parts=parts, landmarks=landmarks[0].astype(np.float32))
+    content = path.read_bytes()
+    return {"file": FILE, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
