@@ -392,8 +392,12 @@ def test_only_photos_with_other_decisions_are_done_again(make, run, tmp_path):
     assert summary.resumed == 0  # the journal does not say yet what the inputs were
     record["photos"]["street/one.jpg"]["approved"] = True
     summary = run(by, record=record, resume=True, export=tmp_path / "edited.json")
-    assert (summary.resumed, summary.written, summary.faces["kept"]) == (3, 4, 1)
+    assert (summary.resumed, summary.written, summary.faces["kept"]) == (4, 4, 1)
+    assert lines(tmp_path / "out")["street/one.jpg"]["approved"] is True
     assert json.loads((tmp_path / "edited.json").read_text())["photos"]["street/one.jpg"]["approved"] is True
+    record["photos"]["street/one.jpg"]["approved"] = False
+    assert run(by, record=record, resume=True).resumed == 4
+    assert "approved" not in lines(tmp_path / "out")["street/one.jpg"]
     summary = run(by, resume=True)
     assert summary.resumed == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "first")

@@ -35,10 +35,10 @@ class DecidedPhoto:
 
     @property
     def digest(self) -> str:
-        """What changes whenever something else is decided: an output made with another digest is made again."""
+        """What changes whenever something else is decided about a face: an output with another digest is made again."""
         parts = [[one.box_xyxy, one.told()] for one in self.decisions.faces]
         added = [[one.box_xyxy, one.told()] for one in self.decisions.added]
-        text = json.dumps([parts, added, self.approved], sort_keys=True, ensure_ascii=True)
+        text = json.dumps([parts, added], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def told(self) -> dict[str, Any]:

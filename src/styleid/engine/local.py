@@ -164,6 +164,7 @@ class _Run:
             job = self._job(number, file)
             done = self.journal.finished(file, self.settings) if self.options.resume else None
             if done is not None and self._is_as_asked(done, file):
+                done = self._with_approval(done)
                 self.summary.resumed += 1
                 self.summary.count(done)
                 if resumed is not None:
@@ -193,6 +194,17 @@ class _Run:
         same = done.get("own_boxes", []) == box_rows(self.own.get(name)) and done.get("advice") == hints
         told = not self.hashed or "input_sha256" in done
         return same and told and done.get("decisions") == decided
+
+    def _with_approval(self, done: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a line of the journal as the decisions approve of it now; where that is news, journal it."""
+        decided = self.decided.get(done["input"])
+        approved = decided is not None and decided.approved
+        if done.get("approved", False) == approved:
+            return done
+        told = {name: value for name, value in done.items() if name != "approved"}
+        told |= {"approved": approved} if approved else {}
+        self.journal.append(told)
+        return told
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the journal's last line of each input of the run, in the order of the inputs."""
