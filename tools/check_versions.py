@@ -15,7 +15,7 @@ from pathlib import Path
 from environment import ROOT, environment
 
 FILES = ("constraints-oldest.txt", "constraints-newest.txt")
-EXTRAS = "c2pa,datasets,eval,heif,keys,remote,video,web"
+EXTRAS = "c2pa,datasets,eval,heif,jxl,keys,remote,video,web"
 TESTERS = ("pytest>=8", "beartype>=0.22", "httpx", "hypothesis", "scikit-image", "tifffile")
 MARK = "pytest.mark.versions"
 

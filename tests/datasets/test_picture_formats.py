@@ -16,6 +16,7 @@ from tests.media import samples
 NONE = ("--method", "none", "--seed", "1", "--quiet")
 FORMATS = {
     "heic": lambda array: samples.heic(array, exif=b"Exif\0\0" + samples.exif(6), thumbnails=[64]),
+    "jxl": lambda array: samples.pillow(array, "JXL", exif=samples.exif(6)),
 }
 """Files of arrays (h, w, 3), turned by a quarter in the formats that can be."""
 

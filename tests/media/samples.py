@@ -8,6 +8,7 @@ import zlib
 import cv2
 import numpy as np
 import pillow_heif
+import pillow_jxl  # noqa: F401  # so that Pillow shows JPEG XL
 import tifffile
 from PIL import Image, ImageCms
 

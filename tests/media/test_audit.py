@@ -49,6 +49,8 @@ SOILED = {
              ["GPS", "XMP", "colour profile", "serial"]),
     "heic": (samples.heic(RGB, exif=b"Exif\0\0" + samples.exif(6), xmp=samples.XMP, icc_profile=PROFILE,
                           thumbnails=[16]), ["GPS", "XMP", "colour profile", "serial", "thumbnail"]),
+    "jxl": (samples.pillow(RGB, "JXL", exif=samples.exif(6), xmp=samples.XMP), ["GPS", "XMP", "serial"]),
+    "jxl lossless": (samples.pillow(RGBA, "JXL", lossless=True, exif=samples.exif(3)), ["GPS"]),
     "heic 10 bits": (samples.heic(RGB.astype(np.uint16) * 257, exif=b"Exif\0\0" + samples.exif(3)), ["GPS"]),
 }  # fmt: skip
 
@@ -81,7 +83,8 @@ def test_nothing_of_it_is_written(name: str, painted: bool, metadata: MetadataMo
     assert samples.orientation_of(image) == photo.orientation
     image.load()
     assert not {"xmp", "comment", "photoshop", "Author", "Comment", "XML:com.adobe.xmp"} & set(image.info)
-    assert ("icc_profile" in image.info) == (photo.icc_profile is not None)
+    if photo.format != "JPEG XL":  # whose decoder always tells one
+        assert ("icc_profile" in image.info) == (photo.icc_profile is not None)
 
 
 EXPOSED = {

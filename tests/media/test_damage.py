@@ -54,8 +54,11 @@ LARGE = samples.noise(200, 200)
     samples.pillow(LARGE, "GIF"),
     samples.pillow(LARGE, "AVIF"),
     samples.heic(LARGE),
+    samples.pillow(LARGE, "JXL"),
+    samples.pillow(LARGE, "JXL", lossless=True),
     samples.pillow(LARGE, "TIFF", compression="tiff_lzw"),
-], ids=["jpeg", "progressive", "png", "png16", "webp", "webp lossless", "gif", "avif", "heic", "tiff"])  # fmt: skip
+], ids=["jpeg", "progressive", "png", "png16", "webp", "webp lossless", "gif", "avif", "heic", "jxl", "jxl lossless",
+       "tiff"])  # fmt: skip
 def test_a_file_whose_second_half_never_arrived_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError):
         read_photo_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2), "photo")

@@ -35,6 +35,7 @@ LOSSY = {
     "avif alpha": samples.pillow(RGBA, "AVIF"),
     "heic": samples.heic(RGB),
     "heic alpha": samples.heic(RGBA),
+    "jxl": samples.pillow(RGB, "JXL"),
     "tiff with EXIF": samples.pillow(RGB, "TIFF", exif=samples.exif(6, secret=False)),
 }
 SOURCES = {name: data for name, (data, _) in LOSSLESS.items() if not name.startswith("bmp")} | LOSSY
@@ -54,6 +55,8 @@ def without_mark(data: bytes) -> bytes:
     if data[:2] == b"\xff\xd8":
         segment = b"http://ns.adobe.com/xap/1.0/\0" + PACKET
         return data.replace(b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment, b"", 1)
+    if data[4:8] == b"JXL ":
+        return data.replace(struct.pack(">I4s", 8 + len(PACKET), b"xml ") + PACKET, b"", 1)
     if data[:4] == b"\x89PNG":
         return data.replace(samples.png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + PACKET), b"", 1)
     trailer = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
@@ -111,7 +114,7 @@ def test_the_audit_accepts_the_mark(name: str, metadata) -> None:
     assert find_leftovers(written(name, marked=True, metadata=metadata), metadata) == []
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif", "heic"])
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif", "heic", "jxl"])
 @pytest.mark.parametrize(
     "other",
     [
@@ -135,7 +138,7 @@ def test_a_second_mark_is_a_leftover() -> None:
     assert find_leftovers(marked.replace(chunk, 2 * chunk)) == ["PNG chunk iTXt (XMP): the mark a second time"]
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif", "heic"])
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp", "tiff", "gif", "avif", "heic", "jxl"])
 def test_exiftool_reads_the_mark_and_nothing_else(name: str, tmp_path) -> None:
     path = tmp_path / "picture"
     path.write_bytes(written(name, marked=True))

@@ -59,6 +59,9 @@ EIGHT_BIT = {
     "heic": samples.heic(RGB),
     "heic grey": samples.heic(GREY),
     "heic alpha": samples.heic(RGBA),
+    "jxl": samples.pillow(RGB, "JXL"),
+    "jxl grey": samples.pillow(GREY, "JXL", quality=95),
+    "jxl lossless alpha": samples.pillow(RGBA, "JXL", lossless=True),
 }
 
 
@@ -234,7 +237,8 @@ REFUSED = {
     "mp4": (b"\0\0\0\x18ftypisom\0\0\x02\0isommp42" + bytes(50), "video"),
     "heic without pictures": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x0cmeta\0\0\0\0", "names no picture"),
     "raw cr3": (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom" + bytes(50), "raw"),
-    "jpeg xl": (b"\xff\x0a" + bytes(50), "JPEG XL"),
+    "jpeg 2000": (b"\xff\x4f\xff\x51" + bytes(50), "JPEG 2000"),
+    "jxl of nothing": (b"\xff\x0a" + bytes(50), "over the limit|cannot be decoded"),
     "ppm": (b"P6 2 2 255\n" + bytes(12), "PPM"),
     "gif animated": (animated("GIF"), "animated GIF of 3"),
     "webp animated": (animated("WEBP"), "animated WebP of 3"),

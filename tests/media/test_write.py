@@ -40,6 +40,10 @@ def opencv_samples(data: bytes) -> np.ndarray:
     return found
 
 
+def opened(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
 def shown(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
 
@@ -87,6 +91,11 @@ LOSSLESS = {
     "tiff palette": (samples.pillow(INDEXED, "TIFF"), shown),
     "bmp palette": (samples.pillow(INDEXED, "BMP"), shown),
     "gif": (samples.pillow(INDEXED, "GIF"), shown),
+    "jxl": (samples.pillow(RGB, "JXL", lossless=True), shown),
+    "jxl grey": (samples.pillow(GREY, "JXL", lossless=True), shown),
+    "jxl 16 grey": (samples.pillow(samples.smooth(channels=1, dtype=np.uint16), "JXL", lossless=True), opened),
+    "jxl alpha": (samples.pillow(RGBA, "JXL", lossless=True), shown),
+    "jxl grey alpha": (samples.pillow(RGBA[..., 2:], "JXL", lossless=True), shown),
     "gif transparent": (samples.pillow(INDEXED, "GIF", transparency=3), shown),
 }
 
@@ -146,7 +155,7 @@ def test_unchanged_pixels_of_a_region_keep_their_low_bits() -> None:
 
 
 def test_what_lies_outside_comes_from_the_photo_not_from_the_image() -> None:
-    for name in ("png", "jpeg", "webp", "avif", "heic", "gif", "bmp", "tiff"):
+    for name in ("png", "jpeg", "webp", "avif", "heic", "jxl", "gif", "bmp", "tiff"):
         photo = read_photo_bytes(EIGHT_BIT[name], name)
         mask = np.zeros(photo.image_rgb.shape[:2], bool)
         out = read_photo_bytes(encode_photo(photo, np.zeros_like(photo.image_rgb), mask), name)

@@ -29,6 +29,7 @@ from styleid.media.formats.parse.hevc import foreign_units
 from styleid.media.formats.parse.icc import profile_leftovers
 from styleid.media.formats.parse.ifd import Directory, TiffReader, uncovered
 from styleid.media.formats.parse.isobmff import HeifFile, Item, all_properties, read_heif
+from styleid.media.formats.parse.jxl import ALPHA, JXL_SIGNATURE, JXL_TYPE, jxl_box, jxl_exif, jxl_head, jxl_parts
 from styleid.media.formats.parse.sniff import sniff
 from styleid.media.jpeg_audit import jpeg_leftovers
 from styleid.media.leftovers import Marks, excerpt, trailing
@@ -202,6 +203,26 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
     return found
 
 
+def _jxl(data: bytes, metadata: MetadataMode) -> list[str]:
+    codestream, boxes = jxl_parts(data)
+    head, marks = jxl_head(codestream), Marks()
+    found = ["a preview"] * head.preview + ["an animation"] * head.animated
+    found += ["a channel with a name"] * any(extra.name for extra in head.extras)
+    found += [f"a channel of kind {extra.kind}" for extra in head.extras if extra.kind != ALPHA]
+    heads = {b"JXL ": JXL_SIGNATURE[8:], b"ftyp": JXL_TYPE[8:]}
+    for kind, body in boxes:
+        if kind == b"Exif":
+            before, block = jxl_exif(body)
+            found += [f"bytes before the EXIF: {excerpt(before)}"] * bool(before) + exif_leftovers(block, metadata)
+        elif kind == b"xml ":
+            found += marks.leftovers(body, "JPEG XL box 'xml '")
+        elif kind == b"jumb":
+            found += marks.manifest(jxl_box(kind, body))
+        elif heads.get(kind) != body and not (kind == b"jxll" and len(body) == 1):
+            found.append(f"JPEG XL box {kind.decode('latin-1')!r} ({len(body)} bytes)")
+    return found
+
+
 def _item_leftovers(
     data: bytes, file: HeifFile, number: int, item: Item, metadata: MetadataMode, marks: Marks
 ) -> list[str]:
@@ -253,4 +274,5 @@ def _packed_profile(packed: bytes) -> list[str]:
 _PARSERS: dict[str, Callable[[bytes, MetadataMode], list[str]]] = {
     "JPEG": jpeg_leftovers, "PNG": _png, "WebP": _webp, "TIFF": _tiff, "BMP": _bmp, "GIF": _gif, "AVIF": _heif,
     "HEIC": _heif,
+    "JPEG XL": _jxl,
 }  # fmt: skip

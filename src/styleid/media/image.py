@@ -28,7 +28,7 @@ from PIL import ImageFile
 from styleid.errors import ImageError, MissingDependencyError
 from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
-from styleid.media.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
+from styleid.media.formats import avif, bmp, gif, heic, jpeg, jxl, png, tiff, webp
 from styleid.media.formats.channels import hide_in_channel
 from styleid.media.formats.decoded import Decoded
 from styleid.media.formats.dither import repaint_dithered
@@ -70,6 +70,7 @@ _CODECS = {
     "GIF": _Codec(gif.decode, gif.encode, gif.repaint),
     "AVIF": _Codec(avif.decode, avif.encode),
     "HEIC": _Codec(heic.decode, heic.encode),
+    "JPEG XL": _Codec(jxl.decode, jxl.encode),
 }
 
 

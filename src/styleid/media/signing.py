@@ -24,6 +24,7 @@ SIGNED_FORMATS = {
     "GIF": "image/gif",
     "AVIF": "image/avif",
     "HEIC": "image/heic",
+    "JPEG XL": "image/jxl",
     "mp4": "video/mp4",
     "mov": "video/quicktime",
 }

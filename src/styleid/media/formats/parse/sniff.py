@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.png import PNG_SIGNATURE
+from styleid.media.formats.parse.jxl import BARE_SIGNATURE, JXL_SIGNATURE
 from styleid.media.formats.parse.unread_kinds import HEAD_BYTES, kind_of
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -15,6 +16,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "GIF": (".gif",),
     "AVIF": (".avif",),
     "HEIC": (".heic", ".heif", ".hif"),
+    "JPEG XL": (".jxl",),
 }
 """The formats that can be read and written, with the suffixes that name them."""
 
@@ -30,6 +32,8 @@ _MAGICS = (
     (b"MM\0+", "TIFF"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
+    (JXL_SIGNATURE, "JPEG XL"),
+    (BARE_SIGNATURE, "JPEG XL"),
 )
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")

@@ -55,7 +55,6 @@ def _compiled(*kinds: tuple[str, bytes]) -> list[tuple[str, re.Pattern[bytes]]]:
 _MAGICS = {
     Shows.PICTURE: _compiled(
         ("a Photoshop document", rb"8BPS"),
-        ("a JPEG XL picture", rb"\xff\x0a|\0\0\0\x0cJXL "),
         ("a JPEG 2000 picture", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
         ("a JPEG XR picture", rb"II\xbc"),
         ("a JPEG LS picture", rb"\xff\xd8\xff\xf7"),
@@ -130,7 +129,6 @@ _MAGICS = {
 _PICTURE_ENDINGS = {
     ending: name
     for name, endings in (
-        ("a JPEG XL picture", "jxl"),
         ("a JPEG 2000 picture", "jp2 j2k jpf jpx jpm j2c jpc jph jhc"),
         ("a JPEG XR picture", "jxr wdp hdp"),
         ("a JPEG under another name", "thm jps insp"),
