@@ -2,6 +2,7 @@
 #
 #   make demo     anonymise two pictures into demo-output/
 #   make test     run the tests, but the slow ones
+#   make test-web   the tests of the review desk's page in Chromium, which it installs (as root, on Debian)
 #   make lint     ruff (rules and format) and pyright
 #   make check    all that must hold before a change goes in: lint, every test with coverage, the wheel installed and
 #                 used, and the oldest and newest versions of what styleid needs
@@ -21,7 +22,7 @@ DEV := $(VENV)/.installed-dev
 # -qq: errors only
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint check coverage package versions bench clean
+.PHONY: help demo test test-web lint check coverage package versions bench clean
 .NOTPARALLEL:
 
 help:
@@ -32,6 +33,12 @@ demo: $(RUN)
 
 test: $(DEV)
 	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-web: $(DEV)
+	@$(PIP) playwright axe-playwright-python
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } \
+	  || [ -n "$$STYLEID_CHROMIUM" ] || { echo "Install Chromium, or name it: STYLEID_CHROMIUM=... make test-web" >&2; exit 1; }
+	$(BIN)/python -m pytest -m web -rs $(ARGS)
 
 check: lint coverage package versions
 

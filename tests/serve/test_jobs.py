@@ -290,7 +290,7 @@ def test_a_killed_service_loses_nothing_and_does_nothing_twice(jpeg, tmp_path) -
                     break
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
         kills += 1
     assert body["state"] == "done"
     assert kills >= 3

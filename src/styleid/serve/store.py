@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,11 @@ create table if not exists jobs (
 create table if not exists files (
   job text not null references jobs(id) on delete cascade, number integer not null, name text not null,
   kind text not null, bytes integer not null, sha256 text not null, primary key (job, number), unique (job, name));
+create table if not exists decisions (
+  job text not null references jobs(id) on delete cascade, version integer not null, body text not null,
+  primary key (job, version));
+create table if not exists links (
+  job text primary key references jobs(id) on delete cascade, body text not null);
 create table if not exists tokens (name text primary key, digest text not null unique, created real not null);
 create table if not exists sessions (
   digest text primary key, name text not null references tokens(name) on delete cascade, expires real not null);
@@ -149,6 +154,54 @@ class Store:
     def requeue(self) -> None:
         """Put back what was running when the service ended."""
         self._do("update jobs set state = 'queued' where state = 'running'", ())
+
+    # -------------------------------------------------------------- decisions
+
+    def decisions(self, job: str) -> tuple[dict[str, Any], int]:
+        """Return a job's decisions as they stand, and how many versions there are."""
+        rows = self._read("select body, version from decisions where job = ? order by version desc limit 1", (job,))
+        return (json.loads(rows[0][0]), rows[0][1]) if rows else ({}, 0)
+
+    def decide(self, job: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Keep a new version of a job's decisions, and put the job into the queue if it is done.
+
+        change: makes the new version of the last one; what it raises leaves everything as it was.
+        """
+        with self._lock, self._db:
+            self._db.execute("begin immediate")
+            body, version = self.decisions(job)
+            text = json.dumps(change(body))
+            self._db.execute("insert into decisions values (?, ?, ?)", (job, version + 1, text))
+            self._db.execute("update jobs set state = 'queued' where id = ? and state = 'done'", (job,))
+
+    def undo(self, job: str) -> bool:
+        """Forget the last version of a job's decisions; say whether there was one."""
+        with self._lock, self._db:
+            self._db.execute("begin immediate")
+            _, version = self.decisions(job)
+            self._db.execute("delete from decisions where job = ? and version = ?", (job, version))
+            self._db.execute("update jobs set state = 'queued' where id = ? and state = 'done'", (job,))
+        return version > 0
+
+    def finish(self, job: str, body: dict[str, Any]) -> None:
+        """Let a running job be done, or go back into the queue where decisions have changed since it was taken up."""
+        with self._lock, self._db:
+            self._db.execute("begin immediate")
+            state = "done" if self.decisions(job)[0] == body else "queued"
+            self._db.execute("update jobs set state = ? where id = ? and state = 'running'", (state, job))
+
+    def links(self, job: str) -> dict[str, list[tuple[list[float], str]]]:
+        """Return whose face is whose in a job's photos."""
+        rows = self._read("select body from links where job = ?", (job,))
+        return json.loads(rows[0][0]) if rows else {}
+
+    def has_links(self, job: str) -> bool:
+        """Say whether it was looked for who is who."""
+        return bool(self._read("select 1 from links where job = ?", (job,)))
+
+    def set_links(self, job: str, links: Mapping[str, Any]) -> None:
+        """Keep whose face is whose."""
+        self._do("insert or replace into links values (?, ?)", (job, json.dumps(links)))
 
     # ----------------------------------------------------------------- tokens
 

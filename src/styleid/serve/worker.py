@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from styleid.core.pipeline import Anonymizer
 from styleid.engine.journal import Journal
 from styleid.engine.local import anonymize_files
 from styleid.engine.report import write_report
@@ -20,11 +21,14 @@ from styleid.errors import OptionError, StyleIDError
 from styleid.media.storage.files import InputFile
 from styleid.serve.names import video_output
 from styleid.serve.networks import Networks
+from styleid.serve.people import link_people
+from styleid.serve.review import Body, compose
 from styleid.serve.settings import Settings
 from styleid.serve.store import Job, JobFile, Store
 from styleid.serve.uploads import INPUTS
 
 OUTPUTS = "out"
+DECISIONS = "decisions.json"
 VIDEOS = "videos"
 _IDLE_S = 1.0
 _JANITOR_S = 30.0
@@ -136,7 +140,8 @@ class Worker:
     def _do(self, job: Job) -> None:
         self.progress[job.id] = Progress(since=time.monotonic())
         try:
-            summary = self._run(job)
+            body, _ = self._store.decisions(job.id)
+            summary = self._run(job, body)
         except _CancelledError:
             state = "queued" if self._ending.is_set() and job.id not in self._cancelled else "cancelled"
             self._store.move(job.id, state, among=("running",))
@@ -148,11 +153,11 @@ class Worker:
             self._store.move(job.id, "failed", among=("running",), error=told)
         else:
             self._store.note_summary(job.id, summary.to_json())
-            self._store.move(job.id, "done", among=("running",))
+            self._store.finish(job.id, body)
         finally:
             self.progress.pop(job.id, None)
 
-    def _run(self, job: Job) -> Summary:
+    def _run(self, job: Job, body: Body) -> Summary:
         files = self._store.files(job.id)
         progress = self.progress[job.id]
         progress.total = len(files)
@@ -169,13 +174,29 @@ class Worker:
         if photos:
             inputs = [_input(self.folder(job.id), one) for one in photos]
             anonymizer = self._networks.anonymizer(settings.anonymize_options())
-            summary = anonymize_files(inputs, anonymizer, settings.run_options(out, resume=True), watch=watch)
+            decisions = compose(body, photos, self._store.links(job.id))
+            run, export = settings.run_options(out, resume=True), self.folder(job.id) / DECISIONS
+            summary = anonymize_files(inputs, anonymizer, run, watch=watch, decisions=decisions, export=export)
+            _withdraw(out)
             write_report(out, summary)
+            self._link(job, photos, anonymizer)
         for number, video in enumerate(videos):
             progress.done = len(photos) + number
             self._do_video(job, video, settings, out / VIDEOS, summary)
         progress.done = len(files)
         return summary
+
+    def _link(self, job: Job, photos: list[JobFile], anonymizer: Anonymizer) -> None:
+        """Find out once who is who in a job's photos."""
+        if self._store.has_links(job.id) or anonymizer.options.method == "none":
+            return
+        folder = self.folder(job.id)
+        paths = {one.name: folder / INPUTS / one.name for one in photos}
+
+        def watch(done: int, name: str) -> None:
+            self._check(job.id)
+
+        self._store.set_links(job.id, link_people(paths, Journal(folder / OUTPUTS).records(), anonymizer, watch))
 
     def _do_video(self, job: Job, video: JobFile, settings: Settings, out: Path, summary: Summary) -> None:
         from styleid.video.options import VideoOptions
@@ -226,6 +247,13 @@ class Worker:
 
 def _input(folder: Path, file: JobFile) -> InputFile:
     return InputFile(folder / INPUTS / file.name, Path(file.name))
+
+
+def _withdraw(out: Path) -> None:
+    """Remove what an earlier run wrote of photos that are withheld now, since a decision does not fit them, say."""
+    for record in Journal(out).records():
+        if "error" in record:
+            (out / str(record["input"])).unlink(missing_ok=True)
 
 
 def _is_done(target: Path, source: str) -> bool:

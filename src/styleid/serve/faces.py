@@ -1,0 +1,253 @@
+"""Review: a job's faces with their risks, what a person decides about them, and pictures of before and after."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from styleid.engine.journal import Journal
+from styleid.media.image import read_photo
+from styleid.serve import review
+from styleid.serve.jobs import Own, The
+from styleid.serve.problems import ProblemError, documented
+from styleid.serve.service import Service
+from styleid.serve.store import Job, JobFile
+from styleid.serve.tokens import User
+from styleid.serve.uploads import INPUTS
+from styleid.serve.worker import DECISIONS, OUTPUTS
+
+router = APIRouter(prefix="/v1/jobs/{job}", tags=["review"], responses=documented(401, 403, 404, 421))
+
+Box = Annotated[list[float], Field(min_length=4, max_length=4, examples=[[181.0, 58.0, 270.0, 178.0]])]
+Hiding = Literal["solid", "blur", "pixelate"]
+_MOST_FACES = 1000
+_JPEG_QUALITY = 85
+
+
+class FaceWish(BaseModel):
+    """Say what is done with a face that was found. target: another new face, counted from 0, the usual one."""
+
+    model_config = ConfigDict(extra="forbid")
+    box: Box
+    do: Literal["replace", "keep", "solid", "blur", "pixelate"] = "replace"
+    target: int = Field(0, ge=0, le=1000)
+
+
+class AddedBox(BaseModel):
+    """Say where a face was missed, and how it is hidden."""
+
+    model_config = ConfigDict(extra="forbid")
+    box: Box
+    do: Hiding = "blur"
+
+
+class PhotoWishes(BaseModel):
+    """Hold all decisions about one photo; they take the place of those made before. remove: boxes that are no faces."""
+
+    model_config = ConfigDict(extra="forbid")
+    faces: list[FaceWish] = Field([], max_length=_MOST_FACES)
+    add: list[AddedBox] = Field([], max_length=_MOST_FACES)
+    remove: list[Box] = Field([], max_length=_MOST_FACES)
+    approved: bool = False
+
+
+class PersonWish(BaseModel):
+    """Say what is done with all faces of a person; null takes it back."""
+
+    model_config = ConfigDict(extra="forbid")
+    do: Literal["replace", "keep", "solid", "blur", "pixelate"] | None
+    target: int = Field(0, ge=0, le=1000)
+
+
+class FaceBody(BaseModel):
+    """Tell of one face as it is now. risk: 0 to 1, how much it asks to be looked at; reasons: why."""
+
+    box: Box
+    action: str = Field(examples=["anonymised"])
+    risk: float = Field(examples=[0.8])
+    reasons: list[str] = Field(examples=[["near"]])
+    reason: str = Field(description="why it was obscured against the method, else empty", examples=[""])
+    score: float | None = Field(examples=[0.94])
+    tries: int = Field(examples=[1])
+    person: str | None = Field(examples=["p1"])
+    decision: dict[str, Any] | None = Field(description="what was decided, by whom and when", examples=[None])
+
+
+class PhotoBody(BaseModel):
+    """Tell of one photo. version: changes whenever its output does. wishes: the decisions about it as they stand."""
+
+    number: int
+    name: str
+    version: str
+    error: str
+    risk: float
+    faces: list[FaceBody]
+    wishes: dict[str, Any]
+
+
+class ReviewBody(BaseModel):
+    """Tell of all photos of a job, the riskiest first. people: what was decided about people, by their names."""
+
+    photos: list[PhotoBody]
+    people: dict[str, Any]
+    can_undo: bool
+
+
+@router.get("/faces", summary="List the faces of a job, with boxes, risks and decisions")
+def faces(own: Own, service: The) -> ReviewBody:
+    """Return what the journal says of each photo, with what was decided about it."""
+    return _review(own, service)
+
+
+@router.patch("/photos/{number}", summary="Decide about the faces of one photo", responses=documented(409, 422))
+def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The) -> ReviewBody:
+    """Take the place of the photo's earlier decisions, and do the photo again."""
+    file = _photo(own, number, service)
+
+    def change(body: review.Body) -> review.Body:
+        body = copy.deepcopy(body)
+        old = body.setdefault("photos", {}).get(file.name, {})
+        new = wishes.model_dump()
+        body["photos"][file.name] = review.stamped(new, old, user)
+        return body
+
+    return _change(own, service, change)
+
+
+@router.patch("/people/{person}", summary="Decide about all faces of a person", responses=documented(409, 422))
+def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: The) -> ReviewBody:
+    """Decide about a person in all photos; what was decided about single faces stays."""
+    links = service.store.links(own.id)
+    if not any(name == person for rows in links.values() for _, name in rows):
+        raise ProblemError(404, "There is no such person.")
+    given = None if wish.do is None else wish.model_dump()
+    return _change(own, service, lambda body: review.with_person(body, person, given, user))
+
+
+@router.post("/approve", summary="Approve all photos that are not approved yet", responses=documented(409))
+def approve(own: Own, user: User, service: The) -> ReviewBody:
+    """Note in the journal that whoever asks approves what is there."""
+    names = [one.name for one in service.store.files(own.id) if one.kind == "photo"]
+    errors = {name for name, record in _records(own, service).items() if "error" in record}
+    done = [name for name in names if name not in errors]
+    return _change(own, service, lambda body: review.approve_all(body, done, user))
+
+
+@router.post("/undo", summary="Take back the last decision", responses=documented(409))
+def undo(own: Own, service: The) -> ReviewBody:
+    """Return to what was decided before."""
+    if not service.store.undo(own.id):
+        raise ProblemError(409, "There is nothing to take back.")
+    service.worker.wake()
+    return _review(own, service)
+
+
+@router.get("/decisions", summary="Download the decisions as styleid anonymize --decisions takes them",
+            responses=documented(409))  # fmt: skip
+def decisions(own: Own, service: The) -> FileResponse:
+    """Return the file with which the command line makes the same photos again."""
+    path = service.worker.folder(own.id) / DECISIONS
+    if own.state != "done" or not path.is_file():
+        raise ProblemError(409, "The job is not done.")
+    return FileResponse(path, media_type="application/json", filename=f"styleid-{own.id}-decisions.json")
+
+
+@router.get(
+    "/photos/{number}/{side}",
+    summary="Show a photo before or after",
+    response_class=Response,
+    responses=documented(422) | {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def show(
+    number: int,
+    side: Literal["before", "after"],
+    own: Own,
+    service: The,
+    px: Annotated[int, Query(ge=32, le=4096, description="the longer side at most")] = 1600,
+) -> Response:
+    """Return a JPEG of the upright photo; its own size is in the headers Styleid-Width and Styleid-Height."""
+    file = _photo(own, number, service)
+    path = service.worker.folder(own.id) / (INPUTS if side == "before" else OUTPUTS) / file.name
+    if not path.is_file():
+        raise ProblemError(404, "There is no such photo.")
+    image = read_photo(path, max_pixels=service.options.limits.pixels).image_rgb
+    height, width = image.shape[:2]
+    scale = min(1.0, px / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    jpeg = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+    return Response(jpeg, 200, {"styleid-width": str(width), "styleid-height": str(height)}, "image/jpeg")
+
+
+def _photo(own: Job, number: int, service: Service) -> JobFile:
+    for file in service.store.files(own.id):
+        if file.number == number and file.kind == "photo":
+            return file
+    raise ProblemError(404, "There is no such photo.")
+
+
+def _change(own: Job, service: Service, change: Any) -> ReviewBody:
+    """Keep new decisions, if they make sense, and let the job be done again."""
+    if own.state not in ("done", "queued", "running"):
+        raise ProblemError(409, "The job is not done. Retry it first.")
+    files, links = service.store.files(own.id), service.store.links(own.id)
+
+    def checked(body: review.Body) -> review.Body:
+        body = change(body)
+        review.compose(body, files, links)
+        return body
+
+    service.store.decide(own.id, checked)
+    service.worker.wake()
+    return _review(own, service)
+
+
+def _records(own: Job, service: Service) -> dict[str, dict[str, Any]]:
+    out: Path = service.worker.folder(own.id) / OUTPUTS
+    return {str(record["input"]): record for record in Journal(out).records()} if out.is_dir() else {}
+
+
+def _review(own: Job, service: Service) -> ReviewBody:
+    body, versions = service.store.decisions(own.id)
+    records, links = _records(own, service), service.store.links(own.id)
+    photos = []
+    for file in service.store.files(own.id):
+        record = records.get(file.name)
+        if file.kind != "photo" or record is None:
+            continue
+        told = [_face(one, links.get(file.name, [])) for one in record["faces"]]
+        photos.append(
+            PhotoBody(
+                number=file.number,
+                name=file.name,
+                version=record.get("sha256", "")[:12],
+                error=record.get("error", ""),
+                risk=max((one.risk for one in told), default=0.0),
+                faces=told,
+                wishes=body.get("photos", {}).get(file.name, {}),
+            )
+        )
+    photos.sort(key=lambda photo: (not photo.error, -photo.risk, photo.number))
+    return ReviewBody(photos=photos, people=body.get("people", {}), can_undo=versions > 0)
+
+
+def _face(face: dict[str, Any], links: list[tuple[list[float], str]]) -> FaceBody:
+    level, reasons = review.risk(face)
+    owners = [person for box, person in links if review.overlap(box, face["box"]) > 0.99]
+    return FaceBody(
+        box=face["box"],
+        action=face["action"],
+        risk=level,
+        reasons=reasons,
+        reason=face.get("reason", ""),
+        score=face.get("score"),
+        tries=face["tries"],
+        person=owners[0] if owners else None,
+        decision=face.get("decision"),
+    )

@@ -1,0 +1,122 @@
+"""What a person decided about a job's faces, and how risky each face is: data alone, without HTTP.
+
+A job's decisions are kept as a person made them, one version after the other, so that each can be undone. What the
+engine gets is the decisions file of `styleid anonymize --decisions`, put together from the newest version.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from styleid.engine.decisions import FORMAT, Decisions, parse_decisions
+from styleid.engine.json_value import JsonValue
+from styleid.serve.store import JobFile
+
+Body = dict[str, Any]
+"""A version of a job's decisions: `photos` by name, with faces, add, remove and approved, and `people` by name."""
+Links = Mapping[str, list[tuple[list[float], str]]]
+"""By a photo's name, the boxes of its faces and whose they are."""
+
+_SAME = 0.5
+_MANY_TRIES = 3
+_SMALL_PX = 32.0
+_UNSURE = 0.5
+_NEAR = 0.1
+
+
+def risk(face: Mapping[str, Any]) -> tuple[float, list[str]]:
+    """Return how much a face asks to be looked at, 0 to 1, and why.
+
+    face: as the journal has it. The reasons are `obscured`, `near` (little distance to its original left), `unsure` (a
+    low detection score), `tries` and `small`.
+    """
+    gate, box = face.get("gate", {}), face["box"]
+    margin = gate.get("distance", 9.0) - gate.get("threshold", 0.0)
+    found = {
+        "obscured": (1.0, "reason" in face),
+        "near": (0.8, face["action"] == "anonymised" and margin < _NEAR),
+        "unsure": (0.6, face.get("score", 1.0) < _UNSURE and not face.get("decision", {}).get("added")),
+        "tries": (0.5, face["tries"] >= _MANY_TRIES),
+        "small": (0.4, min(box[2] - box[0], box[3] - box[1]) < _SMALL_PX),
+    }
+    reasons = {name: weight for name, (weight, holds) in found.items() if holds}
+    return max(reasons.values(), default=0.0), list(reasons)
+
+
+def stamped(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Body:
+    """Return a photo's new decisions with who made each and when; what was decided before keeps its own."""
+    who = {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    entry: Body = {}
+    for name in ("faces", "add", "remove"):
+        known = [(_bare(one), one) for one in old.get(name, [])]
+        rows = [_as_record(one) for one in new.get(name, [])]
+        stamps = [next((kept for bare, kept in known if bare == _bare(row)), row | who) for row in rows]
+        if stamps:
+            entry[name] = stamps
+    if new.get("approved"):
+        entry["approved"] = old.get("approved") or who
+    return entry
+
+
+def with_person(body: Body, person: str, wish: Mapping[str, Any] | None, by: str) -> Body:
+    """Return decisions with one about a person's faces; None takes it back."""
+    body = copy.deepcopy(body)
+    body.setdefault("people", {}).pop(person, None)
+    if wish is not None:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        body["people"][person] = dict(wish) | {"by": by, "at": at}
+    return body
+
+
+def approve_all(body: Body, names: Iterable[str], by: str) -> Body:
+    """Return decisions in which every photo is approved."""
+    body = copy.deepcopy(body)
+    who = {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    photos = body.setdefault("photos", {})
+    for name in names:
+        photos.setdefault(name, {}).setdefault("approved", who)
+    return body
+
+
+def compose(body: Body, files: Iterable[JobFile], links: Links) -> Decisions:
+    """Return the decisions as the engine takes them; raises OptionError where one makes no sense."""
+    photos: Body = {}
+    people = body.get("people", {})
+    for file in files:
+        entry = {name: rows for name, rows in body.get("photos", {}).get(file.name, {}).items() if rows}
+        entry["faces"] = [*entry.get("faces", []), *_of_people(entry, links.get(file.name, []), people)]
+        if len(entry) > 1 or entry["faces"]:
+            photos[file.name] = entry | {"sha256": file.sha256}
+    root = {"format": FORMAT, "photos": photos, "people": people}
+    return parse_decisions(JsonValue(root, "decisions", "the review"))
+
+
+def _of_people(entry: Body, links: Iterable[tuple[list[float], str]], people: Mapping[str, Any]) -> list[Body]:
+    """Return a decision for each face of a person about whom something was decided, but for faces with their own."""
+    own = [one["box"] for name in ("faces", "remove") for one in entry.get(name, [])]
+    return [
+        {"box": box, "person": person}
+        for box, person in links
+        if person in people and all(overlap(box, other) < _SAME for other in own)
+    ]
+
+
+def overlap(one: list[float], other: list[float]) -> float:
+    """Return how much of two boxes' union they share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / (sum(areas) - width * height)
+
+
+def _as_record(row: Any) -> Body:
+    return {"box": row} if isinstance(row, list) else dict(row)
+
+
+def _bare(row: Any) -> Body:
+    return {name: value for name, value in _as_record(row).items() if name not in ("by", "at")}

@@ -1,0 +1,225 @@
+"""The page in a real browser: what a person does from dropping photos to the download, and what axe-core finds.
+
+`make test-web` installs what this needs and runs it. STYLEID_CHROMIUM names the browser, by default chromium on the
+PATH; STYLEID_SCREENSHOTS a folder in which each step leaves a picture.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from styleid.cli import main
+from styleid.engine.journal import NAME
+from tests.serve.conftest import ROOT
+
+pytestmark = pytest.mark.web
+
+BROWSER = os.environ.get("STYLEID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
+WITHIN_MS = 120_000
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser; the tests are skipped, with the reason, where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the page's tests need Playwright: make test-web")
+    if not BROWSER:
+        pytest.skip("the page's tests need Chromium: install it, or name it with STYLEID_CHROMIUM")
+    with sync_api.sync_playwright() as play:
+        one = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """A service in a process of its own."""
+    data = tmp_path_factory.mktemp("desk") / "data"
+    command = [sys.executable, "-m", "styleid", "serve", "--port", "0", "--data", str(data)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    yield process.stdout.readline().split(" on ")[1].split()[0]
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+@pytest.fixture
+def page(browser, address) -> Iterator[Any]:
+    """A page of the service; what it logs as errors fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True)
+    one = context.new_page()
+    one.set_default_timeout(WITHIN_MS)
+    errors: list[str] = []
+    one.on("pageerror", lambda error: errors.append(str(error)))
+    one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    one.on(
+        "request", lambda request: None if request.url.startswith((address, "blob:")) else errors.append(request.url)
+    )
+    one.goto(address)
+    yield one
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, astronaut) -> Path:
+    """Twelve photos: the same person in different sizes and places, and one with nobody."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(11):
+        left = 40 + 8 * number
+        crop = Image.fromarray(np.ascontiguousarray(astronaut[: 300 + 4 * number, left : left + 320]))
+        crop.save(folder / f"photo-{number:02d}.jpg", quality=92)
+    Image.new("RGB", (320, 240), (90, 120, 60)).save(folder / "photo-11.png")
+    return folder
+
+
+def look(page: Any, name: str) -> None:
+    """Leave a picture of a step, where somebody wants them."""
+    if folder := os.environ.get("STYLEID_SCREENSHOTS"):
+        page.wait_for_timeout(400)
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def faults(page: Any) -> list[str]:
+    """Return what axe-core finds that is serious."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is missing: make test-web")
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] in SERIOUS]
+
+
+def finished(page: Any) -> None:
+    page.wait_for_selector("#status:has-text('Saved.')")
+
+
+def drop(page: Any, files: list[Path]) -> None:
+    """Drop files on the page, as a person does with the mouse."""
+    data = [[path.name, list(path.read_bytes())] for path in files]
+    transfer = page.evaluate_handle(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const [name, bytes] of files) transfer.items.add(new File([new Uint8Array(bytes)], name));
+            return transfer;
+        }""",
+        data,
+    )
+    page.dispatch_event(".drop", "drop", {"dataTransfer": transfer})
+
+
+def test_from_dropping_photos_to_the_download(page, photos, tmp_path) -> None:
+    page.wait_for_selector(".drop")
+    look(page, "1-start")
+    assert faults(page) == []
+    drop(page, sorted(photos.iterdir()))
+    page.wait_for_selector("progress")
+    look(page, "2-progress")
+    page.wait_for_selector(".state.done")
+    page.wait_for_selector(".grid li:nth-child(12)")
+    look(page, "3-grid")
+    assert faults(page) == []
+
+    page.click("a.photo:has-text('photo-03.jpg')")
+    page.wait_for_selector(".boxes .box")
+    look(page, "4-photo")
+    assert faults(page) == []
+    page.select_option("#person-0", "keep")
+    finished(page)
+    assert page.inner_text(".faces li:first-child .help").startswith("now: kept")
+
+    page.goto(page.url.rpartition("/")[0])
+    page.click("a.photo:has-text('photo-11.png')")
+    page.wait_for_selector(".boxes")
+    page.click("#draw")
+    frame = page.locator(".boxes").bounding_box()
+    x, y = frame["x"] + frame["width"] / 4, frame["y"] + frame["height"] / 4
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 120, y + 140, steps=4)
+    page.mouse.up()
+    page.wait_for_selector(".faces li")
+    finished(page)
+    page.focus(".boxes .box")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#status:has-text('Saving')")
+    finished(page)
+    page.click("#approve")
+    finished(page)
+    look(page, "5-hidden")
+
+    page.click("text=Back to all photos")
+    page.click("#approve-all")
+    page.wait_for_selector(".grid li:nth-child(12) .tag")
+    page.wait_for_selector(".state.done")
+    with page.expect_download() as got:
+        page.click("text=Decisions file")
+    decisions = tmp_path / "decisions.json"
+    got.value.save_as(decisions)
+    with page.expect_download() as got:
+        page.click("text=Download ZIP")
+    archive = tmp_path / "out.zip"
+    got.value.save_as(archive)
+    record = json.loads(decisions.read_text())
+    assert record["photos"]["photo-11.png"]["add"][0]["by"] == "local"
+    assert all(photo["approved"]["by"] == "local" for photo in record["photos"].values())
+    out = tmp_path / "out"
+    given = ["anonymize", str(photos), "--out", str(out), "--decisions", str(decisions), "--quiet"]
+    assert main(given) in (0, 3)
+    members = zipfile.ZipFile(io.BytesIO(archive.read_bytes()))
+    for path in sorted(photos.iterdir()):
+        assert (
+            hashlib.sha256(members.read(path.name)).digest() == hashlib.sha256((out / path.name).read_bytes()).digest()
+        )
+    assert NAME in members.namelist()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_readable_in_both_schemes_and_languages_on_a_tablet_at_twice_the_size(page, scheme) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 410, "height": 590})  # a tablet at 200 %
+    page.wait_for_selector(".drop")
+    page.select_option("#language", "de")
+    page.wait_for_selector("h1:has-text('Fotos')")
+    assert page.get_attribute("html", "lang") == "de"
+    assert faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), "nothing lies beside the screen"
+    page.click("ul.jobs a >> nth=0")
+    page.wait_for_selector(".grid a.photo")
+    assert faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+    page.click(".grid a.photo >> nth=0")
+    page.wait_for_selector(".boxes")
+    look(page, f"6-tablet-{scheme}")
+    assert faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+    page.select_option("#language", "en")
+
+
+def test_everything_is_reached_by_the_keyboard(page) -> None:
+    page.wait_for_selector(".drop")
+    seen = set()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.id || document.activeElement.textContent.slice(0, 20)"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none" or page.evaluate("document.activeElement === document.body")
+    assert {"language", "Choose files", "Choose a folder", "Settings"} <= seen
+    page.click("ul.jobs a >> nth=0")
+    page.click(".grid a.photo >> nth=1")
+    page.wait_for_selector(".boxes")
+    first = page.inner_text("#photo-name")
+    page.focus("#approve")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(name) => document.getElementById('photo-name')?.textContent !== name", arg=first)
+    assert page.inner_text("#photo-name") != first
