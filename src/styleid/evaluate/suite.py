@@ -40,8 +40,8 @@ class EvaluateOptions:
     identities: who is shown: folders (each folder of photos is one person), none, or a CSV file with the columns file
         and person, and x0, y0, x1, y1 where a photo has several people.
     attacks: which attacks to run, of A0, A0s, A1, A2, A3, A4, A5, A6, A7.
-    recognisers: who attacks: gate (the bundle's own network), dlib, sface, insightface, uniface, files that end in .onnx
-        with a card beside them; auto is all that is installed.
+    recognisers: who attacks: gate (the bundle's own network), dlib, sface, insightface, uniface, files that end in
+        .onnx with a card beside them; auto is all that is installed.
     context: what a recogniser sees: tight (the face alone), crop (as it was trained), or photo (the crop and a small
         picture of everything).
     baselines: what to stand beside: none, solid, pixelate8, pixelate16, blur5, blur15, blur30, eye-bar, ksame-pixel,
