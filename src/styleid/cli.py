@@ -174,6 +174,26 @@ def _fill_key(parser: argparse.ArgumentParser) -> None:
     new.set_defaults(run=lambda parsed: (make_signing_key if parsed.signing else make_key)(parsed.file))
 
 
+def _fill_certify(parser: argparse.ArgumentParser) -> None:
+    from styleid.commands.arguments import add_options, here, read_options
+    from styleid.commands.certify import CertifyCommandOptions, certify_run
+    from styleid.evaluate.certificate.certify import CertifyOptions
+
+    parser.epilog = """exit status: 0 nothing was found, people looked, and all recognisers attacked; 3 the certificate
+is written, but it names findings, is partial, or nobody has looked yet; 2 usage; 1 failure."""
+    parser.add_argument("originals", type=here, metavar="ORIGINALS", help="what the run was given: a folder or a video")
+    parser.add_argument("outputs", type=here, metavar="OUTPUTS", help="what it made, with its journal")
+    for cls in (CertifyOptions, CertifyCommandOptions):
+        add_options(parser, cls)
+
+    def run(parsed: argparse.Namespace) -> int:
+        values = vars(parsed)
+        options, command = read_options(CertifyOptions, values), read_options(CertifyCommandOptions, values)
+        return certify_run(parsed.originals, parsed.outputs, options, command)
+
+    parser.set_defaults(run=run)
+
+
 def _fill_verify(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.arguments import here
     from styleid.commands.verify import verify
@@ -272,6 +292,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "rank": ("score a bundle's latent units by how much identity, and how little else, they change", _fill_rank),
     "bundles": ("list, show and verify bundles of networks", _fill_bundles),
     "key": ("make the secret key that --targets consistent needs, or keys to sign certificates with", _fill_key),
+    "certify": (
+        "say of a finished run what attackers find and, once people looked, how many faces were missed",
+        _fill_certify,
+    ),
     "verify": ("check a certificate: are these the files, and who signed?", _fill_verify),
     "doctor": ("say what is installed and test that it works", _fill_doctor),
 }

@@ -101,18 +101,26 @@ def see_output(task: OutputTask, tools: Instruments) -> Result:
             return _without_look(name, Status.UNREADABLE, seen, reason)
         image, kind = photo.seen_like(original), photo.format
         side = look_behind(content, image, seen.original.path.read_bytes(), original.image_rgb)
-    height, width = original.image_rgb.shape[:2]
-    if abs(image.shape[1] / image.shape[0] / (width / height) - 1) > _SAME_ASPECT:
+    fitting = fitted(image, original.image_rgb)
+    if fitting is None:
         return _without_look(name, Status.OTHER_SHAPE, seen, f"{image.shape[1]} x {image.shape[0]} px", side)
     resized = image.shape != original.image_rgb.shape
-    if resized:
-        shrinks = image.shape[0] > height
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     result = Result(name, Status.MEASURED, side=side, resized=resized, path=task.path)
-    result.faces = _look_at_faces(tools, seen.subjects, original.image_rgb, np.asarray(image, np.uint8))
+    result.faces = _look_at_faces(tools, seen.subjects, original.image_rgb, fitting)
     for face in result.faces:
         face.measures["lossless"] = float(kind in _LOSSLESS and original.format in _LOSSLESS)
     return result
+
+
+def fitted(image_rgb: ImageRGB, original_rgb: ImageRGB) -> ImageRGB | None:
+    """Return an output in its original's size, None where its sides have another proportion."""
+    height, width = original_rgb.shape[:2]
+    if abs(image_rgb.shape[1] / image_rgb.shape[0] / (width / height) - 1) > _SAME_ASPECT:
+        return None
+    if image_rgb.shape == original_rgb.shape:
+        return image_rgb
+    how = cv2.INTER_AREA if image_rgb.shape[0] > height else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image_rgb, (width, height), interpolation=how), np.uint8)
 
 
 def _without_look(name: str, status: Status, seen: Seen, error: str = "", side: SideChannels | None = None) -> Result:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -50,25 +51,35 @@ class Surveyor:
 
     def originals(self, originals: Sequence[Original]) -> list[Seen]:
         """Look at all originals."""
-        return list(self._each(_see_original, originals, "originals", lambda original: original.name))
+        return self.each(see_original, originals, "originals", lambda original: original.name)
 
     def outputs(self, tasks: Sequence[OutputTask], title: str) -> list[Result]:
         """Look at all outputs of one tool."""
-        return list(self._each(_see_output, tasks, title, lambda task: task.seen.original.name))
+        return self.each(see_output, tasks, title, lambda task: task.seen.original.name)
 
-    def _each(
-        self, work: Callable[[Given], Made], given: Sequence[Given], title: str, name: Callable[[Given], str]
-    ) -> Iterator[Made]:
+    def each(
+        self,
+        work: Callable[[Given, Instruments], Made],
+        given: Sequence[Given],
+        title: str,
+        name: Callable[[Given], str],
+    ) -> list[Made]:
+        """Do the same work on everything that is given, in any process; return what it made, in order.
+
+        work: a function that processes can import. title, name: for whoever watches.
+        """
         global _instruments  # noqa: PLW0603 # the way to give a process what it builds once
         if self._pool is None:
             _instruments = self.tools
-            made: Any = map(work, given)
+            made: Any = map(partial(_do, work), given)
         else:
-            made = self._pool.map(work, given, chunksize=_CHUNK)
+            made = self._pool.map(partial(_do, work), given, chunksize=_CHUNK)
+        found = []
         for index, one in enumerate(made):
+            found.append(one)
             if self.watch is not None:
                 self.watch(index + 1, len(given), f"{title}: {name(given[index])}")
-            yield one
+        return found
 
 
 def _start(setup: Setup) -> None:
@@ -77,11 +88,6 @@ def _start(setup: Setup) -> None:
     _instruments = Instruments(setup)
 
 
-def _see_original(original: Original) -> Seen:
+def _do(work: Callable[[Given, Instruments], Made], given: Given) -> Made:
     assert _instruments is not None
-    return see_original(original, _instruments)
-
-
-def _see_output(task: OutputTask) -> Result:
-    assert _instruments is not None
-    return see_output(task, _instruments)
+    return work(given, _instruments)

@@ -1,0 +1,221 @@
+"""Certify a finished run: look, attack, draw the sample or judge its answers, write the certificate and sign it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from styleid.bundles.registry import DEFAULT
+from styleid.errors import OptionError
+from styleid.evaluate.battery import Battery
+from styleid.evaluate.certificate.attacks import Attacked, attack, choose_targets, embed_faces, embed_tasks
+from styleid.evaluate.certificate.audit_page import read_answers, write_audit_page
+from styleid.evaluate.certificate.findings import Measured
+from styleid.evaluate.certificate.hashes import hash_outputs
+from styleid.evaluate.certificate.looks import LookTask, PhotoLook, look_at, threshold_of
+from styleid.evaluate.certificate.other_files import OtherFiles, look_at_others
+from styleid.evaluate.certificate.pages import write_pages
+from styleid.evaluate.certificate.record import audit_record, body_of
+from styleid.evaluate.certificate.runs import FinishedRun, open_run
+from styleid.evaluate.certificate.sample import Sample, draw_sample, judge
+from styleid.evaluate.certificate.signature import canonical, read_private_key, seal, sign
+from styleid.evaluate.certificate.workspace import private_folder, remove
+from styleid.evaluate.instruments import Setup
+from styleid.evaluate.protocol import Named, read_identities
+from styleid.evaluate.survey import Surveyor, Watch
+from styleid.media.storage.files import write_atomic
+from styleid.runtime import cpu_threads
+
+CERTIFICATE, AUDIT, STATE = "certificate.json", "audit", "audit-sample.json"
+TRIED = ("A0", "A0s", "A1", "A4", "A5")
+TRAINED = "A2"
+
+
+@dataclass(frozen=True)
+class CertifyOptions:
+    """Choose how a run is certified.
+
+    out: folder for the certificate, its pages and the audit sample; it may not lie in either tree.
+    identities: who is shown: none, folders (each folder of photos is one person), or a CSV file with the columns file
+        and person, and x0, y0, x1, y1 where a photo has several people. Attacks that need several photos of a person
+        need it.
+    recognisers: who attacks: gate (the bundle's own network), dlib, sface, insightface, uniface, files that end in
+        .onnx with a card beside them; auto is all that is installed.
+    trained: also let an attacker learn from pairs of originals and outputs (A2); it takes longer.
+    faces: at most so many faces are attacked, whole people drawn by seed.
+    photos: whole photos in the audit sample. 200 clean ones leave at most 1.5 % of photos with an untouched face.
+    regions: suspicious parts of photos in the audit sample.
+    answers: the file that the audit page saved; with it the certificate tells what people saw.
+    key: private key to sign with, made by styleid key new --signing.
+    seed: for everything that is drawn.
+    bundle: whose recogniser and parser look.
+    workers: processes; 0 takes as many as there are cores.
+    """
+
+    out: Path
+    identities: str = "none"
+    recognisers: str = "auto"
+    trained: bool = False
+    faces: int = 1000
+    photos: int = 200
+    regions: int = 100
+    answers: Path | None = None
+    key: Path | None = None
+    seed: int = 0
+    bundle: str = DEFAULT
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("faces", 1), ("photos", 1), ("regions", 0), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise OptionError(f"--{name}", f"{getattr(self, name)} is too few; the least is {least}.")
+
+
+@dataclass
+class Certified:
+    """Tell what was written. record: the certificate. pages: what to read. audit_page: what to answer, if anything."""
+
+    record: dict[str, Any]
+    pages: list[Path]
+    audit_page: Path | None
+
+    @property
+    def exit_status(self) -> int:
+        """0 where nothing was found, people looked and nothing is missing; else 3."""
+        return 3 if self.record["findings"] or self.record["partial"] or not self.record["audit"] else 0
+
+
+def certify(originals: Path, outputs: Path, options: CertifyOptions, watch: Watch | None = None) -> Certified:
+    """Certify a run, or finish a certificate with the answers that people gave.
+
+    Raises OptionError where the two places hold no run, or the answers do not belong to it.
+    """
+    _check_places(originals, outputs, options.out)
+    key = None if options.key is None else read_private_key(options.key)
+    hashes = hash_outputs(outputs)
+    if options.answers is not None:
+        record, sample = _read_state(options.out, hashes)
+        answers, who = read_answers(options.answers, sample)
+        record["audit"] = audit_record(sample, judge(sample, answers), who)
+    else:
+        record, sample = _measure(originals, outputs, hashes, options, watch)
+    complete = options.answers is not None and not record["audit"]["unanswered"]
+    record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+    pages = write_pages(record, options.out)
+    record["pages"] = {page.name: digest for page, digest in pages.items()}
+    signed = seal(record) if key is None else sign(record, key)
+    path = options.out / CERTIFICATE
+    write_atomic(path, (json.dumps(signed, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode())
+    if complete:
+        remove(options.out / AUDIT)
+    page = options.out / AUDIT / "index.html"
+    return Certified(signed, [path, *pages], page if page.is_file() else None)
+
+
+def _check_places(originals: Path, outputs: Path, out: Path) -> None:
+    for option, place in (("ORIGINALS", originals), ("OUTPUTS", outputs)):
+        if not place.exists():
+            raise OptionError(option, f"{place} does not exist.")
+        real, inside = place.resolve(), out.resolve()
+        if real == inside or real in inside.parents or inside in real.parents:
+            raise OptionError("--out", f"{out} is, holds or lies in {place}. Name a folder apart from it.")
+
+
+def _measure(
+    originals: Path, outputs: Path, hashes: Mapping[str, str], options: CertifyOptions, watch: Watch | None
+) -> tuple[dict[str, Any], Sample]:
+    """Look at everything, attack, draw the sample, and keep what is needed to go on once people have looked."""
+    seconds = _Seconds()
+    with open_run(originals, outputs, options.seed) as run, private_folder() as space:
+        seconds("reading the run")
+        setup = Setup(space / "cache.sqlite", options.bundle, options.recognisers)
+        with Surveyor(setup, options.workers or cpu_threads(), watch) as surveyor:
+            looks = _look(run, surveyor)
+            others = (
+                look_at_others(outputs, {item.name for item in run.items}) if run.kind == "photos" else OtherFiles()
+            )
+            seconds("looking at every photo")
+            attacked = _attack(run, looks, options, surveyor)
+            seconds("attacks")
+        sample = draw_sample(looks, options.photos, options.regions, options.seed, _digest(hashes), run.total)
+        items, by_name = {item.name: item for item in run.items}, {look.name: look for look in looks}
+        write_audit_page(options.out / AUDIT, sample, items, by_name, watch)
+        seconds("drawing the sample")
+        settings = _settings(options)
+        record = body_of(Measured(run, looks, others, attacked, dict(hashes), options.bundle, settings, seconds.spent))
+    _write_state(options.out, record, sample)
+    return record, sample
+
+
+def _look(run: FinishedRun, surveyor: Surveyor) -> list[PhotoLook]:
+    threshold = threshold_of(run.settings)
+    tasks = [LookTask(item, threshold, run.lists_faces) for item in run.items]
+    return surveyor.each(look_at, tasks, "photos", lambda task: task.item.name)
+
+
+def _attack(run: FinishedRun, looks: Sequence[PhotoLook], options: CertifyOptions, surveyor: Surveyor) -> Attacked:
+    people = _people(options.identities, [look.name for look in looks])
+    targets, every = choose_targets(looks, people, options.faces, options.seed)
+    tasks = embed_tasks(looks, {item.name: item for item in run.items}, targets)
+    found = surveyor.each(embed_faces, tasks, "faces", lambda task: task.item.name)
+    embeddings = [one for photo in found for one in photo]
+    tried = (*TRIED, TRAINED) if options.trained else TRIED
+    attacked = attack(targets, embeddings, surveyor.tools.recognisers, surveyor.tools.bundle.spec, Battery(tried))
+    attacked.of = every
+    return attacked
+
+
+def _people(identities: str, names: Sequence[str]) -> dict[str, tuple[Named, ...]]:
+    if identities == "none":
+        return {}
+    if identities == "folders":
+        return {name: (Named(parent),) for name in names if (parent := name.rpartition("/")[0])}
+    return read_identities(Path(identities), names)
+
+
+def _settings(options: CertifyOptions) -> dict[str, Any]:
+    chosen = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    return {name: value for name, value in chosen.items() if name not in ("out", "key", "answers", "workers")}
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256(canonical(hashes)).hexdigest()
+
+
+def _write_state(out: Path, record: Mapping[str, Any], sample: Sample) -> None:
+    text = json.dumps({"certificate": record, "sample": sample.to_json()}, indent=1, allow_nan=False)
+    write_atomic(out / STATE, text.encode())
+
+
+def _read_state(out: Path, hashes: Mapping[str, str]) -> tuple[dict[str, Any], Sample]:
+    """Read what was measured when the sample was drawn; raises OptionError where it is of other outputs."""
+    path = out / STATE
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        record, sample = dict(state["certificate"]), Sample.from_json(state["sample"])
+    except OSError as error:
+        raise OptionError("--answers", f"{path} cannot be read ({error.strerror}); draw the sample first, without "
+                          "--answers.") from error  # fmt: skip
+    except (ValueError, KeyError, TypeError) as error:
+        raise OptionError("--answers", f"{path} is damaged ({error}); draw a new sample, without --answers.") from error
+    if sample.outputs != _digest(hashes):
+        raise OptionError("--answers", "the outputs have changed since the sample was drawn, so the answers are of no "
+                          "use. Draw a new sample, without --answers.")  # fmt: skip
+    return record, sample
+
+
+class _Seconds:
+    """Note how long each stage takes."""
+
+    def __init__(self) -> None:
+        self._since, self.spent = time.perf_counter(), dict[str, float]()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.spent[stage], self._since = round(now - self._since, 1), now

@@ -1,0 +1,265 @@
+"""Look at every photo of a run: its faces, what became of each, where one may have been missed, and what else tells.
+
+A face of a run is one that the journal lists, or one that the detector finds in the original. Both originals and
+outputs are upright here, and outputs have their original's size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from styleid.errors import ImageError
+from styleid.evaluate.certificate.likeness import UNTOUCHED_FROM, likeness
+from styleid.evaluate.certificate.runs import Item
+from styleid.evaluate.certificate.second_detector import second_finds
+from styleid.evaluate.instruments import Instruments
+from styleid.evaluate.originals import overlaps
+from styleid.evaluate.outputs import Status, fitted
+from styleid.evaluate.side_channels import SideChannels, look_behind
+from styleid.faces.align import UTKFACE_POINTS
+from styleid.faces.detect import DetectorOptions, FaceDetector
+from styleid.media.image import Photo, read_photo_bytes
+from styleid.types import Action, Faces, FloatArray, ImageRGB
+
+NEAR_MISS_FROM = 0.15
+"""Detector's score from which something that it does not take for a face is a near miss."""
+_SAME_FACE = 0.3
+
+
+class RegionKind(StrEnum):
+    """Say why a part of a photo is worth a look, from the most suspicious kind to the least."""
+
+    UNCHANGED = "hardly changed"
+    UNLISTED = "a face that the journal does not list"
+    SECOND = "a second detector takes it for a face"
+    NEAR_MISS = "the detector nearly takes it for a face"
+    OBSCURED = "a face that was obscured"
+    KEPT = "a face that was kept"
+    FAR = "a face that was changed most"
+
+    @property
+    def makes_risky(self) -> bool:
+        """Whether a photo with such a part belongs to the stratum of risky photos."""
+        return self in (RegionKind.UNCHANGED, RegionKind.UNLISTED, RegionKind.SECOND, RegionKind.NEAR_MISS)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Name a part of a photo. box_xyxy: pixels of the upright original. risk: within its kind, highest first."""
+
+    photo: str
+    kind: RegionKind
+    box_xyxy: tuple[float, float, float, float]
+    risk: float
+
+
+@dataclass(frozen=True)
+class FaceLook:
+    """Hold one face of a photo.
+
+    action: what the journal says became of it, "" where it does not list it. score: the detector's, 0 where it does not
+    see it. likeness: of its detail to the original's; None where there is nothing to compare.
+    """
+
+    box_xyxy: FloatArray
+    landmarks_px: FloatArray
+    action: str
+    score: float
+    likeness: float | None = None
+    distance: float = 0.0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it was left alone on purpose."""
+        return self.action == Action.KEPT
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it is as it was, although nobody meant it to be."""
+        return not self.is_kept and self.likeness is not None and self.likeness >= UNTOUCHED_FROM
+
+
+@dataclass
+class PhotoLook:
+    """Hold one photo.
+
+    status: of the output. error: why it, or its original, cannot be read. altered: the file is not the one that the
+    journal tells of.
+    """
+
+    name: str
+    status: Status
+    error: str = ""
+    faces: list[FaceLook] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    side: SideChannels | None = None
+    altered: bool = False
+
+    @property
+    def is_published(self) -> bool:
+        """Whether there is an output."""
+        return self.status != Status.WITHHELD
+
+    @property
+    def is_risky(self) -> bool:
+        """Whether some part of it is suspicious."""
+        return any(region.kind.makes_risky for region in self.regions)
+
+
+@dataclass(frozen=True)
+class LookTask:
+    """Ask for a look. threshold: from which score the run's detector took something for a face."""
+
+    item: Item
+    threshold: float
+    lists_faces: bool
+
+
+def look_at(task: LookTask, tools: Instruments) -> PhotoLook:
+    """Look at one photo. An output that cannot be compared counts as published, with every face in it exposed."""
+    item = task.item
+    original, before, error = _read(item.original)
+    if original is None:
+        lost = Status.UNREADABLE if item.output is not None else Status.WITHHELD
+        return PhotoLook(item.name, lost, f"original: {error}", side=_alone(item.output))
+    faces, rest = _faces(task, original.image_rgb)
+    output, after, error = _read(item.output)
+    if item.output is None:
+        return PhotoLook(item.name, Status.WITHHELD, "", faces)
+    altered = bool(item.sha256) and hashlib.sha256(after).hexdigest() != item.sha256
+    if output is None:
+        return PhotoLook(item.name, Status.UNREADABLE, error, faces, altered=altered)
+    image = output.seen_like(original)
+    side = look_behind(after, image, before, original.image_rgb)
+    shown = fitted(image, original.image_rgb)
+    if shown is None:
+        size = f"{image.shape[1]} x {image.shape[0]} px"
+        return PhotoLook(item.name, Status.OTHER_SHAPE, size, faces, side=side, altered=altered)
+    faces = [_compared(face, original.image_rgb, shown) for face in faces]
+    regions = [
+        *_face_regions(item.name, faces, task.lists_faces),
+        *_missed_regions(item.name, faces, rest, original.image_rgb, shown),
+    ]
+    return PhotoLook(item.name, Status.MEASURED, "", faces, regions, side, altered)
+
+
+def _read(path: Path | None) -> tuple[Photo | None, bytes, str]:
+    if path is None:
+        return None, b"", "there is none"
+    try:
+        content = path.read_bytes()
+        return read_photo_bytes(content, str(path)), content, ""
+    except OSError as error:
+        return None, b"", str(error.strerror)
+    except ImageError as error:
+        return None, content, error.reason
+
+
+def _alone(path: Path | None) -> SideChannels | None:
+    """Look behind an output whose original cannot be read."""
+    photo, content, _ = _read(path)
+    return None if photo is None else look_behind(content, photo.image_rgb, b"", photo.image_rgb)
+
+
+@cache
+def _detector(threshold: float) -> FaceDetector:
+    return FaceDetector(DetectorOptions(min(threshold, NEAR_MISS_FROM)))
+
+
+def _faces(task: LookTask, image_rgb: ImageRGB) -> tuple[list[FaceLook], Faces]:
+    """Return the faces of a photo, and what the detector found besides."""
+    found = _detector(task.threshold).detect(image_rgb)
+    free = np.ones(len(found), bool)
+    faces = []
+    for told in (task.item.record or {}).get("faces", []):
+        box = np.asarray(told["box"], np.float32)
+        distance = float(told.get("gate", {}).get("distance", 0.0))
+        shares = np.where(free, _shares(found.boxes_xyxy, box), 0.0)
+        best = int(shares.argmax()) if len(shares) else -1
+        if best >= 0 and shares[best] >= _SAME_FACE:
+            free[best] = False
+            points, score = found.landmarks_px[best], float(found.scores[best])
+        else:
+            points, score = box[:2] + np.asarray(UTKFACE_POINTS, np.float32) * (box[2:] - box[:2]), 0.0
+        faces.append(FaceLook(box, points, str(told["action"]), score, distance=distance))
+    sure = free & (found.scores >= task.threshold)
+    for place in np.nonzero(sure)[0]:
+        box = found.boxes_xyxy[place]
+        if task.lists_faces and any(_shares(face.box_xyxy[None], box)[0] >= _SAME_FACE for face in faces):
+            continue
+        action = str(Action.KEPT) if _holds(task.item.kept, box) else ""
+        faces.append(FaceLook(box, found.landmarks_px[place], action, float(found.scores[place])))
+    return faces, found[free & ~sure]
+
+
+def _shares(boxes: FloatArray, box: FloatArray) -> FloatArray:
+    return overlaps(boxes, box) if len(boxes) else np.zeros(0)
+
+
+def _holds(ranges: tuple[tuple[float, float, float, float], ...], box: FloatArray) -> bool:
+    x, y = box.reshape(2, 2).mean(0)
+    return any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in ranges)
+
+
+def _compared(face: FaceLook, before: ImageRGB, after: ImageRGB) -> FaceLook:
+    alike = likeness(before, after, face.box_xyxy)
+    return FaceLook(face.box_xyxy, face.landmarks_px, face.action, face.score, alike, face.distance)
+
+
+def _face_regions(name: str, faces: list[FaceLook], lists_faces: bool) -> list[Region]:
+    found = []
+    for face in faces:
+        alike = face.likeness or 0.0
+        if face.is_kept:
+            found.append(_region(name, RegionKind.KEPT, face.box_xyxy, face.score))
+        elif face.is_untouched:
+            found.append(_region(name, RegionKind.UNCHANGED, face.box_xyxy, alike + face.score))
+        elif lists_faces and not face.action:
+            found.append(_region(name, RegionKind.UNLISTED, face.box_xyxy, face.score))
+        elif face.action == Action.OBSCURED:
+            found.append(_region(name, RegionKind.OBSCURED, face.box_xyxy, alike))
+        else:
+            found.append(_region(name, RegionKind.FAR, face.box_xyxy, face.distance))
+    return found
+
+
+def _missed_regions(name: str, faces: list[FaceLook], rest: Faces, before: ImageRGB, after: ImageRGB) -> list[Region]:
+    """Return where a face may have been missed: what was changed there all the same needs no look."""
+    known = np.array([face.box_xyxy for face in faces], np.float32).reshape(-1, 4)
+    found = []
+    rows = [(RegionKind.SECOND, row[:4], row[4]) for row in second_finds(before)]
+    rows += [(RegionKind.NEAR_MISS, b, s) for b, s in zip(rest.boxes_xyxy, rest.scores, strict=True)]
+    for kind, box, score in rows:
+        if _covers(known, box) or likeness(before, after, box) < UNTOUCHED_FROM:
+            continue
+        known = np.concatenate([known, box[None].astype(np.float32)])
+        found.append(_region(name, kind, box, float(score)))
+    return found
+
+
+def _covers(known: FloatArray, box: FloatArray) -> bool:
+    """Say whether a box is, or lies mostly inside, one that is known."""
+    if not len(known):
+        return False
+    low, high = np.maximum(known[:, :2], box[:2]), np.minimum(known[:, 2:], box[2:])
+    shared = np.clip(high - low, 0, None).prod(1) / max(float((box[2:] - box[:2]).prod()), 1e-6)
+    return bool((overlaps(known, box) >= _SAME_FACE).any() or (shared >= 0.7).any())
+
+
+def _region(name: str, kind: RegionKind, box: FloatArray, risk: float) -> Region:
+    x0, y0, x1, y1 = (round(float(value), 1) for value in box)
+    return Region(name, kind, (x0, y0, x1, y1), round(float(risk), 4))
+
+
+def threshold_of(settings: Any) -> float:
+    """Return from which score the run's detector took something for a face."""
+    usual = DetectorOptions().threshold
+    detector = settings.get("detector") if isinstance(settings, dict) else None
+    return float(detector.get("threshold", usual)) if isinstance(detector, dict) else usual
