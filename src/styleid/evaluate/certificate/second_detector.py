@@ -63,3 +63,8 @@ def _open() -> Any:
         return None
     finally:
         log.setLogLevel(before)
+
+
+def forget() -> None:
+    """Look anew whether it is installed, when it is asked for next."""
+    _open.cache_clear()
