@@ -14,7 +14,7 @@ from styleid.evaluate.instruments import Instruments, Setup
 from styleid.evaluate.originals import Seen, see_original
 from styleid.evaluate.outputs import OutputTask, Result, see_output
 from styleid.evaluate.protocol import Original
-from styleid.runtime import end_with_parent
+from styleid.runtime import cpu_threads, end_with_parent, limit_threads
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -39,7 +39,8 @@ class Surveyor:
         self.tools = Instruments(self.setup)  # here too, so that what is wrong is said before any process begins
         if self.workers > 1:
             fresh = multiprocessing.get_context("spawn")  # forked processes would share the networks' threads
-            self._pool = ProcessPoolExecutor(self.workers, fresh, _start, (self.setup,))
+            share = max(1, cpu_threads() // self.workers)
+            self._pool = ProcessPoolExecutor(self.workers, fresh, _start, (self.setup, share))
         return self
 
     def __exit__(
@@ -82,9 +83,10 @@ class Surveyor:
         return found
 
 
-def _start(setup: Setup) -> None:
+def _start(setup: Setup, threads: int) -> None:
     global _instruments  # noqa: PLW0603
     end_with_parent()
+    limit_threads(threads)  # with more, processes would wait for each other's
     _instruments = Instruments(setup)
 
 

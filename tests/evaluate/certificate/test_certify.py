@@ -175,6 +175,19 @@ def test_kept_people_are_counted_apart(originals, outputs, tmp_path):
     assert RegionKind.KEPT in {q.region.kind for q in rigged.sample_of(out).questions if q.region}
 
 
+def test_what_a_person_dismissed_is_no_finding_but_is_shown(originals, outputs, tmp_path):
+    name = rigged.lines_of(outputs)[0]["input"]
+    rigged.put(outputs, name, (originals / name).read_bytes())
+    lines = rigged.lines_of(outputs)
+    dismissed = [face | {"action": "dismissed"} for face in lines[0]["faces"]]
+    rigged.write_lines(outputs, [lines[0] | {"faces": dismissed}, *lines[1:]])
+    out = tmp_path / "certificate"
+    record = certify(originals, outputs, CertifyOptions(out, **FEW)).record
+    assert record["findings"] == []
+    assert (record["faces"]["dismissed"], record["faces"]["kept_on_purpose"]) == (1, 0)
+    assert RegionKind.DISMISSED in {q.region.kind for q in rigged.sample_of(out).questions if q.region}
+
+
 def test_answers_end_the_certificate_and_it_verifies(originals, honest, tmp_path, capsys):
     key = tmp_path / "key"
     assert main(["key", "new", "--signing", str(key)]) == 0

@@ -108,7 +108,7 @@ def _targets_of(look: PhotoLook, named: tuple[Named, ...]) -> list[Target]:
     return [
         Target(look.name, number, people[number] or f"{look.name}#{number}", bool(people[number]), look.status.lost)
         for number, face in enumerate(look.faces)
-        if not face.is_kept
+        if not face.is_left
     ]
 
 

@@ -105,7 +105,7 @@ def _is_missing(item: Item) -> bool:
 
 
 def _shows_faces(look: PhotoLook) -> bool:
-    return any(not face.is_kept for face in look.faces)
+    return any(not face.is_left for face in look.faces)
 
 
 def _clear(measured: Measured) -> list[Figure]:

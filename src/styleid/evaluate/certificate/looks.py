@@ -42,6 +42,7 @@ class RegionKind(StrEnum):
     NEAR_MISS = "the detector nearly takes it for a face"
     OBSCURED = "a face that was obscured"
     KEPT = "a face that was kept"
+    DISMISSED = "a person said that it is no face"
     FAR = "a face that was changed most"
 
     @property
@@ -77,13 +78,18 @@ class FaceLook:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it was left alone on purpose."""
+        """Whether it was left alone on purpose, as somebody who is to be kept."""
         return self.action == Action.KEPT
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it was left alone on purpose, for whatever reason."""
+        return self.action in (Action.KEPT, Action.DISMISSED)
 
     @property
     def is_untouched(self) -> bool:
         """Whether it is as it was, although nobody meant it to be."""
-        return not self.is_kept and self.likeness is not None and self.likeness >= UNTOUCHED_FROM
+        return not self.is_left and self.likeness is not None and self.likeness >= UNTOUCHED_FROM
 
 
 @dataclass
@@ -217,8 +223,9 @@ def _face_regions(name: str, faces: list[FaceLook], lists_faces: bool) -> list[R
     found = []
     for face in faces:
         alike = face.likeness or 0.0
-        if face.is_kept:
-            found.append(_region(name, RegionKind.KEPT, face.box_xyxy, face.score))
+        if face.is_left:
+            kind = RegionKind.KEPT if face.is_kept else RegionKind.DISMISSED
+            found.append(_region(name, kind, face.box_xyxy, face.score))
         elif face.is_untouched:
             found.append(_region(name, RegionKind.UNCHANGED, face.box_xyxy, alike + face.score))
         elif lists_faces and not face.action:

@@ -17,8 +17,11 @@ from typing import Any
 from styleid.engine.journal import Journal, journals
 from styleid.errors import OptionError
 from styleid.evaluate.certificate.frames import FRAMES, extract_frames
+from styleid.evaluate.certificate.hashes import hash_file
 from styleid.evaluate.certificate.workspace import private_folder
+from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.storage.files import walk_inputs
+from styleid.types import Action
 
 NO_JOURNAL = "holds no journal of styleid's. For what other tools made, type: styleid evaluate"
 
@@ -46,8 +49,7 @@ class FinishedRun:
 
     kind: photos (data sets too), shards or video. items: those that were looked for, in the order of names. total: how
     many photos or frames there are, of which the items may be a random part. lists_faces: whether the journal has a box
-    for every face. journal: its files. settings, versions: as the journal has them. source: what outputs are compared
-    with for being copies.
+    for every face. journal: its files. settings, versions: as the journal has them.
     """
 
     kind: str
@@ -161,8 +163,6 @@ def _unpacked(shard: Path, name: str, folder: Path, wanted: set[str] | None) -> 
 
 
 def _is_photo(name: str) -> bool:
-    from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
-
     return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -171,8 +171,6 @@ def _video(original: Path, output: Path, space: Path, seed: int) -> FinishedRun:
     if not original.is_file():
         raise OptionError("ORIGINALS", f"{original} is not a video.")
     files = tuple(journals(output.parent))
-    from styleid.evaluate.certificate.hashes import hash_file
-
     digest = hash_file(output)
     lines = [record for record in Journal(output.parent).records() if "tracks" in record] if files else []
     told = [record for record in lines if record.get("settings", {}).get("out") == output.name]
@@ -192,7 +190,7 @@ def _kept_at(record: Mapping[str, Any], frame: int) -> tuple[tuple[float, float,
     found = []
     for track in record["tracks"]:
         first, last = track["frames"]
-        if track["action"] == "kept" and first <= frame <= last:
+        if track["action"] in (Action.KEPT, Action.DISMISSED) and first <= frame <= last:
             x0, y0, x1, y1 = track["box_range"]
             found.append((float(x0), float(y0), float(x1), float(y1)))
     return tuple(found)

@@ -1,0 +1,166 @@
+"""Rig a finished run in known ways, certify each, and say what the certificate calls it.
+
+    python benchmarks/rigged_runs.py ORIGINALS OUTPUTS --out DIR [--share .02] [--recognisers gate]
+
+A share of the run's faces is restored: with the original's pixels, encoded again, moved by a pixel, or also left out of
+the journal; every output is a copy; every face is filled; one thumbnail is left. The sample's questions are answered as
+somebody would who knows the truth. Prints one JSON object: for each rig the bound, how many of the restored faces'
+photos were in the sample, and the findings. Copies of the run go to DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from styleid.cli import main as styleid
+from styleid.engine.journal import NAME
+from styleid.evaluate.certificate.audit_page import ANSWERS_KIND
+from styleid.evaluate.certificate.certify import STATE, CertifyOptions, certify
+from styleid.evaluate.certificate.sample import CLEAN, UNTOUCHED, Sample
+
+Change = Callable[[np.ndarray], np.ndarray]
+_AROUND = 0.25
+_SEED = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("originals", type=Path)
+    parser.add_argument("outputs", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=0.02)
+    parser.add_argument("--recognisers", default="gate")
+    parser.add_argument("--rigs", nargs="+", choices=RIGS, default=list(RIGS))
+    args = parser.parse_args()
+    told = {}
+    for rig in args.rigs:
+        outputs = args.out / rig / "outputs"
+        shutil.rmtree(args.out / rig, ignore_errors=True)
+        untouched = RIGS[rig](args.originals, args.outputs, outputs, args.share)
+        told[rig] = certified(args.originals, outputs, args.out / rig / "certificate", args.recognisers, untouched)
+        shutil.rmtree(outputs)
+    print(json.dumps(told, indent=1))
+
+
+def certified(originals: Path, outputs: Path, out: Path, recognisers: str, untouched: set[str]) -> dict:
+    """Certify a rigged run with truthful answers."""
+    options = CertifyOptions(out, identities="folders", recognisers=recognisers)
+    certify(originals, outputs, options)
+    sample = Sample.from_json(json.loads((out / STATE).read_text())["sample"])
+    answers = {q.number: UNTOUCHED if q.photo in untouched else CLEAN for q in sample.questions}
+    record = {"kind": ANSWERS_KIND, "sample": sample.identity, "by": "benchmark", "when": "", "answers": answers}
+    (out / "answers.json").write_text(json.dumps(record))
+    told = certify(originals, outputs, CertifyOptions(out, answers=out / "answers.json")).record
+    return {
+        "untouched_photos": len(untouched),
+        "true_share": round(len(untouched) / told["photos"]["published"], 4),
+        "bound": round(told["audit"]["at_most_share"], 4),
+        "in_the_sample": len(untouched & {q.photo for q in sample.questions}),
+        "findings": {one["what"]: one["count"] for one in told["findings"]},
+    }
+
+
+def restored(change: Change, *, listed: bool = True) -> Callable[[Path, Path, Path, float], set[str]]:
+    """Return a rig that puts a share of the faces back, each changed a little."""
+
+    def rig(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
+        shutil.copytree(source, outputs)
+        lines = [json.loads(line) for line in (outputs / NAME).read_text().splitlines()]
+        faces = [(n, k) for n, line in enumerate(lines) for k in range(len(line["faces"]))]
+        count = round(share * len(faces))
+        chosen = [faces[place] for place in np.random.default_rng(_SEED).permutation(len(faces))[:count]]
+        for n, k in sorted(chosen, reverse=True):
+            name, box = lines[n]["input"], lines[n]["faces"][k]["box"]
+            content = with_face(originals / name, outputs / name, box, change)
+            (outputs / name).write_bytes(content)
+            lines[n] |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            if not listed:
+                del lines[n]["faces"][k]
+        (outputs / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return {lines[n]["input"] for n, _ in chosen}
+
+    return rig
+
+
+def with_face(original: Path, output: Path, box: Sequence[float], change: Change) -> bytes:
+    before, after = (np.asarray(Image.open(path).convert("RGB")).copy() for path in (original, output))
+    shown = change(before)
+    pad = _AROUND * max(box[2] - box[0], box[3] - box[1])
+    x0, y0 = (max(int(value - pad), 0) for value in box[:2])
+    x1, y1 = (int(value + pad) for value in box[2:])
+    after[y0:y1, x0:x1] = shown[y0:y1, x0:x1]
+    return jpeg(after, 97)
+
+
+def jpeg(image: np.ndarray, quality: int) -> bytes:
+    packed = io.BytesIO()
+    Image.fromarray(image).save(packed, "JPEG", quality=quality, subsampling=0)
+    return packed.getvalue()
+
+
+def encoded_again(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(jpeg(image, 75))))
+
+
+def copier(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
+    """Publish every original."""
+    del share
+    shutil.copytree(source, outputs)
+    names = [json.loads(line)["input"] for line in (outputs / NAME).read_text().splitlines()]
+    for name in names:
+        shutil.copy(originals / name, outputs / name)
+    return set(names)
+
+
+def solid(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
+    """Fill every face."""
+    del source, share
+    given = ["anonymize", str(originals), "--out", str(outputs), "--method", "none", "--obscure", "solid", "--quiet"]
+    if styleid(given) != 0:
+        raise SystemExit("the faces could not be filled")
+    return set()
+
+
+def thumbnail(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
+    """Leave a small picture of the original in one output."""
+    del share
+    shutil.copytree(source, outputs)
+    name = json.loads((outputs / NAME).read_text().splitlines()[0])["input"]
+    small = Image.open(originals / name)
+    small.thumbnail((96, 96))
+    inner, data = jpeg(np.asarray(small.convert("RGB")), 90), (outputs / name).read_bytes()
+    part = b"thumb\0" + inner
+    (outputs / name).write_bytes(data[:2] + b"\xff\xec" + (len(part) + 2).to_bytes(2, "big") + part + data[2:])
+    return set()
+
+
+def honest(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
+    """Change nothing."""
+    del originals, share
+    shutil.copytree(source, outputs)
+    return set()
+
+
+RIGS = {
+    "honest": honest,
+    "restored": restored(np.copy),
+    "restored, encoded again": restored(encoded_again),
+    "restored, moved by a pixel": restored(lambda image: np.roll(image, 1, 1)),
+    "restored, left out of the journal": restored(np.copy, listed=False),
+    "copier": copier,
+    "solid": solid,
+    "thumbnail": thumbnail,
+}
+
+
+if __name__ == "__main__":
+    main()
