@@ -50,7 +50,7 @@ def _readable(certified: Certified) -> str:
         lines.append("then: the same command with --answers FILE, the file that the page saves")
     signed = f"signed by {signer(record)}" if is_signed(record) else "not signed; --key FILE signs"
     lines.append(f"certificate ({signed}): " + ", ".join(str(page) for page in certified.pages))
-    return "\n".join(lines)
+    return "\n".join(lines).encode(errors="backslashreplace").decode()  # names of files may hold any bytes
 
 
 def _first(names: list[str]) -> str:

@@ -6,6 +6,7 @@ import pytest
 from styleid.evaluate.certificate.looks import PhotoLook, Region, RegionKind
 from styleid.evaluate.certificate.sample import (
     CLEAN,
+    COPIED,
     OTHER,
     RISKY,
     UNSURE,
@@ -41,9 +42,18 @@ def test_photos_are_divided_by_risk():
     sample = draw_sample(looks(500, 50), 100, 20, 0, "h")
     whole = [q.stratum for q in sample.questions if q.region is None]
     assert (whole.count(RISKY), whole.count(OTHER)) == (10, 90)
-    assert sample.sizes == {RISKY: 50, OTHER: 450}
+    assert sample.sizes == {RISKY: 50, OTHER: 450, COPIED: 0}
     assert sum(q.region is not None for q in sample.questions) == 20
     assert [q.number for q in sample.questions] == list(range(120))
+
+
+def test_copied_pictures_are_looked_at_but_make_no_share_smaller():
+    maps = [PhotoLook(f"map{k}", Status.MEASURED, copied=True) for k in range(900)]
+    sample = draw_sample([*looks(100), *maps], 50, 0, 0, "h")
+    assert sample.total == 100
+    assert sample.sizes == {RISKY: 0, OTHER: 100, COPIED: 900}
+    assert sum(q.stratum == COPIED for q in sample.questions) == 45
+    assert judge(sample, answered(sample, {})).share >= 0.5
 
 
 def test_every_photo_is_as_likely_as_any_other():

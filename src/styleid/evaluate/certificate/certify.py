@@ -87,8 +87,10 @@ class Certified:
 
     @property
     def exit_status(self) -> int:
-        """0 where nothing was found, people looked and nothing is missing; else 3."""
-        return 3 if self.record["findings"] or self.record["partial"] or not self.record["audit"] else 0
+        """0 where neither the machine nor people, who saw the whole sample, found anything, and nothing is missing; or 3."""
+        audit = self.record["audit"]
+        seen = bool(audit) and not audit["unanswered"] and not audit["known_missed"]
+        return 0 if seen and not self.record["findings"] and not self.record["partial"] else 3
 
 
 def certify(originals: Path, outputs: Path, options: CertifyOptions, watch: Watch | None = None) -> Certified:

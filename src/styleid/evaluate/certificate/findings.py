@@ -96,7 +96,7 @@ def _of_side_channels(measured: Measured) -> Iterator[Kind]:
 
 def _is_unlisted(item: Item, look: PhotoLook) -> bool:
     """Say whether the journal should tell of an output; a copy that shows no face may be a label map."""
-    carried = look.side is not None and look.side.identical and not look.faces
+    carried = look.copied and not look.faces
     return (item.record is None or "error" in item.record) and not carried
 
 

@@ -97,7 +97,7 @@ class PhotoLook:
     """Hold one photo.
 
     status: of the output. error: why it, or its original, cannot be read. altered: the file is not the one that the
-    journal tells of.
+    journal tells of. copied: it is its original byte for byte, and the journal does not tell of it, as of label maps.
     """
 
     name: str
@@ -107,6 +107,7 @@ class PhotoLook:
     regions: list[Region] = field(default_factory=list)
     side: SideChannels | None = None
     altered: bool = False
+    copied: bool = False
 
     @property
     def is_published(self) -> bool:
@@ -153,7 +154,8 @@ def look_at(task: LookTask, tools: Instruments) -> PhotoLook:
         *_face_regions(item.name, faces, task.lists_faces),
         *_missed_regions(item.name, faces, rest, original.image_rgb, shown),
     ]
-    return PhotoLook(item.name, Status.MEASURED, "", faces, regions, side, altered)
+    copied = side.identical and item.record is None and task.lists_faces
+    return PhotoLook(item.name, Status.MEASURED, "", faces, regions, side, altered, copied)
 
 
 def _read(path: Path | None) -> tuple[Photo | None, bytes, str]:

@@ -115,6 +115,7 @@ def _photos(measured: Measured) -> dict[str, int]:
         "published": sum(look.is_published for look in looks),
         "withheld": statuses[Status.WITHHELD],
         "compared": statuses[Status.MEASURED],
+        "copied_such_as_label_maps": sum(look.copied for look in looks),
         "not_comparable": sum(count for status, count in statuses.items() if status.lost),
         "without_a_line_in_the_journal": len(measured.unlisted),
         "altered_since_the_run": sum(look.altered for look in looks),

@@ -17,6 +17,7 @@ from styleid.evaluate.outputs import Status
 CLEAN, UNTOUCHED, UNSURE = "no untouched face", "an untouched face", "cannot tell"
 ANSWERS = (CLEAN, UNTOUCHED, UNSURE)
 RISKY, OTHER = "photos with a suspicious part", "other photos"
+COPIED = "pictures that were copied, such as label maps"
 _FIRST_SHARE = 0.5
 """Share of the regions that may all be hardly changed faces, before other kinds get theirs."""
 
@@ -55,7 +56,8 @@ class Sample:
     """Hold what was drawn.
 
     questions: whole photos first. sizes: photos of each stratum. uncertain: published photos that cannot be shown,
-    which count as missed. total: all published photos, or frames. of_all: whether each of these was looked at by the
+    which count as missed. total: all published photos, or frames; pictures that were copied are drawn from too, but
+    are no photos, so that many label maps make no share smaller. of_all: whether each of these was looked at by the
     machine, so that suspicious parts were sought everywhere. outputs: hash of all outputs' hashes, seed: of the draw.
     """
 
@@ -103,10 +105,10 @@ def draw_sample(
     rng = np.random.default_rng(seed)
     shown = [look for look in looks if look.status == Status.MEASURED]
     uncertain = sum(look.is_published and look.status != Status.MEASURED for look in looks)
-    published = len(shown) + uncertain
     of_all = total is None or total == len(looks)
-    strata = {RISKY: [look.name for look in shown if look.is_risky]} if of_all else {RISKY: []}
-    strata[OTHER] = [look.name for look in shown if not (of_all and look.is_risky)]
+    strata: dict[str, list[str]] = {RISKY: [], OTHER: [], COPIED: []}
+    for look in shown:
+        strata[COPIED if look.copied else RISKY if of_all and look.is_risky else OTHER].append(look.name)
     questions: list[Question] = []
     for name, given in zip(strata, allocate([len(names) for names in strata.values()], photos), strict=True):
         drawn = sorted(rng.permutation(len(strata[name]))[:given])
@@ -117,6 +119,7 @@ def draw_sample(
     questions += [Question(0, region.photo, stratum[region.photo], region) for region in chosen]
     numbered = tuple(Question(n, q.photo, q.stratum, q.region) for n, q in enumerate(questions))
     sizes = {name: len(names) for name, names in strata.items()}
+    published = sizes[RISKY] + sizes[OTHER] + uncertain
     everything = published if of_all or total is None else total
     return Sample(numbered, sizes, uncertain, everything, of_all, outputs, seed)
 
