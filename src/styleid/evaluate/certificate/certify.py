@@ -87,7 +87,7 @@ class Certified:
 
     @property
     def exit_status(self) -> int:
-        """0 where neither the machine nor people, who saw the whole sample, found anything, and nothing is missing; or 3."""
+        """0 where nobody found anything, people saw the whole sample, and nothing is missing; else 3."""
         audit = self.record["audit"]
         seen = bool(audit) and not audit["unanswered"] and not audit["known_missed"]
         return 0 if seen and not self.record["findings"] and not self.record["partial"] else 3
