@@ -163,9 +163,10 @@ def _read(path: Path | None) -> tuple[Photo | None, bytes, str]:
         return None, b"", "there is none"
     try:
         content = path.read_bytes()
-        return read_photo_bytes(content, str(path)), content, ""
     except OSError as error:
         return None, b"", str(error.strerror)
+    try:
+        return read_photo_bytes(content, str(path)), content, ""
     except ImageError as error:
         return None, content, error.reason
 

@@ -115,7 +115,7 @@ def _run(
         record = records.get(name)
         digest = str((record or {}).get("sha256", "")) if kind == "photos" else ""
         items.append(Item(name, befores.get(name), afters.get(name), record, sha256=digest))
-    last = next(reversed(records.values()), {})
+    last: Mapping[str, Any] = list(records.values())[-1] if records else {}
     settings, versions = dict(last.get("settings", {})), dict(last.get("versions", {}))
     return FinishedRun(kind, items, len(items), True, tuple(files), settings, versions)
 
