@@ -6,6 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 from styleid.cli import main
 from styleid.media.audit import find_leftovers
@@ -76,3 +77,33 @@ def test_shards(turned, tmp_path) -> None:
     with tarfile.open(tmp_path / "out/a.tar") as tar:
         assert tar.getnames() == [f"1.{ending}", "1.txt"]
         require_hidden(data, tar.extractfile(f"1.{ending}").read())
+
+
+def frames_of(data: bytes) -> list[np.ndarray]:
+    return [np.asarray(one.convert("RGB")).astype(int) for one in ImageSequence.Iterator(Image.open(io.BytesIO(data)))]
+
+
+def test_every_frame_of_an_animation(portrait, meadow, tmp_path, capsys) -> None:
+    """A face in two of three frames is covered there, and a mark covers its place in all of them."""
+    frames = [portrait, meadow.resize(portrait.size), portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    out = io.BytesIO()
+    frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=[40, 80, 120], lossless=True)
+    data = out.getvalue()
+    labels = {"images": [{"id": 1, "file_name": "a.webp", "width": 128, "height": 112}], "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 70, 24, 30], "area": 720, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "face"}]}  # fmt: skip
+    write(tmp_path / "in", {"images/a.webp": data, "annotations/instances.json": json.dumps(labels)})
+    assert main(["anonymize", str(tmp_path / "in/images"), "--out", str(tmp_path / "plain"), *NONE]) == 0
+    assert (
+        main(["dataset", "coco", str(tmp_path / "in"), str(tmp_path / "out"), *NONE, "--boxes", "from-annotations"])
+        == 0
+    )
+    before, plain, marked = (frames_of(one) for one in (
+        data, (tmp_path / "plain/a.webp").read_bytes(), (tmp_path / "out/images/a.webp").read_bytes()))  # fmt: skip
+    changes = [np.abs(new - old).max(axis=2) for old, new in zip(before, plain, strict=True)]
+    assert [bool((change > 30).mean() > 0.03) for change in changes] == [True, False, True]
+    assert not changes[1].any()
+    for old, new in zip(before, marked, strict=True):
+        assert np.abs(new - old).max(axis=2)[75:95, 12:28].any(axis=1).all()
+    record = json.loads((tmp_path / "plain/styleid-journal.jsonl").read_text())
+    assert record["frames"] == {"count": 3, "height": 112, "step": 144}

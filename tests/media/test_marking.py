@@ -20,7 +20,7 @@ from styleid.media.image import encode_photo, read_photo_bytes
 from styleid.media.marking import encode_marked
 from styleid.media.provenance import PACKET, SOURCE_TYPE, MarkOptions
 from tests.media import samples
-from tests.media.test_read import EIGHT_BIT, RGB, RGBA
+from tests.media.test_read import EIGHT_BIT, RGB, RGBA, animated
 from tests.media.test_write import LOSSLESS, shown
 
 LOSSY = {
@@ -30,6 +30,7 @@ LOSSY = {
     "jpeg with a profile": samples.pillow(RGB, "JPEG", icc_profile=samples.rgb_profile()),
     "webp": samples.pillow(RGB, "WEBP"),
     "webp alpha": samples.pillow(RGBA, "WEBP"),
+    "webp animated": animated("WEBP"),
     "webp with EXIF": samples.pillow(RGB, "WEBP", exif=samples.exif(6)),
     "avif": samples.pillow(RGB, "AVIF"),
     "avif alpha": samples.pillow(RGBA, "AVIF"),

@@ -241,7 +241,6 @@ REFUSED = {
     "jxl of nothing": (b"\xff\x0a" + bytes(50), "over the limit|cannot be decoded"),
     "ppm": (b"P6 2 2 255\n" + bytes(12), "PPM"),
     "gif animated": (animated("GIF"), "animated GIF of 3"),
-    "webp animated": (animated("WEBP"), "animated WebP of 3"),
     "apng": (animated("PNG"), "animated PNG"),
     "avif animated": (animated("AVIF"), "animated AVIF of 3"),
     "tiff pages": (animated("TIFF"), "3 pages"),

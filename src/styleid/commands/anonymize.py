@@ -22,7 +22,7 @@ from styleid.engine.decisions_export import with_seed
 from styleid.engine.finding import find_faces
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
-from styleid.engine.photo import encode_outcome
+from styleid.engine.photo import encode_outcome, in_every_frame
 from styleid.engine.report import write_report
 from styleid.engine.shards import Shard
 from styleid.errors import ImageError, OptionError
@@ -139,7 +139,7 @@ def _pipe(inputs: Sequence[Place], anonymizer: Anonymizer, run: RunOptions, boxe
     check_signing(run.marking)
     try:
         photo = read_photo_bytes(sys.stdin.buffer.read(), "standard input")
-        given = boxes["-"] if boxes else None
+        given = in_every_frame(boxes["-"], photo) if boxes else None
         found = find_faces(photo, anonymizer, given)
         photo, outcome = found.photo, found.anonymized(anonymizer, "-", given)
         if run.require_faces and not outcome.faces:

@@ -12,7 +12,7 @@ from styleid.core.face import KnownFaces
 from styleid.core.options import PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.finding import find_faces
-from styleid.engine.photo import Job, read_job
+from styleid.engine.photo import Job, in_every_frame, read_job
 from styleid.errors import ImageError, OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.media.image import Photo
@@ -89,9 +89,10 @@ class Assignment:
     def _faces_of(self, job: Job, photo: Photo) -> list[Sighting]:
         anonymizer, decisions = self.anonymizer, None if job.decided is None else job.decided.decisions
         try:
-            found = find_faces(photo, anonymizer, job.boxes, decisions=decisions)
+            boxes = None if job.boxes is None else in_every_frame(job.boxes, photo)
+            found = find_faces(photo, anonymizer, boxes, decisions=decisions)
             image = found.photo.image_rgb
-            faces = anonymizer.find(image, job.boxes) if found.faces is None else found.faces
+            faces = anonymizer.find(image, boxes) if found.faces is None else found.faces
             settled = settle(faces, image.shape, decisions)
         except ValueError:
             return []

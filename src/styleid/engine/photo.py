@@ -175,16 +175,17 @@ def anonymize_photo(
     decided: DecidedPhoto | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
     """Return a photo's anonymised file and what the journal says of it; raises ImageError where it is withheld."""
-    height, width = photo.image_rgb.shape[:2]
+    height, width = _size_of_marks(photo)
     try:
         hints = PhotoHints() if hint_source is None else hint_source.hints(width, height, photo.orientation)
         every = [b for b in (boxes, hints.boxes_xyxy) if b is not None]
-        given = boxes_inside(np.concatenate(every), photo.image_rgb.shape) if every else None
+        given = boxes_inside(in_every_frame(np.concatenate(every), photo), photo.image_rgb.shape) if every else None
     except ValueError as error:
         raise ImageError(photo.name, str(error)) from error
     decisions = None if decided is None else decided.decisions
-    found = find_faces(photo, anonymizer, given, hints.search, decisions)
-    photo, outcome = found.photo, found.anonymized(anonymizer, name, given, hints.search, decisions)
+    search = hints.search if photo.strip is None else None  # it tells of one frame; all are searched through
+    found = find_faces(photo, anonymizer, given, search, decisions)
+    photo, outcome = found.photo, found.anonymized(anonymizer, name, given, search, decisions)
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     clock = _Clock(anonymizer.seconds)
@@ -197,11 +198,35 @@ def anonymize_photo(
         record["advice"] = hint_source.digest()
     if decided is not None:
         record |= decided.told()
+    if photo.strip is not None:
+        record["frames"] = {"count": photo.strip.frames, "height": photo.strip.frame_height, "step": photo.strip.step}
     if encoded.mark:
         record["mark"] = encoded.mark
     if notes := [*photo.notes, *found.notes, *hints.notes, *encoded.notes]:
         record["notes"] = notes
     return encoded.data, record
+
+
+def _size_of_marks(photo: Photo) -> tuple[int, int]:
+    """Return the height and width that marks of a photo refer to: of an animation, those of a frame."""
+    height, width = photo.image_rgb.shape[:2]
+    if photo.strip is None:
+        return height, width
+    return (photo.strip.frame_height, width) if photo.orientation < 5 else (height, photo.strip.frame_height)
+
+
+def in_every_frame(boxes: FloatArray, photo: Photo) -> FloatArray:
+    """Return boxes, (n, 4), in each frame of an animation; of a still picture as they are.
+
+    Raises ImageError for an animation that is turned.
+    """
+    if photo.strip is None:
+        return boxes
+    if photo.orientation != 1:
+        reason = "it is an animation that is turned, to whose frames boxes cannot be brought. Turn it first"
+        raise ImageError(photo.name, reason)
+    tops = np.arange(photo.strip.frames) * photo.strip.step
+    return (boxes[None] + tops[:, None, None] * np.array([0, 1, 0, 1])).reshape(-1, 4)
 
 
 def encode_outcome(photo: Photo, outcome: Outcome, options: RunOptions) -> Encoded:

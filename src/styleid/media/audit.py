@@ -15,7 +15,7 @@ from collections.abc import Callable
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.gif import gif_blocks
 from styleid.media.containers.png import png_chunks
-from styleid.media.containers.riff import riff_chunks
+from styleid.media.containers.riff import riff_body, riff_chunks
 from styleid.media.formats.parse import c2pa
 from styleid.media.formats.parse.allowed import (
     ALLOWED_TAGS,
@@ -40,6 +40,7 @@ __all__ = ["MetadataMode", "find_leftovers"]
 _KNOWN_NAMES = frozenset({b"", b"Color", b"Alpha", b"Exif", b"libavif"})
 _PROPERTIES = frozenset(b"ispe pixi av1C hvcC colr irot imir auxC pasp clap a1op a1lx lsel clli mdcv".split())
 _PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
+_WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
 _MIME_XMP = (b"XMP\0application/rdf+xml", b"\0application/rdf+xml")
 """Name and content type of an item that holds XMP, as libavif and libheif write them."""
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
@@ -94,7 +95,10 @@ def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
             found += marks.leftovers(chunk.body, "WebP chunk XMP")
         elif chunk.kind == b"C2PA":
             found += marks.manifest(chunk.body)
-        elif chunk.kind not in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH"):
+        elif chunk.kind == b"ANMF":
+            parts = [c.kind for c in riff_body(data, chunk.start + 16, chunk.end)]
+            found += [f"WebP chunk {kind.decode('latin-1')!r} in a frame" for kind in parts if kind not in _WEBP_PIXELS]
+        elif chunk.kind not in {*_WEBP_PIXELS, b"VP8X", b"ANIM"}:
             found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({len(chunk)} bytes)")
     return found
 

@@ -37,6 +37,7 @@ from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.parse.sniff import SUFFIXES, sniff
 from styleid.media.formats.raster import Layout, Raster, repaint, stored, upright, view_rgb, with_span
+from styleid.media.formats.strip import Strip
 from styleid.media.provenance import PACKET, declares_generated
 from styleid.media.storage.remote import Place, RemotePath
 from styleid.types import ImageRGB, MaskArray
@@ -99,6 +100,11 @@ class Photo:
     def orientation(self) -> int:
         """The EXIF orientation, 1 to 8."""
         return self.kept.orientation
+
+    @property
+    def strip(self) -> Strip | None:
+        """How the frames of an animation lie in `image_rgb` and `raster`; None for a still picture."""
+        return self.encoding.strip if isinstance(self.encoding, webp.WebpAnimation) else None
 
     @property
     def icc_profile(self) -> bytes | None:

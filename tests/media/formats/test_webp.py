@@ -36,9 +36,9 @@ DAMAGED = {
     "lossy header cut": (made(riff_chunk(b"VP8 ", bytes(4))), "the WebP's picture header"),
     "lossy without its mark": (made(riff_chunk(b"VP8 ", bytes(12))), "the WebP's picture header"),
     "pixels cut": (made(riff_chunk(b"VP8 ", LOSSY[20:32])), "pixels cannot be decoded"),
-    "a frame within its canvas": (made(canvas(80, 60), frame(4, 53, 37)), "covers a part of its canvas"),
-    "a frame without a canvas": (made(frame(0, 53, 37)), "covers a part of its canvas"),
-    "two frames": (made(canvas(53, 37), *[frame(0, 53, 37)] * 2), "animated WebP of 2 frames"),
+    "a frame within its canvas": (made(canvas(80, 60), frame(4, 53, 37)), "its animation has no header"),
+    "a frame without a canvas": (made(frame(0, 53, 37)), "its animation has no header"),
+    "two frames": (made(canvas(53, 37), *[frame(0, 53, 37)] * 2), "its animation has no header"),
 }
 
 

@@ -125,13 +125,14 @@ def _in_srgb(raster: Raster, icc_profile: bytes | None, *, lossless: bool) -> tu
 def _converted(raster: Raster, icc_profile: bytes) -> Samples:
     from PIL import ImageCms
 
+    cms: Any = ImageCms  # Pillow leaves some of its types open
     samples = raster.samples if raster.samples.ndim == 3 else raster.samples[..., None]
     alpha = samples[..., -1:] if raster.layout in ALPHA_LAYOUTS else samples[..., :0]
     colours = samples[..., : samples.shape[2] - alpha.shape[2]]
     grey = colours.shape[2] == 1
-    source, target = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)), ImageCms.createProfile("sRGB")
+    source, target = cms.ImageCmsProfile(io.BytesIO(icc_profile)), cms.createProfile("sRGB")
     image = to_image(colours[..., 0] if grey else colours, "L" if grey else "RGB")
-    seen = np.asarray(ImageCms.profileToProfile(image, source, target, outputMode="RGB"))
+    seen = np.asarray(cms.profileToProfile(image, source, target, outputMode="RGB"))
     whole = np.concatenate([seen[..., :1] if grey else seen, alpha], axis=2)
     return whole[..., 0] if whole.shape[2] == 1 else whole
 
@@ -148,7 +149,8 @@ def _written_profile(layout: Layout, bits: int) -> bytes | None:
 def _coded(raster: Raster, quality: int, effort: int) -> bytes:
     """Return pixels as a file that holds nothing else; a quality of 100 is lossless."""
     mode = next(m for m, layout in _MODES.items() if layout is raster.layout and (m == "I;16") == (raster.bits == 16))
-    image = Image.frombytes(mode, raster.size[::-1], np.ascontiguousarray(raster.samples).tobytes())
+    height, width = raster.size
+    image = Image.frombytes(mode, (width, height), np.ascontiguousarray(raster.samples).tobytes())
     _plugin()
     out = io.BytesIO()
     image.save(out, "JXL", quality=quality, lossless=quality == 100, effort=effort, use_container=False)

@@ -1,4 +1,4 @@
-"""Read WebP and write it as it was: lossless stays lossless, lossy keeps its quantiser.
+"""Read WebP and write it as it was: lossless stays lossless, lossy keeps its quantiser, animations their times.
 
 A lossy WebP does not store the quality that it was made with, but its quantiser indices follow from it; they are read
 from the frame header (RFC 6386, section 9) and libwebp's mapping (src/enc/quant_enc.c, `QualityToCompression`) is
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from PIL.WebPImagePlugin import WebPImageFile
 
 from styleid.media.containers.chunk import Chunk
 from styleid.media.containers.errors import BadFileError, CutShortError, check_tail
@@ -20,9 +22,12 @@ from styleid.media.containers.riff import riff_body, riff_chunk, riff_chunks
 from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif
-from styleid.media.formats.raster import Layout, Raster, swap_red_and_blue, to_image
+from styleid.media.formats.raster import Layout, Raster, Samples, swap_red_and_blue, to_image
+from styleid.media.formats.strip import Strip, joined, parted
 
-_ALPHA_FLAG = 0x10
+_ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _XMP_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
+_NO_BLENDING = 0x02
+_MOST_STRIP_PX = 200_000
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,39 @@ class WebpEncoding:
     quality: float
 
 
+@dataclass(frozen=True)
+class WebpAnimation:
+    """Say how an animated WebP was made.
+
+    strip: its frames in the raster. frames: how each was compressed, and how many milliseconds it is shown.
+    control: the body of its ANIM chunk: background colour and number of repetitions.
+    """
+
+    strip: Strip
+    frames: tuple[tuple[WebpEncoding, int], ...]
+    control: bytes
+
+
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode a WebP; raises `BadFileError`."""
+    """Decode a WebP, the frames of an animation as one strip; raises `BadFileError`."""
     chunks, end = riff_chunks(data)
-    parts, notes = _still_parts(chunks)
+    notes = (f"{len(data) - end} bytes after the picture were left out",) * bool(data[end:].strip(b"\0"))
+    frames = [c for c in chunks if c.kind == b"ANMF"]
+    whole = next((bytes(6) + c.body[4:10] for c in chunks if c.kind == b"VP8X"), b"")
+    if len(frames) > 1 or any(frame.body[:12] != whole for frame in frames):
+        raster, encoding = _animation(data, chunks, frames, max_pixels)
+        still = ()
+    else:
+        parts = list(_frame_parts(frames[0])) if frames else chunks
+        raster, encoding = _still(parts, max_pixels)
+        still = ("an animation of one frame was written as a still picture",) * len(frames)
+    first = {c.kind: c.body for c in reversed(chunks)}
+    facts = read_exif(first[b"EXIF"]) if b"EXIF" in first else ExifFacts()
+    profile, more = kept_profile(first.get(b"ICCP"), raster, facts)
+    return Decoded(raster, Kept(facts.orientation, None, profile, facts.exposure), encoding, (*still, *notes, *more))
+
+
+def _still(parts: list[Chunk], max_pixels: int) -> tuple[Raster, WebpEncoding]:
     bitstream = next((c for c in parts if c.kind in (b"VP8 ", b"VP8L")), None)
     if bitstream is None:
         raise BadFileError("the WebP is damaged: it holds no picture")
@@ -50,39 +84,87 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
         raise BadFileError("the WebP's pixels cannot be decoded: the file is cut short or damaged")
     four = found.shape[2] == 4
     raster = Raster(swap_red_and_blue(found), Layout.RGB_ALPHA if four else Layout.RGB)
-    first = {c.kind: c.body for c in reversed(chunks)}
-    facts = read_exif(first[b"EXIF"]) if b"EXIF" in first else ExifFacts()
-    profile, more = kept_profile(first.get(b"ICCP"), raster, facts)
-    if data[end:].strip(b"\0"):
-        notes = (*notes, f"{len(data) - end} bytes after the picture were left out")
-    encoding = WebpEncoding(lossless, 100.0 if lossless else _quality(bitstream.body))
-    return Decoded(raster, Kept(facts.orientation, None, profile, facts.exposure), encoding, (*notes, *more))
+    return raster, _encoding_of(bitstream)
 
 
-def encode(raster: Raster, kept: Kept, encoding: WebpEncoding, metadata: MetadataMode) -> bytes:
+def _encoding_of(bitstream: Chunk) -> WebpEncoding:
+    lossless = bitstream.kind == b"VP8L"
+    return WebpEncoding(lossless, 100.0 if lossless else _quality(bitstream.body))
+
+
+def _animation(data: bytes, chunks: list[Chunk], frames: list[Chunk], max_pixels: int) -> tuple[Raster, WebpAnimation]:
+    """Return an animation's frames as they are shown, one below the other."""
+    canvas = next((c.body for c in chunks if c.kind == b"VP8X" and len(c) >= 10), None)
+    control = next((c.body for c in chunks if c.kind == b"ANIM" and len(c) >= 6), None)
+    if canvas is None or control is None:
+        raise BadFileError("the WebP is damaged: its animation has no header")
+    width, height = (int.from_bytes(canvas[at : at + 3], "little") + 1 for at in (4, 7))
+    strip = Strip(height, len(frames))
+    check_size(width, strip.height, max_pixels)
+    if strip.height > _MOST_STRIP_PX:
+        raise BadFileError(f"it is an animated WebP of {len(frames)} frames, more than can be looked at in one piece. "
+                           "Save it as a video")  # fmt: skip
+    told: list[tuple[WebpEncoding, int]] = []
+    for frame in frames:
+        bitstream = next((c for c in _frame_parts(frame) if c.kind in (b"VP8 ", b"VP8L")), None)
+        if bitstream is None:
+            raise BadFileError("the WebP is damaged: a frame holds no picture")
+        check_tail(bitstream.body)
+        told.append((_encoding_of(bitstream), int.from_bytes(frame.body[12:15], "little")))
+    image = WebPImageFile(io.BytesIO(data))
+    if image.n_frames != len(frames) or image.size != (width, height):
+        raise BadFileError("the WebP is damaged: its animation has other frames than it says")
+    shown: list[Samples] = []
+    for number in range(len(frames)):
+        image.seek(number)
+        shown.append(np.asarray(image.convert("RGBA")))
+    image.close()
+    samples = joined(shown, strip)
+    if (samples[..., 3] == 255).all():
+        return Raster(samples[..., :3].copy(), Layout.RGB), WebpAnimation(strip, tuple(told), control[:6])
+    return Raster(samples, Layout.RGB_ALPHA), WebpAnimation(strip, tuple(told), control[:6])
+
+
+def _frame_parts(frame: Chunk) -> Iterator[Chunk]:
+    """Yield the chunks of one frame."""
+    return riff_body(frame.source, frame.start + 16, frame.end)
+
+
+def encode(raster: Raster, kept: Kept, encoding: WebpEncoding | WebpAnimation, metadata: MetadataMode) -> bytes:
     """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    if isinstance(encoding, WebpAnimation):
+        return _encoded_animation(raster, kept, encoding, metadata)
+    return _encoded_still(raster, kept, encoding, metadata)
+
+
+def _encoded_animation(raster: Raster, kept: Kept, encoding: WebpAnimation, metadata: MetadataMode) -> bytes:
+    """Write every frame whole, so that none depends on another, with the times of the source."""
+    width = raster.size[1]
+    size = (width - 1).to_bytes(3, "little") + (encoding.strip.frame_height - 1).to_bytes(3, "little")
+    body = riff_chunk(b"ANIM", encoding.control)
+    for samples, (how, milliseconds) in zip(parted(raster.samples, encoding.strip), encoding.frames, strict=True):
+        still = _encoded_still(replace(raster, samples=samples), Kept(), how, "strip")
+        pictures = (c for c in riff_chunks(still)[0] if c.kind in (b"ALPH", b"VP8 ", b"VP8L"))
+        head = bytes(6) + size + milliseconds.to_bytes(3, "little") + bytes([_NO_BLENDING])
+        body += riff_chunk(b"ANMF", head + b"".join(riff_chunk(c.kind, c.body) for c in pictures))
+    flags = _ANIMATION_FLAG | _ALPHA_FLAG * (raster.layout is Layout.RGB_ALPHA)
+    if kept.icc_profile:
+        flags, body = flags | _ICC_FLAG, riff_chunk(b"ICCP", kept.icc_profile) + body
+    if exif := kept.exif(metadata):
+        flags, body = flags | _EXIF_FLAG, body + riff_chunk(b"EXIF", exif)
+    if kept.mark:
+        flags, body = flags | _XMP_FLAG, body + riff_chunk(b"XMP ", kept.mark)
+    body = riff_chunk(b"VP8X", bytes([flags, 0, 0, 0]) + size) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def _encoded_still(raster: Raster, kept: Kept, encoding: WebpEncoding, metadata: MetadataMode) -> bytes:
     image = to_image(raster.samples, "RGBA" if raster.layout is Layout.RGB_ALPHA else "RGB")
     out = io.BytesIO()
     options = {"lossless": True, "quality": 75} if encoding.lossless else {"quality": encoding.quality}
     image.save(out, "WEBP", method=4, exact=True, alpha_quality=100, icc_profile=kept.icc_profile or b"",
                exif=kept.exif(metadata), xmp=kept.mark, **options)  # fmt: skip
     return out.getvalue()
-
-
-def _still_parts(chunks: list[Chunk]) -> tuple[list[Chunk], tuple[str, ...]]:
-    """Return the chunks of the one picture, out of its frame where the file is an animation of one."""
-    frames = [c for c in chunks if c.kind == b"ANMF"]
-    if len(frames) > 1:
-        raise BadFileError(f"it is an animated WebP of {len(frames)} frames: each would need its own check. "
-                      "Save its frames as single pictures")  # fmt: skip
-    if frames:
-        canvas = next((c.body[4:10] for c in chunks if c.kind == b"VP8X"), b"")
-        if frames[0].body[:12] != bytes(6) + canvas:
-            raise BadFileError("it is an animated WebP whose one frame covers a part of its canvas. Save it as a still")
-        return list(riff_body(frames[0].source, frames[0].start + 16, frames[0].end)), (
-            "an animation of one frame was written as a still picture",
-        )
-    return chunks, ()
 
 
 def _bare(bitstream: Chunk, alpha: Chunk | None, width: int, height: int) -> bytes:
