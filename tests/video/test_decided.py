@@ -64,7 +64,7 @@ def again(frames, bundle, tmp_path) -> Callable[..., VideoSummary]:
     def of(record: dict[str, Any], out: str = "out", method: str = "latent") -> VideoSummary:
         path = tmp_path / "edited.json"
         path.write_text(json.dumps(record))
-        options = VideoOptions(tmp_path / out, frames="*.png", fps=10)
+        options = VideoOptions(tmp_path / out, frames="*.png", fps=10, review=True)
         own = AnonymizeOptions(method=method, seed=4)
         anonymizer = Anonymizer(bundle if method == "latent" else None, own)
         return anonymize_video(frames, anonymizer, options, decided=read_decisions(path).video("frames"))
@@ -150,6 +150,10 @@ def test_without_a_bundle_each_track_is_hidden_in_its_way(done, again, frames, t
     summary = again(record, method="none")
     assert [track["action"] for track in summary.record["tracks"]] == ["obscured", "kept"]
     assert summary.record["tracks"][1]["decision"] == {"do": "remove", "by": "bea"}
+    assert summary.page is not None
+    page = summary.page.read_text()
+    assert "8 hidden; decided: do pixelate</p>" in page
+    assert "0 hidden; decided: do remove, by bea</p>" in page
     assert summary.exit_status == 0
 
 

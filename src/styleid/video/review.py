@@ -151,8 +151,16 @@ def _section(track: Track, told: Mapping[str, Any], pictured: bool) -> str:
     )
     return (
         f"<h2>Track {track.number}, person {track.person + 1}: {told['from_s']:.2f} to {told['to_s']:.2f} s</h2>"
-        f"<p>{told['anonymised']} frames anonymised, {told['obscured']} hidden</p>{picture}<table>{reasons}</table>"
+        f"<p>{told['anonymised']} frames anonymised, {told['obscured']} hidden{_decided(track)}</p>"
+        f"{picture}<table>{reasons}</table>"
     )
+
+
+def _decided(track: Track) -> str:
+    """Return what a person decided about a track, for the page; nothing where nobody did."""
+    if not track.decision:
+        return ""
+    return "; decided: " + html.escape(", ".join(f"{name} {value}" for name, value in track.decision.items()))
 
 
 def _spread(track: Track) -> set[int]:
