@@ -64,7 +64,7 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("inputs", nargs="+", type=here_or_url, metavar="INPUT", help=_INPUTS)
     for cls in (RunOptions, AnonymizeOptions, PeopleOptions, CommandOptions):
-        add_options(parser, cls)
+        add_options(parser, cls, skip=("anonymize_video", "live_photos"))
 
     def run(parsed: argparse.Namespace) -> int:
         values = vars(parsed)
@@ -129,7 +129,7 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
         form.add_argument("out", type=reader, metavar="OUT", help="folder for the new one, empty or of an earlier run")
         unused = () if is_tar else ("shard",)  # a part of the photos would leave the annotations of the others behind
         for cls in (*own, RunOptions, AnonymizeOptions, dataset.DatasetCommandOptions):
-            add_options(form, cls, skip=("out", *unused))
+            add_options(form, cls, skip=("out", "anonymize_video", "live_photos", *unused))
     parser.set_defaults(run=run)
 
 

@@ -141,3 +141,63 @@ def mpf_pictures(data):
 
 def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def samsung_trailer(video, *, version=b"mpv3"):
+    """A video and what says so in Samsung's way: named parts, then a list of where they begin before it."""
+    parts = [(0x0A01, b"Image_UTC_Data", b"1546300800000"), (0x0A30, b"MotionPhoto_Data", video),
+             (0x0A31, b"MotionPhoto_Version", version)]  # fmt: skip
+    bodies = [struct.pack("<HHI", 0, kind, len(name)) + name + body for kind, name, body in parts]
+    table, back = b"", sum(map(len, bodies))
+    for (kind, _, _), body in zip(parts, bodies, strict=True):
+        table += struct.pack("<HHII", 0, kind, back, len(body))
+        back -= len(body)
+    table = b"SEFH" + struct.pack("<II", 107, len(parts)) + table
+    return b"".join(bodies) + table + struct.pack("<I", len(table)) + b"SEFT"
+
+
+def motion_photo(picture, video, kind="motion", *, time=250000, orientation=1, gain=None):
+    """A motion photo, with names and a position in its EXIF.
+
+    kind: motion is Google's version 1, elements the same with its properties as elements, micro MicroVideo, samsung a
+    trailer without XMP. gain: an Ultra HDR file's map before the video.
+    """
+    names = {"GCamera": CAMERA, "Container": CONTAINER, "Item": ITEM, "hdrgm": HDRGM}
+    second = b"" if gain is None else behind_header(samples.pillow(gain, "JPEG", quality=95), hdrgm_xmp())
+    items = [item("Primary", "image/jpeg", 0, 0)]
+    items += [item("GainMap", "image/jpeg", len(second))] if second else []
+    listed = directory(*items, item("MotionPhoto", "video/mp4", len(video), 0))
+    bodies = {
+        "motion": f'GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1" hdrgm:Version="1.0" '
+        f'GCamera:MotionPhotoPresentationTimestampUs="{time}">{listed}',
+        "elements": "><GCamera:MotionPhoto>1</GCamera:MotionPhoto><GCamera:MotionPhotoPresentationTimestampUs>"
+        f"{time}</GCamera:MotionPhotoPresentationTimestampUs>{listed}",
+        "micro": f'GCamera:MicroVideo="1" GCamera:MicroVideoVersion="1" GCamera:MicroVideoOffset="{len(video)}" '
+        f'GCamera:MicroVideoPresentationTimestampUs="{time}">',
+    }
+    if second and kind == "motion":
+        told = xmp_segment(bodies[kind], **names)
+        return ultra_hdr(picture, gain, orientation=orientation, primary=told, extra=video)
+    told = [samples.jpeg_segment(0xE1, b"Exif\0\0" + samples.exif(orientation))]
+    told += [xmp_segment(bodies[kind], **names)] if kind in bodies else []
+    first = behind_header(samples.pillow(picture, "JPEG", quality=95), *told)
+    return first + (samsung_trailer(video) if kind == "samsung" else video)
+
+
+def split_motion(data):
+    """Cut a motion photo as a reader of Google's directory does: (all before the video, the video)."""
+    (own, *_) = descriptions(data)
+    *_, (semantic, mime, length) = container_items(own)
+    assert (semantic, mime) == ("MotionPhoto", "video/mp4")
+    assert own.get(f"{{{CAMERA}}}MotionPhoto") == own.get(f"{{{CAMERA}}}MotionPhotoVersion") == "1"
+    return data[: -int(length)], data[-int(length) :]
+
+
+def apple_photo(picture, identifier):
+    """A JPEG with the maker's note of an iPhone: two tags, of which the second names a Live Photo's video."""
+    text = identifier.encode() + b"\0"
+    rows = struct.pack(">HHHII", 2, 1, 9, 1, 14) + struct.pack(">HHII", 17, 2, len(text), 14 + 2 + 24 + 4)
+    note = b"Apple iOS\0\0\x01MM" + rows + bytes(4) + text
+    pointer = struct.pack(">HHHIII", 1, 34665, 4, 1, 26, 0)
+    block = b"MM\0*\0\0\0\x08" + pointer + struct.pack(">HHHIII", 1, 37500, 7, len(note), 44, 0) + note
+    return behind_header(samples.pillow(picture, "JPEG", quality=95), samples.jpeg_segment(0xE1, b"Exif\0\0" + block))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from styleid.bundles.registry import DEFAULT
 from styleid.commands.progress import progress
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
-from styleid.datasets.copy_others import OtherOptions, find_others, treat_others
-from styleid.datasets.passthrough import list_unread, named_endings
+from styleid.datasets.copy_others import Other, OtherOptions, find_others, treat_others
+from styleid.datasets.passthrough import has_ending, list_unread, named_endings
 from styleid.engine.assignment import Assignment
 from styleid.engine.decided_settings import adopt_run
 from styleid.engine.decisions import read_decisions
@@ -22,7 +22,8 @@ from styleid.engine.decisions_export import with_seed
 from styleid.engine.finding import find_faces
 from styleid.engine.journal import to_json_line
 from styleid.engine.local import Boxes, RunOptions, Summary, anonymize_files, read_boxes
-from styleid.engine.photo import encode_outcome, in_every_frame
+from styleid.engine.moving import obscured_reasons, recorded
+from styleid.engine.photo import encode_outcome, in_every_frame, move
 from styleid.engine.report import write_report
 from styleid.engine.shards import Shard
 from styleid.errors import ImageError, OptionError
@@ -31,8 +32,10 @@ from styleid.media.signing import check_signing
 from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.types import Action
+from styleid.video.moving import anonymize_moving
 
 _SHOWN = 20
+_STILL = "its moving part was left out"
 STDIN = Path("-")
 
 
@@ -85,6 +88,7 @@ def anonymize(
         how, run, people = adopt_run(decisions, how, run, people, typed)
     if command.export_decisions is not None:
         how = with_seed(how)
+    run = replace(run, anonymize_video=anonymize_moving, live_photos=True)
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
     assignment = Assignment(anonymizer, people, command.bundle)
     anonymizer = assignment.anonymizer
@@ -103,6 +107,7 @@ def anonymize(
         summary = anonymize_files(
             inputs, anonymizer, run, boxes, watch, assignment, decisions, command.export_decisions
         )
+    others = [one for one in others if not _is_partner(one, summary, how_others)]
     unread = list_unread(treat_others(others, run.out, summary, how_others, part))
     page = write_report(run.out, summary) if command.report else None
     for name, reason in summary.failures:
@@ -113,6 +118,7 @@ def anonymize(
         print(f"styleid: {name}: a face was obscured: {reason}", file=sys.stderr)
     if (more := summary.fell_back - _SHOWN) > 0:
         print(f"styleid: ... and {more} more faces; the journal names them all", file=sys.stderr)
+    say_what_does_not_move(summary)
     if unread:
         print(f"styleid: {unread}", file=sys.stderr)
     if command.json:
@@ -120,6 +126,20 @@ def anonymize(
     else:
         print(_readable(summary, run.out, page))
     return summary.exit_status
+
+
+def say_what_does_not_move(summary: Summary) -> None:
+    """Name on standard error the photos whose moving part was left out."""
+    for name, reason in summary.left_out[:_SHOWN]:
+        print(f"styleid: {name}: {_STILL}: {reason}", file=sys.stderr)
+    if (more := summary.unmoving - _SHOWN) > 0:
+        print(f"styleid: ... and {more} more moving parts; the journal names them all", file=sys.stderr)
+
+
+def _is_partner(file: Other, summary: Summary, how: OtherOptions) -> bool:
+    """Say whether a file is the video of a Live Photo, of which the photo's line in the journal tells."""
+    written = summary.partners.get(file.name)
+    return written is not None and (written or not has_ending(file.name, how.carry))
 
 
 def _require_here(inputs: Sequence[Place], out: Place, options: OtherOptions) -> None:
@@ -141,18 +161,23 @@ def _pipe(inputs: Sequence[Place], anonymizer: Anonymizer, run: RunOptions, boxe
         photo = read_photo_bytes(sys.stdin.buffer.read(), "standard input")
         given = in_every_frame(boxes["-"], photo) if boxes else None
         found = find_faces(photo, anonymizer, given)
-        photo, outcome = found.photo, found.anonymized(anonymizer, "-", given)
+        own, targets = recorded(anonymizer)
+        photo, outcome = found.photo, found.anonymized(own, "-", given)
         if run.require_faces and not outcome.faces:
             raise ImageError("standard input", "no face was found, and --require-faces asks for one")
-        encoded = encode_outcome(photo, outcome, run)
+        photo, moved = move(photo, "-", anonymizer, targets.taken(), run)
+        encoded = encode_outcome(photo, outcome, run, generated=moved is not None and moved.is_generated_inside)
     except ImageError as error:
         print(f"styleid: {error} (not written)", file=sys.stderr)
         return 3
     for note in encoded.notes:
         print(f"styleid: standard input: {note}", file=sys.stderr)
+    record = {} if moved is None else {"moving": moved.record}
+    if "left_out" in record.get("moving", {}):
+        print(f"styleid: standard input: {_STILL}: {record['moving']['left_out']}", file=sys.stderr)
     sys.stdout.buffer.write(encoded.data)
     sys.stdout.buffer.flush()
-    fallbacks = [face.reason for face in outcome.faces if face.reason]
+    fallbacks = [face.reason for face in outcome.faces if face.reason] + obscured_reasons(record)
     for reason in fallbacks:
         print(f"styleid: standard input: a face was obscured: {reason}", file=sys.stderr)
     return 3 if fallbacks else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from styleid.engine.local import RunOptions
 from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.types import Action
+from styleid.video.moving import anonymize_moving
 
 _SHOWN = 20
 
@@ -60,6 +61,7 @@ def dataset(
     command: DatasetCommandOptions,
 ) -> int:
     """Anonymise a data set in a folder; return the exit status."""
+    run = replace(run, anonymize_video=anonymize_moving)
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
     return _told(lambda watch: anonymize_dataset(source, form, anonymizer, run, options, watch), run.folder, command)
 
@@ -68,6 +70,7 @@ def shards(
     source: Place, how: AnonymizeOptions, run: RunOptions, options: ShardOptions, command: DatasetCommandOptions
 ) -> int:
     """Anonymise tar shards; return the exit status."""
+    run = replace(run, anonymize_video=anonymize_moving)
     anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
     return _told(lambda watch: anonymize_shards(source, anonymizer, run, options, watch), run.out, command)
 
@@ -77,6 +80,7 @@ def _told(work: Callable[[Watch | None], DatasetSummary], out: Place, command: D
         summary = work(watch)
     _list("not written", summary.photos.failures)
     _list("a face was obscured", summary.photos.fallbacks)
+    _list("its moving part was left out", summary.photos.left_out)
     _list("note", summary.notes)
     if unread := list_unread(summary.unread):
         print(f"styleid: {unread}", file=sys.stderr)

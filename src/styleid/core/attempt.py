@@ -13,7 +13,7 @@ from styleid.pixel.obscure import Obscuring
 from styleid.types import Action, FaceOutcome, ImageRGB, MaskArray
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """One attempt.
 

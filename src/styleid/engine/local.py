@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -193,7 +194,18 @@ class _Run:
         decided = self.decided[name].digest if name in self.decided else None
         same = done.get("own_boxes", []) == box_rows(self.own.get(name)) and done.get("advice") == hints
         told = not self.hashed or "input_sha256" in done
-        return same and told and done.get("decisions") == decided
+        return same and told and done.get("decisions") == decided and self._has_partner(done, file)
+
+    def _has_partner(self, done: Mapping[str, Any], file: InputFile) -> bool:
+        """Say whether the video that was written beside a Live Photo is still what a line of the journal says."""
+        told = done.get("moving", {})
+        if "file" not in told or "sha256" not in told:
+            return True
+        out = self.options.out / file.relative.parent / told["file"]
+        try:
+            return hashlib.sha256(out.read_bytes()).hexdigest() == told["sha256"]
+        except OSError:
+            return False
 
     def _with_approval(self, done: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a line of the journal as the decisions approve of it now; where that is news, journal it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from styleid.engine.moving import AnonymizeVideo
 from styleid.errors import OptionError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.provenance import MarkOptions
@@ -27,6 +28,8 @@ class RunOptions:
     shard: i/n takes the i-th of n parts of the inputs, by a hash of their names; each part has a journal of its own.
     engine: local runs on this machine; ray hands the photos to the actors of a Ray cluster.
     marking: how files say that they hold generated faces.
+    anonymize_video: treats the moving parts of photos, which are left out without it.
+    live_photos: the video beside a Live Photo belongs to it, and is written beside the output.
     """
 
     out: Place
@@ -37,6 +40,8 @@ class RunOptions:
     shard: str = ""
     engine: Engine = "local"
     marking: MarkOptions = field(default_factory=MarkOptions)
+    anonymize_video: AnonymizeVideo | None = None
+    live_photos: bool = False
 
     def __post_init__(self) -> None:
         if self.workers < 0:

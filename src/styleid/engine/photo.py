@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,16 @@ from styleid.core.boxes import boxes_inside
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.decisions import DecidedPhoto
 from styleid.engine.finding import faces_mask, find_faces
+from styleid.engine.moving import Moved, anonymize_part, recorded
 from styleid.engine.options import RunOptions
 from styleid.errors import ImageError
+from styleid.media.formats.decoded import MovingPart
 from styleid.media.image import Photo, photo_bytes, read_photo_bytes
+from styleid.media.live_photo import find_partner
 from styleid.media.marking import Encoded, encode_marked
 from styleid.media.storage.files import write_atomic
 from styleid.media.storage.remote import Place
+from styleid.people.targets import TakenTarget
 from styleid.types import Action, FloatArray, HintSource, Outcome, PhotoHints
 from styleid.version import __version__
 
@@ -127,17 +132,33 @@ def _anonymize(
 ) -> tuple[bytes, dict[str, Any]]:
     clock = _Clock(anonymizer.seconds)
     data = job_bytes(job)
-    photo = read_photo_bytes(data, job.shown)
+    photo = _with_partner(read_photo_bytes(data, job.shown), job, data, options)
     hashed = {"input_sha256": hashlib.sha256(data).hexdigest()} if job.hashed else {}
     clock.tick("read")
     with budget.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):
-        encoded, record = anonymize_photo(
-            job.name, photo, anonymizer, options, boxes=job.boxes, hint_source=job.hint_source, decided=job.decided
+        encoded, record, moved = _anonymized(
+            job.name, photo, anonymizer, options, job.boxes, job.hint_source, job.decided
         )
     clock.begin()
     digest = hashlib.sha256(encoded).hexdigest() if job.output is None else write_atomic(job.output, encoded)
+    if moved is not None and moved.beside and moved.data is not None and job.output is not None:
+        write_atomic(job.output.parent / moved.beside, moved.data)
     clock.tick("write")
     return encoded, {"sha256": digest, "bytes": len(encoded)} | hashed | record
+
+
+def _with_partner(photo: Photo, job: Job, data: bytes, options: RunOptions) -> Photo:
+    """Return a photo with the video beside it, where it is a Live Photo that is read and written on this machine."""
+    here = isinstance(job.source, Path) and isinstance(job.output, Path)
+    if not options.live_photos or photo.moving is not None or not here:
+        return photo
+    assert isinstance(job.source, Path)
+    try:
+        partner = find_partner(job.source, data)
+        moving = None if partner is None else MovingPart(partner.read_bytes(), beside=partner.name)
+    except OSError as error:
+        raise ImageError(photo.name, f"the video beside it cannot be read ({error.strerror or error})") from error
+    return photo if moving is None else replace(photo, moving=moving)
 
 
 def read_job(job: Job) -> Photo:
@@ -175,6 +196,19 @@ def anonymize_photo(
     decided: DecidedPhoto | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
     """Return a photo's anonymised file and what the journal says of it; raises ImageError where it is withheld."""
+    return _anonymized(name, photo, anonymizer, options, boxes, hint_source, decided)[:2]
+
+
+def _anonymized(
+    name: str,
+    photo: Photo,
+    anonymizer: Anonymizer,
+    options: RunOptions,
+    boxes: FloatArray | None,
+    hint_source: HintSource | None,
+    decided: DecidedPhoto | None,
+) -> tuple[bytes, dict[str, Any], Moved | None]:
+    """Return what `anonymize_photo` does, and what became of its moving part."""
     height, width = _size_of_marks(photo)
     try:
         hints = PhotoHints() if hint_source is None else hint_source.hints(width, height, photo.orientation)
@@ -185,13 +219,19 @@ def anonymize_photo(
     decisions = None if decided is None else decided.decisions
     search = hints.search if photo.strip is None else None  # it tells of one frame; all are searched through
     found = find_faces(photo, anonymizer, given, search, decisions)
-    photo, outcome = found.photo, found.anonymized(anonymizer, name, given, search, decisions)
+    photo = found.photo
+    own, targets = (anonymizer, None) if photo.moving is None else recorded(anonymizer)
+    outcome = found.anonymized(own, name, given, search, decisions)
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     clock = _Clock(anonymizer.seconds)
-    encoded = encode_outcome(photo, outcome, options)
+    photo, moved = move(photo, name, anonymizer, targets.taken() if targets is not None else [], options)
+    clock.tick("moving part")
+    encoded = encode_outcome(photo, outcome, options, generated=moved is not None and moved.is_generated_inside)
     clock.tick("encode")
     record: dict[str, Any] = {"faces": [face.to_json() for face in outcome.faces], **hints.facts}
+    if moved is not None:
+        record["moving"] = moved.record
     if boxes is not None:
         record["own_boxes"] = box_rows(boxes)
     if hint_source is not None:
@@ -204,7 +244,7 @@ def anonymize_photo(
         record["mark"] = encoded.mark
     if notes := [*photo.notes, *found.notes, *hints.notes, *encoded.notes]:
         record["notes"] = notes
-    return encoded.data, record
+    return encoded.data, record, moved
 
 
 def _size_of_marks(photo: Photo) -> tuple[int, int]:
@@ -229,9 +269,26 @@ def in_every_frame(boxes: FloatArray, photo: Photo) -> FloatArray:
     return (boxes[None] + tops[:, None, None] * np.array([0, 1, 0, 1])).reshape(-1, 4)
 
 
-def encode_outcome(photo: Photo, outcome: Outcome, options: RunOptions) -> Encoded:
-    """Encode what became of a photo, marked where a face is new or the options ask for it; raises ImageError."""
-    new, hidden = outcome.count(Action.ANONYMIZED) > 0, outcome.count(Action.OBSCURED) > 0
+def move(
+    photo: Photo, name: str, anonymizer: Anonymizer, taken: Sequence[TakenTarget], options: RunOptions
+) -> tuple[Photo, Moved | None]:
+    """Anonymise the video that belongs to a photo; return the photo as it is to be written, and what the video became.
+
+    taken: what the photo's faces became.
+    """
+    if photo.moving is None:
+        return photo, None
+    moved = anonymize_part(photo.moving, name, anonymizer, taken, options.marking, options.anonymize_video)
+    inside = moved.data is not None and not moved.beside
+    return photo.with_moving(moved.data) if inside and moved.data is not None else photo, moved
+
+
+def encode_outcome(photo: Photo, outcome: Outcome, options: RunOptions, *, generated: bool = False) -> Encoded:
+    """Encode what became of a photo, marked where a face is new or the options ask for it; raises ImageError.
+
+    generated: whether a face in its moving part is new.
+    """
+    new, hidden = generated or outcome.count(Action.ANONYMIZED) > 0, outcome.count(Action.OBSCURED) > 0
     return encode_marked(photo, outcome.image_rgb, outcome.region_mask, options.metadata, options.marking,
                          generated=new, changed=new or hidden, faces_mask=faces_mask(photo, outcome))  # fmt: skip
 

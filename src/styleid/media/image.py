@@ -30,7 +30,7 @@ from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
 from styleid.media.formats import avif, bmp, gif, heic, jpeg, jxl, png, tiff, webp
 from styleid.media.formats.channels import hide_in_channel
-from styleid.media.formats.decoded import Decoded
+from styleid.media.formats.decoded import Decoded, MovingPart
 from styleid.media.formats.dither import repaint_dithered
 from styleid.media.formats.gain_map import GainMap
 from styleid.media.formats.kept import Kept
@@ -81,7 +81,8 @@ class Photo:
 
     name: the file's, for messages. image_rgb: uint8 (h, w, 3), upright, read-only. format: a key of `SUFFIXES`.
     raster: the pixels as stored. kept: the metadata that may follow them. encoding: how the file was compressed.
-    notes: what a user should know about this file, for the journal. declared: whether the file says that it is
+    notes: what a user should know about this file, for the journal. moving: the source's video, if it is a motion
+    photo; it is never written, see `with_moving`. declared: whether the file says that it is
     generated in part or in whole. dithered: whether image_rgb is the picture of few colours seen from afar, and new
     pixels are dithered when it is written.
     """
@@ -95,6 +96,7 @@ class Photo:
     notes: tuple[str, ...] = ()
     declared: bool = False
     dithered: bool = False
+    moving: MovingPart | None = None
 
     @property
     def orientation(self) -> int:
@@ -115,6 +117,11 @@ class Photo:
     def is_grey(self) -> bool:
         """Whether the file holds one grey channel (and perhaps alpha)."""
         return self.raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
+
+    def with_moving(self, video: bytes) -> Photo:
+        """Return a motion photo that is written with another video, an MP4 file, in its video's place."""
+        assert self.moving is not None, "only motion photos have a video"
+        return replace(self, encoding=replace(self.encoding, moving=replace(self.moving, data=video)))
 
     def seen_like(self, other: Photo) -> ImageRGB:
         """Return the picture, uint8 (h, w, 3), stretched as another one is, so that the two can be compared.
@@ -175,7 +182,7 @@ def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
     image = upright(view_rgb(raster, decoded.kept.icc_profile), decoded.kept.orientation)
     image.setflags(write=False)
     declared = declares_generated(data)
-    return Photo(name, image, kind, raster, decoded.kept, decoded.encoding, notes, declared)
+    return Photo(name, image, kind, raster, decoded.kept, decoded.encoding, notes, declared, moving=decoded.moving)
 
 
 def encode_photo(

@@ -1,6 +1,8 @@
-"""Find what a JPEG file holds besides its pixels, the allow-list and a gain map; see `styleid.media.audit`."""
+"""Find what a JPEG file holds besides its pixels, the allow-list, a gain map and a video; see `styleid.media.audit`."""
 
 from __future__ import annotations
+
+import re
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
@@ -9,7 +11,9 @@ from styleid.media.formats.parse.allowed import ICC_PREFIX, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, MetadataMode, exif_leftovers
 from styleid.media.formats.parse.gain_map import ISO_PRIMARY
 from styleid.media.formats.parse.icc import profile_leftovers
-from styleid.media.formats.parse.jpeg_parts import MPF_NAME, container_packet, gain_map_numbers, mpf_payload
+from styleid.media.formats.parse.jpeg_parts import MPF_NAME, Following, gain_map_numbers, mpf_payload
+from styleid.media.formats.parse.motion import UNKNOWN_TIME, MotionFacts
+from styleid.media.formats.parse.movie import movie_leftovers
 from styleid.media.leftovers import Marks, excerpt, trailing
 from styleid.media.provenance import JPEG_XMP
 
@@ -25,35 +29,58 @@ _SEGMENTS = {
 def jpeg_leftovers(data: bytes, metadata: MetadataMode) -> list[str]:
     """List what a JPEG holds outside the allow-list; raises `BadFileError` where it cannot be parsed."""
     parts = jpeg_parts(data)
-    if data[parts.end : parts.end + 3] != b"\xff\xd8\xff":
-        return trailing(data, parts.end) + _segments(parts.segments, metadata)
-    return _ultra_hdr(data, parts, metadata)
-
-
-def _ultra_hdr(data: bytes, parts: JpegParts, metadata: MetadataMode) -> list[str]:
-    """List the leftovers of a JPEG that another one follows, which must be its gain map."""
-    second = data[parts.end :]
-    inner = jpeg_parts(second)
-    found = trailing(second, inner.end)
+    inner = _gain_map_parts(data[parts.end :])
+    end = parts.end if inner is None else parts.end + inner.end
+    if data[end + 4 : end + 8] != b"ftyp":
+        if inner is None:
+            return trailing(data, end) + _segments(parts.segments, metadata)
+        return trailing(data, end) + _with_following(parts, inner, 0, metadata)
     try:
-        numbers = gain_map_numbers(inner.segments)
+        found = [f"motion photo: {line}" for line in movie_leftovers(data[end:])]
     except BadFileError:
-        numbers = None
-    if numbers is None:
-        return [*trailing(data, parts.end), *_segments(parts.segments, metadata)]
-    listed = next((s for s in parts.segments if s.payload.startswith(MPF_NAME)), None)
-    header = listed.end - len(listed.payload) + len(MPF_NAME) if listed else 0
-    own = [ISO_PRIMARY, mpf_payload(parts.end, parts.end - header, inner.end)]
-    packets = {container_packet(inner.end, marked=marked): marked for marked in (False, True)}
-    xmp = next((p for s in parts.segments if (p := s.payload.removeprefix(JPEG_XMP)) in packets), None)
-    own += [] if xmp is None else [JPEG_XMP + xmp]
+        return trailing(data, end) + _segments(parts.segments, metadata)
+    return found + _with_following(parts, inner, len(data) - end, metadata)
+
+
+def _gain_map_parts(second: bytes) -> JpegParts | None:
+    """Return the parts of a JPEG that says that it is a gain map, None for anything else."""
+    try:
+        inner = jpeg_parts(second)
+        return inner if gain_map_numbers(inner.segments) is not None else None
+    except BadFileError:
+        return None
+
+
+def _with_following(parts: JpegParts, inner: JpegParts | None, video_bytes: int, metadata: MetadataMode) -> list[str]:
+    """List the leftovers of a picture that a gain map, a video or both follow: both must be described as they are."""
+    following = Following(
+        0 if inner is None else inner.end, video_bytes, _motion_told(parts) if video_bytes else MotionFacts()
+    )
+    packets = [JPEG_XMP + following.packet(marked=marked) for marked in (False, True)]
+    own = [next((packet for packet in packets if any(s.payload == packet for s in parts.segments)), packets[0])]
+    if inner is not None:
+        listed = next((s for s in parts.segments if s.payload.startswith(MPF_NAME)), None)
+        header = listed.end - len(listed.payload) + len(MPF_NAME) if listed else 0
+        own += [ISO_PRIMARY, mpf_payload(parts.end, parts.end - header, inner.end)]
     rest, missing = _without_once(parts.segments, own)
-    found += [f"gain map: {excerpt(p[:32])} is not what describes it" for p in missing]
-    found += [] if xmp else ["gain map: no packet that describes it"]
-    inner_rest, missing = _without_once(inner.segments, [JPEG_XMP + numbers.xmp(), numbers.iso()])
-    found += [f"gain map: its {excerpt(p[:32])} does not hold its numbers alone" for p in missing]
-    inside = _segments(inner_rest, "strip", Marks(xmp=False, manifest=False))
-    return found + _segments(rest, metadata, Marks(xmp=xmp is None)) + [f"gain map: {line}" for line in inside]
+    found = [f"no {excerpt(payload[:28])} that describes what follows the picture, and no more" for payload in missing]
+    found += _segments(rest, metadata, Marks(xmp=own[0] in missing))
+    return found + ([] if inner is None else [f"gain map: {line}" for line in _gain_map(inner)])
+
+
+def _gain_map(inner: JpegParts) -> list[str]:
+    numbers = gain_map_numbers(inner.segments)
+    assert numbers is not None, "a gain map is known by its numbers"
+    rest, missing = _without_once(inner.segments, [JPEG_XMP + numbers.xmp(), numbers.iso()])
+    found = [f"no {excerpt(payload[:28])} that holds its numbers alone" for payload in missing]
+    return found + _segments(rest, "strip", Marks(xmp=False, manifest=False))
+
+
+def _motion_told(parts: JpegParts) -> MotionFacts:
+    """Return what a file's packet says of its video; the packet is then compared with one that says just that."""
+    packets = b"".join(s.payload for s in parts.segments if s.payload.startswith(JPEG_XMP))
+    time = re.search(rb'MotionPhotoPresentationTimestampUs="(-1|\d{1,8})"', packets)
+    return MotionFacts(int(time[1]) if time else UNKNOWN_TIME, b"GCamera:MicroVideo=" in packets)
 
 
 def _without_once(

@@ -14,6 +14,7 @@ from styleid.core.attempt import FaceProgress
 from styleid.core.face import SourceFace
 from styleid.core.gate import GateVerdict
 from styleid.core.methods import Method
+from styleid.core.protocols import Targets
 from styleid.core.rendering import render
 from styleid.faces.geometry import five_points
 from styleid.faces.views import embed_views
@@ -68,6 +69,47 @@ class PersonTargets:
 
     targets: Float[np.ndarray, "t size"]
     group: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class TakenTarget:
+    """What somebody became: the embedding (d,) of their face, unit length, and the target W+ (size,) that it took."""
+
+    embedding: Float[np.ndarray, " d"]
+    target: Float[np.ndarray, " size"]
+
+
+class RecordedTargets:
+    """Choose as other targets do, and remember what each face of a photo took."""
+
+    def __init__(self, chosen_by: Targets) -> None:
+        self._by = chosen_by
+        self._faces: list[FaceProgress] = []
+        self._made: dict[int, list[Float[np.ndarray, " size"]]] = {}
+
+    def admit(self, faces: Sequence[FaceProgress]) -> None:
+        """Look at the faces as the others do."""
+        self._by.admit(faces)
+        self._faces += faces
+
+    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
+        """Return the others' targets."""
+        made = self._by.sample(bundle, photo, faces, attempt)
+        for face, target in zip(faces, made, strict=True):
+            self._made.setdefault(face.index, []).append(target)
+        return made
+
+    def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
+        """Go on as the others do."""
+        return self._by.plan_next(face, verdict, steps)
+
+    def taken(self) -> list[TakenTarget]:
+        """Return what the faces took that have a new one."""
+        best = [(face, one) for face in self._faces if (one := face.best) is not None and one.verdict.passed]
+        return [
+            TakenTarget(face.source.observation.embedding, self._made[face.index][face.attempts.index(one)])
+            for face, one in best
+        ]
 
 
 class AssignedTargets:

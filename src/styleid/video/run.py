@@ -28,6 +28,7 @@ from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions, VideoSink, container_of
 from styleid.people.keep import Keep
 from styleid.people.pseudonyms import ConsistentTargets
+from styleid.people.targets import TakenTarget
 from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
 from styleid.video.decided import clip_sha256, export_video_decisions, require_decided, shared_settings
@@ -136,9 +137,20 @@ def anonymize_video(
     return VideoSummary(record, seconds, failure, page, clocked.seconds | _stages(anonymizer))
 
 
+def render_video(
+    source: Path, anonymizer: Anonymizer, options: VideoOptions, taken: Sequence[TakenTarget] = ()
+) -> dict[str, Any]:
+    """Anonymise a video as `anonymize_video` does, without sound and without a journal; return the journal's line.
+
+    taken: see `assign_targets`. Raises VideoError where the input cannot be used.
+    """
+    work = _Work(source, anonymizer, options, EncodeOptions(), TrackOptions(), None, {}, taken)
+    return _run(work, None, None, None)[0]
+
+
 @dataclass(frozen=True)
 class _Work:
-    """What a run is asked for. repeated: the settings that a decisions file names."""
+    """What a run is asked for. repeated: the settings that a decisions file names. taken: see `assign_targets`."""
 
     source: Path
     anonymizer: Anonymizer
@@ -147,17 +159,20 @@ class _Work:
     side: TrackOptions
     decided: DecidedVideo | None
     repeated: Mapping[str, Any]
+    taken: Sequence[TakenTarget] = ()
 
 
 def _run(
-    work: _Work, detector: Detector | None, watch: Watch, export: Path | None
+    work: _Work, detector: Detector | None, watch: Watch | None, export: Path | None
 ) -> tuple[dict[str, Any], Path | None]:
     source, anonymizer, options, encode, side = work.source, work.anonymizer, work.options, work.encode, work.side
     clip: Clip = FramesClip(source, options.frames, options.fps) if options.frames else VideoClip(source)
     told = require_decided(source, clip, work.decided)
     given = None if work.decided is None else work.decided.tracks
     with Workspace() as space:
-        found, tracks, measured, assigned = first_pass(clip, anonymizer, options, detector, space, watch, given)
+        found, tracks, measured, assigned = first_pass(
+            clip, anonymizer, options, detector, space, watch, given, work.taken
+        )
         if options.require_faces and not tracks:
             raise VideoError(source, "no face was found, and --require-faces asks for one")
         renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned), Sheets(tracks)
@@ -195,6 +210,7 @@ def first_pass(
     space: Workspace,
     watch: Watch | None = None,
     given: JsonValue | None = None,
+    taken: Sequence[TakenTarget] = (),
 ) -> tuple[Scan, list[Track], Measurements | None, dict[int, AssignedTarget]]:
     """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target.
 
@@ -230,7 +246,7 @@ def first_pass(
     measured, samples = measure(clip, found, tracks, anonymizer, space, watch)
     strictest = min(bundle.spec.thresholds)
     _set_people(tracks, people or link_tracks(tracks, measured, bundle.spec.thresholds[strictest].high))
-    return found, tracks, measured, assign_targets(tracks, measured, samples, anonymizer, clip.info.name, watch)
+    return found, tracks, measured, assign_targets(tracks, measured, samples, anonymizer, clip.info.name, watch, taken)
 
 
 def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:

@@ -16,7 +16,7 @@ from styleid.core.targets import FreshTargets
 from styleid.faces.smooth import smooth
 from styleid.media.video.clip import Clip
 from styleid.people.pseudonyms import ConsistentTargets
-from styleid.people.targets import Sighting, clearest, sightings_of
+from styleid.people.targets import Sighting, TakenTarget, clearest, sightings_of
 from styleid.types import Faces, ImageRGB
 from styleid.video.scan import Scan, Watch
 from styleid.video.store import Workspace, measurement_type
@@ -28,6 +28,8 @@ _MARGIN = 0.08
 _LANDMARK_FRAMES, _WPLUS_FRAMES = 1.2, 2.0
 _CHUNK = 2000
 _DRIFTS_ALLOWED = 0.2
+TAKEN_FMR = 1e-2
+"""How alike somebody must be to a face of the photo that a clip belongs to: both were taken in the same seconds."""
 _PATIENCE = 3
 """How many times as many targets are tried as for a photo, while samples fail: the choice stands for a whole clip."""
 
@@ -154,14 +156,16 @@ def assign_targets(
     anonymizer: Anonymizer,
     name: str,
     watch: Watch | None = None,
+    taken: Sequence[TakenTarget] = (),
 ) -> dict[int, AssignedTarget]:
     """Choose every person's target and strength: by what most of the samples pass with.
 
     Under a key the person's pseudonym is the target. What is written down of new people is written before this returns.
+    taken: what people became elsewhere, as in the photo that a clip belongs to; who is one of them becomes the same.
     """
     people = sorted({tracks[i].person for i in samples if samples[i] and tracks[i].replaced})
     takes = {person: _takes(person, tracks, measured, samples, anonymizer) for person in people}
-    given = _pseudonyms(takes, tracks, anonymizer)
+    given = _pseudonyms(takes, tracks, anonymizer) | _taken(takes, taken, anonymizer)
     chosen = {}
     for done, (person, own) in enumerate(takes.items()):
         rehearsal = _Rehearsal(anonymizer, own)
@@ -223,6 +227,28 @@ def _pseudonyms(
     anonymizer.targets.assign(list(sightings.values()))
     given = {p: anonymizer.targets.given_to(sighting.mark) for p, sighting in sightings.items()}
     return {person: one.targets for person, one in given.items() if one is not None}
+
+
+def _taken(
+    takes: Mapping[int, Sequence[Take]], taken: Sequence[TakenTarget], anonymizer: Anonymizer
+) -> dict[int, Float[np.ndarray, "1 size"]]:
+    """Return the target (1, size) of each person who is one of those that took some; the most alike pairs first."""
+    if not taken:
+        return {}
+    rates = anonymizer.bundle.spec.thresholds
+    least = rates[min(rates, key=lambda rate: abs(np.log(rate / TAKEN_FMR)))].high
+    alike = [
+        (float(np.mean([source.observation.embedding for source, _ in own], 0) @ one.embedding), person, k)
+        for person, own in takes.items()
+        for k, one in enumerate(taken)
+    ]
+    given: dict[int, Float[np.ndarray, "1 size"]] = {}
+    used: set[int] = set()
+    for similarity, person, k in sorted(alike, reverse=True):
+        if similarity > least and person not in given and k not in used:
+            given[person] = taken[k].target[None]
+            used.add(k)
+    return given
 
 
 def _meeting(people: Sequence[int], tracks: Sequence[Track]) -> dict[int, int]:

@@ -9,7 +9,20 @@ from styleid.media.containers.errors import BadFileError, TooManyPixelsError
 from styleid.media.formats.icc_writer import adobe_rgb_profile, clean_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import ExifFacts
+from styleid.media.formats.parse.motion import NO_MOTION, MotionFacts
 from styleid.media.formats.raster import Raster
+
+
+@dataclass(frozen=True)
+class MovingPart:
+    """Hold the video of a motion photo or a Live Photo, an MP4 or QuickTime file, and how it belongs to the picture.
+
+    beside: the name of the video's own file, "" where it lies in the photo's.
+    """
+
+    data: bytes
+    motion: MotionFacts = NO_MOTION
+    beside: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +30,15 @@ class Decoded:
     """Hold a decoded file.
 
     raster: its pixels as stored. kept: the metadata that may follow them. encoding: the codec's own frozen dataclass
-    of how the file was compressed, so that it can be written the same way. notes: what a user should know.
+    of how the file was compressed, so that it can be written the same way. notes: what a user should know. moving: the
+    video that belongs to it.
     """
 
     raster: Raster
     kept: Kept
     encoding: Any
     notes: tuple[str, ...] = ()
+    moving: MovingPart | None = None
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

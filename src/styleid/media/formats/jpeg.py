@@ -1,7 +1,8 @@
 """Read JPEGs and write them with the source's own quantisation tables and subsampling.
 
 Of what follows the first picture, a gain map (Ultra HDR) is read, and written again without what it shows of faces. The
-further pictures of an MPO, motion-photo videos and thumbnails hold more copies of the face and are left out. CMYK and
+video of a motion photo is read, and another one may be written in its place. The further pictures of an MPO and
+thumbnails hold more copies of the face and are left out. CMYK and
 YCCK stay CMYK (plain, with the luma table for all four inks), since a print file that comes back as RGB would be sent
 back by the printer; Adobe's inversion is kept. Damage inside the entropy-coded data that a decoder papers over with
 grey cannot be told from a picture of grey, and is not refused.
@@ -21,7 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
-from styleid.media.formats.decoded import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, MovingPart, check_size, kept_profile
 from styleid.media.formats.gain_map import GainMap, redrawn
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import ICC_PREFIX, JPEG_FRAMES, STRUCTURE
@@ -29,12 +30,13 @@ from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, Metadat
 from styleid.media.formats.parse.gain_map import ISO_PRIMARY
 from styleid.media.formats.parse.jpeg_parts import (
     MPF_NAME,
+    Following,
     FoundGainMap,
-    container_packet,
     find_gain_map,
     further_pictures,
     mpf_payload,
 )
+from styleid.media.formats.parse.motion import NO_MOTION, FoundMotion, find_motion
 from styleid.media.formats.raster import Layout, Raster, from_image, to_image, view_rgb
 from styleid.media.provenance import JPEG_XMP
 from styleid.types import MaskArray
@@ -50,8 +52,8 @@ _SAME_SHAPE = 0.02
 class JpegEncoding:
     """Say how a JPEG was compressed.
 
-    tables: one quantisation table per component, fewer where the last are equal. gain_map: what is written behind the
-    picture.
+    tables: one quantisation table per component, fewer where the last are equal. gain_map, moving: what is written
+    behind the picture; moving is never the source's own.
     """
 
     tables: tuple[tuple[int, ...], ...]
@@ -61,6 +63,7 @@ class JpegEncoding:
     rgb_coded: bool
     source_bytes: int
     gain_map: GainMap | None = None
+    moving: MovingPart | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     raster = Raster(from_image(image), layout)
     image.close()
     rgb_coded = layout is Layout.RGB and _is_rgb_coded(parts.segments, frame)
-    gain_map, left_out = _further(data, parts, raster, max_pixels)
+    motion = find_motion(data, parts)
+    gain_map, left_out = _further(data, parts, raster, max_pixels, motion)
     encoding = JpegEncoding(
         tables=_tables(image, frame),
         subsampling=0 if rgb_coded else _subsampling(frame),
@@ -98,7 +102,8 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     facts = next((read_exif(s.payload) for s in parts.segments if _is_exif(s)), ExifFacts())
     profile, notes = kept_profile(_icc(parts.segments), raster, facts)
     kept = Kept(facts.orientation, _density(parts.segments) or facts.density, profile, facts.exposure)
-    return Decoded(raster, kept, encoding, (*notes, *left_out, *_notes(parts, layout)))
+    moving = None if motion is None else MovingPart(data[motion.start : motion.end], motion.facts)
+    return Decoded(raster, kept, encoding, (*notes, *left_out, *_notes(parts, layout)), moving)
 
 
 def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: MetadataMode) -> bytes:
@@ -119,9 +124,9 @@ def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: Metadat
     except OSError:
         data = _saved(image, options, 0)
     data = _with_density(data, kept.density, cmyk=mode == "CMYK")
-    if encoding.gain_map is not None:
-        return _with_gain_map(data, encoding.gain_map, marked=bool(kept.mark))
-    return with_mark(data, kept.mark)
+    if encoding.gain_map is None and encoding.moving is None:
+        return with_mark(data, kept.mark)
+    return _with_following(data, encoding, marked=bool(kept.mark))
 
 
 def redraw(encoding: JpegEncoding, raster: Raster, changed: MaskArray) -> JpegEncoding:
@@ -144,16 +149,25 @@ def _with_segments(data: bytes, *segments: tuple[int, bytes]) -> bytes:
     return data[:at] + b"".join(made) + data[at:]
 
 
-def _with_gain_map(data: bytes, gain_map: GainMap, *, marked: bool) -> bytes:
-    """Return a JPEG that is followed by its gain map, described for readers of ISO 21496-1 and of Google's XMP."""
-    numbers = gain_map.numbers
-    second = encode(gain_map.raster, Kept(icc_profile=gain_map.icc_profile), gain_map.encoding, "strip")
-    second = _with_segments(second, (0xE1, JPEG_XMP + numbers.xmp()), (0xE2, numbers.iso()))
-    first = _with_segments(data, (0xE1, JPEG_XMP + container_packet(len(second), marked=marked)), (0xE2, ISO_PRIMARY))
+def _with_following(data: bytes, encoding: JpegEncoding, *, marked: bool) -> bytes:
+    """Return a JPEG that is followed by a gain map, a video or both, and says so to all kinds of readers."""
+    second = b"" if encoding.gain_map is None else _encoded_gain_map(encoding.gain_map)
+    video, motion = (b"", NO_MOTION) if encoding.moving is None else (encoding.moving.data, encoding.moving.motion)
+    packet = Following(len(second), len(video), motion).packet(marked=marked)
+    if not second:
+        return with_mark(data, packet) + video
+    first = _with_segments(data, (0xE1, JPEG_XMP + packet), (0xE2, ISO_PRIMARY))
     at = next(s.end for s in jpeg_parts(first).segments if s.payload == ISO_PRIMARY)
     length = len(first) + 4 + len(mpf_payload(0, 0, 0))
     mpf = mpf_payload(length, length - (at + 8), len(second))  # offsets count from behind marker, length and name
-    return first[:at] + b"\xff\xe2" + struct.pack(">H", 2 + len(mpf)) + mpf + first[at:] + second
+    return first[:at] + b"\xff\xe2" + struct.pack(">H", 2 + len(mpf)) + mpf + first[at:] + second + video
+
+
+def _encoded_gain_map(gain_map: GainMap) -> bytes:
+    """Return a gain map as a JPEG, described for readers of ISO 21496-1 and of Google's XMP."""
+    numbers = gain_map.numbers
+    data = encode(gain_map.raster, Kept(icc_profile=gain_map.icc_profile), gain_map.encoding, "strip")
+    return _with_segments(data, (0xE1, JPEG_XMP + numbers.xmp()), (0xE2, numbers.iso()))
 
 
 def with_room(data: bytes, more: int) -> bytes:
@@ -300,14 +314,16 @@ def _with_density(data: bytes, density: Density | None, *, cmyk: bool) -> bytes:
     return data[:2] + b"\xff\xe0\0\x10JFIF\0\x01\x01" + numbers + b"\0\0" + data[2:] if cmyk else data
 
 
-def _further(data: bytes, parts: JpegParts, raster: Raster, max_pixels: int) -> tuple[GainMap | None, tuple[str, ...]]:
+def _further(
+    data: bytes, parts: JpegParts, raster: Raster, max_pixels: int, motion: FoundMotion | None
+) -> tuple[GainMap | None, tuple[str, ...]]:
     """Return the gain map that follows the first picture, and notes on what is not written again."""
     try:
         found = find_gain_map(data, parts)
         gain_map = None if found is None else _read_gain_map(data, found, raster, max_pixels)
     except Exception as error:  # decoders raise whatever they please on damaged bytes
         return None, (f"the gain map was left out, so nothing is brighter than white any more ({error})",)
-    return gain_map, _left_out(data, parts, found)
+    return gain_map, _left_out(data, parts, found, motion)
 
 
 def _read_gain_map(data: bytes, found: FoundGainMap, raster: Raster, max_pixels: int) -> GainMap:
@@ -321,12 +337,14 @@ def _read_gain_map(data: bytes, found: FoundGainMap, raster: Raster, max_pixels:
     return GainMap(inner.raster, found.numbers, profile, inner.encoding)
 
 
-def _left_out(data: bytes, parts: JpegParts, found: FoundGainMap | None) -> tuple[str, ...]:
-    """Return a note on what follows the first picture and its gain map, and is not written."""
+def _left_out(data: bytes, parts: JpegParts, found: FoundGainMap | None, motion: FoundMotion | None) -> tuple[str, ...]:
+    """Return a note on what follows the first picture, is neither gain map nor motion photo, and is not written."""
     others = [start for start in further_pictures(data, parts) if found is None or start != found.start]
     listed = any(s.marker == 0xE2 and s.payload.startswith(MPF_NAME) for s in parts.segments)
     if others or (listed and found is None):
         return ("the file holds further pictures (MPO, a preview or a gain map): only the first is written",)
+    if motion is not None:  # what lies around it says what it is
+        return ()
     end = parts.end if found is None else found.end
     if data[end:].strip(b"\0"):
         return (f"{len(data) - end} bytes after the picture (a further picture or a video) were left out",)

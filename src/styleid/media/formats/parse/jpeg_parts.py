@@ -13,6 +13,7 @@ from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
 from styleid.media.formats.parse.gain_map import ISO_NAME, GainMapNumbers, read_iso, read_xmp
 from styleid.media.formats.parse.ifd import TiffReader
+from styleid.media.formats.parse.motion import CAMERA, CONTAINER, ITEM, NO_MOTION, MotionFacts
 from styleid.media.provenance import JPEG_XMP, SOURCE_TYPE
 
 MPF_NAME = b"MPF\0"
@@ -80,34 +81,60 @@ def mpf_payload(first_bytes: int, second_offset: int, second_bytes: int) -> byte
     return MPF_NAME + b"II*\0\x08\0\0\0" + directory + entries
 
 
-def container_packet(gain_map_bytes: int, *, marked: bool) -> bytes:
-    """Return the XMP packet of a JPEG file with further parts.
+@dataclass(frozen=True)
+class Following:
+    """Say what follows the picture of a JPEG file, in this order.
 
-    gain_map_bytes: the length of its gain map. marked: whether it holds generated parts, see
-    `styleid.media.provenance`.
+    gain_map_bytes, video_bytes: how long both are, 0 where there is none. motion: how the video belongs to the picture.
     """
-    names = f' xmlns:Container="{_CONTAINER}" xmlns:Item="{_CONTAINER}item/"'
-    names += f' xmlns:hdrgm="{_HDRGM}" hdrgm:Version="1.0"'
-    items = _item("Primary", "image/jpeg", 0) + _item("GainMap", "image/jpeg", gain_map_bytes)
-    body = f"<Container:Directory><rdf:Seq>{items}</rdf:Seq></Container:Directory>"
-    if marked:
-        names += ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        body += f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<rdf:Description rdf:about=""{names}>{body}</rdf:Description></rdf:RDF></x:xmpmeta>'
-        '<?xpacket end="r"?>'
-    ).encode()
+
+    gain_map_bytes: int = 0
+    video_bytes: int = 0
+    motion: MotionFacts = NO_MOTION
+
+    def packet(self, *, marked: bool) -> bytes:
+        """Return the XMP packet that says so.
+
+        marked: whether the file holds generated parts, see `styleid.media.provenance`.
+        """
+        names = f' xmlns:Container="{CONTAINER}" xmlns:Item="{ITEM}"' + self._gain_map_told() + self._motion_told()
+        items = [_item("Primary", "image/jpeg", "")]
+        if self.gain_map_bytes:
+            items.append(_item("GainMap", "image/jpeg", f' Item:Length="{self.gain_map_bytes}"'))
+        if self.video_bytes:
+            items.append(_item("MotionPhoto", "video/mp4", f' Item:Length="{self.video_bytes}" Item:Padding="0"'))
+        body = f"<Container:Directory><rdf:Seq>{''.join(items)}</rdf:Seq></Container:Directory>"
+        if marked:
+            names += ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+            body += f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
+        return (
+            '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+            f'<rdf:Description rdf:about=""{names}>{body}</rdf:Description></rdf:RDF></x:xmpmeta>'
+            '<?xpacket end="r"?>'
+        ).encode()
+
+    def _gain_map_told(self) -> str:
+        return ' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"' if self.gain_map_bytes else ""
+
+    def _motion_told(self) -> str:
+        if not self.video_bytes:
+            return ""
+        time = self.motion.shown_at_us
+        told = (
+            f' xmlns:GCamera="{CAMERA}" GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"'
+            f' GCamera:MotionPhotoPresentationTimestampUs="{time}"'
+        )
+        if self.motion.micro:
+            told += (
+                ' GCamera:MicroVideo="1" GCamera:MicroVideoVersion="1"'
+                f' GCamera:MicroVideoOffset="{self.video_bytes}" GCamera:MicroVideoPresentationTimestampUs="{time}"'
+            )
+        return told
 
 
-_CONTAINER = "http://ns.google.com/photos/1.0/container/"
-_HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
-
-
-def _item(semantic: str, mime: str, length: int) -> str:
-    size = f' Item:Length="{length}"' if length else ""
-    item = f'<Container:Item Item:Semantic="{semantic}" Item:Mime="{mime}"{size}/>'
+def _item(semantic: str, mime: str, length: str) -> str:
+    item = f'<Container:Item Item:Semantic="{semantic}" Item:Mime="{mime}"{length}/>'
     return f'<rdf:li rdf:parseType="Resource">{item}</rdf:li>'
 
 
