@@ -16,7 +16,7 @@ from environment import ROOT, environment
 
 FILES = ("constraints-oldest.txt", "constraints-newest.txt")
 EXTRAS = "c2pa,datasets,eval,heif,jxl,keys,remote,video,web"
-TESTERS = ("pytest>=8", "beartype>=0.22", "httpx", "hypothesis", "scikit-image", "tifffile")
+TESTERS = ("pytest>=8", "beartype>=0.22", "httpx", "hypothesis", "scikit-image")
 MARK = "pytest.mark.versions"
 
 

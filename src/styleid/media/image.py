@@ -28,7 +28,7 @@ from PIL import ImageFile
 from styleid.errors import ImageError, MissingDependencyError
 from styleid.media.audit import find_leftovers
 from styleid.media.containers.errors import BadFileError
-from styleid.media.formats import avif, bmp, gif, heic, jpeg, jxl, png, tiff, webp
+from styleid.media.formats import avif, bmp, gif, heic, jpeg, jxl, png, tiff, tiff_writer, webp
 from styleid.media.formats.channels import hide_in_channel
 from styleid.media.formats.decoded import Decoded, MovingPart
 from styleid.media.formats.dither import repaint_dithered
@@ -66,7 +66,7 @@ _CODECS = {
     "JPEG": _Codec(jpeg.decode, jpeg.encode, redraw=jpeg.redraw),
     "PNG": _Codec(png.decode, png.encode),
     "WebP": _Codec(webp.decode, webp.encode),
-    "TIFF": _Codec(tiff.decode, tiff.encode),
+    "TIFF": _Codec(tiff.decode, tiff_writer.encode),
     "BMP": _Codec(bmp.decode, bmp.encode),
     "GIF": _Codec(gif.decode, gif.encode, gif.repaint),
     "AVIF": _Codec(avif.decode, avif.encode),

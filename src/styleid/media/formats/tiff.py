@@ -2,7 +2,7 @@
 
 TIFF's usual compressions work on bytes and know nothing of pixels, so Pillow (libtiff) is asked for bytes only: it
 gets a bare one-directory file that calls each row of each plane a row of 8-bit grey, and predictor, byte order,
-planes and depth are undone here. Writing goes the same way back. Fax and JPEG compression do know pixels; those are
+planes and depth are undone here. Fax and JPEG compression do know pixels; those are
 read by Pillow as pictures and written with Deflate, larger but without a second loss.
 
 Not kept: planar storage and tiles (written as strips of interleaved pixels), big-endian order, BigTIFF.
@@ -16,7 +16,6 @@ import struct
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 from PIL import Image
@@ -52,25 +51,17 @@ from styleid.media.formats.parse.allowed import (
     TILE_WIDTH,
     WIDTH,
 )
-from styleid.media.formats.parse.exif import MetadataMode, read_facts
+from styleid.media.formats.parse.exif import read_facts
 from styleid.media.formats.parse.ifd import (
-    BYTE,
-    EXIF_POINTER,
     LONG,
-    ORIENTATION,
-    RATIONAL,
-    RESOLUTION_UNIT,
     SHORT,
-    UNDEFINED,
-    X_RESOLUTION,
-    Y_RESOLUTION,
     Directory,
     Field,
     TiffReader,
 )
-from styleid.media.formats.raster import ALPHA_LAYOUTS, Layout, Palette, Raster, Samples, from_image, to_image
-from styleid.media.formats.tiff_rows import inverted, rows_of, samples_of
-from styleid.media.provenance import TIFF_XMP
+from styleid.media.formats.raster import ALPHA_LAYOUTS, Layout, Palette, Raster, Samples, from_image
+from styleid.media.formats.tiff_rows import inverted, samples_of
+from styleid.media.formats.tiff_writer import TiffEncoding
 
 _BYTE_CODECS = {1: "raw", 5: "tiff_lzw", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_adobe_deflate",
                 34925: "lzma", 50000: "zstd"}  # fmt: skip
@@ -81,24 +72,7 @@ _DECODED_NAMES = {-1: Layout.GREY, **_PHOTOMETRIC_NAMES, 6: Layout.RGB}
 _DECODED_LAYOUTS = {(Layout.GREY, 1, 0): Layout.GREY, (Layout.GREY, 2, 1): Layout.GREY_ALPHA,
                     (Layout.RGB, 3, 0): Layout.RGB, (Layout.RGB, 4, 1): Layout.RGB_ALPHA,
                     (Layout.CMYK, 4, 0): Layout.CMYK}  # fmt: skip
-_WRITTEN_CODES = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000}
 _LIMIT_LOCK = threading.Lock()
-
-
-@dataclass(frozen=True)
-class TiffEncoding:
-    """Say how a TIFF was stored.
-
-    codec: Pillow's name. predictor: 1 none, 2 differences along rows. white_is_zero: grey stored inverted.
-    extra: what the last channel is, 0 unspecified, 1 premultiplied alpha, 2 alpha, None where there is none.
-    colour_map: the palette as stored, 3 * 2**bits 16-bit values.
-    """
-
-    codec: str
-    predictor: int
-    white_is_zero: bool
-    extra: int | None
-    colour_map: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,69 +120,6 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     found = profile_field.values if profile_field and isinstance(profile_field.values, bytes) else None
     profile, more = kept_profile(found, raster, facts)
     return Decoded(raster, Kept(facts.orientation, facts.density, profile, facts.exposure), encoding, (*notes, *more))
-
-
-def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster without loss at its own depth; the result holds nothing but pixels and what is kept."""
-    height, width = raster.size
-    channels = raster.layout.channels
-    samples = raster.samples
-    grey = raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
-    if encoding.white_is_zero and grey:
-        samples = inverted(samples, raster.bits)
-    encodable = raster.bits >= 8 and encoding.codec not in ("raw", "packbits")
-    predictor = encoding.predictor if encodable else 1
-    strips, rows = _strips(rows_of(samples, raster.bits, predictor), encoding.codec)
-    photometric = {Layout.PALETTE: 3, Layout.CMYK: 5}.get(raster.layout, 2)
-    if grey:
-        photometric = 0 if encoding.white_is_zero else 1
-    fields = [
-        Field(WIDTH, LONG, (width,)),
-        Field(HEIGHT, LONG, (height,)),
-        Field(BITS, SHORT, (raster.bits,) * channels),
-        Field(COMPRESSION, SHORT, (_WRITTEN_CODES[encoding.codec],)),
-        Field(PHOTOMETRIC, SHORT, (photometric,)),
-        Field(SAMPLES, SHORT, (channels,)),
-        Field(ROWS_PER_STRIP, LONG, (rows,)),
-        Field(STRIP_COUNTS, LONG, tuple(len(s) for s in strips)),
-    ]
-    if predictor != 1:
-        fields.append(Field(PREDICTOR, SHORT, (predictor,)))
-    if raster.layout in ALPHA_LAYOUTS:
-        fields.append(Field(EXTRA, SHORT, (2 if encoding.extra is None else encoding.extra,)))
-    if raster.palette is not None:
-        fields.append(Field(COLOUR_MAP, SHORT, encoding.colour_map))
-    if kept.orientation != 1:
-        fields.append(Field(ORIENTATION, SHORT, (kept.orientation,)))
-    if kept.density:
-        fields += [Field(X_RESOLUTION, RATIONAL, _fraction(kept.density.x)),
-                   Field(Y_RESOLUTION, RATIONAL, _fraction(kept.density.y)),
-                   Field(RESOLUTION_UNIT, SHORT, (kept.density.unit,))]  # fmt: skip
-    if kept.icc_profile:
-        fields.append(Field(ICC_TAG, UNDEFINED, kept.icc_profile))
-    if kept.mark:
-        fields.append(Field(TIFF_XMP, BYTE, kept.mark))
-    return _assembled(fields, strips, kept, metadata)
-
-
-def _assembled(fields: list[Field], strips: list[bytes], kept: Kept, metadata: MetadataMode) -> bytes:
-    """Return header, strips, main directory and, under "safe", the exposure directory."""
-    offsets: list[int] = []
-    position = 8
-    for strip in strips:
-        offsets.append(position)
-        position += len(strip) + (len(strip) & 1)
-    if position + (1 << 24) > 0xFFFFFFFF:
-        raise BadFileError("its pixels need more than the 4 GiB that a TIFF can hold. Save it with a compression first")
-    fields = [*fields, Field(STRIP_OFFSETS, LONG, tuple(offsets))]
-    exposure = kept.exposure if metadata == "safe" else ()
-    if exposure:
-        length = len(build_directory([*fields, Field(EXIF_POINTER, LONG, (0,))], position))
-        fields.append(Field(EXIF_POINTER, LONG, (position + length,)))
-    directory = build_directory(fields, position)
-    behind = build_directory(exposure, position + len(directory)) if exposure else b""
-    body = b"".join(s + b"\0" * (len(s) & 1) for s in strips)
-    return b"II*\0" + struct.pack("<I", position) + body + directory + behind
 
 
 def _check_pages(pages: list[Directory], data: bytes) -> tuple[str, ...]:
@@ -371,18 +282,3 @@ def _limit_lifted() -> Generator[None, None, None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
-
-
-def _strips(rows: Samples, codec: str) -> tuple[list[bytes], int]:
-    """Compress (h, bytes) rows; return the strips and how many rows each holds."""
-    out = io.BytesIO()
-    to_image(rows, "L").save(out, "TIFF", compression=codec)
-    data = out.getvalue()
-    written = TiffReader.open(data).chain()[0]
-    places = zip(written.ints(STRIP_OFFSETS), written.ints(STRIP_COUNTS), strict=True)
-    return [data[start : start + size] for start, size in places], written.integer(ROWS_PER_STRIP, len(rows))
-
-
-def _fraction(value: float) -> tuple[int, int]:
-    ratio = Fraction(value).limit_denominator(10000)
-    return ratio.numerator, ratio.denominator
