@@ -3,6 +3,7 @@
 import hashlib
 import json
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,15 @@ def test_other_kinds_of_keys_are_refused(tmp_path):
         read_private_key(tmp_path / "ec")
     with pytest.raises(KeyFileError):
         read_public_key(tmp_path / "ec.pub")
+
+
+def test_without_the_package_the_install_line_is_named(certificate, key, outputs, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    for given in (["verify", str(certificate), str(outputs)], ["key", "new", "--signing", f"{key}2"]):
+        assert main(given) == 1
+        assert "pip install 'styleid[keys]'" in capsys.readouterr().err
+    certificate.write_text(json.dumps(seal(record_of(outputs))))
+    assert verified(certificate, outputs) == 3  # what is not signed needs no package
 
 
 def test_the_signed_form_does_not_depend_on_order_or_spaces():

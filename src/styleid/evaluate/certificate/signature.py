@@ -157,10 +157,11 @@ def raw_public(public: Any) -> bytes:
 
 
 def _holds(raw_key: bytes, value: bytes, body: bytes) -> bool:
+    kind = _ed25519().Ed25519PublicKey
     from cryptography.exceptions import InvalidSignature
 
     try:
-        _ed25519().Ed25519PublicKey.from_public_bytes(raw_key).verify(value, body)
+        kind.from_public_bytes(raw_key).verify(value, body)
     except (InvalidSignature, ValueError):
         return False
     return True
