@@ -1,6 +1,6 @@
 """Rig a finished run in known ways, certify each, and say what the certificate calls it.
 
-    python benchmarks/rigged_runs.py ORIGINALS OUTPUTS --out DIR [--share .02] [--recognisers gate]
+    python benchmarks/rigged_runs.py ORIGINALS OUTPUTS --out DIR [--share .02] [--recognisers gate] [--faces 1000]
 
 A share of the run's faces is restored: with the original's pixels, encoded again, moved by a pixel, or also left out of
 the journal; every output is a copy; every face is filled; one thumbnail is left. The sample's questions are answered as
@@ -16,6 +16,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.02)
     parser.add_argument("--recognisers", default="gate")
+    parser.add_argument("--faces", type=int, default=1000, help="how many faces are attacked")
     parser.add_argument("--rigs", nargs="+", choices=RIGS, default=list(RIGS))
     args = parser.parse_args()
     told = {}
@@ -46,20 +48,23 @@ def main() -> None:
         outputs = args.out / rig / "outputs"
         shutil.rmtree(args.out / rig, ignore_errors=True)
         untouched = RIGS[rig](args.originals, args.outputs, outputs, args.share)
-        told[rig] = certified(args.originals, outputs, args.out / rig / "certificate", args.recognisers, untouched)
+        options = CertifyOptions(
+            args.out / rig / "certificate", identities="folders", recognisers=args.recognisers, faces=args.faces
+        )
+        told[rig] = certified(args.originals, outputs, options, untouched)
         shutil.rmtree(outputs)
     print(json.dumps(told, indent=1))
 
 
-def certified(originals: Path, outputs: Path, out: Path, recognisers: str, untouched: set[str]) -> dict:
+def certified(originals: Path, outputs: Path, options: CertifyOptions, untouched: set[str]) -> dict:
     """Certify a rigged run with truthful answers."""
-    options = CertifyOptions(out, identities="folders", recognisers=recognisers)
+    out = options.out
     certify(originals, outputs, options)
     sample = Sample.from_json(json.loads((out / STATE).read_text())["sample"])
     answers = {q.number: UNTOUCHED if q.photo in untouched else CLEAN for q in sample.questions}
     record = {"kind": ANSWERS_KIND, "sample": sample.identity, "by": "benchmark", "when": "", "answers": answers}
     (out / "answers.json").write_text(json.dumps(record))
-    told = certify(originals, outputs, CertifyOptions(out, answers=out / "answers.json")).record
+    told = certify(originals, outputs, replace(options, answers=out / "answers.json")).record
     return {
         "untouched_photos": len(untouched),
         "true_share": round(len(untouched) / told["photos"]["published"], 4),
