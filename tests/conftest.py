@@ -63,3 +63,12 @@ def bundle():
     from styleid import load_bundle
 
     return load_bundle()
+
+
+@pytest.fixture(scope="session")
+def appearance_model():
+    """The built-in bundle of the appearance model, which is of format 1."""
+    from styleid import load_bundle
+    from styleid.bundles.registry import APPEARANCE_MODEL
+
+    return load_bundle(APPEARANCE_MODEL)

@@ -362,10 +362,7 @@ def test_bundles_are_listed_and_shown(call, as_built_in, tmp_path):
     shutil.copytree(as_built_in, as_built_in.with_name("zzz"))
     status, out, err = call("bundles", "list")
     assert (status, err) == (0, "")
-    assert [line[: len(registry.DEFAULT) + 2].rstrip() for line in out.splitlines()] == [
-        f"* {registry.DEFAULT}",
-        "  zzz 1",
-    ]
+    assert [line[:5] for line in out.splitlines()] == [f"* {registry.DEFAULT}"[:5], "  zzz"]
     for name in ((), ("zzz",), (str(as_built_in),)):
         status, out, err = call("bundles", "show", *name)
         assert (status, err) == (0, "")

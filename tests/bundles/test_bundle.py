@@ -293,13 +293,13 @@ def test_built_in_bundles_are_whole(name):
     assert verify(built_in()[name]) == []
 
 
-def test_the_built_in_bundle_draws_a_face_from_its_own_codes(bundle, astronaut):
+def test_the_appearance_model_draws_a_face_from_its_own_codes(appearance_model, astronaut):
     group = np.asarray(Image.open(Path(__file__).parents[2] / "examples/group.jpg").convert("RGB"))
-    anonymizer, missed = Anonymizer(bundle), []
+    anonymizer, missed = Anonymizer(appearance_model), []
     for photo in (astronaut, astronaut[:, ::-1].copy(), group):
         faces = anonymizer.find(photo)
         sources = anonymizer.analyse(photo, faces, np.arange(len(faces)))
-        _, drawn = bundle.render(np.stack([source.wplus for source in sources]))
+        _, drawn = appearance_model.render(np.stack([source.wplus for source in sources]))
         seen = np.stack([source.observation.landmarks for source in sources])
         missed += list(np.linalg.norm(drawn - seen, axis=2).mean(1) / inter_ocular(seen))
     assert len(missed) >= 5

@@ -92,7 +92,7 @@ FIRST = {"network": "generator", "side": 32, "most_face_px": 40}
         ("generators", lambda _: [FIRST, LAST | {"opset": 18}], "'opset' of a generator is unknown"),
         ("generators", lambda _: [FIRST, LAST | {"most_face_px": 90}], "the last generator, generator64, draws faces"),
         ("generators", lambda _: [FIRST | {"most_face_px": None}, LAST], "every generator but the last says"),
-        ("generators", lambda _: [FIRST | {"most_face_px": 0}, LAST], "generator draws 32 px for faces up to 0 px"),
+        ("generators", lambda _: [FIRST | {"most_face_px": 0}, LAST], "generator draws 32 px for faces up to 0.0 px"),
         ("generators", lambda _: [FIRST | {"most_face_px": float("nan")}, LAST], "up to nan px"),
         ("generators", lambda _: [FIRST | {"side": 4}, LAST], "generator draws 4 px"),
         ("generators", lambda _: [FIRST | {"side": 64}, LAST], "by side and by most_face_px, from small to large"),
@@ -190,17 +190,17 @@ def test_each_generator_draws_into_what_it_is_told(tiny, network):
         tiny.draw(generator, wplus, maps)
 
 
-def test_neither_format_draws_in_the_other_s_way(tiny, bundle):
+def test_neither_format_draws_in_the_other_s_way(tiny, appearance_model):
     wplus = np.zeros((1, SIZE), np.float32)
     for draw in (tiny.render, tiny.generate):
         with pytest.raises(BundleError, match="its generators fill faces into surroundings"):
             draw(wplus)
     with pytest.raises(BundleError, match="it has one generator for all faces"):
-        bundle.generator_for(80)
+        appearance_model.generator_for(80)
     with pytest.raises(BundleError, match="it has no neutral surroundings"):
-        bundle.neutral()
+        appearance_model.neutral()
     with pytest.raises(BundleError, match=r"it has no geometry \(W\+ -> landmarks\)"):
-        bundle.geometry(np.zeros((1, bundle.spec.size), np.float32))
+        appearance_model.geometry(np.zeros((1, appearance_model.spec.size), np.float32))
 
 
 def test_the_neutral_surroundings_are_read(tiny):

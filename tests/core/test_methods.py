@@ -36,6 +36,12 @@ class Swapping:
 
 
 @pytest.fixture
+def bundle(appearance_model):
+    """A bundle of format 1, whose rows have names and one width."""
+    return appearance_model
+
+
+@pytest.fixture
 def level(bundle):
     return privacy_level("standard", bundle.spec.thresholds)
 

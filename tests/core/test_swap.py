@@ -11,6 +11,12 @@ from styleid.errors import OptionError
 
 
 @pytest.fixture
+def bundle(appearance_model):
+    """A bundle of format 1, whose rows have names and one width."""
+    return appearance_model
+
+
+@pytest.fixture
 def spec(bundle):
     """Rows of 1, 3, 2 and 4 numbers."""
     widths = (1, 3, 2, 4)

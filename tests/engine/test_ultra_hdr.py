@@ -26,7 +26,7 @@ def portrait(astronaut) -> np.ndarray:
 @pytest.fixture(scope="module")
 def gain(portrait) -> np.ndarray:
     """Gains that follow brightness, as phones make them, of half the size."""
-    return cv2.resize(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), (240, 240), interpolation=cv2.INTER_AREA)
+    return grey(portrait)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,10 @@ def hiding() -> Anonymizer:
 
 def run(data, anonymizer, **options):
     return anonymize_photo("p.jpg", read_photo_bytes(data, "p.jpg"), anonymizer, RunOptions(".", **options))
+
+
+def grey(picture):
+    return cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (240, 240), interpolation=cv2.INTER_AREA)
 
 
 def alike(one, other):
@@ -55,9 +59,13 @@ def test_the_map_of_an_output_shows_the_new_face_at_most(make, portrait, gain, h
     assert "notes" not in record
     before, after = (parts.pixels(parts.mpf_pictures(d)[1]) for d in (source, data))
     x0, y0, x1, y1 = (round(v / 2) for v in face["box"])
-    inside, around = np.s_[y0:y1, x0:x1], np.s_[:, : max(8, x0 - 40)]
+    inset_y, inset_x = (y1 - y0) // 5, (x1 - x0) // 5  # a box holds hair and neck, which stay
+    inside = np.s_[y0 + inset_y : y1 - inset_y, x0 + inset_x : x1 - inset_x]
+    around = np.s_[:, : max(8, x0 - 40)]
     assert alike(before[around], after[around]) > 0.9
-    assert alike(before[inside], after[inside]) < 0.5
+    old, new = (grey(picture)[inside] for picture in (portrait, np.asarray(Image.open(io.BytesIO(data)))))
+    # eyes and mouth stay where they were, so that photos are alike to some degree; the maps may be no more
+    assert alike(before[inside], after[inside]) < alike(old, new) + 0.05 < 0.8
     assert find_leftovers(data, "strip") == []
     found = look_behind(data, np.asarray(Image.open(io.BytesIO(data))), source, portrait)
     assert not found.tells

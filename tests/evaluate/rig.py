@@ -1,4 +1,4 @@
-"""A small set of photos of nobody, drawn by the built-in bundle, and tools whose privacy is known beforehand."""
+"""A small set of photos of nobody, drawn by the appearance model, and tools whose privacy is known beforehand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from styleid import load_bundle
+from styleid.bundles.registry import APPEARANCE_MODEL
 from styleid.core.rendering import render
 from styleid.faces.detect import DetectorOptions, FaceDetector
 
@@ -21,7 +22,7 @@ SIDE_PX = 224
 
 def draw_people(folder: Path, people: int = PEOPLE) -> Path:
     """Draw people, each once, and photograph each twice, in other light: `folder/person/number.png`."""
-    bundle = load_bundle()
+    bundle = load_bundle(APPEARANCE_MODEL)
     spec = bundle.spec
     rng = np.random.default_rng(7)
     drawn = 3 * people

@@ -232,7 +232,7 @@ def test_another_key_and_another_bundle_are_refused(tmp_path, key, spec, people)
     other.replace(file.path)
     foreign = NetworkFile("identity.onnx", "0" * 64, 1, 18)
     changed = dataclasses.replace(spec, name="else", networks={**spec.networks, "identity": foreign})
-    with pytest.raises(PeopleFileError, match=r"another bundle \('aam128'\), whose faces 'else' cannot know"):
+    with pytest.raises(PeopleFileError, match=r"another bundle \('context128'\), whose faces 'else' cannot know"):
         PeopleFile(key, changed).read()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from styleid import AnonymizeOptions, Bundle
-from styleid.bundles.registry import DEFAULT, built_in, verify
+from styleid.bundles.registry import APPEARANCE_MODEL, built_in, verify
 from styleid.cli import main
 from styleid.core.methods import choose_method
 from styleid.core.privacy import privacy_level
@@ -23,7 +23,7 @@ def installed(tmp_path_factory):
     """A copy of the built-in bundle with a ranking that the command installed, and what the command said."""
     root = tmp_path_factory.mktemp("installed")
     folder = root / "copy"
-    shutil.copytree(built_in()[DEFAULT], folder)
+    shutil.copytree(built_in()[APPEARANCE_MODEL], folder)
     out = root / "rankings.npz"
     given = ("--bundle", str(folder), "--out", str(out), "--units", "layers,groups:8", "--install", *SMALL)
     assert main(["rank", *given]) == 0
@@ -66,7 +66,7 @@ def test_json_and_another_recogniser(tmp_path, capsys):
     record = json.loads(capsys.readouterr().out)
     assert record["settings"]["identity"].startswith("pixels ")
     assert record["settings"]["judge"].startswith("gate ")
-    assert record["tables"]["layers"]["units"] == 59
+    assert record["tables"]["layers"]["units"] == 19
     assert record["written"] == [str(out)]
     assert sorted(path.name for path in out.parent.iterdir()) == ["rankings.npz"]
 

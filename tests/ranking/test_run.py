@@ -21,6 +21,12 @@ OPTIONS = RankOptions(units="layers,groups:8", pairs=1, people=10, seed=3, batch
 
 
 @pytest.fixture(scope="module")
+def bundle(appearance_model):
+    """A bundle of format 1, whose rows have names and one width."""
+    return appearance_model
+
+
+@pytest.fixture(scope="module")
 def ranking(bundle):
     return rank_units(bundle, OPTIONS)
 

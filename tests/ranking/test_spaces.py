@@ -15,12 +15,12 @@ def tiny(tmp_path) -> Bundle:
     return Bundle(tiny_format2(tmp_path / "tiny"))
 
 
-def test_rows_of_w_plus_are_those_of_the_bundle(tiny, bundle):
+def test_rows_of_w_plus_are_those_of_the_bundle(tiny, appearance_model):
     space = WPlusSpace(tiny)
     assert list(space.sizes) == list(WIDTHS.values())
     assert list(space.ranked) == list(range(len(WIDTHS)))
     assert space.flat
-    assert not WPlusSpace(bundle).flat
+    assert not WPlusSpace(appearance_model).flat
     wplus = np.zeros((2, SIZE), np.float32)
     assert np.array_equal(space.codes(wplus), wplus)
 

@@ -11,7 +11,9 @@ from styleid.bundles.checking import check_network, check_neutral, check_ranking
 from styleid.errors import BundleError, OptionError
 from styleid.runtime import Device
 
-DEFAULT = "aam128"
+DEFAULT = "context128"
+APPEARANCE_MODEL = "aam128"
+"""The bundle of the appearance model: training reads its shapes, and comparisons take it for a baseline."""
 FOLDER = Path(__file__).parent
 
 

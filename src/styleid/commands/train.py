@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
-from styleid.bundles.registry import DEFAULT
+from styleid.bundles.registry import APPEARANCE_MODEL
 from styleid.commands.arguments import add_options, read_options
 from styleid.errors import TrainingError
 from styleid.lab.data.context_pack import ContextPack, ContextPackOptions, build_context_pack
@@ -270,7 +270,11 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser(
         "restore", aliases=_FORMERLY["restore"], help="checkpoints of a bundle's own networks, to train them on"
     )
-    again.add_argument("--bundle", default=DEFAULT, help=f"a built-in bundle's name, or a folder (default: {DEFAULT})")
+    again.add_argument(
+        "--bundle",
+        default=APPEARANCE_MODEL,
+        help=f"a built-in bundle's name, or a folder (default: {APPEARANCE_MODEL})",
+    )
     again.add_argument("--data", type=Path, help="data pack; needed to train on what had its normalisation folded")
     again.add_argument("--checkpoints", type=Path, required=True, help="folder to write a checkpoint of each into")
     for name, text in {"aam": "fit the appearance model", "aam128": "join what was trained into a bundle"}.items():
@@ -295,7 +299,9 @@ def _add_context_commands(commands: argparse._SubParsersAction[argparse.Argument
     source.add_argument("--sources", type=Path, help="folder of the source archives (.tar)")
     source.add_argument("--shrink", type=Path, help="a context pack to make a smaller one of, by --most-mb")
     pack.add_argument("--teachers", type=Path, help="folder of a second recogniser's file; none where it is left out")
-    pack.add_argument("--bundle", default=DEFAULT, help=f"whose networks look at the faces (default: {DEFAULT})")
+    pack.add_argument(
+        "--bundle", default=APPEARANCE_MODEL, help=f"whose networks look at the faces (default: {APPEARANCE_MODEL})"
+    )
     pack.add_argument("--out", type=Path, required=True, help="the pack to write, an .npz file")
     pack.add_argument("--most-mb", type=float, default=45.0, help="size of the smaller pack (default: 45)")
     add_options(pack, ContextPackOptions)
@@ -308,7 +314,9 @@ def _add_context_commands(commands: argparse._SubParsersAction[argparse.Argument
         "--checkpoint", type=Path, required=True, help="a folder of context-generator's, or a .safetensors file"
     )
     command.add_argument("--out", type=Path, required=True, help="folder to write")
-    command.add_argument("--bundle", default=DEFAULT, help=f"whose parser and judges serve (default: {DEFAULT})")
+    command.add_argument(
+        "--bundle", default=APPEARANCE_MODEL, help=f"whose parser and judges serve (default: {APPEARANCE_MODEL})"
+    )
     command.add_argument("--whole", action="store_true", help="keep the generator's convolutions floating point")
     add_options(command, BankOptions)
 

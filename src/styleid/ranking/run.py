@@ -151,7 +151,7 @@ def rank_units(
     >>> options = RankOptions(units="layers", pairs=1, people=10)
     >>> ranking = rank_units(load_bundle(), options)
     >>> ranking.tables["layers"].d_id.shape
-    (59,)
+    (19,)
     """
     options = options or RankOptions()
     identity = identity or Identity.of_bundle(bundle)

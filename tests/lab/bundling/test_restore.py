@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from styleid.bundles.registry import DEFAULT, built_in
+from styleid.bundles.registry import APPEARANCE_MODEL, built_in
 from styleid.commands.train import main
 from styleid.errors import BundleError, TrainingError
 from styleid.lab.bundling.restore import restore, settle
@@ -66,7 +66,7 @@ def test_the_appearance_model_is_the_bundles(checkpoints, bundle, astronaut):
     model, side = load_aam(checkpoints / "aam"), bundle.spec.crop.size_px
     crop = torch.from_numpy(astronaut[None, 60 : 60 + side, 140 : 140 + side]).permute(0, 3, 1, 2).float() / 127.5 - 1
     landmarks, visible = model.mean_shape[None, :68] + 1.5, torch.ones(1, 1, side, side)
-    session = open_session(built_in()[DEFAULT] / "inverter.onnx")
+    session = open_session(built_in()[APPEARANCE_MODEL] / "inverter.onnx")
     inputs = {"crop": crop, "landmarks": landmarks, "visible": visible}
     (wanted,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_the_appearance_model_is_the_bundles(checkpoints, bundle, astronaut):
 
 
 def test_checkpoints_know_how_long_they_were_trained(checkpoints):
-    record = json.loads((built_in()[DEFAULT] / "bundle.json").read_text())
+    record = json.loads((built_in()[APPEARANCE_MODEL] / "bundle.json").read_text())
     for name in ("parser", "identity", "attributes", "mask-encoder", "refiner"):
         state = json.loads((checkpoints / name / "state.json").read_text())
         assert state["images"] == record["quality"][name]["images"] > 0
@@ -112,7 +112,7 @@ def test_nothing_is_overwritten(command, checkpoints, tmp_path):
 
 
 def test_an_altered_bundle_is_refused(tmp_path):
-    shutil.copytree(built_in()[DEFAULT], tmp_path / "bundle")
+    shutil.copytree(built_in()[APPEARANCE_MODEL], tmp_path / "bundle")
     with (tmp_path / "bundle/identity.onnx").open("ab") as file:
         file.write(b"x")
     with pytest.raises(BundleError, match=r"identity\.onnx has the SHA-256"):
@@ -120,7 +120,7 @@ def test_an_altered_bundle_is_refused(tmp_path):
 
 
 def test_networks_that_were_not_trained_on_go_into_the_next_bundle_byte_for_byte(checkpoints, tmp_path, bundle):
-    kept = Unchanged(DEFAULT, checkpoints)
+    kept = Unchanged(APPEARANCE_MODEL, checkpoints)
     reports = {role: kept.take(role, tmp_path) for role in UNCHANGED}
     for role, report in reports.items():
         assert report.path.read_bytes() == (bundle.folder / report.path.name).read_bytes()
@@ -141,13 +141,13 @@ def test_networks_that_were_trained_on_do_not_stay(checkpoints, tmp_path):
     record = json.loads(state.read_text())
     state.write_text(json.dumps(record | {"step": record["step"] + 1}))
     with pytest.raises(TrainingError, match="identity was trained on"):
-        Unchanged(DEFAULT, tmp_path / "on")
+        Unchanged(APPEARANCE_MODEL, tmp_path / "on")
     state.write_text(json.dumps(record))
     model = load_aam(tmp_path / "on/aam")
     model.mean_shape += 1
     save_aam(model, tmp_path / "on/aam")
     with pytest.raises(TrainingError, match="not the appearance model"):
-        Unchanged(DEFAULT, tmp_path / "on")
+        Unchanged(APPEARANCE_MODEL, tmp_path / "on")
 
 
 class Small(nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from styleid.bundles.build_options import BuildOptions
-from styleid.bundles.registry import DEFAULT, built_in
+from styleid.bundles.registry import APPEARANCE_MODEL, built_in
 from styleid.lab.upstream.bundle import build_ffhq_bundle
 from tests.lab.upstream.checkpoints import ROWS, WIDTH, write_checkpoints
 
@@ -19,7 +19,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def built(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole bundle of small networks."""
-    if DEFAULT not in built_in():
+    if APPEARANCE_MODEL not in built_in():
         pytest.skip("no bundle is built in, so none can stand in")
     folder = tmp_path_factory.mktemp("built")
     np.save(folder / "channels_rank.npy", np.arange(ROWS * WIDTH).reshape(ROWS, WIDTH) / 7)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.registry import DEFAULT
+from styleid.bundles.registry import APPEARANCE_MODEL
 from styleid.faces.align import CropTemplate
 from styleid.lab.bundling.context_bank import inner_landmarks
 from styleid.lab.bundling.context_figures import Drawn, compare, draw_faces, generator_inputs
@@ -38,7 +38,7 @@ _TAKEN = ("shape", "coarse", "medium", "fine")
 _SWAPS: tuple[dict[str, Any], ...] = (
     {"levels": _TAKEN, "strength": 1.0, "light_cells": 3},
     {"levels": _TAKEN, "strength": 1.0, "light_cells": 2},
-    {"levels": _TAKEN, "strength": 1.0, "light_cells": 2, "target_light": True, "expression_noise": 0.3},
+    {"levels": _TAKEN, "strength": 1.0, "light_cells": 2, "cover": 0.06},
 )
 """From the least change to the most."""
 _PIXEL: dict[str, Any] = {"levels": (_TAKEN[1:], _TAKEN), "region": "full", "side": 0, "outlined": False}
@@ -63,7 +63,7 @@ def build_context_bundle(
     out: Path,
     say: Callable[[str], None] = print,
     *,
-    bundle: str | Path = DEFAULT,
+    bundle: str | Path = APPEARANCE_MODEL,
     bank: BankOptions | None = None,
     eight_bits: bool = True,
 ) -> None:

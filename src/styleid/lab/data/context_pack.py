@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.registry import DEFAULT, find_bundle
+from styleid.bundles.registry import APPEARANCE_MODEL, find_bundle
 from styleid.errors import TrainingError
 from styleid.faces import geometry
 from styleid.faces.align import CropTemplate, fit_similarity, scale_of, transform_points, warp_to
@@ -173,7 +173,7 @@ def build_context_pack(
     teachers: Path | None = None,
     options: ContextPackOptions | None = None,
     *,
-    bundle: str = DEFAULT,
+    bundle: str = APPEARANCE_MODEL,
     say: Callable[[str], None] = print,
 ) -> dict[str, int]:
     """Make a pack for the context generator; return how many faces each archive gave and how many were dropped.

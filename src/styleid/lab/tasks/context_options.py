@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from styleid.bundles.registry import DEFAULT
+from styleid.bundles.registry import APPEARANCE_MODEL
 from styleid.errors import TrainingError
 
 RESOLUTIONS = (64, 128, 256)
@@ -38,7 +38,7 @@ class ContextOptions:
     resolution: int = 128
     start_from: Path | None = None
     teachers: Path | None = None
-    bundle: str = DEFAULT
+    bundle: str = APPEARANCE_MODEL
     batch: int = 32
     rate: float = 4e-4
     light_cells: int = 4
