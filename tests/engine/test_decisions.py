@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from styleid import AnonymizeOptions, Anonymizer, Bundle
 from styleid.core.decisions import FaceDecision, PhotoDecisions
@@ -432,6 +432,33 @@ def test_the_report_tells_what_was_decided(make, run, tmp_path):
     for text in ("Decided by a person", "by &lt;anna&gt;, at 2026-11-30; kept", "approved, by bea",
                  "blur (an added box) at 1, 2, 30, 40; obscured"):  # fmt: skip
         assert text in page
+
+
+def test_an_added_box_in_the_first_frame_of_an_animation_is_hidden_in_every_frame(make, run, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pictures = [Image.fromarray(np.random.default_rng(n).integers(0, 255, (60, 90, 3), np.uint8)) for n in range(3)]
+    pictures[0].save(folder / "a.webp", save_all=True, append_images=pictures[1:], duration=100, lossless=True)
+    by = make()
+    run(by, "first", export=tmp_path / "exported.json", of=folder)
+    record = json.loads((tmp_path / "exported.json").read_text())
+    last = {"box": [60, 190, 80, 230], "do": "solid"}
+    record["photos"]["a.webp"]["add"] = [{"box": [10, 10, 40, 50.1], "do": "solid", "by": "anna"}, last]
+    run(by, "second", record=record, export=tmp_path / "edited.json", of=folder)
+    told = lines(tmp_path / "second")["a.webp"]
+    step = told["frames"]["step"]
+    tops = [face["box"][1] for face in told["faces"] if face["box"][0] == 10]
+    assert sorted(tops) == [10, 10 + step, 10 + 2 * step]
+    assert len(told["faces"]) == 4
+    before, after = (frames_of(place / "a.webp") for place in (folder, tmp_path / "second"))
+    assert [bool((one != two)[20:40, 20:30].any()) for one, two in zip(before, after, strict=True)] == [True] * 3
+    run(by, "third", record=json.loads((tmp_path / "edited.json").read_text()), of=folder)
+    assert contents(tmp_path / "third") == contents(tmp_path / "second")
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    with Image.open(path) as image:
+        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
 
 
 @pytest.mark.parametrize("targets", ["k=2", "consistent"])

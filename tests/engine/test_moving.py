@@ -1,5 +1,6 @@
 """Motion photos: the video shows the same new face as the still, or is left out and named."""
 
+import hashlib
 import io
 import json
 import sys
@@ -11,8 +12,10 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.cli import main
+from styleid.core.decisions import FaceDecision, PhotoDecisions
 from styleid.core.options import PeopleOptions
 from styleid.engine.assignment import Assignment
+from styleid.engine.decisions import DecidedPhoto
 from styleid.engine.journal import NAME
 from styleid.engine.local import anonymize_files
 from styleid.engine.options import RunOptions
@@ -103,6 +106,19 @@ def test_a_key_gives_both_parts_their_pseudonym(portrait, video, bundle, tmp_pat
     still, moving = parts.split_motion((tmp_path / "out/p.jpg").read_bytes())
     now = embedded(bundle, np.asarray(Image.open(io.BytesIO(still))))
     assert embedded(bundle, clips.decode(moving)[2]) @ now > bundle.spec.thresholds[1e-2].high
+
+
+def test_the_video_of_a_photo_with_added_boxes_is_left_out(portrait, video) -> None:
+    """The detector missed a face in the photo, and nobody has looked for it in the video."""
+    data = parts.motion_photo(portrait, video)
+    added = PhotoDecisions(added=(FaceDecision((5, 5, 40, 50), "solid"),))
+    decided = DecidedPhoto(hashlib.sha256(data).hexdigest(), added)
+    options = RunOptions(".", anonymize_video=anonymize_moving)
+    plain = Anonymizer(None, AnonymizeOptions(method="none"))
+    made, record = anonymize_photo("p.jpg", read_photo_bytes(data, "p.jpg"), plain, options, decided=decided)
+    assert "a person added boxes" in record["moving"]["left_out"]
+    assert b"ftyp" not in made
+    assert find_leftovers(made, "strip") == []
 
 
 def test_groups_have_no_videos(portrait, video, bundle) -> None:

@@ -12,7 +12,7 @@ from styleid.core.face import KnownFaces
 from styleid.core.options import PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.finding import find_faces
-from styleid.engine.photo import Job, in_every_frame, read_job
+from styleid.engine.photo import Job, decisions_for, in_every_frame, read_job
 from styleid.errors import ImageError, OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.media.image import Photo
@@ -87,8 +87,9 @@ class Assignment:
         giver.assign(sightings)
 
     def _faces_of(self, job: Job, photo: Photo) -> list[Sighting]:
-        anonymizer, decisions = self.anonymizer, None if job.decided is None else job.decided.decisions
+        anonymizer = self.anonymizer
         try:
+            decisions = decisions_for(photo, job.decided)
             boxes = None if job.boxes is None else in_every_frame(job.boxes, photo)
             found = find_faces(photo, anonymizer, boxes, decisions=decisions)
             image = found.photo.image_rgb

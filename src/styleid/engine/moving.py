@@ -63,9 +63,15 @@ def anonymize_part(
     try:
         data, record = _new_video(part, photo, anonymizer, taken, marking, anonymize_video)
     except StyleIDError as error:
-        return Moved(None, told | {"left_out": str(getattr(error, "reason", error))}, part.beside)
+        return leave_out(part, str(getattr(error, "reason", error)))
     told |= {key: record[key] for key in ("video", "tracks", "notes", "mark") if record.get(key)}
     return Moved(data, told | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, part.beside)
+
+
+def leave_out(part: MovingPart, reason: str) -> Moved:
+    """Return what is told of a video that is not written."""
+    told = {"file": part.beside} if part.beside else {}
+    return Moved(None, told | {"left_out": reason}, part.beside)
 
 
 def _new_video(

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from styleid.core.boxes import boxes_inside
+from styleid.core.decisions import PhotoDecisions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.decisions import DecidedPhoto
 from styleid.engine.finding import faces_mask, find_faces
-from styleid.engine.moving import Moved, anonymize_part, recorded
+from styleid.engine.moving import Moved, anonymize_part, leave_out, recorded
 from styleid.engine.options import RunOptions
 from styleid.errors import ImageError
 from styleid.media.formats.decoded import MovingPart
@@ -216,7 +217,7 @@ def _anonymized(
         given = boxes_inside(in_every_frame(np.concatenate(every), photo), photo.image_rgb.shape) if every else None
     except ValueError as error:
         raise ImageError(photo.name, str(error)) from error
-    decisions = None if decided is None else decided.decisions
+    decisions = decisions_for(photo, decided)
     search = hints.search if photo.strip is None else None  # it tells of one frame; all are searched through
     found = find_faces(photo, anonymizer, given, search, decisions)
     photo = found.photo
@@ -225,7 +226,8 @@ def _anonymized(
     if options.require_faces and not outcome.faces:
         raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
     clock = _Clock(anonymizer.seconds)
-    photo, moved = move(photo, name, anonymizer, targets.taken() if targets is not None else [], options)
+    taken = targets.taken() if targets is not None else []
+    photo, moved = move(photo, name, anonymizer, taken, options, added=decisions is not None and bool(decisions.added))
     clock.tick("moving part")
     encoded = encode_outcome(photo, outcome, options, generated=moved is not None and moved.is_generated_inside)
     clock.tick("encode")
@@ -269,15 +271,41 @@ def in_every_frame(boxes: FloatArray, photo: Photo) -> FloatArray:
     return (boxes[None] + tops[:, None, None] * np.array([0, 1, 0, 1])).reshape(-1, 4)
 
 
+def decisions_for(photo: Photo, decided: DecidedPhoto | None) -> PhotoDecisions | None:
+    """Return what was decided about a photo's faces; an added box in an animation's first frame is in every frame.
+
+    Boxes elsewhere count rows of all frames below each other, as in the journal. Raises ImageError for an animation
+    that is turned.
+    """
+    if decided is None or photo.strip is None or not decided.decisions.added:
+        return None if decided is None else decided.decisions
+    added = list(decided.decisions.added)
+    known = {one.box_xyxy for one in added}
+    for one in decided.decisions.added:
+        if one.box_xyxy[3] <= photo.strip.frame_height:
+            boxes = in_every_frame(np.array([one.box_xyxy]), photo).round(1).tolist()
+            added += [replace(one, box_xyxy=tuple(box)) for box in boxes if tuple(box) not in known]
+    return replace(decided.decisions, added=tuple(added))
+
+
 def move(
-    photo: Photo, name: str, anonymizer: Anonymizer, taken: Sequence[TakenTarget], options: RunOptions
+    photo: Photo,
+    name: str,
+    anonymizer: Anonymizer,
+    taken: Sequence[TakenTarget],
+    options: RunOptions,
+    *,
+    added: bool = False,
 ) -> tuple[Photo, Moved | None]:
     """Anonymise the video that belongs to a photo; return the photo as it is to be written, and what the video became.
 
-    taken: what the photo's faces became.
+    taken: what the photo's faces became. added: whether a person had to point out a face of the photo; the video, in
+    which nobody has, is left out then.
     """
     if photo.moving is None:
         return photo, None
+    if added:
+        return photo, leave_out(photo.moving, "a person added boxes to the photo, and what they hide may show in it")
     moved = anonymize_part(photo.moving, name, anonymizer, taken, options.marking, options.anonymize_video)
     inside = moved.data is not None and not moved.beside
     return photo.with_moving(moved.data) if inside and moved.data is not None else photo, moved
