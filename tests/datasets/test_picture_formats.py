@@ -9,9 +9,10 @@ import pytest
 from PIL import Image, ImageSequence
 
 from styleid.cli import main
+from styleid.datasets.plan import found_faces
 from styleid.media.audit import find_leftovers
 from styleid.media.image import read_photo, read_photo_bytes
-from tests.datasets.folders import write
+from tests.datasets.folders import errors, write
 from tests.media import samples
 
 NONE = ("--method", "none", "--seed", "1", "--quiet")
@@ -105,5 +106,24 @@ def test_every_frame_of_an_animation(portrait, meadow, tmp_path, capsys) -> None
     assert not changes[1].any()
     for old, new in zip(before, marked, strict=True):
         assert np.abs(new - old).max(axis=2)[75:95, 12:28].any(axis=1).all()
+    told = [json.loads(line) for line in (tmp_path / "out/styleid-journal.jsonl").read_text().splitlines()]
+    (line,) = (one for one in told if one["input"].endswith("a.webp"))
+    assert len(line["faces"]) > 3
+    found = found_faces(line)
+    assert found is not None
+    assert 0 < len(found.boxes) < len(line["faces"])
+    assert found.boxes[:, 3].max() <= 112
     record = json.loads((tmp_path / "plain/styleid-journal.jsonl").read_text())
     assert record["frames"] == {"count": 3, "height": 112, "step": 144}
+
+
+def test_boxes_of_a_turned_animation_are_refused(portrait, meadow, tmp_path) -> None:
+    out = io.BytesIO()
+    portrait.save(
+        out, "WEBP", save_all=True, append_images=[meadow.resize(portrait.size)], exif=samples.exif(6, secret=False)
+    )
+    write(tmp_path / "in", {"a.webp": out.getvalue(), "boxes.json": json.dumps({"a.webp": [[10, 10, 40, 40]]})})
+    command = ["anonymize", str(tmp_path / "in/a.webp"), "--out", str(tmp_path / "out"), *NONE]
+    assert main([*command, "--boxes", str(tmp_path / "in/boxes.json")]) == 3
+    assert "boxes cannot be brought. Turn it first" in errors(tmp_path / "out")["a.webp"]
+    assert not (tmp_path / "out/a.webp").exists()

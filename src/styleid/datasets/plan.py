@@ -97,6 +97,8 @@ def found_faces(record: Mapping[str, object]) -> FoundFaces | None:
         return None
     boxes = np.array([face["box"] for face in faces], np.float64).reshape(-1, 4)
     width, height = frame["size"]
+    if "frames" in record:  # an animation, whose frames lie below each other: annotations tell of the first
+        boxes = boxes[(boxes[:, 1] + boxes[:, 3]) / 2 < height]
     return FoundFaces(to_edges(boxes), (width, height), int(frame["orientation"]), str(frame["boxes"]))
 
 
