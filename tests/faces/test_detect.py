@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from styleid.faces.detect import DetectorOptions, FaceDetector, suppress_overlaps
+from styleid.faces.detect import DETECTORS, DetectorOptions, FaceDetector, suppress_overlaps
 from styleid.types import Faces
 
 pytestmark = pytest.mark.versions
@@ -10,9 +10,9 @@ pytestmark = pytest.mark.versions
 ASTRONAUT_EYES = np.array([[203, 101], [246, 104]])
 
 
-@pytest.fixture(scope="module")
-def detector():
-    return FaceDetector()
+@pytest.fixture(scope="module", params=["fast", "standard"])
+def detector(request):
+    return FaceDetector(DetectorOptions(detector=request.param))
 
 
 def test_the_astronaut_is_found(detector, astronaut):
@@ -27,7 +27,7 @@ def test_faces_of_all_sizes_are_found_in_place(detector, astronaut, factor):
     side = round(512 * factor)
     image = cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     faces = detector.detect(image)
-    assert len(faces) == 1
+    assert (faces.scores > 0.5).sum() == 1
     eyes = (ASTRONAUT_EYES + 0.5) * factor - 0.5
     assert np.abs(faces.landmarks_px[0, :2] - eyes).max() < 5 * factor + 1
 
@@ -57,7 +57,43 @@ def test_overlaps_keep_the_best():
     assert np.allclose(kept.scores, [0.9, 0.7])
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 0}, {"threshold": 1.5}, {"min_face_px": 3}])
+@pytest.mark.parametrize("wrong", [{"threshold": 0}, {"threshold": 1.5}, {"min_face_px": 3}, {"detector": "best"}])
+@pytest.mark.usefixtures("unchecked_types")
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError):
         DetectorOptions(**wrong)
+
+
+def test_a_masked_face_is_found_by_those_who_look_again(astronaut):
+    image = astronaut.copy()
+    cv2.fillPoly(
+        image, [np.array([[182, 118], [225, 108], [268, 120], [262, 160], [226, 180], [190, 160]])], (60, 90, 120)
+    )
+    image = cv2.resize(image, (102, 102), interpolation=cv2.INTER_AREA)
+    found = {name: len(FaceDetector(DetectorOptions(detector=name)).detect(image)) for name in DETECTORS}
+    assert found["fast"] <= found["standard"] <= found["thorough"] == 1
+
+
+@pytest.mark.parametrize("factor", [0.15, 0.5, 1.5])
+def test_a_thorough_look_finds_faces_of_all_sizes_in_place(astronaut, factor):
+    side = round(512 * factor)
+    image = cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    faces = FaceDetector(DetectorOptions(detector="thorough")).detect(image)
+    eyes = (ASTRONAUT_EYES + 0.5) * factor - 0.5
+    assert np.abs(faces.landmarks_px[0, :2] - eyes).max() < 5 * factor + 1
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.35, 0.6])
+@pytest.mark.parametrize("name", ["standard", "thorough"])
+def test_all_finds_pass_the_threshold_best_first(astronaut, name, threshold):
+    faces = FaceDetector(DetectorOptions(threshold, detector=name)).detect(astronaut[::2, ::2].copy())
+    assert (faces.scores > threshold).all()
+    assert (np.diff(faces.scores) <= 0).all()
+
+
+def test_parts_that_are_asked_for_are_looked_at_again(astronaut):
+    image = np.full((700, 700, 3), 90, np.uint8)
+    image[300:340, 300:340] = cv2.resize(astronaut, (40, 40), interpolation=cv2.INTER_AREA)
+    region = np.array([[290.0, 290.0, 350.0, 350.0]], np.float32)
+    found = FaceDetector(DetectorOptions(detector="standard")).detect(image, region)
+    assert len(found) == 1

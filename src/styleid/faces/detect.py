@@ -1,8 +1,9 @@
-"""Find faces with CenterFace, in images of any size.
+"""Find faces in images of any size, with CenterFace, and with YuNet as a second opinion.
 
 CenterFace (Xu et al., 2019, MIT) finds faces from about 10 px to about half of the image that it is shown. Small
 images are enlarged for it; large ones are shown whole, scaled down, for their large faces, and in overlapping tiles for
-their small ones.
+their small ones. That is the setting `fast`. `standard` has YuNet look closer at what CenterFace is unsure of;
+`thorough` looks for further places in more sizes, tilts and lights, and has both look closer.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from styleid.errors import MissingDependencyError, OptionError
+from styleid.faces import second_look
+from styleid.faces.further import apart, further_places
+from styleid.faces.parts import SMALLEST_SEEN_PX, look_at_part, suppress_overlaps, tile_spans
+from styleid.faces.yunet import YuNet
 from styleid.runtime import Device, open_session, tidy_model
 from styleid.types import Faces, FloatArray, ImageRGB, ImagesRGB
 
@@ -26,23 +30,31 @@ _STRIDE_PX = 4
 _MULTIPLE_PX = 32
 _OVERVIEW_SIDE_PX = 640
 _TILE_PX = 960
-_SMALLEST_SEEN_PX = 10.0
 _CLOSER_SIDE_PX = 320
 _MOST_ENLARGED = 4.0
 
 
+DetectorName = Literal["fast", "standard", "thorough"]
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
+
+
 @dataclass(frozen=True)
 class DetectorOptions:
-    """Choose what counts as a face.
+    """Choose what counts as a face, and how hard to look.
 
     threshold: score in (0, 1) from which a detection counts; lower finds more faces and more false alarms.
     min_face_px: shortest side of a face's box, in pixels of the image, that must be found; smaller ones may be.
+    detector: fast is CenterFace alone; standard looks again, with YuNet, at what CenterFace is unsure of; thorough also
+        looks in more sizes, tilts and lights, and takes several times as long.
     """
 
     threshold: float = 0.35
     min_face_px: float = 16.0
+    detector: DetectorName = "fast"
 
     def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise OptionError("--detector", f"'{self.detector}' is unknown; choose one of {', '.join(DETECTORS)}.")
         if not 0 < self.threshold < 1:
             raise OptionError("--threshold", f"{self.threshold} does not lie between 0 and 1.")
         if not self.min_face_px >= 8:
@@ -57,49 +69,93 @@ class FaceDetector:
         self._device: Device = device
         self._opened: Any = None
         self._lock = threading.Lock()
+        self.yunet = YuNet(device)
 
     def detect(self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None) -> Faces:
         """Find the faces of an image, best first.
 
         image_rgb: uint8 (height, width, 3). regions_xyxy: (n, 4) parts of it to look at again, enlarged.
         """
+        threshold = self.options.threshold
+        if self.options.detector == "fast":
+            return self.candidates(image_rgb, threshold, regions_xyxy)
+        found, evidence = self.weighed(image_rgb, regions_xyxy)
+        scores = second_look.as_score(evidence)
+        kept = np.argsort(-scores, kind="stable")[: int((scores > threshold).sum())]
+        return apart(Faces(found.boxes_xyxy[kept], scores[kept], found.landmarks_px[kept]))
+
+    def candidates(
+        self, image_rgb: ImageRGB, threshold: float, regions_xyxy: Float[np.ndarray, "r 4"] | None = None
+    ) -> Faces:
+        """Find what CenterFace scores above a threshold in an image and in parts of it, best first."""
         height, width = image_rgb.shape[:2]
         views = list(views_of(height, width, self.options.min_face_px))
         views += [] if regions_xyxy is None else _closer_views(height, width, regions_xyxy)
-        found = [self._detect_at(image_rgb, *view) for view in views]
+        found = [look_at_part(image_rgb, self.look, *view, threshold) for view in views]
         return suppress_overlaps(Faces.concatenate(found))
+
+    def weighed(
+        self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None
+    ) -> tuple[Faces, Float[np.ndarray, " n"]]:
+        """Find where faces may be, and weigh each find after a second look.
+
+        Returns:
+            The finds, and the evidence for each, (n,) log-odds, 0 where a find just counts at the default threshold.
+        """
+        found, scores, doubtful, seen = self.second_looks(image_rgb, regions_xyxy)
+        evidence = second_look.evidence_of(scores)
+        weights = second_look.THOROUGH if self._thorough else second_look.STANDARD
+        evidence[doubtful] = second_look.below_sure(weights.weigh(seen), self.options.threshold)
+        return found, evidence
+
+    def second_looks(
+        self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None
+    ) -> tuple[Faces, Float[np.ndarray, " n"], Int[np.ndarray, " d"], Float[np.ndarray, "d k"]]:
+        """Find where faces may be, and look again where CenterFace is unsure.
+
+        Returns:
+            The n finds; CenterFace's scores for them, (n,); which d of them were looked at again; and what was seen of
+            these, (d, k), as `SecondLook.at` returns it.
+        """
+        threshold = self.options.threshold
+        found = self.candidates(image_rgb, second_look.floor(threshold), regions_xyxy)
+        scores = found.scores[:, None].astype(np.float64)
+        if self._thorough:
+            found, scores = further_places(image_rgb, found, self.look, self.yunet.look)
+        doubtful = np.nonzero(scores[:, 0] < max(second_look.SURE, threshold))[0]
+        look = second_look.SecondLook(self.look_at_all, self.yunet)
+        seen = look.at(image_rgb, found[doubtful], scores[doubtful], thorough=self._thorough)
+        return found, scores[:, 0], doubtful, seen
+
+    @property
+    def _thorough(self) -> bool:
+        return self.options.detector == "thorough"
 
     def sees_central_face(self, views_rgb: ImagesRGB) -> Bool[np.ndarray, " n"]:
         """Say for each view whether a face is found about its centre, bool (n,).
 
         views_rgb: uint8 (n, side, side, 3), each centred on where a face should be; the side is a multiple of 32.
         """
-        batch = views_rgb.astype(np.float32).transpose(0, 3, 1, 2)
-        outputs = self._session.run(None, {self._session.get_inputs()[0].name: batch})
         side = views_rgb.shape[1]
         seen = np.zeros(len(views_rgb), bool)
-        for i in range(len(views_rgb)):
-            faces = _decode(*(np.asarray(o)[i] for o in outputs), threshold=self.options.threshold)
+        for i, faces in enumerate(self.look_at_all(views_rgb, self.options.threshold)):
             centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
             seen[i] = bool((np.abs(centres - side / 2) < side / 5).all(1).any())
         return seen
 
-    def _detect_at(self, image_rgb: ImageRGB, box: tuple[int, int, int, int], scale: float) -> Faces:
-        x0, y0, x1, y1 = box
-        view = image_rgb[y0:y1, x0:x1]
-        size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-        if size != (x1 - x0, y1 - y0):
-            view = cv2.resize(view, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        faces = self._run(np.ascontiguousarray(view, np.uint8))
-        inner = ~_cut_by_border(faces, box, scale, image_rgb.shape[:2])
-        return faces[inner].moved(1.0 / scale, (x0, y0))
+    def look_at_all(self, views_rgb: ImagesRGB, threshold: float) -> list[Faces]:
+        """Return what CenterFace sees in each of several views, uint8 (n, height, width, 3), multiples of 32 px."""
+        batch = views_rgb.astype(np.float32).transpose(0, 3, 1, 2)
+        outputs = self._session.run(None, {self._session.get_inputs()[0].name: batch})
+        return [_decode(*(np.asarray(o)[i] for o in outputs), threshold=threshold) for i in range(len(views_rgb))]
 
-    def _run(self, view_rgb: ImageRGB) -> Faces:
+    def look(self, view_rgb: ImageRGB, threshold: float) -> Faces:
+        """Return what CenterFace sees in one view, uint8 (height, width, 3), in pixels of the view."""
         height, width = view_rgb.shape[:2]
         padded = np.zeros((_round_up(height), _round_up(width), 3), np.float32)
         padded[:height, :width] = view_rgb
         outputs = self._session.run(None, {self._session.get_inputs()[0].name: padded.transpose(2, 0, 1)[None]})
-        return _decode(*(np.asarray(o)[0] for o in outputs), threshold=self.options.threshold)
+        return _decode(*(np.asarray(o)[0] for o in outputs), threshold=threshold)
 
     @property
     def _session(self) -> Any:
@@ -121,21 +177,10 @@ def find_centerface() -> Path:
     return path
 
 
-def suppress_overlaps(faces: Faces, max_overlap: float = 0.4) -> Faces:
-    """Keep the best of faces that overlap by more than max_overlap (intersection over union), best first."""
-    if len(faces) == 0:
-        return faces
-    corners = faces.boxes_xyxy
-    boxes_xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    above_zero = faces.scores.astype(np.float64) + 1  # OpenCV drops scores of 0, which own boxes have
-    kept = cv2.dnn.NMSBoxes(boxes_xywh.tolist(), above_zero.tolist(), 0.0, max_overlap)
-    return faces[np.asarray(kept, np.int64).reshape(-1)]
-
-
 def views_of(height: int, width: int, min_face_px: float) -> Iterator[tuple[tuple[int, int, int, int], float]]:
     """Yield the (box, scale) pairs at which the detector looks: an overview, and tiles where it needs them."""
     longer, whole = max(height, width), (0, 0, width, height)
-    fine = min(1.0, _SMALLEST_SEEN_PX / min_face_px)
+    fine = min(1.0, SMALLEST_SEEN_PX / min_face_px)
     if longer <= _OVERVIEW_SIDE_PX:
         yield whole, min(2.0, max(1.0, 192 / longer))
         return
@@ -144,7 +189,7 @@ def views_of(height: int, width: int, min_face_px: float) -> Iterator[tuple[tupl
     if fine <= overview:
         return
     side = round(_TILE_PX / fine)
-    overlap = min(side // 3, round(3 * _SMALLEST_SEEN_PX / overview))
+    overlap = min(side // 3, round(3 * SMALLEST_SEEN_PX / overview))
     for y0, y1 in tile_spans(height, side, overlap):
         for x0, x1 in tile_spans(width, side, overlap):
             yield (x0, y0, x1, y1), fine
@@ -159,27 +204,6 @@ def _closer_views(
         longer = max(box[2] - box[0], box[3] - box[1])
         if box[2] > box[0] and box[3] > box[1]:
             yield box, min(_MOST_ENLARGED, _CLOSER_SIDE_PX / longer)
-
-
-def tile_spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
-    """Return first and last pixels of tiles that cover a length, each overlapping the one before."""
-    if length <= side:
-        return [(0, length)]
-    count = int(np.ceil((length - overlap) / (side - overlap)))
-    starts = np.linspace(0, length - side, count).round().astype(int)
-    return [(int(start), int(start) + side) for start in starts]
-
-
-def _cut_by_border(
-    faces: Faces, box: tuple[int, int, int, int], scale: float, image_shape: tuple[int, ...]
-) -> Bool[np.ndarray, "..."]:
-    """Mark large faces that a tile's inner border cuts: a neighbouring tile or the overview sees them whole."""
-    x0, y0, x1, y1 = box
-    height, width = image_shape[:2]
-    low = np.where([x0 > 0, y0 > 0], 1.0, -np.inf)
-    high = np.where([x1 < width, y1 < height], [(x1 - x0) * scale - 2.0, (y1 - y0) * scale - 2.0], np.inf)
-    touches = (faces.boxes_xyxy[:, :2] < low).any(axis=1) | (faces.boxes_xyxy[:, 2:] > high).any(axis=1)
-    return touches & (faces.min_sides_px > 3 * _SMALLEST_SEEN_PX)
 
 
 def _decode(

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from styleid.core.options import AnonymizeOptions, MethodName
 from styleid.engine.options import RunOptions
-from styleid.faces.detect import DetectorOptions
+from styleid.faces.detect import DetectorName, DetectorOptions
 from styleid.media.provenance import MarkOptions, MarkScope
 from styleid.media.storage.remote import Place
 from styleid.pixel.obscure import Obscuring
@@ -35,6 +35,7 @@ class Settings(BaseModel):
     seed: int | None = Field(None, description="makes new faces repeatable", ge=0, le=MOST_SEED)
     threshold: float = Field(0.35, description="score from which a detection counts", gt=0, lt=1)
     min_face_px: float = Field(16.0, description="shortest side of a face that must be found", ge=8)
+    detector: DetectorName = Field("fast", description="how hard to look: fast, standard or thorough")
     metadata: Literal["strip", "safe"] = Field("strip", description="what may stay beside the pixels")
     require_faces: bool = Field(False, description="refuse a photo without any face")
     mark: Literal["none", "iptc"] = Field("iptc", description="how files say that they hold generated faces")
@@ -63,7 +64,7 @@ class Settings(BaseModel):
             tries=self.tries,
             obscure=self.obscure,
             seed=self.seed,
-            detector=DetectorOptions(self.threshold, self.min_face_px),
+            detector=DetectorOptions(self.threshold, self.min_face_px, self.detector),
         )
 
     def marking(self) -> MarkOptions:

@@ -18,7 +18,7 @@ from styleid.engine.journal import Journal
 from styleid.engine.json_value import JsonValue, read_json
 from styleid.engine.local import bundle_settings
 from styleid.errors import OptionError, VideoError
-from styleid.faces.detect import DetectorOptions, FaceDetector
+from styleid.faces.detect import FaceDetector
 from styleid.faces.track import associate
 from styleid.media.signing import check_signing
 from styleid.media.video.clip import Clip, ClipSink
@@ -227,7 +227,7 @@ def first_pass(
         _require_free_targets(tracks, anonymizer, given)
         people = [t.person for t in tracks]
     else:
-        low = DetectorOptions(chosen.threshold * UNSURE_SHARE, chosen.min_face_px)
+        low = replace(chosen, threshold=chosen.threshold * UNSURE_SHARE)
         found = scan(clip, detector or FaceDetector(low, anonymizer.device), bundle, chosen.threshold, space, watch)
         rows = associate(found.candidates, chosen.threshold, found.cuts, round(_GAP_S * rate))
         tracks = complete(clip, found, tracks_of(found, rows, chosen.threshold), watch)
