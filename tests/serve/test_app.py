@@ -52,6 +52,16 @@ def test_who_may_ask(client, path, headers, status) -> None:
         assert answer.json()["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/v1/jobs", "GET, POST"), ("/v1/jobs/x", "DELETE, GET"), ("/v1/session", "DELETE, GET, POST"),
+     ("/v1/anonymize", "POST"), ("/healthz", "GET")],
+)  # fmt: skip
+def test_an_address_says_which_methods_it_takes(client, path, methods) -> None:
+    answer = client.request("OPTIONS", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
 def test_a_fault_of_the_service_tells_nothing_of_it(client_of, jpeg, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError(f"the file {__file__} is secret")

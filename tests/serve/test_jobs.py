@@ -2,14 +2,11 @@
 
 import io
 import json
-import subprocess
-import sys
 import time
 import warnings
 import zipfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from styleid.cli import main
@@ -80,6 +77,22 @@ def test_photos_that_cannot_be_used_are_named_and_withheld(client, jpeg) -> None
     assert set(told) == {"empty.jpg", "text.png"}
     assert "empty" in told["empty.jpg"]
     assert {"a.jpg", "noname", NAME} <= set(downloaded(client, job))
+
+
+def test_no_upload_takes_the_place_of_the_journal(client, jpeg) -> None:
+    names = [NAME, "styleid-report.html", "notes.txt"]
+    job = start(client, [("a.jpg", jpeg), *((name, jpeg) for name in names)])
+    assert client.ended(job)["skipped"] == names
+    assert [json.loads(line)["input"] for line in downloaded(client, job)[NAME].splitlines()] == ["a.jpg"]
+
+
+def test_a_downloaded_job_is_kept_on_while_it_is_reviewed(client, jpeg) -> None:
+    job = start(client, [("a.jpg", jpeg)])
+    kept = client.ended(job)["expires"]
+    downloaded(client, job)
+    assert client.get(f"/v1/jobs/{job}").json()["expires"] < time.time() + 700
+    assert client.post(f"/v1/jobs/{job}/approve").status_code == 200
+    assert client.ended(job)["expires"] >= kept
 
 
 def test_two_photos_of_one_name_are_both_done(client, jpeg) -> None:
@@ -270,41 +283,6 @@ def test_what_was_running_goes_on_and_what_was_coming_goes(client_of, jpeg, tmp_
     assert client.ended(job)["state"] == "done"
     again.stop()
     assert [path.name for path in left_over(client)] == [job]
-
-
-@pytest.mark.slow
-def test_a_killed_service_loses_nothing_and_does_nothing_twice(jpeg, tmp_path) -> None:
-    """The service is killed again and again while a job runs; each start goes on where the last one stopped."""
-    job, kills = "", 0
-    while True:
-        process, address = spawn(tmp_path / "data")
-        try:
-            with httpx.Client(base_url=address, timeout=60) as client:
-                if not job:
-                    files = [("file", (f"{k}.jpg", jpeg)) for k in range(60)]
-                    job = client.post("/v1/jobs", files=files, data={"settings": '{"seed": 7}'}).json()["id"]
-                time.sleep(0.2 + 0.15 * (kills % 5))
-                body = client.get(f"/v1/jobs/{job}").json()
-                if body["state"] == "done" or kills > 50:
-                    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{job}/download").content))
-                    break
-        finally:
-            process.kill()
-            process.communicate()
-        kills += 1
-    assert body["state"] == "done"
-    assert kills >= 3
-    whole = [line for line in archive.read(NAME).splitlines() if line.endswith(b"}")]
-    done = [json.loads(line)["input"] for line in whole]
-    assert set(done) == {f"{k}.jpg" for k in range(60)}
-    assert len({archive.read(name) for name in done}) == 60
-
-
-def spawn(data: Path) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-m", "styleid", "serve", "--port", "0", "--data", str(data)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None
-    return process, process.stdout.readline().split(" on ")[1].split()[0]
 
 
 @pytest.mark.slow

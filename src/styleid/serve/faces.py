@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cv2
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -105,7 +107,7 @@ def faces(own: Own, service: The) -> ReviewBody:
     return _review(own, service)
 
 
-@router.patch("/photos/{number}", summary="Decide about the faces of one photo", responses=documented(409, 422))
+@router.patch("/photos/{number}", summary="Decide about the faces of one photo", responses=documented(400, 409, 422))
 def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The) -> ReviewBody:
     """Take the place of the photo's earlier decisions, and do the photo again."""
     file = _photo(own, number, service)
@@ -120,7 +122,7 @@ def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The)
     return _change(own, service, change)
 
 
-@router.patch("/people/{person}", summary="Decide about all faces of a person", responses=documented(409, 422))
+@router.patch("/people/{person}", summary="Decide about all faces of a person", responses=documented(400, 409, 422))
 def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: The) -> ReviewBody:
     """Decide about a person in all photos; what was decided about single faces stays."""
     links = service.store.links(own.id)
@@ -164,7 +166,7 @@ def decisions(own: Own, service: The) -> FileResponse:
     response_class=Response,
     responses=documented(422) | {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
 )
-def show(
+async def show(
     number: int,
     side: Literal["before", "after"],
     own: Own,
@@ -176,13 +178,20 @@ def show(
     path = service.worker.folder(own.id) / (INPUTS if side == "before" else OUTPUTS) / file.name
     if not path.is_file():
         raise ProblemError(404, "There is no such photo.")
-    image = read_photo(path, max_pixels=service.options.limits.pixels).image_rgb
+    pixels = service.options.limits.pixels
+    jpeg, width, height = await run_sync(_preview, path, px, pixels, limiter=service.previews)
+    return Response(jpeg, 200, {"styleid-width": str(width), "styleid-height": str(height)}, "image/jpeg")
+
+
+def _preview(path: Path, px: int, most_pixels: int) -> tuple[bytes, int, int]:
+    """Return a JPEG of a photo, at most px long, and the photo's own width and height."""
+    image = read_photo(path, max_pixels=most_pixels).image_rgb
     height, width = image.shape[:2]
     scale = min(1.0, px / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    jpeg = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
-    return Response(jpeg, 200, {"styleid-width": str(width), "styleid-height": str(height)}, "image/jpeg")
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    return cv2.imencode(".jpg", small[..., ::-1], quality)[1].tobytes(), width, height
 
 
 def _photo(own: Job, number: int, service: Service) -> JobFile:
@@ -204,6 +213,7 @@ def _change(own: Job, service: Service, change: Any) -> ReviewBody:
         return body
 
     service.store.decide(own.id, checked)
+    service.store.keep_until(own.id, time.time() + service.options.expire_hours * 3600)
     service.worker.wake()
     return _review(own, service)
 

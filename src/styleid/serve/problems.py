@@ -67,7 +67,20 @@ def _own(request: Request, error: Exception) -> JSONResponse:
 def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     details = {404: "There is nothing at this address.", 405: "This address does not take this method."}
-    return problem(error.status_code, details.get(error.status_code, str(error.detail)), error.headers)
+    headers = {"allow": ", ".join(_methods_of(request))} if error.status_code == 405 else error.headers
+    return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return all methods that an address takes: each has a route of its own, which knows no other."""
+    document: dict[str, Any] = request.app.openapi()
+    parts = request.url.path.split("/")
+    found: set[str] = set()
+    for path, operations in document["paths"].items():
+        pattern = path.split("/")
+        if len(pattern) == len(parts) and all(a == b or a.startswith("{") for a, b in zip(pattern, parts, strict=True)):
+            found |= {method.upper() for method in operations}
+    return sorted(found) or ["GET"]
 
 
 def _of_validation(request: Request, error: Exception) -> JSONResponse:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
 from fastapi import Request
 
 from styleid.engine.local import threads
@@ -18,6 +19,9 @@ from styleid.serve.networks import Networks
 from styleid.serve.options import ServeOptions
 from styleid.serve.turns import Turns
 from styleid.serve.worker import Worker
+
+_PREVIEWS = 2
+"""How many photos are decoded at once to be looked at: each takes memory, and whoever looks can wait."""
 
 
 class Service:
@@ -34,6 +38,7 @@ class Service:
         self.metrics = Metrics()
         self.networks = Networks(options.bundle, options.device)
         self.turns = Turns(threads(cpu_threads()), options.limits.max_waiting)
+        self.previews = anyio.CapacityLimiter(_PREVIEWS)
         folder = open_folder(options.folder)
         self._lock = FolderLock(folder)
         self.store = open_store(folder)

@@ -34,7 +34,7 @@ def show(request: Request, service: The) -> Who:
     return Who(name=who_is(service, request), needs_token=service.needs_token)
 
 
-@router.post("", summary="Sign in with a token", responses=documented(401, 422))
+@router.post("", summary="Sign in with a token", responses=documented(400, 401, 422))
 def begin(credentials: Credentials, request: Request, response: Response, service: The) -> Who:
     """Set a cookie that stands for the token until it is twelve hours old."""
     session = sign_in(service, credentials.token)

@@ -74,9 +74,19 @@ class _Upload:
 
 def _form(schema: dict[str, Any]) -> dict[str, Any]:
     file = {"type": "string", "format": "binary", "description": "the photo"}
-    form = {"type": "object", "required": ["file"], "properties": {"file": file, **schema["properties"]}}
+    fields = {name: _without_null(one) for name, one in schema["properties"].items()}
+    form = {"type": "object", "required": ["file"], "properties": {"file": file, **fields}}
     form["additionalProperties"] = False
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a field's schema for a form, where a field is left out instead."""
+    kinds = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
+    if len(kinds) == len(schema.get("anyOf", [])):
+        return schema
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return rest | kinds[0]
 
 
 _REFUSALS = documented(400, 401, 403, 413, 415, 421, 422, 429)

@@ -147,6 +147,10 @@ class Store:
         """Let a job end at a time, if it would not end before."""
         self._do("update jobs set expires = min(expires, ?) where id = ?", (at, job))
 
+    def keep_until(self, job: str, at: float) -> None:
+        """Let a job end no sooner than at a time."""
+        self._do("update jobs set expires = max(expires, ?) where id = ?", (at, job))
+
     def remove_job(self, job: str) -> None:
         """Forget a job."""
         self._do("delete from jobs where id = ?", (job,))

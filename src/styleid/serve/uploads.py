@@ -43,7 +43,7 @@ class Upload:
             path = self._folder / f"upload-{len(self._archives)}{_ZIP}"
             self._archives.append(path)
             return _create(path)
-        if is_hidden(name):
+        if is_hidden(name) or (name.suffix and kind_of(name) is None):
             self.skipped.append(name.as_posix())
             return Path(os.devnull).open("wb")
         return self._take(self._free(name))

@@ -1,0 +1,95 @@
+"""Decisions and jobs survive a service that is killed at any moment."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from styleid.engine.journal import NAME
+from tests.serve.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+KILLS = 40
+PHOTOS = 6
+
+
+def spawn(data: Path) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, "-m", "styleid", "serve", "--port", "0", "--data", str(data)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    return process, process.stdout.readline().split(" on ")[1].split()[0]
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def settled(client: httpx.Client, job: str) -> None:
+    while client.get(f"/v1/jobs/{job}").json()["state"] != "done":
+        time.sleep(0.02)
+
+
+def test_a_decision_that_was_answered_is_never_lost(jpeg, tmp_path) -> None:
+    """The service is killed while decisions are made and done; each that was answered is there after the restart."""
+    process, address = spawn(tmp_path / "data")
+    with httpx.Client(base_url=address, timeout=60) as client:
+        files = [("file", (f"{k}.jpg", jpeg)) for k in range(PHOTOS)]
+        settings = {"settings": '{"seed": 7, "method": "none"}'}
+        job = client.post("/v1/jobs", files=files, data=settings).json()["id"]
+        settled(client, job)
+    said: dict[int, list[float]] = {}
+    for kill in range(KILLS):
+        with httpx.Client(base_url=address, timeout=60) as client:
+            number, box = kill % PHOTOS + 1, [10.0 + kill, 200.0, 40.0 + kill, 230.0]
+            answer = client.request("PATCH", f"/v1/jobs/{job}/photos/{number}", json={"add": [{"box": box}]})
+            assert answer.status_code == 200, answer.text
+            said[number] = box
+            time.sleep(0.013 * (kill % 7))
+        end(process)
+        process, address = spawn(tmp_path / "data")
+    try:
+        with httpx.Client(base_url=address, timeout=60) as client:
+            settled(client, job)
+            photos = client.get(f"/v1/jobs/{job}/faces").json()["photos"]
+            assert {one["number"]: one["wishes"]["add"][0]["box"] for one in photos} == said
+            decided = client.get(f"/v1/jobs/{job}/decisions").json()["photos"]
+            assert sorted(one["add"][0]["box"] for one in decided.values()) == sorted(said.values())
+    finally:
+        end(process)
+    (journal,) = (tmp_path / "data").rglob(NAME)
+    lines = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
+    marks = [(line["input"], line.get("decisions", "")) for line in lines]
+    assert len(marks) == len(set(marks)), "no photo was done twice for the same decisions"
+
+
+def test_a_killed_service_loses_nothing_and_does_nothing_twice(jpeg, tmp_path) -> None:
+    """The service is killed again and again while a job runs; each start goes on where the last one stopped."""
+    job, kills = "", 0
+    while True:
+        process, address = spawn(tmp_path / "data")
+        try:
+            with httpx.Client(base_url=address, timeout=60) as client:
+                if not job:
+                    files = [("file", (f"{k}.jpg", jpeg)) for k in range(60)]
+                    job = client.post("/v1/jobs", files=files, data={"settings": '{"seed": 7}'}).json()["id"]
+                time.sleep(0.2 + 0.15 * (kills % 5))
+                body = client.get(f"/v1/jobs/{job}").json()
+                if body["state"] == "done" or kills > 50:
+                    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{job}/download").content))
+                    break
+        finally:
+            end(process)
+        kills += 1
+    assert body["state"] == "done"
+    assert kills >= 3
+    whole = [line for line in archive.read(NAME).splitlines() if line.endswith(b"}")]
+    done = [json.loads(line)["input"] for line in whole]
+    assert set(done) == {f"{k}.jpg" for k in range(60)}
+    assert len({archive.read(name) for name in done}) == 60
