@@ -1,5 +1,10 @@
 """Networks that others exported are tidied without a change of what they compute."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -85,3 +90,19 @@ def test_inputs_of_graphs_inside_nodes_are_kept(tmp_path):
     session = open_session(tidy_model(path))
     x = np.ones(1, np.float32)
     assert session.run(None, {"c": np.array(False), "x": x})[0] == -1
+
+
+_OPEN = """
+from styleid.faces.detect import find_centerface
+from styleid.runtime import open_session
+open_session(find_centerface())
+"""
+
+
+def test_opening_a_network_leaves_nothing_in_the_users_folders(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry keeps a device id and a queue of events there; without it there is nothing."""
+    own = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    own |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache"), "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    subprocess.run([sys.executable, "-c", _OPEN], env=own, check=True, cwd=tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from styleid.version import __version__ as __version__
+
+# ONNX Runtime 1.32 keeps a device id in the user's cache and sends events to its maker unless told not to before it is
+# imported; its disable_telemetry_events() comes too late. Nothing leaves this machine.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from styleid.bundles.bundle import Bundle as Bundle
