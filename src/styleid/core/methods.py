@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from styleid.bundles.bundle import Bundle
+from styleid.bundles.registry import APPEARANCE_MODEL
 from styleid.bundles.steps import PixelStyle, Preset, SwapStep
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, sufficient
@@ -96,8 +97,9 @@ def choose_method(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel
     if role and not bundle.has(role):
         raise OptionError(
             "--method",
-            f"{options.method} needs {role}.onnx, which the bundle '{spec.name}' does not have. Build one from the "
-            f"StyleID release with --{role.replace('_', '-')} (docs/ffhq1024.md), or take --method latent.",
+            f"{options.method} needs {role}.onnx, which the bundle '{spec.name}' does not have. Take --bundle "
+            f"{APPEARANCE_MODEL}, which has one, or --method latent, or build a bundle from the StyleID release with "
+            f"--{role.replace('_', '-')} (docs/ffhq1024.md).",
         )
     preset = _preset(options, bundle)
     if options.units and options.method != "latent":
