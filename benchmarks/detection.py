@@ -175,11 +175,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def worst(record: Record, name: str) -> tuple[str, Estimate]:
-    """Return the group of people that a reading misses most, and how many of them it misses."""
+def worst(record: Record, name: str) -> tuple[str, Estimate] | None:
+    """Return the group of people that a reading misses most, and how many of them; None where all groups are small."""
     people = [(key, value) for key, values in record.groups().items() if key in _OF_PEOPLE for value in values]
     misses = {f"{key}: {value}": record.misses(name, _has(key, value)) for key, value in people}
-    return max(misses.items(), key=lambda pair: pair[1].value)
+    return max(misses.items(), key=lambda pair: pair[1].value, default=None)
 
 
 def _has(key: str, value: str) -> Callable[[dict[str, str]], bool]:
@@ -270,8 +270,8 @@ def _alarms_by_kind(record: Record) -> str:
 
 
 def _worst_told(record: Record, name: str) -> str:
-    group, misses = worst(record, name)
-    return f"{group}: {told(misses)}"
+    found = worst(record, name)
+    return "" if found is None else f"{found[0]}: {told(found[1])}"
 
 
 def main() -> None:
