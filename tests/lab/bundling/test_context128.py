@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.registry import find_bundle
+from styleid.bundles.known_outputs import wrong_outputs
+from styleid.bundles.registry import find_bundle, verify
 from styleid.commands.train import main
 from styleid.errors import TrainingError
 from styleid.lab.bundling.context128 import build_context_bundle
@@ -80,6 +81,7 @@ def test_files_are_what_bundle_json_says(built: Path) -> None:
     for entry in entries:
         content = (built / entry["file"]).read_bytes()
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (entry["sha256"], entry["bytes"])
+    assert verify(built) == []
     assert {path.name for path in built.iterdir()} == {e["file"] for e in entries} | {"bundle.json", "CARD.md"}
     roles = {"parser", "identity", "attributes", "inverter", "geometry", "mapping", "mask_encoder", "generator"}
     assert set(said["networks"]) == roles
@@ -87,6 +89,13 @@ def test_files_are_what_bundle_json_says(built: Path) -> None:
         assert (
             said["networks"][role] == json.loads((find_bundle("aam128") / "bundle.json").read_text())["networks"][role]
         )
+
+
+def test_networks_give_the_same_however_many_faces_there_are(built: Path) -> None:
+    bundle = Bundle(built)
+    assert [
+        line for role in ("inverter", "geometry", "mapping", "generator") for line in wrong_outputs(bundle, role)
+    ] == []
 
 
 def test_rows_follow_each_other_and_levels_hold_them_all(built: Path) -> None:

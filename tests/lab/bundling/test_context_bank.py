@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from styleid.lab.bundling.context_bank import chosen_people, unlike
+from styleid.lab.bundling.context_bank import chosen_people, unlike, ways_to_differ
 from styleid.lab.bundling.context_parts import Parts
 from styleid.lab.networks.context_mapping import ContextMapping
 from styleid.lab.tasks.context_options import BankOptions
@@ -19,7 +19,7 @@ PACK = pack()
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     checkpoint: Path = write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-    return Parts.gather(PACK, checkpoint, "aam128", BankOptions(most_alike=0.9))
+    return Parts.gather(PACK, checkpoint, "aam128", BankOptions(most_alike=0.9, variety=0))
 
 
 def test_targets_are_somebody_of_the_bank(parts: Parts) -> None:
@@ -72,3 +72,27 @@ def test_nobody_in_the_bank_is_like_another() -> None:
     assert unlike(near, 1.1).tolist() == [0, 1, 2]
     _, apart = chosen_people(PACK, BankOptions(most_alike=1.1, apart=1.0))
     assert apart.mean(0).norm() < embedding.mean(0).norm()
+
+
+def test_chance_moves_identities_but_not_what_tells_age_sex_and_group() -> None:
+    ways, z = ways_to_differ(PACK), torch.randn(2000, 64, generator=torch.Generator().manual_seed(7))
+    added = z @ ways
+    assert abs(float(added.square().sum(1).mean()) - 1) < 0.1
+    # along the direction in which women's embeddings differ most from men's, by ridge regression, nothing is added
+    looks, embedding = PACK.known_looks().astype(np.float64), PACK.embedding.astype(np.float64)
+    centred, female = embedding - embedding.mean(0), looks[:, 1] - looks[:, 1].mean()
+    strength = 1e-3 * len(centred) * centred.var(0).mean()
+    telling = np.linalg.solve(centred.T @ centred + strength * np.eye(128), centred.T @ female)
+    along = added.numpy() @ (telling / np.linalg.norm(telling))
+    assert np.abs(along).max() < 0.01
+
+
+def test_who_is_drawn_twice_is_not_the_same_twice(parts: Parts) -> None:
+    mapping = ContextMapping(1, GEOMETRY, parts.styles)
+    mapping.load_state_dict({name: value[:1] if name in ("people_q", "traits") else value[:, :1] if name == "directions"
+                             else value for name, value in parts.mapping.state_dict().items()})  # fmt: skip
+    mapping.variety.copy_(ways_to_differ(PACK))
+    with torch.no_grad():
+        targets = mapping(torch.randn(2, 64), torch.zeros(2, 7), torch.zeros(2, SIZE))
+    assert torch.equal(targets[0, :GEOMETRY], targets[1, :GEOMETRY])
+    assert (targets[0] - targets[1])[GEOMETRY:].abs().max() > 1e-4

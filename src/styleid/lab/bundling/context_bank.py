@@ -11,10 +11,11 @@ from torch.nn import functional
 from styleid.errors import TrainingError
 from styleid.faces import geometry
 from styleid.lab.data.context_pack import TURNED, ContextPack
+from styleid.lab.data.pack import GROUPS
 from styleid.lab.networks.appearance_encoder import AppearanceEncoder, AppearanceView
 from styleid.lab.networks.context_bundle import Geometry, Styles
 from styleid.lab.networks.context_mapping import ContextMapping
-from styleid.lab.networks.targets import round_traits
+from styleid.lab.networks.targets import Z, round_traits
 from styleid.lab.tasks.aam_fit import ridge
 from styleid.lab.tasks.context_options import BankOptions
 from styleid.pixel.guides import Part
@@ -23,6 +24,8 @@ from styleid.types import FloatArray
 _READ_FROM = 8000
 """Faces by which an embedding is read off w."""
 _READING_PENALTY = 1e-3
+_LOOKS = np.array([1 / 30, *[1] * (1 + len(GROUPS))])
+"""What brings ages in years to the size of shares."""
 
 
 def fit_context_bank(
@@ -48,7 +51,27 @@ def fit_context_bank(
     mapping.people_q.copy_((people / scale).round().to(torch.int8))
     mapping.traits.copy_(round_traits(torch.from_numpy(pack.known_looks()[rows])))
     mapping.reading.copy_(_reading(pack, styles))
+    mapping.variety.copy_(options.variety * ways_to_differ(pack))
     return mapping, rows
+
+
+def ways_to_differ(pack: ContextPack) -> torch.Tensor:
+    """Return directions (64, 128) in which people of one age, sex and group differ, and none that tells these.
+
+    Normal numbers times them have the usual squared length 1.
+    """
+    looks = pack.known_looks().astype(np.float64) * _LOOKS
+    every = pack.embedding.astype(np.float64)
+    telling = ridge(every - every.mean(0), looks - looks.mean(0), _READING_PENALTY)
+    telling = np.linalg.svd(telling, full_matrices=False)[0]
+    people = np.nonzero(pack.is_target)[0]
+    known = np.concatenate([looks[people], np.ones((len(people), 1))], 1)
+    own = every[people] - known @ ridge(known, every[people], _READING_PENALTY)
+    own = own - own @ telling @ telling.T
+    _, size, ways = np.linalg.svd(own, full_matrices=False)
+    found = torch.zeros(Z, every.shape[1])
+    found[: len(ways[:Z])] = torch.from_numpy(size[:Z, None] * ways[:Z])
+    return found / found.norm().clamp_min(1e-6)
 
 
 def chosen_people(pack: ContextPack, options: BankOptions) -> tuple[np.ndarray[Any, Any], torch.Tensor]:

@@ -1,7 +1,8 @@
 """The mapping of a context bundle: z and what a target should share with its source -> W+ of somebody of a bank.
 
-The whole person is one of a bank of people who never lived: chosen by chance among the few who are nearest to the
-wanted age, sex and group, and strangers to the source.
+The person is one of a bank of people who never lived: chosen by chance among the few who are nearest to the wanted
+age, sex and group, and strangers to the source. Chance also moves their identity, in directions that tell neither age
+nor sex nor group, so that who is drawn twice is not the same twice.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ class ContextMapping(nn.Module):
 
     Buffers: people_q int8 (people, geometry + identity + appearance), with people_scale (geometry + identity +
     appearance,): each one's geometry rows, unit embedding and appearance code; traits (people, 7), rounded; directions
-    (64, people), which turn z into luck; reading (width + 1, identity), by which an embedding is read off w.
+    (64, people), which turn z into luck; variety (64, identity), which turns z into what is added to an identity;
+    reading (width + 1, identity), by which an embedding is read off w.
     """
 
     people_q: torch.Tensor
     people_scale: torch.Tensor
     traits: torch.Tensor
     directions: torch.Tensor
+    variety: torch.Tensor
     reading: torch.Tensor
 
     def __init__(self, people: int, geometry: int, styles: Styles) -> None:
@@ -56,6 +59,7 @@ class ContextMapping(nn.Module):
             "people_scale": torch.ones(numbers),
             "traits": torch.zeros(people, 2 + len(GROUPS)),
             "directions": torch.randn(Z, people, generator=draw) / Z**0.5,
+            "variety": torch.zeros(Z, self.identity),
             "reading": torch.zeros(self.width + 1, self.identity),
         }
         for name, value in buffers.items():
@@ -65,14 +69,22 @@ class ContextMapping(nn.Module):
         """Return W+ of targets."""
         chosen = self.choose(z, round_traits(attributes), self.read_identity(source))
         geometry, identity, appearance = self.people(self.people_q[chosen])
-        return torch.cat([geometry, self.styles(identity, appearance)], 1)
+        moved = functional.normalize(identity + self.added(z))
+        return torch.cat([geometry, self.styles(moved, appearance)], 1)
+
+    def added(self, z: torch.Tensor) -> torch.Tensor:
+        """Return what z adds to whoever's unit embedding, (n, 128)."""
+        return z.roll(Z // 2, 1) @ self.variety  # rolled, so that it has little to do with luck
 
     def choose(self, z: torch.Tensor, wanted: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """Return who of the bank is taken, (n,); wanted: rounded traits (n, 7); source: unit embeddings (n, 128)."""
         apart = (wanted[:, None] - self.traits[None]).abs()
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:].sum(-1)
         mismatch = _AGE_WEIGHT * age + _SEX_WEIGHT * sex + _GROUP_WEIGHT * group
-        alike = source @ self.people(self.people_q)[1].T
+        identity, added = self.people(self.people_q)[1], self.added(z)
+        # of each person's identity with what is added to it
+        size = (1 + 2 * added @ identity.T + (added * added).sum(1, keepdim=True)).clamp_min(1e-6).sqrt()
+        alike = (source @ identity.T + (source * added).sum(1, keepdim=True)) / size
         mismatch = mismatch + _LIKENESS_WEIGHT * (alike - _STRANGERS).relu()
         luck = z @ self.directions
         few = (_TIE * luck - mismatch).topk(min(_FEW, luck.shape[1]), 1).indices
