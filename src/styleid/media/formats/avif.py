@@ -20,7 +20,7 @@ from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.av1 import base_quantiser
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif
-from styleid.media.formats.parse.isobmff import HeifFile, Item, colour_points, read_heif
+from styleid.media.formats.parse.isobmff import HeifFile, Item, colour_points, further_parts, read_heif
 from styleid.media.formats.raster import Layout, Raster, from_image, to_image
 
 if TYPE_CHECKING:
@@ -161,9 +161,7 @@ def _notes(file: HeifFile, config: bytes) -> tuple[str, ...]:
     notes: list[str] = []
     if config[2] & 0x40:
         notes.append("a depth of more than 8 bits was written with 8")
-    further = {i.kind for i in file.items.values()} - {b"av01", b"grid", b"Exif", b"mime", b""}
-    if further:
-        notes.append(
-            "further parts of the file were left out: " + ", ".join(sorted(k.decode("latin-1") for k in further))
-        )
+    kinds = {i.kind for i in file.items.values()} - {b"av01", b"grid", b"Exif", b"mime", b""}
+    if further := further_parts(file) | {kind.decode("latin-1") for kind in kinds}:
+        notes.append("further parts of the file were left out: " + ", ".join(sorted(further)))
     return tuple(notes)

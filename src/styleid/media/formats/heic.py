@@ -21,7 +21,14 @@ from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import PREFIX, ExifFacts, MetadataMode, read_exif
 from styleid.media.formats.parse.hevc import StillCoding, still_coding
-from styleid.media.formats.parse.isobmff import HeifFile, Item, colour_points, orientation_of, read_heif
+from styleid.media.formats.parse.isobmff import (
+    HeifFile,
+    Item,
+    colour_points,
+    further_parts,
+    orientation_of,
+    read_heif,
+)
 from styleid.media.formats.raster import Layout, Raster, Samples, stored
 
 _DEFAULT_QUALITY, _LOSSLESS = 80, -1
@@ -189,7 +196,7 @@ def _notes(file: HeifFile) -> tuple[str, ...]:
     """Name the parts that are left out."""
     primary = file.items[file.primary]
     used = {file.primary} | {number for kind, ids in primary.links if kind == b"dimg" for number in ids}
-    further: set[str] = set()
+    further = further_parts(file)
     for number, item in file.items.items():
         links = {kind for kind, _ in item.links}
         auxiliary = (item.property_body(b"auxC") or b"")[4:].split(b"\0")[0].decode("latin-1")

@@ -56,6 +56,15 @@ class HeifFile:
         return item
 
 
+_OF_A_PICTURE = (b"ftyp", b"meta", b"mdat", b"free", b"skip")
+
+
+def further_parts(file: HeifFile) -> set[str]:
+    """Name what the file holds beside a picture, such as the video of a motion photo (`mpvd`)."""
+    kinds = {box.kind for box in file.boxes} - set(_OF_A_PICTURE)
+    return {"a video" if kind == b"mpvd" else f"a box {kind.decode('latin-1')!r}" for kind in kinds}
+
+
 def read_heif(data: bytes) -> HeifFile:
     """Parse the structure; raises `BadFileError` where it is damaged."""
     try:
