@@ -15,15 +15,15 @@ from jaxtyping import Bool, Float, Int, Num
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
+from styleid.core.analysis import analyse_faces
 from styleid.core.attempt import Attempt, FaceProgress
 from styleid.core.boxes import with_given
 from styleid.core.decisions import PhotoDecisions, SettledFaces, settle
 from styleid.core.draft import PhotoDraft
-from styleid.core.face import KnownFaces, SourceFace, face_shares, neighbourhood, shown_areas, xyxy
+from styleid.core.face import KnownFaces, SourceFace, xyxy
 from styleid.core.gate import GateVerdict
 from styleid.core.measurement import LazyObservation, MeasuringTools
 from styleid.core.methods import Method, choose_method
-from styleid.core.observation import Observation
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, privacy_level
 from styleid.core.protocols import AllowList, Targets
@@ -31,10 +31,7 @@ from styleid.core.rendering import draw
 from styleid.core.targets import FreshTargets
 from styleid.core.timing import StageTimer
 from styleid.faces.detect import FaceDetector
-from styleid.faces.views import matrix_by_parser
-from styleid.pixel.guides import PART_OF_CLASS
-from styleid.pixel.obscure import Obscuring, ellipses_in_crop, obscure_face
-from styleid.pixel.regions import GLASSES, bare_face, class_probability
+from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.runtime import Device
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, Outcome, SearchHints, WPlusArray
 
@@ -279,50 +276,7 @@ class Anonymizer:
 
         kept: faces that stay as they are, bool (n,); the generator may see these beside the face that it draws.
         """
-        bundle, spec = self.bundle, self.bundle.spec
-        with self.timer("align"):
-            matrices = [spec.crop.matrix(faces.landmarks_px[i]) for i in rows]
-            crops = np.stack([spec.crop.crop(image_rgb, m) for m in matrices])
-            identity_matrices = [spec.identity_crop.matrix(faces.landmarks_px[i]) for i in rows]
-            identity_crops = np.stack([spec.identity_crop.crop(image_rgb, m) for m in identity_matrices])
-        with self.timer("parse"):
-            logits, landmarks = bundle.parse(crops)
-            bare = bare_face(logits, landmarks, spec.crop.size_px)
-            glasses = class_probability(logits, (GLASSES,), spec.crop.size_px)
-        with self.timer("identity"):
-            embeddings = bundle.embed(identity_crops)
-        with self.timer("attributes"):
-            attributes = bundle.describe(crops)
-        with self.timer("invert"):
-            labels = self._method.labels(logits, spec.crop.size_px)
-            wplus = self._method.invert(bundle, crops, landmarks, bare[:, None], labels, embeddings)
-        sources: list[SourceFace] = []
-        for k, index in enumerate(rows):
-            shown = shown_areas(landmarks[k], bare[k])
-            shares = face_shares(shown, logits[k])
-            hidden = np.ones(len(faces), bool) if kept is None else ~kept
-            hidden[index] = False
-            source = SourceFace(
-                index=int(index),
-                detection=faces[int(index)],
-                matrix=matrices[k],
-                identity_matrix=identity_matrices[k],
-                parser_matrix=matrix_by_parser(spec.identity_crop, matrices[k], landmarks[k]),
-                photo_rgb=image_rgb,
-                window=neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape),
-                crop=crops[k],
-                bare=bare[k],
-                glasses=glasses[k],
-                shown=shown,
-                parts=PART_OF_CLASS[logits[k].argmax(0)],
-                others=ellipses_in_crop(faces.boxes_xyxy[hidden], matrices[k], spec.crop.size_px),
-                observation=Observation(True, landmarks[k], embeddings[k], attributes[k], shares),
-                wplus=wplus[k],
-                method=self._method.name,
-                by_labels=self._method.matched(crops[k], labels[k]),
-            )
-            sources.append(source)
-        return sources
+        return analyse_faces(self.bundle, self._method, self.timer, image_rgb, faces, rows, kept)
 
     def _attempt_once(
         self, pending: list[FaceProgress], draft: PhotoDraft, name: str, attempt: int

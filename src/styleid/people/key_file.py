@@ -45,19 +45,28 @@ def new_key(path: Path) -> SecretKey:
     """Write a new key that only its owner can read; raises KeyFileError where the file exists or cannot be written."""
     secret = secrets.token_bytes(KEY_BYTES)
     line = _PREFIX + base64.b64encode(secret).decode() + "\n"
+    write_new(path, line.encode(), 0o600, "it exists, and is never overwritten: its pseudonyms would be lost.")
+    return SecretKey(path, secret)
+
+
+def write_new(path: Path, content: bytes, mode: int, exists: str) -> None:
+    """Write a key's file and bring it to the disk, never over another one.
+
+    mode: permissions of the new file. exists: what to say where there is a file already.
+    Raises KeyFileError where the file exists or cannot be written.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
-        raise KeyFileError(path, "it exists, and is never overwritten: its pseudonyms would be lost.") from error
+        raise KeyFileError(path, exists) from error
     except FileNotFoundError as error:
         raise KeyFileError(path, f"the folder {path.parent} does not exist.") from error
     except OSError as error:
         raise KeyFileError(path, f"{os_reason(error)}.") from error
-    with os.fdopen(descriptor, "w") as file:
-        file.write(line)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return SecretKey(path, secret)
 
 
 def read_key(path: Path) -> SecretKey:

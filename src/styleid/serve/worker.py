@@ -147,7 +147,7 @@ class Worker:
             self._store.move(job.id, state, among=("running",))
         except StyleIDError as error:
             self._store.move(job.id, "failed", among=("running",), error=self._reason(error))
-        except Exception:
+        except Exception:  # the queue must go on; files were judged one by one before they were written
             _log.exception("a job failed")
             told = "The service failed at this job. Its log on the server says why."
             self._store.move(job.id, "failed", among=("running",), error=told)

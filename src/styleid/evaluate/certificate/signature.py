@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from styleid.errors import CertificateError, KeyFileError, MissingDependencyError
-from styleid.media.storage.files import os_reason
+from styleid.people.key_file import write_new
 
 PUBLIC_SUFFIX = ".pub"
 ALGORITHM = "Ed25519"
 FIELD = "signature"
+_EXISTS = "it exists, and is never overwritten. Choose another name."
 _LARGEST_BYTES = 16384
 """A file beyond this is no key, and is not read."""
 
@@ -63,9 +64,9 @@ def new_signing_key(path: Path) -> Path:
     )
     public_path = path.with_name(path.name + PUBLIC_SUFFIX)
     if os.path.lexists(public_path):
-        raise KeyFileError(public_path, "it exists, and is never overwritten. Choose another name.")
-    _write_new(path, secret, 0o600)
-    _write_new(public_path, _public_pem(private.public_key()), 0o644)
+        raise KeyFileError(public_path, _EXISTS)
+    write_new(path, secret, 0o600, _EXISTS)
+    write_new(public_path, _public_pem(private.public_key()), 0o644, _EXISTS)
     return public_path
 
 
@@ -170,21 +171,6 @@ def _holds(raw_key: bytes, value: bytes, body: bytes) -> bool:
 def _public_pem(public: Any) -> bytes:
     serialization = _serialization()
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError as error:
-        raise KeyFileError(path, "it exists, and is never overwritten. Choose another name.") from error
-    except FileNotFoundError as error:
-        raise KeyFileError(path, f"the folder {path.parent} does not exist.") from error
-    except OSError as error:
-        raise KeyFileError(path, f"{os_reason(error)}.") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read(path: Path) -> bytes:
