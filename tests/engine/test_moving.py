@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -57,15 +58,18 @@ def embedded(bundle, image):
     return bundle.embed(template.crop(image, template.matrix(face))[None])[0]
 
 
-@pytest.mark.parametrize("kind", ["motion", "micro", "samsung"])
-def test_both_parts_get_the_same_new_face(kind, portrait, video, bundle) -> None:
+@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "motion"), ("jpg", "micro"), ("jpg", "samsung"), ("heic", "box"),
+                                              ("heic", "samsung"), ("avif", "box")])  # fmt: skip
+def test_both_parts_get_the_same_new_face(suffix, kind, portrait, video, bundle) -> None:
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=5))
-    data, record = run(parts.motion_photo(portrait, video, kind), anonymizer)
+    make = parts.motion_photo if suffix == "jpg" else partial(parts.heif_motion_photo, suffix=suffix)
+    split = parts.split_motion if suffix == "jpg" else parts.split_heif_motion
+    data, record = run(make(portrait, video, kind), anonymizer, f"p.{suffix}")
     assert record["faces"][0]["action"] == "anonymised"
     assert record["moving"]["tracks"][0]["anonymised"] == FRAMES
     assert find_leftovers(data, "strip") == []
     assert b"Jane Doe" not in data
-    still, moving = parts.split_motion(data)
+    still, moving = split(data)
     assert SOURCE_TYPE.encode() in still
     assert SOURCE_TYPE.encode() in moving
     frames = clips.decode(moving)
@@ -128,21 +132,28 @@ def test_groups_have_no_videos(portrait, video, bundle) -> None:
     assert b"MotionPhoto" not in data
 
 
-def test_without_pyav_the_video_is_left_out_and_named(portrait, video, tmp_path, capsys, monkeypatch) -> None:
+@pytest.mark.parametrize("name", ["p.jpg", "p.heic", "p.avif"])
+def test_without_pyav_the_video_is_left_out_and_named(name, portrait, video, tmp_path, capsys, monkeypatch) -> None:
     photos = tmp_path / "in"
     photos.mkdir()
-    (photos / "p.jpg").write_bytes(parts.motion_photo(portrait, video))
+    data = (
+        parts.motion_photo(portrait, video)
+        if name == "p.jpg"
+        else parts.heif_motion_photo(portrait, video, suffix=name[2:])
+    )
+    (photos / name).write_bytes(data)
     monkeypatch.setitem(sys.modules, "av", None)
     out = tmp_path / "out"
     assert main(["anonymize", str(photos), "--out", str(out), "--method", "none"]) == 0
     told = capsys.readouterr()
-    assert "p.jpg: its moving part was left out: PyAV" in told.err
+    assert f"{name}: its moving part was left out: PyAV" in told.err
     assert "pip install 'styleid[video]'" in told.err
     (line,) = map(json.loads, (out / NAME).read_text().splitlines())
     assert "styleid[video]" in line["moving"]["left_out"]
-    data = (out / "p.jpg").read_bytes()
+    data = (out / name).read_bytes()
     assert find_leftovers(data, "strip") == []
-    assert b"ftyp" not in data
+    assert data.count(b"ftyp") == (name != "p.jpg")
+    assert b"mpvd" not in data
 
 
 def test_a_damaged_video_is_left_out_with_its_reason(portrait, video) -> None:
@@ -168,6 +179,23 @@ def test_a_pipe_treats_both_parts(portrait, video, monkeypatch, capsysbinary) ->
     data = capsysbinary.readouterr().out
     assert len(clips.decode(parts.split_motion(data)[1])) == FRAMES
     assert find_leftovers(data, "strip") == []
+
+
+def test_a_heic_live_photo_is_paired_too(portrait, bundle, tmp_path) -> None:
+    small = cv2.resize(portrait, (192, 192), interpolation=cv2.INTER_AREA)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "IMG_3.HEIC").write_bytes(parts.apple_photo(portrait, "33333333", heic=True))
+    frames = [np.roll(small, 2 * k, 1)[:160, :160] for k in range(FRAMES)]
+    (folder / "IMG_3.MOV").write_bytes(clips.apple_video(frames, "33333333"))
+    out = tmp_path / "out"
+    assert main(["anonymize", str(folder), "--out", str(out), "--seed", "5"]) == 0
+    still, movie = (out / "IMG_3.HEIC").read_bytes(), (out / "IMG_3.MOV").read_bytes()
+    assert b"33333333" not in still + movie
+    assert find_leftovers(still, "strip") == []
+    now = embedded(bundle, np.asarray(Image.open(io.BytesIO(still)).convert("RGB")))
+    assert embedded(bundle, clips.decode(movie)[2]) @ now > bundle.spec.thresholds[1e-2].high
+    assert now @ embedded(bundle, portrait) < bundle.spec.thresholds[1e-2].high
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""JPEG files with further parts, made from the formats' descriptions by hand, and readers of them.
+"""Files with further parts, made from the formats' descriptions by hand, and readers of them.
 
-Ultra HDR: developer.android.com/media/platform/hdr-image-format; ISO 21496-1; MPF: CIPA DC-007.
+Ultra HDR: developer.android.com/media/platform/hdr-image-format; ISO 21496-1; MPF: CIPA DC-007. Motion photos:
+developer.android.com/media/platform/motion-photo-format; Samsung's trailer, in a HEIC's box sefd too: ExifTool.
 """
 
 import io
@@ -23,15 +24,19 @@ NUMBERS = {"GainMapMin": -0.25, "GainMapMax": 2.5, "Gamma": 1.2, "OffsetSDR": 0.
            "HDRCapacityMin": 0.0, "HDRCapacityMax": 2.3}  # fmt: skip
 
 
-def xmp_segment(body, **names):
-    """An APP1 segment with XMP whose description is body; names: further namespaces."""
+def xmp_packet(body, **names):
+    """XMP whose description is body; names: further namespaces."""
     spaces = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in names.items())
     start, _, rest = body.partition(">")
-    packet = (
+    return (
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 5.1.2"><rdf:RDF xmlns:rdf="{RDF}">'
         f"<rdf:Description{spaces} {start}>{rest}</rdf:Description></rdf:RDF></x:xmpmeta>"
-    )
-    return samples.jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet.encode())
+    ).encode()
+
+
+def xmp_segment(body, **names):
+    """An APP1 segment with XMP."""
+    return samples.jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp_packet(body, **names))
 
 
 def item(semantic, mime, length=None, padding=None):
@@ -113,11 +118,13 @@ def ultra_hdr(picture, gain, *described, orientation=1, extra=b"", primary=None,
 
 def descriptions(data):
     """Parse every XMP packet of a file: the attributes and elements of its description, by their full names."""
-    found = []
-    for piece in data.split(b"http://ns.adobe.com/xap/1.0/\0")[1:]:
-        packet = piece[: piece.index(b"</x:xmpmeta>") + 12]
-        found.append(ET.fromstring(packet[packet.index(b"<x:xmpmeta") :]).find(f".//{{{RDF}}}Description"))
-    return found
+    pieces = data.split(b"http://ns.adobe.com/xap/1.0/\0")[1:]
+    return [description(piece[: piece.index(b"</x:xmpmeta>") + 12]) for piece in pieces]
+
+
+def description(packet):
+    """Parse an XMP packet's description."""
+    return ET.fromstring(packet[packet.index(b"<x:xmpmeta") :].split(b"<?xpacket")[0]).find(f".//{{{RDF}}}Description")
 
 
 def container_items(description):
@@ -184,6 +191,61 @@ def motion_photo(picture, video, kind="motion", *, time=250000, orientation=1, g
     return first + (samsung_trailer(video) if kind == "samsung" else video)
 
 
+def heif_motion_photo(picture, video, kind="box", suffix="heic", *, time=250000, **options):
+    """A motion photo in HEIC or AVIF, with names and a position in its EXIF.
+
+    kind: box is Google's version 1, a box mpvd behind the picture; behind the same without the box; samsung a box mpvd
+    and a box sefd with a trailer that points to it; sefd a trailer with the video in a box; trailer one without a box.
+    """
+    length = len(video)
+    padding = 0 if kind == "behind" else 8
+    listed = directory(item("Primary", f"image/{suffix}", 0, padding), item("MotionPhoto", "video/mp4", length, 0))
+    told = xmp_packet(
+        f'GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1" '
+        f'GCamera:MotionPhotoPresentationTimestampUs="{time}">{listed}',
+        GCamera=CAMERA, Container=CONTAINER, Item=ITEM,
+    )  # fmt: skip
+    options |= {"xmp": told} if kind in ("box", "behind") else {}
+    exif = b"Exif\0\0" + samples.exif(1)
+    encode = samples.heic if suffix == "heic" else lambda array, **more: samples.pillow(array, "AVIF", **more)
+    first = encode(picture, exif=exif, **options)
+    boxed = iso_box(b"mpvd", video)
+    pointer = b"mpv2" + struct.pack(">II", len(first) + 8, length)
+    behind = {
+        "box": boxed,
+        "behind": video,
+        "samsung": boxed + iso_box(b"sefd", samsung_trailer(pointer)),
+        "sefd": iso_box(b"sefd", samsung_trailer(video)),
+        "trailer": samsung_trailer(video),
+    }
+    return first + behind[kind]
+
+
+def iso_box(kind, body):
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def split_heif_motion(data):
+    """Cut a HEIC or AVIF motion photo as the format's description says: (all before the box, the video)."""
+    at, kinds = 0, []
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        kinds.append(kind)
+        at += size
+    assert kinds.count(b"mpvd") == 1
+    assert (kinds[-1], at) == (b"mpvd", len(data))
+    video = data[len(data) - size + 8 :]
+    suffix = "avif" if data[8:12] == b"avif" else "heic"
+    own = description(Image.open(io.BytesIO(data)).info["xmp"])
+    (primary, moving) = own.iter(f"{{{CONTAINER}}}Item")
+    told = [(one.get(f"{{{ITEM}}}{name}")) for one in (primary, moving) for name in ("Semantic", "Mime")]
+    assert told == ["Primary", f"image/{suffix}", "MotionPhoto", "video/mp4"]
+    assert (primary.get(f"{{{ITEM}}}Length"), primary.get(f"{{{ITEM}}}Padding")) == ("0", "8")
+    assert moving.get(f"{{{ITEM}}}Length") == str(len(video))
+    assert own.get(f"{{{CAMERA}}}MotionPhoto") == own.get(f"{{{CAMERA}}}MotionPhotoVersion") == "1"
+    return data[: len(data) - size], video
+
+
 def split_motion(data):
     """Cut a motion photo as a reader of Google's directory does: (all before the video, the video)."""
     (own, *_) = descriptions(data)
@@ -193,11 +255,13 @@ def split_motion(data):
     return data[: -int(length)], data[-int(length) :]
 
 
-def apple_photo(picture, identifier):
-    """A JPEG with the maker's note of an iPhone: two tags, of which the second names a Live Photo's video."""
+def apple_photo(picture, identifier, *, heic=False):
+    """A photo with the maker's note of an iPhone: two tags, of which the second names a Live Photo's video."""
     text = identifier.encode() + b"\0"
     rows = struct.pack(">HHHII", 2, 1, 9, 1, 14) + struct.pack(">HHII", 17, 2, len(text), 14 + 2 + 24 + 4)
     note = b"Apple iOS\0\0\x01MM" + rows + bytes(4) + text
     pointer = struct.pack(">HHHIII", 1, 34665, 4, 1, 26, 0)
     block = b"MM\0*\0\0\0\x08" + pointer + struct.pack(">HHHIII", 1, 37500, 7, len(note), 44, 0) + note
+    if heic:
+        return samples.heic(picture, exif=b"Exif\0\0" + block)
     return behind_header(samples.pillow(picture, "JPEG", quality=95), samples.jpeg_segment(0xE1, b"Exif\0\0" + block))

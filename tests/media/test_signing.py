@@ -20,6 +20,7 @@ from styleid.media.marking import encode_marked
 from styleid.media.provenance import PACKET, SOURCE_TYPE, MarkOptions
 from styleid.media.signing import SIGNED_FORMATS, check_signing
 from tests.media import further_parts, samples
+from tests.media.formats.test_motion import movie
 from tests.media.test_marking import NEW, SOURCES, exiftool
 from tests.media.test_write import LOSSLESS, shown
 
@@ -62,6 +63,17 @@ def test_signed_ultra_hdr_files_list_their_pictures_rightly(signed_by) -> None:
     assert find_leftovers(data, "strip") == []
     first, second = further_parts.mpf_pictures(data)
     assert first + second == data
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("heic", "HEIC"), ("avif", "AVIF")])
+def test_signed_motion_photos_keep_their_video(suffix: str, kind: str, signed_by) -> None:
+    source = further_parts.heif_motion_photo(samples.smooth(64, 64), movie(b"old"), suffix=suffix)
+    photo = read_photo_bytes(source, f"p.{suffix}").with_moving(movie(b"new"))
+    mask = np.eye(64, dtype=bool)
+    data = encode_marked(photo, 255 - photo.image_rgb, mask, "strip", signed_by, **NEW).data
+    require_bare(manifest_of(data, kind))
+    assert find_leftovers(data, "strip") == []
+    assert further_parts.split_heif_motion(data)[1] == movie(b"new")
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -3,7 +3,8 @@
 The parser here shares only the containers' walkers with the writers: it looks at the bytes that were written, not at
 what was meant. It is run on every output before that leaves `encode_photo`, by the tests, and on other tools' files.
 What lies inside compressed pixels (padding, watermarks, patterns of least bits) is out of its reach.
-The one XMP packet of `styleid.media.provenance` is allowed, once, byte for byte and in its place; any other XMP is not.
+The one XMP packet of `styleid.media.provenance` is allowed, once, byte for byte and in its place; any other XMP is not,
+but for the one that follows from the lengths of a gain map or a motion photo's video.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.gif import gif_blocks
+from styleid.media.containers.iso import Box
 from styleid.media.containers.png import png_chunks
 from styleid.media.containers.riff import riff_body, riff_chunks
 from styleid.media.formats.parse import c2pa
@@ -25,11 +27,14 @@ from styleid.media.formats.parse.allowed import (
     PROFILE_NAME,
 )
 from styleid.media.formats.parse.exif import MetadataMode, directory_leftovers, exif_leftovers
+from styleid.media.formats.parse.following import VIDEO_BOX, VIDEO_HEADER_BYTES, Following, told_motion
+from styleid.media.formats.parse.heif_motion import xmp_packets
 from styleid.media.formats.parse.hevc import foreign_units
 from styleid.media.formats.parse.icc import profile_leftovers
 from styleid.media.formats.parse.ifd import Directory, TiffReader, uncovered
 from styleid.media.formats.parse.isobmff import HeifFile, Item, all_properties, read_heif
 from styleid.media.formats.parse.jxl import ALPHA, JXL_SIGNATURE, JXL_TYPE, jxl_box, jxl_exif, jxl_head, jxl_parts
+from styleid.media.formats.parse.movie import movie_leftovers
 from styleid.media.formats.parse.sniff import sniff
 from styleid.media.jpeg_audit import jpeg_leftovers
 from styleid.media.leftovers import Marks, excerpt, trailing
@@ -185,10 +190,13 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
     ranges = [(b.start, b.end) for b in file.boxes if b.kind != b"mdat"]
     ranges += [(start, end) for item in file.items.values() for start, end in item.places]
     ranges += [(b.at, b.start) for b in file.boxes]
-    others = [b for b in file.boxes if b.kind not in (b"ftyp", b"meta", b"mdat") and data[b.start : b.end].strip(b"\0")]
-    marks = Marks()
+    video = _video_box(file)
+    plain = (b"ftyp", b"meta", b"mdat")
+    others = [b for b in file.boxes if b.kind not in plain and b != video and data[b.start : b.end].strip(b"\0")]
+    found = [] if video is None else _movie(data[video.start : video.end])
+    marks = Marks(described=() if video is None else _descriptions(data, file, video))
     manifests = [b for b in others if b.kind == b"uuid" and data[b.start : b.end].startswith(c2pa.ISO_MANIFEST)]
-    found = [f"box {b.kind.decode('latin-1')!r}" for b in others if b not in manifests]
+    found += [f"box {b.kind.decode('latin-1')!r}" for b in others if b not in manifests]
     found += [line for b in manifests for line in marks.manifest(c2pa.iso_store(data[b.start : b.end]))]
     if spare := uncovered(data, ranges):
         found.append(f"{spare} bytes that no part of the file refers to")
@@ -204,7 +212,28 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
             found += profile_leftovers(body[4:])
     for number, item in file.items.items():
         found += _item_leftovers(data, file, number, item, metadata, marks)
-    return found
+    return found + ["no XMP that describes the video behind the picture, and no more"] * marks.lack_description
+
+
+def _video_box(file: HeifFile) -> Box | None:
+    """Return the box of a motion photo's video, which must be the last and have a header of 8 bytes."""
+    last = file.boxes[-1]
+    return last if last.kind == VIDEO_BOX and last.start - last.at == VIDEO_HEADER_BYTES else None
+
+
+def _movie(video: bytes) -> list[str]:
+    try:
+        return [f"motion photo: {line}" for line in movie_leftovers(video)]
+    except BadFileError as error:
+        return [f"motion photo: not readable as a video ({error})"]
+
+
+def _descriptions(data: bytes, file: HeifFile, video: Box) -> list[bytes]:
+    """Return the XMP packets that describe a video as it is, with the mark and without; the file must have one."""
+    told = told_motion(b"".join(xmp_packets(data, file)))
+    picture = "image/avif" if file.picture().kind == b"av01" else "image/heic"
+    following = Following(0, video.end - video.start, told, picture)
+    return [following.packet(marked=marked) for marked in (False, True)]
 
 
 def _jxl(data: bytes, metadata: MetadataMode) -> list[str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
 from styleid.media.formats.parse import c2pa
 from styleid.media.formats.parse.allowed import ICC_PREFIX, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, MetadataMode, exif_leftovers
+from styleid.media.formats.parse.following import Following, told_motion
 from styleid.media.formats.parse.gain_map import ISO_PRIMARY
 from styleid.media.formats.parse.icc import profile_leftovers
-from styleid.media.formats.parse.jpeg_parts import MPF_NAME, Following, gain_map_numbers, mpf_payload
-from styleid.media.formats.parse.motion import UNKNOWN_TIME, MotionFacts
+from styleid.media.formats.parse.jpeg_parts import MPF_NAME, gain_map_numbers, mpf_payload
+from styleid.media.formats.parse.motion import NO_MOTION
 from styleid.media.formats.parse.movie import movie_leftovers
 from styleid.media.leftovers import Marks, excerpt, trailing
 from styleid.media.provenance import JPEG_XMP
@@ -53,9 +52,9 @@ def _gain_map_parts(second: bytes) -> JpegParts | None:
 
 def _with_following(parts: JpegParts, inner: JpegParts | None, video_bytes: int, metadata: MetadataMode) -> list[str]:
     """List the leftovers of a picture that a gain map, a video or both follow: both must be described as they are."""
-    following = Following(
-        0 if inner is None else inner.end, video_bytes, _motion_told(parts) if video_bytes else MotionFacts()
-    )
+    xmp = b"".join(s.payload for s in parts.segments if s.payload.startswith(JPEG_XMP))
+    motion = told_motion(xmp) if video_bytes else NO_MOTION
+    following = Following(0 if inner is None else inner.end, video_bytes, motion)
     packets = [JPEG_XMP + following.packet(marked=marked) for marked in (False, True)]
     own = [next((packet for packet in packets if any(s.payload == packet for s in parts.segments)), packets[0])]
     if inner is not None:
@@ -74,13 +73,6 @@ def _gain_map(inner: JpegParts) -> list[str]:
     rest, missing = _without_once(inner.segments, [JPEG_XMP + numbers.xmp(), numbers.iso()])
     found = [f"no {excerpt(payload[:28])} that holds its numbers alone" for payload in missing]
     return found + _segments(rest, "strip", Marks(xmp=False, manifest=False))
-
-
-def _motion_told(parts: JpegParts) -> MotionFacts:
-    """Return what a file's packet says of its video; the packet is then compared with one that says just that."""
-    packets = b"".join(s.payload for s in parts.segments if s.payload.startswith(JPEG_XMP))
-    time = re.search(rb'MotionPhotoPresentationTimestampUs="(-1|\d{1,8})"', packets)
-    return MotionFacts(int(time[1]) if time else UNKNOWN_TIME, b"GCamera:MicroVideo=" in packets)
 
 
 def _without_once(

@@ -156,13 +156,6 @@ def test_pictures_beside_the_picture_are_left_out(name: str) -> None:
     assert find_leftovers(out) == []
 
 
-def test_the_video_of_a_motion_photo_is_left_out_and_named() -> None:
-    video = b"\0\0\0\x14ftypmp42\0\0\0\0mp42" + bytes(40)
-    data = KEPT["8 bits"] + struct.pack(">I4s", 8 + len(video), b"mpvd") + video
-    assert any("left out: a video" in note for note in read_photo_bytes(data, "a.heic").notes)
-    assert b"mpvd" not in rewritten(data)
-
-
 def test_a_plain_picture_has_no_notes() -> None:
     for name, data in KEPT.items():
         assert not [n for n in read_photo_bytes(data, "a.heic").notes if "left out" in n], name

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from styleid.media.containers.errors import BadFileError, check_tail
-from styleid.media.formats.decoded import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, MovingPart, check_size, kept_profile
+from styleid.media.formats.heif_video import read_moving, with_video, xmp_packet
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.av1 import base_quantiser
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif
-from styleid.media.formats.parse.isobmff import HeifFile, Item, colour_points, further_parts, read_heif
+from styleid.media.formats.parse.heif_motion import picture_end
+from styleid.media.formats.parse.isobmff import HeifFile, Item, colour_points, read_heif
 from styleid.media.formats.raster import Layout, Raster, from_image, to_image
 
 if TYPE_CHECKING:
@@ -35,18 +37,20 @@ class AvifEncoding:
     """Say how an AVIF was compressed.
 
     quantiser: AV1's base index, 0 to 255, or None where it cannot be told. points: (primaries, transfer) of the nclx
-    box, or None where there is none.
+    box, or None where there is none. moving: the video that is written behind the picture, never the source's own.
     """
 
     quantiser: int | None
     subsampling: str
     full_range: bool
     points: tuple[int, int] | None
+    moving: MovingPart | None = None
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode an AVIF of one picture; raises `BadFileError`."""
-    file = read_heif(data)
+    """Decode an AVIF of one picture, and find the video of a motion photo; raises `BadFileError`."""
+    still = data[: picture_end(data)]
+    file = read_heif(still)
     _check_kind(file)
     opened = _opener()
     item = file.picture()
@@ -54,8 +58,8 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
         if len(body) >= 12:
             check_size(*struct.unpack_from(">II", body, 4), max_pixels)
     for start, end in item.places:
-        check_tail(data[start:end])
-    image = opened(io.BytesIO(data))
+        check_tail(still[start:end])
+    image = opened(io.BytesIO(still))
     check_size(*image.size, max_pixels)
     if image.n_frames > 1:
         raise BadFileError(f"it is an animated AVIF of {image.n_frames} frames: each would need its own check. "
@@ -69,9 +73,10 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     facts = read_exif(image.info["exif"]) if "exif" in image.info else ExifFacts()
     profile, notes = kept_profile(image.info.get("icc_profile"), raster, facts)
     image.close()
-    encoding = AvifEncoding(_quantiser(data, item), _subsampling(config), *_colour(item))
-    notes += _notes(file, config)
-    return Decoded(raster, Kept(facts.orientation, None, profile, facts.exposure), encoding, notes)
+    encoding = AvifEncoding(_quantiser(still, item), _subsampling(config), *_colour(item))
+    moving, further = read_moving(data, len(still), file)
+    notes += _notes(file, config, further)
+    return Decoded(raster, Kept(facts.orientation, None, profile, facts.exposure), encoding, notes, moving)
 
 
 def encode(raster: Raster, kept: Kept, encoding: AvifEncoding, metadata: MetadataMode) -> bytes:
@@ -87,12 +92,12 @@ def encode(raster: Raster, kept: Kept, encoding: AvifEncoding, metadata: Metadat
         range="full" if encoding.full_range else "limited",
         icc_profile=kept.icc_profile or b"",
         exif=kept.exif(metadata),
-        xmp=kept.mark,
+        xmp=xmp_packet(kept, encoding.moving, "image/avif"),
     )
     data = out.getvalue()
     if encoding.points and not kept.icc_profile and encoding.points != _SRGB_POINTS:
         data = _with_points(data, encoding.points)
-    return data
+    return with_video(data, encoding.moving)
 
 
 def _opener() -> type[AvifImageFile]:
@@ -157,11 +162,12 @@ def _with_points(data: bytes, points: tuple[int, int]) -> bytes:
     return data if at < 0 else data[: at + 8] + struct.pack(">HH", *points) + data[at + 12 :]
 
 
-def _notes(file: HeifFile, config: bytes) -> tuple[str, ...]:
+def _notes(file: HeifFile, config: bytes, further: set[str]) -> tuple[str, ...]:
+    """Name what changes and the parts that are left out; further: those that are no items."""
     notes: list[str] = []
     if config[2] & 0x40:
         notes.append("a depth of more than 8 bits was written with 8")
     kinds = {i.kind for i in file.items.values()} - {b"av01", b"grid", b"Exif", b"mime", b""}
-    if further := further_parts(file) | {kind.decode("latin-1") for kind in kinds}:
-        notes.append("further parts of the file were left out: " + ", ".join(sorted(further)))
+    if left_out := further | {kind.decode("latin-1") for kind in kinds}:
+        notes.append("further parts of the file were left out: " + ", ".join(sorted(left_out)))
     return tuple(notes)

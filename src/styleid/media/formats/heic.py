@@ -17,15 +17,16 @@ import numpy as np
 
 from styleid.errors import MissingDependencyError
 from styleid.media.containers.errors import BadFileError, check_tail
-from styleid.media.formats.decoded import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, MovingPart, check_size, kept_profile
+from styleid.media.formats.heif_video import read_moving, with_video, xmp_packet
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import PREFIX, ExifFacts, MetadataMode, read_exif
+from styleid.media.formats.parse.heif_motion import picture_end
 from styleid.media.formats.parse.hevc import StillCoding, still_coding
 from styleid.media.formats.parse.isobmff import (
     HeifFile,
     Item,
     colour_points,
-    further_parts,
     orientation_of,
     read_heif,
 )
@@ -44,7 +45,8 @@ class HeicEncoding:
 
     coding: its quantiser, None where it cannot be told. bits: 8, 10 or 12. chroma: 420, 422 or 444. points: primaries,
     transfer, matrix and whether the range is full, as the nclx box has them, None where there is none. tile_px: the
-    side of its tiles, 0 where it is in one piece.
+    side of its tiles, 0 where it is in one piece. moving: the video that is written behind the picture, never the
+    source's own.
     """
 
     coding: StillCoding | None
@@ -52,19 +54,21 @@ class HeicEncoding:
     chroma: int
     points: tuple[int, int, int, bool] | None
     tile_px: int
+    moving: MovingPart | None = None
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode the primary picture of a HEIC.
+    """Decode the primary picture of a HEIC, and find the video of a motion photo.
 
     Raises:
         BadFileError: It cannot be used.
         MissingDependencyError: pillow-heif is not installed.
     """
-    file = read_heif(data)
-    _check(file, data)
+    still = data[: picture_end(data)]
+    file = read_heif(still)
+    _check(file, still)
     coded = file.picture()
-    found = _pillow_heif().open_heif(data, convert_hdr_to_8bit=False)
+    found = _pillow_heif().open_heif(still, convert_hdr_to_8bit=False)
     _check_sizes(found.size, (file.items[file.primary], coded), max_pixels)
     orientation = orientation_of(file.items[file.primary])
     mode = str(found.mode).partition(";")[0]
@@ -75,10 +79,11 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     facts = read_exif(exif) if exif else ExifFacts()
     profile, notes = kept_profile(found.info.get("icc_profile"), raster, facts)
     encoding = HeicEncoding(
-        _coding(data, coded), int(found.info["bit_depth"]), _chroma(coded), _points(file, coded), _tile_px(file, coded)
+        _coding(still, coded), int(found.info["bit_depth"]), _chroma(coded), _points(file, coded), _tile_px(file, coded)
     )
-    notes += _notes(file)
-    return Decoded(raster, Kept(orientation, None, profile, facts.exposure), encoding, notes)
+    moving, further = read_moving(data, len(still), file)
+    notes += _notes(file, further)
+    return Decoded(raster, Kept(orientation, None, profile, facts.exposure), encoding, notes, moving)
 
 
 def encode(raster: Raster, kept: Kept, encoding: HeicEncoding, metadata: MetadataMode) -> bytes:
@@ -94,8 +99,8 @@ def encode(raster: Raster, kept: Kept, encoding: HeicEncoding, metadata: Metadat
         options["exif"] = PREFIX + exif
     if kept.icc_profile:
         options |= {"icc_profile": kept.icc_profile, "icc_profile_type": "prof"}
-    if kept.mark:
-        options["xmp"] = kept.mark
+    if packet := xmp_packet(kept, encoding.moving, "image/heic"):
+        options["xmp"] = packet
     out = io.BytesIO()
     file.save(
         out,
@@ -105,7 +110,7 @@ def encode(raster: Raster, kept: Kept, encoding: HeicEncoding, metadata: Metadat
         enc_params={"preset": "medium"},
         **options,
     )
-    return out.getvalue()
+    return with_video(out.getvalue(), encoding.moving)
 
 
 def _pillow_heif() -> Any:
@@ -192,11 +197,10 @@ def _quantisers() -> dict[int, int]:
     return found
 
 
-def _notes(file: HeifFile) -> tuple[str, ...]:
-    """Name the parts that are left out."""
+def _notes(file: HeifFile, further: set[str]) -> tuple[str, ...]:
+    """Name the parts that are left out; further: those that are no items."""
     primary = file.items[file.primary]
     used = {file.primary} | {number for kind, ids in primary.links if kind == b"dimg" for number in ids}
-    further = further_parts(file)
     for number, item in file.items.items():
         links = {kind for kind, _ in item.links}
         auxiliary = (item.property_body(b"auxC") or b"")[4:].split(b"\0")[0].decode("latin-1")

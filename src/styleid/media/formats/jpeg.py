@@ -27,10 +27,10 @@ from styleid.media.formats.gain_map import GainMap, redrawn
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import ICC_PREFIX, JPEG_FRAMES, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, MetadataMode, read_exif
+from styleid.media.formats.parse.following import Following
 from styleid.media.formats.parse.gain_map import ISO_PRIMARY
 from styleid.media.formats.parse.jpeg_parts import (
     MPF_NAME,
-    Following,
     FoundGainMap,
     find_gain_map,
     further_pictures,
@@ -88,7 +88,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     raster = Raster(from_image(image), layout)
     image.close()
     rgb_coded = layout is Layout.RGB and _is_rgb_coded(parts.segments, frame)
-    motion = find_motion(data, parts)
+    motion = find_motion(data, _xmp_packets(parts), parts.end)
     gain_map, left_out = _further(data, parts, raster, max_pixels, motion)
     encoding = JpegEncoding(
         tables=_tables(image, frame),
@@ -281,6 +281,11 @@ def _is_rgb_coded(segments: tuple[JpegSegment, ...], frame: _Frame) -> bool:
         return False
     adobe = next((s for s in segments if _is_adobe(s)), None)
     return adobe.payload[11] == 0 if adobe else tuple(c[0] for c in frame.components) == tuple(b"RGB")
+
+
+def _xmp_packets(parts: JpegParts) -> list[bytes]:
+    payloads = (s.payload for s in parts.segments if s.marker == 0xE1 and s.payload.startswith(JPEG_XMP))
+    return [payload.removeprefix(JPEG_XMP) for payload in payloads]
 
 
 def _icc(segments: tuple[JpegSegment, ...]) -> bytes | None:

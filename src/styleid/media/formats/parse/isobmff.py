@@ -59,9 +59,9 @@ class HeifFile:
 _OF_A_PICTURE = (b"ftyp", b"meta", b"mdat", b"free", b"skip")
 
 
-def further_parts(file: HeifFile) -> set[str]:
-    """Name what the file holds beside a picture, such as the video of a motion photo (`mpvd`)."""
-    kinds = {box.kind for box in file.boxes} - set(_OF_A_PICTURE)
+def further_parts(file: HeifFile, read: int = -1) -> set[str]:
+    """Name the boxes that a file holds beside a picture's, such as a video. read: where one starts that is read."""
+    kinds = {box.kind for box in file.boxes if box.start != read} - set(_OF_A_PICTURE)
     return {"a video" if kind == b"mpvd" else f"a box {kind.decode('latin-1')!r}" for kind in kinds}
 
 

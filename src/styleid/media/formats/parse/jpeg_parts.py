@@ -1,7 +1,6 @@
-"""Find and describe what may follow the picture in a JPEG file: a gain map, and the video of a motion photo.
+"""Find a gain map behind the picture in a JPEG file, and build the segment that lists both pictures.
 
-A gain map is a second JPEG, listed in an MPF segment (CIPA DC-007) and in Google's container directory in XMP. The
-video is the file's end. What describes them is built from their lengths alone, so that the audit can tell every byte.
+A gain map is a second JPEG, listed in an MPF segment (CIPA DC-007) and in Google's container directory in XMP.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
 from styleid.media.formats.parse.gain_map import ISO_NAME, GainMapNumbers, read_iso, read_xmp
 from styleid.media.formats.parse.ifd import TiffReader
-from styleid.media.formats.parse.motion import CAMERA, CONTAINER, ITEM, NO_MOTION, MotionFacts
-from styleid.media.provenance import JPEG_XMP, SOURCE_TYPE
+from styleid.media.provenance import JPEG_XMP
 
 MPF_NAME = b"MPF\0"
 _MP_ENTRIES = 0xB002
@@ -79,63 +77,6 @@ def mpf_payload(first_bytes: int, second_offset: int, second_bytes: int) -> byte
     entries = struct.pack("<IIIHH", _PRIMARY_PICTURE, first_bytes, 0, 0, 0)
     entries += struct.pack("<IIIHH", 0, second_bytes, second_offset, 0, 0)
     return MPF_NAME + b"II*\0\x08\0\0\0" + directory + entries
-
-
-@dataclass(frozen=True)
-class Following:
-    """Say what follows the picture of a JPEG file, in this order.
-
-    gain_map_bytes, video_bytes: how long both are, 0 where there is none. motion: how the video belongs to the picture.
-    """
-
-    gain_map_bytes: int = 0
-    video_bytes: int = 0
-    motion: MotionFacts = NO_MOTION
-
-    def packet(self, *, marked: bool) -> bytes:
-        """Return the XMP packet that says so.
-
-        marked: whether the file holds generated parts, see `styleid.media.provenance`.
-        """
-        names = f' xmlns:Container="{CONTAINER}" xmlns:Item="{ITEM}"' + self._gain_map_told() + self._motion_told()
-        items = [_item("Primary", "image/jpeg", "")]
-        if self.gain_map_bytes:
-            items.append(_item("GainMap", "image/jpeg", f' Item:Length="{self.gain_map_bytes}"'))
-        if self.video_bytes:
-            items.append(_item("MotionPhoto", "video/mp4", f' Item:Length="{self.video_bytes}" Item:Padding="0"'))
-        body = f"<Container:Directory><rdf:Seq>{''.join(items)}</rdf:Seq></Container:Directory>"
-        if marked:
-            names += ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-            body += f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
-        return (
-            '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-            f'<rdf:Description rdf:about=""{names}>{body}</rdf:Description></rdf:RDF></x:xmpmeta>'
-            '<?xpacket end="r"?>'
-        ).encode()
-
-    def _gain_map_told(self) -> str:
-        return ' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"' if self.gain_map_bytes else ""
-
-    def _motion_told(self) -> str:
-        if not self.video_bytes:
-            return ""
-        time = self.motion.shown_at_us
-        told = (
-            f' xmlns:GCamera="{CAMERA}" GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"'
-            f' GCamera:MotionPhotoPresentationTimestampUs="{time}"'
-        )
-        if self.motion.micro:
-            told += (
-                ' GCamera:MicroVideo="1" GCamera:MicroVideoVersion="1"'
-                f' GCamera:MicroVideoOffset="{self.video_bytes}" GCamera:MicroVideoPresentationTimestampUs="{time}"'
-            )
-        return told
-
-
-def _item(semantic: str, mime: str, length: str) -> str:
-    item = f'<Container:Item Item:Semantic="{semantic}" Item:Mime="{mime}"{length}/>'
-    return f'<rdf:li rdf:parseType="Resource">{item}</rdf:li>'
 
 
 def _mpf_offsets(block: bytes) -> list[int]:

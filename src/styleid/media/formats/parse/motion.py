@@ -1,4 +1,4 @@
-"""Find the video of a motion photo in a JPEG file.
+"""Find the video of a motion photo behind the picture of a file.
 
 Google's motion photos (version 1, and MicroVideo before it) say in XMP how long the video at the file's end is;
 Samsung's have a trailer of named parts behind it. Other bytes behind a picture are none of these and are not read.
@@ -7,11 +7,9 @@ Samsung's have a trailer of named parts behind it. Other bytes behind a picture 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
-
-from styleid.media.containers.jpeg import JpegParts
-from styleid.media.provenance import JPEG_XMP
 
 CAMERA = "http://ns.google.com/photos/1.0/camera/"
 CONTAINER = "http://ns.google.com/photos/1.0/container/"
@@ -47,15 +45,28 @@ class FoundMotion:
     facts: MotionFacts
 
 
-def find_motion(data: bytes, parts: JpegParts) -> FoundMotion | None:
-    """Return the video of a motion photo, None where the file names none, or none is where it says."""
-    told = _camera_values(parts)
-    starts = [*_by_directory(data, parts), *_by_offset(data, told), *_by_trailer(data)]
+def find_motion(data: bytes, packets: Sequence[bytes], picture_end: int) -> FoundMotion | None:
+    """Return the video of a motion photo, None where the file names none, or none is where it says.
+
+    packets: the file's XMP packets. picture_end: where the picture ends, behind which the video must lie.
+    """
+    told = _camera_values(packets)
+    starts = [*_by_directory(data, packets), *_by_offset(data, told), *_by_trailer(data)]
     for start in starts:
-        if start >= parts.end and data[start + 4 : start + 8] == b"ftyp":
-            micro = told.get("MicroVideo") == "1" and told.get("MotionPhoto") != "1"
-            return FoundMotion(start, _end(data, start), MotionFacts(_shown_at(told), micro))
+        if start >= picture_end and is_movie(data, start):
+            return FoundMotion(start, _end(data, start), motion_facts(packets))
     return None
+
+
+def is_movie(data: bytes, start: int) -> bool:
+    """Say whether a video begins at an offset."""
+    return data[start + 4 : start + 8] == b"ftyp"
+
+
+def motion_facts(packets: Sequence[bytes]) -> MotionFacts:
+    """Return what XMP packets say of how a video belongs to its picture."""
+    told = _camera_values(packets)
+    return MotionFacts(_shown_at(told), told.get("MicroVideo") == "1" and told.get("MotionPhoto") != "1")
 
 
 def _shown_at(told: dict[str, str]) -> int:
@@ -82,12 +93,11 @@ def _end(data: bytes, start: int) -> int:
     return at
 
 
-def _roots(parts: JpegParts) -> list[ElementTree.Element]:
-    """Parse a file's XMP packets; what cannot be parsed counts as absent."""
+def _roots(packets: Sequence[bytes]) -> list[ElementTree.Element]:
+    """Parse XMP packets; what cannot be parsed counts as absent."""
     roots: list[ElementTree.Element] = []
-    for segment in parts.segments:
-        packet = segment.payload.removeprefix(JPEG_XMP)
-        if segment.marker != 0xE1 or packet == segment.payload or b"<!" in packet:  # no XMP has declarations
+    for packet in packets:
+        if b"<!" in packet:  # no XMP has declarations
             continue
         try:
             roots.append(ElementTree.fromstring(packet.strip(b"\0 \r\n\t")))
@@ -96,10 +106,10 @@ def _roots(parts: JpegParts) -> list[ElementTree.Element]:
     return roots
 
 
-def _camera_values(parts: JpegParts) -> dict[str, str]:
+def _camera_values(packets: Sequence[bytes]) -> dict[str, str]:
     """Return the properties of Google's camera namespace, as attributes or elements."""
     values: dict[str, str] = {}
-    for element in (one for root in _roots(parts) for one in root.iter()):
+    for element in (one for root in _roots(packets) for one in root.iter()):
         pairs = [*element.attrib.items(), (element.tag, element.text or "")]
         for name, text in pairs:
             space, _, own = name.removeprefix("{").partition("}")
@@ -108,9 +118,9 @@ def _camera_values(parts: JpegParts) -> dict[str, str]:
     return values
 
 
-def _by_directory(data: bytes, parts: JpegParts) -> list[int]:
+def _by_directory(data: bytes, packets: Sequence[bytes]) -> list[int]:
     """Return where the container directory says that the video begins: all parts are counted from the end."""
-    items = [one for root in _roots(parts) for one in root.iter(f"{{{CONTAINER}}}Item")]
+    items = [one for root in _roots(packets) for one in root.iter(f"{{{CONTAINER}}}Item")]
     at, starts = len(data), list[int]()
     for item in reversed(items):
         at -= _number(item, "Length")
@@ -131,7 +141,18 @@ def _by_offset(data: bytes, told: dict[str, str]) -> list[int]:
 
 
 def _by_trailer(data: bytes) -> list[int]:
-    """Return where Samsung's trailer says that the video begins.
+    """Return where Samsung's trailer says that the video begins: behind the kind and the name of its part."""
+    videos = [begin for kind, begin in _trailer_parts(data) if kind == _SAMSUNG_VIDEO and begin + 8 <= len(data)]
+    return [begin + 8 + struct.unpack_from("<I", data, begin + 4)[0] for begin in videos]
+
+
+def trailer_start(data: bytes) -> int:
+    """Return where Samsung's trailer begins, the file's end where there is none."""
+    return min((begin for _, begin in _trailer_parts(data)), default=len(data))
+
+
+def _trailer_parts(data: bytes) -> list[tuple[int, int]]:
+    """Return the kind of each part of Samsung's trailer, and where it begins.
 
     The trailer ends with the length of its list of parts and "SEFT". The list begins with "SEFH", a version and a
     count; of each part it says the kind, how far before the list the part begins, and its length. A part begins with
@@ -143,10 +164,9 @@ def _by_trailer(data: bytes) -> list[int]:
     if head < 0 or data[head : head + 4] != b"SEFH":
         return []
     count = struct.unpack_from("<I", data, head + 8)[0]
-    starts: list[int] = []
+    parts: list[tuple[int, int]] = []
     for at in range(head + 12, min(head + 12 + 12 * count, len(data) - 19), 12):
         _, kind, back, _ = struct.unpack_from("<HHII", data, at)
-        begin = head - back
-        if kind == _SAMSUNG_VIDEO and 0 <= begin < head - 8:
-            starts.append(begin + 8 + struct.unpack_from("<I", data, begin + 4)[0])
-    return starts
+        if 0 <= head - back < head - 8:
+            parts.append((kind, head - back))
+    return parts

@@ -49,7 +49,10 @@ def movie_leftovers(data: bytes) -> list[str]:
     kinds = [box.kind for box in leaves]
     found += [f"a second {kind.decode()}" for kind in (b"mdat", b"uuid", b"tkhd") if kinds.count(kind) > 1]
     if kinds.count(b"mdat") == kinds.count(b"stsz") == 1:
-        found += _spare(data, leaves)
+        try:
+            found += _spare(data, leaves)
+        except struct.error:
+            found.append("a list of frames that is cut short")
     elif not found:
         found.append("no frames")
     return found
