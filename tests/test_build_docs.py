@@ -60,7 +60,8 @@ def test_links_are_turned_to_the_pages_of_the_site(build, source, given, turned)
 
 def test_faults_of_a_site_are_named(build, tmp_path) -> None:
     (tmp_path / "a.html").write_text(
-        '<p id="top"><img src="no.png"><script src="https://cdn.example/x.js"></script><link rel="stylesheet" href="s.css">'
+        '<p id="top"><img src="no.png"><script src="https://cdn.example/x.js"></script>'
+        '<link rel="stylesheet" href="s.css">'
         '<a href="b.html#gone">b</a><a href="c.html">c</a><a href="#top">top</a><a href="https://example.org">x</a></p>'
     )
     (tmp_path / "b.html").write_text('<p id="here"><a href="a.html#top">a</a></p>')

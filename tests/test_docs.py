@@ -92,11 +92,9 @@ def test_scripts_targets_and_extras_exist(page: str) -> None:
     text = read(page)
     made = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     extras = set(tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"])
-    missing = [
-        name for name in re.findall(r"(?:benchmarks|examples|tools)/\w+\.py", text) if not (ROOT / name).is_file()
-    ]
-    missing += [name for name in re.findall(r"`make ([a-z-]+)|^ {4}make ([a-z-]+)", text, re.MULTILINE) for name in name
-                if name and name not in made]  # fmt: skip
+    scripts = re.findall(r"(?:benchmarks|examples|tools)/\w+\.py", text)
+    targets = re.findall(r"(?:`|^ {4})make ([a-z-]+)", text, re.MULTILINE)
+    missing = [name for name in scripts if not (ROOT / name).is_file()] + [name for name in targets if name not in made]
     wanted = re.findall(r"pip install (?:-e )?'(?:\.|styleid)\[([\w,]+)\]'", text)
     assert missing + [name for group in wanted for name in group.split(",") if name not in extras] == []
 
