@@ -3,8 +3,8 @@
     python benchmarks/evaluation_table.py FOLDER --work DIR [--teacher identity.onnx] [--people 60] [--write FILE]
 
 The folder holds person/photo. Anonymising resumes, and what recognisers said is kept in DIR, so the same command goes
-on where it was stopped. The table replaces what stands between the markers in docs/evaluation.md; the whole report lies
-in DIR/report-... beside it.
+on where it was stopped. The table replaces what stands between the markers in docs/evaluation-table.md; the whole
+report lies in DIR/report-... beside it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from styleid.evaluate.utility import SCORE
 from styleid.types import Action
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/evaluation-table.md"
 BEGIN, END = "<!-- table: benchmarks/evaluation_table.py -->", "<!-- end of table -->"
 _CARD = {"name": "mobilefacenet", "size": 112, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 _FEWEST_IN_GROUP = 10
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--baselines", default="all")
     parser.add_argument("--attacks", default="A0,A0s,A1,A2,A3,A4,A5,A6,A7")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", type=Path, default=ROOT / "docs/evaluation.md", help="file with the two markers")
+    parser.add_argument("--write", type=Path, default=PAGE, help="file with the two markers")
     args = parser.parse_args()
     before, after = split(args.write)
 

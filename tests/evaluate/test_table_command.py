@@ -1,4 +1,4 @@
-"""The command that writes the table of docs/evaluation.md."""
+"""The command that writes the table of docs/evaluation-table.md."""
 
 import importlib.util
 from pathlib import Path
@@ -22,7 +22,7 @@ def command():
 
 
 def test_the_document_has_both_markers(command):
-    before, after = command.split(ROOT / "docs/evaluation.md")
+    before, after = command.split(ROOT / "docs/evaluation-table.md")
     assert "## Measured" in before
     assert after.strip() == ""
 
