@@ -1,4 +1,4 @@
-"""The README's example runs as it stands."""
+"""The README fits one screen of reading, and its example runs as it is."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,11 @@ from styleid.types import Action
 pytestmark = pytest.mark.versions
 
 ROOT = Path(__file__).resolve().parents[1]
+MOST_WORDS = 1100
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MOST_WORDS
 
 
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
