@@ -18,8 +18,6 @@ from styleid.evaluate.certificate.hashes import hash_file
 from styleid.evaluate.certificate.likeness import UNTOUCHED_FROM
 from styleid.evaluate.certificate.looks import NEAR_MISS_FROM
 from styleid.evaluate.certificate.sample import Findings, Sample
-from styleid.evaluate.certificate.second_detector import NAME as SECOND
-from styleid.evaluate.certificate.second_detector import has_second_detector
 from styleid.evaluate.certificate.verify import FORMAT, KIND
 from styleid.evaluate.outputs import Status
 from styleid.evaluate.recognisers import has_dlib, has_sface
@@ -195,8 +193,6 @@ def _not_tested(measured: Measured) -> list[str]:
         found.append(f"{len(measured.looks)} of {run.total} {run.unit} were looked at, drawn at random.")
     if run.kind == "video":
         found.append("the sound, and metadata of the video file.")
-    if not has_second_detector():
-        found.append(f"the second detector {SECOND} is not at hand, so its finds are not among the suspicious parts.")
     found.append(
         f"a face counts as left as it was from a likeness of {UNTOUCHED_FROM}; near misses of the detector are those "
         f"from a score of {NEAR_MISS_FROM}."
