@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -242,6 +242,7 @@ def dlib_model(name: str) -> Path:
     return Path(str(models.locate_file(f"face_recognition_models/models/{name}")))
 
 
+@cache
 def dlib_models_version() -> str:
     """Return the version of the package that carries dlib's models."""
     return importlib.metadata.version("face_recognition_models")

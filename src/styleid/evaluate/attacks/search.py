@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,24 +57,23 @@ class Split:
         return cls(gallery, gallery)
 
 
-Score = Callable[[FloatArray], FloatArray]
-
-
 def search(
     probes: FloatArray,
     clear: FloatArray,
     people: FloatArray,
     split: Split,
     lost: FloatArray | None = None,
-    score: Score | None = None,
 ) -> Search:
     """Rank the split's gallery by similarity for each probe.
 
     A0: `clear` holds clear embeddings and the split other photos; A0s: the split is of the same photos; A1: `clear`
-    holds anonymised embeddings too. score: turns similarities, (n, g), into what the gallery is ranked by.
+    holds anonymised embeddings too.
     """
-    similarity = _similarity(probes[split.probes], clear[split.gallery])
-    scores = similarity if score is None else np.where(np.isfinite(similarity), score(similarity), -np.inf)
+    return _ranked(_similarity(probes[split.probes], clear[split.gallery]), people, split, lost)
+
+
+def _ranked(scores: FloatArray, people: FloatArray, split: Split, lost: FloatArray | None) -> Search:
+    """Rank the split's gallery by scores, (probes, gallery), -inf for what is not there."""
     mated = people[split.probes][:, None] == people[split.gallery][None, :]
     forced = None if lost is None else lost[split.probes]
     hits = {rank: Sums.of(rank_hits(scores, mated, rank, forced), people[split.probes]) for rank in RANKS}
@@ -91,10 +90,8 @@ def negation(
     """
     names = np.unique(people[split.probes])
     first = np.isin(people[split.probes], np.random.default_rng(len(names)).permutation(names)[: len(names) // 2])
-    tried = [
-        search(probes, clear, people, split, lost, score=lambda similarity, m=m: -np.abs(similarity - m))
-        for m in PLACES
-    ]
+    similarity = _similarity(probes[split.probes], clear[split.gallery])
+    tried = [_ranked(-np.abs(similarity - m), people, split, lost) for m in PLACES]
     parts = []
     for half in (first, ~first):
         told, attacked = (set(people[split.probes][rows].astype(str)) for rows in (~half, half))
