@@ -19,7 +19,7 @@ from styleid.evaluate.certificate.attacks import (
 from styleid.evaluate.certificate.looks import FaceLook, PhotoLook
 from styleid.evaluate.outputs import Status
 from styleid.evaluate.protocol import Named
-from tests.evaluate.crowd import crowd, strangers
+from tests.evaluate.crowd import crowd, strangers, turned
 
 POINTS = np.zeros((5, 2), np.float32)
 
@@ -110,6 +110,34 @@ def test_attacks_find_what_is_known_to_be_there(shown, least, most, bundle):
     assert rank_one.floor.value <= 0.1
     assert rank_one.chance == pytest.approx(1 / 60)
     assert (found.faces, found.people) == (120, 60)
+
+
+def test_an_attacker_who_learns_finds_what_a_naive_one_does_not(bundle):
+    """A rotation hides everybody from who does not know it; from pairs of other people it can be learnt."""
+    clear, labels = crowd(60, 2, 0.3)
+    embeddings = [
+        dict(zip((("dlib", view) for view in VIEWS), rows, strict=True))
+        for rows in zip(clear, strangers(clear, 8), turned(clear), strict=True)
+    ]
+    targets = [Target(f"{k}.jpg", 0, label, True, False) for k, label in enumerate(labels)]
+    found = attack(targets, embeddings, [Judge("dlib")], bundle.spec, Battery(("A0", "A2")))
+    values = {(one.attack, one.name): one.estimate.value for one in found.figures}
+    floors = {(one.attack, one.name): one.floor.value for one in found.figures}
+    assert values["A0", "rank-1"] < 0.1
+    for learner in ("ridge", "network"):
+        assert values["A2", f"rank-1, {learner}"] > 0.6
+        assert floors["A2", f"rank-1, {learner}"] < 0.2
+    assert found.problems == ["dlib: 7080 impostor pairs cannot place a threshold at FMR 0.001; give 30000.",
+                              "dlib: 7080 impostor pairs cannot place a threshold at FMR 0.0001; give 300000."]  # fmt: skip
+
+
+def test_too_few_people_to_learn_from_are_told(bundle):
+    clear, labels = crowd(20, 2, 0.3)
+    embeddings = [{("dlib", view): row for view in VIEWS} for row in clear]
+    targets = [Target(f"{k}.jpg", 0, label, True, False) for k, label in enumerate(labels)]
+    found = attack(targets, embeddings, [Judge("dlib")], bundle.spec, Battery(("A0", "A2")))
+    assert {one.attack for one in found.figures} == {"A0"}
+    assert found.problems[0].startswith("A2: 20 people are too few")
 
 
 def test_what_cannot_be_compared_counts_as_found_and_what_is_withheld_does_not(bundle):
