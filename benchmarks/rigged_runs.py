@@ -4,8 +4,10 @@
 
 A share of the run's faces is restored: with the original's pixels, encoded again, moved by a pixel, or also left out of
 the journal; every output is a copy; every face is filled; one thumbnail is left. The sample's questions are answered as
-somebody would who knows the truth. Prints one JSON object: for each rig the bound, how many of the restored faces'
-photos were in the sample, and the findings. Copies of the run go to DIR.
+somebody would who knows the truth. For each rig the bound, how many of the restored faces' photos were in the sample,
+and the findings go to `results/rigged_runs.json`; what stands there of other rigs stays. The honest run is signed, and
+checked once as it is, once after one output was changed, and once after somebody else signed it. Copies of the run go
+to DIR.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ from PIL import Image
 from styleid.cli import main as styleid
 from styleid.engine.journal import NAME
 from styleid.evaluate.certificate.audit_page import ANSWERS_KIND
-from styleid.evaluate.certificate.certify import STATE, CertifyOptions, certify
+from styleid.evaluate.certificate.certify import CERTIFICATE, STATE, CertifyOptions, certify
 from styleid.evaluate.certificate.sample import CLEAN, UNTOUCHED, Sample
+from styleid.evaluate.certificate.signature import new_signing_key
+from styleid.evaluate.certificate.verify import verify_certificate
 
 Change = Callable[[np.ndarray], np.ndarray]
 _AROUND = 0.25
@@ -42,8 +46,9 @@ def main() -> None:
     parser.add_argument("--recognisers", default="gate")
     parser.add_argument("--faces", type=int, default=1000, help="how many faces are attacked")
     parser.add_argument("--rigs", nargs="+", choices=RIGS, default=list(RIGS))
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "rigged_runs.json")
     args = parser.parse_args()
-    told = {}
+    told = json.loads(args.results.read_text()) if args.results.exists() else {}
     for rig in args.rigs:
         outputs = args.out / rig / "outputs"
         shutil.rmtree(args.out / rig, ignore_errors=True)
@@ -52,8 +57,11 @@ def main() -> None:
             args.out / rig / "certificate", identities="folders", recognisers=args.recognisers, faces=args.faces
         )
         told[rig] = certified(args.originals, outputs, options, untouched)
+        if rig == "honest":
+            told[rig]["verified"] = verified(args.originals, outputs, options)
         shutil.rmtree(outputs)
-    print(json.dumps(told, indent=1))
+        args.results.write_text(json.dumps(told, indent=1) + "\n")
+        print(rig, json.dumps(told[rig]))
 
 
 def certified(originals: Path, outputs: Path, options: CertifyOptions, untouched: set[str]) -> dict:
@@ -70,8 +78,32 @@ def certified(originals: Path, outputs: Path, options: CertifyOptions, untouched
         "true_share": round(len(untouched) / told["photos"]["published"], 4),
         "bound": round(told["audit"]["at_most_share"], 4),
         "in_the_sample": len(untouched & {q.photo for q in sample.questions}),
+        "faces": {name: told["faces"][name] for name in ("found_or_listed", "obscured", "left_as_they_were")},
         "findings": {one["what"]: one["count"] for one in told["findings"]},
     }
+
+
+def verified(originals: Path, outputs: Path, options: CertifyOptions) -> dict[str, int]:
+    """Return the exit status of `styleid verify` for a signed certificate, a changed output and a foreign signature."""
+    ours, theirs = (new_signing_key(options.out.parent / f"{name}.key") for name in ("ours", "theirs"))
+    certificate, told = options.out / CERTIFICATE, {}
+
+    def signed_by(public: Path) -> None:
+        given = replace(options, answers=options.out / "answers.json", key=public.with_suffix(""))
+        certify(originals, outputs, given)
+
+    def check() -> int:
+        return verify_certificate(certificate, outputs, ours).exit_status
+
+    signed_by(ours)
+    told["signed"] = check()
+    name = json.loads((outputs / NAME).read_text().splitlines()[0])["input"]
+    content = (outputs / name).read_bytes()
+    (outputs / name).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    told["changed after signing"] = check()
+    (outputs / name).write_bytes(content)
+    signed_by(theirs)
+    return told | {"signed by somebody else": check()}
 
 
 def restored(change: Change, *, listed: bool = True) -> Callable[[Path, Path, Path, float], set[str]]:
