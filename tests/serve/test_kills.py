@@ -65,3 +65,13 @@ def test_a_decision_that_was_answered_is_never_lost(jpeg, tmp_path) -> None:
     lines = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
     marks = [(line["input"], line.get("decisions", "")) for line in lines]
     assert len(marks) == len(set(marks)), "no photo was done twice for the same decisions"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nothing_is_lost_or_written_twice_whenever_the_service_is_killed(seed) -> None:
+    """Uploads, first runs, decisions and deletions, compared with a service that nobody kills."""
+    arguments = ["--kills", "6", "--photos", "4", "--seed", str(seed)]
+    command = [sys.executable, str(ROOT / "benchmarks/serve_kills.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert sum(json.loads(done.stdout)["kills"].values()) >= 6
