@@ -45,10 +45,10 @@ class Client:
     def delete(self, url: str, **options: Any) -> Any:
         return self.request("DELETE", url, **options)
 
-    def ended(self, job: str, within_s: float = 120.0) -> dict[str, Any]:
+    def ended(self, job: str, within_s: float = 120.0, **options: Any) -> dict[str, Any]:
         """Wait until a job has ended, and return it."""
         until = time.monotonic() + within_s
-        while (body := self.get(f"/v1/jobs/{job}").json())["state"] not in ("done", "failed", "cancelled"):
+        while (body := self.get(f"/v1/jobs/{job}", **options).json())["state"] not in ("done", "failed", "cancelled"):
             assert time.monotonic() < until, body
             time.sleep(0.05)
         return body

@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import AsyncIterator
 
 import pytest
 
-from styleid.serve.guard import HEADERS
+from styleid.serve.guard import HEADERS, MOST_BODY
+from styleid.serve.problems import problem
 from styleid.serve.service import Service
 from tests.serve.conftest import ROOT
 
@@ -60,6 +62,25 @@ def test_who_may_ask(client, path, headers, status) -> None:
 def test_an_address_says_which_methods_it_takes(client, path, methods) -> None:
     answer = client.request("OPTIONS", path)
     assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+@pytest.mark.parametrize("path", ["/v1/session", "/v1/jobs/x/photos/1"])
+def test_no_more_is_read_than_an_address_can_need(client, path) -> None:
+    method = "POST" if path == "/v1/session" else "PATCH"
+    large = b'{"token": "' + bytes(MOST_BODY) + b'"}'
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for at in range(0, len(large), 100_000):
+            yield large[at : at + 100_000]
+
+    for content in (large, chunks()):
+        answer = client.request(method, path, content=content, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
+def test_a_reason_that_quotes_anything_can_be_told() -> None:
+    body = problem(422, "\ud800" + "x" * 5000).body
+    assert len(json.loads(body)["detail"]) == 1000
 
 
 def test_a_fault_of_the_service_tells_nothing_of_it(client_of, jpeg, monkeypatch) -> None:

@@ -6,11 +6,13 @@ import time
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from styleid.cli import main
 from styleid.engine.journal import NAME
+from styleid.serve import uploads, worker
 from styleid.serve.options import Limits, ServeOptions
 from styleid.serve.service import Service
 from tests.serve.conftest import ROOT
@@ -226,6 +228,43 @@ def test_a_full_disk_is_told_before_and_while_files_come(client_of, jpeg, monkey
     assert (answer.status_code, left_over(client)) == (507, [])
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.zip"])
+def test_a_disk_that_fills_up_while_files_come_is_told(client_of, monkeypatch, name) -> None:
+    client, free = client_of(), iter([10**12, *[0] * 9])
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    answer = client.post("/v1/jobs", files=[("file", (name, bytes(40_000_000)))])
+    assert (answer.status_code, left_over(client), client.get("/v1/jobs").json()) == (507, [], [])
+
+
+def test_skipped_files_count_too(small) -> None:
+    answer = small.post("/v1/jobs", files=[("file", (f"{k}.txt", b"")) for k in range(21)])
+    assert (answer.status_code, left_over(small)) == (413, [])
+
+
+def test_archives_count_together(small) -> None:
+    half = zipped(("a.jpg", bytes(6_000_000)))
+    answer = small.post("/v1/jobs", files=[("file", ("a.zip", half)), ("file", ("b.zip", half))])
+    assert (answer.status_code, left_over(small)) == (413, [])
+
+
+def test_settings_that_the_bundle_cannot_do_are_refused_at_once(small) -> None:
+    for settings in ({"preset": "x"}, {"units": "nothing:1"}, {"region": "full"}):
+        answer = small.post("/v1/jobs", files=[("file", ("a.jpg", b"x"))], data={"settings": json.dumps(settings)})
+        assert (answer.status_code, left_over(small)) == (422, []), settings
+
+
+def test_a_photo_of_too_many_pixels_is_withheld_where_it_could_not_be_told_before(client_of, jpeg, monkeypatch) -> None:
+    client = client_of(ServeOptions(limits=Limits(max_megapixels=1)))
+    monkeypatch.setattr(uploads.Image, "open", lambda *_, **__: fail())
+    job = start(client, [("a.jpg", jpeg), ("b.png", big_photo())])
+    (withheld,) = client.ended(job)["withheld"]
+    assert (withheld["input"], "million" in withheld["error"]) == ("b.png", True)
+
+
+def fail() -> None:
+    raise OSError("a format that Pillow does not know")
+
+
 def test_only_so_many_jobs_are_kept_for_one_person(small, jpeg) -> None:
     jobs = [start(small, [("a.jpg", jpeg)]) for _ in range(5)]
     answer = small.post("/v1/jobs", files=[("file", ("a.jpg", jpeg))])
@@ -265,6 +304,20 @@ def test_jobs_expire(client_of, jpeg, tmp_path) -> None:
     client.service.worker.remove_expired()
     assert client.get(f"/v1/jobs/{job}").status_code == 404
     assert left_over(client) == []
+
+
+def test_a_job_expires_while_another_one_is_done(client_of, jpeg, monkeypatch) -> None:
+    monkeypatch.setattr(worker, "JANITOR_S", 0.05)
+    client = client_of()
+    old = start(client, [("a.jpg", jpeg)])
+    client.ended(old)
+    long = start(client, [(f"{k}.jpg", jpeg) for k in range(60)], {"seed": 7})
+    client.service.store.expire(old, 0.0)
+    client.service.store.expire(long, 0.0)
+    while old in {path.name for path in left_over(client)}:
+        assert client.get(f"/v1/jobs/{long}").json()["state"] in ("queued", "running")
+    assert client.get(f"/v1/jobs/{old}").status_code == 404
+    assert client.delete(f"/v1/jobs/{long}").status_code in (204, 404)
 
 
 def test_what_was_running_goes_on_and_what_was_coming_goes(client_of, jpeg, tmp_path) -> None:

@@ -2,14 +2,19 @@
 
 import io
 import json
+from collections.abc import AsyncIterator
 
+import anyio
 import numpy as np
 import pytest
 from PIL import Image
 
 from styleid.cli import main
 from styleid.engine.journal import NAME
+from styleid.media.formats.parse.sniff import SUFFIXES
+from styleid.serve import forms
 from styleid.serve.options import Limits, ServeOptions
+from styleid.serve.single import MEDIA_TYPES
 
 pytestmark = pytest.mark.versions
 
@@ -118,6 +123,32 @@ def test_broken_forms_are_refused(client, body, kind, status) -> None:
     assert answer.json()["status"] == answer.status_code
 
 
+def test_a_client_that_sends_nothing_more_is_let_go(client, monkeypatch) -> None:
+    monkeypatch.setattr(forms, "SILENT_S", 0.05)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield PART
+        await anyio.sleep(5)
+        yield b"--b--\r\n"
+
+    answer = client.post("/v1/detect", content=chunks(), headers={"content-type": BOUNDARY})
+    assert (answer.status_code, "Nothing was sent" in answer.json()["detail"]) == (408, True)
+
+
+def test_what_lies_beside_the_parts_of_a_form_counts(client_small) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield PART + b"--b--\r\n"
+        for _ in range(30):
+            yield bytes(100_000)
+
+    answer = client_small.post("/v1/detect", content=chunks(), headers={"content-type": BOUNDARY})
+    assert answer.status_code == 413
+
+
+def test_every_format_has_a_media_type() -> None:
+    assert set(MEDIA_TYPES) == set(SUFFIXES)
+
+
 def test_names_lose_their_folders_and_keep_their_letters(client) -> None:
     for given, kept in [("../../etc/passwd", "passwd"), ("C:\\photos\\ä b.png", "%C3%A4%20b.png"), ('a"b', "a%22b")]:
         answer = client.post("/v1/anonymize", files={"file": (given, png(64, 64))})
@@ -126,8 +157,6 @@ def test_names_lose_their_folders_and_keep_their_letters(client) -> None:
 
 
 def test_whoever_comes_when_too_many_wait_is_told_to_come_back(client_of, portal, jpeg) -> None:
-    import anyio
-
     client = client_of(ServeOptions(limits=Limits(max_waiting=1)))
     statuses: list[int] = []
 

@@ -1,7 +1,10 @@
 """Who may ask: tokens, sessions, and other people's jobs."""
 
 import json
+import re
 import stat
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -47,12 +50,51 @@ def test_nobody_sees_the_jobs_of_others(people, jpeg) -> None:
     settings = {"settings": '{"method": "none"}'}
     job = client.post("/v1/jobs", files=files, data=settings, headers=bearer(tokens["anna"])).json()["id"]
     assert [one["id"] for one in client.get("/v1/jobs", headers=bearer(tokens["anna"])).json()] == [job]
-    ben = bearer(tokens["ben"])
+    ben, anna = bearer(tokens["ben"]), bearer(tokens["anna"])
+    client.ended(job, headers=anna)
     assert client.get("/v1/jobs", headers=ben).json() == []
-    for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/download"), ("POST", "/cancel"),
-                         ("POST", "/retry"), ("DELETE", "")):  # fmt: skip
-        assert client.request(method, f"/v1/jobs/{job}{path}", headers=ben).status_code == 404, path
-    assert client.get(f"/v1/jobs/{job}", headers=bearer(tokens["anna"])).status_code == 200
+    tried = 0
+    for method, path, body in every_address(client):
+        if "{job}" in path:
+            filled = re.sub(r"{\w+}", "1", path.replace("{job}", job).replace("{side}", "before"))
+            told = {"headers": ben} if body is None else {"headers": ben, "json": body}
+            assert client.request(method, filled, **told).status_code == 404, (method, path)
+            tried += 1
+    assert tried >= 13
+    assert client.get(f"/v1/jobs/{job}", headers=anna).json()["state"] == "done"
+    assert client.get(f"/v1/jobs/{job}/faces", headers=anna).json()["can_undo"] is False
+
+
+def test_who_loses_the_token_hears_no_more_of_a_job(people, jpeg) -> None:
+    client, tokens = people
+    anna = bearer(tokens["anna"])
+    files = [("file", (f"{k}.jpg", jpeg)) for k in range(30)]
+    job = client.post("/v1/jobs", files=files, data={"settings": '{"seed": 7}'}, headers=anna).json()["id"]
+    threading.Timer(0.5, client.service.store.remove_token, ("anna",)).start()
+    answer = client.get(f"/v1/jobs/{job}/events", headers=anna)
+    assert '"state":"done"' not in answer.text.replace(" ", "")
+    assert client.get("/v1/jobs", headers=anna).status_code == 401
+    client.service.worker.delete(job)
+
+
+def every_address(client) -> Iterator[tuple[str, str, object]]:
+    """Yield each address of the document with its method, and a body that it takes, if it takes one."""
+    bodies = {"people": {"do": "keep"}, "session": {"token": "x"}}
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method, operation in operations.items():
+            kinds = operation.get("requestBody", {}).get("content", {})
+            found = next((body for name, body in bodies.items() if name in path), {})
+            yield method.upper(), path, found if "application/json" in kinds else None
+
+
+def test_nobody_gets_anything_without_a_token(people) -> None:
+    client, _ = people
+    for method, path, body in every_address(client):
+        if path in ("/healthz", "/v1/session"):  # they say nothing about photos
+            continue
+        answer = client.request(method, re.sub(r"{\w+}", "1", path), **({} if body is None else {"json": body}))
+        assert answer.status_code == 401, (method, path)
+        assert answer.headers["www-authenticate"] == "Bearer"
 
 
 def test_a_browser_signs_in_and_out(people) -> None:

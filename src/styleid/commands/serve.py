@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from styleid.errors import MissingDependencyError, OptionError
@@ -38,8 +39,20 @@ def serve(options: ServeOptions) -> int:
             timeout_graceful_shutdown=_GRACE_S,  # whoever follows a job's events would never leave
             **tls,
         )
-        uvicorn.Server(config).run([listening])
+        _server(config, service).run([listening])
     return 0
+
+
+def _server(config: Any, service: Any) -> Any:
+    """Return a server that lets go of those who follow a job before it waits for all requests to end."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            service.worker.end_soon()
+            super().handle_exit(sig, frame)
+
+    return Server(config)
 
 
 def add_token(name: str, data: Path | None) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 from styleid.engine.moving import AnonymizeVideo
 from styleid.errors import OptionError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
+from styleid.media.image import MAX_PIXELS
 from styleid.media.provenance import MarkOptions
 from styleid.media.storage.remote import Place
 
@@ -30,6 +31,7 @@ class RunOptions:
     marking: how files say that they hold generated faces.
     anonymize_video: treats the moving parts of photos, which are left out without it.
     live_photos: the video beside a Live Photo belongs to it, and is written beside the output.
+    max_pixels: the most pixels of a photo; a larger one is withheld before it is decoded.
     """
 
     out: Place
@@ -42,6 +44,7 @@ class RunOptions:
     marking: MarkOptions = field(default_factory=MarkOptions)
     anonymize_video: AnonymizeVideo | None = None
     live_photos: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.workers < 0:

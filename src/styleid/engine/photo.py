@@ -133,7 +133,7 @@ def _anonymize(
 ) -> tuple[bytes, dict[str, Any]]:
     clock = _Clock(anonymizer.seconds)
     data = job_bytes(job)
-    photo = _with_partner(read_photo_bytes(data, job.shown), job, data, options)
+    photo = _with_partner(read_photo_bytes(data, job.shown, max_pixels=options.max_pixels), job, data, options)
     hashed = {"input_sha256": hashlib.sha256(data).hexdigest()} if job.hashed else {}
     clock.tick("read")
     with budget.hold(photo.image_rgb.shape[0] * photo.image_rgb.shape[1]):

@@ -6,21 +6,24 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
+from styleid.serve.forms import Sink
 from styleid.serve.names import clean_name, is_hidden, kind_of
 from styleid.serve.problems import ProblemError
 
 _END = b"PK\x05\x06"
 _END_BYTES = 22
 _MOST_COMMENT = 65_535
+_LOCATOR = b"PK\x06\x07"
+_LOCATOR_BYTES = 20
 _ENTRY_BYTES = 46
 _MOST_ENTRY = 2_000
 _CHUNK = 1 << 20
 _NESTED = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
 
-Take = Callable[[PurePosixPath], BinaryIO]
+Take = Callable[[PurePosixPath], Sink]
 """Called with a member's name; what it returns is written to, and closed."""
 
 
@@ -66,7 +69,8 @@ def _check_directory(path: Path, most_files: int) -> None:
     if at < 0 or len(tail) - at < _END_BYTES:
         raise ProblemError(422, "The ZIP is broken: it has no end.")
     count, length = struct.unpack_from("<HI", tail, at + 10)
-    if count == 0xFFFF or length == 0xFFFFFFFF:
+    more = tail[max(0, at - _LOCATOR_BYTES) : at].startswith(_LOCATOR)  # a second end, whose figures would count
+    if count == 0xFFFF or length == 0xFFFFFFFF or more:
         raise ProblemError(413, "The ZIP is of the kind for very many or very large files. Make several smaller ones.")
     if count > most_files * 2 or length > (_ENTRY_BYTES + _MOST_ENTRY) * most_files:
         raise _too_many(most_files)
@@ -94,7 +98,7 @@ def _extract(
         if kind_of(name) is None:
             skipped.append(name.as_posix())
             continue
-        with archive.open(member) as source, take(name) as target:
+        with archive.open(member) as source, closing(take(name)) as target:
             while chunk := source.read(_CHUNK):
                 left -= len(chunk)
                 if left < 0:  # it holds more than it says

@@ -6,24 +6,43 @@ each byte is counted as it comes, and a request over its limits ends at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
 from urllib.parse import unquote
 
+import anyio
 import python_multipart
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from styleid.serve.problems import ProblemError
 
-OpenFile = Callable[[str, str], BinaryIO]
+
+class Sink(Protocol):
+    """Take the bytes of a file."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Take the next bytes."""
+        ...
+
+    def close(self) -> None:
+        """Take note that nothing more comes, or that the file broke off."""
+        ...
+
+
+OpenFile = Callable[[str, str], Sink]
 """Called with a part's field and file name; what it returns is written to, and closed."""
 
 _MOST_FIELDS = 64
 _MOST_FIELD_BYTES = 65_536
 _MOST_HEADER_BYTES = 8_192
 _FORM_BYTES = 1_000_000
+"""How much larger than its files a form may be."""
+_MOST_DIGITS = 20
+SILENT_S = 60.0
+"""How long a client may send nothing, before the place that its request holds is given to others."""
 
 
 async def receive_form(request: Request, open_file: OpenFile, most_bytes: int) -> dict[str, str]:
@@ -35,23 +54,46 @@ async def receive_form(request: Request, open_file: OpenFile, most_bytes: int) -
         most_bytes: How large all files may be together.
 
     Raises:
-        ProblemError: The form is too large (413), broken (400) or no multipart form (415).
+        ProblemError: The form is too large (413), broken (400), too slow (408) or no multipart form (415).
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > most_bytes + _FORM_BYTES:
+    if announced_bytes(request.headers) > most_bytes + _FORM_BYTES:
         raise too_large(most_bytes)
-    reader = _Reader(_boundary(request), open_file, most_bytes)
+    reader, left = _Reader(open_file, most_bytes), most_bytes + _FORM_BYTES
     try:
-        async for chunk in request.stream():
+        reader.begin(_boundary(request))
+        async for chunk in _chunks(request):
+            left -= len(chunk)  # what lies before, between and after the parts counts too
+            if left < 0:
+                raise too_large(most_bytes)
             reader.feed(chunk)
         reader.end()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise ProblemError(400, "The multipart form is broken.") from error
     except ClientDisconnect as error:
         raise ProblemError(400, "The request ended before all of it had arrived.") from error
     finally:
         reader.close()
     return reader.fields
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """Yield a request's body as it comes; ProblemError (408) where nothing comes for too long."""
+    stream = request.stream()
+    while True:
+        try:
+            with anyio.fail_after(SILENT_S):
+                chunk = await anext(stream, None)
+        except TimeoutError as error:
+            raise ProblemError(408, f"Nothing was sent for {SILENT_S:g} seconds.") from error
+        if chunk is None:
+            return
+        yield chunk
+
+
+def announced_bytes(headers: Headers) -> int:
+    """Return the length that a request announces for its body, 0 where it announces none."""
+    announced = headers.get("content-length", "")
+    return int(announced[:_MOST_DIGITS]) if announced.isdecimal() else 0
 
 
 def too_large(most_bytes: int) -> ProblemError:
@@ -70,14 +112,17 @@ def _boundary(request: Request) -> bytes:
 class _Reader:
     """Take a form apart."""
 
-    def __init__(self, boundary: bytes, open_file: OpenFile, most_bytes: int) -> None:
+    def __init__(self, open_file: OpenFile, most_bytes: int) -> None:
         self.fields: dict[str, str] = {}
         self._open, self._most, self._left = open_file, most_bytes, most_bytes
-        self._file: BinaryIO | None = None
+        self._file: Sink | None = None
         self._field, self._text = "", bytearray()
         self._header_name, self._header_value = bytearray(), bytearray()
         self._disposition = b""
         self._whole = False
+
+    def begin(self, boundary: bytes) -> None:
+        """Prepare to split the body at a boundary."""
         callbacks: Any = {
             "on_part_begin": self._begin,
             "on_header_field": self._on_header_name,

@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask from where, and the headers of every answer.
+"""What stands before every request: who may ask from where, how much is read, and the headers of every answer.
 
 The service is reached by browsers, so that pages of other sites must neither send it requests nor read its answers:
 the Host header must name this service (a foreign name may have been pointed here), and a request that a page of
@@ -11,10 +11,18 @@ import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from styleid.serve.forms import announced_bytes
 from styleid.serve.problems import problem
+
+FORMS = frozenset({("POST", "/v1/anonymize"), ("POST", "/v1/detect"), ("POST", "/v1/jobs")})
+"""Requests whose bodies are counted by their limits for files."""
+MOST_BODY = 1_000_000
+"""The largest body of any other request, in bytes."""
+_TOO_LARGE = f"At most {MOST_BODY / 1e6:g} MB are read at this address."
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -58,10 +66,10 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        if refusal := self._refusal(Headers(scope=scope), str(scope["path"])):
+        if refusal := self._refusal(Headers(scope=scope), str(scope["path"])) or _too_large(scope):
             await problem(*refusal)(scope, receive, send_guarded)
             return
-        await self._app(scope, receive, send_guarded)
+        await self._app(scope, receive if _is_form(scope) else _limited(receive), send_guarded)
 
     def _refusal(self, headers: Headers, path: str) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -81,6 +89,31 @@ class Guard:
         except ValueError:
             return False
         return name in self._names or (self._any_address and _is_address(name))
+
+
+def _is_form(scope: Scope) -> bool:
+    return (scope["method"], scope["path"]) in FORMS
+
+
+def _too_large(scope: Scope) -> tuple[int, str] | None:
+    """Refuse a body by its announced length."""
+    large = announced_bytes(Headers(scope=scope)) > MOST_BODY and not _is_form(scope)
+    return (413, _TOO_LARGE) if large else None
+
+
+def _limited(receive: Receive) -> Receive:
+    """Receive a body that may announce no length, and no more of it than is allowed."""
+    left = MOST_BODY
+
+    async def receive_limited() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, _TOO_LARGE)
+        return message
+
+    return receive_limited
 
 
 def _is_address(name: str) -> bool:

@@ -24,7 +24,7 @@ from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service, the_service
 from styleid.serve.settings import MOST_SEED, Settings
 from styleid.serve.store import Job, State
-from styleid.serve.tokens import User
+from styleid.serve.tokens import User, who_is
 from styleid.serve.uploads import Upload, check_announced, full_disk
 from styleid.serve.worker import OUTPUTS
 
@@ -34,6 +34,7 @@ The = Annotated[Service, Depends(the_service)]
 _AFTER_DOWNLOAD_S = 600.0
 """How long a job is kept after its download: long enough to repeat a download that broke off."""
 _POLL_S = 0.3
+_RETRY_S = "60"
 _ENDED = ("done", "failed", "cancelled")
 
 
@@ -85,9 +86,11 @@ _UPLOAD = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
+                    "additionalProperties": False,
                     "properties": {
                         "file": {
                             "type": "array",
+                            "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                             "description": "photos, videos and ZIP files of both; a file's name may have folders",
                         },
@@ -120,13 +123,14 @@ Own = Annotated[Job, Depends(own_job)]
     summary="Make a job of photos and videos",
     status_code=201,
     openapi_extra=_UPLOAD,
-    responses=documented(400, 413, 415, 422, 429, 507),
+    responses=documented(400, 408, 413, 415, 422, 429, 507),
 )
 async def make(request: Request, user: User, service: The) -> JobWithFiles:
     """Take photos, videos and ZIP files, and put a job into the queue."""
     limits = service.options.limits
     if len(service.store.jobs(user)) >= limits.max_jobs:
-        raise ProblemError(429, f"At most {limits.max_jobs} jobs are kept for one person. Delete some.")
+        told = f"At most {limits.max_jobs} jobs are kept for one person. Delete some."
+        raise ProblemError(429, told, {"retry-after": _RETRY_S})
     folder = service.worker.folder(secrets.token_hex(8))
     folder.mkdir(mode=0o700)
     check_announced_or_remove(request, folder, service)
@@ -155,10 +159,10 @@ def show(own: Own, service: The) -> JobWithFiles:
 
 
 @router.get("/{job}/events", summary="Follow a job", response_class=EventSourceResponse)
-async def events(own: Own, service: The) -> AsyncIterator[ServerSentEvent]:
-    """Send the job whenever something about it changes, until it has ended."""
+async def events(own: Own, request: Request, service: The) -> AsyncIterator[ServerSentEvent]:
+    """Send the job whenever something about it changes, until it has ended or whoever asks has no token any more."""
     last = ""
-    while True:
+    while who_is(service, request) == own.owner:
         job = service.store.job(own.id)
         if job is None:
             yield ServerSentEvent(event="deleted", data={"id": own.id})
@@ -226,7 +230,7 @@ def download(own: Own, service: The) -> StreamingResponse:
 def check_announced_or_remove(request: Request, folder: Path, service: Service) -> None:
     """Refuse an upload by its announced length, and leave no folder behind."""
     try:
-        check_announced(request.headers.get("content-length"), folder, service.options.limits)
+        check_announced(request, folder, service.options.limits)
     except ProblemError:
         folder.rmdir()
         raise
@@ -238,6 +242,7 @@ async def _receive(request: Request, folder: Path, service: Service) -> None:
     try:
         fields = await receive_form(request, upload.open, limits.upload_bytes)
         settings = _settings(fields)
+        await run_sync(service.networks.anonymizer, settings.anonymize_options())  # OptionError, if the bundle cannot
         files = await run_sync(upload.finish)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -252,7 +257,7 @@ def _settings(fields: dict[str, str]) -> Settings:
         raise ProblemError(422, f"The form has an unknown field '{unknown[0][:40]}'.")
     try:
         values = json.loads(fields.get("settings", "{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProblemError(422, "The field 'settings' is no JSON.") from error
     settings = Settings.read(values)
     if settings.seed is None:  # without one, nothing could be done again as it was

@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from styleid.bundles.bundle import Bundle
+from styleid.core.attempt import FaceProgress
+from styleid.core.gate import GateVerdict
 from styleid.core.pipeline import Anonymizer
+from styleid.core.protocols import Targets
 from styleid.engine.finding import find_faces
 from styleid.errors import ImageError
 from styleid.media.image import read_photo
 from styleid.people.linking import link_faces
-from styleid.people.targets import Sighting, sightings_of
+from styleid.people.targets import sightings_of
 from styleid.serve.review import overlap
+from styleid.types import FloatArray, WPlusArray
 
 _SAME = 0.5
 Faces = dict[str, list[tuple[list[float], str]]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A face by which somebody is known. box: x0, y0, x1, y1. embedding: (d,), unit length."""
+
+    box: list[float]
+    embedding: FloatArray
+
+
+class Onlooker:
+    """Choose targets as others do, and note the faces of each photo, so that they need not be sought again.
+
+    seen: by a photo's name, those of its faces that got a new one. Safe to use from several threads.
+    """
+
+    def __init__(self, chosen_by: Targets) -> None:
+        self._by = chosen_by
+        self.seen: dict[str, list[Seen]] = {}
+
+    def admit(self, faces: Sequence[FaceProgress]) -> None:
+        """Look at the faces as the others do."""
+        self._by.admit(faces)
+
+    def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
+        """Return the others' targets, and note the faces at their first attempt."""
+        if attempt == 0:
+            sources = [face.source for face in faces]
+            boxes = [_box(source.detection.boxes_xyxy[0]) for source in sources]
+            sightings = sightings_of(bundle, photo, sources)
+            self.seen[photo] = [Seen(box, one.embedding) for box, one in zip(boxes, sightings, strict=True)]
+        return self._by.sample(bundle, photo, faces, attempt)
+
+    def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
+        """Go on as the others do."""
+        return self._by.plan_next(face, verdict, steps)
 
 
 def link_people(
@@ -25,35 +67,38 @@ def link_people(
     records: Iterable[Mapping[str, Any]],
     anonymizer: Anonymizer,
     watch: Callable[[int, str], None],
+    known: Mapping[str, list[Seen]] | None = None,
 ) -> Faces:
     """Return by each photo's name the boxes of its faces, as the journal has them, and a name of whose they are.
 
-    Faces that have no landmarks belong to nobody. Embeddings live in memory and only as long as this takes.
+    known: the faces of photos that were just looked at; the others, which an earlier service did or for which decisions
+    were made by then, are read again. Faces that have no landmarks belong to nobody. Embeddings live in memory and only
+    as long as this takes.
     """
-    sightings: list[Sighting] = []
-    boxes: list[list[float]] = []
+    names: list[str] = []
+    found: list[Seen] = []
     for done, record in enumerate(records):
         name = str(record["input"])
         watch(done, name)
         if record.get("faces") and name in paths:
-            found = _seen(name, paths[name], record["faces"], anonymizer)
-            sightings += [sighting for sighting, _ in found]
-            boxes += [box for _, box in found]
-    if not sightings:
+            fresh = None if known is None or record.get("decisions") else known.get(name)
+            faces = _look(name, paths[name], anonymizer) if fresh is None else fresh
+            own = _in_journal(faces, record["faces"])
+            names += [name] * len(own)
+            found += own
+    if not found:
         return {}
     thresholds = anonymizer.bundle.spec.thresholds
     above = thresholds[min(thresholds)].high
-    numbers = link_faces(np.stack([one.embedding for one in sightings]), [one.photo for one in sightings], above)
+    numbers = link_faces(np.stack([one.embedding for one in found]), names, above)
     people: Faces = {}
-    for sighting, box, number in zip(sightings, boxes, numbers, strict=True):
-        people.setdefault(sighting.photo, []).append((box, f"p{number + 1}"))
+    for name, one, number in zip(names, found, numbers, strict=True):
+        people.setdefault(name, []).append((one.box, f"p{number + 1}"))
     return people
 
 
-def _seen(
-    name: str, path: Path, faces: list[Mapping[str, Any]], anonymizer: Anonymizer
-) -> list[tuple[Sighting, list[float]]]:
-    """Return the faces of one photo that are known by their landmarks, with their boxes in the journal."""
+def _look(name: str, path: Path, anonymizer: Anonymizer) -> list[Seen]:
+    """Return the faces of one photo that are known by their landmarks."""
     try:
         found = find_faces(read_photo(path), anonymizer)
     except ImageError:
@@ -64,10 +109,18 @@ def _seen(
     if not len(rows):
         return []
     sightings = sightings_of(anonymizer.bundle, name, anonymizer.analyse(image, seen, rows))
-    told: list[tuple[Sighting, list[float]]] = []
-    for sighting in sightings:
-        own = [float(value) for value in seen.boxes_xyxy[sighting.face]]
-        best = max(faces, key=lambda face: overlap(own, face["box"]))
-        if overlap(own, best["box"]) >= _SAME:
-            told.append((sighting, list(best["box"])))
+    return [Seen(_box(seen.boxes_xyxy[one.face]), one.embedding) for one in sightings]
+
+
+def _in_journal(found: Iterable[Seen], faces: Sequence[Mapping[str, Any]]) -> list[Seen]:
+    """Return faces with the boxes that the journal has for them."""
+    told: list[Seen] = []
+    for one in found:
+        box = list(max(faces, key=lambda face: overlap(one.box, face["box"]))["box"])
+        if overlap(one.box, box) >= _SAME:
+            told.append(Seen(box, one.embedding))
     return told
+
+
+def _box(row: FloatArray) -> list[float]:
+    return [float(value) for value in row]

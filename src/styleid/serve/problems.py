@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from styleid.errors import ImageError, OptionError, StyleIDError
 
 MEDIA_TYPE = "application/problem+json"
+_MOST_DETAIL = 1000
 
 
 class ProblemBody(BaseModel):
@@ -36,7 +37,7 @@ class ProblemError(Exception):
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a problem as a response."""
-    body = ProblemBody(type="about:blank", title=_title(status), status=status, detail=detail)
+    body = ProblemBody(type="about:blank", title=_title(status), status=status, detail=_tellable(detail))
     return JSONResponse(body.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
 
 
@@ -57,6 +58,11 @@ def add_handlers(app: FastAPI) -> None:
 
 def _title(status: int) -> str:
     return "Content Too Large" if status == 413 else HTTPStatus(status).phrase
+
+
+def _tellable(detail: str) -> str:
+    """Return a reason that may quote what a client sent: not too much of it, and nothing that UTF-8 cannot tell."""
+    return detail[:_MOST_DETAIL].encode(errors="replace").decode()
 
 
 def _own(request: Request, error: Exception) -> JSONResponse:

@@ -42,7 +42,7 @@ class Service:
         folder = open_folder(options.folder)
         self._lock = FolderLock(folder)
         self.store = open_store(folder)
-        self.worker = Worker(self.store, self.networks, folder / JOBS)
+        self.worker = Worker(self.store, self.networks, folder / JOBS, options.limits.pixels)
         if not options.is_local and not self.store.tokens():
             self.close()
             raise OptionError("--host", "nobody could sign in, since there is no token yet. "

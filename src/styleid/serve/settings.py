@@ -71,12 +71,13 @@ class Settings(BaseModel):
         """Return how files are marked."""
         return MarkOptions(self.mark, self.mark_scope)
 
-    def run_options(self, out: Place, *, resume: bool = False) -> RunOptions:
-        """Return how a run over files writes."""
+    def run_options(self, out: Place, most_pixels: int, *, resume: bool = False) -> RunOptions:
+        """Return how a run over files writes; photos of more pixels are withheld."""
         return RunOptions(
             out,
             metadata=self.metadata,
             resume=resume,
             require_faces=self.require_faces,
             marking=self.marking(),
+            max_pixels=most_pixels,
         )

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from anyio.to_thread import run_sync
@@ -19,7 +19,7 @@ from styleid.engine.photo import anonymize_photo
 from styleid.errors import ImageError
 from styleid.media.containers.errors import TooManyPixelsError
 from styleid.media.image import Photo, read_photo_bytes
-from styleid.serve.forms import receive_form
+from styleid.serve.forms import Sink, receive_form
 from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service, the_service
 from styleid.serve.settings import Settings
@@ -35,6 +35,8 @@ MEDIA_TYPES = {
     "BMP": "image/bmp",
     "GIF": "image/gif",
     "AVIF": "image/avif",
+    "HEIC": "image/heic",
+    "JPEG XL": "image/jxl",
 }
 _FIGURES = {
     "Styleid-Faces": "how many faces were found",
@@ -89,7 +91,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return rest | kinds[0]
 
 
-_REFUSALS = documented(400, 401, 403, 413, 415, 421, 422, 429)
+_REFUSALS = documented(400, 401, 403, 408, 413, 415, 421, 422, 429)
 _FORM = _form(Settings.model_json_schema())
 
 
@@ -115,9 +117,10 @@ async def anonymize(request: Request, service: Annotated[Service, Depends(the_se
 
     The photo's file name and the seed decide which new faces are drawn, as on the command line.
     """
-    upload = await _receive(request, service)
-    async with service.turns.take():
-        data, kind, figures = await run_sync(_anonymize, service, upload)
+    async with service.turns.enter():
+        upload = await _receive(request, service)
+        async with service.turns.work():
+            data, kind, figures = await run_sync(_anonymize, service, upload)
     disposition = f"attachment; filename*=UTF-8''{quote(upload.name, safe='')}"
     return Response(data, 200, figures | {"content-disposition": disposition}, MEDIA_TYPES[kind])
 
@@ -127,16 +130,17 @@ async def anonymize(request: Request, service: Annotated[Service, Depends(the_se
 )
 async def detect(request: Request, service: Annotated[Service, Depends(the_service)]) -> Detected:
     """Return where the faces of a photo are; nothing is changed."""
-    upload = await _receive(request, service)
-    async with service.turns.take():
-        return await run_sync(_detect, service, upload)
+    async with service.turns.enter():
+        upload = await _receive(request, service)
+        async with service.turns.work():
+            return await run_sync(_detect, service, upload)
 
 
 async def _receive(request: Request, service: Service) -> _Upload:
     most = service.options.limits.photo_bytes
     files: list[tuple[str, io.BytesIO]] = []
 
-    def open_file(field: str, name: str) -> BinaryIO:
+    def open_file(field: str, name: str) -> Sink:
         if field != "file" or files:
             raise ProblemError(422, "Send one photo, in the field 'file'.")
         files.append((PurePosixPath(name.replace("\\", "/")).name or "photo", _Kept()))
@@ -171,7 +175,7 @@ def _anonymize(service: Service, upload: _Upload) -> tuple[bytes, str, dict[str,
     options = upload.settings
     anonymizer = service.networks.anonymizer(options.anonymize_options())
     photo = read_upload(upload.data, upload.name, service.options.limits.pixels)
-    run = options.run_options(service.nowhere)
+    run = options.run_options(service.nowhere, service.options.limits.pixels)
     try:
         data, record = anonymize_photo(upload.name, photo, anonymizer, run)
     except ImageError:

@@ -155,6 +155,15 @@ class Store:
         """Forget a job."""
         self._do("delete from jobs where id = ?", (job,))
 
+    def remove_expired(self, now: float) -> list[str]:
+        """Forget the jobs whose time is over and that nobody is working on, and return their names."""
+        over = "expires < ? and state in ('queued', 'done', 'failed', 'cancelled')"
+        with self._lock, self._db:
+            self._db.execute("begin immediate")
+            found = [row[0] for row in self._db.execute(f"select id from jobs where {over}", (now,)).fetchall()]
+            self._db.execute(f"delete from jobs where {over}", (now,))
+        return found
+
     def requeue(self) -> None:
         """Put back what was running when the service ended."""
         self._do("update jobs set state = 'queued' where state = 'running'", ())

@@ -20,13 +20,21 @@ class Turns:
         self._most, self._inside = at_once + waiting, 0
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Wait for a place and keep it; ProblemError (429) where too many wait already."""
+    async def enter(self) -> AsyncIterator[None]:
+        """Enter before a photo is received; ProblemError (429) where too many are inside already.
+
+        Whoever is inside holds a photo in memory.
+        """
         if self._inside >= self._most:
             raise ProblemError(429, "Too many photos wait already. Try again.", {"retry-after": _RETRY_S})
         self._inside += 1
         try:
-            async with self._places:
-                yield
+            yield
         finally:
             self._inside -= 1
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[None]:
+        """Wait for a place to work, and keep it."""
+        async with self._places:
+            yield

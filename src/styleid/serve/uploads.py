@@ -6,13 +6,15 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from PIL import Image
+from starlette.requests import Request
 
 from styleid.serve.archives import unpack
-from styleid.serve.forms import too_large
+from styleid.serve.forms import Sink, announced_bytes, too_large
 from styleid.serve.names import clean_name, is_hidden, kind_of
 from styleid.serve.options import Limits
 from styleid.serve.problems import ProblemError
@@ -21,6 +23,10 @@ from styleid.serve.store import JobFile
 INPUTS = "in"
 _ZIP = ".zip"
 _CHUNK = 1 << 20
+_LOOK_BYTES = 16 << 20
+"""After so many bytes it is looked again how much of the disk is free."""
+_OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+"""Pillow's readers that may look at an upload's head."""
 
 
 class Upload:
@@ -31,9 +37,10 @@ class Upload:
         self._folder, self._limits = folder, limits
         self._names: set[PurePosixPath] = set()
         self._archives: list[Path] = []
+        self._left = limits.upload_bytes
         (folder / INPUTS).mkdir(parents=True)
 
-    def open(self, field: str, given: str) -> BinaryIO:
+    def open(self, field: str, given: str) -> Sink:
         """Return where a file of the form goes; ProblemError refuses it."""
         if field != "file":
             raise ProblemError(422, "Send all files in fields named 'file'.")
@@ -42,8 +49,9 @@ class Upload:
             self._count()
             path = self._folder / f"upload-{len(self._archives)}{_ZIP}"
             self._archives.append(path)
-            return _create(path)
+            return _Spooled(_create(path), self._check_disk)
         if is_hidden(name) or (name.suffix and kind_of(name) is None):
+            self._count()
             self.skipped.append(name.as_posix())
             return Path(os.devnull).open("wb")
         return self._take(self._free(name))
@@ -51,33 +59,41 @@ class Upload:
     def finish(self) -> list[JobFile]:
         """Unpack archives, and return all inputs; ProblemError where they cannot be used."""
         for path in self._archives:
-            most = self._limits.upload_bytes
-            check_disk(self._folder, self._limits)
+            self._check_disk()
             left = self._limits.max_files - len(self._names)
-            self.skipped += unpack(path, self._take_member, most_files=max(left, 0), most_bytes=most)
+            self.skipped += unpack(path, self._take_member, most_files=max(left, 0), most_bytes=self._left)
             path.unlink()
         if not self._names:
             raise ProblemError(422, "The upload holds no photo and no video.")
         return [self._told(number, name) for number, name in enumerate(sorted(self._names), 1)]
 
-    def _take_member(self, name: PurePosixPath) -> BinaryIO:
+    def _take_member(self, name: PurePosixPath) -> Sink:
         return self._take(self._free(name))
 
-    def _take(self, name: PurePosixPath) -> BinaryIO:
+    def _take(self, name: PurePosixPath) -> Sink:
         self._count()
         self._names.add(name)
         path = self._folder / INPUTS / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return _create(path)
+            return _Spooled(_create(path), self._check_disk, self._take_bytes)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
                 raise ProblemError(422, "A file and a folder of the upload have one name.") from error
             raise
 
     def _count(self) -> None:
-        if len(self._names) + len(self._archives) >= self._limits.max_files:
+        if len(self._names) + len(self._archives) + len(self.skipped) >= self._limits.max_files:
             raise ProblemError(413, f"At most {self._limits.max_files} files are taken in one job.")
+
+    def _take_bytes(self, size: int) -> None:
+        """Count bytes of inputs, those of all archives together."""
+        self._left -= size
+        if self._left < 0:
+            raise too_large(self._limits.upload_bytes)
+
+    def _check_disk(self) -> None:
+        check_disk(self._folder, self._limits)
 
     def _free(self, name: PurePosixPath) -> PurePosixPath:
         """Return a name that no file has yet: two folders may hold photos of one name."""
@@ -98,6 +114,27 @@ class Upload:
         return JobFile(number, name.as_posix(), kind, path.stat().st_size, digest.hexdigest())
 
 
+class _Spooled:
+    """Write to a file, and look after every few megabytes whether it may go on."""
+
+    def __init__(self, file: BinaryIO, look: Callable[[], None], count: Callable[[int], None] | None = None) -> None:
+        self._file, self._look, self._count, self._written = file, look, count, 0
+
+    def write(self, data: bytes, /) -> None:
+        """Write bytes; ProblemError where they are too many, or the disk is too full."""
+        if self._count is not None:
+            self._count(len(data))
+        self._written += len(data)
+        if self._written >= _LOOK_BYTES:
+            self._written = 0
+            self._look()
+        self._file.write(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 def check_disk(folder: Path, limits: Limits, more_bytes: int = 0) -> None:
     """Raise ProblemError (507) where too little of the disk would be left."""
     free = shutil.disk_usage(folder).free - more_bytes
@@ -110,9 +147,9 @@ def full_disk() -> ProblemError:
     return ProblemError(507, "The disk of the service has too little room. Delete jobs that are done, or try later.")
 
 
-def check_announced(announced: str | None, folder: Path, limits: Limits) -> None:
+def check_announced(request: Request, folder: Path, limits: Limits) -> None:
     """Refuse an upload by the length that it announces."""
-    length = int(announced) if announced and announced.isdigit() else 0
+    length = announced_bytes(request.headers)
     if length > limits.upload_bytes + 1_000_000:
         raise too_large(limits.upload_bytes)
     check_disk(folder, limits, length)
@@ -120,7 +157,7 @@ def check_announced(announced: str | None, folder: Path, limits: Limits) -> None
 
 def _check_pixels(path: Path, limits: Limits) -> None:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_OPENED) as image:
             width, height = image.size
     except Exception:  # whatever is wrong with the photo, the job says so by its name
         return

@@ -5,6 +5,7 @@ What is done stands in the job's journal, so that a job that was broken off goes
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -18,10 +19,11 @@ from styleid.engine.local import anonymize_files
 from styleid.engine.report import write_report
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError, StyleIDError
+from styleid.media.image import MAX_PIXELS
 from styleid.media.storage.files import InputFile
 from styleid.serve.names import video_output
 from styleid.serve.networks import Networks
-from styleid.serve.people import link_people
+from styleid.serve.people import Onlooker, link_people
 from styleid.serve.review import Body, compose
 from styleid.serve.settings import Settings
 from styleid.serve.store import Job, JobFile, Store
@@ -31,7 +33,7 @@ OUTPUTS = "out"
 DECISIONS = "decisions.json"
 VIDEOS = "videos"
 _IDLE_S = 1.0
-_JANITOR_S = 30.0
+JANITOR_S = 30.0
 _ENDED = ("done", "failed", "cancelled")
 _log = logging.getLogger("styleid.serve")
 
@@ -61,13 +63,13 @@ class Progress:
 class Worker:
     """A thread that does jobs, and removes those that have expired."""
 
-    def __init__(self, store: Store, networks: Networks, jobs: Path) -> None:
-        self._store, self._networks, self._jobs = store, networks, jobs
+    def __init__(self, store: Store, networks: Networks, jobs: Path, most_pixels: int = MAX_PIXELS) -> None:
+        self._store, self._networks, self._jobs, self._most_pixels = store, networks, jobs, most_pixels
         self._wake, self._ending = threading.Event(), threading.Event()
         self._cancelled: set[str] = set()
         self._running: str | None = None
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self.progress: dict[str, Progress] = {}
 
     def start(self) -> None:
@@ -80,15 +82,20 @@ class Worker:
         for folder in self._jobs.iterdir():
             if folder.name not in known:
                 _remove(folder)
-        self._thread = threading.Thread(target=self._work, name="styleid-jobs", daemon=True)
-        self._thread.start()
+        for name, work in (("styleid-jobs", self._work), ("styleid-tidy", self._tidy)):
+            self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+            self._threads[-1].start()
+
+    def end_soon(self) -> None:
+        """Let the photos in hand be the last, and whoever follows a job know; returns at once."""
+        self._ending.set()
+        self._wake.set()
 
     def stop(self) -> None:
         """End after the photos in hand; what is left is done by the next service."""
-        self._ending.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
+        self.end_soon()
+        for thread in self._threads:
+            thread.join()
 
     @property
     def ending(self) -> bool:
@@ -118,12 +125,15 @@ class Worker:
         self._store.remove_job(job)  # first: without its record, the next start removes what is left of the folder
         _remove(self.folder(job))
 
+    def _tidy(self) -> None:
+        """Remove expired jobs, also while a long one is done."""
+        while True:
+            self.remove_expired()
+            if self._ending.wait(JANITOR_S):
+                return
+
     def _work(self) -> None:
-        tidied = 0.0
         while not self._ending.is_set():
-            if time.monotonic() - tidied > _JANITOR_S or not tidied:
-                tidied = time.monotonic()
-                self.remove_expired()
             with self._changed:
                 job = self._store.next_job()
                 self._running = job.id if job is not None else None
@@ -138,7 +148,7 @@ class Worker:
                 self._changed.notify_all()
 
     def _do(self, job: Job) -> None:
-        self.progress[job.id] = Progress(since=time.monotonic())
+        self.progress[job.id] = Progress(total=self._store.count_files(job.id), since=time.monotonic())
         try:
             body, _ = self._store.decisions(job.id)
             summary = self._run(job, body)
@@ -174,29 +184,36 @@ class Worker:
         if photos:
             inputs = [_input(self.folder(job.id), one) for one in photos]
             anonymizer = self._networks.anonymizer(settings.anonymize_options())
+            onlooker = Onlooker(anonymizer.targets)
+            if self._wants_links(job, anonymizer):
+                anonymizer = anonymizer.with_people(onlooker)
             decisions = compose(body, photos, self._store.links(job.id))
-            run, export = settings.run_options(out, resume=True), self.folder(job.id) / DECISIONS
+            run, export = settings.run_options(out, self._most_pixels, resume=True), self.folder(job.id) / DECISIONS
             summary = anonymize_files(inputs, anonymizer, run, watch=watch, decisions=decisions, export=export)
             _withdraw(out)
             write_report(out, summary)
-            self._link(job, photos, anonymizer)
+            if self._wants_links(job, anonymizer):
+                self._link(job, photos, anonymizer, onlooker)
         for number, video in enumerate(videos):
             progress.done = len(photos) + number
             self._do_video(job, video, settings, out / VIDEOS, summary)
         progress.done = len(files)
         return summary
 
-    def _link(self, job: Job, photos: list[JobFile], anonymizer: Anonymizer) -> None:
-        """Find out once who is who in a job's photos."""
-        if self._store.has_links(job.id) or anonymizer.options.method == "none":
-            return
+    def _wants_links(self, job: Job, anonymizer: Anonymizer) -> bool:
+        """Say whether it is still to be found out who is who in a job's photos."""
+        return anonymizer.options.method != "none" and not self._store.has_links(job.id)
+
+    def _link(self, job: Job, photos: list[JobFile], anonymizer: Anonymizer, onlooker: Onlooker) -> None:
+        """Find out who is who in a job's photos."""
         folder = self.folder(job.id)
         paths = {one.name: folder / INPUTS / one.name for one in photos}
 
         def watch(done: int, name: str) -> None:
             self._check(job.id)
 
-        self._store.set_links(job.id, link_people(paths, Journal(folder / OUTPUTS).records(), anonymizer, watch))
+        records = Journal(folder / OUTPUTS).records()
+        self._store.set_links(job.id, link_people(paths, records, anonymizer, watch, onlooker.seen))
 
     def _do_video(self, job: Job, video: JobFile, settings: Settings, out: Path, summary: Summary) -> None:
         from styleid.video.options import VideoOptions
@@ -238,11 +255,8 @@ class Worker:
 
     def remove_expired(self) -> None:
         """Remove the jobs whose time is over; one that runs is removed once it has ended."""
-        for job in self._store.jobs():
-            if job.expires < time.time() and job.state in (*_ENDED, "queued"):
-                self._store.move(job.id, "cancelled", among=("queued",))
-                self._store.remove_job(job.id)
-                _remove(self.folder(job.id))
+        for job in self._store.remove_expired(time.time()):
+            _remove(self.folder(job))
 
 
 def _input(folder: Path, file: JobFile) -> InputFile:
@@ -262,7 +276,8 @@ def _is_done(target: Path, source: str) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    else:
-        folder.unlink(missing_ok=True)
+    """Remove a folder, which somebody else may be removing too, or a stray file."""
+    while folder.is_dir():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+    folder.unlink(missing_ok=True)
