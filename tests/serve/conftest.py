@@ -18,6 +18,8 @@ from styleid.serve.options import ServeOptions  # noqa: E402
 from styleid.serve.service import Service  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
+FRAMES = 8
+"""Of the clip."""
 
 
 class Client:
@@ -94,3 +96,27 @@ def jpeg(astronaut) -> bytes:
     import cv2
 
     return cv2.imencode(".jpg", np.ascontiguousarray(astronaut[:256, 96:352, ::-1]))[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def clip(astronaut, tmp_path_factory) -> Path:
+    """A video of two heads that do not meet."""
+    from skimage import data
+
+    from tests.video.scenes import HEAD, RATE, Actor, Scene, background
+
+    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'styleid[video]'")
+    x0, y0, x1, y1 = HEAD
+    head, coffee = astronaut[y0:y1, x0:x1], background(data.coffee())
+    left = Actor(head, lambda i: (80 + 2 * i, 110, 64))
+    right = Actor(head[:, ::-1], lambda i: (240 - 2 * i, 120, 60))
+    scene = Scene([left, right], FRAMES, lambda i: coffee)
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = *scene.size, "yuv420p"
+        for index in range(FRAMES):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(scene.image(index)), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path

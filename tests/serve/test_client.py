@@ -81,6 +81,23 @@ def test_a_job_from_upload_to_removal(desk, folder, tmp_path) -> None:
     assert desk.jobs() == []
 
 
+def test_videos_and_folders(desk, clip, tmp_path) -> None:
+    job = desk.make_job([clip], method="none", seed=7)["id"]
+    assert desk.wait(job, 0.05)["state"] == "done"
+    (video,) = desk.faces(job)["videos"]
+    keys = [[0, 140.0, 180.0, 180.0, 230.0]]
+    desk.decide_video(job, video["number"], tracks=[{"track": 1, "do": "keep"}], add=[{"keys": keys}], approved=True)
+    assert desk.wait(job, 0.05)["state"] == "done"
+    told = desk.decisions(job)["videos"]["clip.mp4"]
+    assert (told["tracks"]["tracks"][0]["do"], told["approved"]["by"]) == ("keep", "anna")
+    assert desk.folders() == {"inputs": [], "outputs": []}
+    with pytest.raises(ServiceError, match="404"):
+        desk.save(job, "results")
+    with pytest.raises(ServiceError, match="404"):
+        desk.make_folder_job("wards", seed=7)
+    desk.delete(job)
+
+
 def test_addresses_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="http"):
         Client("localhost:8765")

@@ -118,7 +118,7 @@ def test_a_browser_signs_in_and_out(people) -> None:
 def test_tokens_are_kept_as_hashes_and_removing_one_signs_out(people) -> None:
     client, tokens = people
     cookie = client.post("/v1/session", json={"token": tokens["ben"]}).cookies[COOKIE]
-    folder = client.service.options.folder
+    folder = client.service.options.data_folder
     for path in folder.rglob("*"):
         if path.is_file():
             data = path.read_bytes()

@@ -51,11 +51,22 @@ class DecidedVideo:
     """What was decided about one video.
 
     sha256: of its file, or of the lines that sha256sum prints for the frames of a folder. tracks: as in tracks.json,
-    None where nothing is said.
+    None where nothing is said. approved: who approved it and when, or whether.
     """
 
     sha256: str
     tracks: JsonValue | None = None
+    approved: Mapping[str, str] | bool = False
+
+    @property
+    def digest(self) -> str:
+        """What changes whenever something else is decided about a track."""
+        tracks = None if self.tracks is None else self.tracks.value
+        return hashlib.sha256(json.dumps(tracks, sort_keys=True).encode()).hexdigest()[:16]
+
+    def told(self) -> dict[str, Any]:
+        """Return what the journal says of the decisions about the video as a whole."""
+        return {"decisions": self.digest} | ({"approved": self.approved} if self.approved else {})
 
 
 @dataclass(frozen=True)
@@ -207,8 +218,8 @@ def _approved(value: JsonValue, by: str, at: str) -> Mapping[str, str] | bool:
 
 
 def _video(value: JsonValue) -> DecidedVideo:
-    record = value.members(("sha256",), ("tracks",))
-    if "tracks" not in record:
-        return DecidedVideo(record["sha256"].sha256())
-    record["tracks"].mapping()
-    return DecidedVideo(record["sha256"].sha256(), record["tracks"])
+    record = value.members(("sha256",), ("tracks", "approved", *_WHO))
+    if "tracks" in record:
+        record["tracks"].mapping()
+    approved = _approved(record["approved"], *_who(record)) if "approved" in record else False
+    return DecidedVideo(record["sha256"].sha256(), record.get("tracks"), approved)

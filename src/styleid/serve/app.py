@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from styleid.serve import faces, jobs, metrics, problems, sessions, single
+from styleid.serve import faces, jobs, metrics, problems, sessions, single, videos
 from styleid.serve.guard import LOCAL_NAMES, Guard
 from styleid.serve.page import add_page
 from styleid.serve.problems import ProblemBody
@@ -46,7 +46,9 @@ def make_api(service: Service) -> FastAPI:
     known = [Depends(the_user)]
     app.include_router(single.router, dependencies=known)
     app.include_router(jobs.router)
+    app.include_router(jobs.folders_router)
     app.include_router(faces.router)
+    app.include_router(videos.router)
     app.include_router(sessions.router)
     add_page(app)
     app.add_api_route("/healthz", _health, tags=["operation"], summary="Say that the service answers")

@@ -93,6 +93,43 @@ class AddedBox(TypedDict):
     do: NotRequired[Literal["solid", "blur", "pixelate"]]
 
 
+class TrackWish(TypedDict):
+    """What is done with a track of a video; `remove` leaves it as it is, since it is no face."""
+
+    track: int
+    do: NotRequired[Treatment | Literal["remove"]]
+    target: NotRequired[int]
+
+
+class TrackPersonWish(TypedDict):
+    """What is done with all tracks of a person of a video."""
+
+    person: int
+    do: NotRequired[Treatment]
+    target: NotRequired[int]
+
+
+class AddedTrack(TypedDict):
+    """Where a face was missed in a video: rows of frame, x0, y0, x1, y1, with straight lines between them."""
+
+    keys: list[list[float]]
+    do: NotRequired[Literal["solid", "blur", "pixelate"]]
+
+
+class Folders(TypedDict):
+    """The folders of the server that are named: of originals, and to save into."""
+
+    inputs: list[str]
+    outputs: list[str]
+
+
+class Saved(TypedDict):
+    """Where results were saved."""
+
+    folder: str
+    subfolder: str
+
+
 class Client:
     """Speak to a service. Every method raises ServiceError where it refuses, and OSError where it is not there."""
 
@@ -148,6 +185,15 @@ class Client:
         fields = {"settings": json.dumps(settings)}
         return json.load(self._send_form("/v1/jobs", [Path(file) for file in files], fields))
 
+    def make_folder_job(self, folder: str, subfolder: str = "", **settings: Any) -> Job:
+        """Make a job of a folder of the server, by the name that whoever runs it has given it, or of a part of it."""
+        fields = {"folder": folder, "subfolder": subfolder, "settings": json.dumps(settings)}
+        return json.load(self._send_form("/v1/jobs", [], fields))
+
+    def folders(self) -> Folders:
+        """List the named folders of the server."""
+        return self._json("GET", "/v1/folders")
+
     def jobs(self) -> list[Job]:
         """List your jobs, the newest first."""
         return self._json("GET", "/v1/jobs")
@@ -186,10 +232,14 @@ class Client:
             part.unlink(missing_ok=True)
         return target
 
+    def save(self, job: str, folder: str, subfolder: str = "") -> Saved:
+        """Save a job's results into a named folder of the server, by default into a subfolder with the job's name."""
+        return self._json("POST", f"/v1/jobs/{job}/save", {"folder": folder, "subfolder": subfolder})
+
     # ----------------------------------------------------------------- review
 
     def faces(self, job: str) -> dict[str, Any]:
-        """List the faces of a job's photos, with risks, people and decisions."""
+        """List the faces of a job's photos and the tracks of its videos, with risks, people and decisions."""
         return self._json("GET", f"/v1/jobs/{job}/faces")
 
     def decide(
@@ -206,12 +256,26 @@ class Client:
         wishes = {"faces": list(faces), "add": list(add), "remove": list(remove), "approved": approved}
         return self._json("PATCH", f"/v1/jobs/{job}/photos/{photo}", wishes)
 
+    def decide_video(
+        self,
+        job: str,
+        video: int,
+        *,
+        tracks: Iterable[TrackWish] = (),
+        people: Iterable[TrackPersonWish] = (),
+        add: Iterable[AddedTrack] = (),
+        approved: bool = False,
+    ) -> dict[str, Any]:
+        """Decide about the tracks of one video, by its number; that takes the place of earlier decisions about it."""
+        wishes = {"tracks": list(tracks), "people": list(people), "add": list(add), "approved": approved}
+        return self._json("PATCH", f"/v1/jobs/{job}/videos/{video}", wishes)
+
     def decide_person(self, job: str, person: str, do: Treatment | None) -> dict[str, Any]:
         """Decide about all faces of a person; None takes it back."""
         return self._json("PATCH", f"/v1/jobs/{job}/people/{quote(person, safe='')}", {"do": do})
 
     def approve(self, job: str) -> dict[str, Any]:
-        """Approve all photos that are not approved yet."""
+        """Approve all photos and videos that are not approved yet."""
         return self._json("POST", f"/v1/jobs/{job}/approve")
 
     def undo(self, job: str) -> dict[str, Any]:
@@ -219,7 +283,7 @@ class Client:
         return self._json("POST", f"/v1/jobs/{job}/undo")
 
     def decisions(self, job: str) -> dict[str, Any]:
-        """Return the decisions as `styleid anonymize --decisions` takes them."""
+        """Return the decisions as --decisions of `styleid anonymize` and `styleid video` takes them."""
         return self._json("GET", f"/v1/jobs/{job}/decisions")
 
     # ---------------------------------------------------------------- sending

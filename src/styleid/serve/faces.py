@@ -1,4 +1,4 @@
-"""Review: a job's faces with their risks, what a person decides about them, and pictures of before and after."""
+"""Review: what was found in a job, with risks, what a person decides about it, and photos before and after."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service
 from styleid.serve.store import Job, JobFile
 from styleid.serve.tokens import User
-from styleid.serve.uploads import INPUTS
+from styleid.serve.tracks import decided_video, found_tracks, stamped_video
+from styleid.serve.videos import VideoBody, VideoWishes, own_video, video_bodies
 from styleid.serve.worker import DECISIONS, OUTPUTS
 
 router = APIRouter(prefix="/v1/jobs/{job}", tags=["review"], responses=documented(401, 403, 404, 421))
@@ -94,9 +95,13 @@ class PhotoBody(BaseModel):
 
 
 class ReviewBody(BaseModel):
-    """Tell of all photos of a job, the riskiest first. people: what was decided about people, by their names."""
+    """Tell of all photos and videos of a job, the riskiest first.
+
+    people: what was decided about people of photos, by their names.
+    """
 
     photos: list[PhotoBody]
+    videos: list[VideoBody]
     people: dict[str, Any]
     can_undo: bool
 
@@ -122,6 +127,25 @@ def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The)
     return _change(own, service, change)
 
 
+@router.patch("/videos/{number}", summary="Decide about the tracks of a video", responses=documented(400, 409, 422))
+def decide_video(number: int, wishes: VideoWishes, own: Own, user: User, service: The) -> ReviewBody:
+    """Take the place of the video's earlier decisions, and do the whole video again: its parts cannot be exchanged."""
+    video = own_video(own, number, service)
+    found = found_tracks(video.folder, number)
+    if found is None:
+        raise ProblemError(409, "The video is not done.")
+
+    def change(body: review.Body) -> review.Body:
+        body = copy.deepcopy(body)
+        videos = body.setdefault("videos", {})
+        entry = stamped_video(wishes.model_dump(), videos.get(video.file.name, {}), user)
+        decided_video(entry, video.file, found)
+        videos[video.file.name] = entry
+        return body
+
+    return _change(own, service, change)
+
+
 @router.patch("/people/{person}", summary="Decide about all faces of a person", responses=documented(400, 409, 422))
 def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: The) -> ReviewBody:
     """Decide about a person in all photos; what was decided about single faces stays."""
@@ -132,12 +156,12 @@ def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: 
     return _change(own, service, lambda body: review.with_person(body, person, given, user))
 
 
-@router.post("/approve", summary="Approve all photos that are not approved yet", responses=documented(409))
+@router.post("/approve", summary="Approve all photos and videos that are not yet", responses=documented(409))
 def approve(own: Own, user: User, service: The) -> ReviewBody:
     """Note in the journal that whoever asks approves what is there."""
-    names = [one.name for one in service.store.files(own.id) if one.kind == "photo"]
-    errors = {name for name, record in _records(own, service).items() if "error" in record}
-    done = [name for name in names if name not in errors]
+    now = _review(own, service)
+    withheld = {one.name for one in (*now.photos, *now.videos) if one.error}
+    done = [(one.kind, one.name) for one in service.store.files(own.id) if one.name not in withheld]
     return _change(own, service, lambda body: review.approve_all(body, done, user))
 
 
@@ -150,10 +174,10 @@ def undo(own: Own, service: The) -> ReviewBody:
     return _review(own, service)
 
 
-@router.get("/decisions", summary="Download the decisions as styleid anonymize --decisions takes them",
+@router.get("/decisions", summary="Download the decisions as the command line's --decisions takes them",
             responses=documented(409))  # fmt: skip
 def decisions(own: Own, service: The) -> FileResponse:
-    """Return the file with which the command line makes the same photos again."""
+    """Return the file with which the command line makes the same photos and videos again."""
     path = service.worker.folder(own.id) / DECISIONS
     if own.state != "done" or not path.is_file():
         raise ProblemError(409, "The job is not done.")
@@ -175,7 +199,9 @@ async def show(
 ) -> Response:
     """Return a JPEG of the upright photo; its own size is in the headers Styleid-Width and Styleid-Height."""
     file = _photo(own, number, service)
-    path = service.worker.folder(own.id) / (INPUTS if side == "before" else OUTPUTS) / file.name
+    path = service.worker.folder(own.id) / OUTPUTS / file.name
+    if side == "before":
+        path = service.worker.source(own.id, file)
     if not path.is_file():
         raise ProblemError(404, "There is no such photo.")
     pixels = service.options.limits.pixels
@@ -244,7 +270,8 @@ def _review(own: Job, service: Service) -> ReviewBody:
             )
         )
     photos.sort(key=lambda photo: (not photo.error, -photo.risk, photo.number))
-    return ReviewBody(photos=photos, people=body.get("people", {}), can_undo=versions > 0)
+    videos = video_bodies(own, service, body.get("videos", {}))
+    return ReviewBody(photos=photos, videos=videos, people=body.get("people", {}), can_undo=versions > 0)
 
 
 def _face(face: dict[str, Any], links: list[tuple[list[float], str]]) -> FaceBody:

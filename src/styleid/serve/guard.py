@@ -27,8 +27,9 @@ _TOO_LARGE = f"At most {MOST_BODY / 1e6:g} MB are read at this address."
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
+    "require-trusted-types-for 'script'"
 )
 """The Content-Security-Policy: nothing is loaded from elsewhere, and nothing that is written into a page runs."""
 

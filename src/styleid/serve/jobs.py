@@ -16,9 +16,10 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from styleid.serve.bundle_zip import zip_chunks
+from styleid.serve.folders import list_folder, save
 from styleid.serve.forms import receive_form
 from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service, the_service
@@ -85,7 +86,6 @@ _UPLOAD = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["file"],
                     "additionalProperties": False,
                     "properties": {
                         "file": {
@@ -94,6 +94,12 @@ _UPLOAD = {
                             "items": {"type": "string", "format": "binary"},
                             "description": "photos, videos and ZIP files of both; a file's name may have folders",
                         },
+                        "folder": {
+                            "type": "string",
+                            "description": "instead of files: a folder of the server, by its name",
+                            "example": "wards",
+                        },
+                        "subfolder": {"type": "string", "description": "a part of that folder", "example": "2026/may"},
                         "settings": {
                             "type": "string",
                             "description": "JSON of the options, named as for a single photo",
@@ -227,6 +233,49 @@ def download(own: Own, service: The) -> StreamingResponse:
     return StreamingResponse(chunks(), 200, {"content-disposition": disposition}, "application/zip")
 
 
+class SaveWish(BaseModel):
+    """Say into which folder of the server results go. subfolder: where in it, by default one with the job's name."""
+
+    model_config = ConfigDict(extra="forbid")
+    folder: str = Field(max_length=64, examples=["results"])
+    subfolder: str = Field("", max_length=1000, examples=["2026/may"])
+
+
+class Saved(BaseModel):
+    """Tell where results were saved."""
+
+    folder: str = Field(examples=["results"])
+    subfolder: str = Field(examples=["styleid-5b2f0c9ad4e1478a"])
+
+
+@router.post("/{job}/save", summary="Save the results into a folder of the server",
+             responses=documented(400, 409, 422, 507))  # fmt: skip
+def save_results(wish: SaveWish, own: Own, service: The) -> Saved:
+    """Copy photos, videos, journal and report; ten minutes later the job is removed."""
+    results = service.worker.folder(own.id) / OUTPUTS
+    if own.state not in _ENDED or not results.is_dir():
+        raise ProblemError(409, "The job has not ended yet, or has no results.")
+    place = save(results, service.folders, wish.folder, wish.subfolder.strip("/"), own.id)
+    service.store.expire(own.id, time.time() + _AFTER_DOWNLOAD_S)
+    return Saved(folder=wish.folder, subfolder=place.as_posix())
+
+
+class FoldersBody(BaseModel):
+    """List the named folders. inputs: of originals. outputs: to save into."""
+
+    inputs: list[str] = Field(examples=[["wards"]])
+    outputs: list[str] = Field(examples=[["results"]])
+
+
+folders_router = APIRouter(prefix="/v1/folders", tags=["jobs"], responses=documented(401, 403, 421))
+
+
+@folders_router.get("", summary="List the folders of the server that jobs may read, and results may be saved into")
+def list_folders(user: User, service: The) -> FoldersBody:
+    """Return their names."""
+    return FoldersBody(inputs=list(service.folders.inputs), outputs=list(service.folders.outputs))
+
+
 def check_announced_or_remove(request: Request, folder: Path, service: Service) -> None:
     """Refuse an upload by its announced length, and leave no folder behind."""
     try:
@@ -241,15 +290,32 @@ async def _receive(request: Request, folder: Path, service: Service) -> None:
     upload = Upload(folder, limits)
     try:
         fields = await receive_form(request, upload.open, limits.upload_bytes)
+        source = _source(fields, upload)
         settings = _settings(fields)
         await run_sync(service.networks.anonymizer, settings.anonymize_options())  # OptionError, if the bundle cannot
-        files = await run_sync(upload.finish)
+        if source is None:
+            files, skipped = await run_sync(upload.finish), upload.skipped
+        else:
+            files, skipped = await run_sync(list_folder, service.folders.input(*source), limits)
+            service.store.set_source(folder.name, *source)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise full_disk() from error
         raise
     service.store.set_settings(folder.name, settings.model_dump())
-    service.store.receive(folder.name, files, upload.skipped)
+    service.store.receive(folder.name, files, skipped)
+
+
+def _source(fields: dict[str, str], upload: Upload) -> tuple[str, str] | None:
+    """Return the named folder and the subfolder that a form asks for, None where it brings files."""
+    name, sub = fields.pop("folder", ""), fields.pop("subfolder", "").strip("/")
+    if not name:
+        if sub:
+            raise ProblemError(422, "A subfolder needs a folder.")
+        return None
+    if not upload.is_empty:
+        raise ProblemError(422, "Send files or name a folder, not both.")
+    return name, sub
 
 
 def _settings(fields: dict[str, str]) -> Settings:

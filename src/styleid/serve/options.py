@@ -78,10 +78,15 @@ class ServeOptions:
     data: folder for jobs and tokens, which nobody else may look into; made if it is missing. By default
         ~/.local/state/styleid.
     expire_hours: how long a job is kept, with all its files.
+    folder: folders of originals on this machine that jobs may read, each as NAME=DIR; nothing in them is ever written.
+    out_folder: folders on this machine that results may be saved into, each as NAME=DIR.
     no_token: ask nobody for a token, although there are some; for this machine alone.
     tls_certificate: PEM file of a certificate, to speak TLS.
     tls_key: PEM file of its private key.
     allow_insecure: speak without TLS to other machines, as behind a proxy that speaks TLS for it.
+    webhook: address that is told when a job has ended, as docs/serve.md describes. By default nobody is.
+    webhook_secret: file with the secret that notices are signed with. By default STYLEID_WEBHOOK_SECRET.
+    webhook_host: hosts that may be told; the webhook must name one of them. By default its own.
     bundle: a built-in bundle's name, or a folder with a bundle.json.
     device: where networks run: cpu, cuda or openvino.
     """
@@ -91,10 +96,15 @@ class ServeOptions:
     name: tuple[str, ...] = ()
     data: Path | None = None
     expire_hours: float = 24.0
+    folder: tuple[str, ...] = ()
+    out_folder: tuple[str, ...] = ()
     no_token: bool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     allow_insecure: bool = False
+    webhook: str = ""
+    webhook_secret: Path | None = None
+    webhook_host: tuple[str, ...] = ()
     bundle: str = DEFAULT
     device: Device = "cpu"
     limits: Limits = field(default_factory=Limits)
@@ -128,6 +138,6 @@ class ServeOptions:
         return self.tls_certificate is not None
 
     @property
-    def folder(self) -> Path:
+    def data_folder(self) -> Path:
         """Where jobs and tokens are kept."""
         return self.data if self.data is not None else default_data()

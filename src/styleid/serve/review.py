@@ -13,10 +13,11 @@ from typing import Any
 
 from styleid.engine.decisions import FORMAT, Decisions, parse_decisions
 from styleid.engine.json_value import JsonValue
-from styleid.serve.store import JobFile
+from styleid.serve.store import JobFile, Kind
 
 Body = dict[str, Any]
-"""A version of a job's decisions: `photos` by name, with faces, add, remove and approved, and `people` by name."""
+"""A version of a job's decisions: `photos` by name, with faces, add, remove and approved; `people` by name; `videos` by
+name, with tracks, people, add and approved."""
 Links = Mapping[str, list[tuple[list[float], str]]]
 """By a photo's name, the boxes of its faces and whose they are."""
 
@@ -48,7 +49,7 @@ def risk(face: Mapping[str, Any]) -> tuple[float, list[str]]:
 
 def stamped(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Body:
     """Return a photo's new decisions with who made each and when; what was decided before keeps its own."""
-    who = {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    who = now_by(by)
     entry: Body = {}
     for name in ("faces", "add", "remove"):
         known = [(_bare(one), one) for one in old.get(name, [])]
@@ -66,19 +67,21 @@ def with_person(body: Body, person: str, wish: Mapping[str, Any] | None, by: str
     body = copy.deepcopy(body)
     body.setdefault("people", {}).pop(person, None)
     if wish is not None:
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        body["people"][person] = dict(wish) | {"by": by, "at": at}
+        body["people"][person] = dict(wish) | now_by(by)
     return body
 
 
-def approve_all(body: Body, names: Iterable[str], by: str) -> Body:
-    """Return decisions in which every photo is approved."""
-    body = copy.deepcopy(body)
-    who = {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    photos = body.setdefault("photos", {})
-    for name in names:
-        photos.setdefault(name, {}).setdefault("approved", who)
+def approve_all(body: Body, names: Iterable[tuple[Kind, str]], by: str) -> Body:
+    """Return decisions in which every one of some photos and videos is approved."""
+    body, who = copy.deepcopy(body), now_by(by)
+    for kind, name in names:
+        body.setdefault(f"{kind}s", {}).setdefault(name, {}).setdefault("approved", who)
     return body
+
+
+def now_by(by: str) -> dict[str, str]:
+    """Return who decides something, and when: now."""
+    return {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def compose(body: Body, files: Iterable[JobFile], links: Links) -> Decisions:

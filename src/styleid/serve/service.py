@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,12 @@ from styleid.engine.local import threads
 from styleid.errors import OptionError
 from styleid.runtime import cpu_threads
 from styleid.serve.folder import JOBS, FolderLock, open_folder, open_store
+from styleid.serve.folders import Folders
 from styleid.serve.metrics import Metrics
 from styleid.serve.networks import Networks
 from styleid.serve.options import ServeOptions
 from styleid.serve.turns import Turns
+from styleid.serve.webhook import SECRET_VARIABLE, Sender, Webhook
 from styleid.serve.worker import Worker
 
 _PREVIEWS = 2
@@ -39,10 +42,13 @@ class Service:
         self.networks = Networks(options.bundle, options.device)
         self.turns = Turns(threads(cpu_threads()), options.limits.max_waiting)
         self.previews = anyio.CapacityLimiter(_PREVIEWS)
-        folder = open_folder(options.folder)
+        hook = _webhook(options)
+        folder = open_folder(options.data_folder)
+        self.folders = Folders.read(options.folder, options.out_folder, folder)
         self._lock = FolderLock(folder)
         self.store = open_store(folder)
-        self.worker = Worker(self.store, self.networks, folder / JOBS, options.limits.pixels)
+        self.worker = Worker(self.store, self.networks, folder / JOBS, self.folders, options.limits.pixels)
+        self.sender = None if hook is None else Sender(self.store, hook)
         if not options.is_local and not self.store.tokens():
             self.close()
             raise OptionError("--host", "nobody could sign in, since there is no token yet. "
@@ -55,11 +61,16 @@ class Service:
 
     def start(self) -> None:
         """Begin to do jobs."""
+        self.store.note_ends(self.sender is not None)
         self.worker.start()
+        if self.sender is not None:
+            self.sender.start()
 
     def close(self) -> None:
         """End after the photos in hand."""
         self.worker.stop()
+        if self.sender is not None:
+            self.sender.stop()
         self.store.close()
         self._lock.release()
 
@@ -75,6 +86,15 @@ class Service:
         """Return the figures that are not counted but looked at."""
         states = Counter(job.state for job in self.store.jobs())
         return {f'styleid_jobs{{state="{state}"}}': count for state, count in states.items()}
+
+
+def _webhook(options: ServeOptions) -> Webhook | None:
+    if not options.webhook:
+        return None
+    secret = os.environ.get(SECRET_VARIABLE, "")
+    return Webhook.read(
+        options.webhook, options.webhook_secret, options.webhook_host, secret, allow_insecure=options.allow_insecure
+    )
 
 
 def the_service(request: Request) -> Service:

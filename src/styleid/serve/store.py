@@ -31,10 +31,28 @@ create table if not exists decisions (
   primary key (job, version));
 create table if not exists links (
   job text primary key references jobs(id) on delete cascade, body text not null);
+create table if not exists sources (
+  job text primary key references jobs(id) on delete cascade, folder text not null, sub text not null);
+create table if not exists notices (
+  number integer primary key autoincrement, job text not null, state text not null, at real not null,
+  files integer not null, version integer not null, summary text not null, tries integer not null default 0,
+  due real not null default 0);
 create table if not exists tokens (name text primary key, digest text not null unique, created real not null);
 create table if not exists sessions (
   digest text primary key, name text not null references tokens(name) on delete cascade, expires real not null);
 """
+_NOTE_ENDS = """
+create trigger if not exists job_ended after update of state on jobs
+when new.state in ('done', 'failed', 'cancelled') and old.state <> new.state
+begin
+  insert into notices (job, state, at, files, version, summary) values (
+    new.id, new.state, cast(strftime('%s', 'now') as real),
+    (select count(*) from files where job = new.id),
+    (select coalesce(max(version), 0) from decisions where job = new.id),
+    json_remove(new.summary, '$.failures'));
+end;
+"""
+"""Notes each end of a job with its new state, whoever changes that; the names of files stay out."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,20 @@ class Job:
     error: str = ""
     skipped: tuple[str, ...] = ()
     summary: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One end of a job that is to be told. version: of its decisions, 0 before there are any. tries: to tell it."""
+
+    number: int
+    job: str
+    state: State
+    at: float
+    files: int
+    version: int
+    summary: dict[str, Any]
+    tries: int
 
 
 class Store:
@@ -101,6 +133,15 @@ class Store:
             self._db.execute(
                 "update jobs set state = 'queued', skipped = ? where id = ?", (json.dumps(list(skipped)), job)
             )
+
+    def set_source(self, job: str, folder: str, sub: str) -> None:
+        """Note that a job's originals lie in a named folder of the server, or in a subfolder of it."""
+        self._do("insert or replace into sources values (?, ?, ?)", (job, folder, sub))
+
+    def source(self, job: str) -> tuple[str, str] | None:
+        """Return the name of the folder in which a job's originals lie, and the subfolder; None: they were uploaded."""
+        rows = self._read("select folder, sub from sources where job = ?", (job,))
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def job(self, job: str) -> Job | None:
         """Return a job, None where there is none."""
@@ -215,6 +256,29 @@ class Store:
     def set_links(self, job: str, links: Mapping[str, Any]) -> None:
         """Keep whose face is whose."""
         self._do("insert or replace into links values (?, ?)", (job, json.dumps(links)))
+
+    # ---------------------------------------------------------------- notices
+
+    def note_ends(self, wanted: bool) -> None:
+        """Begin to note when jobs end, or forget what was noted and note no more."""
+        with self._lock:
+            self._db.executescript(_NOTE_ENDS if wanted else "drop trigger if exists job_ended; delete from notices;")
+
+    def due_notices(self, now: float) -> list[Notice]:
+        """Return the ends of jobs that are to be told now, the oldest first."""
+        rows = self._read(
+            "select number, job, state, at, files, version, summary, tries from notices where due <= ? order by number",
+            (now,),
+        )
+        return [Notice(*row[:6], json.loads(row[6]), row[7]) for row in rows]
+
+    def put_off_notice(self, number: int, until: float) -> None:
+        """Tell an end of a job again later."""
+        self._do("update notices set tries = tries + 1, due = ? where number = ?", (until, number))
+
+    def remove_notice(self, number: int) -> None:
+        """Forget an end of a job."""
+        self._do("delete from notices where number = ?", (number,))
 
     # ----------------------------------------------------------------- tokens
 

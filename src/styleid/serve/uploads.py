@@ -56,6 +56,11 @@ class Upload:
             return Path(os.devnull).open("wb")
         return self._take(self._free(name))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no file came."""
+        return not self._names and not self._archives and not self.skipped
+
     def finish(self) -> list[JobFile]:
         """Unpack archives, and return all inputs; ProblemError where they cannot be used."""
         for path in self._archives:
@@ -65,7 +70,8 @@ class Upload:
             path.unlink()
         if not self._names:
             raise ProblemError(422, "The upload holds no photo and no video.")
-        return [self._told(number, name) for number, name in enumerate(sorted(self._names), 1)]
+        inputs = self._folder / INPUTS
+        return [describe(inputs / name, k, name, self._limits) for k, name in enumerate(sorted(self._names), 1)]
 
     def _take_member(self, name: PurePosixPath) -> Sink:
         return self._take(self._free(name))
@@ -102,16 +108,17 @@ class Upload:
             free, number = name.with_name(f"{name.stem} ({number}){name.suffix}"), number + 1
         return free
 
-    def _told(self, number: int, name: PurePosixPath) -> JobFile:
-        path = self._folder / INPUTS / name
-        kind = kind_of(name) or "photo"
-        if kind == "photo":
-            _check_pixels(path, self._limits)
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        return JobFile(number, name.as_posix(), kind, path.stat().st_size, digest.hexdigest())
+
+def describe(path: Path, number: int, name: PurePosixPath, limits: Limits) -> JobFile:
+    """Return one input of a job as it is kept in the records; ProblemError where it has too many pixels."""
+    kind = kind_of(name) or "photo"
+    if kind == "photo":
+        _check_pixels(path, limits)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return JobFile(number, name.as_posix(), kind, path.stat().st_size, digest.hexdigest())
 
 
 class _Spooled:

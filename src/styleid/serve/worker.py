@@ -11,27 +11,29 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from styleid.core.pipeline import Anonymizer
+from styleid.engine.decisions import DecidedVideo
 from styleid.engine.journal import Journal
 from styleid.engine.local import anonymize_files
 from styleid.engine.report import write_report
 from styleid.engine.summary import Summary
-from styleid.errors import OptionError, StyleIDError
+from styleid.errors import StyleIDError
 from styleid.media.image import MAX_PIXELS
 from styleid.media.storage.files import InputFile
-from styleid.serve.names import video_output
+from styleid.serve.clips import OUTPUTS, JobVideo, count_video, do_video, write_decisions
+from styleid.serve.folders import Folders
 from styleid.serve.networks import Networks
 from styleid.serve.people import Onlooker, link_people
 from styleid.serve.review import Body, compose
 from styleid.serve.settings import Settings
 from styleid.serve.store import Job, JobFile, Store
+from styleid.serve.tracks import decided_video, found_tracks
 from styleid.serve.uploads import INPUTS
 
-OUTPUTS = "out"
+__all__ = ["DECISIONS", "OUTPUTS", "Progress", "Worker"]
 DECISIONS = "decisions.json"
-VIDEOS = "videos"
 _IDLE_S = 1.0
 JANITOR_S = 30.0
 _ENDED = ("done", "failed", "cancelled")
@@ -44,18 +46,23 @@ class _CancelledError(Exception):
 
 @dataclass
 class Progress:
-    """How far a running job is. done, total: files; since: when it began; now: what is being done."""
+    """How far a running job is.
+
+    done, total: files; since: when it began; now: what is being done; uneven: videos are among the files, so that what
+    one file took says nothing of the next.
+    """
 
     done: int = 0
     total: int = 0
     since: float = 0.0
     before: int = 0
     now: str = ""
+    uneven: bool = False
 
     def eta_s(self) -> float | None:
         """Return how many seconds are left, None where that cannot be said yet."""
         own = self.done - self.before
-        if own < 1:
+        if own < 1 or self.uneven:
             return None
         return (time.monotonic() - self.since) / own * (self.total - self.done)
 
@@ -63,8 +70,16 @@ class Progress:
 class Worker:
     """A thread that does jobs, and removes those that have expired."""
 
-    def __init__(self, store: Store, networks: Networks, jobs: Path, most_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        networks: Networks,
+        jobs: Path,
+        folders: Folders | None = None,
+        most_pixels: int = MAX_PIXELS,
+    ) -> None:
         self._store, self._networks, self._jobs, self._most_pixels = store, networks, jobs, most_pixels
+        self._folders = folders or Folders()
         self._wake, self._ending = threading.Event(), threading.Event()
         self._cancelled: set[str] = set()
         self._running: str | None = None
@@ -109,6 +124,16 @@ class Worker:
     def folder(self, job: str) -> Path:
         """Return a job's folder."""
         return self._jobs / job
+
+    def source(self, job: str, file: JobFile) -> Path:
+        """Return where the original of one of a job's files is."""
+        if (place := self._store.source(job)) is not None:
+            return self._folders.original(*place, file.name)
+        return self.folder(job) / INPUTS / file.name
+
+    def video(self, job: str, file: JobFile) -> JobVideo:
+        """Return one of a job's videos."""
+        return JobVideo(self.folder(job), file, self.source(job, file))
 
     def cancel(self, job: str) -> None:
         """Let a job end after the photos in hand."""
@@ -170,7 +195,7 @@ class Worker:
     def _run(self, job: Job, body: Body) -> Summary:
         files = self._store.files(job.id)
         progress = self.progress[job.id]
-        progress.total = len(files)
+        progress.total, progress.uneven = len(files), any(one.kind == "video" for one in files)
         settings, out = Settings.model_validate(job.settings), self.folder(job.id) / OUTPUTS
         photos, videos = ([one for one in files if one.kind == kind] for kind in ("photo", "video"))
 
@@ -181,9 +206,9 @@ class Worker:
 
         self._check(job.id)
         summary = Summary()
+        anonymizer = self._networks.anonymizer(settings.anonymize_options())
         if photos:
-            inputs = [_input(self.folder(job.id), one) for one in photos]
-            anonymizer = self._networks.anonymizer(settings.anonymize_options())
+            inputs = [InputFile(self.source(job.id, one), Path(one.name)) for one in photos]
             onlooker = Onlooker(anonymizer.targets)
             if self._wants_links(job, anonymizer):
                 anonymizer = anonymizer.with_people(onlooker)
@@ -194,9 +219,7 @@ class Worker:
             write_report(out, summary)
             if self._wants_links(job, anonymizer):
                 self._link(job, photos, anonymizer, onlooker)
-        for number, video in enumerate(videos):
-            progress.done = len(photos) + number
-            self._do_video(job, video, settings, out / VIDEOS, summary)
+        self._do_videos(job, body, videos, summary)
         progress.done = len(files)
         return summary
 
@@ -207,7 +230,7 @@ class Worker:
     def _link(self, job: Job, photos: list[JobFile], anonymizer: Anonymizer, onlooker: Onlooker) -> None:
         """Find out who is who in a job's photos."""
         folder = self.folder(job.id)
-        paths = {one.name: folder / INPUTS / one.name for one in photos}
+        paths = {one.name: self.source(job.id, one) for one in photos}
 
         def watch(done: int, name: str) -> None:
             self._check(job.id)
@@ -215,34 +238,30 @@ class Worker:
         records = Journal(folder / OUTPUTS).records()
         self._store.set_links(job.id, link_people(paths, records, anonymizer, watch, onlooker.seen))
 
-    def _do_video(self, job: Job, video: JobFile, settings: Settings, out: Path, summary: Summary) -> None:
-        from styleid.video.options import VideoOptions
-        from styleid.video.run import anonymize_video
+    def _do_videos(self, job: Job, body: Body, videos: list[JobFile], summary: Summary) -> None:
+        progress, settings = self.progress[job.id], Settings.model_validate(job.settings)
+        photos = progress.total - len(videos)
+        written: dict[str, DecidedVideo] = {}
+        for number, file in enumerate(videos):
+            progress.done = photos + number
 
-        progress = self.progress[job.id]
-        source = self.folder(job.id) / INPUTS / video.name
-        target = out / video_output(PurePosixPath(video.name))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        summary.inputs += 1
-        if _is_done(target, source.name):
-            summary.written += 1
-            return
+            def watch(stage: str, done: int, total: int, name: str = file.name) -> None:
+                progress.now = f"{name}: {stage} {done}/{total}" if total else f"{name}: {stage} {done}"
+                self._check(job.id)
 
-        def watch(stage: str, done: int, total: int) -> None:
-            progress.now = f"{video.name}: {stage} {done}/{total}" if total else f"{video.name}: {stage} {done}"
-            self._check(job.id)
+            anonymizer = self._networks.anonymizer(settings.anonymize_options())
+            decided = self._decided(job.id, body, file)
+            record = do_video(self.video(job.id, file), settings, anonymizer, decided, watch)
+            count_video(summary, file.name, record)
+            if "error" not in record:
+                written[file.name] = decided
+        if videos:
+            anonymizer = self._networks.anonymizer(settings.anonymize_options())
+            write_decisions(self.folder(job.id) / DECISIONS, settings, anonymizer, written, photos=photos > 0)
 
-        options = VideoOptions(target, review=True, require_faces=settings.require_faces, marking=settings.marking())
-        anonymizer = self._networks.anonymizer(settings.anonymize_options())
-        try:
-            done = anonymize_video(source, anonymizer, options, watch=watch)
-        except OptionError as error:
-            raise OptionError(error.option, f"{video.name}: {error.reason}") from error
-        if done.failure:
-            summary.failed += 1
-            summary.failures.append((video.name, done.failure))
-        else:
-            summary.written += 1
+    def _decided(self, job: str, body: Body, file: JobFile) -> DecidedVideo:
+        found = found_tracks(self.folder(job), file.number)
+        return decided_video(body.get("videos", {}).get(file.name, {}), file, found)
 
     def _check(self, job: str) -> None:
         """Break off where the job was cancelled or the service ends."""
@@ -259,20 +278,11 @@ class Worker:
             _remove(self.folder(job))
 
 
-def _input(folder: Path, file: JobFile) -> InputFile:
-    return InputFile(folder / INPUTS / file.name, Path(file.name))
-
-
 def _withdraw(out: Path) -> None:
     """Remove what an earlier run wrote of photos that are withheld now, since a decision does not fit them, say."""
     for record in Journal(out).records():
         if "error" in record:
             (out / str(record["input"])).unlink(missing_ok=True)
-
-
-def _is_done(target: Path, source: str) -> bool:
-    """Say whether a video's output is whole: it takes its name when it is, and its line follows."""
-    return target.is_file() and any("sha256" in one for one in Journal(target.parent).among({source}).values())
 
 
 def _remove(folder: Path) -> None:

@@ -56,9 +56,7 @@ def require_decided(source: Path, clip: Clip, decided: DecidedVideo | None) -> d
             "it is not the video that the decisions were made about: its SHA-256 is another. Decide anew, or take the "
             "video out of the decisions file",
         )
-    tracks = None if decided.tracks is None else decided.tracks.value
-    digest = hashlib.sha256(json.dumps(tracks, sort_keys=True).encode()).hexdigest()
-    return {"input_sha256": found, "decisions": digest[:16]}
+    return {"input_sha256": found} | decided.told()
 
 
 def clip_sha256(source: Path, clip: Clip) -> str:

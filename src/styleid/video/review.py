@@ -33,16 +33,22 @@ table{border-collapse:collapse}td{padding:.1rem .9rem .1rem 0;vertical-align:top
 
 
 class Sheets:
-    """Collect tiles of the finished faces, a few a track, while frames are rendered."""
+    """Collect tiles of the faces, a few a track, while frames go by. marked: with a line that says what is hidden."""
 
-    def __init__(self, tracks: Sequence[Track]) -> None:
+    def __init__(self, tracks: Sequence[Track], *, marked: bool = True) -> None:
+        self._marked = marked
         self._wanted = [_spread(track) for track in tracks]
         self._tiles: list[list[ImageRGB]] = [[] for _ in tracks]
 
     def show(self, track: int, frame: int, image_rgb: ImageRGB, box: Float[np.ndarray, " 4"], hidden: bool) -> None:
         """Keep a tile where this frame is one of a track's few."""
-        if frame in self._wanted[track]:
-            self._tiles[track].append(_tile(image_rgb, box, _HIDDEN if hidden else _PASSED))
+        if self.wants(track, frame):
+            colour = (_HIDDEN if hidden else _PASSED) if self._marked else ""
+            self._tiles[track].append(_tile(image_rgb, box, colour))
+
+    def wants(self, track: int, frame: int) -> bool:
+        """Say whether a frame is one of a track's few."""
+        return frame in self._wanted[track]
 
     def jpeg(self, track: int) -> bytes | None:
         """Return a track's sheet, or None where nothing of it was rendered."""
@@ -174,5 +180,6 @@ def _tile(image_rgb: ImageRGB, box: Float[np.ndarray, " 4"], colour: str) -> Ima
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     tile = cv2.warpAffine(image_rgb, matrix, (_TILE_PX, _TILE_PX), flags=how)
-    tile[-4:] = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+    if colour:
+        tile[-4:] = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
     return tile

@@ -35,9 +35,10 @@ export async function picture(path) {
   };
 }
 
-// files: [name, File]. told: called with the share that is sent, 0 to 1. fetch cannot tell that, so this is older.
-export function upload(files, settings, told) {
+// files: [name, File]; place: instead, a folder of the server. told: called with the share that is sent, 0 to 1. fetch cannot tell that, so this is older.
+export function upload(files, settings, told, place = null) {
   const form = new FormData();
+  for (const [name, value] of Object.entries(place ?? {})) form.append(name, value);
   for (const [name, file] of files) form.append("file", file, name);
   form.append("settings", JSON.stringify(settings));
   return new Promise((resolve, reject) => {

@@ -49,7 +49,7 @@ function signIn() {
       await ask("POST", "/v1/session", { token: input.value });
       start();
     } catch (error) {
-      say(error.message);
+      say(error.message, "error");
       input.focus();
     }
   };
@@ -62,7 +62,7 @@ function signIn() {
 }
 
 function start() {
-  route().catch((error) => say(error.message));
+  route().catch((error) => say(error.message, "error"));
 }
 
 document.getElementById("language").addEventListener("change", (event) => {

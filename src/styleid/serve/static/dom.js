@@ -35,8 +35,11 @@ export function show(...children) {
   document.getElementById("main").replaceChildren(...children.filter(Boolean));
 }
 
-export function say(text) {
-  document.getElementById("status").textContent = text;
+// kind: "error" where something went wrong.
+export function say(text, kind = "") {
+  const status = document.getElementById("status");
+  status.textContent = text;
+  status.className = kind;
 }
 
 // Put children into a place; those that are null are left out.

@@ -7,7 +7,7 @@ import { t, time } from "./strings.js";
 const wishes = { method: "latent", privacy: "standard", obscure: "solid", seed: "" };
 
 export async function home() {
-  const jobs = await ask("GET", "/v1/jobs");
+  const [jobs, folders] = await Promise.all([ask("GET", "/v1/jobs"), ask("GET", "/v1/folders")]);
   const files = el("input", { type: "file", multiple: true, id: "files", class: "hidden", tabindex: "-1", "aria-hidden": "true" });
   const folder = el("input", { type: "file", webkitdirectory: true, id: "folder", class: "hidden", tabindex: "-1", "aria-hidden": "true" });
   for (const input of [files, folder]) {
@@ -28,8 +28,25 @@ export async function home() {
     zone.classList.remove("over");
     await send(await dropped(event.dataTransfer));
   });
-  show(zone, settings(), list(jobs));
+  show(zone, folders.inputs.length ? named(folders.inputs) : null, settings(), list(jobs));
   return () => {};
+}
+
+// Folders of the server, where whoever runs the service has named some.
+function named(names) {
+  const folder = el("select", { id: "server-folder" }, names.map((name) => el("option", { value: name }, name)));
+  const sub = el("input", { id: "server-subfolder", autocomplete: "off", placeholder: t("subfolderHint") });
+  const begin = (event) => {
+    event.preventDefault();
+    send([], { folder: folder.value, subfolder: sub.value });
+  };
+  return el("section", { class: "card", "aria-labelledby": "server-title" },
+    el("h2", { id: "server-title" }, t("serverFolder")),
+    el("form", { onsubmit: begin, class: "actions" },
+      el("label", { class: "field", for: "server-folder" }, t("folder")), folder,
+      el("label", { class: "field", for: "server-subfolder" }, t("subfolder")), sub,
+      el("button", { type: "submit" }, t("begin"))),
+    el("p", { class: "help" }, t("serverFolderHelp")));
 }
 
 function settings() {
@@ -53,15 +70,15 @@ function list(jobs) {
         el("span", {}, t("progress", job)))))));
 }
 
-async function send(files) {
-  if (files.length === 0) return;
+async function send(files, place = null) {
+  if (files.length === 0 && place === null) return;
   const chosen = { method: wishes.method, privacy: wishes.privacy, obscure: wishes.obscure };
   if (wishes.seed !== "") chosen.seed = Number(wishes.seed);
   try {
-    const job = await upload(files, chosen, (share) => say(t("uploading", { percent: Math.round(share * 100) })));
+    const job = await upload(files, chosen, (share) => say(place ? t("reading") : t("uploading", { percent: Math.round(share * 100) })), place);
     location.hash = `#/job/${job.id}`;
   } catch (error) {
-    say(t("uploadFailed", { reason: error.message }));
+    say(place ? error.message : t("uploadFailed", { reason: error.message }), "error");
   }
 }
 

@@ -1,14 +1,16 @@
-// A job: how far it is, and its photos, those first that ask to be looked at.
+// A job: how far it is, and its photos and videos, those first that ask to be looked at.
 
 import { ask, follow } from "./api.js";
 import { button, el, fill, say, show } from "./dom.js";
 import { photo } from "./photo.js";
 import { t, time } from "./strings.js";
+import { video } from "./video.js";
 
 const ENDED = ["done", "failed", "cancelled"];
 
 export async function job(id, number) {
-  const state = { id, job: await ask("GET", `/v1/jobs/${id}`), review: null, saving: false, stop: () => {}, leave: () => {} };
+  const state = { id, job: await ask("GET", `/v1/jobs/${id}`), folders: await ask("GET", "/v1/folders"), review: null, saving: false, stop: () => {}, leave: () => {} };
+  const isVideo = state.job.files.some((file) => file.number === number && file.kind === "video");
   const place = { head: el("section", { class: "card" }), body: el("div", {}) };
 
   const refresh = async () => {
@@ -20,7 +22,7 @@ export async function job(id, number) {
     state.leave();
     state.leave = () => {};
     if (number === null) fill(place.body, grid(state));
-    else state.leave = photo(place.body, state, number, decide);
+    else state.leave = (isVideo ? video : photo)(place.body, state, number, decide);
   });
   const watch = () => {
     state.stop();
@@ -30,29 +32,33 @@ export async function job(id, number) {
       if (!ENDED.includes(body.state)) return;
       refresh().then(() => {
         drawHead();
-        if (state.saving) say(t("saved"));
+        if (state.saving) saved();
         state.saving = false;
-      }).catch((error) => say(error.message));
+      }).catch((error) => say(error.message, "error"));
     });
   };
-  const act = async (method, path) => {
+  const act = async (method, path, body) => {
     try {
-      const answer = await ask(method, `/v1/jobs/${id}${path}`);
+      const answer = await ask(method, `/v1/jobs/${id}${path}`, body);
       if (method === "DELETE") location.hash = "#/";
-      else if (answer.photos) changed(answer);
+      else if (path === "/save") say(t("savedInto", answer));
+      else if (answer.photos) {
+        state.saving = true;
+        changed(answer);
+      }
       else watch();
     } catch (error) {
-      say(error.message);
+      say(error.message, "error");
     }
   };
   // Sends decisions; the photo that they are about is done again meanwhile.
   const decide = async (method, path, body) => {
-    say(t("saving"));
+    say(t(path.startsWith("/videos/") ? "savingVideo" : "saving"));
     state.saving = true;
     try {
       changed(await ask(method, `/v1/jobs/${id}${path}`, body));
     } catch (error) {
-      say(error.message);
+      say(error.message, "error");
       await refresh();
     }
   };
@@ -72,6 +78,13 @@ export async function job(id, number) {
   };
 }
 
+// Tells people that a decision is done, and programs how many are.
+function saved() {
+  const main = document.getElementById("main");
+  main.dataset.saves = Number(main.dataset.saves ?? 0) + 1;
+  say(t("saved"));
+}
+
 // What takes the focus may be drawn anew meanwhile: what has its id then has the focus.
 function keepFocus(draw) {
   const { id } = document.activeElement ?? {};
@@ -84,44 +97,71 @@ function told(job) {
   return [el("span", { class: `state ${job.state}` }, t(`state_${job.state}`)), " ", t("progress", job) + eta];
 }
 
-// Above a single photo there is room for a line.
+// Above a single photo or video there is room for a line.
 function short(state, act) {
-  return el("p", { class: "actions" }, el("a", { href: "#/" }, t("back")), el("h1", { class: "small" }, t("job", { time: time(state.job.created) })),
-    el("span", {}, told(state.job)),
-    state.review?.can_undo ? button(t("undo"), () => act("POST", "/undo"), { id: "undo" }) : null);
+  return el("div", { class: "actions bar-line" }, el("a", { href: "#/" }, t("back")), el("h1", { class: "small" }, t("job", { time: time(state.job.created) })),
+    el("span", {}, told(state.job)), state.job.now ? el("span", { class: "help now" }, state.job.now) : null,
+    state.review?.can_undo ? button(t("undo"), () => act("POST", "/undo"), { id: "undo", class: "end" }) : null);
 }
 
 function head(state, act) {
   const { job, review } = state;
   const ended = ENDED.includes(job.state);
+  const done = job.state === "done";
   return [
-    el("p", {}, el("a", { href: "#/" }, t("back"))),
+    el("p", { class: "crumb" }, el("a", { href: "#/" }, t("back"))),
     el("h1", {}, t("job", { time: time(job.created) })),
-    el("p", {}, told(job), `, ${t("expires", { time: time(job.expires) })}`),
-    el("progress", { max: Math.max(job.total, 1), value: job.done, "aria-label": t("progress", job) }),
+    el("p", {}, told(job), el("span", { class: "help" }, ` · ${t("expires", { time: time(job.expires) })}`)),
+    ended && done ? null : el("progress", { max: Math.max(job.total, 1), value: job.done, "aria-label": t("progress", job) }),
+    job.now ? el("p", { class: "help now" }, job.now) : null,
+    review && done ? el("p", {}, lookedAt(review)) : null,
     job.error ? el("p", { class: "warning" }, job.error) : null,
-    job.withheld.length ? el("ul", { class: "warning" }, job.withheld.map((one) =>
-      el("li", {}, `${one.input}: ${t("withheld", { reason: one.error })}`))) : null,
+    job.withheld.length ? el("div", { class: "warning note" }, el("strong", {}, t("withheldTitle", { count: job.withheld.length })), el("ul", {}, job.withheld.map((one) =>
+      el("li", {}, `${one.input}: ${one.error}`)))) : null,
     job.skipped.length ? el("p", { class: "help" }, t("skipped", { names: job.skipped.join(", ") })) : null,
-    el("p", { class: "actions" },
+    el("div", { class: "actions" },
       ended ? null : button(t("cancel"), () => act("POST", "/cancel")),
-      ["failed", "cancelled"].includes(job.state) ? button(t("retry"), () => act("POST", "/retry")) : null,
-      job.state === "done" ? el("a", { class: "button primary", href: `/v1/jobs/${job.id}/download`, download: true }, t("download")) : null,
-      job.state === "done" ? el("a", { class: "button", href: `/v1/jobs/${job.id}/decisions`, download: true }, t("decisionsFile")) : null,
-      job.state === "done" ? button(t("approveAll"), () => act("POST", "/approve"), { id: "approve-all" }) : null,
+      ["failed", "cancelled"].includes(job.state) ? button(t("retry"), () => act("POST", "/retry"), { class: "primary" }) : null,
+      done ? button(t("approveAll"), () => act("POST", "/approve"), { id: "approve-all" }) : null,
+      done ? el("a", { class: "button primary", href: `/v1/jobs/${job.id}/download`, download: true }, t("download")) : null,
+      done ? state.folders.outputs.map((folder) => button(t("saveInto", { folder }), () => act("POST", "/save", { folder }))) : null,
+      done ? el("a", { class: "button", href: `/v1/jobs/${job.id}/decisions`, download: true }, t("decisionsFile")) : null,
       review?.can_undo ? button(t("undo"), () => act("POST", "/undo"), { id: "undo" }) : null,
-      button(t("remove"), () => { if (confirm(t("removeSure"))) act("DELETE", ""); }, { class: "danger" })),
+      button(t("remove"), () => { if (confirm(t("removeSure"))) act("DELETE", ""); }, { class: "danger end" })),
   ].filter(Boolean);
 }
 
+function lookedAt(review) {
+  const all = [...review.photos, ...review.videos].filter((one) => !one.error);
+  const approved = all.filter((one) => one.wishes.approved).length;
+  const risky = all.filter((one) => one.risk >= 0.5 && !one.wishes.approved).length;
+  return t(risky ? "summaryRisky" : "summary", { approved, all: all.length, risky });
+}
+
 function grid(state) {
-  const videos = state.job.files.filter((file) => file.kind === "video");
+  const { photos, videos } = state.review;
+  const waiting = state.job.files.filter((file) => file.kind === "video" && !videos.some((one) => one.number === file.number));
   return [
-    state.review.photos.length ? el("h2", { id: "photos" }, t("photos")) : null,
-    el("ul", { class: "grid" }, state.review.photos.map((one) => card(state, one))),
-    videos.length ? el("h2", {}, t("videos")) : null,
-    videos.length ? el("ul", {}, videos.map((file) => el("li", {}, file.name))) : null,
+    videos.length + waiting.length ? el("section", { "aria-labelledby": "videos" }, el("h2", { id: "videos" }, t("videos")),
+      el("ul", { class: "grid wide" }, videos.map((one) => film(state, one)), waiting.map((file) => el("li", {},
+        el("div", { class: "card photo" }, el("span", { class: "missing" }, "…"), el("span", { class: "name" }, file.name), el("span", { class: "why" }, t("videoWaiting"))))))) : null,
+    photos.length ? el("section", { "aria-labelledby": "photos" }, el("h2", { id: "photos" }, t("photos")),
+      el("ul", { class: "grid" }, photos.map((one) => card(state, one)))) : null,
   ].filter(Boolean);
+}
+
+function film(state, one) {
+  const reasons = [...new Set(one.tracks.flatMap((track) => track.reasons))].map((name) => t(`risk_${name}`));
+  const why = one.error ? t("withheld", { reason: one.error }) : reasons.join(", ") || t("nothing");
+  const approved = Boolean(one.wishes.approved);
+  const label = t("videoLabel", { name: one.name, tracks: one.tracks.length, why });
+  return el("li", {},
+    el("a", { class: "card photo", href: `#/job/${state.id}/${one.number}`, "aria-label": approved ? `${label} ${t("approved")}` : label },
+      one.error ? el("span", { class: "missing" }, "!") :
+        el("video", { src: `/v1/jobs/${state.id}/videos/${one.number}/after?v=${one.version}#t=0.1`, muted: true, playsinline: true, preload: "metadata", tabindex: "-1", "aria-hidden": "true" }),
+      el("span", { class: "name" }, one.name),
+      el("span", { class: one.risk >= 0.5 || one.error ? "why risky" : "why" }, why),
+      approved ? el("span", { class: "tag" }, t("approved")) : null));
 }
 
 function card(state, one) {

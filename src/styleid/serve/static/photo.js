@@ -49,7 +49,7 @@ export function photo(place, state, number, decide) {
         one.faces.length === 0 ? el("p", {}, t("noFaces")) : null,
         el("ol", { class: "faces" }, faces(state, one, wishes, save, decide, drawing)),
         el("p", { class: "help" }, t("keys")))));
-  pictures(stage, state, one, drawing).catch((error) => say(error.message));
+  pictures(stage, state, one, drawing).catch((error) => say(error.message, "error"));
 
   const keys = (event) => {
     if (event.target.closest("input, select, [data-box]") || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -1,0 +1,171 @@
+"""Do the videos of a job: each as `styleid video` does it, again only where its decisions have changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from styleid.core.pipeline import Anonymizer
+from styleid.engine.decisions import FORMAT, DecidedVideo
+from styleid.engine.journal import Journal
+from styleid.engine.summary import Summary
+from styleid.errors import OptionError
+from styleid.media.storage.files import write_atomic
+from styleid.serve.names import video_output
+from styleid.serve.settings import Settings
+from styleid.serve.store import JobFile
+from styleid.serve.tracks import tracks_path
+
+OUTPUTS = "out"
+VIDEOS = "videos"
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class JobVideo:
+    """One video of a job. folder: the job's. source: where its original is."""
+
+    folder: Path
+    file: JobFile
+    source: Path
+
+    @property
+    def target(self) -> Path:
+        """Where its output goes."""
+        return self.folder / OUTPUTS / VIDEOS / video_output(PurePosixPath(self.file.name))
+
+    def record(self) -> dict[str, Any] | None:
+        """Return its line in the journal, None before it was done."""
+        return Journal(self.target.parent).among({self.source.name}).get(self.source.name)
+
+    def sheet(self, track: int) -> Path:
+        """Return where pictures of a track in the output are."""
+        return self.review / f"track-{track:03d}.jpg"
+
+    @property
+    def review(self) -> Path:
+        """Where the page, the tracks and the pictures of an output go."""
+        from styleid.video.review import review_folder
+
+        return review_folder(self.target)
+
+    def strip(self, track: int) -> Path:
+        """Return where pictures of a track in the original are."""
+        return tracks_path(self.folder, self.file.number).with_suffix("") / f"{track}.jpg"
+
+
+def do_video(
+    video: JobVideo, settings: Settings, anonymizer: Anonymizer, decided: DecidedVideo, watch: Watch
+) -> dict[str, Any]:
+    """Anonymise a video, where that is not done as it was decided; return its line in the journal.
+
+    Raises OptionError where settings do not go with it.
+    """
+    from styleid.video.options import VideoOptions
+    from styleid.video.run import anonymize_video
+
+    video.target.parent.mkdir(parents=True, exist_ok=True)
+    record = _finished(video, decided)
+    if record is None:
+        options = VideoOptions(video.target, review=True, require_faces=settings.require_faces,
+                               marking=settings.marking())  # fmt: skip
+        try:
+            record = anonymize_video(video.source, anonymizer, options, watch=watch, decided=decided).record
+        except OptionError as error:
+            raise OptionError(error.option, f"{video.file.name}: {error.reason}") from error
+    if "error" in record:
+        video.target.unlink(missing_ok=True)  # of an earlier run, whose decisions do not hold any more
+        shutil.rmtree(video.review, ignore_errors=True)
+        return record
+    if decided.tracks is None:
+        _set_aside(video, watch)
+    return record
+
+
+def count_video(summary: Summary, name: str, record: Mapping[str, Any]) -> None:
+    """Add a video's line in the journal to what became of a job's files."""
+    summary.inputs += 1
+    if "error" in record:
+        summary.failed += 1
+        summary.failures.append((name, record["error"]))
+        return
+    summary.written += 1
+    for track in record["tracks"]:
+        summary.faces[track["action"]] += 1
+
+
+def _finished(video: JobVideo, decided: DecidedVideo) -> dict[str, Any] | None:
+    """Return a video's line where its output is whole and made as decided; a new approval goes into the journal."""
+    record = video.record()
+    if record is None or record.get("decisions") != decided.digest or not _is_whole(video.target, record):
+        return None
+    bare = {name: value for name, value in record.items() if name != "approved"}
+    if bare | decided.told() != record:
+        record = bare | decided.told()
+        Journal(video.target.parent).append(record)
+    return record
+
+
+def _is_whole(path: Path, record: Mapping[str, Any]) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == record.get("sha256")
+    except OSError:
+        return False
+
+
+def _set_aside(video: JobVideo, watch: Watch) -> None:
+    """Keep the tracks as they were found, and pictures of them in the original."""
+    path = tracks_path(video.folder, video.file.number)
+    if path.is_file():
+        return
+    data = (video.review / "tracks.json").read_bytes()
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    _draw_strips(video, json.loads(data), watch)
+    write_atomic(path, data)  # last: with it, all is there
+
+
+def _draw_strips(video: JobVideo, found: Mapping[str, Any], watch: Watch) -> None:
+    from styleid.engine.json_value import JsonValue
+    from styleid.media.video.reader import VideoClip
+    from styleid.video.record import parse_tracks
+    from styleid.video.review import Sheets
+
+    clip = VideoClip(video.source)
+    tracks = parse_tracks(JsonValue(found, "", video.file.name), clip.info, found["frames"])
+    sheets = Sheets(tracks, marked=False)
+    for frame in clip.frames():
+        watch("look", frame.index, found["frames"])
+        for k, track in enumerate(tracks):
+            if sheets.wants(k, frame.index):
+                sheets.show(k, frame.index, frame.image_rgb, track.boxes_xyxy[frame.index - track.first], False)
+    for k, track in enumerate(tracks):
+        if (jpeg := sheets.jpeg(k)) is not None:
+            write_atomic(video.strip(track.number), jpeg)
+
+
+def write_decisions(
+    path: Path, settings: Settings, anonymizer: Anonymizer, videos: Mapping[str, DecidedVideo], *, photos: bool
+) -> None:
+    """Add videos to a job's decisions file, or write one about videos alone. photos: whether the job has any."""
+    from styleid.video.decided import shared_settings
+
+    if photos:
+        record = json.loads(path.read_bytes())
+    else:
+        shared = shared_settings(anonymizer, settings.marking())
+        record = {"format": FORMAT, "seed": settings.seed, "settings": shared, "photos": {}}
+    record["videos"] = {name: _exported(decided) for name, decided in videos.items()}
+    write_atomic(path, json.dumps(record, indent=1).encode())
+
+
+def _exported(decided: DecidedVideo) -> dict[str, Any]:
+    entry: dict[str, Any] = {"sha256": decided.sha256}
+    if decided.tracks is not None:
+        entry["tracks"] = decided.tracks.value
+    return entry | ({"approved": decided.approved} if decided.approved else {})

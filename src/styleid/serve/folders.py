@@ -1,0 +1,146 @@
+"""Folders of the server that whoever runs it has named: jobs read originals there, and results are saved there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from styleid.errors import OptionError
+from styleid.media.storage.remote import TEMPORARY
+from styleid.serve.names import clean_name, is_hidden, kind_of
+from styleid.serve.options import Limits
+from styleid.serve.problems import ProblemError
+from styleid.serve.store import JobFile
+from styleid.serve.uploads import describe, full_disk
+
+_MOST_NAME = 64
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Hold the named folders. inputs: what jobs may read, and never write. outputs: where results may be saved."""
+
+    inputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    outputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+    @classmethod
+    def read(cls, inputs: Iterable[str], outputs: Iterable[str], data: Path) -> Folders:
+        """Read folders as NAME=DIR; OptionError where one cannot be used, or lies in another or holds the data."""
+        folders = cls(_read("--folder", inputs), _read("--out-folder", outputs))
+        others = [("--data", data.resolve())]
+        for option, group in (("--folder", folders.inputs), ("--out-folder", folders.outputs)):
+            for path in group.values():
+                _require_apart(option, path, others)
+            others += [(option, path) for path in group.values()]
+        return folders
+
+    def input(self, name: str, sub: str = "") -> Path:
+        """Return a folder of originals; ProblemError where there is none such."""
+        return _inside(self.inputs, name, sub)
+
+    def original(self, name: str, sub: str, file: str) -> Path:
+        """Return the path of an original; OptionError where its folder is not named any more, or it leads elsewhere."""
+        root = self.inputs.get(name)
+        path = None if root is None else (root / sub / file).resolve()
+        if root is None or path is None or not path.is_relative_to(root):
+            raise OptionError("--folder", f"{file} is not in a folder named '{name}' any more.")
+        return path
+
+
+def list_folder(folder: Path, limits: Limits) -> tuple[list[JobFile], list[str]]:
+    """Return the photos and videos of a folder, and the names of other files; links are not followed.
+
+    Raises ProblemError where it holds none or too many.
+    """
+    files: list[JobFile] = []
+    skipped: list[str] = []
+    for name in sorted(_walk(folder)):
+        path = folder / name
+        if path.is_symlink() or not path.is_file() or kind_of(name) is None:
+            skipped.append(name.as_posix())
+            continue
+        if len(files) >= limits.max_files:
+            raise ProblemError(413, f"The folder holds more than {limits.max_files} photos and videos.")
+        files.append(describe(path, len(files) + 1, clean_name(name.as_posix()), limits))
+    if not files:
+        raise ProblemError(422, "The folder holds no photo and no video.")
+    return files, skipped[: limits.max_files]
+
+
+def save(results: Path, folders: Folders, name: str, sub: str, job: str) -> PurePosixPath:
+    """Copy a job's results into a folder that is named for that, all or nothing, and return where they are in it.
+
+    Raises ProblemError where the folder is not named, there is something already, or the disk is full.
+    """
+    if name not in folders.outputs:
+        raise ProblemError(404, "There is no folder of this name to save into.")
+    root = folders.outputs[name]
+    place = clean_name(sub) if sub else PurePosixPath(f"styleid-{job}")
+    target = root / place
+    if not target.parent.resolve().is_relative_to(root):
+        raise ProblemError(422, "The subfolder leads out of the folder.")
+    if target.exists() or target.is_symlink():
+        raise ProblemError(409, "There is something of this name in the folder already. Choose another subfolder.")
+    part = root / f".styleid-{job}.part"
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(results, part, ignore=_temporary, copy_function=shutil.copyfile)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.rename(target)
+    except OSError as error:
+        raise _as_problem(error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return place
+
+
+def _as_problem(error: OSError) -> ProblemError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):  # copytree wraps it
+        return full_disk()
+    return ProblemError(409, "The results could not be written into the folder. Whoever runs the service can say why.")
+
+
+def _temporary(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if TEMPORARY.fullmatch(name)]
+
+
+def _inside(folders: Mapping[str, Path], name: str, sub: str) -> Path:
+    if name not in folders:
+        raise ProblemError(404, "There is no folder of this name.")
+    root = folders[name]
+    path = (root / clean_name(sub)).resolve() if sub else root
+    if not path.is_relative_to(root) or not path.is_dir():
+        raise ProblemError(404, "There is no such subfolder.")
+    return path
+
+
+def _walk(folder: Path) -> Iterator[PurePosixPath]:
+    for at, folders, files in os.walk(folder):
+        base = PurePosixPath(Path(at).relative_to(folder).as_posix())
+        folders[:] = sorted(one for one in folders if not is_hidden(PurePosixPath(one)))
+        yield from (base / name for name in files if not is_hidden(PurePosixPath(name)))
+
+
+def _read(option: str, given: Iterable[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for one in given:
+        name, _, path = one.partition("=")
+        if not name or not path or not name.isprintable() or len(name) > _MOST_NAME or name in found:
+            raise OptionError(option, f"'{one}' is no NAME=DIR with a name of its own.")
+        found[name] = Path(path).expanduser().resolve()
+        if not found[name].is_dir():
+            raise OptionError(option, f"{path} is no folder.")
+    return found
+
+
+def _require_apart(option: str, path: Path, others: Iterable[tuple[str, Path]]) -> None:
+    for other, there in others:
+        if option == other:
+            continue
+        if path.is_relative_to(there) or there.is_relative_to(path):
+            raise OptionError(option, f"{path} and the folder of {other}, {there}, lie in each other. Originals, "
+                              "results and jobs must lie apart.")  # fmt: skip

@@ -1,0 +1,219 @@
+"""Videos of a job: their tracks with risks and decisions, players for before and after, and pictures of each track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from styleid.serve.clips import JobVideo
+from styleid.serve.jobs import Own, The
+from styleid.serve.problems import ProblemError, documented
+from styleid.serve.service import Service
+from styleid.serve.store import Job
+from styleid.serve.tracks import found_tracks, track_risk
+
+router = APIRouter(prefix="/v1/jobs/{job}/videos/{number}", tags=["review"], responses=documented(401, 403, 404, 421))
+
+Side = Literal["before", "after"]
+Treatment = Literal["replace", "keep", "solid", "blur", "pixelate"]
+_MOST_TRACKS = 10_000
+_MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".webm": "video/webm",
+}
+
+
+class TrackWish(BaseModel):
+    """Say what is done with a track; `remove` leaves it as it is, since it is no face.
+
+    target: another new face for the track's person, counted from 0, the usual one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    track: int = Field(ge=1, examples=[2])
+    do: Treatment | Literal["remove"] = "replace"
+    target: int = Field(0, ge=0, le=1000)
+
+
+class TrackPersonWish(BaseModel):
+    """Say what is done with all tracks of a person of a video that have no decision of their own."""
+
+    model_config = ConfigDict(extra="forbid")
+    person: int = Field(ge=1, examples=[1])
+    do: Treatment = "replace"
+    target: int = Field(0, ge=0, le=1000)
+
+
+class AddedTrack(BaseModel):
+    """Say where a face was missed: it is hidden on straight lines between rows of frame, x0, y0, x1, y1."""
+
+    model_config = ConfigDict(extra="forbid")
+    keys: list[Annotated[list[float], Field(min_length=5, max_length=5)]] = Field(
+        min_length=1, max_length=_MOST_TRACKS, examples=[[[0, 20.0, 80.0, 60.0, 130.0], [12, 30.0, 80.0, 70.0, 130.0]]]
+    )
+    do: Literal["solid", "blur", "pixelate"] = "blur"
+
+
+class VideoWishes(BaseModel):
+    """Hold all decisions about one video; they take the place of those made before."""
+
+    model_config = ConfigDict(extra="forbid")
+    tracks: list[TrackWish] = Field([], max_length=_MOST_TRACKS)
+    people: list[TrackPersonWish] = Field([], max_length=_MOST_TRACKS)
+    add: list[AddedTrack] = Field([], max_length=_MOST_TRACKS)
+    approved: bool = False
+
+
+class HiddenStretch(BaseModel):
+    """Tell when a track is hidden, in seconds, and why; the reason is empty where that was asked for."""
+
+    from_s: float
+    to_s: float
+    reason: str
+
+
+class TrackBody(BaseModel):
+    """Tell of one track as it is now.
+
+    risk: 0 to 1, how much it asks to be looked at; reasons: why. anonymised, obscured: frames. added: a person drew it.
+    """
+
+    track: int
+    person: int
+    from_s: float = Field(examples=[0.0])
+    to_s: float = Field(examples=[1.44])
+    action: str = Field(examples=["anonymised"])
+    anonymised: int
+    obscured: int
+    hidden: list[HiddenStretch]
+    risk: float = Field(examples=[1.0])
+    reasons: list[str] = Field(examples=[["partly"]])
+    added: bool
+    decision: dict[str, Any] | None = Field(description="what was decided, by whom and when", examples=[None])
+
+
+class VideoBody(BaseModel):
+    """Tell of one video. version: changes whenever its output does. wishes: the decisions about it as they stand."""
+
+    number: int
+    name: str
+    version: str
+    error: str
+    risk: float
+    seconds: float
+    frames: int
+    width: int
+    height: int
+    media_type: str = Field(description="of the result", examples=["video/mp4"])
+    tracks: list[TrackBody]
+    wishes: dict[str, Any]
+
+
+def own_video(own: Own, number: int, service: The) -> JobVideo:
+    """Return a video of a job."""
+    for file in service.store.files(own.id):
+        if file.number == number and file.kind == "video":
+            return service.worker.video(own.id, file)
+    raise ProblemError(404, "There is no such video.")
+
+
+def video_bodies(own: Job, service: Service, decisions: dict[str, Any]) -> list[VideoBody]:
+    """Return what the journal says of each video that is done, the riskiest first."""
+    files = [one for one in service.store.files(own.id) if one.kind == "video"]
+    bodies = [_body(service.worker.video(own.id, one), decisions.get(one.name, {})) for one in files]
+    return sorted((one for one in bodies if one is not None), key=lambda one: (not one.error, -one.risk, one.number))
+
+
+@router.get(
+    "/{side}",
+    summary="Play a video before or after",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "the part that the Range header asks for"},
+        416: {"description": "the Range header asks for what the file does not have"},
+    },
+)
+def play(side: Side, own: Own, number: int, service: The) -> FileResponse:
+    """Return the file itself, or the part of it that a Range header asks for."""
+    video = own_video(own, number, service)
+    path = video.source if side == "before" else video.target
+    if not path.is_file():
+        raise ProblemError(404, "There is no such video.")
+    return FileResponse(path, media_type=_media_type(path), content_disposition_type="inline")
+
+
+@router.get(
+    "/tracks/{track}/{side}",
+    summary="Show pictures of a track before or after",
+    response_class=FileResponse,
+    responses={200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def show_track(track: int, side: Side, own: Own, number: int, service: The) -> FileResponse:
+    """Return a JPEG of up to ten square pictures side by side, from a track's first frame to its last."""
+    video = own_video(own, number, service)
+    path = video.strip(track) if side == "before" else video.sheet(track)
+    if not path.is_file():
+        raise ProblemError(404, "There are no such pictures.")
+    return FileResponse(path, media_type="image/jpeg")
+
+
+def _media_type(path: Path) -> str:
+    return _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+
+
+def _body(video: JobVideo, wishes: dict[str, Any]) -> VideoBody | None:
+    record = video.record()
+    if record is None:
+        return None
+    tracks = [] if "error" in record else _tracks(video, record)
+    seen = record.get("video", {})
+    width, height = seen.get("size", (0, 0))
+    return VideoBody(
+        number=video.file.number,
+        name=video.file.name,
+        version=record.get("sha256", "")[:12],
+        error=record.get("error", ""),
+        risk=max((one.risk for one in tracks), default=0.0),
+        seconds=seen.get("seconds", 0.0),
+        frames=seen.get("frames", 0),
+        width=width,
+        height=height,
+        media_type=_media_type(video.target),
+        tracks=tracks,
+        wishes=wishes,
+    )
+
+
+def _tracks(video: JobVideo, record: dict[str, Any]) -> list[TrackBody]:
+    """Return a video's tracks; those that a person drew have no pictures of before, since nothing was found there."""
+    found = found_tracks(video.folder, video.file.number) or {"tracks": []}
+    trust = {one["id"]: one["trust"] for one in found["tracks"]}
+    return [_track(told, trust.get(told["track"])) for told in record["tracks"]]
+
+
+def _track(told: dict[str, Any], trust: list[float] | None) -> TrackBody:
+    level, reasons = track_risk(told, trust or [])
+    return TrackBody(
+        track=told["track"],
+        person=told["person"],
+        from_s=told["from_s"],
+        to_s=told["to_s"],
+        action=told["action"],
+        anonymised=told["anonymised"],
+        obscured=told["obscured"],
+        hidden=[
+            HiddenStretch(**{key: one[key] for key in ("from_s", "to_s", "reason")}) for one in told["obscured_at"]
+        ],
+        risk=level,
+        reasons=reasons,
+        added=trust is None,
+        decision=told.get("decision"),
+    )

@@ -1,0 +1,166 @@
+"""Tell another service when a job has ended: signed, without private data, the only call that leaves this machine.
+
+What is to be told is written with the job's new state in one transaction, so that it outlives a restart. It is sent
+until the receiver answers 2xx: at first after a second, then after twice as long each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from styleid.errors import OptionError
+from styleid.serve.options import LOCAL_HOSTS
+from styleid.serve.store import Notice, Store
+
+SECRET_VARIABLE = "STYLEID_WEBHOOK_SECRET"
+MOST_TRIES = 15
+"""After the last one, about nine hours after the first, a notice is given up; the server's log says so."""
+_FIRST_WAIT_S = 1.0
+_TIMEOUT_S = 10.0
+_IDLE_S = 1.0
+_LEAST_SECRET = 16
+_log = logging.getLogger("styleid.serve")
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where to send notices. url: an address; secret: what they are signed with."""
+
+    url: str
+    secret: bytes
+
+    @classmethod
+    def read(
+        cls, url: str, secret_file: Path | None, hosts: Collection[str], secret: str = "", *, allow_insecure: bool
+    ) -> Webhook:
+        """Check an address and read its secret; raises OptionError.
+
+        hosts: those that may be called; by default that of the address. secret: used where there is no file.
+        """
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise OptionError("--webhook", f"{url} is no address.") from error
+        if parts.scheme not in ("http", "https") or not host or parts.username or parts.fragment:
+            raise OptionError("--webhook", f"{url} is no address such as https://example.org/hook.")
+        if hosts and host not in {one.lower() for one in hosts}:
+            raise OptionError("--webhook", f"{host} is not among the hosts of --webhook-host.")
+        if parts.scheme == "http" and host not in LOCAL_HOSTS and not allow_insecure:
+            raise OptionError("--webhook", f"notices would go to {host} without encryption. Take an address with "
+                              "https://, or add --allow-insecure.")  # fmt: skip
+        return cls(url, _secret(secret_file, secret))
+
+
+def signature(secret: bytes, timestamp: int, body: bytes) -> str:
+    """Return what the header Styleid-Signature says: a time, and an HMAC-SHA256 of that time, a dot and the body."""
+    digest = hmac.new(secret, f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={timestamp},v1={digest}"
+
+
+def notice_body(notice: Notice) -> dict[str, Any]:
+    """Return what is told of a job: which, its state and how much of what, never a name."""
+    summary = notice.summary
+    return {
+        "event": f"job.{notice.state}",
+        "job": notice.job,
+        "state": notice.state,
+        "needs_review": notice.state == "done" and notice.version == 0,
+        "at": datetime.fromtimestamp(notice.at, UTC).isoformat(timespec="seconds"),
+        "files": notice.files,
+        "written": summary.get("written", 0),
+        "withheld": summary.get("failed", 0),
+        "faces": summary.get("faces", {}),
+        "obscured_against_method": summary.get("obscured_against_method", 0),
+    }
+
+
+class Sender:
+    """A thread that sends what there is to tell, the oldest first."""
+
+    def __init__(self, store: Store, hook: Webhook) -> None:
+        self._store, self._hook = store, hook
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="styleid-webhook", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send, also what an earlier service left."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the call in hand; what is left is sent by the next service."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._ending.is_set():
+            for notice in self._store.due_notices(time.time()):
+                if self._ending.is_set():
+                    return
+                self._tell(notice)
+            self._ending.wait(_IDLE_S)
+
+    def _tell(self, notice: Notice) -> None:
+        trouble = send(self._hook, notice)
+        if not trouble:
+            self._store.remove_notice(notice.number)
+        elif notice.tries + 1 >= MOST_TRIES:
+            _log.error("a webhook's notice was given up after %d tries (%s)", MOST_TRIES, trouble)
+            self._store.remove_notice(notice.number)
+        else:
+            self._store.put_off_notice(notice.number, time.time() + _FIRST_WAIT_S * 2**notice.tries)
+
+
+def send(hook: Webhook, notice: Notice) -> str:
+    """Send one notice; return what went wrong, "" where nothing did. Redirects are not followed."""
+    parts = urlsplit(hook.url)
+    body = json.dumps(notice_body(notice), sort_keys=True).encode()
+    headers = {
+        "content-type": "application/json",
+        "user-agent": "styleid",
+        "styleid-delivery": f"{notice.job}-{notice.number}",
+        "styleid-signature": signature(hook.secret, int(time.time()), body),
+    }
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        tls = ssl.create_default_context()
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, parts.port, timeout=_TIMEOUT_S, context=tls
+        )
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request("POST", path, body, headers)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+    return "" if 200 <= status < 300 else f"status {status}"
+
+
+def _secret(file: Path | None, given: str) -> bytes:
+    if file is not None:
+        try:
+            given = file.read_text().strip()
+        except (OSError, ValueError) as error:
+            raise OptionError("--webhook-secret", f"{file} cannot be read.") from error
+    if len(given) < _LEAST_SECRET:
+        raise OptionError("--webhook-secret", f"notices are signed with a secret of at least {_LEAST_SECRET} letters: "
+                          f"name a file that holds it, or set {SECRET_VARIABLE}.")  # fmt: skip
+    return given.encode()

@@ -1,0 +1,174 @@
+"""The webhook: what is sent when a job ends, to whom, and what happens while nobody answers."""
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from styleid.errors import OptionError
+from styleid.serve import webhook
+from styleid.serve.folder import open_folder, open_store
+from styleid.serve.options import ServeOptions
+from styleid.serve.store import Job
+from styleid.serve.webhook import SECRET_VARIABLE, Webhook
+from tests.serve.test_jobs import start
+
+pytestmark = pytest.mark.versions
+SECRET = "correct horse battery staple"
+PLAIN = {"method": "none", "seed": 7}
+
+
+class Receiver:
+    """A server that keeps what it is sent, and answers with the next of some statuses, at last with 204."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.got.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
+                self.send_header("location", "/elsewhere")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?team=a"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def wait(self, count: int) -> None:
+        until = time.monotonic() + 60
+        while len(self.got) < count:
+            assert time.monotonic() < until, "nothing was sent"
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(webhook, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(webhook, "_IDLE_S", 0.01)
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
+
+
+def is_signed(headers: dict[str, str], body: bytes, secret: str) -> bool:
+    """Verify a notice as docs/serve.md shows it."""
+    parts = dict(part.split("=", 1) for part in headers["styleid-signature"].split(","))
+    wanted = hmac.new(secret.encode(), parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(wanted, parts["v1"]) and abs(time.time() - int(parts["t"])) < 300
+
+
+def test_the_end_of_a_job_is_told_signed_and_without_names(client_of, receiver, jpeg) -> None:
+    client = client_of(ServeOptions(webhook=receiver.url))
+    job = start(client, [("anna.jpg", jpeg), ("empty.jpg", b"")], PLAIN)
+    receiver.wait(1)
+    path, headers, body = receiver.got[0]
+    told = json.loads(body)
+    assert path == "/hook?team=a"
+    assert is_signed(headers, body, SECRET)
+    assert not is_signed(headers, body + b" ", SECRET)
+    assert not is_signed(headers, body, "another secret of some length")
+    assert b"anna" not in body
+    assert b"empty" not in body
+    assert told.pop("at")
+    assert told == {
+        "event": "job.done", "job": job, "state": "done", "needs_review": True, "files": 2, "written": 1,
+        "withheld": 1, "faces": {"obscured": 1}, "obscured_against_method": 0,
+    }  # fmt: skip
+    assert client.post(f"/v1/jobs/{job}/approve").status_code == 200
+    receiver.wait(2)
+    assert json.loads(receiver.got[1][2])["needs_review"] is False
+    client.delete(f"/v1/jobs/{job}")
+
+
+@pytest.mark.parametrize("status", [500, 302, 404])
+def test_it_is_told_again_until_it_is_taken_and_redirects_are_not_followed(client_of, receiver, jpeg, status) -> None:
+    receiver.statuses = [status, status]
+    client = client_of(ServeOptions(webhook=receiver.url))
+    start(client, [("a.jpg", jpeg)], PLAIN)
+    receiver.wait(3)
+    until = time.monotonic() + 30
+    while client.service.store.due_notices(time.time() + 1e6):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert {path for path, _, _ in receiver.got} == {"/hook?team=a"}
+    assert len({headers["styleid-delivery"] for _, headers, _ in receiver.got}) == 1
+    assert len(receiver.got) == 3
+
+
+def test_what_was_not_told_is_told_by_the_next_service(client_of, receiver, tmp_path) -> None:
+    store = open_store(open_folder(tmp_path / "data"))
+    store.note_ends(True)
+    store.add_job(Job("a" * 16, "local", "running", time.time(), time.time() + 60, {}))
+    store.move("a" * 16, "failed", among=("running",), error="no room")
+    store.close()
+    client_of(ServeOptions(data=tmp_path / "data", webhook=receiver.url))
+    receiver.wait(1)
+    told = json.loads(receiver.got[0][2])
+    assert (told["event"], told["job"], told["files"]) == ("job.failed", "a" * 16, 0)
+
+
+def test_a_notice_is_given_up_in_the_end(client_of, receiver, jpeg, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(webhook, "MOST_TRIES", 2)
+    receiver.statuses = [500] * 9
+    client = client_of(ServeOptions(webhook=receiver.url))
+    start(client, [("a.jpg", jpeg)], PLAIN)
+    receiver.wait(2)
+    until = time.monotonic() + 30
+    while client.service.store.due_notices(time.time() + 1e6):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert len(receiver.got) == 2
+    assert "given up" in caplog.text
+
+
+def test_without_a_webhook_nothing_is_noted(client, jpeg) -> None:
+    client.ended(start(client, [("a.jpg", jpeg)], PLAIN))
+    assert client.service.store.due_notices(time.time() + 1e6) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "secret", "what"),
+    [
+        ("ftp://example.org/", (), SECRET, "no address such as"),
+        ("https://", (), SECRET, "no address such as"),
+        ("https://a:b@example.org/", (), SECRET, "no address such as"),
+        ("https://example.org:x/", (), SECRET, "no address"),
+        ("http://example.org/", (), SECRET, "without encryption"),
+        ("https://example.org/", ("example.com",), SECRET, "not among the hosts"),
+        ("https://example.org/", (), "short", "at least 16"),
+    ],
+)
+def test_webhooks_that_are_refused(url, hosts, secret, what) -> None:
+    with pytest.raises(OptionError, match=what):
+        Webhook.read(url, None, hosts, secret, allow_insecure=False)
+
+
+def test_the_secret_comes_from_a_file(tmp_path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(SECRET + "\n")
+    hook = Webhook.read("https://Example.org/h", path, ("example.org",), allow_insecure=False)
+    assert hook.secret == SECRET.encode()
+    with pytest.raises(OptionError, match="cannot be read"):
+        Webhook.read("https://example.org/h", tmp_path / "none", (), allow_insecure=False)
