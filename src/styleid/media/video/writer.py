@@ -12,6 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
+
 from styleid.errors import OptionError, OutputError, VideoError
 from styleid.media.provenance import SOURCE_TYPE, MarkOptions
 from styleid.media.signing import SIGNED_FORMATS, SigningError, sign_file
@@ -44,6 +46,10 @@ _WORTH = {
 }
 """How many bits of H.264 a bit of a codec is worth, about."""
 _CRF = {"h264": 17, "h265": 19}
+_AVX_512 = 13
+"""OpenCV's number of a feature of processors; its names do not reach Python."""
+_WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
+"""What x264 may use of a processor that has AVX-512: with that, its macroblock tree gives one of several results."""
 
 
 @dataclass(frozen=True)
@@ -327,6 +333,8 @@ def _settings(encode: EncodeOptions, facts: Any) -> Mapping[str, str]:
         return {"level": "3", "slicecrc": "1", "g": "1"}
     if encode.codec == "h265":
         options["x265-params"] = "log-level=none"
+    elif cv2.checkHardwareSupport(_AVX_512):
+        options["x264-params"] = _WITHOUT_AVX512
     options["preset"] = "medium" if encode.codec == "h264" else "fast"
     if encode.quality != "source":
         options["crf"] = encode.quality
