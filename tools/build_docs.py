@@ -59,17 +59,20 @@ def main() -> int:
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     if done.returncode:
-        print(_plain(done.stdout + done.stderr), file=sys.stderr)
+        print(_plain(done.stdout + done.stderr), f"zensical ended with status {done.returncode}", file=sys.stderr)
         return 1
     wrong = sorted(set(faults(SITE)))
-    print(*wrong, sep="\n", file=sys.stderr)
+    for fault in wrong:
+        print(fault, file=sys.stderr)
     print(f"{len(list(SITE.rglob('*.html')))} pages in {SITE.relative_to(ROOT)}, {len(wrong)} faults")
     return 1 if wrong else 0
 
 
 def _plain(output: str) -> str:
-    """Return what Zensical printed without its colours and its traceback."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", output).partition("Traceback")[0]
+    """Return what Zensical printed without its colours, and without the traceback behind a strict build's warnings."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    warnings, _, _ = text.partition("Traceback")
+    return warnings if "issue" in warnings else text
 
 
 def _collect() -> None:
