@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,11 +145,19 @@ class Record:
         return {key: found for key, found in sorted(kept.items()) if found}
 
 
-def measure(args: argparse.Namespace) -> tuple[Record, list[Contestant]]:
-    """Show every photo to every detector."""
-    record, all_of_them = Record(), list(contestants())
+def measure(args: argparse.Namespace) -> tuple[Record, list[Contestant]] | None:
+    """Show every photo to every detector, but those that an earlier run kept; None where time ran out."""
+    record, all_of_them, begun = Record(), list(contestants()), time.monotonic()
+    kept = kept_by(args.keep)
     for number, photo in enumerate(photos(args)):
-        found = {one.name: one.timed(photo.scene.image_rgb) for one in all_of_them}
+        if photo.scene.name in kept:
+            found = recalled(kept[photo.scene.name], all_of_them)
+        elif args.seconds and time.monotonic() - begun > args.seconds:
+            print(f"stopped before photo {number}; the same command goes on")
+            return None
+        else:
+            found = {one.name: one.timed(photo.scene.image_rgb) for one in all_of_them}
+            keep(args.keep, photo.scene.name, found, all_of_them)
         readings = {
             reading: found[one.name][found[one.name][:, 4] > threshold]
             for one in all_of_them
@@ -156,9 +165,31 @@ def measure(args: argparse.Namespace) -> tuple[Record, list[Contestant]]:
         }
         readings |= {name: np.concatenate([readings[one] for one in parts]) for name, parts in UNIONS.items()}
         record.add(photo, readings)
-        if number % 50 == 0:
-            print(f"{number} photos", flush=True)
     return record, all_of_them
+
+
+def keep(to: Path | None, name: str, found: dict[str, Rows], used: list[Contestant]) -> None:
+    """Add what was found in a photo to a file, if there is one."""
+    if to is None:
+        return
+    each = {one.name: {"rows": found[one.name].tolist(), "seconds": one.seconds[-1]} for one in used}
+    with to.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"photo": name, "found": each}) + "\n")
+
+
+def kept_by(path: Path | None) -> dict[str, dict]:
+    """Return what an earlier run found, by the photo's name."""
+    if path is None or not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {line["photo"]: line["found"] for line in lines}
+
+
+def recalled(found: dict, used: list[Contestant]) -> dict[str, Rows]:
+    """Return what was found earlier, and count the time that it took."""
+    for one in used:
+        one.seconds.append(found[one.name]["seconds"])
+    return {one.name: np.array(found[one.name]["rows"], float).reshape(-1, 5) for one in used}
 
 
 # -------------------------------------------------------------------------------------------------------- telling
@@ -282,6 +313,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--lfw", type=Path)
     parser.add_argument("--photos-of-each", type=int, default=12, help="scenes of each kind (default: 12)")
+    parser.add_argument("--keep", type=Path, help="file that keeps what was found, so that a stopped run goes on")
+    parser.add_argument("--seconds", type=float, default=0, help="stop after so long; the same command goes on")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the tables go, without suffix")
     args = parser.parse_args()
     if args.action == "fit":
@@ -289,7 +322,8 @@ def main() -> None:
 
         fit(args)
         return
-    write(*measure(args), args.out)
+    if (measured := measure(args)) is not None:
+        write(*measured, args.out)
 
 
 if __name__ == "__main__":

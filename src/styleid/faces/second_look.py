@@ -27,15 +27,20 @@ _LEAST_SPAN = 12.0
 
 @dataclass(frozen=True)
 class View:
-    """How a place is shown: the face's longer side in pixels, and whether mirrored and with its contrast stretched."""
+    """How a place is shown.
+
+    face_px: the face's longer side. mirrored, stretched: whether mirrored, and with its contrast stretched. side_px: of
+    the view, a multiple of 32.
+    """
 
     face_px: float = 60.0
     mirrored: bool = False
     stretched: bool = False
+    side_px: int = SIDE_PX
 
 
 LookAtAll = Callable[[ImagesRGB, float], Sequence[Faces]]
-"""Views, uint8 (n, SIDE_PX, SIDE_PX, 3), and a threshold, to what a detector sees in each."""
+"""Views, uint8 (n, side, side, 3), and a threshold, to what a detector sees in each."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +56,25 @@ class Weights:
         return seen @ np.array(self.each) + self.constant - self.bar
 
 
-STANDARD = Weights((0.59, 0.62), 2.43, 1.0)
+STANDARD = Weights((0.99, 0.51), 2.66, 1.0)
 THOROUGH = Weights((1.08, 0.28, 0.45, 0.32), 3.63, -0.35)
 SURE = 0.5
 """From this score on CenterFace is taken at its word."""
-_QUICK_VIEW = View()
+_QUICK_VIEW = View(side_px=128)
 _CLOSER_VIEWS = tuple(View(px, turned, turned) for px in (40.0, 60.0, 90.0) for turned in (False, True))
 _HOPEFUL = 0.15
 """CenterFace, the slower one, looks again only where a detector has seen so much of a face."""
-_FLOOR = 0.08
+_FLOOR = 0.06
 _LOWEST = 0.05
 _LOOKED_AT = 0.03
 _DEFAULT = 0.35
 
 
 def view_of(image_rgb: ImageRGB, box_xyxy: FloatArray, view: View) -> ImageRGB:
-    """Cut a place out of an image with what is around it, uint8 (SIDE_PX, SIDE_PX, 3), its middle in the middle."""
+    """Cut a place out of an image with what is around it, uint8 (side, side, 3), its middle in the middle."""
     centre, side = (box_xyxy[:2] + box_xyxy[2:]) / 2, max(1.0, float((box_xyxy[2:] - box_xyxy[:2]).max()))
     scale = view.face_px / side
-    reach, size = _REACH * SIDE_PX / 2 / scale, np.array(image_rgb.shape[1::-1])
+    reach, size = _REACH * view.side_px / 2 / scale, np.array(image_rgb.shape[1::-1])
     low = np.clip(np.floor(centre - reach), 0, size - 1).astype(int)
     high = np.clip(np.ceil(centre + reach) + 1, low + 1, size).astype(int)
     part = image_rgb[low[1] : high[1], low[0] : high[0]]
@@ -79,8 +84,9 @@ def view_of(image_rgb: ImageRGB, box_xyxy: FloatArray, view: View) -> ImageRGB:
         part, shrunk = cv2.resize(part, small, interpolation=cv2.INTER_AREA), scale
     grown = scale / shrunk
     matrix = np.array([[grown, 0, 0], [0, grown, 0]])
-    matrix[:, 2] = SIDE_PX / 2 - grown * shrunk * (centre - low)
-    cut = cv2.warpAffine(part, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    matrix[:, 2] = view.side_px / 2 - grown * shrunk * (centre - low)
+    both = (view.side_px, view.side_px)
+    cut = cv2.warpAffine(part, matrix, both, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cut = cut[:, ::-1] if view.mirrored else cut
     return np.ascontiguousarray(stretched(np.asarray(cut)) if view.stretched else cut, np.uint8)
 
@@ -92,11 +98,12 @@ def stretched(image_rgb: ImageRGB) -> ImageRGB:
     return np.clip(spread, 0, 255).astype(np.uint8)
 
 
-def central_score(faces: Faces, face_px: float) -> float:
+def central_score(faces: Faces, view: View) -> float:
     """Return the best score of a face about the middle of a view, of about the size that it should have; 0 for none."""
     centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
     sides = (faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]).max(1, initial=0)
-    about = (np.abs(centres + 0.5 - SIDE_PX / 2) < face_px / 3).all(1) & (sides > face_px / 2) & (sides < 2 * face_px)
+    about = (np.abs(centres + 0.5 - view.side_px / 2) < view.face_px / 3).all(1)
+    about &= (sides > view.face_px / 2) & (sides < 2 * view.face_px)
     return float(faces.scores[about].max(initial=0))
 
 
@@ -170,5 +177,5 @@ class SecondLook:
         scores = np.zeros((len(boxes_xyxy), len(views)))
         for i, box in enumerate(boxes_xyxy):
             seen = look(np.stack([view_of(image_rgb, box, view) for view in views]), _LOOKED_AT)
-            scores[i] = [central_score(faces, view.face_px) for faces, view in zip(seen, views, strict=True)]
+            scores[i] = [central_score(faces, view) for faces, view in zip(seen, views, strict=True)]
         return scores
