@@ -28,11 +28,14 @@ class Cutout:
 
 
 class Faces:
-    """The faces of a folder of extracted data, of which one half is for choosing settings and one for measuring."""
+    """The faces of a folder of extracted data, of which one half is for choosing settings and one for measuring.
 
-    def __init__(self, data: Path, half: int) -> None:
+    sources: which of SOURCES to take, all that are there by default.
+    """
+
+    def __init__(self, data: Path, half: int, sources: tuple[str, ...] = ()) -> None:
         self._landmarks = _Landmarks(data / "teachers" / "landmarks68_pfld.onnx")
-        found = {name: _half(_files(data, pattern), half) for name, pattern in _PATTERNS.items()}
+        found = {name: _half(_files(data, _PATTERNS[name]), half) for name in sources or SOURCES}
         self._files = {name: files for name, files in found.items() if files}
 
     def draw(self, rng: np.random.Generator) -> Cutout:
@@ -60,6 +63,7 @@ _PATTERNS = {
     "parsing": "parsing/*.webp",
     "portraits": "portraits320/*.webp",
 }
+SOURCES = tuple(_PATTERNS)
 
 
 class _Landmarks:
