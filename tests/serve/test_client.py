@@ -1,5 +1,6 @@
 """The client: what the service does, through a socket."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -96,6 +97,24 @@ def test_videos_and_folders(desk, clip, tmp_path) -> None:
     with pytest.raises(ServiceError, match="404"):
         desk.make_folder_job("wards", seed=7)
     desk.delete(job)
+
+
+def test_the_example_of_the_docs_runs(desk, jpeg, clip, tmp_path, monkeypatch, capsys) -> None:
+    (code,) = [one for one in re.findall(r"```python\n(.*?)```", (ROOT / "docs/serve.md").read_text(), re.DOTALL)
+               if "import Client" in one]  # fmt: skip
+    connection = desk._connection
+    code = code.replace("http://127.0.0.1:8765", f"http://{connection.host}:{connection.port}")
+    code = code.replace("styleid_...", desk._headers["authorization"].removeprefix("Bearer "))
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in ("group.jpg", "photos/a.jpg"):
+        Path(name).write_bytes(jpeg)
+    with zipfile.ZipFile("more.zip", "w") as archive:
+        archive.write(clip, "clip.mp4")
+    exec(code, {})
+    assert "a.jpg" in capsys.readouterr().out
+    assert {"a.jpg", "videos/clip.mp4"} <= set(zipfile.ZipFile("anonymised.zip").namelist())
+    assert desk.jobs() == []
 
 
 def test_addresses_that_are_none_are_refused() -> None:

@@ -1,11 +1,10 @@
 """The webhook: what is sent when a job ends, to whom, and what happens while nobody answers."""
 
-import hashlib
-import hmac
 import json
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -17,6 +16,7 @@ from styleid.serve.folder import open_folder, open_store
 from styleid.serve.options import ServeOptions
 from styleid.serve.store import Job
 from styleid.serve.webhook import SECRET_VARIABLE, Webhook
+from tests.serve.conftest import ROOT
 from tests.serve.test_jobs import start
 
 pytestmark = pytest.mark.versions
@@ -72,11 +72,13 @@ def quick(monkeypatch) -> None:
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
 
 
-def is_signed(headers: dict[str, str], body: bytes, secret: str) -> bool:
-    """Verify a notice as docs/serve.md shows it."""
-    parts = dict(part.split("=", 1) for part in headers["styleid-signature"].split(","))
-    wanted = hmac.new(secret.encode(), parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(wanted, parts["v1"]) and abs(time.time() - int(parts["t"])) < 300
+def example() -> Callable[[str, bytes, str], bool]:
+    """Return the function with which docs/serve.md checks a signature."""
+    text = (ROOT / "docs/serve.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def is_genuine" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["is_genuine"]
 
 
 def test_the_end_of_a_job_is_told_signed_and_without_names(client_of, receiver, jpeg) -> None:
@@ -86,9 +88,12 @@ def test_the_end_of_a_job_is_told_signed_and_without_names(client_of, receiver, 
     path, headers, body = receiver.got[0]
     told = json.loads(body)
     assert path == "/hook?team=a"
-    assert is_signed(headers, body, SECRET)
-    assert not is_signed(headers, body + b" ", SECRET)
-    assert not is_signed(headers, body, "another secret of some length")
+    is_genuine, header = example(), headers["styleid-signature"]
+    assert is_genuine(header, body, SECRET)
+    assert not is_genuine(header, body + b" ", SECRET)
+    assert not is_genuine(header, body, "another secret of some length")
+    old = webhook.signature(SECRET.encode(), int(time.time()) - 1000, body)
+    assert not is_genuine(old, body, SECRET)
     assert b"anna" not in body
     assert b"empty" not in body
     assert told.pop("at")
