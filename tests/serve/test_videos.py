@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from styleid.errors import OptionError
 from styleid.serve.store import JobFile
 from styleid.serve.tokens import new_token
 from styleid.serve.tracks import decided_video, stamped_video, track_risk
+from styleid.serve.worker import Progress
 from tests.serve.conftest import FRAMES
 from tests.serve.test_jobs import downloaded, start
 from tests.serve.test_review import decided, face_boxes, number_of
@@ -125,7 +127,8 @@ def test_a_video_is_played_and_its_tracks_are_shown(client, job, clip) -> None:
         assert answer.headers["content-type"] == "image/jpeg"
         width, height = Image.open(io.BytesIO(answer.content)).size
         assert width == FRAMES * height
-    for missing in (f"{path}/tracks/99/after", f"/v1/jobs/{job}/videos/99/after", f"{path}/sideways"):
+    for missing in (f"{path}/tracks/99/after", f"/v1/jobs/{job}/videos/99/after", f"{path}/sideways",
+                    f"{path}/tracks/{'9' * 400}/after", f"{path}/tracks/-1/before"):  # fmt: skip
         assert client.get(missing).status_code in (404, 422)
 
 
@@ -188,6 +191,11 @@ def test_what_asks_to_be_looked_at(told, trust, reasons) -> None:
     level, found = track_risk(base | told, trust)
     assert found == reasons
     assert (level > 0) == bool(reasons)
+
+
+def test_no_time_is_told_where_one_file_says_nothing_of_the_next() -> None:
+    assert Progress(done=2, total=4, since=time.monotonic()).eta_s() is not None
+    assert Progress(done=2, total=4, since=time.monotonic(), uneven=True).eta_s() is None
 
 
 def test_who_decided_stays_where_nothing_changed() -> None:

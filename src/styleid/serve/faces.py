@@ -19,7 +19,7 @@ from styleid.serve import review
 from styleid.serve.jobs import Own, The
 from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service
-from styleid.serve.store import Job, JobFile
+from styleid.serve.store import Job, JobFile, Kind
 from styleid.serve.tokens import User
 from styleid.serve.tracks import decided_video, found_tracks, stamped_video
 from styleid.serve.videos import VideoBody, VideoWishes, own_video, video_bodies
@@ -161,7 +161,9 @@ def approve(own: Own, user: User, service: The) -> ReviewBody:
     """Note in the journal that whoever asks approves what is there."""
     now = _review(own, service)
     withheld = {one.name for one in (*now.photos, *now.videos) if one.error}
-    done = [(one.kind, one.name) for one in service.store.files(own.id) if one.name not in withheld]
+    done: list[tuple[Kind, str]] = [
+        (one.kind, one.name) for one in service.store.files(own.id) if one.name not in withheld
+    ]
     return _change(own, service, lambda body: review.approve_all(body, done, user))
 
 

@@ -270,7 +270,7 @@ class Store:
             "select number, job, state, at, files, version, summary, tries from notices where due <= ? order by number",
             (now,),
         )
-        return [Notice(*row[:6], json.loads(row[6]), row[7]) for row in rows]
+        return [_notice(row) for row in rows]
 
     def put_off_notice(self, number: int, until: float) -> None:
         """Tell an end of a job again later."""
@@ -327,3 +327,8 @@ def _job(row: tuple[Any, ...]) -> Job:
     one, owner, state, created, expires, settings, error, skipped, summary = row
     told = tuple(json.loads(skipped))
     return Job(one, owner, state, created, expires, json.loads(settings), error, told, json.loads(summary))
+
+
+def _notice(row: tuple[Any, ...]) -> Notice:
+    number, job, state, at, files, version, summary, tries = row
+    return Notice(number, job, state, at, files, version, json.loads(summary), tries)

@@ -21,6 +21,7 @@ router = APIRouter(prefix="/v1/jobs/{job}/videos/{number}", tags=["review"], res
 Side = Literal["before", "after"]
 Treatment = Literal["replace", "keep", "solid", "blur", "pixelate"]
 _MOST_TRACKS = 10_000
+_MOST_NUMBER = 10**9
 _MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
@@ -160,7 +161,7 @@ def show_track(track: int, side: Side, own: Own, number: int, service: The) -> F
     """Return a JPEG of up to ten square pictures side by side, from a track's first frame to its last."""
     video = own_video(own, number, service)
     path = video.strip(track) if side == "before" else video.sheet(track)
-    if not path.is_file():
+    if not 0 < track <= _MOST_NUMBER or not path.is_file():
         raise ProblemError(404, "There are no such pictures.")
     return FileResponse(path, media_type="image/jpeg")
 
