@@ -110,6 +110,16 @@ def test_only_what_changed_is_done_again(client, job) -> None:
         decided(client, job, "/undo", method="POST")
 
 
+def test_one_decisions_file_is_about_photos_and_videos(client, job, clip, jpeg, tmp_path) -> None:
+    members = downloaded(client, job)
+    assert by_command_line(client, job, clip, tmp_path) == members["videos/street/clip.mp4"]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").write_bytes(jpeg)
+    given = [str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--decisions", str(tmp_path / "decisions.json")]
+    assert main(["anonymize", *given, "--quiet"]) == 0
+    assert (tmp_path / "out/a.jpg").read_bytes() == members["a.jpg"]
+
+
 def test_a_video_is_played_and_its_tracks_are_shown(client, job, clip) -> None:
     body = client.get(f"/v1/jobs/{job}/faces").json()
     video = video_of(body)
