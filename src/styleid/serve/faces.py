@@ -11,7 +11,7 @@ import cv2
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from styleid.engine.journal import Journal
 from styleid.media.image import read_photo
@@ -27,8 +27,15 @@ from styleid.serve.worker import DECISIONS, OUTPUTS
 
 router = APIRouter(prefix="/v1/jobs/{job}", tags=["review"], responses=documented(401, 403, 404, 421))
 
+
+def _whole(value: object) -> object:
+    """Return 5.0 as 5: JSON knows one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Box = Annotated[list[float], Field(min_length=4, max_length=4, examples=[[181.0, 58.0, 270.0, 178.0]])]
 Hiding = Literal["solid", "blur", "pixelate"]
+Target = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_whole)]
 _MOST_FACES = 1000
 _JPEG_QUALITY = 85
 
@@ -36,16 +43,16 @@ _JPEG_QUALITY = 85
 class FaceWish(BaseModel):
     """Say what is done with a face that was found. target: another new face, counted from 0, the usual one."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     box: Box
     do: Literal["replace", "keep", "solid", "blur", "pixelate"] = "replace"
-    target: int = Field(0, ge=0, le=1000)
+    target: Target = 0
 
 
 class AddedBox(BaseModel):
     """Say where a face was missed, and how it is hidden."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     box: Box
     do: Hiding = "blur"
 
@@ -53,7 +60,7 @@ class AddedBox(BaseModel):
 class PhotoWishes(BaseModel):
     """Hold all decisions about one photo; they take the place of those made before. remove: boxes that are no faces."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     faces: list[FaceWish] = Field([], max_length=_MOST_FACES)
     add: list[AddedBox] = Field([], max_length=_MOST_FACES)
     remove: list[Box] = Field([], max_length=_MOST_FACES)
@@ -63,9 +70,9 @@ class PhotoWishes(BaseModel):
 class PersonWish(BaseModel):
     """Say what is done with all faces of a person; null takes it back."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     do: Literal["replace", "keep", "solid", "blur", "pixelate"] | None
-    target: int = Field(0, ge=0, le=1000)
+    target: Target = 0
 
 
 class FaceBody(BaseModel):

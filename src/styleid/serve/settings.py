@@ -17,6 +17,8 @@ from styleid.types import Region
 
 MOST_SEED = 2**53 - 1
 _MOST_TRIES = 32
+_LEAST_SCORE = 0.05
+"""With scores near 0 each place of a photo counts as a face, and takes its time."""
 
 
 class Settings(BaseModel):
@@ -33,7 +35,7 @@ class Settings(BaseModel):
     tries: int = Field(4, description="targets that are tried before a face is obscured", ge=1, le=_MOST_TRIES)
     obscure: Obscuring = Field("solid", description="how a face is hidden that cannot be replaced safely")
     seed: int | None = Field(None, description="makes new faces repeatable", ge=0, le=MOST_SEED)
-    threshold: float = Field(0.35, description="score from which a detection counts", gt=0, lt=1)
+    threshold: float = Field(0.35, description="score from which a detection counts", ge=_LEAST_SCORE, lt=1)
     min_face_px: float = Field(16.0, description="shortest side of a face that must be found", ge=8)
     detector: DetectorName = Field("fast", description="how hard to look: fast, standard or thorough")
     metadata: Literal["strip", "safe"] = Field("strip", description="what may stay beside the pixels")

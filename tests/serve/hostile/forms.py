@@ -92,7 +92,8 @@ def wrong_fields(rng: random.Random) -> Case:
     """The same for a single photo, whose settings are fields."""
     name, text = rng.choice([
         ("seed", "NaN"), ("seed", "9" * 5000), ("seed", "1e400"), ("strength", "nan"), ("strength", "inf"),
-        ("privacy", "nan"), ("privacy", "1e-400"), ("threshold", "inf"), ("min_face_px", "-inf"), ("units", "\x00"),
+        ("privacy", "nan"), ("privacy", "1e-400"), ("threshold", "inf"), ("threshold", "5e-324"),
+        ("min_face_px", "-inf"), ("units", "\x00"),
         ("units", "../x"), ("unknown", "1"), ("preset", "x" * 60_000), ("tries", "99999999999"), ("\ud800", "1"),
         ("__class__", "1"), ("method", "none; x"), ("obscure", "\u202e"), ("mark_scope", "all;x"), ("n" * 9000, "1"),
     ])  # fmt: skip
