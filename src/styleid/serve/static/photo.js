@@ -106,7 +106,7 @@ function faces(state, one, wishes, save, decide, drawing) {
     const who = face.decision?.by ? ` (${t("by", { by: face.decision.by, at: face.decision.at ? time(Date.parse(face.decision.at) / 1000) : "" })})` : "";
     const count = face.person === null ? 0 : photosOf(face.person);
     return el("li", { class: "card", onmouseenter: () => drawing.light(index), onmouseleave: () => drawing.light(-1) },
-      el("strong", {}, name), el("p", { class: "help" }, t("now", { action: t(`action_${face.action}`) }) + who, reasons ? el("br") : null, reasons),
+      el("strong", {}, name), el("p", { class: "help" }, t("now", { action: t(`action_${face.action}`) }) + who), reasons ? el("p", { class: face.risk >= 0.5 ? "why risky" : "why" }, reasons) : null,
       face.decision?.added ? added(face, index, wishes, save) : found(face, index, wishes, save),
       count > 1 ? person(state, face.person, count, index, decide) : null);
   });
