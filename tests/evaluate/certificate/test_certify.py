@@ -64,6 +64,13 @@ def test_without_the_other_recognisers_it_is_partial(certified):
     assert [line.split()[2] for line in certified[0].record["partial"]] == ["dlib", "sface"]
 
 
+def test_an_attacker_who_learns_is_asked_for(certified, originals, honest, tmp_path):
+    assert any("give --trained" in line for line in certified[0].record["not_tested"])
+    record = certify(originals, honest, CertifyOptions(tmp_path / "certificate", **FEW, trained=True)).record
+    assert any(line.startswith(f"A2: {PEOPLE} people are too few") for line in record["not_tested"])
+    assert not any("give --trained" in line for line in record["not_tested"])
+
+
 def test_the_audit_page_is_private_and_sends_nothing(certified):
     folder = certified[1] / "audit"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
