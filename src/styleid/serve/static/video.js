@@ -108,7 +108,8 @@ function row(path, one, track, wishes, save, seek) {
     lane(one, track, seek),
     el("div", { class: "track-body" },
       el("div", { class: "strips" }, track.added ? null : strip(`${path}/tracks/${track.track}/before`, t("original"), name),
-        strip(`${path}/tracks/${track.track}/after?v=${one.version}`, t("result"), name)),
+        track.action === "kept" ? el("p", { class: "help" }, t("sameAsOriginal")) :
+          strip(`${path}/tracks/${track.track}/after?v=${one.version}`, t("result"), name)),
       el("div", { class: "track-do" },
         el("p", {}, t("now", { action: said(track) }) + who),
         reasons ? el("p", { class: "why risky" }, reasons) : null,
