@@ -17,8 +17,8 @@ pytestmark = pytest.mark.versions
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> Iterator[Client]:
-    """A client of a service in a process of its own, which asks for a token."""
+def service(tmp_path_factory) -> Iterator[tuple[str, str]]:
+    """The address of a service in a process of its own, and a token for it."""
     data = tmp_path_factory.mktemp("desk") / "data"
     command = [sys.executable, "-m", "styleid", "serve"]
     made = subprocess.run([*command, "token", "add", "anna", "--data", str(data)], capture_output=True, text=True,
@@ -28,12 +28,18 @@ def desk(tmp_path_factory) -> Iterator[Client]:
     )
     assert process.stdout is not None
     address = process.stdout.readline().split(" on ")[1].split()[0]
-    with Client(address, made.stdout.split()[0]) as client:
-        yield client
+    yield address, made.stdout.split()[0]
     with Client(address) as stranger, pytest.raises(ServiceError, match="401"):
         stranger.jobs()
     process.terminate()
     process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def desk(service) -> Iterator[Client]:
+    """A client with a token."""
+    with Client(*service) as client:
+        yield client
 
 
 @pytest.fixture
@@ -99,12 +105,11 @@ def test_videos_and_folders(desk, clip, tmp_path) -> None:
     desk.delete(job)
 
 
-def test_the_example_of_the_docs_runs(desk, jpeg, clip, tmp_path, monkeypatch, capsys) -> None:
+def test_the_example_of_the_docs_runs(service, desk, jpeg, clip, tmp_path, monkeypatch, capsys) -> None:
     (code,) = [one for one in re.findall(r"```python\n(.*?)```", (ROOT / "docs/serve.md").read_text(), re.DOTALL)
                if "import Client" in one]  # fmt: skip
-    connection = desk._connection
-    code = code.replace("http://127.0.0.1:8765", f"http://{connection.host}:{connection.port}")
-    code = code.replace("styleid_...", desk._headers["authorization"].removeprefix("Bearer "))
+    address, token = service
+    code = code.replace("http://127.0.0.1:8765", address).replace("styleid_...", token)
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     for name in ("group.jpg", "photos/a.jpg"):

@@ -247,6 +247,25 @@ def test_archives_count_together(small) -> None:
     assert (answer.status_code, left_over(small)) == (413, [])
 
 
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (("a.webm", "a.webm.mp4"), 422),
+        (("a.mp4", "videos/a.mp4/b.jpg"), 422),
+        (("a.mp4", "videos/a.mp4.review/track-001.jpg"), 422),
+        (("a.mp4", "a.mp4.review/b.mp4"), 422),
+        (("a.mp4", "videos/b.jpg", "videos/a.mp4"), 201),
+    ],
+)
+def test_results_that_would_take_one_place_are_refused(client, jpeg, names, status) -> None:
+    files = [("file", (name, jpeg)) for name in names]
+    answer = client.post("/v1/jobs", files=files, data={"settings": json.dumps(NONE)})
+    assert answer.status_code == status, answer.text
+    if status == 201:
+        client.ended(answer.json()["id"])
+        client.delete(f"/v1/jobs/{answer.json()['id']}")
+
+
 def test_settings_that_the_bundle_cannot_do_are_refused_at_once(small) -> None:
     for settings in ({"preset": "x"}, {"units": "nothing:1"}, {"region": "full"}):
         answer = small.post("/v1/jobs", files=[("file", ("a.jpg", b"x"))], data={"settings": json.dumps(settings)})

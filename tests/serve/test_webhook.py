@@ -67,8 +67,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(webhook, "_FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(webhook, "_IDLE_S", 0.01)
+    monkeypatch.setattr(webhook, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(webhook, "IDLE_S", 0.01)
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
 
 

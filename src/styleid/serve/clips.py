@@ -16,13 +16,12 @@ from styleid.engine.journal import Journal
 from styleid.engine.summary import Summary
 from styleid.errors import OptionError
 from styleid.media.storage.files import write_atomic
-from styleid.serve.names import video_output
+from styleid.serve.names import VIDEOS, video_output
 from styleid.serve.settings import Settings
 from styleid.serve.store import JobFile
 from styleid.serve.tracks import tracks_path
 
 OUTPUTS = "out"
-VIDEOS = "videos"
 Watch = Callable[[str, int, int], None]
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from styleid.serve.bundle_zip import zip_chunks
 from styleid.serve.folders import list_folder, save
 from styleid.serve.forms import receive_form
+from styleid.serve.names import require_apart
 from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service, the_service
 from styleid.serve.settings import MOST_SEED, Settings
@@ -298,6 +299,7 @@ async def _receive(request: Request, folder: Path, service: Service) -> None:
         else:
             files, skipped = await run_sync(list_folder, service.folders.input(*source), limits)
             service.store.set_source(folder.name, *source)
+        require_apart(files)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise full_disk() from error

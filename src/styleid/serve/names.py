@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.serve.problems import ProblemError
-from styleid.serve.store import Kind
+from styleid.serve.store import JobFile, Kind
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+VIDEOS = PurePosixPath("videos")
+"""Where the results of videos go, below those of photos."""
 _MOST_PART_BYTES = 200
 _MOST_BYTES = 1000
 _MOST_PARTS = 20
@@ -43,6 +46,27 @@ def video_output(name: PurePosixPath) -> PurePosixPath:
     """Return what a video is written as: containers that are read but not written become MP4."""
     written = name.suffix.lower() in (".mp4", ".m4v", ".mov", ".mkv")
     return name if written else name.with_name(name.name + ".mp4")
+
+
+def require_apart(files: Iterable[JobFile]) -> None:
+    """Raise ProblemError (422) where results of two inputs would take one place, such as a.webm and a.webm.mp4."""
+    taken: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
+    for file in files:
+        name = PurePosixPath(file.name)
+        place = name if file.kind == "photo" else VIDEOS / video_output(name)
+        if place in taken:
+            raise _too_near(file.name)
+        taken.add(place)
+        if file.kind == "video":
+            folders |= {place, place.with_name(place.name + ".review")}
+    for place in taken:
+        if not folders.isdisjoint(place.parents):
+            raise _too_near(place.as_posix())
+
+
+def _too_near(name: str) -> ProblemError:
+    return ProblemError(422, f"The result of {name[:200]} would take the place of another one's. Rename it.")
 
 
 def _is_plain(part: str) -> bool:

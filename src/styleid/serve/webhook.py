@@ -28,9 +28,9 @@ from styleid.serve.store import Notice, Store
 SECRET_VARIABLE = "STYLEID_WEBHOOK_SECRET"
 MOST_TRIES = 15
 """After the last one, about nine hours after the first, a notice is given up; the server's log says so."""
-_FIRST_WAIT_S = 1.0
+FIRST_WAIT_S = 1.0
 _TIMEOUT_S = 10.0
-_IDLE_S = 1.0
+IDLE_S = 1.0
 _LEAST_SECRET = 16
 _log = logging.getLogger("styleid.serve")
 
@@ -112,7 +112,7 @@ class Sender:
                 if self._ending.is_set():
                     return
                 self._tell(notice)
-            self._ending.wait(_IDLE_S)
+            self._ending.wait(IDLE_S)
 
     def _tell(self, notice: Notice) -> None:
         trouble = send(self._hook, notice)
@@ -122,7 +122,7 @@ class Sender:
             _log.error("a webhook's notice was given up after %d tries (%s)", MOST_TRIES, trouble)
             self._store.remove_notice(notice.number)
         else:
-            self._store.put_off_notice(notice.number, time.time() + _FIRST_WAIT_S * 2**notice.tries)
+            self._store.put_off_notice(notice.number, time.time() + FIRST_WAIT_S * 2**notice.tries)
 
 
 def send(hook: Webhook, notice: Notice) -> str:
