@@ -101,3 +101,22 @@ def test_scripts_targets_and_extras_exist(page: str) -> None:
 
 def test_what_must_be_typed_installs_from_the_clone() -> None:
     assert [page for page in PAGES for command in blocks(page) if command.startswith("pip install 'styleid")] == []
+
+
+STANDARD_TERMS = {
+    "become of": "what happens to, the result for",
+    "becomes of": "what happens to, the result for",
+    "tell apart": "distinguish",
+    "tells apart": "distinguishes",
+    "told apart": "distinguished",
+    "| wish |": "| task |",
+    "faces of nobody": "faces of people who do not exist",
+    "in hand": "in progress",
+}
+"""Phrases of earlier pages, and what to write instead."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "/aam128/" not in page])
+def test_pages_use_standard_terms(page: str) -> None:
+    text = read(page).lower()
+    assert {phrase: term for phrase, term in STANDARD_TERMS.items() if phrase in text} == {}
