@@ -59,6 +59,7 @@ def as_coco(draw: Any, box: tuple[int, int, int, int]) -> dict[str, Any]:
                 {"bbox": shares} | polygon,
                 {"bbox": (np.array(corners(box)) / size).tolist()} | area,
                 {"bbox": [round(100 * v, 2) for v in shares]} | polygon,
+                {"bbox": [round(100 * v, 2) for v in shares]},
                 {"bbox": [x0 + box[2] / 2, y0 + box[3] / 2, *box[2:]]} | polygon,
                 {"bbox": [x0, y0, x1, y1]},
                 {"bbox": [x1, y1, -box[2], -box[3]]},

@@ -81,6 +81,72 @@ def test_boxes_that_hold_no_face_withhold_their_photo(head, styleid, tmp_path, r
     assert (again.status, "train/a.png" in again.files) == (0, True)
 
 
+PERCENT = {"bbox": [3.90625, 13.3333, 23.4375, 23.3333]}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        PERCENT,
+        PERCENT | {"area": 546.9},
+        PERCENT | {"segmentation": [[3.9, 13.3, 27.4, 13.3, 27.4, 36.7]]},
+        {"bbox": ..., "segmentation": [[3.9, 13.3, 27.4, 13.3, 27.4, 36.7]]},
+        {"bbox": [4, 13, 24, 24]},
+        {"category_id": 2, "bbox": [0, 0, 100, 100], "face_box": PERCENT["bbox"], "face_valid": True},
+        {"category_id": 2, "bbox": [0, 0, 256, 300], "face_box": PERCENT["bbox"], "face_valid": True},
+    ],
+)
+def test_boxes_in_percent_withhold_their_photo_until_the_user_says_so(head, styleid, tmp_path, row):
+    categories = (FACE, {"id": 2, "name": "person"})
+    root = data_set(tmp_path / "in", {"train/a.png": head}, [entry()], [mark(**row)], categories=categories)
+    result = styleid("dataset", "coco", root, *RUN)
+    assert (result.status, "train/a.png" in result.files) == (3, False)
+    assert "annotation 0 in annotations/instances_train.json" in result.errors["train/a.png"]
+    assert "--box-unit percent" in result.errors["train/a.png"]
+    said = styleid("dataset", "coco", root, *RUN, "--box-unit", "percent", out=tmp_path / "said")
+    assert said.status == 0
+    assert hidden(said, root, "train/a.png")
+    pixel = styleid("dataset", "coco", root, *RUN, "--box-unit", "pixels", out=tmp_path / "pixels")
+    assert (pixel.status, "train/a.png" in pixel.files) == (0, True)
+
+
+def test_areas_in_pixels_beside_boxes_in_percent_are_no_fault_once_the_unit_is_told(head, styleid, tmp_path):
+    root = data_set(tmp_path / "in", {"train/a.png": head}, [entry()], [mark(**PERCENT, area=4200.0)])
+    assert styleid("dataset", "coco", root, *RUN).status == 3
+    said = styleid("dataset", "coco", root, *RUN, "--box-unit", "percent", out=tmp_path / "said")
+    assert said.status == 0
+    assert hidden(said, root, "train/a.png")
+
+
+def test_shares_are_taken_where_the_user_says_so(head, styleid, tmp_path):
+    root = data_set(tmp_path / "in", {"train/a.png": head}, [entry()], [mark(bbox=SHARES)])
+    said = styleid("dataset", "coco", root, *RUN, "--box-unit", "shares")
+    assert said.status == 0
+    assert hidden(said, root, "train/a.png")
+
+
+def test_a_mark_in_the_corner_is_fine_where_others_reach_further(head, styleid, tmp_path):
+    """One photo's mark lies within 100 x 100, another's does not, so the file counts pixels."""
+    corner = (10, 20, 70, 90)
+    rows = [mark(bbox=[10, 20, 60, 70]), mark(2, bbox=[100, 110, 60, 70], category_id=2)]
+    images = [entry("a.png"), entry("b.png", 2)]
+    photos = {"train/a.png": head, "train/b.png": head}
+    categories = (FACE, {"id": 2, "name": "dog"})
+    root = data_set(tmp_path / "in", photos, images, rows, categories=categories)
+    result = styleid("dataset", "coco", root, *RUN)
+    assert result.status == 0
+    assert hidden(result, root, "train/a.png", corner)
+
+
+def test_a_file_in_percent_beside_one_in_pixels_is_told_by_itself(head, styleid, tmp_path):
+    record = {"images": [entry()], "annotations": [mark(**PERCENT)], "categories": [FACE]}
+    others = {"images": [entry()], "annotations": [mark(bbox=[90, 90, 100, 100])], "categories": [FACE]}
+    files = {"train/a.png": head, "annotations/faces_train.json": json.dumps(record),
+             "annotations/instances_train.json": json.dumps(others)}  # fmt: skip
+    result = styleid("dataset", "coco", write(tmp_path / "in", files), *RUN)
+    assert "annotations/faces_train.json lie within 100 x 100" in result.errors["train/a.png"]
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -44,6 +44,28 @@ def test_annotations_find_their_photo(head, styleid, tmp_path, photo, xml, names
     assert hidden(result, root, photo)
 
 
+def test_boxes_in_percent_withhold_their_photo_until_the_user_says_so(head, styleid, tmp_path):
+    xml = annotation(tuple(round(100 * v, 2) for v in (10 / 256, 40 / 300, 70 / 256, 110 / 300)))
+    root = write(tmp_path / "in", {"JPEGImages/a.png": head, "Annotations/a.xml": xml})
+    result = styleid("dataset", "voc", root, *RUN)
+    assert (result.status, "JPEGImages/a.png" in result.files) == (3, False)
+    assert "object 1 in Annotations/a.xml" in result.errors["JPEGImages/a.png"]
+    assert "Annotations/*.xml lie within 100 x 100" in result.errors["JPEGImages/a.png"]
+    said = styleid("dataset", "voc", root, *RUN, "--box-unit", "percent", out=tmp_path / "said")
+    assert said.status == 0
+    assert hidden(said, root, "JPEGImages/a.png")
+    outside = share_changed(np.asarray(head), pixels(said.out / "JPEGImages/a.png"), (0, 200, 256, 300))
+    assert outside < 0.5
+
+
+def test_a_box_in_the_corner_is_fine_where_others_reach_further(head, styleid, tmp_path):
+    files = {"JPEGImages/a.png": head, "JPEGImages/b.png": head, "Annotations/a.xml": annotation((11, 21, 70, 90))}
+    root = write(tmp_path / "in", {**files, "Annotations/b.xml": annotation()})
+    result = styleid("dataset", "voc", root, *RUN)
+    assert result.status == 0
+    assert hidden(result, root, "JPEGImages/a.png", (10, 20, 70, 90))
+
+
 def test_photos_of_one_name_all_get_the_marks(head, styleid, tmp_path):
     files = {"JPEGImages/a.png": head, "JPEGImages/a.bmp": head, "Annotations/a.xml": annotation(names=called("a.bmp"))}
     root = write(tmp_path / "in", files)

@@ -1,12 +1,22 @@
 """What annotations tell of a photo, and what becomes of boxes that cannot be placed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from styleid.datasets.classes import Kind, choose_classes
-from styleid.datasets.hints import NOTHING, AnnotationHints, Marked, box_around, box_of, contradiction, hull
+from styleid.datasets.hints import (
+    NOTHING,
+    AnnotationHints,
+    Marked,
+    box_around,
+    box_of,
+    contradiction,
+    hull,
+    may_be_percent,
+)
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
 from styleid.types import Faces, SearchHints
@@ -19,9 +29,49 @@ def boxes(annotations: AnnotationHints, size=(100, 80), orientation: int = 1) ->
     return [] if found is None else found.tolist()
 
 
+PERCENT = Marked(Kind.FACE, (10, 20, 40, 60), "annotation 3 in a.json", unit_of="a.json")
+
+
+def test_boxes_that_may_be_percent_withhold_large_photos_and_cover_both_places_in_small_ones():
+    assert boxes(AnnotationHints((PERCENT,)), (128, 120)) == [[9.5, 19.5, 39.5, 59.5]]
+    assert boxes(AnnotationHints((PERCENT,)), (200, 150)) == [[9.5, 19.5, 79.5, 89.5]]
+    assert boxes(AnnotationHints((PERCENT,)), (150, 80)) == [[9.5, 15.5, 59.5, 59.5]]
+    (note,) = AnnotationHints((PERCENT,)).hints(200, 150, 1).notes
+    assert "annotation 3 in a.json: it may be in percent of the photo's 200 x 150 px" in note
+    for size in ((201, 90), (80, 4000)):
+        with pytest.raises(ValueError, match=r"annotation 3 in a\.json: .* a\.json lie .* --box-unit percent or"):
+            boxes(AnnotationHints((PERCENT,)), size)
+        skipped = AnnotationHints((PERCENT,), skip_bad=True).hints(*size, 1)
+        assert "may be in percent" in skipped.notes[0]
+        person = replace(PERCENT, kind=Kind.PERSON)
+        assert "may be in percent" in AnnotationHints((person,)).hints(*size, 1).notes[0]
+
+
+@pytest.mark.parametrize(("unit", "box"), [("percent", (25, 10, 50, 40)), ("shares", (0.25, 0.1, 0.5, 0.4))])
+def test_parts_of_the_photo_are_taken_as_such(unit, box):
+    hints = AnnotationHints((Marked(Kind.FACE, box, "x"),), (1, 1), frame="stored", unit=unit)
+    assert boxes(hints, (400, 300)) == [[99.5, 29.5, 199.5, 119.5]]
+    assert boxes(hints, (400, 300), orientation=3) == [[199.5, 179.5, 299.5, 269.5]]
+
+
+@pytest.mark.parametrize(
+    ("every", "answer"),
+    [
+        ([(10, 40, 70, 100)], True),
+        ([(10, 40, 70, 100), (0.1, 0.2, 0.3, 0.4), NOTHING], True),
+        ([(10, 40, 70, 100), (0, 0, 30, 101.5)], False),
+        ([(0.1, 0.2, 0.3, 1.0)], False),
+        ([NOTHING], False),
+        ([], False),
+    ],
+)
+def test_boxes_that_may_be_percent_lie_within_a_hundred(every, answer):
+    assert may_be_percent(every) is answer
+
+
 def test_faces_become_own_boxes_by_pixel_centres():
     assert boxes(AnnotationHints((FACE,), (100, 80))) == [[9.5, 19.5, 39.5, 59.5]]
-    shares = AnnotationHints((Marked(Kind.FACE, (0.1, 0.25, 0.4, 0.75), "x"),), shares=True)
+    shares = AnnotationHints((Marked(Kind.FACE, (0.1, 0.25, 0.4, 0.75), "x"),), unit="shares")
     assert boxes(shares) == [[9.5, 19.5, 39.5, 59.5]]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from styleid.datasets.classes import Kind
 from styleid.datasets.frames import stored_size, to_centres, to_upright
-from styleid.datasets.options import Frame
+from styleid.datasets.options import Frame, Unit
 from styleid.types import FloatArray, PhotoHints, SearchHints
 
 Box = tuple[float, float, float, float]
@@ -26,8 +26,17 @@ _UPPER = 0.6
 """The share of a person's box, from its top, in which the face is sought."""
 _LEAST_PX = 1 - 1e-6
 _LARGEST_SHARE = 1.5
+_LARGEST_PERCENT = 101.0
+_IN_PIXELS_UP_TO_PX, _IN_BOTH_UP_TO_PX = 128, 200
+"""Sides of photos whose boxes are surely no percent, since nobody writes them so, and of those where it costs little to
+hide both places."""
+_PARTS: dict[Unit, float] = {"percent": 100.0, "shares": 1.0}
+"""How many parts a side has in a unit that counts parts of the photo."""
 MEND = "Mend it, or type --bad-boxes skip"
 """What a user can do about a mark that cannot be used."""
+
+
+_TELL_UNIT = "Type --box-unit percent or --box-unit pixels"
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Marked:
     """One box of an annotation. box: x0 y0 x1 y1 by edges, in pixels of its frame or as shares of its size.
 
     where: what to call it in a message. crowd: whether it holds many persons. problem: why the box cannot be trusted,
-    so that the photo is withheld, or "".
+    so that the photo is withheld, or "". unit_of: the file or folder whose boxes may all be percent, or "".
     """
 
     kind: Kind
@@ -43,6 +52,7 @@ class Marked:
     where: str
     crowd: bool = False
     problem: str = ""
+    unit_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,8 @@ class AnnotationHints:
     """Tell what annotations say of one photo (an `HintSource`).
 
     marked: the boxes to use. size_wh: the photo's width and height as the annotation tells them, or None. frame: what
-    boxes refer to, home: and what they are taken for where nothing decides it. shares: whether boxes are shares of the
-    photo's size. skip_bad: whether a face or head that cannot be placed is left out instead of withholding the photo.
+    boxes refer to, home: and what they are taken for where nothing decides it. unit: what boxes count. skip_bad:
+    whether a face or head that cannot be placed is left out instead of withholding the photo.
     problem: why the annotation cannot be used at all, so that the photo must be withheld.
     """
 
@@ -59,7 +69,7 @@ class AnnotationHints:
     size_wh: tuple[int, int] | None = None
     frame: Frame = "auto"
     home: Literal["stored", "upright"] = "stored"
-    shares: bool = False
+    unit: Unit = "pixels"
     skip_bad: bool = False
     problem: str = ""
 
@@ -80,7 +90,7 @@ class AnnotationHints:
         boxes: dict[Kind, list[FloatArray]] = {kind: [] for kind in Kind}
         regions: list[FloatArray] = []
         for one in self.marked:
-            notes += self._doubted(one)
+            notes += self._doubted(one, (width, height))
             for placed in self._placed(one, stored, orientation, frame):
                 inside = np.clip(placed, 0, [width, height, width, height])
                 if not _can_hold_a_face(inside):
@@ -104,7 +114,7 @@ class AnnotationHints:
         return "unsure", [note] if self.marked else []
 
     def _require_size(self, stored: tuple[int, int], upright: tuple[int, int]) -> None:
-        if self.size_wh is None or self.shares or self.size_wh in (stored, upright) or self.skip_bad:
+        if self.size_wh is None or self.unit in _PARTS or self.size_wh in (stored, upright) or self.skip_bad:
             return
         told, real = (f"{w} x {h}" for w, h in (self.size_wh, stored))
         raise ValueError(f"its annotation is for a photo of {told} px, but it has {real}, so its boxes have no place. "
@@ -115,15 +125,37 @@ class AnnotationHints:
         upright = stored_size(*stored, orientation)
         for name, size in (("stored", stored), ("upright", upright)):
             if frame in (name, "unsure"):
-                box = np.clip([one.box], -_FAR, _FAR) * ([*size, *size] if self.shares else 1)
+                box = self._in_pixels(one, size)
                 yield (to_upright(box, stored, orientation) if name == "stored" else box)[0]
 
-    def _doubted(self, one: Marked) -> list[str]:
+    def _in_pixels(self, one: Marked, size: tuple[int, int]) -> FloatArray:
+        """Return a box, (1, 4), in pixels of a frame; where it may be in percent and photos are small, around both."""
+        box, sides = np.clip([one.box], -_FAR, _FAR), np.array([*size, *size])
+        if parts := _PARTS.get(self.unit):
+            return box * sides / parts
+        if not one.unit_of or not _IN_PIXELS_UP_TO_PX < max(size) <= _IN_BOTH_UP_TO_PX:
+            return box
+        both = np.concatenate([box, box * sides / _PARTS["percent"]])
+        return np.concatenate([both[:, :2].min(0), both[:, 2:].max(0)])[None]
+
+    def _doubted(self, one: Marked, size: tuple[int, int]) -> list[str]:
+        """Return notes on a box that cannot be trusted; raises ValueError where the photo must be withheld for it."""
         if not one.problem:
-            return []
+            return self._of_unsure_unit(one, size)
         if one.kind is not Kind.PERSON and not self.skip_bad:
             raise ValueError(f"{one.where}: {one.problem}. {MEND}")
         return [f"{one.where}: {one.problem}"]
+
+    def _of_unsure_unit(self, one: Marked, size: tuple[int, int]) -> list[str]:
+        if not one.unit_of or max(size) <= _IN_PIXELS_UP_TO_PX:
+            return []
+        problem = (f"{one.where}: it may be in percent of the photo's {size[0]} x {size[1]} px, since all boxes of "
+                   f"{one.unit_of} lie within 100 x 100")  # fmt: skip
+        if max(size) <= _IN_BOTH_UP_TO_PX:
+            return [f"{problem}, so both places are used. {_TELL_UNIT}"]
+        if one.kind is not Kind.PERSON and not self.skip_bad:
+            raise ValueError(f"{problem}. {_TELL_UNIT}")
+        return [problem]
 
     def _bad(self, one: Marked, inside: FloatArray, size: tuple[int, int]) -> list[str]:
         lies_inside = bool((inside[2:] > inside[:2]).all())
@@ -163,6 +195,12 @@ def hull(boxes: Iterable[Box]) -> Box:
         return NOTHING
     x0s, y0s, x1s, y1s = zip(*every, strict=True)
     return min(x0s), min(y0s), max(x1s), max(y1s)
+
+
+def may_be_percent(boxes: Iterable[Box]) -> bool:
+    """Say whether boxes by edges may be in percent: all lie within 100 x 100, and one is no share of a photo."""
+    farthest = [max(box) for box in boxes if not math.isnan(sum(box))]
+    return bool(farthest) and _LARGEST_SHARE < max(farthest) <= _LARGEST_PERCENT
 
 
 def faces_of(marked: Iterable[Marked]) -> list[Marked]:

@@ -11,6 +11,7 @@ from styleid.errors import OptionError
 FROM_ANNOTATIONS = "from-annotations"
 
 Frame = Literal["auto", "stored", "upright"]
+Unit = Literal["auto", "pixels", "percent", "shares"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class AnnotationOptions:
     bad_boxes: what becomes of a photo with a face or head box that holds nothing of it: withhold, or skip the box.
     frame: what boxes of a photo with an EXIF orientation refer to: its stored pixels, the upright picture, or auto,
         which goes by the size that the annotation tells.
+    box_unit: what boxes of COCO and VOC count: pixels, percent or shares of the photo, or auto, which takes them for
+        pixels unless all of a file, or of a folder of VOC, lie within 100 x 100 while photos are larger: these are
+        withheld.
     add_faces: write the faces that were found into the annotations, as a class of its own.
     face_class: the name of that class; the data set may not have it yet.
     drop_withheld: take the entries of photos that were not written out of the annotations; without it they stay.
@@ -37,6 +41,7 @@ class AnnotationOptions:
     classes: tuple[str, ...] = ()
     bad_boxes: Literal["withhold", "skip"] = "withhold"
     frame: Frame = "auto"
+    box_unit: Unit = "auto"
     add_faces: bool = False
     face_class: str = "face"
     drop_withheld: bool = False
@@ -47,6 +52,8 @@ class AnnotationOptions:
     def __post_init__(self) -> None:
         if not self.face_class.strip() or not self.face_class.isprintable():
             raise OptionError("--face-class", f"{self.face_class!r} is no name of a class.")
+        if self.add_faces and self.box_unit in ("percent", "shares"):
+            raise OptionError("--add-faces", f"faces are added in pixels, and --box-unit says {self.box_unit}.")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,17 @@ def test_a_data_set_comes_out_complete(root, run_over, tmp_path):
         assert (read_photo(root / name).image_rgb != read_photo(tmp_path / "out" / name).image_rgb).any()
 
 
+def test_labels_are_shares_and_nothing_else(root, run_over):
+    with pytest.raises(OptionError, match=r"--box-unit: YOLO's labels are shares of the photo"):
+        run_over(root, Yolo(), box_unit="percent")
+    assert run_over(root, Yolo(), box_unit="shares").exit_status == 0
+
+
+def test_faces_are_added_in_pixels_only():
+    with pytest.raises(OptionError, match=r"--add-faces: faces are added in pixels, and --box-unit says percent"):
+        AnnotationOptions(box_unit="percent", add_faces=True)
+
+
 def test_faces_are_added(root, run_over, tmp_path, plain):
     for resume in (False, True):
         summary = run_over(root, Yolo(), add_faces=True, resume=resume)

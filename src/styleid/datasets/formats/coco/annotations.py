@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from styleid.datasets.classes import Kind
 from styleid.datasets.formats.coco.json_text import PieceKind, edit, walk
 from styleid.datasets.formats.coco.marks import parts_of, places_of
-from styleid.datasets.hints import NOTHING, Box, Marked
+from styleid.datasets.hints import NOTHING, Box, Marked, may_be_percent
+from styleid.datasets.options import Unit
 from styleid.datasets.plan import FoundFaces
 from styleid.errors import DatasetError
 
@@ -103,11 +104,18 @@ class CocoFile:
         """Whether annotations bring boxes of faces or heads beside their own."""
         return any(one.parts for one in self._annotations)
 
-    def marks(self, kinds: Mapping[Key, Kind], name: str) -> Marks:
-        """Return the boxes of some categories, and those of faces and heads beside any. name: the file's, to tell."""
+    def marks(self, kinds: Mapping[Key, Kind], name: str, unit: Unit = "auto") -> Marks:
+        """Return the boxes of some categories, and those of faces and heads beside any.
+
+        name: the file's, to tell. unit: what the user says that boxes count.
+        """
         found = Marks()
+        keys = self._keys_in_percent() if unit == "auto" else ()
+        in_doubt = {key: f"{key} in {name}" if key else name for key in keys}
         for one in self._annotations:
-            image, marked = self.image_of(one.image, one.file_name), [*self._marked(one, kinds, name)]
+            image = self.image_of(one.image, one.file_name)
+            known = one if unit in ("auto", "pixels") else replace(one, doubt="")  # areas are in pixels
+            marked = [*self._marked(known, kinds, name, in_doubt)]
             if image is None:
                 found.orphans.append((one.index, one.image))
                 found.lost += marked
@@ -117,7 +125,19 @@ class CocoFile:
                 found.by_image.setdefault(image, []).extend(marked)
         return found
 
-    def _marked(self, one: _Annotation, kinds: Mapping[Key, Kind], name: str) -> Iterator[Marked]:
+    def _keys_in_percent(self) -> Iterator[str]:
+        """Yield the keys whose boxes may all be in percent: "" for annotations' own, such as face_box for parts."""
+        boxes: dict[str, list[Box]] = {}
+        for one in self._annotations:
+            boxes.setdefault("", []).extend(one.boxes)
+            for _, box, key in one.parts:
+                boxes.setdefault(key, []).append(box)
+        return (key for key, every in boxes.items() if may_be_percent(every))
+
+    def _marked(
+        self, one: _Annotation, kinds: Mapping[Key, Kind], name: str, in_doubt: Mapping[str, str]
+    ) -> Iterator[Marked]:
+        """Yield an annotation's marks. in_doubt: by the key of boxes that may be in percent, what to call them."""
         where = f"annotation {one.index} in {name}"
         category = self._category_of(one.category)
         if category is None:
@@ -126,9 +146,10 @@ class CocoFile:
                 yield Marked(Kind.FACE, NOTHING, where, problem=problem)
         elif (kind := kinds.get(category)) is not None:
             for box in one.boxes:
-                yield Marked(kind, box, where, one.crowd, one.doubt if kind is not Kind.PERSON else "")
+                doubt = one.doubt if kind is not Kind.PERSON else ""
+                yield Marked(kind, box, where, one.crowd, doubt, in_doubt.get("", ""))
         for part, box, key in one.parts:
-            yield Marked(part, box, f"{key} of {where}")
+            yield Marked(part, box, f"{key} of {where}", unit_of=in_doubt.get(key, ""))
 
     def image_of(self, value: Key, file_name: str = "") -> Key | None:
         """Return the id of the image that an annotation's image_id means: as it is, as a number, or as a file name.

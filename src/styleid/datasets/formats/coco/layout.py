@@ -116,7 +116,7 @@ class Coco:
                 if fits := [chosen[one] for one in names if one in chosen]:
                     kinds[key] = min(fits, key=list(Kind).index)
             file.others = [*self._files.values()]
-            found[name] = file.marks(kinds, name)
+            found[name] = file.marks(kinds, name, options.box_unit)
         return found
 
     def _places(self, name: str, file: CocoFile, finder: Finder) -> list[str]:
@@ -170,6 +170,7 @@ class Coco:
                 tuple(boxes.values()),
                 next(iter(sizes[photo])) if len(sizes[photo]) == 1 else None,
                 options.frame,
+                unit="pixels" if options.box_unit == "auto" else options.box_unit,
                 skip_bad=skip,
                 problem=reasons.get(photo) or ("" if skip else contradiction(sizes[photo], [*boxes.values()])),
             )

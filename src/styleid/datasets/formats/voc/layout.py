@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.voc.owners import MASKS, AnnotationOwners, find_owners
 from styleid.datasets.formats.voc.xml_file import VocFile, read_voc, with_faces
-from styleid.datasets.hints import MEND, AnnotationHints, Marked, contradiction, faces_of
-from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
+from styleid.datasets.hints import MEND, AnnotationHints, Box, Marked, contradiction, faces_of, may_be_percent
+from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions, Unit
 from styleid.datasets.plan import Changes, Named, Plan, below, split_masks, walk_files
 from styleid.errors import DatasetError, OptionError
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
@@ -25,6 +25,7 @@ class Voc:
     _options: AnnotationOptions = field(default_factory=AnnotationOptions)
     _owners: AnnotationOwners = field(default_factory=AnnotationOwners)
     _sets: frozenset[str] = frozenset()
+    _in_percent: frozenset[str] = frozenset()
 
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:
         """Find photos, annotations, image sets and label maps."""
@@ -91,21 +92,34 @@ class Voc:
             for photo in self._owners.photos_of.get(xml, ()):
                 files[photo][xml] = file
         classes = self._classes(read)
+        self._in_percent = self._maybe_percent(read)
         problems: dict[str, str] = {}
         for xml in self._owners.maybe:
             file = read[xml]
             if said := _problem(xml, file) if isinstance(file, str) else next(
-                (f"{one.where} marks a {one.kind}" for one in faces_of(_marked(xml, file, classes))), ""
+                (f"{one.where} marks a {one.kind}" for one in faces_of(_marked(xml, file, classes, "auto"))), ""
             ):  # fmt: skip
                 text = f"{xml} may be for this photo or for others, and {said}. {MEND}"
                 problems |= dict.fromkeys(self._owners.maybe[xml], text)
         return {photo: self._told(each, classes, problems.get(photo, "")) for photo, each in files.items()}
 
+    def _maybe_percent(self, read: Mapping[str, VocFile | str]) -> frozenset[str]:
+        """Return the folders of annotations whose boxes may all be in percent, unless the user says what they are."""
+        boxes: dict[str, list[Box]] = {}
+        for xml, file in read.items():
+            if isinstance(file, VocFile) and self._options.box_unit == "auto":
+                boxes.setdefault(_folder(xml), []).extend(box for _, box in file.objects)
+        return frozenset(folder for folder, every in boxes.items() if may_be_percent(every))
+
+    def _unit_of(self, xml: str) -> str:
+        return f"{_folder(xml)}/*.xml" if _folder(xml) in self._in_percent else ""
+
     def _told(self, files: Mapping[str, VocFile | str], classes: dict[str, Kind], problem: str) -> AnnotationHints:
         """Return what annotations say of their photo. problem: why it may not be written in any case."""
         marks_wanted = self._options.boxes == FROM_ANNOTATIONS
         read = {xml: file for xml, file in files.items() if isinstance(file, VocFile)}
-        marked = [one for xml, file in read.items() for one in _marked(xml, file, classes)]
+        marked = [replace(one, unit_of=self._unit_of(xml)) for xml, file in read.items()
+                  for one in _marked(xml, file, classes, self._options.box_unit)]  # fmt: skip
         sizes = {file.size_wh for file in read.values() if file.size_wh}
         unreadable = next((_problem(xml, file) for xml, file in files.items() if isinstance(file, str)), "")
         needed = marks_wanted or self._options.add_faces
@@ -115,17 +129,25 @@ class Voc:
             tuple(marked),
             next(iter(sizes)) if len(sizes) == 1 else None,
             self._options.frame,
+            unit="pixels" if self._options.box_unit == "auto" else self._options.box_unit,
             skip_bad=skip,
             problem="" if skip else next((reason for reason in reasons if reason), ""),
         )
 
 
-def _marked(name: str, file: VocFile, classes: Mapping[str, Kind]) -> Iterator[Marked]:
-    for number, (kind, box) in enumerate(file.objects, 1):
+def _marked(name: str, file: VocFile, classes: Mapping[str, Kind], unit: Unit) -> Iterator[Marked]:
+    """Yield the objects of some classes; pixels are counted from 1, parts of the photo from its edge."""
+    first = 0 if unit in ("auto", "pixels") else 1
+    for number, (kind, (x0, y0, x1, y1)) in enumerate(file.objects, 1):
+        box = (x0 + first, y0 + first, x1, y1)
         if kind in classes:
             yield Marked(classes[kind], box, f"object {number} in {name}")
         elif not kind and classes:
             yield Marked(Kind.FACE, box, f"object {number} in {name}", problem="it has no name, so it may be a face")
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.as_posix()
 
 
 def _problem(name: str, reason: str) -> str:

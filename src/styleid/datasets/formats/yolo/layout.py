@@ -40,6 +40,9 @@ class Yolo:
 
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:
         """Find photos, labels, lists and the data.yaml."""
+        if options.box_unit not in ("auto", "shares"):
+            raise OptionError("--box-unit", "YOLO's labels are shares of the photo; only those of COCO and VOC may "
+                              "be in other units.")  # fmt: skip
         self._root, self._options = root, options
         names = walk_files(root)
         self._yaml, self._data = _find_yaml(root, names, options)
@@ -167,7 +170,7 @@ class Yolo:
                 tuple(one for name in labels_of[photo] for one in marked.get(name, ())),
                 frame=self._options.frame,
                 home=_HOME,
-                shares=bool(self._labels),
+                unit="shares" if self._labels else "pixels",
                 skip_bad=skip,
                 problem=problems.get(photo, ""),
             )
