@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 from styleid.media.image import read_photo_bytes
+from tests.media import further_parts
+from tests.media.test_live_photo import IDENTIFIER, movie
 
 NONE = ("--method", "none")
 
@@ -158,6 +160,40 @@ def test_unread_kinds_in_a_data_set_are_counted_and_named(head, files, styleid, 
     assert (
         "2 files of kinds that are not read: 1 JPEG 2000 picture (.jp2), 1 Photoshop document (.psd)" in result.stderr
     )
+
+
+def live_photo(head: Image.Image, ending: str, stem: str = "IMG_1") -> dict[str, bytes]:
+    """Return a Live Photo, a picture and the film that names the same identifier."""
+    picture = further_parts.apple_photo(np.asarray(head), IDENTIFIER, heic=ending == "HEIC")
+    return {f"{stem}.{ending}": picture, f"{stem}.MOV": movie()}
+
+
+@pytest.mark.parametrize("ending", ["HEIC", "JPG"])
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc"])
+def test_the_film_of_a_live_photo_in_a_data_set_stays(head, styleid, tmp_path, form, ending):
+    record = {"images": [{"id": 1, "file_name": f"IMG_1.{ending}"}], "annotations": [], "categories": []}
+    photos = {"coco": "images", "yolo": "images/train", "voc": "JPEGImages"}[form]
+    labels = {
+        "coco": {"annotations/x.json": json.dumps(record).encode()},
+        "yolo": {"data.yaml": b"names: [face]\n", "labels/train/IMG_1.txt": b""},
+        "voc": {"Annotations/IMG_1.xml": b"<annotation><filename>IMG_1</filename></annotation>"},
+    }[form]
+    folder = place(tmp_path / "in", labels)
+    place(folder / photos, live_photo(head, ending))
+    kept = {f"{photos}/IMG_1.{ending}", *labels}
+    result = styleid("dataset", form, folder, *NONE)
+    assert (result.status, result.files.keys()) == (0, kept)
+    assert "1 files of kinds that are not read: 1 MP4 or QuickTime video (.mov)" in result.stderr
+    assert IDENTIFIER.encode() not in b"".join(result.files.values())
+    result = styleid("dataset", form, folder, *NONE, "--copy-others", out=tmp_path / "others")
+    assert (result.status, result.files.keys(), result.errors.keys()) == (3, kept, {f"{photos}/IMG_1.MOV"})
+
+
+def test_the_film_of_a_live_photo_in_a_shard_is_withheld(head, styleid, tmp_path):
+    pack(tmp_path / "in/0.tar", live_photo(head, "HEIC", "000"))
+    result = styleid("dataset", "shards", tmp_path / "in", *NONE)
+    assert (result.status, members(result.files["0.tar"]).keys()) == (3, {"000.HEIC"})
+    assert result.errors.keys() == {"0.tar/000.MOV"}
 
 
 def require_anonymised(before: bytes, after: bytes) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import sys
+import tarfile
 from functools import partial
 
 import cv2
@@ -179,6 +180,32 @@ def test_a_pipe_treats_both_parts(portrait, video, monkeypatch, capsysbinary) ->
     data = capsysbinary.readouterr().out
     assert len(clips.decode(parts.split_motion(data)[1])) == FRAMES
     assert find_leftovers(data, "strip") == []
+
+
+@pytest.mark.parametrize("form", ["coco", "shards"])
+def test_motion_photos_in_data_sets_keep_their_video(form, portrait, video, tmp_path) -> None:
+    data, source = parts.heif_motion_photo(portrait, video), tmp_path / "in"
+    (source / "images").mkdir(parents=True)
+    if form == "coco":
+        record = {"images": [{"id": 1, "file_name": "p.heic"}], "annotations": [], "categories": []}
+        (source / "images/p.heic").write_bytes(data)
+        (source / "x.json").write_text(json.dumps(record))
+    else:
+        with tarfile.open(source / "0.tar", "w") as tar:
+            info = tarfile.TarInfo("000.heic")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    command = ["dataset", form, str(source), str(tmp_path / "out"), "--method", "none", "--obscure", "solid"]
+    assert main(command) == 0
+    if form == "coco":
+        made = (tmp_path / "out/images/p.heic").read_bytes()
+    else:
+        with tarfile.open(tmp_path / "out/0.tar") as tar:
+            made = tar.extractfile("000.heic").read()
+    frames = clips.decode(parts.split_heif_motion(made)[1])
+    assert len(frames) == FRAMES
+    assert not len(FaceDetector().detect(frames[2]))
+    assert find_leftovers(made, "strip") == []
 
 
 def test_a_heic_live_photo_is_paired_too(portrait, bundle, tmp_path) -> None:
