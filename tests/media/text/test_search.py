@@ -189,6 +189,13 @@ NUMBERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], str]] = {
     "lines of JSON": lambda g, rgb, bits: "\n".join(json.dumps({"i": i, "v": r.tolist()}) for i, r in enumerate(g)),
     "keyed rows": lambda g, rgb, bits: json.dumps({f"row{i}": row.tolist() for i, row in enumerate(g)}),
     "XML": lambda g, rgb, bits: f"<pixels>{' '.join(map(str, g.ravel()))}</pixels>",
+    "decimal commas": lambda g, rgb, bits: rows((g / 255).round(3), ";").replace(".", ","),
+    "decimal commas in columns": lambda g, rgb, bits: "x\ty\tz\n" + rows(places(g), "\t").replace(".", ","),
+    "LIBSVM": lambda g, rgb, bits: "+1 " + " ".join(f"{i}:{value / 255:.3f}" for i, value in enumerate(g.ravel(), 1)),
+    "rows of LIBSVM": lambda g, rgb, bits: "\n".join(
+        f"{k} " + " ".join(f"{i}:{value}" for i, value in enumerate(row, 1)) for k, row in enumerate(g)
+    ),
+    "a digit for each pixel": lambda g, rgb, bits: rows(g // 26, ""),
     "bits": lambda g, rgb, bits: json.dumps(bits.tolist()),
     "a table of bits": lambda g, rgb, bits: rows(bits, " "),
     "lines of bits": lambda g, rgb, bits: rows(bits, ""),
@@ -386,6 +393,19 @@ HARMLESS: dict[str, Callable[[np.random.Generator], str]] = {
     "times of frames": lambda rng: json.dumps({"times": np.cumsum(rng.uniform(0.03, 0.04, 900)).round(4).tolist()}),
     "ids of videos": lambda rng: "\n".join(base64.urlsafe_b64encode(rng.bytes(8)).decode()[:11] for _ in range(500)),
     "names of files": lambda rng: "\n".join(f"{i:012d}" for i in rng.integers(0, 600_000, 500)),
+    "numbers of 24 digits": lambda rng: "\n".join("".join(map(str, rng.integers(0, 10, 24))) for _ in range(400)),
+    "a German table": lambda rng: (
+        "Name;Größe;Gewicht\n"
+        + "\n".join(
+            f"Person {i};{rng.normal(1.7, 0.1):.2f};{rng.normal(70, 9):.1f}".replace(".", ",") for i in range(300)
+        )
+    ),
+    "sparse features": lambda rng: "\n".join(
+        "1 " + " ".join(f"{i}:{rng.normal():.4f}" for i in sorted(rng.choice(500, 20, replace=False)))
+        for _ in range(60)
+    ),
+    "a log": lambda rng: "\n".join(f"12:{i // 60:02d}:{i % 60:02d} INFO loss: {rng.random():.4f}" for i in range(600)),
+    "a diagram": lambda rng: ("+" + "-" * 30 + "+\n|" + " " * 30 + "|\n") * 20,
     "a rule": lambda rng: "=" * 400 + "\nLicence\n" + "-" * 400,
     "Windows' paths": lambda rng: "\n".join(f"C:\\data\\001\\{i:03d}.jpg" for i in range(200)),
     "JSON with German words": lambda rng: json.dumps(["Größe, Straße, Überführung"] * 100),
@@ -452,6 +472,9 @@ def test_drawings_in_characters_are_found(face):
     assert why(dots)
     greys = np.asarray(face.convert("L").resize((64, 32))) // 64
     assert why("\n".join("".join(" ░▒▓"[value] for value in row) for row in greys))
+    assert why("\n".join("".join("⬛🟫🟨⬜"[value] for value in row) for row in greys))
+    assert why("\n".join("".join(" .:-=+*#%@"[value * 10 // 256] for value in row)
+                         for row in np.asarray(face.convert("L").resize((100, 50))).astype(int)))  # fmt: skip
     assert why("\n".join(f"{done}%|{'█' * done}| {done}/100" for done in range(100))) == ""
 
 

@@ -34,6 +34,10 @@ _GEOMETRY = re.compile(
 )
 _KEY_LENGTH = 48
 _WIDE = 16
+_NUMBERED = re.compile(rb"(?:[ \t]\d{1,8}:[-+]?[\d.]+(?:[eE][-+]?\d+)?){16,}")
+"""Values behind their numbers, 1:0.5 2:0.7, as LIBSVM's files have them."""
+_DECIMAL_COMMA = re.compile(rb"(?<![^;\t\r\n\"])(-?\d+),(\d+)(?=[;\t\r\n\"]|$)")
+_DIGIT_ROWS = re.compile(rb"^(?:\d{24,}\r?(?:\n|\Z)){16,}", re.MULTILINE)
 
 
 def find_numbers(text: bytes) -> str:
@@ -44,6 +48,11 @@ def find_numbers(text: bytes) -> str:
     """
     if len(_COUNTING_KEY.findall(text[: 1 << 16])) >= LEAST_NUMBERS // 4:
         text = _COUNTING_KEY.sub(b"", text)
+    text = _NUMBERED.sub(lambda run: re.sub(rb"\d+:", b"", run[0]), text)
+    if text.count(b";") + text.count(b"\t") >= LEAST_NUMBERS // 2:
+        text = _DECIMAL_COMMA.sub(rb"\1.\2", text)
+    if any(map(_are_rows_of_digits, _DIGIT_ROWS.findall(text))):
+        return "it holds rows of digits that repeat as the rows of a picture do"
     alike: defaultdict[int, list[FloatArray]] = defaultdict(list)
     for begin, end in long_runs(text, _NUMERIC, 2 * _WIDE - 1):
         span = text[begin:end]
@@ -58,6 +67,14 @@ def find_numbers(text: bytes) -> str:
     if any(len(rows) >= _WIDE and is_raster_table(np.stack(rows)) for count, rows in alike.items() if count >= _WIDE):
         return "it holds lists of numbers that repeat as the rows of a picture do"
     return find_columns(text)
+
+
+def _are_rows_of_digits(lines: bytes) -> bool:
+    """Say whether lines of one length are the rows of a picture, a digit for each pixel."""
+    rows = lines.split()
+    if len({len(row) for row in rows}) > 1:
+        return False
+    return is_raster_table(np.stack([np.frombuffer(row, np.uint8) - 48.0 for row in rows]))
 
 
 def _looked_at(span: bytes, *, named: bool) -> str:

@@ -29,7 +29,10 @@ _ESCAPED = re.compile(
 _WHITE = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"/": b"/", b"\\": b"\\"}
 
 _BRAILLE = re.compile(rb"\xe2[\xa0-\xa3][\x80-\xbf]")
-_SHADES = re.compile(rb"\xe2\x96[\x80\x84\x91-\x93]")
+_SHADES = re.compile(rb"\xe2\x96[\x80\x84\x91-\x93\xa0\xa1]|\xe2\xac[\x9b\x9c]|\xf0\x9f\x9f[\xa0-\xab]")
+"""Shades, half blocks, and squares and circles in colours."""
+_ART = re.compile(rb"^(?:[ !-/:-@\[-`{-~]{24,}\r?(?:\n|\Z)){16,}", re.MULTILINE)
+_ART_TONES = 5
 _MOST_DRAWN = 256
 
 _NETPBM = re.compile(rb"P(?<![\w.]P)[1-7]\s+(?:#.*\n\s*)*(?:WIDTH\s+)?\d+\s+(?:HEIGHT\s+)?\d+\s")
@@ -122,10 +125,15 @@ def _character(match: re.Match[bytes]) -> bytes:
 
 
 def _is_drawn(text: bytes) -> bool:
-    """Say whether a text holds many characters that programs draw pictures with: Braille, shades and half blocks."""
+    """Say whether a text holds many characters that programs draw pictures with: Braille, shades, blocks, squares."""
     return len(_BRAILLE.findall(text)) >= _MOST_DRAWN or (
         len(shades := _SHADES.findall(text)) >= _MOST_DRAWN and len(set(shades)) > 1
     )
+
+
+def _is_ascii_art(text: bytes) -> bool:
+    """Say whether many lines in a row hold nothing but signs, of more kinds than rules and frames of tables have."""
+    return any(len(set(lines[0]) - set(b" \r\n")) >= _ART_TONES for lines in _ART.finditer(text))
 
 
 def _is_quoted_printable(text: bytes) -> bool:
@@ -147,6 +155,7 @@ def _is_percent_encoded(text: bytes) -> bool:
 _OTHER_FORMS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("a PBM, PGM or PPM picture", lambda text: _NETPBM.search(text) is not None),
     ("blocks or Braille as drawings have them", _is_drawn),
+    ("a drawing in signs", _is_ascii_art),
     ("bytes in quoted-printable", _is_quoted_printable),
     ("bytes in percent-encoding", _is_percent_encoded),
 )
