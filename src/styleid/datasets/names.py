@@ -6,6 +6,7 @@ alone. What a name means is decided among the data set's own files, so nothing o
 
 from __future__ import annotations
 
+import html
 import posixpath
 import re
 import unicodedata
@@ -137,6 +138,10 @@ def readings(text: str) -> Iterator[str]:
         every += [*parse_qs(url.query).get("d", []), url.path, unquote(url.path)]  # d: Label Studio's local files
     if "%" in plain:
         every.append(unquote(slashed))
+    if "#" in plain:  # a member of an archive
+        every.append(slashed.rpartition("#")[2])
+    if "&" in plain:
+        every.append(html.unescape(slashed))
     yield from (one for one in dict.fromkeys(every) if one)
 
 

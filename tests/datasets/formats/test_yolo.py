@@ -73,6 +73,13 @@ def test_labels_are_shares_and_nothing_else(root, run_over):
     assert run_over(root, Yolo(), box_unit="shares").exit_status == 0
 
 
+def test_a_data_set_without_labels_has_no_marks_to_use(tmp_path, portrait):
+    root = write(tmp_path / "in", {"data.yaml": DATA, "images/a.png": portrait, "labels/a.json": "{}"})
+    with pytest.raises(OptionError, match=r"--boxes: .*in holds no text files of labels"):
+        Yolo().plan(root, AnnotationOptions(boxes="from-annotations"))
+    assert len(Yolo().plan(root, AnnotationOptions()).photos) == 1
+
+
 def test_faces_are_added_in_pixels_only():
     with pytest.raises(OptionError, match=r"--add-faces: faces are added in pixels, and --box-unit says percent"):
         AnnotationOptions(box_unit="percent", add_faces=True)

@@ -58,6 +58,8 @@ class Yolo:
         labels = {*(texts & owners.photo_of.keys()), *owners.maybe, *owners.orphans}
         annotations = [n for n in names if n in {*labels, *self._lists} or _describes(n)]
         self._labels = self._read(annotations, options)
+        if options.boxes == FROM_ANNOTATIONS and not self._labels:
+            raise OptionError("--boxes", f"{root} holds no text files of labels. Other forms are not read as YOLO's.")
         hints = self._hints(photos, self._classes(names))
         inputs = tuple(InputFile(root / p, Path(p), hints[p]) for p in photos)
         absent = [(n, "no photo belongs to these labels") for n in owners.orphans]
