@@ -26,7 +26,7 @@ from styleid.serve.options import LOCAL_HOSTS
 from styleid.serve.store import Notice, Store
 
 SECRET_VARIABLE = "STYLEID_WEBHOOK_SECRET"
-MOST_TRIES = 15
+MOST_TRIES = 16
 """After the last one, about nine hours after the first, a notice is given up; the server's log says so."""
 FIRST_WAIT_S = 1.0
 _TIMEOUT_S = 10.0
