@@ -1,5 +1,7 @@
 """What a generator that fills faces in is told, and how its face goes into the photo."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,14 +16,18 @@ FACE = (layout(np.random.default_rng(0)) * 130 + 15).astype(np.float32)
 IDENTITY = np.float32([[1, 0, 0], [0, 1, 0]])
 
 
-def surroundings(crop: np.ndarray | None = None, others: np.ndarray | None = None) -> Surroundings:
+def surroundings(
+    crop: np.ndarray | None = None, others: np.ndarray | None = None, before: np.ndarray | None = None
+) -> Surroundings:
     if crop is None:
         crop = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
     parts = np.zeros((SIZE, SIZE), np.uint8)
     parts[guides.filled(FACE, SIZE)] = Part.FACE
     if others is None:
         others = np.zeros((SIZE, SIZE), bool)
-    return Surroundings(crop, parts[::2, ::2].copy(), FACE, others)
+    if before is None:
+        before = np.zeros((SIZE, SIZE), bool)
+    return Surroundings(crop, parts[::2, ::2].copy(), FACE, others, before)
 
 
 def region_of(side: int = 128) -> np.ndarray:
@@ -52,7 +58,7 @@ def test_no_pixel_of_the_region_reaches_the_context():
     covered[guides.filled(FACE, SIZE)] = 1
     other = seen.crop.copy()
     other[covered > 0] = other[covered > 0][::-1]  # another face, of the same colours
-    after = Surroundings(other, seen.parts, seen.landmarks, seen.others).maps(FACE + 3, 128, 3)
+    after = replace(seen, crop=other).maps(FACE + 3, 128, 3)
     assert np.array_equal(before["context"], after["context"])
     assert np.abs(before["context"]).max(0)[before["region"][0] > guides.CUT_FROM].max() == 0
 
@@ -74,6 +80,14 @@ def test_other_peoples_faces_are_cut_out_of_the_context():
     maps = surroundings(others=others).maps(FACE, 128, 3)
     assert np.abs(maps["context"][:, 16, 16]).max() == 0
     assert np.abs(maps["context"][:, 5, 120]).max() > 0
+
+
+def test_nothing_is_drawn_over_a_face_that_is_nearer() -> None:
+    nearer = ellipses_in_crop(np.float32([[90, 40, 190, 160]]), IDENTITY, SIZE, 1.0)
+    maps = surroundings(others=nearer, before=nearer).maps(FACE, SIZE, 3)
+    assert maps["region"][0][nearer].max() == 0
+    assert np.abs(maps["context"][:, nearer]).max() == 0
+    assert maps["region"][0].max() > 0.9
 
 
 def test_no_box_covers_nothing():

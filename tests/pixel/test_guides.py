@@ -104,3 +104,39 @@ def test_small_features_and_glasses() -> None:
     worn = guides.glasses_map(parts, region)
     assert worn.max() > 0.9
     assert (worn <= region).all()
+
+
+def test_a_mouth_wide_open_is_no_thing_before_the_face() -> None:
+    parts = labels()
+    x, y = FACE[[62, 66]].mean(0).round().astype(int) // 2
+    parts[y - 2 : y + 3, x - 4 : x + 5] = Part.OTHER
+    assert at(guides.face_region(parts, FACE, FACE, SIZE), FACE[[62, 66]].mean(0)) > 0.9
+
+
+@pytest.mark.parametrize(("side", "covered"), [(3, True), (9, False)], ids=["a strand of hair", "a hand"])
+def test_small_things_on_the_face_are_drawn_over(side: int, covered: bool) -> None:
+    parts = labels()
+    cheek = FACE[[2, 31]].mean(0)
+    x, y = (cheek / 2).round().astype(int)
+    parts[y - side // 2 : y + side // 2 + 1, x - side // 2 : x + side // 2 + 1] = Part.HAIR
+    assert (at(guides.face_region(parts, FACE, FACE, SIZE), cheek) > 0.9) == covered
+
+
+def test_temples_of_glasses_are_covered() -> None:
+    parts, beyond = labels(), FACE[0] + (FACE[0] - FACE[36]) * 0.1
+    plain = guides.face_region(parts, FACE, FACE, SIZE)
+    x, y = (FACE[27] / 2).round().astype(int)
+    parts[y - 3 : y + 4, x - 12 : x + 13] = Part.GLASSES
+    assert at(plain, beyond) < 0.5 < at(guides.face_region(parts, FACE, FACE, SIZE), beyond)
+
+
+def test_the_face_fades_into_a_forehead_that_goes_on() -> None:
+    parts = labels()
+    region = guides.face_region(parts, FACE, FACE, SIZE)
+    assert np.array_equal(guides.opacity(parts, FACE, region), region)
+    brow, top = FACE[19:25].mean(0), float(with_forehead(FACE)[:, 1].min())
+    parts[: round(top / 2) + 2, 16:48] = Part.FACE
+    faded = guides.opacity(parts, FACE, region)
+    below_rim = np.array([brow[0], top + 4])
+    assert at(faded, below_rim) < 0.7 * at(region, below_rim)
+    assert at(faded, FACE[30]) == at(region, FACE[30])

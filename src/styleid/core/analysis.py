@@ -16,6 +16,9 @@ from styleid.pixel.obscure import ellipses_in_crop
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.types import Faces, ImageRGB
 
+_LARGER = 1.2
+"""How much larger the box of a face is, in area, that is taken to be nearer to the camera."""
+
 
 def analyse_faces(
     bundle: Bundle,
@@ -64,6 +67,7 @@ def analyse_faces(
             shown=shown,
             parts=PART_OF_CLASS[logits[k].argmax(0)],
             others=ellipses_in_crop(faces.boxes_xyxy[hidden], matrices[k], spec.crop.size_px),
+            before=ellipses_in_crop(faces.boxes_xyxy[_nearer(faces, int(index))], matrices[k], spec.crop.size_px, 1.0),
             observation=Observation(True, landmarks[k], embeddings[k], attributes[k], shares),
             wplus=wplus[k],
             method=method.name,
@@ -71,3 +75,16 @@ def analyse_faces(
         )
         sources.append(source)
     return sources
+
+
+def _nearer(faces: Faces, index: int) -> Bool[np.ndarray, " n"]:
+    """Return which faces of a photo are nearer to the camera than one, bool (n,): larger ones, but for what it lies on.
+
+    A face whose middle lies on a larger one is before that one, as a child held up is.
+    """
+    low, high = faces.boxes_xyxy[:, :2], faces.boxes_xyxy[:, 2:]
+    sides = high - low
+    area = sides.prod(1)
+    middle = faces.boxes_xyxy[index].reshape(2, 2).mean(0)
+    on_it = (np.square((middle - (low + high) / 2) / (sides / 2)).sum(1)) < 1
+    return np.asarray((area > _LARGER * area[index]) & ~on_it)

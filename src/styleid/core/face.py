@@ -50,7 +50,8 @@ class SourceFace:
     detector's landmarks and by the parser's. photo_rgb: the photo as it was. window: the face's neighbourhood in the
     photo, x0 y0 x1 y1. crop: uint8 (s, s, 3). bare, glasses: (s, s) probabilities of bare face and of glasses.
     shown: see `shown_areas`. parts: uint8 (h, w), what the crop's pixels show, values of `guides.Part`. others: bool
-    (s, s), where faces of other people lie in the crop. observation: its measurements. wplus: its codes. method: the
+    (s, s), where faces of other people lie in the crop. before: bool (s, s), where faces nearer to the camera lie.
+    observation: its measurements. wplus: its codes. method: the
     method's name. by_labels: puts the new face into the photo by labels, for the method pixel.
     """
 
@@ -67,6 +68,7 @@ class SourceFace:
     shown: ShownAreas
     parts: UInt8[np.ndarray, "h w"]
     others: Bool[np.ndarray, "s s"]
+    before: Bool[np.ndarray, "s s"]
     observation: Observation
     wplus: Float[np.ndarray, " size"]
     method: str
@@ -89,7 +91,7 @@ class SourceFace:
     @property
     def surroundings(self) -> Surroundings:
         """What a generator that fills faces in may know of the photo."""
-        return Surroundings(self.crop, self.parts, self.observation.landmarks, self.others)
+        return Surroundings(self.crop, self.parts, self.observation.landmarks, self.others, self.before)
 
     def composite(
         self, image_rgb: ImageRGB, drawing: Drawing, *, as_sharp_as: ImageRGB | None = None

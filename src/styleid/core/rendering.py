@@ -12,7 +12,9 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.steps import SwapStep
 from styleid.core.drawing import Drawing
 from styleid.core.face import SourceFace
-from styleid.pixel.fill import FilledFace, Surroundings, fill_in
+from styleid.pixel import guides
+from styleid.pixel.fill import FilledFace, Surroundings, fill_in, resized_points
+from styleid.pixel.retouch import retouched
 from styleid.types import FloatArray, WPlusArray
 
 
@@ -36,7 +38,7 @@ def render(bundle: Bundle, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n g g 
         return bundle.render(wplus)
     neutral = bundle.neutral()
     size = neutral.crop.shape[0]
-    around = Surroundings(neutral.crop, neutral.parts, neutral.landmarks, np.zeros((size, size), bool))
+    around = Surroundings(neutral.crop, neutral.parts, neutral.landmarks, *np.zeros((2, size, size), bool))
     n = len(wplus)
     drawings = _filled(bundle, wplus, [around] * n, [0.0] * n, [SwapStep(())] * n)
     images = [_whole(drawing, around) for drawing in drawings]
@@ -62,8 +64,10 @@ def _filled(
         maps = [around[k].maps(landmarks[k], generator.side, steps[k].light_cells, steps[k].cover) for k in which]
         inputs = {name: np.stack([one[name] for one in maps]) for name in maps[0]}
         images = bundle.draw(generator, wplus[which], inputs)
-        for k, image, region in zip(which, images, inputs["region"], strict=True):
-            drawings[k] = Drawing(image, landmarks[k], region[0])
+        for k, image, told in zip(which, images, maps, strict=True):
+            points = resized_points(landmarks[k], around[k].crop.shape[0], generator.side)
+            opacity = guides.opacity(around[k].parts, points, told["region"][0])
+            drawings[k] = Drawing(retouched(image, told, points), landmarks[k], opacity)
     return [drawings[k] for k in range(len(wplus))]
 
 

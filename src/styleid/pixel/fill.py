@@ -38,13 +38,15 @@ class Surroundings:
     """What a generator that fills faces in may know of one face's photo.
 
     crop: uint8 (s, s, 3). parts: uint8 (h, w), values of `guides.Part`, at any side. landmarks: (68, 2) crop pixels of
-    the face that is there. others: bool (s, s), where faces of other people lie that must not be seen.
+    the face that is there. others: bool (s, s), where faces of other people lie that must not be seen. before: bool
+    (s, s), where faces lie that are nearer to the camera, over which nothing is drawn.
     """
 
     crop: ImageRGB
     parts: UInt8[np.ndarray, "h w"]
     landmarks: Float[np.ndarray, "68 2"]
     others: Bool[np.ndarray, "s s"]
+    before: Bool[np.ndarray, "s s"]
 
     def maps(
         self, new: Float[np.ndarray, "68 2"], side_px: int, light_cells: int, cover: float | None = None
@@ -60,7 +62,11 @@ class Surroundings:
         image = view.astype(np.float32) / 127.5 - 1
         old, asked = (resized_points(points, size, side_px) for points in (self.landmarks, new))
         region = guides.face_region(self.parts, old, asked, side_px, cover)
-        others = cv2.resize(self.others.astype(np.uint8), (side_px, side_px), interpolation=cv2.INTER_NEAREST) > 0
+        others, before = (
+            cv2.resize(mask.astype(np.uint8), (side_px, side_px), interpolation=cv2.INTER_NEAREST) > 0
+            for mask in (self.others, self.before)
+        )
+        region = region * ~before
         known = (region <= guides.CUT_FROM) & ~others
         face = (self.parts == guides.Part.FACE).astype(np.uint8)
         shown = cv2.resize(face, (side_px, side_px), interpolation=cv2.INTER_NEAREST) * region

@@ -50,9 +50,15 @@ _EYES_AND_LIPS = ((36, 42), (42, 48), (48, 60), (60, 68))
 _LOWER_FACE = (*range(3, 14), 35, 33, 31)
 _CHIN = (*range(5, 12), 54, 48)
 """Landmarks round the lower face, where hair is a beard, and round the chin, below which a beard may hang."""
-_RIM, _FRAME, _BEARD_REACH, _SPECK = 0.05, 0.04, 0.08, 0.02
+_RIM, _FRAME, _TEMPLE, _BEARD_REACH, _SPECK, _LIP = 0.05, 0.04, 0.08, 0.08, 0.02, 0.02
 """In face widths: how far inside the outline the parser's edges err; how far frames reach beyond their label; how far a
-beard reaches beyond the outline; the size below which something before the face is no more than noise."""
+beard reaches beyond the outline; the size below which something before the face is no more than noise; how far lips
+reach beyond their landmarks."""
+_MOSTLY, _HALF = 0.7, 0.5
+_ISLAND = 0.02
+"""Share of the face up to which a piece that lies on it all round is drawn over."""
+_FADE = 0.1
+"""In face widths: how far a face fades into a forehead that goes on above it."""
 
 
 def draw_lines(new: Float[np.ndarray, "68 2"], region: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "2 s s"]:
@@ -91,17 +97,37 @@ def face_region(
     lower, chin = (filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
     below = _grown(chin, _BEARD_REACH * width)
     beard = (parts == Part.HAIR) & (lower | below) | (parts == Part.FACE) & below
-    other = (parts == Part.OTHER) & old_hull
+    # the parser takes the inside of a mouth that is wide open for a thing before the face
+    mouth = _grown(filled(old[48:60], size_px), _LIP * width)
+    other = _not_mostly_in((parts == Part.OTHER) & old_hull, mouth)
     deep = other & _shrunk(old_hull, _RIM * width)
     # what reaches well inside is a thing, up to the outline; what does not is the outline's own uncertainty
     before = other & _grown(deep, 2 * _RIM * width) if deep.any() else deep
     before |= (parts == Part.HAIR) & ~beard
-    before = _without_specks(before, _SPECK * width)
-    glasses = _grown(parts == Part.GLASSES, _FRAME * width) if (parts == Part.GLASSES).any() else False
+    before = _without_islands(_without_specks(before, _SPECK * width), old_hull)
+    glasses = _with_temples(parts == Part.GLASSES, old, width)
     hulls = old_hull | new_hull
     region = _grown(hulls, cover * width) if cover is not None else hulls & ~before
     region = region | beard | glasses
     return blurred(region.astype(np.float32), _SOFTNESS_PX * size_px / _REFERENCE_PX)
+
+
+def opacity(
+    labels: UInt8[np.ndarray, "h w"], new: Float[np.ndarray, "68 2"], region: Float[np.ndarray, "s s"]
+) -> Float[np.ndarray, "s s"]:
+    """Return how opaque the new face is, (s, s): as its region, but fading into skin that goes on above the region.
+
+    A high forehead reaches beyond the region; an edge across it would be seen.
+    """
+    parts = cv2.resize(labels, region.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    above = (parts == Part.FACE) & (region < _HALF)
+    above[max(0, round(float(new[17:27, 1].min()))) :] = False
+    width = float(np.ptp(new[:, 0]))
+    above = _without_specks(above, _SPECK * width)
+    if not above.any():
+        return region
+    away = cv2.distanceTransform((~above).astype(np.uint8), cv2.DIST_L2, 5)
+    return region * np.clip(away / max(_FADE * width, 1.0), 0, 1)
 
 
 def glasses_map(labels: UInt8[np.ndarray, "h w"], region: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
@@ -147,6 +173,42 @@ def filled(points: Float[np.ndarray, "k 2"], size_px: int) -> Bool[np.ndarray, "
     mask = np.zeros((size_px, size_px), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(_fixed_point(points)), 1, shift=_SHIFT)
     return mask > 0
+
+
+def _without_islands(mask: Bool[np.ndarray, "s s"], hull: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
+    """Return the mask without small pieces that lie in the hull all round: a strand of hair, a mark on the skin."""
+    count, pieces = _pieces(mask)
+    size = np.bincount(pieces.ravel(), minlength=count)
+    inner = np.bincount(pieces[_shrunk(hull, 1)], minlength=count)
+    return np.asarray(((inner < size) | (size > _ISLAND * hull.sum()))[pieces] & mask)
+
+
+def _with_temples(
+    glasses: Bool[np.ndarray, "s s"], old: Float[np.ndarray, "68 2"], width: float
+) -> Bool[np.ndarray, "s s"]:
+    """Return where frames may reach: about their label, and along the temples, which the parser misses."""
+    if not glasses.any():
+        return glasses
+    strips = np.zeros(glasses.shape, np.uint8)
+    for corner, ear in ((36, 0), (45, 16)):
+        towards = old[ear] - old[corner]
+        end = old[corner] + towards * (1 + _TEMPLE * width / max(float(np.linalg.norm(towards)), 1.0))
+        a, b = _fixed_point(np.stack([old[corner], end]))
+        cv2.line(strips, a.tolist(), b.tolist(), 1, max(1, round(2 * _FRAME * width)), shift=_SHIFT)
+    return _grown(glasses, _FRAME * width) | (strips > 0)
+
+
+def _not_mostly_in(mask: Bool[np.ndarray, "s s"], area: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
+    """Return the mask without those connected pieces that lie mostly in an area."""
+    count, pieces = _pieces(mask)
+    whole, within = (np.bincount(pieces[where], minlength=count) for where in (mask, mask & area))
+    return np.asarray((within <= _MOSTLY * whole)[pieces] & mask)
+
+
+def _pieces(mask: Bool[np.ndarray, "s s"]) -> tuple[int, Int32[np.ndarray, "s s"]]:
+    """Return how many labels there are, and for each pixel that of its connected piece; 0 is outside the mask."""
+    count, pieces = cv2.connectedComponents(mask.astype(np.uint8))
+    return count, np.asarray(pieces, np.int32)
 
 
 def _disc(radius_px: float) -> UInt8[np.ndarray, "d d"]:

@@ -68,14 +68,19 @@ def face_ellipse(box_xyxy: Float[np.ndarray, " 4"], shape: tuple[int, int], enla
     return mask > 0
 
 
-def ellipses_in_crop(boxes_xyxy: Float[np.ndarray, "n 4"], matrix: Float[np.ndarray, "2 3"], size_px: int) -> MaskArray:
-    """Return where boxes' enlarged ellipses lie in a crop, bool (size_px, size_px).
+def ellipses_in_crop(
+    boxes_xyxy: Float[np.ndarray, "n 4"],
+    matrix: Float[np.ndarray, "2 3"],
+    size_px: int,
+    enlarge: float = _SEEN_ENLARGE,
+) -> MaskArray:
+    """Return where boxes' ellipses, enlarged, lie in a crop, bool (size_px, size_px).
 
     matrix: from the photo to the crop.
     """
     mask = np.zeros((size_px, size_px), np.uint8)
     centres = (boxes_xyxy[:, None, :2] + boxes_xyxy[:, None, 2:]) / 2
-    radii = (boxes_xyxy[:, None, 2:] - boxes_xyxy[:, None, :2]) / 2 * _SEEN_ENLARGE
+    radii = (boxes_xyxy[:, None, 2:] - boxes_xyxy[:, None, :2]) / 2 * enlarge
     outlines = transform_points((centres + radii * _CIRCLE).reshape(-1, 2).astype(np.float32), matrix)
     for outline in outlines.reshape(-1, len(_CIRCLE), 2).clip(-1e4, 1e4).round().astype(np.int32):
         cv2.fillConvexPoly(mask, outline, 1)
