@@ -10,6 +10,7 @@ from torch.nn import functional
 from styleid.lab.bundling.context_bank import chosen_people, unlike, ways_to_differ
 from styleid.lab.bundling.context_parts import Parts
 from styleid.lab.networks.context_mapping import ContextMapping
+from styleid.lab.networks.targets import round_traits
 from styleid.lab.tasks.context_options import BankOptions
 from tests.lab.small_context import GEOMETRY, SIZE, pack, write_checkpoint
 
@@ -19,7 +20,7 @@ PACK = pack()
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     checkpoint: Path = write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-    return Parts.gather(PACK, checkpoint, "aam128", BankOptions(most_alike=0.9, variety=0))
+    return Parts.gather(PACK, checkpoint, "aam128", BankOptions(most_alike=0.9, variety=0, truncation=1))
 
 
 def test_targets_are_somebody_of_the_bank(parts: Parts) -> None:
@@ -38,6 +39,24 @@ def test_targets_are_somebody_of_the_bank(parts: Parts) -> None:
     if (mapping.traits[:, 1] > 0.5).any():
         assert (mapping.traits[chosen, 1] > 0.5).all()
     assert parts.pack.is_target[parts.bank].all()
+
+
+def test_truncated_targets_lie_nearer_to_the_mean_of_their_like(parts: Parts) -> None:
+    mapping, n = parts.mapping, 8
+    draw = torch.Generator().manual_seed(5)
+    looks = torch.tensor([[30.0, 0.9, 0.2, 0.5, 0.1, 0.1, 0.1]]).expand(n, -1)
+    inputs = (torch.randn(n, 64, generator=draw), looks, torch.randn(n, SIZE, generator=draw))
+    found = []
+    with torch.no_grad():
+        for truncation in (1.0, 0.5, 0.0):
+            mapping.truncation.fill_(truncation)
+            found.append(mapping(*inputs))
+        mapping.truncation.fill_(1.0)
+    whole, half, usual = found
+    assert torch.equal(half[:, :GEOMETRY], whole[:, :GEOMETRY])
+    assert torch.allclose(half - usual, 0.5 * (whole - usual), atol=1e-5)
+    chosen = mapping.choose(inputs[0], round_traits(looks), mapping.read_identity(inputs[2]))
+    assert torch.allclose(usual[:, GEOMETRY:], mapping.usual(mapping.traits[chosen]), atol=1e-5)
 
 
 def test_targets_are_strangers_to_their_source(parts: Parts) -> None:

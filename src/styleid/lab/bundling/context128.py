@@ -31,7 +31,7 @@ from styleid.lab.tasks.context_options import BankOptions
 from styleid.version import __version__
 
 FORMAT = 2
-VERSION = "1"
+VERSION = "2"
 _LICENCE = "research, non-commercial; see CARD.md"
 _PROVENANCE = "A generator that fills a face's region from what surrounds it, trained by styleid from public face data."
 _TAKEN = ("shape", "coarse", "medium", "fine")
@@ -51,7 +51,7 @@ _LEVELS = {
 """How the rows' names begin, by level."""
 _COPIED = ("parser", "identity", "attributes")
 """Networks that go on from the other bundle, byte for byte."""
-_KEEP = ("mean_shape", "shape_in", "shape_out", "average", "reading")
+_KEEP = ("mean_shape", "shape_in", "shape_out", "average", "reading", "centre", "truncation")
 """Buffers that stay float32: landmarks and averages of pixels are made of them."""
 _EXAMPLES = 256
 """Faces by which the generator is made 8-bit."""

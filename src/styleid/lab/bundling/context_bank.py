@@ -14,7 +14,7 @@ from styleid.lab.data.context_pack import TURNED, ContextPack
 from styleid.lab.data.pack import GROUPS
 from styleid.lab.networks.appearance_encoder import AppearanceEncoder, AppearanceView
 from styleid.lab.networks.context_bundle import Geometry, Styles
-from styleid.lab.networks.context_mapping import ContextMapping
+from styleid.lab.networks.context_mapping import ContextMapping, told_by_traits
 from styleid.lab.networks.targets import Z, round_traits
 from styleid.lab.tasks.aam_fit import ridge
 from styleid.lab.tasks.context_options import BankOptions
@@ -52,6 +52,8 @@ def fit_context_bank(
     mapping.traits.copy_(round_traits(torch.from_numpy(pack.known_looks()[rows])))
     mapping.reading.copy_(_reading(pack, styles))
     mapping.variety.copy_(options.variety * ways_to_differ(pack))
+    mapping.centre.copy_(_centre(mapping.traits, styles, identity, codes))
+    mapping.truncation.fill_(options.truncation)
     return mapping, rows
 
 
@@ -113,6 +115,14 @@ def appearance_codes(pack: ContextPack, rows: np.ndarray[Any, Any], appearance: 
         with torch.no_grad():
             found.append(appearance(view(crops, functional.interpolate(visible, side, mode="nearest"))))
     return torch.cat(found)
+
+
+def _centre(traits: torch.Tensor, styles: Styles, identity: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """Return the matrix (8, width) that tells people's mean w from their traits."""
+    with torch.no_grad():
+        w = styles(identity, codes)[:, : styles.config.width].double()
+    told = told_by_traits(traits).double()
+    return torch.from_numpy(ridge(told.numpy(), w.numpy(), _READING_PENALTY)).float()
 
 
 def _reading(pack: ContextPack, styles: Styles) -> torch.Tensor:

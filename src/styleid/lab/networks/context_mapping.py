@@ -29,6 +29,11 @@ _TIE = 0.01
 """What luck counts for among those who fit alike, so that chance says who is among the few."""
 
 
+def told_by_traits(traits: torch.Tensor) -> torch.Tensor:
+    """Return what the mean w is a linear function of, (n, 8): rounded traits (n, 7), age in centuries, and 1."""
+    return torch.cat([traits[:, :1] / 100, traits[:, 1:], torch.ones_like(traits[:, :1])], 1)
+
+
 class ContextMapping(nn.Module):
     """Draw targets.
 
@@ -38,7 +43,9 @@ class ContextMapping(nn.Module):
     Buffers: people_q int8 (people, geometry + identity + appearance), with people_scale (geometry + identity +
     appearance,): each one's geometry rows, unit embedding and appearance code; traits (people, 7), rounded; directions
     (64, people), which turn z into luck; variety (64, identity), which turns z into what is added to an identity;
-    reading (width + 1, identity), by which an embedding is read off w.
+    reading (width + 1, identity), by which an embedding is read off w; centre (8, width), which tells
+    the mean w of people of some traits; truncation, how far from it w stays (StyleGAN's truncation trick, Karras et al.
+    2019): faces nearer to the mean are drawn with fewer faults.
     """
 
     people_q: torch.Tensor
@@ -47,6 +54,8 @@ class ContextMapping(nn.Module):
     directions: torch.Tensor
     variety: torch.Tensor
     reading: torch.Tensor
+    centre: torch.Tensor
+    truncation: torch.Tensor
 
     def __init__(self, people: int, geometry: int, styles: Styles) -> None:
         super().__init__()
@@ -61,6 +70,8 @@ class ContextMapping(nn.Module):
             "directions": torch.randn(Z, people, generator=draw) / Z**0.5,
             "variety": torch.zeros(Z, self.identity),
             "reading": torch.zeros(self.width + 1, self.identity),
+            "centre": torch.zeros(1 + 2 + len(GROUPS), self.width),
+            "truncation": torch.ones(()),
         }
         for name, value in buffers.items():
             self.register_buffer(name, value)
@@ -70,7 +81,13 @@ class ContextMapping(nn.Module):
         chosen = self.choose(z, round_traits(attributes), self.read_identity(source))
         geometry, identity, appearance = self.people(self.people_q[chosen])
         moved = functional.normalize(identity + self.added(z))
-        return torch.cat([geometry, self.styles(moved, appearance)], 1)
+        centre = self.usual(self.traits[chosen])
+        return torch.cat([geometry, centre + self.truncation * (self.styles(moved, appearance) - centre)], 1)
+
+    def usual(self, traits: torch.Tensor) -> torch.Tensor:
+        """Return the usual styles of people of such rounded traits (n, 7)."""
+        w = told_by_traits(traits) @ self.centre
+        return w.repeat(1, self.styles.config.layers)
 
     def added(self, z: torch.Tensor) -> torch.Tensor:
         """Return what z adds to whoever's unit embedding, (n, 128)."""

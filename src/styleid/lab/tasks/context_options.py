@@ -114,9 +114,10 @@ class BankOptions:
 
     most_alike: cosine that no two people's embeddings reach. apart: share of the mean embedding of all that is taken
     out of each, since people drawn by one network have more in common than people do. variety: length of what chance
-    adds to a target's unit embedding.
+    adds to a target's unit embedding. truncation: how far from the bank's mean targets stay, as a share.
     """
 
     most_alike: float = 0.6
     apart: float = 0.6
     variety: float = 0.7
+    truncation: float = 0.8
