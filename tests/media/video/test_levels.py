@@ -115,3 +115,26 @@ def test_dark_clips_in_colour_are_drawn_in_colour(tmp_path):
 def test_a_dark_frame_at_the_beginning_does_not_count(tmp_path):
     assert isinstance(VideoClip(write(tmp_path / "a.mkv", "gray16le", [0, 1, 1])).facts.colours, StretchedColours)
     assert not isinstance(VideoClip(write(tmp_path / "b.mkv", "gray16le", [0, 0])).facts.colours, StretchedColours)
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("libx264rgb", "rgb24"), ("png", "rgb24"), ("png", "rgba")])
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+def test_rgb_keeps_its_colours_in_formats_without_rgb(tmp_path, codec, pixels, kind):
+    """Such files say that their matrix is that of RGB, which is not true of what is written."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8) + np.array([200, 96, 60], np.uint8)
+    image[:, : WIDTH // 2] = 20, 180, 240
+    source = tmp_path / "in.mov"
+    with av.open(str(source), "w") as file:
+        stream = file.add_stream(codec, rate=10, options={"qp": "0"} if codec == "libx264rgb" else {})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        for _ in range(FRAMES):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pixels)))
+        file.mux(stream.encode(None))
+    with av.open(str(source)) as file:
+        before = next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    out = tmp_path / f"out.{kind}"
+    rewrite(source, out, encode=EncodeOptions("ffv1") if kind == "mkv" else EncodeOptions())
+    with av.open(str(out)) as file:
+        after = next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    away = [slice(4, -4), slice(4, WIDTH // 2 - 4)], [slice(4, -4), slice(WIDTH // 2 + 4, -4)]
+    assert max(np.abs(after[y, x] - before[y, x]).mean() for y, x in away) < 4

@@ -76,6 +76,11 @@ class PixelColours:
         )
 
     @property
+    def coded_matrix(self) -> int:
+        """The matrix that RGB is written with where the file has none for it: H.273's number of BT.709 or BT.601."""
+        return 1 if self._sws == _SWS_709 else 6
+
+    @property
     def _sws(self) -> int:
         if self.matrix in _MATRICES:
             return _MATRICES[self.matrix]

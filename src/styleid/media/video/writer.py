@@ -33,6 +33,8 @@ _CARRIES = {"mp4": ("h264", "h265"), "mov": ("h264", "h265"), "matroska": ("h264
 _ENCODERS = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
 _PACKED = {("ffv1", "gbrp"): "bgr0"}
 """What an encoder takes instead of a planar format, with the same samples."""
+_OF_RGB, _UNKNOWN_MATRIX = 0, 2
+"""H.273's numbers of matrices."""
 _DEEPEST = {"h264": 10, "h265": 12, "ffv1": 16}
 _WORTH = {
     "hevc": 1.5,
@@ -127,8 +129,8 @@ class VideoSink:
         colours = facts.colours
         context.colorspace, context.color_primaries = colours.matrix, colours.primaries
         context.color_trc, context.color_range = colours.transfer, 2 if colours.full_range else 1
-        if "rgb" not in facts.pixel_format and "gbr" not in facts.pixel_format and colours.matrix == 0:
-            context.colorspace = 2
+        if colours.matrix == _OF_RGB and not _is_rgb(self._coded_format):
+            context.colorspace = colours.coded_matrix if _is_rgb(facts.pixel_format) else _UNKNOWN_MATRIX
         if facts.sample_aspect:
             context.sample_aspect_ratio = facts.sample_aspect
         if facts.matrix is not None:
@@ -306,6 +308,11 @@ class PartFile:
             self._file.close()
         with contextlib.suppress(OSError):
             self.path.unlink()
+
+
+def _is_rgb(pixel_format: str) -> bool:
+    """Say whether a format holds RGB, or a palette of it."""
+    return any(order in pixel_format for order in ("rgb", "gbr", "bgr", "pal8"))
 
 
 def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
