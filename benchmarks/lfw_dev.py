@@ -3,8 +3,8 @@
     python benchmarks/lfw_dev.py FOLDER --out DIR --teacher identity.onnx [--bundle B] [--privacy P]
 
 Prints one JSON object. A face that was withheld or obscured stays in the count of faces; figures "of anonymised faces"
-say so. The attackers are dlib's ResNet (extra `eval`), which no training and no gate has seen, and the teacher, whose
-embedding a ridge regression tries to restore (A2).
+say so. The attackers are dlib's ResNet and SFace (extra `eval`), which no training and no gate has seen, and the
+teacher, whose embedding a ridge regression tries to restore (A2).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--privacy", default="standard")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cache", type=Path, help="file that keeps embeddings between runs")
-    parser.add_argument("--attackers", default="dlib,teacher")
+    parser.add_argument("--attackers", default="dlib,sface,teacher")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's bundle.json")
     args = parser.parse_args()
 
@@ -115,7 +115,8 @@ def look(args: argparse.Namespace, records: Mapping[str, dict]) -> Looked:
     beside = args.out.parent / f"{args.out.name}-judged"
     beside.mkdir(parents=True, exist_ok=True)
     cache = args.cache or beside / "cache.sqlite"
-    wanted = recognisers(args.teacher, beside).replace("auto", "dlib" if "dlib" in args.attackers else "gate")
+    others = [name for name in args.attackers.split(",") if name != "teacher"]
+    wanted = recognisers(args.teacher, beside).replace("auto", ",".join(others) or "gate")
     with Surveyor(Setup(cache, args.bundle, wanted), cpu_threads()) as surveyor:
         seen = surveyor.originals(originals)
         tasks = [OutputTask(one, outputs.get(one.original.name)) for one in seen]
