@@ -13,7 +13,8 @@ class Drawing:
     """Hold a generated face.
 
     image: float32 (g, g, 3) in [0, 255], at the generator's side. landmarks: (68, 2) pixels of the bundle's crop.
-    region: (g, g) in [0, 1], where the generator filled the crop; None for a generator that does not see the photo.
+    region: (g, g) in [0, 1], how opaque the face is where the generator filled the crop, as `guides.opacity` gives it;
+    None for a generator that does not see the photo.
     cover: how far beyond its outline the face goes over what lies before it, as `NewFace` takes it.
     """
 

@@ -1,6 +1,7 @@
 """Fill a face's region from its surroundings: what the generator is told, and how its image goes into the photo.
 
-The generator saw the region's rim, so nothing is matched afterwards but sharpness and grain.
+The generator saw the region's rim, and `retouch` has matched coarse colours, so the composite matches sharpness and
+grain only.
 
 Convention
 ----------
@@ -82,7 +83,7 @@ class Surroundings:
 
 @dataclass(frozen=True, eq=False)
 class FilledFace:
-    """A new face and where it is, (g, g, 3) in [0, 255] and (g, g) in [0, 1], at the generator's side g."""
+    """A new face and how opaque it is, (g, g, 3) in [0, 255] and (g, g) in [0, 1], at the generator's side g."""
 
     image: Float[np.ndarray, "g g 3"]
     region: Float[np.ndarray, "g g"]
