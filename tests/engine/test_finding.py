@@ -249,7 +249,10 @@ def test_samples_of_a_low_range_show_their_face(inputs, bundle):
         assert (after.raster.layout, after.raster.bits) == (photo.raster.layout, photo.raster.bits), name
         span = photo.raster.span
         if span is not None:
-            assert after.raster.span == span, name
+            assert after.raster.span is not None, name
+            low, high = after.raster.span.low, after.raster.span.high
+            assert span.low <= low < high <= span.high, name  # the brightest spot may have been in the old face
+            assert high - low > 0.9 * (span.high - span.low), name
         assert np.array_equal(after.raster.samples[:30], photo.raster.samples[:30]), name
         assert np.abs(in_face(after.image_rgb) - in_face(photo.image_rgb)).mean() > 8, name
 
