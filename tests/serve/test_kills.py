@@ -34,6 +34,7 @@ def settled(client: httpx.Client, job: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_decision_that_was_answered_is_never_lost(jpeg, tmp_path) -> None:
     """The service is killed while decisions are made and done; each that was answered is there after the restart."""
     process, address = spawn(tmp_path / "data")

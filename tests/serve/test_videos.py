@@ -49,7 +49,7 @@ def by_command_line(client, job: str, clip: Path, folder: Path) -> bytes:
     return out.read_bytes()
 
 
-@pytest.mark.parametrize("settings", [PLAIN, {"seed": 7}], ids=["hidden", "new"])
+@pytest.mark.parametrize("settings", [PLAIN, pytest.param({"seed": 7}, marks=pytest.mark.slow)], ids=["hidden", "new"])
 def test_decisions_about_tracks_are_done_as_the_command_line_does_them(client, clip, tmp_path, settings) -> None:
     job = start(client, [("clip.mp4", clip.read_bytes())], settings)
     assert client.ended(job)["state"] == "done"

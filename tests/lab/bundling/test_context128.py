@@ -193,6 +193,7 @@ def test_the_neutral_crop_is_redrawn_and_parsed(built: Path, parts: Parts) -> No
     assert apart.mean((1, 2)).min() > 1  # no photo's face is in it
 
 
+@pytest.mark.slow
 def test_a_card_that_is_there_stays_and_weights_may_stay_whole(built: Path, tmp_path: Path) -> None:
     """The trial's file has neither an appearance encoder nor its weights."""
     tensors = {f"ema.{name}": value for name, value in networks()["average"].state_dict().items() if "look" not in name}

@@ -264,6 +264,7 @@ def test_a_separation_is_told_by_what_it_made_of_people(mapping: TargetMapping) 
         found.recover(people, torch.randn(people.shape, generator=torch.Generator().manual_seed(3)))
 
 
+@pytest.mark.slow
 def test_targets_come_apart(composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained) -> None:
     task = TargetSeparationTask(composite, mapping, trained, batch=12, learning_rate=3e-2, far=0.9)
     seen = train(task, 0, 160, 160)
@@ -312,6 +313,7 @@ def test_a_checkpoint_of_another_size_is_no_swapper(trained: Trained, tmp_path: 
         load_swapper(tmp_path / "empty", config)
 
 
+@pytest.mark.slow
 def test_a_swapper_learns_who_must_change(
     composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained, faces: ReadFaces, tmp_path: Path
 ) -> None:
