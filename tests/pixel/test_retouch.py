@@ -113,3 +113,8 @@ def test_the_coarse_colour_follows_the_light() -> None:
 def test_what_is_no_face_is_not_made_one() -> None:
     noise = np.random.default_rng(4).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
     assert np.array_equal(retouched(noise, maps(), FACE), noise)
+
+
+def test_a_face_that_is_hidden_whole_stays_as_it_was_drawn() -> None:
+    hidden = {name: np.zeros_like(one) for name, one in maps().items()}
+    assert np.array_equal(retouched(drawn(), hidden, FACE), drawn())

@@ -59,6 +59,9 @@ def retouched(
     faults but no face: it is returned as it is, so that noise does not become skin that the gate takes for a face.
     """
     region = maps["region"][0]
+    seen = region > _HALF
+    if not seen.any():
+        return image
     lit = (maps["light"] / np.maximum(region, 1e-3) + 1) * 127.5
     lit = np.ascontiguousarray(np.maximum(lit, 1.0).transpose(1, 2, 0))
     clean = without_stray_lines(within_light(lit_alike(image, region, landmarks, lit), lit), region, landmarks, lit)
@@ -66,7 +69,7 @@ def retouched(
     if float(changed.sum()) > _MOST_CHANGED * float(region.sum()):
         return image
     context = maps["context"].transpose(1, 2, 0)
-    return toned(clean, (context[context.any(2)] + 1) * 127.5, lit[region > _HALF].mean(0))
+    return toned(clean, (context[context.any(2)] + 1) * 127.5, lit[seen].mean(0))
 
 
 def lit_alike(
