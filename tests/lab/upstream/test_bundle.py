@@ -23,6 +23,8 @@ from styleid.ranking.spaces import StyleSpace
 from styleid.types import Action
 from tests.lab.upstream.checkpoints import ROWS, SIDE, WIDTH
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundle(built: Path) -> Bundle:
