@@ -51,8 +51,8 @@ class SourceFace:
     photo, x0 y0 x1 y1. crop: uint8 (s, s, 3). bare, glasses: (s, s) probabilities of bare face and of glasses.
     shown: see `shown_areas`. parts: uint8 (h, w), what the crop's pixels show, values of `guides.Part`. others: bool
     (s, s), where faces of other people lie in the crop. before: bool (s, s), where faces nearer to the camera lie.
-    observation: its measurements. wplus: its codes. method: the
-    method's name. by_labels: puts the new face into the photo by labels, for the method pixel.
+    observation: its measurements. wplus: its codes. method: the method's name. by_labels: puts the new face into the
+    photo by labels, for the method pixel.
     """
 
     index: int

@@ -211,18 +211,19 @@ def _pieces(mask: Bool[np.ndarray, "s s"]) -> tuple[int, Int32[np.ndarray, "s s"
     return count, np.asarray(pieces, np.int32)
 
 
-def _disc(radius_px: float) -> UInt8[np.ndarray, "d d"]:
+def disc(radius_px: float) -> UInt8[np.ndarray, "d d"]:
+    """Return a disc for morphology, of an odd side of at least 3."""
     side = 2 * max(1, round(radius_px)) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def _grown(mask: Bool[np.ndarray, "s s"], by_px: float) -> Bool[np.ndarray, "s s"]:
-    return cv2.dilate(mask.astype(np.uint8), _disc(by_px)) > 0
+    return cv2.dilate(mask.astype(np.uint8), disc(by_px)) > 0
 
 
 def _shrunk(mask: Bool[np.ndarray, "s s"], by_px: float) -> Bool[np.ndarray, "s s"]:
-    return cv2.erode(mask.astype(np.uint8), _disc(by_px)) > 0
+    return cv2.erode(mask.astype(np.uint8), disc(by_px)) > 0
 
 
 def _without_specks(mask: Bool[np.ndarray, "s s"], radius_px: float) -> Bool[np.ndarray, "s s"]:
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(radius_px)) > 0
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(radius_px)) > 0

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from styleid.pixel import guides
 from styleid.types import FloatArray
 
 _RIM, _RIM_FADE = 0.13, 0.05
@@ -101,12 +102,12 @@ def without_stray_lines(
     """
     width = max(float(np.ptp(landmarks[:, 0])), 1.0)
     share = _where_lines_go(region, landmarks, width)[..., None]
-    disc = _disc(_LINE * width)
+    disc = guides.disc(_LINE * width / 2)
     whole = image.clip(0, 255).astype(np.uint8)
     smooth = cv2.morphologyEx(cv2.morphologyEx(whole, cv2.MORPH_CLOSE, disc), cv2.MORPH_OPEN, disc).astype(np.float32)
     smooth = cv2.GaussianBlur(smooth, (0, 0), len(disc) / 5)
     image = image + (_towards_light(smooth, lit, _RIM_TONE) - image) * share
-    eyes = cv2.dilate(_filled(landmarks, _EYES, len(region)), _disc(_LID * width)).astype(np.float32)
+    eyes = cv2.dilate(_filled(landmarks, _EYES, len(region)), guides.disc(_LID * width / 2)).astype(np.float32)
     eyes = cv2.GaussianBlur(eyes, (0, 0), width / 100)
     return image + (_towards_light(image, lit, _EYE_TONE) - image) * eyes[..., None]
 
@@ -146,7 +147,7 @@ def _where_lines_go(
     region: Float[np.ndarray, "g g"], landmarks: Float[np.ndarray, "68 2"], width: float
 ) -> Float[np.ndarray, "g g"]:
     """Return where stray lines are removed, (g, g) in [0, 1]."""
-    inside = cv2.distanceTransform((region > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    inside = cv2.distanceTransform((region > _HALF).astype(np.uint8), cv2.DIST_L2, 3)
     away = cv2.distanceTransform(1 - _filled(landmarks, PARTS, len(region)), cv2.DIST_L2, 3)
     rim = np.clip((_RIM * width - inside) / (_RIM_FADE * width), 0, 1)
     brows = float(landmarks[17:27, 1].min())
@@ -170,13 +171,8 @@ def _mixed(image: Float[np.ndarray, "g g 3"], weights: Float[np.ndarray, "1 3"])
 def _filled(
     landmarks: Float[np.ndarray, "68 2"], parts: tuple[tuple[int, int], ...], size_px: int
 ) -> UInt8[np.ndarray, "g g"]:
-    """Return 1 inside the hulls of runs of landmarks."""
+    """Return 1 inside the hulls of runs of landmarks, in whole pixels; `guides.filled` takes parts of pixels."""
     mask = np.zeros((size_px, size_px), np.uint8)
     for a, b in parts:
         cv2.fillConvexPoly(mask, cv2.convexHull(landmarks[a:b].round().astype(np.int32)), 1)
     return mask
-
-
-def _disc(diameter_px: float) -> UInt8[np.ndarray, "d d"]:
-    side = 2 * max(1, round(diameter_px / 2)) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
