@@ -130,6 +130,18 @@ def test_temples_of_glasses_are_covered() -> None:
     assert at(plain, beyond) < 0.5 < at(guides.face_region(parts, FACE, FACE, SIZE), beyond)
 
 
+def test_frames_beside_the_face_lie_in_its_region_but_not_on_it() -> None:
+    parts, beyond = labels(), FACE[0] + (FACE[0] - FACE[36]) * 0.1
+    assert not guides.frames_beside(parts, FACE, FACE, SIZE).any()
+    plain = guides.face_region(parts, FACE, FACE, SIZE)
+    x, y = (FACE[27] / 2).round().astype(int)
+    parts[y - 3 : y + 4, x - 12 : x + 13] = Part.GLASSES
+    frames = guides.frames_beside(parts, FACE, FACE, SIZE)
+    assert at(frames, beyond)
+    assert not at(frames, FACE[27])
+    assert not (frames & (plain > 0.9)).any()
+
+
 def test_the_face_fades_into_a_forehead_that_goes_on() -> None:
     parts = labels()
     region = guides.face_region(parts, FACE, FACE, SIZE)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from styleid.pixel import guides, retouch
-from styleid.pixel.retouch import lit_alike, retouched, toned, within_light, without_stray_lines
+from styleid.pixel.retouch import lit_alike, retouched, toned, within_light, without_frames, without_stray_lines
 from tests.lab.synthetic import layout
 
 SIZE = 128
@@ -118,3 +118,24 @@ def test_what_is_no_face_is_not_made_one() -> None:
 def test_a_face_that_is_hidden_whole_stays_as_it_was_drawn() -> None:
     hidden = {name: np.zeros_like(one) for name, one in maps().items()}
     assert np.array_equal(retouched(drawn(), hidden, FACE), drawn())
+
+
+def test_skin_drawn_over_hair_where_frames_were_becomes_hair() -> None:
+    hair = np.float32([60, 40, 30])
+    told = maps(np.tile(hair, (SIZE * SIZE, 1)))
+    frames, region = np.zeros((SIZE, SIZE), bool), REGION.copy()
+    x, y = FACE[16].astype(int)
+    frames[y - 3 : y + 4, x + 2 : x + 14] = True
+    frames &= REGION <= guides.CUT_FROM
+    region[frames] = 1
+    told["context"][:, frames] = 0
+    after = without_frames(LIT.copy(), frames, told["context"], region)
+    inner = cv2.erode(frames.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert inner.any()
+    assert np.abs(after[inner] - hair).max() < 6
+    assert np.abs(after - LIT)[REGION > 0.99].max() < 1
+
+
+def test_a_face_without_glasses_keeps_every_pixel() -> None:
+    image = drawn()
+    assert without_frames(image, np.zeros((SIZE, SIZE), bool), maps()["context"], REGION) is image

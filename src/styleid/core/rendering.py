@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from styleid.core.drawing import Drawing
 from styleid.core.face import SourceFace
 from styleid.pixel import guides
 from styleid.pixel.fill import FilledFace, Surroundings, fill_in, resized_points
-from styleid.pixel.retouch import retouched
+from styleid.pixel.retouch import retouched, without_frames
 from styleid.types import FloatArray, WPlusArray
 
 
@@ -65,10 +65,24 @@ def _filled(
         inputs = {name: np.stack([one[name] for one in maps]) for name in maps[0]}
         images = bundle.draw(generator, wplus[which], inputs)
         for k, image, told in zip(which, images, maps, strict=True):
-            points = resized_points(landmarks[k], around[k].crop.shape[0], generator.side)
-            opacity = guides.opacity(around[k].parts, points, told["region"][0])
-            drawings[k] = Drawing(retouched(image, told, points), landmarks[k], opacity)
+            drawings[k] = _finished(image, told, around[k], landmarks[k], steps[k].cover)
     return [drawings[k] for k in range(len(wplus))]
+
+
+def _finished(
+    image: Float[np.ndarray, "g g 3"],
+    told: Mapping[str, FloatArray],
+    around: Surroundings,
+    landmarks: Float[np.ndarray, "68 2"],
+    cover: float | None,
+) -> Drawing:
+    """Retouch a drawn face and say how opaque it is."""
+    size, side = around.crop.shape[0], image.shape[0]
+    old, new = (resized_points(points, size, side) for points in (around.landmarks, landmarks))
+    region = told["region"][0]
+    frames = guides.frames_beside(around.parts, old, new, side, cover) & (region > 0)
+    clean = without_frames(retouched(image, told, new), frames, told["context"], region)
+    return Drawing(clean, landmarks, guides.opacity(around.parts, new, region))
 
 
 def _whole(drawing: Drawing, around: Surroundings) -> FloatArray:

@@ -57,6 +57,7 @@ class Surroundings:
         new: where the new face's landmarks will lie, (68, 2) crop pixels. light_cells: of the coarse light, a side.
         cover: as `guides.face_region` takes it.
         The keys are `context`, `region`, `lines`, `glasses` and `light`. No pixel of the region is in `context`.
+        `glasses` is 0: new faces wear none, since drawn glasses are seldom whole.
         """
         size = self.crop.shape[0]
         view = cv2.resize(self.crop, (side_px, side_px), interpolation=cv2.INTER_AREA)
@@ -76,7 +77,7 @@ class Surroundings:
             "context": (image * known[..., None]).transpose(2, 0, 1),
             "region": region[None],
             "lines": guides.draw_lines(asked, region),
-            "glasses": guides.glasses_map(self.parts, region)[None],
+            "glasses": np.zeros_like(region)[None],
             "light": light.transpose(2, 0, 1),
         }
 

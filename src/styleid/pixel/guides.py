@@ -45,6 +45,7 @@ _SHIFT = 4
 _REFERENCE_PX = 128
 _SOFTNESS_PX = 0.8
 _OUTLINE_BLUR_PX = 1.2
+_SOFT_EDGE_PX = 2.0
 _BROWS_AND_NOSE = ((17, 22), (22, 27), (27, 31), (31, 36))
 _EYES_AND_LIPS = ((36, 42), (42, 48), (48, 60), (60, 68))
 _LOWER_FACE = (*range(3, 14), 35, 33, 31)
@@ -54,6 +55,8 @@ _RIM, _FRAME, _TEMPLE, _BEARD_REACH, _SPECK, _LIP = 0.05, 0.04, 0.08, 0.08, 0.02
 """In face widths: how far inside the outline the parser's edges err; how far frames reach beyond their label; how far a
 beard reaches beyond the outline; the size below which something before the face is no more than noise; how far lips
 reach beyond their landmarks."""
+_END_PIECE = 0.2
+"""In face widths: how far frames reach beyond the outer corner of an eye, in the direction of the eyes."""
 _MOSTLY, _HALF = 0.7, 0.5
 _ISLAND = 0.02
 """Share of the face up to which a piece that lies on it all round is drawn over."""
@@ -93,6 +96,38 @@ def face_region(
     """
     parts = cv2.resize(labels, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
     width = float(np.ptp(old[:, 0]))
+    region = _bare_region(parts, old, new, width, cover) | _with_temples(parts == Part.GLASSES, old, width)
+    return blurred(region.astype(np.float32), _SOFTNESS_PX * size_px / _REFERENCE_PX)
+
+
+def frames_beside(
+    labels: UInt8[np.ndarray, "h w"],
+    old: Float[np.ndarray, "68 2"],
+    new: Float[np.ndarray, "68 2"],
+    size_px: int,
+    cover: float | None = None,
+) -> Bool[np.ndarray, "s s"]:
+    """Return where frames of glasses lie beside the face: over hair, ears or the background, (s, s).
+
+    Arguments as in `face_region`, which holds these pixels too.
+    """
+    parts = cv2.resize(labels, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
+    if not (parts == Part.GLASSES).any():
+        return np.zeros(parts.shape, bool)
+    width = float(np.ptp(old[:, 0]))
+    frames = _grown(_with_temples(parts == Part.GLASSES, old, width), _SOFT_EDGE_PX * size_px / _REFERENCE_PX)
+    return frames & ~_bare_region(parts, old, new, width, cover)
+
+
+def _bare_region(
+    parts: UInt8[np.ndarray, "s s"],
+    old: Float[np.ndarray, "68 2"],
+    new: Float[np.ndarray, "68 2"],
+    width: float,
+    cover: float | None,
+) -> Bool[np.ndarray, "s s"]:
+    """Return the region of a face without what its glasses add."""
+    size_px = parts.shape[0]
     old_hull, new_hull = (filled(with_forehead(points), size_px) for points in (old, new))
     lower, chin = (filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
     below = _grown(chin, _BEARD_REACH * width)
@@ -105,11 +140,9 @@ def face_region(
     before = other & _grown(deep, 2 * _RIM * width) if deep.any() else deep
     before |= (parts == Part.HAIR) & ~beard
     before = _without_islands(_without_specks(before, _SPECK * width), old_hull)
-    glasses = _with_temples(parts == Part.GLASSES, old, width)
     hulls = old_hull | new_hull
     region = _grown(hulls, cover * width) if cover is not None else hulls & ~before
-    region = region | beard | glasses
-    return blurred(region.astype(np.float32), _SOFTNESS_PX * size_px / _REFERENCE_PX)
+    return region | beard
 
 
 def opacity(
@@ -191,10 +224,12 @@ def _with_temples(
         return glasses
     strips = np.zeros(glasses.shape, np.uint8)
     for corner, ear in ((36, 0), (45, 16)):
-        towards = old[ear] - old[corner]
-        end = old[corner] + towards * (1 + _TEMPLE * width / max(float(np.linalg.norm(towards)), 1.0))
-        a, b = _fixed_point(np.stack([old[corner], end]))
-        cv2.line(strips, a.tolist(), b.tolist(), 1, max(1, round(2 * _FRAME * width)), shift=_SHIFT)
+        towards, along = old[ear] - old[corner], old[corner] - old[81 - corner]
+        temple = towards * (1 + _TEMPLE * width / max(float(np.linalg.norm(towards)), 1.0))
+        end_piece = along * (_END_PIECE * width / max(float(np.linalg.norm(along)), 1.0))
+        start, *ends = _fixed_point(old[corner] + np.stack([np.zeros(2), temple, end_piece])).tolist()
+        for end in ends:
+            cv2.line(strips, start, end, 1, max(1, round(2 * _FRAME * width)), shift=_SHIFT)
     return _grown(glasses, _FRAME * width) | (strips > 0)
 
 

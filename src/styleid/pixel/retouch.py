@@ -15,9 +15,10 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from styleid.pixel import guides
+from styleid.pixel.soft import blurred
 from styleid.types import FloatArray
 
 _RIM, _RIM_FADE = 0.13, 0.05
@@ -45,6 +46,8 @@ _HALF = 0.5
 _MOST_CHANGED = 18.0
 """Mean change up to which an image is taken for a face with faults; of 340 faces the largest was 12.5."""
 _FEW_PIXELS, _ENOUGH_PIXELS = 200, 1000
+_INPAINT_PX = 3.0
+"""Radius of the surroundings that an inpainted pixel is made from."""
 _TONED = 4.0
 """Root mean square distance of the surroundings from one line of colours up to which a photo has a single tone."""
 _FLAT = 8.0
@@ -176,3 +179,25 @@ def _filled(
     for a, b in parts:
         cv2.fillConvexPoly(mask, cv2.convexHull(landmarks[a:b].round().astype(np.int32)), 1)
     return mask
+
+
+def without_frames(
+    image: Float[np.ndarray, "g g 3"],
+    frames: Bool[np.ndarray, "g g"],
+    context: Float[np.ndarray, "3 g g"],
+    region: Float[np.ndarray, "g g"],
+) -> Float[np.ndarray, "g g 3"]:
+    """Return a drawn face whose glasses' frames beside it are replaced by what surrounds them.
+
+    A generator of faces draws skin there, over hair. frames: as `guides.frames_beside` returns them. context, region:
+    what the generator was given. Telea, "An Image Inpainting Technique Based on the Fast Marching Method" (2004).
+    """
+    if not frames.any():
+        return image
+    outside = region[..., None] <= guides.CUT_FROM
+    known = np.where(outside, (context.transpose(1, 2, 0) + 1) * 127.5, image).clip(0, 255).astype(np.uint8)
+    near = cv2.dilate(frames.astype(np.uint8), guides.disc(_INPAINT_PX * 2)) > 0
+    unknown = frames | (near & ~outside[..., 0]) | (outside[..., 0] & ~context.any(0))
+    filled = cv2.inpaint(known, unknown.astype(np.uint8), _INPAINT_PX, cv2.INPAINT_TELEA)
+    soft = blurred(frames.astype(np.float32), 1.0)[..., None]
+    return np.asarray(image + soft * (filled - image), np.float32)
