@@ -314,7 +314,7 @@ def test_headers_that_hold_a_picture_withhold_their_shard(run_over, tmp_path, po
         info.pax_headers = {"thumbnail": text} if where == "member" else {}
         tar.addfile(info)
     summary = run_over(tmp_path / "in")
-    assert "it holds a picture in base64" in dict(summary.photos.failures)["0.tar"]
+    assert "it contains a picture in base64" in dict(summary.photos.failures)["0.tar"]
     assert contents(tmp_path / "out") == {}
 
 

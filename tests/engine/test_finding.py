@@ -199,7 +199,7 @@ def test_its_reason_is_told(inputs, bundle):
 def test_a_gif_that_cannot_hide_it_is_withheld(astronaut, hiding):
     grey = cv2.cvtColor(np.ascontiguousarray(astronaut[:300, 96:352]), cv2.COLOR_RGB2GRAY)
     data = _gif(_diffused(grey), [0] * 6, transparency=1)
-    with pytest.raises(ImageError, match=r"its transparent colour draws a face.*Save it as PNG"):
+    with pytest.raises(ImageError, match=r"its transparent pixels may show a face.*Save it as PNG"):
         written(data, hiding)
 
 

@@ -64,7 +64,7 @@ def test_new_faces_are_marked_and_journalled(photos, usual, tmp_path):
     assert len(new) >= 5
     assert summary.written == len(KINDS) + 1
     assert marked(tmp_path) == new - {"face.bmp"} == {name for name, line in told.items() if line.get("mark") == "iptc"}
-    assert any("BMP has no place for a mark" in note for note in told["face.bmp"]["notes"])
+    assert any("BMP cannot hold a mark" in note for note in told["face.bmp"]["notes"])
     for path in tmp_path.glob("*.[!j]*"):
         data = path.read_bytes()
         assert find_leftovers(data) == []

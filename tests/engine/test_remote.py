@@ -122,7 +122,7 @@ def test_the_output_folder_is_no_input(photos, bucket):
     upload(photos, bucket)
     run(bucket, bucket / "out")
     assert len(Inputs([bucket], exclude=bucket / "out")) == 7
-    with pytest.raises(OptionError, match="is or holds the input"):
+    with pytest.raises(OptionError, match="is or contains the input"):
         run(bucket / "street", bucket)
 
 

@@ -200,7 +200,7 @@ def test_bmp_gets_a_note() -> None:
     done = encode_marked(photo, photo.image_rgb, mask, "strip", MarkOptions(), **NEW)
     assert done.data == encode_photo(photo, photo.image_rgb, mask)
     assert done.mark == ""
-    assert "BMP has no place for a mark" in done.notes[0]
+    assert "BMP cannot hold a mark" in done.notes[0]
 
 
 NOISE = samples.noise()
@@ -226,7 +226,7 @@ def test_without_a_mark_files_are_what_they_were_before_marks(name: str) -> None
         ({"mark": "xmp"}, "none, iptc, c2pa"),
         ({"mark_scope": "some"}, "generated, changed, all"),
         ({"mark": "c2pa"}, "--c2pa-certificate and --c2pa-key"),
-        ({"c2pa_timestamp": "http://stamps.example"}, "belongs to --mark c2pa"),
+        ({"c2pa_timestamp": "http://stamps.example"}, "only used with --mark c2pa"),
     ],
 )
 def test_options_that_cannot_work_are_refused(given, words) -> None:

@@ -355,7 +355,7 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
     cases = {
         "missing.jpg": "no such file",
         "": "is a folder",
-        "loop": "leads back to itself",
+        "loop": "a link that points to itself",
         "dangling": "does not exist",
         "pipe": "not a file",
         "x" * 300: "too long",

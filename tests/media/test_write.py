@@ -466,7 +466,7 @@ def test_transparency_that_draws_a_picture_cannot_be_hidden_in_a_gif() -> None:
     dots = Image.fromarray(samples.noise(64, 64, channels=1) & 1)
     dots.putpalette([200, 10, 10, 10, 10, 200])
     photo = read_photo_bytes(samples.pillow(dots, "GIF", transparency=1), "photo.gif")
-    with pytest.raises(ImageError, match=r"photo\.gif: its transparent colour draws a face, which a GIF cannot hide"):
+    with pytest.raises(ImageError, match=r"photo\.gif: its transparent pixels may show a face, which cannot be hidden"):
         encode_photo(photo, photo.image_rgb, np.ones((64, 64), bool))
 
 

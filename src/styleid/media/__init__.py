@@ -1,5 +1,4 @@
-"""Read and write photos and videos: pixels as stored, metadata by allow-list, files here and at URLs.
+"""Read and write photos and videos: picture formats, containers, codecs, metadata and storage.
 
-Knows formats, containers, codecs and storage.
-Does not know faces.
+Metadata is written from an allow-list. Nothing in this package depends on faces.
 """

@@ -1,10 +1,12 @@
-"""Find what a picture file holds besides its pixels and the allow-list of `styleid.media.formats.parse.exif`.
+"""Find everything in a picture file except its pixels and allowed metadata.
 
-The parser here shares only the containers' walkers with the writers: it looks at the bytes that were written, not at
-what was meant. It is run on every output before that leaves `encode_photo`, by the tests, and on other tools' files.
-What lies inside compressed pixels (padding, watermarks, patterns of least bits) is out of its reach.
-The one XMP packet of `styleid.media.provenance` is allowed, once, byte for byte and in its place; any other XMP is not,
-but for the one that follows from the lengths of a gain map or a motion photo's video.
+`encode_photo` runs this check on every output, and the tests run it on files of other tools. It reads the bytes that
+were written and shares no code with the writers, only the parsers of `styleid.media.containers` and
+`styleid.media.formats.parse`. The allow-lists are in `formats.parse.allowed` and `formats.parse.exif`. It cannot see
+data inside compressed pixels, such as padding, watermarks and patterns in the lowest bits.
+
+The XMP packet of `styleid.media.provenance` is allowed once, byte for byte, in the place that the format has for XMP.
+The only other XMP that is allowed describes a gain map, or the video of a motion photo, by numbers alone.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from styleid.media.containers.gif import gif_blocks
 from styleid.media.containers.iso import Box
 from styleid.media.containers.png import png_chunks
 from styleid.media.containers.riff import riff_body, riff_chunks
+from styleid.media.counts import counted
 from styleid.media.formats.parse import c2pa
 from styleid.media.formats.parse.allowed import (
     ALLOWED_TAGS,
@@ -47,15 +50,20 @@ _PROPERTIES = frozenset(b"ispe pixi av1C hvcC colr irot imir auxC pasp clap a1op
 _PICTURES = frozenset({b"av01", b"hvc1", b"grid"})
 _WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
 _MIME_XMP = (b"XMP\0application/rdf+xml", b"\0application/rdf+xml")
-"""Name and content type of an item that holds XMP, as libavif and libheif write them."""
+"""Name and content type of an XMP item, as libavif and libheif write them."""
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
 
 def find_leftovers(data: bytes, metadata: MetadataMode = "safe") -> list[str]:
-    """List what a file holds outside the allow-list, one line each; an empty list means that it is clean.
+    """List everything in a picture file that the allow-list does not name.
 
-    metadata: which allow-list, "safe" (which includes "strip") or "strip". A file that cannot be parsed, or is of a
-    kind that styleid does not write, yields one line that says so.
+    Args:
+        data: The whole file.
+        metadata: The allow-list: "strip", or "safe", which also allows exposure fields.
+
+    Returns:
+        One line for each finding; an empty list if there is none. A file that cannot be parsed, or whose format styleid
+        does not write, gives one line that says so.
     """
     try:
         found = _PARSERS[sniff(data)](data, metadata)
@@ -84,7 +92,8 @@ def _png(data: bytes, metadata: MetadataMode) -> list[str]:
         elif chunk.kind == b"caBX":
             found += marks.manifest(chunk.body)
         else:
-            found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {excerpt(chunk.body)} ({len(chunk)} bytes)")
+            size = counted(len(chunk), "byte")
+            found.append(f"PNG chunk {chunk.kind.decode('latin-1')}: {excerpt(chunk.body)} ({size})")
     return found
 
 
@@ -104,7 +113,7 @@ def _webp(data: bytes, metadata: MetadataMode) -> list[str]:
             parts = [c.kind for c in riff_body(data, chunk.start + 16, chunk.end)]
             found += [f"WebP chunk {kind.decode('latin-1')!r} in a frame" for kind in parts if kind not in _WEBP_PIXELS]
         elif chunk.kind not in {*_WEBP_PIXELS, b"VP8X", b"ANIM"}:
-            found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({len(chunk)} bytes)")
+            found.append(f"WebP chunk {chunk.kind.decode('latin-1')!r} ({counted(len(chunk), 'byte')})")
     return found
 
 
@@ -132,12 +141,15 @@ def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
     if c2pa.TIFF_MANIFEST in directories[0].fields:
         ranges += _superseded(reader, directories[0], ranges)
     if spare := uncovered(data, ranges):
-        found.append(f"TIFF: {spare} bytes outside any tag")
+        found.append(f"TIFF: {counted(spare, 'byte')} outside any tag")
     return found
 
 
 def _superseded(reader: TiffReader, live: Directory, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return where a directory lies that says what the live one says but the manifest: signing leaves it behind."""
+    """Return the byte ranges of the old directory that signing leaves in the file.
+
+    It equals the current directory except for the manifest.
+    """
     wanted = {tag: field for tag, field in live.fields.items() if tag != c2pa.TIFF_MANIFEST}
     for end in {end + end % 2 for _, end in ranges}:
         try:
@@ -153,7 +165,7 @@ def _bmp(data: bytes, metadata: MetadataMode) -> list[str]:
     del metadata
     pixels_at, size = struct.unpack_from("<II", data, 10)
     if size < 40 or len(data) < 14 + size:
-        return ["BMP of an old kind that cannot be checked"]
+        return ["BMP with an old header, which cannot be checked"]
     width, height, _, bits, compression, stored, _, _, colours = struct.unpack_from("<iiHHIIiiI", data, 18)
     row = (abs(width) * bits + 31) // 32 * 4
     length = stored if compression in (1, 2) else row * abs(height)
@@ -163,7 +175,7 @@ def _bmp(data: bytes, metadata: MetadataMode) -> list[str]:
     if size == 124 and data[70:74] in (b"DEBM", b"KNIL"):
         return ["BMP colour profile"]
     spare = uncovered(data, ranges)
-    return [f"BMP: {spare} bytes outside header and pixels"] if spare else []
+    return [f"BMP: {counted(spare, 'byte')} outside header and pixels"] if spare else []
 
 
 def _gif(data: bytes, metadata: MetadataMode) -> list[str]:
@@ -172,7 +184,7 @@ def _gif(data: bytes, metadata: MetadataMode) -> list[str]:
     found, marks = trailing(data, end), Marks()
     pictures = sum(b.kind == "picture" for b in blocks)
     if pictures > 1:
-        found.append(f"GIF: {pictures - 1} further pictures")
+        found.append(f"GIF: {counted(pictures - 1, 'further picture')}")
     for block in blocks:
         if block.kind == "fe":
             found.append(f"GIF comment: {excerpt(block.body[3:])}")
@@ -181,7 +193,8 @@ def _gif(data: bytes, metadata: MetadataMode) -> list[str]:
         elif block.body.startswith(c2pa.GIF_MANIFEST):
             found += marks.manifest(c2pa.gif_store(block.body))
         elif block.kind not in ("picture", "f9"):
-            found.append(f"GIF extension {block.kind} {excerpt(block.body[3:14])} ({len(block.body)} bytes)")
+            size = counted(len(block.body), "byte")
+            found.append(f"GIF extension {block.kind} {excerpt(block.body[3:14])} ({size})")
     return found
 
 
@@ -199,7 +212,7 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
     found += [f"box {b.kind.decode('latin-1')!r}" for b in others if b not in manifests]
     found += [line for b in manifests for line in marks.manifest(c2pa.iso_store(data[b.start : b.end]))]
     if spare := uncovered(data, ranges):
-        found.append(f"{spare} bytes that no part of the file refers to")
+        found.append(f"{counted(spare, 'byte')} that no part of the file refers to")
     for box in file.meta:
         if box.kind not in (b"hdlr", b"pitm", b"iloc", b"iinf", b"iref", b"iprp", b"idat"):
             found.append(f"meta box {box.kind.decode('latin-1')!r}")
@@ -212,11 +225,11 @@ def _heif(data: bytes, metadata: MetadataMode) -> list[str]:
             found += profile_leftovers(body[4:])
     for number, item in file.items.items():
         found += _item_leftovers(data, file, number, item, metadata, marks)
-    return found + ["no XMP that describes the video behind the picture, and no more"] * marks.lack_description
+    return found + ["no XMP that describes only the video after the picture"] * marks.lack_description
 
 
 def _video_box(file: HeifFile) -> Box | None:
-    """Return the box of a motion photo's video, which must be the last and have a header of 8 bytes."""
+    """Return the box with a motion photo's video: the last box, with a header of 8 bytes; None if there is none."""
     last = file.boxes[-1]
     return last if last.kind == VIDEO_BOX and last.start - last.at == VIDEO_HEADER_BYTES else None
 
@@ -229,7 +242,7 @@ def _movie(video: bytes) -> list[str]:
 
 
 def _descriptions(data: bytes, file: HeifFile, video: Box) -> list[bytes]:
-    """Return the XMP packets that describe a video as it is, with the mark and without; the file must have one."""
+    """Return the XMP packets, without and with the mark, that describe the video; the file must hold one of them."""
     told = told_motion(b"".join(xmp_packets(data, file)))
     picture = "image/avif" if file.picture().kind == b"av01" else "image/heic"
     following = Following(0, video.end - video.start, told, picture)
@@ -252,7 +265,7 @@ def _jxl(data: bytes, metadata: MetadataMode) -> list[str]:
         elif kind == b"jumb":
             found += marks.manifest(jxl_box(kind, body))
         elif heads.get(kind) != body and not (kind == b"jxll" and len(body) == 1):
-            found.append(f"JPEG XL box {kind.decode('latin-1')!r} ({len(body)} bytes)")
+            found.append(f"JPEG XL box {kind.decode('latin-1')!r} ({counted(len(body), 'byte')})")
     return found
 
 
@@ -262,9 +275,9 @@ def _item_leftovers(
     found: list[str] = []
     if item.kind == b"mime":
         body = b"".join(data[start:end] for start, end in item.places)
-        return marks.leftovers(body, "mime item") if item.name in _MIME_XMP else ["XMP or other text"]
+        return marks.leftovers(body, "mime item") if item.name in _MIME_XMP else ["XMP or other text in a mime item"]
     if item.name not in _KNOWN_NAMES:
-        found.append(f"part's name: {excerpt(item.name)}")
+        found.append(f"item named {excerpt(item.name)}")
     links = {kind for kind, _ in item.links}
     if item.kind == b"Exif":
         block = b"".join(data[start:end] for start, end in item.places)
@@ -273,9 +286,9 @@ def _item_leftovers(
             found.append(f"bytes before the EXIF: {excerpt(block[4:skip])}")
         found += exif_leftovers(block[skip:], metadata)
     elif item.kind not in _PICTURES:
-        found.append(f"part of kind {item.kind.decode('latin-1')!r}")
+        found.append(f"item of kind {item.kind.decode('latin-1')!r}")
     elif item.kind == b"hvc1" and (foreign := _foreign_units(data, item)):
-        found.append(f"H.265 units of kind {', '.join(map(str, foreign))} beside the picture")
+        found.append(f"H.265 units that are no part of the picture, of type {', '.join(map(str, foreign))}")
     elif b"thmb" in links:
         found.append("thumbnail")
     elif b"auxl" in links:
@@ -293,7 +306,7 @@ def _foreign_units(data: bytes, item: Item) -> list[int]:
 
 
 def _tiles(file: HeifFile) -> set[int]:
-    """Return the items that grids are put together from."""
+    """Return the numbers of the items that are tiles of a grid."""
     return {number for item in file.items.values() for kind, ids in item.links if kind == b"dimg" for number in ids}
 
 

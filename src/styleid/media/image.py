@@ -1,16 +1,17 @@
-"""Read a photo, and write it again the way it was: same format, depth, profile, orientation and quality, no metadata.
+"""Read photos, and write them in the format, depth, profile, orientation and quality of the source.
 
 Convention
 ----------
-`Photo.image_rgb` is uint8 (h, w, 3), **upright** (EXIF orientation applied), in the picture's own RGB colour space
-(CMYK: as sRGB), alpha left out; colours that use a small part of their range, such as 10 bits in 16, are stretched.
-Files are known by their content, not by their name. Arrays of a `Photo` are
-read-only: copy before painting.
+`Photo.image_rgb` is uint8 (h, w, 3), **upright** (EXIF orientation applied), in the file's own RGB colour space (CMYK
+is converted to sRGB), without alpha. Colours that use a small part of their range, such as 10 bits stored in 16, are
+stretched. The content of a file decides its format, not its name. Arrays of a `Photo` are read-only: copy them before
+you change them.
 
-What comes back: lossless formats (PNG, lossless WebP, TIFF, BMP, GIF) have every pixel outside the region
+Lossless formats (PNG, lossless WebP, lossless JPEG XL, TIFF, BMP, GIF) keep every pixel outside the region
 bit-identical at the native depth, alpha included. JPEG is encoded with the source's quantisation tables and
-subsampling, lossy WebP, AVIF and HEIC at the source's quantiser; their pixels outside are taken from the source, never
-from the given image. Sizes and pixel order as stored stay, so annotations stay valid.
+subsampling, lossy WebP, AVIF and HEIC at the source's quantiser, lossy JPEG XL at the source's size; pixels outside the
+region come from the source, never from the given image. Size and orientation as stored do not change, so annotations
+remain valid.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from styleid.media.storage.remote import Place, RemotePath
 from styleid.types import ImageRGB, MaskArray
 
 MAX_PIXELS = 300_000_000
-"""The largest picture that is decoded unless asked otherwise: above any camera's, below what exhausts a workstation."""
+"""Default limit for decoding: larger than any camera's picture, small enough for a workstation's memory."""
 
 
 class _Repaint(Protocol):
@@ -60,7 +61,7 @@ class _Codec(NamedTuple):
 
 
 UNMARKED_FORMATS = frozenset({"BMP"})
-"""Formats that have no place for a mark."""
+"""Formats that cannot hold a mark of generated content."""
 
 _CODECS = {
     "JPEG": _Codec(jpeg.decode, jpeg.encode, redraw=jpeg.redraw),
@@ -77,14 +78,19 @@ _CODECS = {
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """Hold a decoded photo and all that is needed to write it again.
+    """A decoded photo with all that is needed to encode it again.
 
-    name: the file's, for messages. image_rgb: uint8 (h, w, 3), upright, read-only. format: a key of `SUFFIXES`.
-    raster: the pixels as stored. kept: the metadata that may follow them. encoding: how the file was compressed.
-    notes: what a user should know about this file, for the journal. moving: the source's video, if it is a motion
-    photo; it is never written, see `with_moving`. declared: whether the file says that it is
-    generated in part or in whole. dithered: whether image_rgb is the picture of few colours seen from afar, and new
-    pixels are dithered when it is written.
+    Attributes:
+        name: Name of the file, for messages.
+        image_rgb: uint8 (h, w, 3), upright, read-only.
+        format: A key of `SUFFIXES`.
+        raster: The pixels as stored.
+        kept: The metadata that may be written with them.
+        encoding: How the file was compressed; the codec's own type.
+        notes: What the user should know about this file, for the journal.
+        declared: Whether the file says that it was generated in part or in whole.
+        dithered: Whether image_rgb is a smoothed picture of few colours; new pixels are then dithered when written.
+        moving: The video, if the source is a motion photo. It is never written; see `with_moving`.
     """
 
     name: str
@@ -100,33 +106,33 @@ class Photo:
 
     @property
     def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8."""
+        """EXIF orientation, 1 to 8."""
         return self.kept.orientation
 
     @property
     def strip(self) -> Strip | None:
-        """How the frames of an animation lie in `image_rgb` and `raster`; None for a still picture."""
+        """Layout of an animation's frames in `image_rgb` and `raster`; None for a still picture."""
         return self.encoding.strip if isinstance(self.encoding, webp.WebpAnimation) else None
 
     @property
     def icc_profile(self) -> bytes | None:
-        """The colour profile as it will be written, without its texts."""
+        """Colour profile as it is written: only its numbers and well-known names; None if there is none."""
         return self.kept.icc_profile
 
     @property
     def is_grey(self) -> bool:
-        """Whether the file holds one grey channel (and perhaps alpha)."""
+        """Whether the file has one grey channel, with or without alpha."""
         return self.raster.layout in (Layout.GREY, Layout.GREY_ALPHA)
 
     def with_moving(self, video: bytes) -> Photo:
-        """Return a motion photo that is written with another video, an MP4 file, in its video's place."""
+        """Return a copy of a motion photo that is encoded with the given video (an MP4 file)."""
         assert self.moving is not None, "only motion photos have a video"
         return replace(self, encoding=replace(self.encoding, moving=replace(self.moving, data=video)))
 
     def seen_like(self, other: Photo) -> ImageRGB:
-        """Return the picture, uint8 (h, w, 3), stretched as another one is, so that the two can be compared.
+        """Return the picture, uint8 (h, w, 3), stretched like another photo, so that the two can be compared.
 
-        Where the two differ in depth or only one has a palette, nothing is stretched.
+        It is not stretched if the two differ in depth or if only one has a palette.
         """
         alike = self.raster.bits == other.raster.bits and self._has_palette == other._has_palette
         raster = replace(self.raster, span=other.raster.span if alike else None)
@@ -134,7 +140,7 @@ class Photo:
 
     @property
     def gain_map(self) -> GainMap | None:
-        """What makes parts of the picture brighter than white where a display can show it, as stored."""
+        """Gain map of an HDR JPEG as stored, None if there is none. HDR displays brighten the picture by it."""
         return self.encoding.gain_map if isinstance(self.encoding, jpeg.JpegEncoding) else None
 
     @property
@@ -145,16 +151,25 @@ class Photo:
 def read_photo(path: Place, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read and decode a photo.
 
-    max_pixels: the most that a header may announce; more is refused before decoding.
-    Raises `ImageError` where the file is missing, no regular file, not readable, not a still picture of a known
-    format, damaged, cut short or too large.
+    Args:
+        path: A local file or a URL.
+        max_pixels: Limit for width * height in the file's header; a larger picture is refused before decoding.
+
+    Raises:
+        ImageError: The file is missing, no regular file, not readable, not of a known format, damaged, truncated or
+            too large, needs a package that is not installed, or is an animation other than WebP.
     """
     path = path if isinstance(path, RemotePath) else Path(path)
     return read_photo_bytes(photo_bytes(path), str(path), max_pixels=max_pixels)
 
 
 def photo_bytes(path: Place) -> bytes:
-    """Read a photo's file, undecoded; raises `ImageError` where it is missing, no regular file or not readable."""
+    """Read the bytes of a photo.
+
+    Raises:
+        ImageError: The file is missing, no regular file or not readable, or does not begin like a known picture
+            format (checked for local files only).
+    """
     try:
         return path.read_bytes() if isinstance(path, RemotePath) else _file_bytes(path)
     except OSError as error:
@@ -164,10 +179,19 @@ def photo_bytes(path: Place) -> bytes:
 
 
 def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode a photo from its bytes; name is used in messages and to notice a misleading suffix. See `read_photo`."""
+    """Decode a photo from its bytes.
+
+    Args:
+        data: The whole file.
+        name: Name of the file, for messages and for a note about a wrong suffix.
+        max_pixels: See `read_photo`.
+
+    Raises:
+        ImageError: See `read_photo`.
+    """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise ImageError(name, "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process, so damage would go unseen. "
-                         "Set it to False")  # fmt: skip
+        raise ImageError(name, "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set in this process, so damaged files would "
+                         "not be noticed. Set it to False")  # fmt: skip
     try:
         kind = sniff(data)
         decoded = _CODECS[kind].decode(data, max_pixels)
@@ -176,7 +200,7 @@ def read_photo_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
         raise ImageError(name, str(error)) from error
     except MemoryError as error:
         raise ImageError(name, "it does not fit into this machine's memory") from error
-    except Exception as error:  # decoders raise whatever they please on damaged bytes
+    except Exception as error:  # decoders raise errors of any type on damaged files
         raise ImageError(name, f"it cannot be decoded: the file is damaged or cut short ({error})") from error
     notes = (*_name_notes(kind, name), *decoded.notes)
     image = upright(view_rgb(raster, decoded.kept.icc_profile), decoded.kept.orientation)
@@ -194,15 +218,25 @@ def encode_photo(
     faces_mask: MaskArray | None = None,
     marked: bool = False,
 ) -> bytes:
-    """Encode a photo's new pixels in the format and quality of its source.
+    """Encode a photo with new pixels, in the format and quality of its source.
 
-    image_rgb: uint8 (h, w, 3), upright; used only where region_mask, bool (h, w), is true.
-    faces_mask: bool (h, w), where faces are of which nothing may stay, in dots, in a channel beside the colours or in a
-    gain map, besides region_mask. Alpha that is a matte there stays as it is.
-    metadata: "strip" keeps orientation, pixel density and colour profile; "safe" also exposure fields.
-    marked: write the mark of generated content, where the format has a place for it.
-    Raises `ValueError` for arrays of another shape or type or an unknown mode, `ImageError` where the format cannot
-    hold the result, or if the result were found to hold anything outside the allow-list.
+    Args:
+        photo: The source.
+        image_rgb: uint8 (h, w, 3), upright. Used only where region_mask is true.
+        region_mask: bool (h, w), where pixels change.
+        metadata: "strip" keeps orientation, pixel density and colour profile; "safe" also keeps exposure fields.
+        faces_mask: bool (h, w), further areas of faces. Inside either mask, an extra channel (alpha or other) that may
+            show a face is made flat, and the gain map is redrawn. Alpha that is only a matte is not changed. Where both
+            masks are true, every dot of a dithered picture is set anew.
+        marked: Write the mark of generated content, if the format can hold it.
+
+    Returns:
+        The encoded file. Its metadata has been checked against the allow-list.
+
+    Raises:
+        ValueError: An array has the wrong shape or type, or metadata is unknown.
+        ImageError: The format cannot hold the result, encoding fails, or the result contains anything outside the
+            allow-list.
     """
     if image_rgb.shape != photo.image_rgb.shape or image_rgb.dtype != np.uint8:
         raise ValueError(f"image_rgb must be uint8 {photo.image_rgb.shape}, not {image_rgb.dtype} {image_rgb.shape}.")
@@ -225,15 +259,16 @@ def encode_photo(
     except (OSError, RuntimeError, ValueError, MemoryError) as error:
         raise ImageError(photo.name, f"its new pixels cannot be encoded as {photo.format} ({error})") from error
     if leftovers := find_leftovers(data, metadata):
-        raise ImageError(photo.name, f"the output would hold more than pixels: {'; '.join(leftovers)}")
+        raise ImageError(photo.name, f"the output would contain disallowed metadata: {'; '.join(leftovers)}")
     return data
 
 
 def _without_hidden(photo: Photo, mask: MaskArray) -> Raster:
-    """Return the raster without what the channel beside the colours shows of faces."""
+    """Return the raster with faces removed from its extra channel, if it has one."""
     raster = hide_in_channel(photo.raster, stored(mask, photo.orientation))
     if photo.format == "GIF" and raster.palette is None:
-        raise BadFileError("its transparent colour draws a face, which a GIF cannot hide. Save it as PNG first")
+        raise BadFileError("its transparent pixels may show a face, which cannot be hidden in a GIF. Save it as PNG "
+                           "first")  # fmt: skip
     return raster
 
 
@@ -247,9 +282,9 @@ def _repainted(photo: Photo, raster: Raster, image_rgb: ImageRGB, mask: MaskArra
 
 
 def _file_bytes(path: Path) -> bytes:
-    """Read a regular file that begins like a picture, so that no video is read whole only to be refused.
+    """Read a regular file after checking its first bytes, so that a long video is not read only to be refused.
 
-    Anything that is no file raises OSError: a pipe would block for ever.
+    Raises OSError for anything else than a regular file: reading a pipe could block forever.
     """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
@@ -264,14 +299,14 @@ def _file_bytes(path: Path) -> bytes:
 
 def _os_reason(path: Place, error: OSError) -> str:
     if isinstance(path, RemotePath) and error.errno != errno.ENOENT:
-        return f"it cannot be read ({error.strerror})"  # a store says more than a number
+        return f"it cannot be read ({error.strerror})"  # storage services explain errors better than errno does
     if error.errno == errno.ENOENT and isinstance(path, Path) and path.is_symlink():
         return "it is a link to a file that does not exist"
     reasons = {
         errno.ENOENT: "there is no such file",
         errno.EISDIR: "it is a folder, not a file",
         errno.EINVAL: "it is a device, pipe or socket, not a file",
-        errno.ELOOP: "it is a link that leads back to itself",
+        errno.ELOOP: "it is a link that points to itself",
         errno.EACCES: "reading it is not permitted. Check the owner and the mode of the file and its folders",
         errno.ENAMETOOLONG: "its name is too long for this file system",
         errno.EIO: "the disk reports an error when it is read",
@@ -283,4 +318,4 @@ def _name_notes(kind: str, name: str) -> tuple[str, ...]:
     suffix = Path(name).suffix.lower()
     if not suffix or suffix in SUFFIXES[kind]:
         return ()
-    return (f"named {suffix} but holds {kind}: written as {kind} under the same name",)
+    return (f"it is named {suffix} but contains {kind}: written as {kind} under the same name",)

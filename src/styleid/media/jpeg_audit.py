@@ -1,9 +1,10 @@
-"""Find what a JPEG file holds besides its pixels, the allow-list, a gain map and a video; see `styleid.media.audit`."""
+"""Find everything in a JPEG file except pixels, allowed metadata, a gain map and a video; see `styleid.media.audit`."""
 
 from __future__ import annotations
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
+from styleid.media.counts import counted
 from styleid.media.formats.parse import c2pa
 from styleid.media.formats.parse.allowed import ICC_PREFIX, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, MetadataMode, exif_leftovers
@@ -26,7 +27,15 @@ _SEGMENTS = {
 
 
 def jpeg_leftovers(data: bytes, metadata: MetadataMode) -> list[str]:
-    """List what a JPEG holds outside the allow-list; raises `BadFileError` where it cannot be parsed."""
+    """List everything in a JPEG that the allow-list does not name, one line each.
+
+    Args:
+        data: The whole file.
+        metadata: The allow-list; see `styleid.media.audit.find_leftovers`.
+
+    Raises:
+        BadFileError: The file cannot be parsed.
+    """
     parts = jpeg_parts(data)
     inner = _gain_map_parts(data[parts.end :])
     end = parts.end if inner is None else parts.end + inner.end
@@ -42,7 +51,7 @@ def jpeg_leftovers(data: bytes, metadata: MetadataMode) -> list[str]:
 
 
 def _gain_map_parts(second: bytes) -> JpegParts | None:
-    """Return the parts of a JPEG that says that it is a gain map, None for anything else."""
+    """Return the parts of a JPEG that declares itself a gain map, None for anything else."""
     try:
         inner = jpeg_parts(second)
         return inner if gain_map_numbers(inner.segments) is not None else None
@@ -51,7 +60,10 @@ def _gain_map_parts(second: bytes) -> JpegParts | None:
 
 
 def _with_following(parts: JpegParts, inner: JpegParts | None, video_bytes: int, metadata: MetadataMode) -> list[str]:
-    """List the leftovers of a picture that a gain map, a video or both follow: both must be described as they are."""
+    """List the leftovers of a picture that is followed by a gain map, a video or both.
+
+    What follows must be described by exactly the segments that the writer builds from it.
+    """
     xmp = b"".join(s.payload for s in parts.segments if s.payload.startswith(JPEG_XMP))
     motion = told_motion(xmp) if video_bytes else NO_MOTION
     following = Following(0 if inner is None else inner.end, video_bytes, motion)
@@ -62,23 +74,23 @@ def _with_following(parts: JpegParts, inner: JpegParts | None, video_bytes: int,
         header = listed.end - len(listed.payload) + len(MPF_NAME) if listed else 0
         own += [ISO_PRIMARY, mpf_payload(parts.end, parts.end - header, inner.end)]
     rest, missing = _without_once(parts.segments, own)
-    found = [f"no {excerpt(payload[:28])} that describes what follows the picture, and no more" for payload in missing]
+    found = [f"no segment {excerpt(payload[:28])} that describes only what follows the picture" for payload in missing]
     found += _segments(rest, metadata, Marks(xmp=own[0] in missing))
     return found + ([] if inner is None else [f"gain map: {line}" for line in _gain_map(inner)])
 
 
 def _gain_map(inner: JpegParts) -> list[str]:
     numbers = gain_map_numbers(inner.segments)
-    assert numbers is not None, "a gain map is known by its numbers"
+    assert numbers is not None, "_gain_map_parts returns only parts with numbers"
     rest, missing = _without_once(inner.segments, [JPEG_XMP + numbers.xmp(), numbers.iso()])
-    found = [f"no {excerpt(payload[:28])} that holds its numbers alone" for payload in missing]
+    found = [f"no segment {excerpt(payload[:28])} that holds only its numbers" for payload in missing]
     return found + _segments(rest, "strip", Marks(xmp=False, manifest=False))
 
 
 def _without_once(
     segments: tuple[JpegSegment, ...], payloads: list[bytes]
 ) -> tuple[tuple[JpegSegment, ...], list[bytes]]:
-    """Return segments without the first that has each payload, and the payloads that none has."""
+    """Remove the first segment with each of the payloads; return the other segments and the payloads not found."""
     rest = list(segments)
     missing: list[bytes] = []
     for payload in payloads:
@@ -91,7 +103,6 @@ def _without_once(
 
 
 def _segments(segments: tuple[JpegSegment, ...], metadata: MetadataMode, marks: Marks | None = None) -> list[str]:
-    """List the leftovers among a JPEG's segments."""
     found: list[str] = []
     profile, marks = b"", marks or Marks()
     manifest: list[bytes] = []
@@ -115,7 +126,8 @@ def _segments(segments: tuple[JpegSegment, ...], metadata: MetadataMode, marks: 
         else:
             name = payload.split(b"\0")[0][:32]
             known = f" ({_SEGMENTS[name]})" if name in _SEGMENTS else ""
-            found.append(f"JPEG segment {_marker_name(marker)} {excerpt(name)}{known}, {len(payload)} bytes")
+            size = counted(len(payload), "byte")
+            found.append(f"JPEG segment {_marker_name(marker)} {excerpt(name)}{known}, {size}")
     if manifest:
         found += marks.manifest(c2pa.jpeg_store(manifest) or b"")
     return found + (profile_leftovers(profile) if profile else [])

@@ -1,38 +1,42 @@
-"""What the checks of all formats share: the marks that are allowed, and how a line names what was found."""
+"""Shared by the audits of all formats: the allowed marks, and the texts of findings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from styleid.media.counts import counted
 from styleid.media.formats.parse import c2pa
 from styleid.media.provenance import PACKET
 
 
 class Marks:
-    """Accept the packet that marks generated content, and a C2PA manifest that says the same, once in a file each."""
+    """The marks of generated content found in one file: at most one XMP packet and one C2PA manifest are accepted."""
 
     def __init__(self, *, xmp: bool = True, manifest: bool = True, described: Sequence[bytes] = ()) -> None:
-        """Begin a file.
+        """Start the check of one file.
 
-        xmp, manifest: whether there may be one at all. described: the packets of which one must be there instead of the
-        mark's own, since it also says what follows the picture.
+        Args:
+            xmp: Whether an XMP packet is accepted.
+            manifest: Whether a C2PA manifest is accepted.
+            described: Packets that describe the data after the picture. If given, the file must hold one of them, and
+                the plain mark is not accepted.
         """
         self._seen, self._signed, self._described = not xmp, not manifest, described
 
     @property
     def lack_description(self) -> bool:
-        """Whether nothing says what follows the picture, though something must."""
+        """Whether a packet that describes the data after the picture is required but was not found."""
         return bool(self._described) and not self._seen
 
     def leftovers(self, xmp: object, where: str) -> list[str]:
-        """Return a line for XMP that is not the packet, or that is there again."""
+        """Return a line for XMP that is not accepted or that repeats an accepted packet, else an empty list."""
         if xmp not in (self._described or (PACKET,)):
             return [f"{where} (XMP)"]
-        again, self._seen = self._seen, True  # a number of copies would tell something
+        again, self._seen = self._seen, True  # the number of copies could carry information
         return [f"{where} (XMP): the mark a second time"] if again else []
 
     def manifest(self, store: object) -> list[str]:
-        """Return lines for what a C2PA manifest store holds beyond the mark, or for a second one."""
+        """Return lines for everything in a C2PA manifest store except the mark, or one line for a second store."""
         again, self._signed = self._signed, True
         if again or not isinstance(store, bytes):
             return ["C2PA: a second manifest store"]
@@ -40,11 +44,11 @@ class Marks:
 
 
 def trailing(data: bytes, end: int) -> list[str]:
-    """Return a line for the bytes after a picture, if there are any."""
+    """Return a line for the bytes after a picture, an empty list if there are none."""
     rest = data[end:]
-    return [f"{len(rest)} bytes after the picture: {excerpt(rest)}"] if rest else []
+    return [f"{counted(len(rest), 'byte')} after the picture: {excerpt(rest)}"] if rest else []
 
 
 def excerpt(body: bytes) -> str:
-    """Return the first bytes of something as a message shows them."""
+    """Return the first 40 bytes as a quoted string for messages."""
     return repr(body[:40].decode("latin-1"))

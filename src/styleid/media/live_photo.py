@@ -1,7 +1,7 @@
-"""Find the video that makes a photo a Live Photo: the QuickTime file beside it that names the same identifier.
+"""Find the video of a Live Photo: the QuickTime file of the same name that holds the same identifier.
 
-Apple's cameras write the identifier into the maker's note of the photo's EXIF (tag 17) and into the video's metadata
-(`com.apple.quicktime.content.identifier`). A common name alone makes no pair.
+Apple's cameras write the identifier into the maker note of the photo's EXIF (tag 17) and into the video's metadata
+(`com.apple.quicktime.content.identifier`). Files that share only their name are not a pair.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ _NOTE = b"Apple iOS\0\0\x01MM"
 _IDENTIFIER_TAG, _ASCII = 17, 2
 _KEY = b"com.apple.quicktime.content.identifier"
 _MOST_BYTES = 256 << 20
-"""Live Photos last three seconds; what is larger is no such video."""
+"""Larger files are not considered: the video of a Live Photo lasts three seconds."""
 
 
 def find_partner(photo: Path, data: bytes) -> Path | None:
-    """Return the video of a Live Photo, None where the photo is none or its video is not there.
+    """Return the path of a Live Photo's video, None if the photo is no Live Photo or its video is missing.
 
-    Of several photos of one name, such as a HEIC and a JPEG of it, the first in order has the video.
+    If several photos have the same name, such as a HEIC and its JPEG copy, only the first by name gets the video.
 
     Args:
-        photo: Where the photo is.
-        data: Its bytes.
+        photo: Path of the photo.
+        data: The photo's bytes.
+
+    Raises:
+        OSError: The photo's folder or a video in it cannot be read.
     """
     if not (wanted := photo_identifier(data)):
         return None
@@ -41,7 +44,7 @@ def find_partner(photo: Path, data: bytes) -> Path | None:
 
 
 def photo_identifier(data: bytes) -> str:
-    """Return the identifier in a photo's maker's note, "" where there is none."""
+    """Return the Live Photo identifier in a photo's maker note, "" if there is none."""
     note = data.find(_NOTE)
     if note < 0:
         return ""
@@ -57,14 +60,14 @@ def photo_identifier(data: bytes) -> str:
 
 
 def movie_identifier(data: bytes) -> str:
-    """Return the identifier in a QuickTime file's metadata, "" where there is none."""
+    """Return the Live Photo identifier in a QuickTime file's metadata, "" if there is none."""
     try:
         movie = _inside(data, iso_boxes(data), b"moov")
-        places = [*movie, *_inside(data, movie, b"udta")]  # Apple's, and FFmpeg's
+        places = [*movie, *_inside(data, movie, b"udta")]  # Apple writes it into moov, FFmpeg into moov/udta
         meta = next((box for box in places if box.kind == b"meta"), None)
         if meta is None:
             return ""
-        headless = data[meta.start + 4 : meta.start + 8] == b"hdlr"  # as QuickTime has it; others put a version first
+        headless = data[meta.start + 4 : meta.start + 8] == b"hdlr"  # QuickTime's meta box has no version field
         parts = iso_boxes(data, meta.start if headless else meta.start + 4, meta.end)
         number = _number_of_key(data, next((b for b in parts if b.kind == b"keys"), None))
         items = _inside(data, parts, b"ilst")
@@ -81,10 +84,10 @@ def _inside(data: bytes, boxes: list[Box], kind: bytes) -> list[Box]:
 
 
 def _number_of_key(data: bytes, keys: Box | None) -> int:
-    """Return the place, from 1, of the identifier among a file's keys, 0 where it is not there."""
+    """Return the number, from 1, of the identifier's key in a file's list of keys, 0 if it is not listed."""
     if keys is None:
         return 0
-    entries = iso_boxes(data, keys.start + 8, keys.end)  # each has a length and "mdta" before its name
+    entries = iso_boxes(data, keys.start + 8, keys.end)  # an entry is a length, "mdta" and the key's name
     return next((k for k, one in enumerate(entries, 1) if data[one.start : one.end] == _KEY), 0)
 
 

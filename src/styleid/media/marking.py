@@ -1,4 +1,4 @@
-"""Encode a photo with the mark that its faces call for, and say what was done."""
+"""Encode a photo and mark it as generated content where the options ask for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from styleid.types import ImageRGB, MaskArray
 
 
 class Encoded(NamedTuple):
-    """Hold an encoded photo. mark: what it was marked with, "" where it was not. notes: for the journal."""
+    """An encoded photo: the file's bytes, the mark that it holds ("" for none), and notes for the journal."""
 
     data: bytes
     mark: str = ""
@@ -33,24 +33,29 @@ def encode_marked(
     changed: bool,
     faces_mask: MaskArray | None = None,
 ) -> Encoded:
-    """Encode a photo as `encode_photo` does, marked where the options say so.
+    """Encode a photo like `encode_photo`, with a mark of generated content if the options ask for it.
 
     Args:
         photo: The source.
         image_rgb: uint8 (h, w, 3), upright, the new pixels.
-        region_mask: bool (h, w), where they count.
-        metadata: What else may stay.
-        options: Which mark, and for which files.
-        generated: Whether the photo has a new face. One that says so of itself already counts as if it had.
-        changed: Whether any of its faces was changed.
-        faces_mask: As `encode_photo` takes it.
+        region_mask: bool (h, w), where pixels change.
+        metadata: "strip" or "safe"; see `encode_photo`.
+        options: Which mark to write, and into which files.
+        generated: Whether the photo has a new face. A source that is already declared as generated counts as if it had.
+        changed: Whether any face was changed.
+        faces_mask: See `encode_photo`.
+
+    Returns:
+        The encoded photo. If a mark is wanted but the format cannot hold one, `notes` says so.
 
     Raises:
         ImageError: The photo cannot be encoded or signed.
+        MissingDependencyError: The mark is "c2pa" and c2pa-python is not installed.
+        OptionError: The mark is "c2pa" and its certificate or key cannot be read.
     """
     wanted = options.applies(generated=generated or photo.declared, changed=changed)
     if not wanted or photo.format in UNMARKED_FORMATS:
-        notes = (f"{photo.format} has no place for a mark: this file does not say that it holds generated faces",)
+        notes = (f"{photo.format} cannot hold a mark: the file does not say that it contains generated faces",)
         data = encode_photo(photo, image_rgb, region_mask, metadata, faces_mask=faces_mask)
         return Encoded(data, notes=notes if wanted else ())
     data = encode_photo(photo, image_rgb, region_mask, metadata, faces_mask=faces_mask, marked=True)
@@ -67,5 +72,5 @@ def _signed(photo: Photo, data: bytes, metadata: MetadataMode, options: MarkOpti
     except SigningError as error:
         raise ImageError(photo.name, f"it cannot be signed ({error})") from error
     if leftovers := find_leftovers(signed, metadata):
-        raise ImageError(photo.name, f"the signed output would hold more than the mark: {'; '.join(leftovers)}")
+        raise ImageError(photo.name, f"the signed output would contain disallowed metadata: {'; '.join(leftovers)}")
     return signed

@@ -1,7 +1,7 @@
-"""Say in a file that its picture holds generated parts: the IPTC digital source type, as one fixed XMP packet.
+"""The mark of generated content: IPTC's digital source type in one fixed XMP packet, and the options for it.
 
-The packet never varies, so it tells nothing about a photo but this one fact. `docs/provenance.md` has the table of
-formats and where each keeps it.
+The packet is the same in every file, so it reveals nothing about a photo except that parts of it were generated.
+`docs/provenance.md` lists where each format stores it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Mark = Literal["none", "iptc", "c2pa"]
 MarkScope = Literal["generated", "changed", "all"]
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-"""IPTC's term for a picture that combines captured parts with parts that a trained model made."""
+"""IPTC's digital source type for a composite that contains parts made by a trained model."""
 
 PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -30,39 +30,40 @@ PACKET = (
     "</x:xmpmeta>\n"
     '<?xpacket end="r"?>'
 ).encode()
-"""The XMP packet that marks a file. Audits accept these bytes and no other XMP."""
+"""The XMP packet that marks a file. `styleid.media.audit` accepts exactly these bytes as a mark."""
 
 JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-"""What an APP1 segment of a JPEG begins with where it holds XMP."""
+"""First bytes of a JPEG's APP1 segment that holds XMP."""
 PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
-"""What an iTXt chunk of a PNG begins with: the keyword, not compressed, no language, no translation."""
+"""First bytes of a PNG's iTXt chunk that holds XMP: keyword, no compression, no language, no translated keyword."""
 GIF_XMP = b"!\xff\x0bXMP DataXMP"
-"""What an application extension of a GIF begins with; the packet follows as it is, not in blocks."""
+"""First bytes of a GIF's application extension that holds XMP; the packet follows without being cut into sub-blocks."""
 GIF_XMP_END = bytes([1, *range(255, -1, -1), 0])
-"""What follows the packet in a GIF, so that a reader that takes its bytes for blocks' lengths still finds the end."""
+"""Bytes after the packet in a GIF: a reader that takes any byte for a sub-block's length still finds the end."""
 TIFF_XMP = 700
 ISO_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-"""The identifier of a uuid box that holds XMP in an MP4."""
+"""Identifier of an MP4's uuid box that holds XMP."""
 
 _DECLARED = re.compile(rb"digitalsourcetype/(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia)")
 
 
 def declares_generated(data: bytes) -> bool:
-    """Say whether a file's bytes name one of IPTC's source types for what trained models made."""
+    """Return whether a file contains one of IPTC's two source types for content made by trained models."""
     return _DECLARED.search(data) is not None
 
 
 @dataclass(frozen=True)
 class MarkOptions:
-    """Choose how files say that they hold generated faces.
+    """Options for the mark of generated content.
 
-    mark: none; iptc writes IPTC's digital source type as XMP; c2pa also signs a C2PA manifest, which needs
-        --c2pa-certificate and --c2pa-key.
-    mark_scope: generated marks files with at least one new face; changed also those whose faces were only obscured; all
-        marks every file.
-    c2pa_certificate: PEM file of the certificate to sign with, followed by those that vouch for it, without the root.
-    c2pa_key: PEM file of the certificate's private key, without a password.
-    c2pa_timestamp: URL of a time-stamp server (RFC 3161) to ask for each signature; without it none is asked.
+    mark: iptc writes IPTC's digital source type as XMP; c2pa also writes a signed C2PA manifest, which needs
+        --c2pa-certificate and --c2pa-key; none writes no mark.
+    mark_scope: which files are marked: generated, those with at least one new face; changed, also those whose faces
+        were only obscured; all, every file.
+    c2pa_certificate: PEM file with the signing certificate, followed by its intermediate certificates, without the
+        root.
+    c2pa_key: PEM file with the certificate's private key, without a password.
+    c2pa_timestamp: URL of a time-stamp server (RFC 3161) that is asked for each signature; empty asks none.
     """
 
     mark: Mark = "iptc"
@@ -76,20 +77,26 @@ class MarkOptions:
         _one_of("--mark-scope", self.mark_scope, ("generated", "changed", "all"))
         files = {"--c2pa-certificate": self.c2pa_certificate, "--c2pa-key": self.c2pa_key}
         if self.mark == "c2pa" and (missing := [flag for flag, path in files.items() if path is None]):
-            raise OptionError("--mark", f"c2pa signs each file and needs {' and '.join(missing)}.")
+            raise OptionError("--mark", f"c2pa signs every marked file, so it needs {' and '.join(missing)}.")
         given = [flag for flag, value in (files | {"--c2pa-timestamp": self.c2pa_timestamp}).items() if value]
         if self.mark != "c2pa" and given:
-            raise OptionError(given[0], "it belongs to --mark c2pa.")
+            raise OptionError(given[0], f"it is only used with --mark c2pa, not --mark {self.mark}.")
         if self.c2pa_timestamp and not self.c2pa_timestamp.startswith(("http://", "https://")):
-            raise OptionError("--c2pa-timestamp", f"'{self.c2pa_timestamp}' is no URL that begins with http or https.")
+            raise OptionError("--c2pa-timestamp", f"'{self.c2pa_timestamp}' must be a URL that begins with http:// or "
+                              "https://.")  # fmt: skip
 
     def applies(self, *, generated: bool, changed: bool) -> bool:
-        """Say whether a file with generated faces, or with any face changed, is to be marked."""
+        """Return whether a file is marked.
+
+        Args:
+            generated: Whether the file has a new face.
+            changed: Whether any face in the file was changed.
+        """
         wanted = {"generated": generated, "changed": generated or changed, "all": True}
         return self.mark != "none" and wanted[self.mark_scope]
 
     def settings(self) -> dict[str, Any]:
-        """Return what the journal says: no key, and of the certificate its name."""
+        """Return the settings for the journal: without the key, and with only the certificate's file name."""
         settings = {"mark": self.mark, "mark_scope": self.mark_scope}
         if self.c2pa_certificate is not None:
             settings |= {"c2pa_certificate": self.c2pa_certificate.name, "c2pa_timestamp": self.c2pa_timestamp}

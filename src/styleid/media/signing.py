@@ -1,7 +1,8 @@
-"""Sign C2PA manifests that say that a picture or video holds generated parts, with c2pa-python (extra `c2pa`).
+"""Write signed C2PA manifests that declare generated content, with c2pa-python (extra `c2pa`).
 
-A manifest holds the action `c2pa.created` with IPTC's source type and a hash of the output; no ingredient, no
-thumbnail, no hash of the original. Nothing is fetched, and no time-stamp server is asked unless the user names one.
+A manifest contains the action `c2pa.created` with IPTC's source type and a hash of the output. It contains no
+ingredient, no thumbnail and no hash of the original. Nothing is downloaded, and a time-stamp server is asked only if
+the user names one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SIGNED_FORMATS = {
     "mp4": "video/mp4",
     "mov": "video/quicktime",
 }
-"""Media types of the formats that can hold a manifest, by the names that pictures and containers have here."""
+"""Media types of the formats that can hold a manifest. Keys: `Photo.format` for pictures, the suffix for videos."""
 
 _MANIFEST = {
     "claim_generator_info": [{"name": "styleid", "version": __version__}],
@@ -46,14 +47,20 @@ _SETTINGS = {
 
 
 class SigningError(Exception):
-    """A file cannot be signed; the message is the reason, without the file's name."""
+    """A file cannot be signed. The message is the reason, without the file's name."""
 
 
 def sign_bytes(data: bytes, kind: str, options: MarkOptions) -> bytes:
-    """Return a file with a signed manifest; kind is a key of `SIGNED_FORMATS`.
+    """Return a copy of a file with a signed manifest.
+
+    Args:
+        data: The file.
+        kind: Its format, a key of `SIGNED_FORMATS`.
+        options: Certificate, key and time-stamp server; both files must be given.
 
     Raises:
-        SigningError: It cannot be signed.
+        SigningError: The file cannot be signed.
+        OptionError: The certificate or the key cannot be read.
         MissingDependencyError: c2pa-python is not installed.
     """
     out = io.BytesIO()
@@ -62,16 +69,18 @@ def sign_bytes(data: bytes, kind: str, options: MarkOptions) -> bytes:
 
 
 def sign_file(source: Path, target: Path, kind: str, options: MarkOptions) -> None:
-    """Write a signed copy of a file; see `sign_bytes`."""
+    """Write a signed copy of the file `source` to `target`; see `sign_bytes` for the other arguments and errors."""
     with source.open("rb") as given, target.open("w+b") as out:
         _sign(given, out, kind, options)
 
 
 def check_signing(options: MarkOptions) -> None:
-    """Sign a picture of one pixel, so that a certificate that cannot serve is known before a run.
+    """Sign a picture of one pixel to check certificate, key and time-stamp server before a run.
+
+    Does nothing unless the mark is "c2pa".
 
     Raises:
-        OptionError: The certificate, its key or the time-stamp server cannot be used.
+        OptionError: The certificate, the key or the time-stamp server cannot be used.
         MissingDependencyError: c2pa-python is not installed.
     """
     if options.mark != "c2pa":
@@ -79,7 +88,7 @@ def check_signing(options: MarkOptions) -> None:
     try:
         sign_bytes(_pixel(), "PNG", options)
     except SigningError as error:
-        raise OptionError("--mark", f"c2pa cannot sign: {error}.") from error
+        raise OptionError("--mark", f"a C2PA manifest cannot be signed: {error}.") from error
 
 
 def _sign(source: IO[bytes], target: IO[bytes], kind: str, options: MarkOptions) -> None:
@@ -103,7 +112,7 @@ def _import_c2pa() -> Any:
 
 
 def _material(options: MarkOptions) -> tuple[bytes, bytes, str]:
-    """Return certificates, key and the name of the algorithm that the key is for."""
+    """Return the certificates, the key and C2PA's name of the key's algorithm."""
     certificate, key = (
         _read(flag, path)
         for flag, path in (("--c2pa-certificate", options.c2pa_certificate), ("--c2pa-key", options.c2pa_key))
@@ -112,7 +121,7 @@ def _material(options: MarkOptions) -> tuple[bytes, bytes, str]:
 
 
 def _read(flag: str, path: Path | None) -> bytes:
-    assert path is not None, "options of c2pa name both files"
+    assert path is not None, "MarkOptions requires both files for c2pa"
     try:
         return path.read_bytes()
     except OSError as error:
@@ -121,14 +130,14 @@ def _read(flag: str, path: Path | None) -> bytes:
 
 @cache
 def _algorithm(key: bytes) -> str:
-    """Return C2PA's name of the algorithm that a private key in PEM signs with."""
+    """Return C2PA's name of the signature algorithm for a private key in PEM."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         private = load_pem_private_key(key, None)
     except (ValueError, TypeError) as error:
-        raise OptionError("--c2pa-key", f"it is no private key in PEM without a password ({error}).") from error
+        raise OptionError("--c2pa-key", f"it must be a private key in PEM without a password ({error}).") from error
     curves = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
     if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in curves:
         return curves[private.curve.name]
@@ -136,7 +145,7 @@ def _algorithm(key: bytes) -> str:
         return "ps256"
     if isinstance(private, ed25519.Ed25519PrivateKey):
         return "ed25519"
-    raise OptionError("--c2pa-key", "C2PA signs with keys of P-256, P-384, P-521, RSA or Ed25519; this is another.")
+    raise OptionError("--c2pa-key", "the key's type is not allowed by C2PA. Use P-256, P-384, P-521, RSA or Ed25519.")
 
 
 def _pixel() -> bytes:

@@ -1,7 +1,7 @@
-"""See samples that use a small part of their range: 10 to 14 bits in 16-bit files, faint and dark pictures.
+"""Stretch samples that use a small part of their range: 10 to 14 bits in 16-bit files, faint and dark pictures.
 
-Sensors of 10 to 14 bits are often stored in 16-bit files without scaling. Shown as they are, such pictures are all but
-black, and no face is found in them; viewers stretch them, so that people see them well.
+Samples of 10 to 14 bits are often stored in 16-bit files without scaling. Without stretching, such pictures are almost
+black and the detector finds no face in them, but viewers stretch them, so people see the faces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt, UInt8
 
 Samples = Shaped[np.ndarray, "..."]
-"""Numbers of a picture in any shape and of any type, which the signature or the docstring states."""
+"""Samples of a picture, of any shape and type; the signature or the docstring states which."""
 
 _MOST_PIXELS, _MOST_PIXELS_8_BITS = 1 << 16, 1 << 11
 _OUTSIDE = 0.001
@@ -24,17 +24,17 @@ _LOW_SHARE, _LOW_SHARE_8_BITS, _LEAST_8_BITS = 0.5, 0.125, 6
 
 @dataclass(frozen=True)
 class Span:
-    """Hold the part of a range that samples use: low is seen as black, high as white; low < high."""
+    """The part of their range that samples use: `low` is shown as black, `high` as white; low < high."""
 
     low: int
     high: int
 
     def to_8_bits(self, samples: UInt[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-        """Return unsigned samples of any shape, stretched to uint8; what lies outside is cut off."""
+        """Return unsigned samples of any shape, stretched to uint8; values outside the span are clipped."""
         return np.take(_table(self.low, self.high, int(np.iinfo(samples.dtype).max)), samples)
 
     def from_8_bits(self, values: UInt8[np.ndarray, "*shape"], dtype: Any) -> UInt[np.ndarray, "*shape"]:
-        """Undo `to_8_bits` for uint8 values: the nearest samples, of the type given."""
+        """Return the samples of type `dtype` that `to_8_bits` shows as the given uint8 values."""
         width = self.high - self.low
         return (self.low + (values.astype(np.uint32) * width + 127) // 255).astype(dtype)
 
@@ -42,10 +42,14 @@ class Span:
 def find_span(samples: UInt[np.ndarray, "..."], bits: int) -> Span | None:
     """Return the span that samples use if that is a small part of their range, else None.
 
-    samples: unsigned, any shape. bits: their depth, 1 to 16. Small is less than half of the range, at 8 bits less than
-    an eighth but more than noise, between the 0.1th and the 99.9th percentile. Above 8 bits, samples at either end of
-    the range do not count: frames, masks and dead pixels. The span's ends are rounded outwards, so that a few changed
-    pixels leave it as it is.
+    The span lies between the 0.1th and the 99.9th percentile. It counts as small if it is less than half of the range;
+    at 8 bits, if it is less than an eighth, but at least 6 levels, so that noise is not stretched. Above 8 bits,
+    samples at either end of the range are ignored, because they are frames, masks or dead pixels. The ends are rounded
+    outwards, so that a few changed pixels do not change the span.
+
+    Args:
+        samples: Unsigned, of any shape.
+        bits: Their depth, 1 to 16.
     """
     top = (1 << bits) - 1
     used = _thinned(samples, _MOST_PIXELS if bits > 8 else _MOST_PIXELS_8_BITS)
@@ -64,7 +68,7 @@ def find_span(samples: UInt[np.ndarray, "..."], bits: int) -> Span | None:
 
 
 def _thinned(samples: UInt[np.ndarray, "..."], most: int) -> UInt[np.ndarray, " n"]:
-    """Return about `most` pixels' samples at most, evenly spread, flat."""
+    """Return the samples of about `most` evenly spaced pixels, flattened; one-dimensional samples are all kept."""
     if samples.ndim == 1:
         return samples
     step = max(1, round(np.sqrt(samples.shape[0] * samples.shape[1] / most)))

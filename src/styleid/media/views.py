@@ -1,12 +1,11 @@
-"""What a person can see in a photo besides its colours as they are stored.
+"""Views of a photo that can show faces which its stored colours do not show.
 
-A viewer puts colours over white or black by their alpha, may show any further channel as a grey picture, brightens
-colours by a gain map, and sees a dither or a printer's screen from afar. Faces that show in one of these only must be
-found too.
+A viewer may composite the colours over white or black, show an extra channel as a grey picture, or brighten the colours
+by a gain map; a person sees a dithered or screened picture from a distance. Faces must be found in all of these views.
 
 Convention
 ----------
-Views are upright, uint8 (h, w, 3). A view of another size than the photo's is the whole photo, reduced by `scale`.
+Views are upright, uint8 (h, w, 3). A view that is smaller than the photo shows the whole photo, reduced by `scale`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from styleid.media.image import Photo
 from styleid.types import ImageRGB
 
 SMOOTHINGS_PX = (1.0, 2.0, 4.0, 8.0)
-"""Standard deviations at which dithers and screens are smoothed: fine dots first, a face of few dots last."""
+"""Standard deviations for smoothing dithered and screened pictures, from fine dots to faces of few dots."""
 
 GAIN_MAP = "the gain map"
 
@@ -37,10 +36,13 @@ _TWO_TONED, _EACH_TONE, _NEAR = 0.87, 0.05, 0.15
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Hold one picture that a person can see in a photo.
+    """One view of a photo.
 
-    where: the channel that it shows, empty for the photo's own colours. smoothing_px: how much it was smoothed, in
-    pixels of the photo. scale: its size as a share of the photo's.
+    Attributes:
+        image_rgb: uint8 (h, w, 3), upright.
+        where: The channel that it shows; empty for the photo's colours.
+        smoothing_px: Standard deviation of the smoothing, in pixels of the photo; 0 for none.
+        scale: Size of the view divided by the size of the photo, in (0, 1].
     """
 
     image_rgb: ImageRGB
@@ -50,7 +52,11 @@ class View:
 
 
 def further_views(photo: Photo) -> Iterator[View]:
-    """Yield what can be seen in a photo besides `Photo.image_rgb`; nothing, and in no time, for most photos."""
+    """Yield the views of a photo besides `Photo.image_rgb`; most photos have none.
+
+    The views are: colours before stretching; smoothed copies of dithered or screened pictures; colours composited by
+    alpha; an extra channel that is a picture, as it is and as a negative; the gain map.
+    """
     if photo.raster.span is not None:
         yield View(_plain(photo))
     yield from _smoothed_views(View(photo.image_rgb))
@@ -62,22 +68,27 @@ def further_views(photo: Photo) -> Iterator[View]:
 
 
 def smoothed(photo: Photo, smoothing_px: float) -> Photo:
-    """Return a photo as it is seen from afar; what is painted into it is dithered again when it is written."""
+    """Return a smoothed copy of a dithered photo; new pixels in it are dithered again when it is written.
+
+    Args:
+        photo: A dithered or screened photo.
+        smoothing_px: Standard deviation of the Gaussian filter, in pixels.
+    """
     image = cv2.GaussianBlur(photo.image_rgb, (0, 0), smoothing_px)
     image.setflags(write=False)
     return replace(photo, image_rgb=image, dithered=True)
 
 
 def count_levels(image_rgb: ImageRGB) -> int:
-    """Count a picture's levels of grey."""
+    """Return the number of grey levels in a picture, 1 to 256."""
     return int(np.count_nonzero(_histogram(_grey(image_rgb))))
 
 
 def is_screened(image_rgb: ImageRGB) -> bool:
-    """Say whether a picture may be a dither or a printer's screen.
+    """Return whether a picture may be dithered or printed with a halftone screen.
 
-    It is where it has few levels, where almost all of it is near its darkest or its brightest tone, or where
-    neighbouring pixels differ as much as they do in no photo.
+    This is the case if it has at most 16 grey levels, if almost all pixels are near its darkest or brightest tone, or
+    if neighbouring pixels differ more than they do in photos.
     """
     grey = _grey(image_rgb)
     counts = _histogram(grey)
@@ -93,7 +104,7 @@ def is_screened(image_rgb: ImageRGB) -> bool:
 
 
 def _roughness(grey: UInt8[np.ndarray, "h w"]) -> float:
-    """Return by how much neighbours differ in the fourth roughest of the picture's blocks."""
+    """Return the mean difference between neighbouring pixels in the fourth roughest block of 32 x 32 pixels."""
     height, width = grey.shape
     if min(height, width) < 2:
         return 0.0
@@ -115,7 +126,7 @@ def _smoothed_views(view: View) -> Iterator[View]:
 
 
 def _channel_views(photo: Photo) -> Iterator[View]:
-    """Yield the colours over white and over black and the channel beside them, both ways round, if it is a picture."""
+    """Yield the colours composited by alpha, and an extra channel that is a picture with its negative."""
     channel = beside_colours(photo.raster)
     if channel is None:
         return
@@ -138,27 +149,27 @@ def _channel_views(photo: Photo) -> Iterator[View]:
 
 
 def _gain_map_view(photo: Photo, gain_map: GainMap) -> View:
-    """Return a gain map as a picture: what it makes brighter may be a face that the colours do not show."""
+    """Return a gain map as a picture: it can show a face that the colours do not show."""
     image = upright(view_rgb(gain_map.raster), photo.orientation)
     return View(image, GAIN_MAP, scale=image.shape[1] / photo.image_rgb.shape[1])
 
 
 def _plain(photo: Photo) -> ImageRGB:
-    """Return a photo's colours unstretched."""
+    """Return a photo's colours without stretching."""
     return upright(view_rgb(replace(photo.raster, span=None), photo.icc_profile), photo.orientation)
 
 
 def _over(
     colours: UInt8[np.ndarray, "h w 3"], opacity: UInt8[np.ndarray, "h w"], ground: int, premultiplied: bool
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Return colours over a grey ground, 0 to 255."""
+    """Composite colours over a grey background of 0 to 255."""
     share = opacity[..., None].astype(np.uint16)
     own = colours.astype(np.uint16) * (255 if premultiplied else share)
     return np.minimum((own + ground * (255 - share) + 127) // 255, 255).astype(np.uint8)
 
 
 def _divided(colours: UInt8[np.ndarray, "h w 3"], opacity: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Return premultiplied colours as they were before."""
+    """Divide premultiplied colours by their alpha."""
     share = np.maximum(opacity, 1)[..., None].astype(np.uint32)
     return np.minimum((colours.astype(np.uint32) * 255 + share // 2) // share, 255).astype(np.uint8)
 

@@ -276,7 +276,7 @@ def test_annotations_with_a_picture_inside_are_withheld(root, run_over, tmp_path
     meadow.save(file)
     write(root, {"annotations/labelme.json": json.dumps({"imageData": base64.b64encode(file.getvalue()).decode()})})
     summary = run_over(root, Coco())
-    assert dict(summary.photos.failures)["annotations/labelme.json"].startswith("it holds a picture in base64")
+    assert dict(summary.photos.failures)["annotations/labelme.json"].startswith("it contains a picture in base64")
     assert errors(tmp_path / "out").keys() == {"annotations/labelme.json"}
     assert not (tmp_path / "out/annotations/labelme.json").exists()
     write(root, {"annotations/labelme.json": "{}"})

@@ -210,12 +210,12 @@ def test_what_follows_the_map_is_named() -> None:
 
 
 SOILED = {
-    "more": (lambda d: d + b"x", "1 bytes after the picture"),
+    "more": (lambda d: d + b"x", "1 byte after the picture"),
     "a second map": (lambda d: d + parts.mpf_pictures(d)[1], "bytes after the picture"),
-    "another packet": (lambda d: d.replace(b"hdrgm:Version", b"hdrgm:version", 1), "that describes what follows"),
-    "another MPF": (lambda d: d.replace(b"0100", b"0101", 1), "that describes what follows"),
-    "other numbers": (lambda d: d.replace(b'GainMapMax="2.5"', b'GainMapMax="2.6"'), "that holds its numbers alone"),
-    "comment": (lambda d: d.replace(parts.ISO + bytes(4), parts.ISO + b"Jane", 1), "that describes what follows"),
+    "another packet": (lambda d: d.replace(b"hdrgm:Version", b"hdrgm:version", 1), "that describes only what follows"),
+    "another MPF": (lambda d: d.replace(b"0100", b"0101", 1), "that describes only what follows"),
+    "other numbers": (lambda d: d.replace(b'GainMapMax="2.5"', b'GainMapMax="2.6"'), "that holds only its numbers"),
+    "comment": (lambda d: d.replace(parts.ISO + bytes(4), parts.ISO + b"Jane", 1), "that describes only what follows"),
     "in the map": (
         lambda d: d[: -len(parts.mpf_pictures(d)[1])]
         + parts.behind_header(parts.mpf_pictures(d)[1], samples.jpeg_segment(0xFE, b"by Jane")),
@@ -248,7 +248,7 @@ def test_the_mark_stands_once() -> None:
 
 def test_files_of_phones_are_not_clean() -> None:
     found = " ".join(find_leftovers(parts.ultra_hdr(RGB, GREY_MAP)))
-    for words in ("GPS", "that describes what follows", "MPF"):
+    for words in ("GPS", "that describes only what follows", "MPF"):
         assert words in found
 
 
@@ -275,5 +275,5 @@ def test_exiftool_reads_it_without_a_warning(tmp_path) -> None:
 def test_refusal_names_the_file(monkeypatch) -> None:
     """Should the map ever be written otherwise, the photo is withheld."""
     monkeypatch.setattr("styleid.media.formats.jpeg.mpf_payload", lambda *sizes: b"MPF\0" + bytes(82))
-    with pytest.raises(ImageError, match=r"p\.jpg.*that describes what follows"):
+    with pytest.raises(ImageError, match=r"p\.jpg.*that describes only what follows"):
         written(parts.ultra_hdr(RGB, GREY_MAP))

@@ -169,7 +169,7 @@ def test_messages_in_the_stream_are_leftovers() -> None:
     at = data.index(b"iloc") + data[data.index(b"iloc") :].index(struct.pack(">I", end - start))
     longer = data[:at] + struct.pack(">I", end - start + len(message)) + data[at + 4 : end] + message
     longer = longer[: start - 8] + struct.pack(">I", 8 + end - start + len(message)) + longer[start - 4 :]
-    assert find_leftovers(longer) == ["H.265 units of kind 39 beside the picture"]
+    assert find_leftovers(longer) == ["H.265 units that are no part of the picture, of type 39"]
     assert read_photo_bytes(longer, "a.heic").image_rgb.shape == RGB.shape
 
 

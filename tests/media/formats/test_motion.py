@@ -174,8 +174,8 @@ def test_the_audit_refuses_everything_else() -> None:
     photo = read_photo_bytes(parts.motion_photo(RGB, SOURCE), "p.jpg")
     data = written(photo.with_moving(OUTPUT))
     for old, new, words in [
-        (b"MotionPhotoVersion", b"MotionPhotoversion", "that describes what follows"),
-        (b'TimestampUs="250000"', b'TimestampUs="25000x"', "that describes what follows"),
+        (b"MotionPhotoVersion", b"MotionPhotoversion", "that describes only what follows"),
+        (b'TimestampUs="250000"', b'TimestampUs="25000x"', "that describes only what follows"),
         (OUTPUT, OUTPUT + b"x", "after the picture"),
         (OUTPUT, b"", "(XMP)"),
         (OUTPUT, OUTPUT[:-4], "after the picture"),

@@ -121,7 +121,7 @@ def test_only_frames_with_new_faces_are_marked(folder, tmp_path):
         sink.write(frame, frame.image_rgb, np.ones(SHAPE, bool), generated=frame.index != 0)
     sink.finish()
     assert sink.mark == "iptc"
-    assert sink.notes == ("BMP has no place for a mark: this file does not say that it holds generated faces",)
+    assert sink.notes == ("BMP cannot hold a mark: the file does not say that it contains generated faces",)
     marked = {path.name for path in (tmp_path / "out").iterdir() if PACKET in path.read_bytes()}
     assert marked == {"shot_2.png", "shot_10.png"}
 
@@ -156,5 +156,5 @@ def test_a_frame_that_would_leak_is_withheld(folder, tmp_path):
     clip = FramesClip(folder, "shot_%d.png", 10.0)
     frame = next(iter(clip.frames()))
     frame.native = replace(frame.native, kept=replace(frame.native.kept, icc_profile=samples.rgb_profile()))
-    with pytest.raises(VideoError, match=r"shot_1\.png: .*more than pixels"):
+    with pytest.raises(VideoError, match=r"shot_1\.png: .*disallowed metadata"):
         FramesSink(clip, tmp_path / "out").write(frame, None, None)

@@ -1,5 +1,4 @@
-"""Cut picture files into their parts: segments, chunks, blocks and boxes.
+"""Split picture files into segments, chunks, blocks and boxes, without decoding pixels.
 
-Knows how files are structured; every walker checks lengths before it trusts them.
-Does not know pixels. Offsets count bytes from the start of the file.
+All parsers check lengths against the data before they use them. Offsets count bytes from the start of the file.
 """

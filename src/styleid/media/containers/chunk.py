@@ -1,4 +1,4 @@
-"""One chunk of a PNG or RIFF file."""
+"""A chunk of a PNG or RIFF file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Chunk:
-    """Hold one chunk of a PNG or RIFF file.
+    """A chunk of a PNG or RIFF file; its body is copied only when `body` is read.
 
-    kind: four bytes. start, end: where its body lies in `source`, so that large bodies are not copied until asked for.
-    sound: whether its checksum agrees (PNG).
+    Attributes:
+        kind: Four bytes.
+        source: The whole file.
+        start: Offset of the body in `source`.
+        end: Offset after the body.
+        sound: Whether the checksum is right (PNG only).
     """
 
     kind: bytes
@@ -21,7 +25,7 @@ class Chunk:
 
     @property
     def body(self) -> bytes:
-        """The chunk's content."""
+        """Content of the chunk."""
         return self.source[self.start : self.end]
 
     def __len__(self) -> int:

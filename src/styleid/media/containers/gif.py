@@ -1,4 +1,4 @@
-"""Walk the blocks of a GIF."""
+"""Split a GIF into its blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from styleid.media.containers.errors import BadFileError, CutShortError
 
 @dataclass(frozen=True)
 class GifBlock:
-    """Hold one block after the GIF header. kind: "picture", or an extension's label in hex."""
+    """A block after a GIF's header.
+
+    Attributes:
+        kind: "picture", or the label of an extension in hex, such as "f9".
+        body: The block with its introducer.
+        start: Its offset in the file.
+    """
 
     kind: str
     body: bytes
@@ -17,7 +23,12 @@ class GifBlock:
 
 
 def gif_blocks(data: bytes) -> tuple[list[GifBlock], int]:
-    """Return the blocks of a GIF, and the offset after its trailer."""
+    """Return the blocks of a GIF, and the offset after its trailer.
+
+    Raises:
+        BadFileError: It is no GIF, or it is damaged.
+        CutShortError: It has no trailer.
+    """
     if data[:6] not in (b"GIF87a", b"GIF89a"):
         raise BadFileError("it does not begin like a GIF")
     if len(data) < 13:
@@ -42,5 +53,5 @@ def gif_blocks(data: bytes) -> tuple[list[GifBlock], int]:
 
 
 def gif_table_bytes(flags: int) -> int:
-    """Return the length of the colour table that a GIF header's or descriptor's flags announce."""
+    """Return the length in bytes of the colour table that the flags of a header or picture descriptor announce."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

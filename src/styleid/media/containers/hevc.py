@@ -1,4 +1,4 @@
-"""Cut streams of H.265 and their configuration records into units."""
+"""Split H.265 streams and their configuration records (hvcC, ISO/IEC 14496-15) into NAL units."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _CONFIGURATION_BYTES = 23
 
 
 def is_configuration(header: bytes) -> bool:
-    """Say whether extradata is a configuration record, and not units with start codes."""
+    """Return whether codec data is a configuration record, not NAL units with start codes."""
     return len(header) >= _CONFIGURATION_BYTES and header[0] == 1
 
 
 def configured_units(header: bytes) -> Iterator[bytes]:
-    """Yield the units of a configuration record."""
+    """Yield the NAL units of a configuration record."""
     at = _CONFIGURATION_BYTES
     for _ in range(header[at - 1]):
         count = int.from_bytes(header[at + 1 : at + 3], "big")
@@ -25,7 +25,12 @@ def configured_units(header: bytes) -> Iterator[bytes]:
 
 
 def sized_units(data: bytes, header: bytes) -> Iterator[bytes]:
-    """Yield the units of a stream that has a configuration record: their sizes stand before them."""
+    """Yield the NAL units of a stream in which each is preceded by its size.
+
+    Args:
+        data: The stream.
+        header: Its configuration record, which says how many bytes a size has.
+    """
     width, at = (header[21] & 3) + 1, 0
     while at + width <= len(data):
         size = int.from_bytes(data[at : at + width], "big")
@@ -34,10 +39,10 @@ def sized_units(data: bytes, header: bytes) -> Iterator[bytes]:
 
 
 def unit_kind(unit: bytes) -> int:
-    """Return a unit's kind (H.265, table 7-1), -1 where it has no header."""
+    """Return the type of a NAL unit (H.265, table 7-1), -1 if it is shorter than its header."""
     return unit[0] >> 1 & 63 if len(unit) >= 2 else -1
 
 
 def unescaped(unit: bytes) -> bytes:
-    """Return a unit's content behind its header, without the bytes that keep start codes out of it."""
+    """Return the payload of a NAL unit without its header and without emulation prevention bytes."""
     return unit[2:].replace(b"\x00\x00\x03", b"\x00\x00")

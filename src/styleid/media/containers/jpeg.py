@@ -1,4 +1,4 @@
-"""Walk the segments of a JPEG."""
+"""Split a JPEG into its segments."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from styleid.media.containers.errors import BadFileError, CutShortError
 
 _JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
-"""A marker inside entropy-coded data: not a stuffed 0xFF00, not a restart marker."""
+"""A marker after entropy-coded data: not a stuffed 0xFF00 and no restart marker."""
 
 
 @dataclass(frozen=True)
 class JpegSegment:
-    """Hold one marker segment: marker (the byte after 0xFF), payload without its length, start and end in the file.
+    """A segment of a JPEG.
 
-    For SOS, `end` is where its entropy-coded data ends.
+    Attributes:
+        marker: The byte after 0xFF.
+        payload: Content without the length field.
+        start: Offset of the segment.
+        end: Offset after the segment; for SOS, after its entropy-coded data.
     """
 
     marker: int
@@ -27,14 +31,19 @@ class JpegSegment:
 
 @dataclass(frozen=True)
 class JpegParts:
-    """Hold the segments of the first picture, and the offset after its EOI."""
+    """The segments of a file's first picture, and the offset after its EOI marker."""
 
     segments: tuple[JpegSegment, ...]
     end: int
 
 
 def jpeg_parts(data: bytes) -> JpegParts:
-    """Split the first picture of a JPEG file; what lies after its EOI is left alone."""
+    """Split the first picture of a JPEG file; bytes after its EOI marker are ignored.
+
+    Raises:
+        BadFileError: It is no JPEG, or it is damaged.
+        CutShortError: It has no EOI marker.
+    """
     if data[:2] != b"\xff\xd8":
         raise BadFileError("it does not begin like a JPEG")
     segments: list[JpegSegment] = []

@@ -1,4 +1,4 @@
-"""Walk and build the chunks of a PNG."""
+"""Split a PNG into its chunks, and build chunks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def png_chunks(data: bytes) -> tuple[list[Chunk], int]:
-    """Return the chunks up to IEND, and the offset after it."""
+    """Return the chunks up to IEND, and the offset after it. Wrong checksums are reported by `Chunk.sound`.
+
+    Raises:
+        BadFileError: It is no PNG.
+        CutShortError: It has no IEND chunk.
+    """
     if data[:8] != PNG_SIGNATURE:
         raise BadFileError("it does not begin like a PNG")
     chunks: list[Chunk] = []
@@ -33,5 +38,5 @@ def png_chunks(data: bytes) -> tuple[list[Chunk], int]:
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
-    """Return one PNG chunk with its length and checksum."""
+    """Return a PNG chunk with its length and checksum."""
     return struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))

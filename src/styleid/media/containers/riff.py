@@ -1,4 +1,4 @@
-"""Walk and build the chunks of a RIFF file (WebP)."""
+"""Split a RIFF file (WebP) into its chunks, and build chunks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from styleid.media.containers.errors import BadFileError, CutShortError
 
 
 def riff_chunks(data: bytes) -> tuple[list[Chunk], int]:
-    """Return the chunks of a WebP file, and the offset after the RIFF block."""
+    """Return the chunks of a WebP file, and the offset after the RIFF block.
+
+    Raises:
+        BadFileError: It is no WebP.
+        CutShortError: The file, or a chunk, ends too early.
+    """
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise BadFileError("it does not begin like a WebP")
     end = 8 + struct.unpack_from("<I", data, 4)[0]
@@ -20,7 +25,11 @@ def riff_chunks(data: bytes) -> tuple[list[Chunk], int]:
 
 
 def riff_body(data: bytes, position: int, end: int) -> Iterator[Chunk]:
-    """Yield the chunks between two offsets."""
+    """Yield the chunks between two offsets.
+
+    Raises:
+        CutShortError: A chunk ends after `end`.
+    """
     while position + 8 <= end:
         kind, length = struct.unpack_from("<4sI", data, position)
         if position + 8 + length > end:
@@ -30,5 +39,5 @@ def riff_body(data: bytes, position: int, end: int) -> Iterator[Chunk]:
 
 
 def riff_chunk(kind: bytes, body: bytes) -> bytes:
-    """Return one RIFF chunk, padded to an even length."""
+    """Return a RIFF chunk, padded to an even length."""
     return struct.pack("<4sI", kind, len(body)) + body + b"\0" * (len(body) & 1)

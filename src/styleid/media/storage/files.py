@@ -1,4 +1,4 @@
-"""Find input files, and write output files that are whole or not there at all."""
+"""Find input files, and write output files atomically."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ from styleid.types import HintSource
 
 @dataclass(frozen=True)
 class InputFile:
-    """Hold one input.
+    """One input file.
 
-    path: where it is. relative: where its output goes below the output folder. hint_source: who knows more of it, such
-    as a data set. modified: when it was last changed, in seconds since 1970, if a listing told it; else NaN.
+    Attributes:
+        path: Where it is; a local path ends in `relative`.
+        relative: Path of its output below the output folder.
+        hint_source: The data set or other source of hints about its faces, if any.
+        modified: Time of the last change in seconds since 1970 as a remote listing states it; NaN if unknown.
     """
 
     path: Place
@@ -35,48 +38,60 @@ class InputFile:
     modified: float = field(default=math.nan, compare=False)
 
     def place(self) -> tuple[str, str]:
-        """Return the folder that the output's name is relative to, and that name; the path must end in it."""
-        assert isinstance(self.path, Path), "inputs that are elsewhere come as folders, files or lists"
+        """Return the folder that `relative` is relative to, and `relative` itself, as strings."""
+        assert isinstance(self.path, Path), "remote inputs are given as RemotePath, not as InputFile"
         return str(self.path.parents[len(self.relative.parts) - 1]), str(self.relative)
 
 
 class FoundPath(NamedTuple):
-    """An input as a walk finds it. root: the folder that its name is relative to. modified: as `InputFile` has it."""
+    """An input as `walk` yields it.
+
+    Attributes:
+        root: The folder that `name` is relative to.
+        name: Relative path of the file, also of its output.
+        modified: See `InputFile`.
+    """
 
     root: str | RemotePath
     name: str
     modified: float = math.nan
 
     def whole(self) -> Place:
-        """Return where it is."""
+        """Return the full path."""
         return self.root / self.name if isinstance(self.root, RemotePath) else Path(self.root) / self.name
 
 
 def walk_inputs(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -> list[InputFile]:
-    """List the files to process: files as named, folders walked in sorted order with their tree kept.
+    """List the files to process: files that are named, and image files below folders, in sorted order.
 
-    A folder yields its files with a known image suffix, hidden ones skipped; a file named explicitly is taken whatever
-    its name says. Links to folders are followed, each real folder once. exclude: the output folder, never entered.
-    A file with an image suffix that cannot be read is listed all the same, so that reading it reports it. Whoever has
-    made its own list passes its entries.
-    Raises `OptionError` where an input does not exist, lies in the output folder, or two inputs would be written to
-    the same place; `ImageError` where a folder cannot be listed.
+    In a folder, files with a known image suffix are listed, except hidden ones, and keep their relative paths. A file
+    that is named explicitly is listed whatever its suffix. Links to folders are followed, each real folder once. Files
+    that cannot be read are listed too, so that reading them reports the error.
+
+    Args:
+        inputs: Files, folders, or entries of a list made by the caller.
+        exclude: The output folder, which is never entered.
+
+    Raises:
+        OptionError: An input does not exist, lies in or contains the output folder, or two inputs would be written to
+            the same file.
+        ImageError: A folder cannot be listed.
     """
     found = walk(inputs, exclude=exclude)
     return [InputFile(one.whole(), Path(one.name), modified=one.modified) for one in found]
 
 
 def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -> Iterator[FoundPath]:
-    """Yield what `walk_inputs` lists, one after the other, without a Path for each."""
+    """Yield the files that `walk_inputs` lists, one by one and without the cost of a Path for each."""
     barred = exclude.resolve() if isinstance(exclude, Path) else None
-    known: dict[str, FoundPath] | None = {} if len(inputs) > 1 else None  # one folder cannot name an output twice
+    known: dict[str, FoundPath] | None = {} if len(inputs) > 1 else None  # within one folder, names are unique
     for given in inputs:
         for found in _places(given, exclude, barred):
             if known is not None and found.name in known:
                 one, two = known[found.name].whole(), found.whole()
                 if one != two and not _same(one, two):
                     raise OptionError("INPUT", f"{one} and {two} would both be written to {found.name}. "
-                                      "Run them separately, or name a folder that holds both")  # fmt: skip
+                                      "Run them separately, or name a folder that contains both")  # fmt: skip
                 continue
             if known is not None:
                 known[found.name] = found
@@ -84,9 +99,12 @@ def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -
 
 
 def walk_others(folder: Place, *, exclude: Place | None = None) -> list[str]:
-    """List the files below a folder that no suffix names as images, as `walk_inputs` does; hidden ones are left out.
+    """List the files below a folder that have no image suffix, as relative paths with slashes, in sorted order.
 
-    Raises `ImageError` where a folder cannot be listed.
+    Hidden files are left out. Folders are walked as in `walk_inputs`.
+
+    Raises:
+        ImageError: A folder cannot be listed.
     """
     if isinstance(folder, Path):
         barred = exclude.resolve() if isinstance(exclude, Path) else None
@@ -95,7 +113,7 @@ def walk_others(folder: Place, *, exclude: Place | None = None) -> list[str]:
     try:
         return sorted(entry.name for entry in folder.walk(skip=skipped) if not _is_image(entry.name))
     except OSError as error:
-        raise ImageError(str(folder), f"this cannot be listed ({error.strerror})") from error
+        raise ImageError(str(folder), f"this folder cannot be listed ({error.strerror})") from error
 
 
 def _places(given: Place | InputFile, exclude: Place | None, barred: Path | None) -> Iterator[FoundPath]:
@@ -111,7 +129,7 @@ def _places(given: Place | InputFile, exclude: Place | None, barred: Path | None
 def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[FoundPath]:
     try:
         if exclude is not None and given.is_within(exclude):
-            raise OptionError("--out", f"{exclude} is or holds the input {given}. Name another output folder")
+            raise OptionError("--out", f"{exclude} is or contains the input {given}. Name another output folder")
         if given.is_dir():
             entries = given.walk(skip=exclude)
             photos = [one for one in entries if _is_image(one.name)]
@@ -121,17 +139,17 @@ def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[FoundP
         elif given.exists():
             yield FoundPath(given.parent, given.name)
         else:
-            raise OptionError("INPUT", f"{given} does not exist, or holds nothing")
+            raise OptionError("INPUT", f"{given} does not exist or is empty")
     except OSError as error:
         raise ImageError(
-            str(given), f"this cannot be listed ({error.strerror}), so photos in it would be missed"
+            str(given), f"this folder cannot be listed ({error.strerror}), so photos in it would be missed"
         ) from error
 
 
 def _under(given: Path, exclude: Place | None, barred: Path | None) -> Iterator[tuple[str, str]]:
     if given.is_dir():
         if barred is not None and _is_within(given.resolve(), barred):
-            raise OptionError("--out", f"{exclude} is or holds the input folder {given}. Name another output folder")
+            raise OptionError("--out", f"{exclude} is or contains the input folder {given}. Name another output folder")
         for name in _walk(given, barred):
             yield str(given), name
     elif os.path.lexists(given):
@@ -143,10 +161,13 @@ def _under(given: Path, exclude: Place | None, barred: Path | None) -> Iterator[
 
 
 def write_atomic(path: Place, data: bytes) -> str:
-    """Write a file whole or not at all, here or at a URL, and return the sha256 of its bytes in hex.
+    """Write a file atomically and return its SHA-256 in hex.
 
-    The bytes go to a temporary name in the same folder, are flushed to the disk, and then take the final name;
-    whatever interrupts that, the temporary is removed. Missing folders are made. Raises `OutputError`.
+    A local file is written under a temporary name in the same folder, flushed to the disk and then renamed. If writing
+    fails, the temporary file is removed. Missing folders are created. At a URL, see `RemotePath.write_whole`.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     if isinstance(path, RemotePath):
         try:
@@ -172,16 +193,24 @@ def write_atomic(path: Place, data: bytes) -> str:
 
 
 def remove_stale(folder: Place, *, older_than_s: float = 0.0) -> int:
-    """Remove the temporaries that a killed run left below a folder; return how many there were.
+    """Remove the temporary files that a killed run left below a folder, and return their number.
 
-    Call it before any worker writes there: a living run's temporaries look the same. Where other machines may write
-    there now, older_than_s says from which age on a temporary can be nobody's.
+    Call it before any worker writes there: temporary files of a running process look the same.
+
+    Args:
+        folder: A local or remote folder.
+        older_than_s: Minimum age in seconds of the files to remove. Set it if other machines may be writing there.
+
+    Raises:
+        OutputError: A file cannot be removed.
     """
     if isinstance(folder, RemotePath):
         try:
             return folder.remove_stale(older_than_s)
         except OSError as error:
-            raise OutputError(str(folder), f"what a killed run left cannot be removed ({error.strerror})") from error
+            raise OutputError(
+                str(folder), f"temporary files of a killed run cannot be removed ({error.strerror})"
+            ) from error
     count = 0
     for parent, _, names in os.walk(folder):
         for name in filter(TEMPORARY.fullmatch, names):
@@ -190,7 +219,16 @@ def remove_stale(folder: Place, *, older_than_s: float = 0.0) -> int:
 
 
 def remove_temporaries_of(process: int, folders: Iterable[Place]) -> None:
-    """Remove what a process of this machine that was killed left directly in folders of this machine."""
+    """Remove the temporary files that a killed process of this machine left directly in local folders.
+
+    Args:
+        process: The process's identifier (PID).
+        folders: Where it wrote. Remote folders are skipped; subfolders are not searched.
+
+    Raises:
+        OutputError: A file cannot be removed.
+        ImageError: A folder cannot be listed.
+    """
     start = f".styleid-{_mark(process)}"
     for folder in (one for one in folders if isinstance(one, Path) and one.is_dir()):
         for entry in _entries(folder):
@@ -211,15 +249,14 @@ def _remove(path: Path, older_than_s: float) -> bool:
 
 
 def _mark(process: int) -> str:
-    """Return eight hex digits that tell a process of this machine from others, and from those of other machines."""
+    """Return eight hex digits that identify a process of this machine."""
     return hashlib.sha256(f"{platform.node()}/{process}".encode()).hexdigest()[:8]
 
 
 def _walk(root: Path, barred: Path | None, *, images: bool = True) -> list[str]:
-    """List image files below a folder by their names in it, in the order of their folders' names and their own.
+    """List the image files below a folder, or with images=False the other files, as sorted relative paths.
 
-    images: list these, or the other files instead. Real folders are walked first, then the linked ones that no real
-    path led to.
+    Real folders are walked before links to folders, so that a folder that both reach keeps its real path.
     """
     seen: set[Path] = set()
     found: list[str] = []
@@ -235,7 +272,7 @@ def _walk(root: Path, barred: Path | None, *, images: bool = True) -> list[str]:
         for entry in _entries(folder):
             if entry.name.startswith("."):
                 continue
-            name = os.path.join(inside, entry.name)  # noqa: PTH118 # a Path for each of millions of names is slow
+            name = os.path.join(inside, entry.name)  # noqa: PTH118 # a Path for each of millions of files is slow
             if _is_folder(entry):
                 (linked if entry.is_symlink() else pending).append(name)
             elif _is_image(entry.name) == images and (images or _is_file_or_gone(entry)):
@@ -261,11 +298,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 # a Path for each is slow
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 # a Path for each file is slow
 
 
 def _is_file_or_gone(entry: os.DirEntry[str]) -> bool:
-    """Say whether an entry is a file or a link that leads nowhere, but no pipe, socket or device."""
+    """Return whether an entry is a file or a broken link, but no pipe, socket or device."""
     try:
         return entry.is_file() or not Path(entry.path).exists()
     except OSError:
@@ -286,7 +323,11 @@ def _same(one: Place, other: Place) -> bool:
 
 
 def write_through(path: Path, data: bytes) -> None:
-    """Write a new file and bring it to the disk."""
+    """Write a new file and flush it to the disk.
+
+    Raises:
+        OSError: The file exists or cannot be written.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         rest = memoryview(data)
@@ -296,7 +337,7 @@ def write_through(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where the system can."""
+    """Flush a folder to the disk, so that a new name survives a power cut; not all systems support this."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -306,11 +347,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def os_reason(error: OSError) -> str:
-    """Say why a file cannot be written, and what to do about it."""
+    """Return why a file cannot be written and what to do, as text for an `OutputError`."""
     reasons = {
         errno.ENOSPC: "the disk is full. Free some space and run again with --resume",
         errno.EDQUOT: "the disk quota is used up. Free some space and run again with --resume",
-        errno.EFBIG: "the file would exceed the largest size allowed here",
+        errno.EFBIG: "the file would exceed the largest size that this file system or user limit allows",
         errno.EACCES: "writing there is not permitted. Check the owner and the mode of the folder",
         errno.EPERM: "writing there is not permitted. Check the owner and the mode of the folder",
         errno.EROFS: "the disk is mounted read-only",

@@ -1,8 +1,8 @@
-"""Files and folders that are elsewhere: fsspec URLs such as s3://bucket/photos (extra `remote`).
+"""Files and folders at fsspec URLs such as s3://bucket/photos (extra `remote`).
 
-`RemotePath` has the few members of `pathlib.Path` that a run over many files uses, and raises OSError where they do,
-whatever the file system's own library raises. Where it logs in and how, fsspec's own configuration says: environment
-variables, and files in ~/.config/fsspec.
+`RemotePath` has those members of `pathlib.Path` that runs over many files use. It raises OSError like `pathlib.Path`,
+whatever error the file system's library raises. Credentials and endpoints come from fsspec's own configuration:
+environment variables, and files in ~/.config/fsspec.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ from styleid.errors import MissingDependencyError, OptionError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SECRET = re.compile(r"(?<=://)[^/@:]*:[^/@]*@")
-"""A name with a password; a name alone may be a container's (abfs://container@account)."""
+"""User name and password in a URL. A name without password is kept: it can be a container (abfs://container@account)."""
 _WHOLE_WRITES = frozenset({"s3", "gs", "abfs", "adl", "oss", "oci", "r2", "tos", "b2", "hf", "memory"})
-"""Stores in which an object shows when all of it is there; elsewhere a file is written under another name first."""
+"""Protocols whose writes are atomic. With others, a file is written under a temporary name and then renamed."""
 TEMPORARY = re.compile(r"\.styleid-[0-9a-f]{16}\.part")
 _ALIASES = {"s3a": "s3", "gcs": "gs", "az": "abfs", "abfss": "abfs"}
 _PIECE_BYTES = 1 << 20
 _MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified_at", "modificationTime", "created")
-"""What the file systems call the time of the last change."""
+"""Keys under which fsspec's file systems report the time of the last change."""
 
 
 class Entry(NamedTuple):
-    """A file below a folder. name: relative, with slashes. modified: seconds since 1970, NaN where nobody says."""
+    """A file below a folder.
+
+    Attributes:
+        name: Relative path with slashes.
+        size: Bytes; 0 if the file system does not report it.
+        modified: Time of the last change in seconds since 1970; NaN if unknown.
+    """
 
     name: str
     size: int
@@ -43,12 +49,15 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A file or folder at an fsspec URL. url: without a slash at its end."""
+    """A file or folder at an fsspec URL; `url` has no slash at its end.
+
+    All methods that access the file system raise OSError if it fails.
+    """
 
     url: str
 
     def __str__(self) -> str:
-        """Return the URL without the name and the password in it."""
+        """Return the URL without user name and password."""
         return _SECRET.sub("", self.url)
 
     def __truediv__(self, name: str | PurePath) -> RemotePath:
@@ -57,56 +66,56 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """Return the last part."""
+        """The last part of the path."""
         return self.url.rpartition("/")[2]
 
     @property
     def suffix(self) -> str:
-        """Return the last part's suffix, with its dot."""
+        """The suffix of the name, with its dot."""
         return PurePosixPath(self.name).suffix
 
     @property
     def parent(self) -> RemotePath:
-        """Return the folder that holds this; of a bucket itself, the bucket."""
+        """The folder that contains this path; the parent of a bucket is the bucket."""
         head, slash, _ = self.url.rpartition("/")
         return RemotePath(head) if slash and not head.endswith("/") else self
 
     def is_within(self, other: RemotePath) -> bool:
-        """Say whether this is another path or lies below it."""
+        """Return whether this path equals another or lies below it."""
         return f"{self.url}/".startswith(f"{other.url}/")
 
     def is_dir(self) -> bool:
-        """Say whether this is a folder, which in a store means that something lies below it."""
+        """Return whether this is a folder. In object stores, that means that objects exist below it."""
         with _as_os_error(self):
             return bool(self._fs.isdir(self._path))
 
     def exists(self) -> bool:
-        """Say whether there is such a file or folder."""
+        """Return whether the file or folder exists."""
         with _as_os_error(self):
             return bool(self._fs.exists(self._path))
 
     def read_bytes(self) -> bytes:
-        """Return the whole file."""
+        """Return the content of the file."""
         with _as_os_error(self):
             return bytes(self._fs.cat_file(self._path))
 
     def open(self) -> IO[bytes]:
-        """Open the file for reading, piece by piece."""
+        """Open the file for buffered reading."""
         with _as_os_error(self):
             file = self._fs.open(self._path, "rb")
         return io.BufferedReader(_Pieces(self, file), _PIECE_BYTES)
 
     def size(self) -> int:
-        """Return how many bytes the file has."""
+        """Return the size of the file in bytes."""
         with _as_os_error(self):
             return int(self._fs.size(self._path))
 
     def write_whole(self, data: bytes) -> None:
-        """Write a file so that its name shows all of it or none."""
+        """Write the file atomically."""
         self._put(lambda path: self._fs.pipe_file(path, data))
 
     def upload(self, file: Path) -> None:
-        """Write a file of this machine there, so that its name shows all of it or none."""
+        """Upload a local file to this path atomically."""
         self._put(lambda path: self._fs.put_file(str(file), path))
 
     def _put(self, write: Callable[[str], object]) -> None:
@@ -137,16 +146,16 @@ class RemotePath:
                     raise
 
     def names(self) -> list[str]:
-        """Return the names of what lies directly in this folder, nothing where there is no such folder."""
+        """Return the names of the files and folders directly in this folder; an empty list if it does not exist."""
         with _as_os_error(self):
             try:
-                self._fs.invalidate_cache()  # others write there, too
+                self._fs.invalidate_cache()  # other processes write there, too
                 return [PurePosixPath(path).name for path in self._fs.ls(self._path, detail=False)]
             except FileNotFoundError:
                 return []
 
     def walk(self, skip: RemotePath | None = None) -> Iterator[Entry]:
-        """Yield the files below this folder, folder by folder, hidden ones and those below `skip` left out."""
+        """Yield the files below this folder, folder by folder, except hidden ones and those below `skip`."""
         with _as_os_error(self):
             fs, root = self._fs, self._path.rstrip("/")
             barred = skip._path if skip is not None and skip.is_within(self) else None
@@ -156,13 +165,15 @@ class RemotePath:
                 for name in [n for n, of in folders.items() if n.startswith(".") or _same(of["name"], barred)]:
                     del folders[name]
                 for name, of in files.items():
-                    if name and not name.startswith("."):  # stores name a folder itself as a file without name
+                    if name and not name.startswith("."):  # object stores list a folder itself as a file without name
                         yield Entry(f"{inside}/{name}" if inside else name, int(of.get("size") or 0), _modified(of))
 
     def remove_stale(self, older_than_s: float) -> int:
-        """Remove the temporaries that a killed run left below this folder; return how many there were.
+        """Remove the temporary files that a killed run left below this folder, and return their number.
 
-        Those whose age nobody knows stay where an age is asked for: another machine may be writing them.
+        Args:
+            older_than_s: Minimum age in seconds; 0 removes all. With a minimum, files of unknown age are kept, because
+                another machine may be writing them.
         """
         count = 0
         if _protocol(self.url) in _WHOLE_WRITES:
@@ -186,7 +197,7 @@ class RemotePath:
 
 
 class _Pieces(io.RawIOBase):
-    """A file at a URL that raises OSError whatever its library raises."""
+    """A file object that turns all errors of its library into OSError."""
 
     def __init__(self, path: RemotePath, file: Any) -> None:
         self._where, self._file = path, file
@@ -217,30 +228,37 @@ class _Pieces(io.RawIOBase):
 
 
 Place = Path | RemotePath
-"""Where a file or folder is: here, or at a URL."""
+"""A file or folder, on this machine or at a URL."""
 
 
 def place(text: str) -> Place:
-    """Return what a text names: a URL's file, or a path, which file:// and local:// URLs are too.
+    """Parse a path or URL.
 
-    An @ before it, for a list, stays. Raises OptionError for a URL that fsspec does not know, MissingDependencyError
-    where what reads it is missing.
+    Args:
+        text: A local path or a URL. An @ before it, which marks a list of inputs, is kept.
+
+    Returns:
+        A `RemotePath` for URLs, else a `Path`, also for file:// and local:// URLs.
+
+    Raises:
+        OptionError: The URL is chained, or fsspec cannot open such URLs.
+        MissingDependencyError: fsspec is not installed.
     """
     if "::" in text and "://" in text:
-        raise OptionError(text, "chained URLs are not supported; name the folder or file itself.")
+        raise OptionError(text, "chained URLs are not supported. Name the folder or file itself.")
     mark, url = text[: text.startswith("@")], text.removeprefix("@")
     if not _URL.match(url):
         return Path(text)
     protocol, rest = _protocol(url), url.partition("://")[2]
     if protocol in ("file", "local"):
         return Path(mark + rest)
-    found = RemotePath(f"{_ALIASES.get(protocol, protocol)}://{rest}".rstrip("/"))  # one place has one name
-    _file_system(_root(found.url))  # what is missing shall be said before a run begins
+    found = RemotePath(f"{_ALIASES.get(protocol, protocol)}://{rest}".rstrip("/"))  # compare equal whatever the alias
+    _file_system(_root(found.url))  # report a missing package before the run starts
     return RemotePath(mark + found.url)
 
 
 def holds_password(text: str) -> bool:
-    """Say whether a URL holds a name and a password."""
+    """Return whether a URL contains a user name and a password."""
     return _SECRET.search(text) is not None
 
 
@@ -249,7 +267,7 @@ def _protocol(url: str) -> str:
 
 
 def _root(url: str) -> str:
-    """Return a URL up to its host or bucket: one file system serves all below it."""
+    """Return a URL up to its host or bucket, which share one file system object."""
     protocol, _, rest = url.partition("://")
     return f"{protocol}://{rest.partition('/')[0]}"
 
@@ -259,30 +277,30 @@ def _file_system(url: str) -> Any:
     try:
         import fsspec  # pyright: ignore[reportMissingTypeStubs]  # it ships no types
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("what reads URLs", "'styleid[remote]'") from error
+        raise MissingDependencyError("fsspec, which reads and writes URLs,", "'styleid[remote]'") from error
     shown = _SECRET.sub("", url)
     core: Any = fsspec.core
     try:
         return core.url_to_fs(url)[0]
     except ImportError as error:
-        raise OptionError(shown, f"what reads such URLs is not installed: {error}.") from error
+        raise OptionError(shown, f"the package for such URLs is not installed: {error}.") from error
     except ValueError as error:
         raise OptionError(shown, f"fsspec cannot open such URLs: {error}.") from error
 
 
 @contextlib.contextmanager
 def _as_os_error(path: RemotePath) -> Generator[None, None, None]:
-    """Turn whatever a file system's library raises into OSError, and leave the URL's secrets out of it."""
+    """Turn all errors of a file system's library into OSError, without passwords of URLs in their texts."""
     try:
         yield
     except OSError as error:
-        if error.strerror is None:  # many libraries give a text alone
+        if error.strerror is None:  # many libraries set only a text
             number = errno.ENOENT if isinstance(error, FileNotFoundError) else error.errno or errno.EIO
             raise OSError(number, _SECRET.sub("", str(error)) or type(error).__name__, str(path)) from error
         raise
     except (MissingDependencyError, OptionError, GeneratorExit):
         raise
-    except Exception as error:  # each library has errors of its own
+    except Exception as error:  # each library has its own errors
         text = _SECRET.sub("", str(error).strip()) or "no reason given"
         raise OSError(errno.EIO, f"{type(error).__name__}: {text}", str(path)) from error
 

@@ -1,4 +1,4 @@
-"""Find pictures that are written as text: encoded bytes, picture formats made of text, and pixels as numbers."""
+"""Find pictures in text files: encoded bytes, picture formats written as text, and pixels written as numbers."""
 
 from styleid.media.text.search import find_picture, plain_text
 

@@ -1,4 +1,4 @@
-"""Find pixels in tables whose rows hold more than numbers: lines with names, objects with keys, elements of XML."""
+"""Find pixels in the columns of tables: lines with other fields, JSON objects, and XML elements."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _WIDE = 16
 
 
 def find_columns(text: bytes) -> str:
-    """Return which columns of a text may be pixels in raster order, "" where none may."""
+    """Return a message if a column of numbers in a text may be pixels in raster order, else ""."""
     if any(is_raster(one) for one in _keyed(text) if not is_index(one)):
-        return "it holds objects whose numbers repeat as the rows of a picture do"
+        return "it contains objects whose numbers repeat like the rows of a picture"
     if text.lstrip()[:1] in (b"{", b"[", b"<"):
         return ""
     table = _numeric_columns(text)
@@ -33,12 +33,12 @@ def find_columns(text: bytes) -> str:
         return ""
     wide = table.shape[1] >= _WIDE
     if (wide and is_raster_table(table)) or any(is_raster(one) for one in table.T if not is_index(one)):
-        return "it holds columns of numbers that repeat as the rows of a picture do"
+        return "it contains columns of numbers that repeat like the rows of a picture"
     return ""
 
 
 def _keyed(text: bytes) -> Iterator[FloatArray]:
-    """Yield the numbers of each key, element or attribute, and those of colours."""
+    """Yield the numbers of each JSON key, XML element and attribute, of lengths in px and of red values in rgb()."""
     if b":" in text and (b'"' in text or b"'" in text):
         yield from _grouped(_KEYED.findall(text))
     if b"</" in text:
@@ -61,9 +61,9 @@ def _grouped(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[FloatArray]:
 
 
 def _numeric_columns(text: bytes) -> FloatArray | None:
-    """Return the columns of numbers (rows, columns) of lines that have words, too; None where they are no table.
+    """Return those columns of a table that hold only numbers, (rows, columns); None if the lines are no table.
 
-    The first line may be a header.
+    The first line is skipped, because it may be a header.
     """
     lines = [line for line in text.replace(b'"', b"").splitlines() if line.strip()]
     if len(lines) < _LEAST_ROWS:

@@ -1,6 +1,7 @@
-"""Find bytes that are written as text: base64 in both alphabets, base32, hex, base85 and the like.
+"""Find bytes that are encoded as text: base64 in both alphabets, base32, hex, base85 and similar.
 
-What is encoded need not be known: a long stretch of it may be a picture in any format, and is taken for one.
+The encoded bytes need not be a known picture format: a long run of encoded bytes is always treated as a possible
+picture.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _DIGESTS = frozenset({16, 24, 32, 40, 48, 56, 64, 96, 128})
 
 _LITERALS = (b"iVBORw0KGgo", b"R0lGODdh", b"R0lGODlh", b"AAAADEpYTCAN", b"AAAADGpQICAN", b"OEJQUw", b"cW9pZg",
              b"dg8xAQ", b"UEsDB", b"H4sIA", b"JVBERi", b"k05VTVBZ")  # fmt: skip
-"""PNG, GIF, JPEG XL, JPEG 2000, Photoshop, QOI, OpenEXR, ZIP, gzip, PDF and NumPy, as they begin in base64."""
+"""First characters in base64 of PNG, GIF, JPEG XL, JPEG 2000, Photoshop, QOI, OpenEXR, ZIP, gzip, PDF and NumPy."""
 
 _STARTS = tuple(
     (hint, re.compile(pattern))
@@ -68,24 +69,28 @@ _SPACED = 0.05
 
 
 def find_encoded(text: bytes) -> str:
-    """Return which encoded bytes of a text may be a picture, "" where none may. The text's escapes are resolved."""
+    """Return a message if encoded bytes in a text may be a picture, else "".
+
+    Args:
+        text: Plain text whose escapes have been resolved.
+    """
     if starts_in_base64(text):
-        return "it holds a picture in base64, which may show persons"
+        return "it contains a picture in base64, which may show persons"
     if _is_hex(text):
-        return "it holds a picture in hex, which may show persons"
+        return "it contains a picture in hex, which may show persons"
     long = [end - begin for begin, end in long_runs(text, _BASE64, _LONG) if text[begin:end].strip(_RULE)]
     text = _DIGEST.sub(b" ", _URL.sub(b" ", text))
     runs = long_runs(text, _BASE85, _LONG)
     long += [end - begin for begin, end in runs if entropy_bits(text[begin:end]) >= _BITS_OF_BASE85]
     if long:
-        return f"it holds {max(long)} characters of encoded bytes, which may be a picture"
+        return f"it contains {max(long)} characters of encoded bytes, which may be a picture"
     if any(map(_may_be_picture, _chains(text))) or any(map(_may_be_picture, _even_chains(text))) or is_grouped(text):
-        return "it holds encoded bytes, line by line, which may be a picture"
-    return "it holds bytes in base85 or the like, which may be a picture" if _has_dense_windows(text) else ""
+        return "it contains encoded bytes in several lines or pieces, which may be a picture"
+    return "it contains bytes in base85 or similar, which may be a picture" if _has_dense_windows(text) else ""
 
 
 def starts_in_base64(text: bytes) -> bool:
-    """Say whether a picture or an archive begins somewhere in base64, in pieces of whatever length."""
+    """Return whether a text contains the beginning of a picture or archive in base64, in pieces of any length."""
     squeezed = text.translate(bytes.maketrans(b"-_", b"+/"), b" \t\r\n\"',\\")
     if any(one in squeezed for one in _LITERALS):
         return True
@@ -97,7 +102,7 @@ def starts_in_base64(text: bytes) -> bool:
 
 
 def _is_jpeg(encoded: bytes) -> bool:
-    """Say whether what begins with a JPEG's first marker goes on with a segment of a likely length."""
+    """Return whether a JPEG's first marker is followed by a segment of plausible type and length."""
     head = base64.b64decode(encoded)
     return head[3] in (0xDB, 0xC0, 0xC4, 0xEE, 0xFE, *range(0xE0, 0xF0)) and (head[4] == 0 or head[3] in (0xE1, 0xE2))
 
@@ -108,9 +113,9 @@ def _is_bmp(encoded: bytes) -> bool:
 
 
 def _is_hex(text: bytes) -> bool:
-    """Say whether a text holds bytes in hex, one by one, that begin like a picture, or whose values are those of one.
+    """Return whether a text contains a list of bytes or colours in hex that may be a picture.
 
-    Bytes that follow each other without anything between are looked for elsewhere.
+    Runs of hex digits without separators are found by `find_encoded`.
     """
     if _HEX_DUMP.search(text) or _are_pixels(_COLOUR.findall(text) if b"#" in text or b"0x" in text else ()):
         return True
@@ -123,7 +128,7 @@ def _are_pixels(colours: Sequence[bytes]) -> bool:
 
 
 def _is_byte_list(span: bytes) -> bool:
-    if len(span) - len(span.translate(None, b"abcdfABCDF")) < len(span) // 25:  # numbers have none of these letters
+    if len(span) - len(span.translate(None, b"abcdfABCDF")) < len(span) // 25:  # numbers lack these letters
         return False
     words = [word for word in _HEX_BETWEEN.split(span) if word]
     short = [word.rjust(2, b"0") for word in words if len(word) in (1, 2, 4, 8) and not word.strip(_HEX_DIGITS)]
@@ -141,9 +146,9 @@ def _shows(digits: bytes) -> bool:
 
 
 def _chains(text: bytes) -> Iterator[list[bytes]]:
-    """Yield words of one alphabet that follow each other line by line or as strings of a list, 256 characters or more.
+    """Yield sequences of base64 words on consecutive lines or in a list of strings, of 256 characters or more.
 
-    Short words and what is between other text are no chain.
+    Words of fewer than 12 characters, and words that other text separates, do not count.
     """
     for begin, end in long_runs(text, _BASE64_APART, _LONG):
         yield from (chain for chain in _chains_in(text[begin:end]) if sum(map(len, chain)) >= _LONG)
@@ -162,9 +167,9 @@ def _chains_in(text: bytes) -> Iterator[list[bytes]]:
 
 
 def _even_chains(text: bytes) -> Iterator[list[bytes]]:
-    """Yield words of one length that follow each other with a few characters between, as pieces with numbers or keys.
+    """Yield sequences of base64 words of equal length with at most 40 characters between them, such as numbered pieces.
 
-    Digests in base64 are no chain.
+    Words as long as a digest in base64 do not count.
     """
     chain: list[bytes] = []
     last = 0
@@ -194,13 +199,13 @@ def _may_be_picture(chain: Iterable[bytes]) -> bool:
 
 
 def _are_triples(digits: bytes) -> bool:
-    """Say whether digits are pixels of three digits each."""
+    """Return whether digits are pixels, three digits each."""
     values = np.array([int(digits[at : at + 3]) for at in range(0, len(digits) - 2, 3)], np.float64)
     return bool(values.max() <= 255) and is_raster(values)
 
 
 def _has_dense_windows(text: bytes) -> bool:
-    """Say whether a stretch of a text has as many different characters, and as few spaces, as base85 and its like."""
+    """Return whether a window of a text has as many different characters, and as few spaces, as base85."""
     close = b" ".join(text.split())
     return any(_is_dense(close[at:]) for at in (0, _WINDOW // 2))
 

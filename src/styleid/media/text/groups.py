@@ -1,4 +1,4 @@
-"""Find encoded bytes in short groups of one length, as keys, mails and lists show them."""
+"""Find encoded bytes in short groups of equal length, as in printed keys and in lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 _APART = tuple(bytes(code in between for code in range(256)) for between in (b" \t\r\n", b" \t\r\n,"))
 _OFTEN = 40
-"""Commas that are oftener than one in so many characters are between words; fewer may belong to them."""
+"""Commas are separators if there is at least one per this many characters; fewer may be part of the words."""
 
 _QUOTES = b"\"'()[]{}\\"
 _LONG = 256
@@ -20,7 +20,7 @@ _BITS = {"hex": 3.6, "base32": 4.5, "base64": 5.2}
 
 
 def is_grouped(text: bytes) -> bool:
-    """Say whether a text holds many short words of one length that are as mixed as encoded bytes are."""
+    """Return whether a text has many short words of equal length whose characters vary as in encoded bytes."""
     commas = text.count(b",")
     wanted = (commas * _OFTEN <= len(text), commas > 0)
     tables = (table for table, is_wanted in zip(_APART, wanted, strict=True) if is_wanted)
@@ -28,16 +28,16 @@ def is_grouped(text: bytes) -> bool:
 
 
 def entropy_bits(text: bytes) -> float:
-    """Return the entropy of a text's characters in bits."""
+    """Return the entropy of a text's bytes, in bits per byte."""
     counts = np.bincount(np.frombuffer(text, np.uint8))
     shares = counts[counts > 0] / len(text)
     return float(-(shares * np.log2(shares)).sum())
 
 
 def _groups(text: bytes, apart: bytes) -> Iterator[list[bytes]]:
-    """Yield words that follow each other and are of one length, 256 characters or more.
+    """Yield sequences of words of equal length, 256 characters or more.
 
-    apart: a translation table of what is between words.
+    apart: translation table with 1 for the characters between words.
     """
     between = np.flatnonzero(np.frombuffer(text.translate(apart), np.uint8))
     starts, ends = np.append(0, between + 1), np.append(between, len(text))

@@ -1,4 +1,4 @@
-"""COCO's run-length masks: set aside those that show an area, and find those that show a halftone."""
+"""Run-length masks of COCO: remove those that show an area, keep those that may show a halftone picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _EDGES_PER_COLUMN = 16
 
 
 def set_masks_aside(text: bytes) -> bytes:
-    """Return a text without the counts of its masks. Those stay that are no masks, or show more than areas."""
+    """Return a text without the counts of its run-length masks.
+
+    The counts are kept if they do not fit the mask's size, or if they have too many runs for a mask of an area.
+    """
     if b'"counts"' not in text:
         return text
     return _MASK.sub(lambda match: _COUNTS.sub(b"", match[0]) if _is_area(match[0]) else match[0], text)
@@ -31,7 +34,10 @@ def _is_area(mask: bytes) -> bool:
 
 
 def _decompressed(counts: bytes) -> list[int]:
-    """Return the runs that pycocotools writes as text: five bits a character, from the third on as differences."""
+    """Return the run lengths that pycocotools encodes as text, [-1] if they are damaged.
+
+    Each character holds five bits; from the fourth run on, differences from the run two before are stored.
+    """
     codes = np.frombuffer(counts.replace(b"\\\\", b"\\"), np.uint8).astype(np.int64) - 48
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         return [-1]
@@ -47,7 +53,7 @@ def _decompressed(counts: bytes) -> list[int]:
 
 
 def _summed(values: list[int]) -> list[int]:
-    """Add to each run from the fourth on the run two before it."""
+    """Add to each run, from the fourth on, the run two before it."""
     head, odd, even = values[:1], values[1::2], values[2::2]
     runs = [0] * len(values)
     runs[:1] = head

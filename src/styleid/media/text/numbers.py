@@ -1,4 +1,4 @@
-"""Find pixels that are written as numbers, in JSON, XML, CSV or plain text."""
+"""Find pixels that are written as numbers in JSON, XML, CSV or plain text."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ _GEOMETRY = re.compile(
 _KEY_LENGTH = 48
 _WIDE = 16
 _NUMBERED = re.compile(rb"(?:[ \t]\d{1,8}:[-+]?[\d.]+(?:[eE][-+]?\d+)?){16,}")
-"""Values behind their numbers, 1:0.5 2:0.7, as LIBSVM's files have them."""
+"""Values with their indices, such as 1:0.5 2:0.7 in LIBSVM's format."""
 _DECIMAL_COMMA = re.compile(rb"(?<![^;\t\r\n\"])(-?\d+),(\d+)(?=[;\t\r\n\"]|$)")
 _DIGIT_ROWS = re.compile(rb"^(?:\d{24,}\r?(?:\n|\Z)){16,}", re.MULTILINE)
 
 
 def find_numbers(text: bytes) -> str:
-    """Return which numbers of a text may be pixels, "" where none may.
+    """Return a message if numbers in a text may be pixels, else "".
 
-    Long arrays are harmless where they are named as geometry, count, or follow an outline; and where they do not repeat
-    as the rows of a picture do. Tables are harmless where neither they nor one of their columns do.
+    Numbers that repeat like the rows of a picture may be pixels, in an array, a table or one column of a table. A long
+    array that does not repeat is accepted only if its name says that it is geometry, or if its numbers are indices or
+    the points of an outline.
     """
     if len(_COUNTING_KEY.findall(text[: 1 << 16])) >= LEAST_NUMBERS // 4:
         text = _COUNTING_KEY.sub(b"", text)
@@ -52,11 +53,11 @@ def find_numbers(text: bytes) -> str:
     if text.count(b";") + text.count(b"\t") >= LEAST_NUMBERS // 2:
         text = _DECIMAL_COMMA.sub(rb"\1.\2", text)
     if any(map(_are_rows_of_digits, _DIGIT_ROWS.findall(text))):
-        return "it holds rows of digits that repeat as the rows of a picture do"
+        return "it contains rows of digits that repeat like the rows of a picture"
     alike: defaultdict[int, list[FloatArray]] = defaultdict(list)
     for begin, end in long_runs(text, _NUMERIC, 2 * _WIDE - 1):
         span = text[begin:end]
-        most = 1 + len(span.translate(None, _DIGITS))  # spare reading what has too few separators
+        most = 1 + len(span.translate(None, _DIGITS))  # skip text with too few separators before parsing it
         if most < _WIDE:
             continue
         named = _GEOMETRY.search(text[max(0, begin - _KEY_LENGTH) : begin]) is not None
@@ -65,12 +66,12 @@ def find_numbers(text: bytes) -> str:
         if not named and len(row := _numbers(span)) < LEAST_NUMBERS:
             alike[len(row)].append(row)
     if any(len(rows) >= _WIDE and is_raster_table(np.stack(rows)) for count, rows in alike.items() if count >= _WIDE):
-        return "it holds lists of numbers that repeat as the rows of a picture do"
+        return "it contains lists of numbers that repeat like the rows of a picture"
     return find_columns(text)
 
 
 def _are_rows_of_digits(lines: bytes) -> bool:
-    """Say whether lines of one length are the rows of a picture, a digit for each pixel."""
+    """Return whether lines of equal length are the rows of a picture with one digit for each pixel."""
     rows = lines.split()
     if len({len(row) for row in rows}) > 1:
         return False
@@ -83,19 +84,19 @@ def _looked_at(span: bytes, *, named: bool) -> str:
     if count < LEAST_NUMBERS:
         return ""
     if _are_picture_bytes(rows):
-        return f"it holds {count} numbers that are the bytes of a picture"
+        return f"it contains {count} numbers that are the bytes of a picture"
     long = [row for row in rows if len(row) >= LEAST_NUMBERS]
     if any(map(is_raster, long)) or _is_table_of_pixels(rows):
-        return f"it holds {count} numbers that repeat as the rows of a picture do"
+        return f"it contains {count} numbers that repeat like the rows of a picture"
     if not named and any(not (is_index(row) or is_outline(row)) for row in long):
-        return f"it holds an array of {max(map(len, long))} numbers, which may be pixels"
+        return f"it contains an array of {max(map(len, long))} numbers, which may be pixels"
     return ""
 
 
 def _numbers(text: bytes) -> FloatArray:
     try:
         return as_numbers(text.translate(_SPACED).split())
-    except ValueError:  # such as a date
+    except ValueError:  # for example a date
         return as_numbers(_NUMBER.findall(text))
 
 
@@ -108,7 +109,7 @@ def _are_picture_bytes(rows: Sequence[FloatArray]) -> bool:
 
 
 def _is_table_of_pixels(rows: Sequence[FloatArray]) -> bool:
-    """Say whether rows, read one after the other, or a column of theirs, are pixels in raster order."""
+    """Return whether all rows together, or one column of them, are pixels in raster order."""
     if len(rows) < 2:
         return False
     if len({len(row) for row in rows}) > 1:

@@ -1,8 +1,8 @@
-"""Tell sequences of numbers that are pixels in raster order from others, such as outlines and tables.
+"""Distinguish pixels in raster order from other sequences of numbers, such as outlines and tables.
 
-In a picture, what lies one row further is like what lies here, and what lies half a row further is less so: the
-sequence's autocorrelation has peaks at the multiples of a row's length, whatever that is. Outlines, boxes, landmarks
-and labels have none, once the means of a table's columns are taken out.
+In a picture, a pixel is similar to the pixel one row below and less similar to the one half a row further. So the
+autocorrelation of the sequence has peaks at multiples of the row length, which need not be known. Outlines, boxes,
+landmarks and labels have no such peaks after the means of a table's columns are subtracted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from styleid.types import FloatArray
 
 LEAST_NUMBERS = 256
-"""Fewer numbers make no picture in which a person could be told."""
+"""Minimum number of pixels in which a person could be recognised; shorter sequences are not examined."""
 
 _WINDOW = 1 << 16
 _FAR = 1e9
@@ -24,21 +24,28 @@ _PROMINENT = 0.2
 _AS_ALIKE = 0.9
 _ALIKE_MEANS = 0.5
 _PROMINENT_MEANS = 0.35
-"""Running means are alike by chance, too."""
+"""Higher limits for running means, which are more similar by chance."""
 
 _AVERAGED = 5
 _FEW_TONES = 4
 
 
 def as_numbers(words: Iterable[bytes]) -> FloatArray:
-    """Return the numbers (n,) that words write, far ones brought near; raises ValueError where one writes none."""
+    """Parse words as numbers (n,), clipped to +-1e9, NaN as 0.
+
+    Raises:
+        ValueError: A word is no number.
+    """
     return np.clip(np.nan_to_num(np.array([float(word) for word in words])), -_FAR, _FAR)
 
 
 def is_raster(numbers: FloatArray, columns: int = 1) -> bool:
-    """Say whether a sequence (n,) of numbers repeats as the rows of a picture do, in part or as a whole.
+    """Return whether a sequence of numbers, or a part of it, repeats like the rows of a picture.
 
-    columns: how many columns the table has that the sequence was read from: that its rows are alike says nothing.
+    Args:
+        numbers: (n,).
+        columns: Number of columns of the table that the sequence was read from. Repetition with the table's own row
+            length is ignored: the rows of any table are similar.
     """
     windows = [numbers[at : at + _WINDOW] for at in range(0, len(numbers), _WINDOW)]
     return any(
@@ -49,7 +56,10 @@ def is_raster(numbers: FloatArray, columns: int = 1) -> bool:
 
 
 def is_raster_table(table: FloatArray) -> bool:
-    """Say whether a table (rows, columns) is a picture: its rows are alike and its columns, but for their means."""
+    """Return whether a table (rows, columns) is a picture.
+
+    In a picture, neighbouring rows and neighbouring columns are similar after the means of the columns are subtracted.
+    """
     centred = table - table.mean(0)
     if _is_dither(table.ravel()):
         return _has_rows(centred.ravel()[:_WINDOW], 1, averaged=True)
@@ -59,27 +69,32 @@ def is_raster_table(table: FloatArray) -> bool:
 
 
 def is_outline(numbers: FloatArray) -> bool:
-    """Say whether a sequence (n,), after a leading class number where n is odd, is points that follow each other.
+    """Return whether a sequence (n,) of x, y pairs is an outline: consecutive points are close to each other.
 
-    Whole numbers as bytes have them are none.
+    If n is odd, the first number is skipped as a class number. Whole numbers between -128 and 255 are never an outline,
+    because they may be pixels.
     """
     points = numbers[len(numbers) % 2 :].reshape(-1, 2)
     if are_bytes(numbers):
         return False
     size = float(np.hypot(*np.ptp(points, axis=0)))
     steps = np.hypot(*np.diff(points, axis=0).T)
-    apart = float(np.median(np.abs(points[:, 0] - points[:, 1])))  # neighbouring pixels are alike, x and y are not
+    apart = float(np.median(np.abs(points[:, 0] - points[:, 1])))  # neighbouring pixels are similar, x and y are not
     return size > 0 and float(np.median(steps)) <= 0.1 * size and apart > 0.05 * size
 
 
 def are_bytes(numbers: FloatArray) -> bool:
-    """Say whether numbers (n,) are whole and between -128 and 255."""
+    """Return whether all numbers (n,) are whole and between -128 and 255."""
     whole = bool((numbers == np.round(numbers)).all())
     return whole and bool(numbers.min(initial=0) >= -128 and numbers.max(initial=0) <= 255)
 
 
 def is_index(numbers: FloatArray) -> bool:
-    """Say whether a sequence (n,) counts: it only goes up, or whole numbers are all different or start anew."""
+    """Return whether a sequence (n,) is an index.
+
+    An index increases strictly, or consists of whole numbers that are all different or have at most two step sizes, as
+    in a count that restarts.
+    """
     steps = np.diff(numbers)
     if (steps > 0).all():
         return True
@@ -93,7 +108,7 @@ def _is_dither(numbers: FloatArray) -> bool:
 
 
 def _has_rows(numbers: FloatArray, columns: int, *, averaged: bool = False) -> bool:
-    """Say whether a sequence repeats. averaged: take running means, in which a dither has its greys again."""
+    """Return whether a sequence repeats. averaged: use running means, which turn a dither back into greys."""
     if averaged:
         numbers = np.convolve(numbers, np.ones(_AVERAGED) / _AVERAGED, "valid")
     least, prominent = (_ALIKE_MEANS, _PROMINENT_MEANS) if averaged else (_ALIKE, _PROMINENT)
@@ -113,19 +128,23 @@ def _has_rows(numbers: FloatArray, columns: int, *, averaged: bool = False) -> b
 
 
 def _is_cycle(alike: FloatArray, length: int) -> bool:
-    """Say whether what lies many rows further is as much alike as the next row is, as in a list that starts anew."""
+    """Return whether distant rows are as similar as neighbouring ones, as in a list that repeats."""
     farthest = (len(alike) - 1) // length * length
     return bool(alike[farthest] >= _AS_ALIKE * alike[length])
 
 
 def _prominence(alike: FloatArray, around: FloatArray, near: int, length: int) -> float:
-    """Return by how much a peak of the autocorrelation stands out on both sides, and at twice its place again."""
+    """Return the prominence of the autocorrelation's peaks at `length` and at twice that lag.
+
+    It is the smallest of three heights: of the first peak above the minimum before it, of the first and of the second
+    above the minimum between them.
+    """
     before, after = around[near:length].min(), around[length : 2 * length].min()
     return float(min(alike[length] - before, alike[length] - after, around[2 * length] - after))
 
 
 def _autocorrelation(numbers: FloatArray) -> FloatArray:
-    """Return how alike a sequence is to itself at lags up to half its length; zeros where it is constant."""
+    """Return the autocorrelation of a sequence for lags up to half its length; zeros if it is constant."""
     low, high = np.percentile(numbers, [1, 99])
     centred = np.clip(numbers, low, high)
     centred = centred - centred.mean()

@@ -1,4 +1,4 @@
-"""Find long runs of some characters in large texts."""
+"""Find long runs of given characters in large texts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ Alphabet = bytes
 
 
 def alphabet(characters: bytes) -> Alphabet:
-    """Return a translation table that turns some characters into 1 and all others into 0."""
+    """Return a table for `bytes.translate` that maps the given characters to 1 and all others to 0."""
     among = set(characters)
     return bytes(code in among for code in range(256))
 
 
 def long_runs(text: bytes, among: Alphabet, least: int) -> Iterator[tuple[int, int]]:
-    """Yield where each run of at least so many characters of an alphabet begins and ends."""
+    """Yield (begin, end) of each run of at least `least` characters of an alphabet."""
     flags, wanted = text.translate(among), b"\1" * least
     begin = flags.find(wanted)
     while begin >= 0:

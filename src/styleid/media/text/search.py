@@ -1,4 +1,4 @@
-"""Say whether a file is plain text, and whether that text holds a picture."""
+"""Decide whether a file is plain text, and whether the text contains a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SOFT = re.compile(rb"=[0-9A-Fa-f]{2}|=\r?\n")
 _PERCENT = re.compile(rb"%[0-9a-fA-F]{2}")
 _MOST_STRAY = 64
 PIECE = 32 << 20
-"""Longer texts are looked at piece by piece."""
+"""Length in bytes of the pieces in which long texts are examined."""
 
 _ESCAPED = re.compile(
     rb"\\(?:u00([0-7][0-9a-fA-F])|([/nrt\\]))|&#(?:[xX]0*([0-9a-fA-F]{1,2})|0*(\d{1,3}));|%([2-7][0-9a-fA-F])"
@@ -30,7 +30,7 @@ _WHITE = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"/": b"/", b"\\": b"\\"}
 
 _BRAILLE = re.compile(rb"\xe2[\xa0-\xa3][\x80-\xbf]")
 _SHADES = re.compile(rb"\xe2\x96[\x80\x84\x91-\x93\xa0\xa1]|\xe2\xac[\x9b\x9c]|\xf0\x9f\x9f[\xa0-\xab]")
-"""Shades, half blocks, and squares and circles in colours."""
+"""Shade and half-block characters, and coloured squares and circles."""
 _ART = re.compile(rb"^(?:[ !-/:-@\[-`{-~]{24,}\r?(?:\n|\Z)){16,}", re.MULTILINE)
 _ART_TONES = 5
 _MOST_DRAWN = 256
@@ -48,14 +48,14 @@ _FORMS = tuple(
          rb"^begin(?:-base64)? [0-7]{3,4} \S|^=ybegin |^\(This file must be converted with BinHex|<~[!-u\s]{64,}~>"),
     )
 )  # fmt: skip
-"""Forms of text that show something: what to call each, what its text then holds in lower case, and how it looks."""
+"""Picture formats written as text: a name for messages, strings of which one must occur in lower case, a pattern."""
 
 
 def plain_text(data: bytes) -> bytes | None:
-    """Return a file's text in UTF-8, its first byte order mark taken off; None where it is no plain text.
+    """Return a file's text in UTF-8 without byte order mark, None if the file is no plain text.
 
-    UTF-8, UTF-16 with a byte order mark, and XML that declares a usual encoding are text; what holds control
-    characters, or many bytes written as escapes, is not.
+    UTF-8, UTF-16 with a byte order mark, and XML with a common declared encoding are plain text, unless the text
+    contains control characters or many bytes written as escapes.
     """
     try:
         text = _decoded(data).encode()
@@ -65,12 +65,16 @@ def plain_text(data: bytes) -> bytes | None:
 
 
 def find_picture(text: bytes) -> str:
-    """Return why a plain text (UTF-8) may hold a picture, "" where it holds none."""
+    """Return why a plain text may contain a picture, "" if none is found.
+
+    Args:
+        text: UTF-8, as `plain_text` returns it.
+    """
     return next((reason for piece in _pieces(text) if (reason := _find(piece))), "")
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
-    """Yield a long text piece by piece, cut after an object or a line, so that memory does not grow with it."""
+    """Yield a long text in pieces, cut after an object or a line, so that memory use is bounded."""
     begin = 0
     while len(text) - begin > PIECE:
         near = range(begin + PIECE // 2, begin + PIECE)
@@ -83,18 +87,18 @@ def _pieces(text: bytes) -> Iterator[bytes]:
 
 def _find(text: bytes) -> str:
     if text.lstrip().startswith(b"{\\rtf"):
-        return "it is rich text, which may hold pictures"
+        return "it is rich text, which may contain pictures"
     text = _unescaped(set_masks_aside(text))
     return _form(text) or find_encoded(text) or find_numbers(text)
 
 
 def _form(text: bytes) -> str:
-    """Return which form of text that shows something a text has, "" where it has none."""
+    """Return a message if a text is or contains a picture format written as text, else ""."""
     lower = text.lower()
     for what, hints, pattern in _FORMS:
         if any(hint in lower for hint in hints) and pattern.search(text):
-            return f"it holds {what}, which may show persons"
-    return next((f"it holds {what}, which may show persons" for what, shows in _OTHER_FORMS if shows(text)), "")
+            return f"it contains {what}, which may show persons"
+    return next((f"it contains {what}, which may show persons" for what, shows in _OTHER_FORMS if shows(text)), "")
 
 
 def _decoded(data: bytes) -> str:
@@ -105,14 +109,14 @@ def _decoded(data: bytes) -> str:
 
 
 def _is_binary(text: bytes) -> bool:
-    """Say whether a text has control characters, or many that are written as escapes."""
+    """Return whether a text has control characters, or many bytes written as escapes."""
     if len(text.translate(None, _CONTROLS)) < len(text):
         return True
     return (b"\\" in text or b"\xc2" in text) and sum(1 for _ in _STRAY.finditer(text)) > _MOST_STRAY
 
 
 def _unescaped(text: bytes) -> bytes:
-    """Return a text with the escapes of JSON, XML and URLs for plain characters resolved."""
+    """Return a text in which the escapes of JSON, XML and URLs for ASCII characters are resolved."""
     return _ESCAPED.sub(_character, text) if any(mark in text for mark in (b"\\", b"&#", b"%")) else text
 
 
@@ -125,25 +129,25 @@ def _character(match: re.Match[bytes]) -> bytes:
 
 
 def _is_drawn(text: bytes) -> bool:
-    """Say whether a text holds many characters that programs draw pictures with: Braille, shades, blocks, squares."""
+    """Return whether a text has many characters with which programs draw: Braille, shades, blocks, squares."""
     return len(_BRAILLE.findall(text)) >= _MOST_DRAWN or (
         len(shades := _SHADES.findall(text)) >= _MOST_DRAWN and len(set(shades)) > 1
     )
 
 
 def _is_ascii_art(text: bytes) -> bool:
-    """Say whether many lines in a row hold nothing but signs, of more kinds than rules and frames of tables have."""
+    """Return whether many consecutive lines consist of punctuation, with more different signs than table rules have."""
     return any(len(set(lines[0]) - set(b" \r\n")) >= _ART_TONES for lines in _ART.finditer(text))
 
 
 def _is_quoted_printable(text: bytes) -> bool:
-    """Say whether a text is mostly bytes as mails write them."""
+    """Return whether a text is mostly quoted-printable, the encoding of bytes in e-mails."""
     signs = text.count(b"=")
     return signs > len(text) / 40 and signs > _MOST_STRAY and len(_SOFT.findall(text)) > 0.95 * signs
 
 
 def _is_percent_encoded(text: bytes) -> bool:
-    """Say whether a text holds many bytes as URLs write them that are no text in UTF-8, as names in URLs are."""
+    """Return whether a text has many percent-encoded bytes that are no UTF-8 text."""
     if len(_PERCENT.findall(text)) <= _MOST_STRAY:
         return False
     try:
@@ -154,8 +158,8 @@ def _is_percent_encoded(text: bytes) -> bool:
 
 _OTHER_FORMS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("a PBM, PGM or PPM picture", lambda text: _NETPBM.search(text) is not None),
-    ("blocks or Braille as drawings have them", _is_drawn),
-    ("a drawing in signs", _is_ascii_art),
+    ("a drawing in Braille or block characters", _is_drawn),
+    ("a drawing in punctuation characters", _is_ascii_art),
     ("bytes in quoted-printable", _is_quoted_printable),
     ("bytes in percent-encoding", _is_percent_encoded),
 )

@@ -1,4 +1,4 @@
-"""Know pictures among bytes, wherever they begin."""
+"""Signatures of pictures, to be searched anywhere in a file."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ SIGNATURE = re.compile(
     rb"\0\0\0\x0cJXL |\0\0\0\x0cjP  |8BPS\0\x01",
     re.DOTALL,
 )
-"""How pictures begin, precisely enough to be sought anywhere in a file."""
+"""First bytes of picture files, specific enough to be searched anywhere in a file."""

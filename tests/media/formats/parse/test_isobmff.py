@@ -89,7 +89,7 @@ def test_a_grid_of_nothing_is_damaged(links: bytes) -> None:
 DAMAGED = {
     "no meta": (FTYP, BadFileError, "it has no list of its pictures"),
     "no brands": (box(b"meta", b"", 0, 0), BadFileError, "it has no list of its pictures"),
-    "primary cut": (FTYP + box(b"meta", box(b"pitm", b"", 0, 0), 0, 0), CutShortError, "a box of the AVIF"),
+    "primary cut": (FTYP + box(b"meta", box(b"pitm", b"", 0, 0), 0, 0), CutShortError, r"inside a box\."),
     "places cut": (heif(iloc(0)[:-2] + b"\0\3"), CutShortError, "list of places"),
     "a place outside": (heif(iloc(0, struct.pack(">HHHII", 1, 0, 1, 500, 3))), CutShortError, "pixels"),
     "properties cut": (

@@ -70,7 +70,7 @@ def read_heif(data: bytes) -> HeifFile:
     try:
         return _read(data)
     except struct.error as error:
-        raise CutShortError("a box of the AVIF or HEIC") from error
+        raise CutShortError("a box") from error
 
 
 def _read(data: bytes) -> HeifFile:
