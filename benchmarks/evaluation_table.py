@@ -24,7 +24,7 @@ from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.core.privacy import LEVELS
 from styleid.engine.journal import Journal
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, process_files
 from styleid.evaluate.record import to_json
 from styleid.evaluate.report import write_report
 from styleid.evaluate.suite import EvaluateOptions, evaluate
@@ -107,7 +107,7 @@ def first_people(folder: Path, work: Path, people: int) -> Path:
 
 def anonymise(photos: Path, level: str, args: argparse.Namespace, out: Path) -> Path:
     anonymizer = Anonymizer.from_bundle(args.bundle, AnonymizeOptions(privacy=level, seed=args.seed))
-    summary = anonymize_files([photos], anonymizer, RunOptions(out, resume=True), watch=watch)
+    summary = process_files([photos], anonymizer, RunOptions(out, resume=True), watch=watch)
     print(f"{level}: {json.dumps(summary.to_json()['faces'])}, {summary.seconds:.0f} s", file=sys.stderr)
     return out
 

@@ -24,7 +24,7 @@ from styleid.bundles.registry import DEFAULT, find_bundle
 from styleid.core.options import AnonymizeOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.journal import Journal
-from styleid.engine.local import RunOptions, anonymize_files, threads
+from styleid.engine.local import RunOptions, process_files, threads
 from styleid.evaluate.attacks.search import Split, search
 from styleid.evaluate.attacks.trained import ridge_attack
 from styleid.evaluate.battery import FMRS
@@ -76,7 +76,7 @@ def main() -> None:
 
     anonymizer = Anonymizer.from_bundle(args.bundle, AnonymizeOptions(privacy=args.privacy, seed=args.seed))
     begun = time.perf_counter()
-    summary = anonymize_files([args.folder], anonymizer, RunOptions(args.out, resume=True))
+    summary = process_files([args.folder], anonymizer, RunOptions(args.out, resume=True))
     records = {record["input"]: record for record in Journal(args.out).records()}
     figures: dict = {"run": summary.to_json() | {"wall_s": round(time.perf_counter() - begun, 1)}}
     figures["run"].pop("failures")

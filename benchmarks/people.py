@@ -29,7 +29,7 @@ from styleid.core.pipeline import Anonymizer
 from styleid.core.rendering import render
 from styleid.engine.assignment import Assignment
 from styleid.engine.journal import Journal
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, process_files
 from styleid.faces.geometry import five_points
 from styleid.media.image import read_photo
 from styleid.people.key_file import new_key
@@ -188,7 +188,7 @@ class Bench:
         self.assignment = assignment
         notes = _Notes(assignment.anonymizer.targets)
         assignment.anonymizer = assignment.anonymizer.with_people(targets=notes)
-        summary = anonymize_files([self.inputs], anonymizer, RunOptions(out), assignment=assignment)
+        summary = process_files([self.inputs], anonymizer, RunOptions(out), assignment=assignment)
         records = {record["input"]: record for record in Journal(out).records()}
         told = [records[name]["faces"][index] for name, (index, _) in zip(self.photos, self.faces, strict=True)]
         crops = [self._crop(read_photo(out / name).image_rgb, row) for row, name in enumerate(self.photos)]

@@ -56,7 +56,7 @@ def make_files(folder: Path, count: int) -> None:
 def work(source: Path, out: Path, samples: Path, resume: bool) -> None:
     """Run the engine in this process and note how it fares."""
     from styleid import AnonymizeOptions, Anonymizer
-    from styleid.engine.local import RunOptions, anonymize_files
+    from styleid.engine.local import RunOptions, process_files
     from styleid.types import Faces
 
     class StandIn:
@@ -79,7 +79,7 @@ def work(source: Path, out: Path, samples: Path, resume: bool) -> None:
                 file.flush()
 
         # the stand-in lives in this process only
-        summary = anonymize_files([source], anonymizer, RunOptions(out, resume=resume, workers=1), watch=watch)
+        summary = process_files([source], anonymizer, RunOptions(out, resume=resume, workers=1), watch=watch)
         file.write(json.dumps([summary.written, summary.resumed, summary.seconds]) + "\n")
 
 

@@ -33,7 +33,7 @@ from styleid.media.video.reader import VideoClip, import_av
 from styleid.pixel.obscure import face_ellipse
 from styleid.types import ImageRGB
 from styleid.video.options import VideoOptions
-from styleid.video.run import VideoSummary, anonymize_video
+from styleid.video.run import VideoSummary, process_video
 
 HERE = Path(__file__).parent
 EXAMPLE, RESULT = HERE.parent / "examples" / "people.mp4", HERE / "results" / "video.md"
@@ -336,7 +336,7 @@ def time_clip(given: argparse.Namespace, anonymizer: Anonymizer, work: Path) -> 
 
 def run(source: Path, anonymizer: Anonymizer, options: VideoOptions) -> VideoSummary:
     """Anonymise a video, or end with what was in the way."""
-    summary = anonymize_video(source, anonymizer, options)
+    summary = process_video(source, anonymizer, options)
     if summary.failure:
         raise SystemExit(f"{source}: {summary.failure}")
     return summary

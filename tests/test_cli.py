@@ -192,7 +192,7 @@ def test_unreadable_inputs_are_named_and_the_rest_is_written(call, photos, tmp_p
     (line,) = err.splitlines()
     assert line.startswith(f"styleid: {name}: ")
     assert line.endswith("(not written)")
-    assert "1 files could not be handled and were not copied" in out
+    assert "1 file not written, as named above" in out
     assert names(tmp_path / "out") == {"a.png", "street/b.jpg", NAME}
 
 
@@ -251,10 +251,10 @@ def test_decisions_are_exported_and_made_again(call, tmp_path, photos):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("IN", "--out", "OUT", "--obscure", "solid"), 'settings.obscure is "blur", and --obscure says solid'),
-        (("IN", "--out", "OUT", "--obscure=solid"), 'settings.obscure is "blur", and --obscure says solid'),
-        (("IN", "--out", "OUT", "--seed", "1", "--obscure", "blur"), "settings.seed is 5, and --seed says 1"),
-        (("-", "--out", "-"), "has no name that decisions could be about"),
+        (("IN", "--out", "OUT", "--obscure", "solid"), 'settings.obscure is "blur", but --obscure is solid'),
+        (("IN", "--out", "OUT", "--obscure=solid"), 'settings.obscure is "blur", but --obscure is solid'),
+        (("IN", "--out", "OUT", "--seed", "1", "--obscure", "blur"), "settings.seed is 5, but --seed is 1"),
+        (("-", "--out", "-"), "has no name for decisions"),
     ],
 )
 def test_decisions_that_contradict_the_command_are_refused(call, tmp_path, arguments, says):
@@ -400,12 +400,12 @@ def test_an_altered_network_never_runs(call, as_built_in, tmp_path):
 def test_the_doctor_says_what_is_wrong(call, as_built_in, monkeypatch):
     status, out, err = call("doctor")
     assert status == 1
-    assert err == "self-test: FAILED. the detector does not see a face that the bundle drew.\n"
+    assert err == "self-test: FAILED. the detector does not find a face that the bundle generated.\n"
     assert f"bundle {registry.DEFAULT}: every file is what bundle.json says" in out
     assert "detector: CenterFace found" in out
-    assert out.endswith("1 checks failed\n")
+    assert out.endswith("1 check failed\n")
 
-    monkeypatch.setattr("styleid.commands.doctor.self_test", lambda *_: "fine")
+    monkeypatch.setattr("styleid.api.installation.self_test", lambda *_: "fine")
     status, out, err = call("doctor")
     assert (status, err) == (0, "")
     assert out.endswith("all is well\n")

@@ -43,3 +43,46 @@ def test_tests_use_no_private_names_of_others(path: Path) -> None:
 )
 def test_private_names_are_found(code: str, found: list[str]) -> None:
     assert [name for _, name in private_names(ast.parse(code))] == found
+
+
+SRC = TESTS.parent / "src/styleid"
+KNOW_FLAGS = ("cli.py", "commands", "lab")
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+TYPED = re.compile(r"`styleid [^`]*(?:`|$)|pip (?:un)?install .*|--force-reinstall \w+|<code>[^<]*</code>")
+
+
+def flags_named(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Find texts with flags of the command line, but for whole commands and for docstrings of functions."""
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        if id(node) not in prose and FLAG.search(TYPED.sub("", text)):
+            yield node.lineno, text
+
+
+LIBRARY = sorted(path for path in SRC.rglob("*.py") if path.relative_to(SRC).parts[0] not in KNOW_FLAGS)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(SRC).as_posix())
+def test_the_library_names_options_by_their_fields(path: Path) -> None:
+    """The command line turns `name=value` in backticks into --name value; see `commands/messages.py`."""
+    assert list(flags_named(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("raise OptionError('--out', 'x')", ["--out"]),
+        ("class A:\n    'out: see --report.'", ["out: see --report."]),
+        ("f'give {a} and --keep'", [" and --keep"]),
+        ("'`styleid key new --signing` makes one'", []),
+        ("'take `method=none`'", []),
+        ("def f():\n    'As --out does.'", []),
+    ],
+)
+def test_flags_are_found(code: str, found: list[str]) -> None:
+    assert [text for _, text in flags_named(ast.parse(code))] == found

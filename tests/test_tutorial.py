@@ -47,6 +47,6 @@ def test_the_commands_work_in_their_order(folder, capsys) -> None:
     assert "faces: 3 anonymised, 1 obscured" in capsys.readouterr().out
 
     assert run(resumed) == 0
-    assert "1 of 1 files written to anonymised (1 of them earlier)" in capsys.readouterr().out
+    assert "1 of 1 file written to anonymised (1 of them earlier)" in capsys.readouterr().out
     lines = (folder / "corrected/styleid-journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert [face["decision"]["do"] for face in json.loads(lines[-1])["faces"]].count("blur") == 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import styleid
-from styleid.errors import OptionError, StyleIDError
+from styleid.commands.messages import message
+from styleid.errors import MissingDependencyError, OptionError, StyleIDError
 from styleid.version import __version__
 
 _EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with some faces obscured against the asked
@@ -26,18 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser(given)
     parsed = parser.parse_args(given)
     parsed.given = given[1:]
-    return _guarded(lambda: parsed.run(parsed))
+    return _guarded(lambda: parsed.run(parsed), getattr(parsed, "positional", {}))
 
 
-def _guarded(command: Callable[[], int]) -> int:
+def _guarded(command: Callable[[], int], positional: Mapping[str, str] | None = None) -> int:
     try:
         return command()
-    except OptionError as error:
-        print(f"styleid: {error}", file=sys.stderr)
-        return 2
     except StyleIDError as error:
-        print(f"styleid: {error}", file=sys.stderr)
-        return 1
+        print(f"styleid: {message(error, positional)}", file=sys.stderr)
+        return 2 if isinstance(error, OptionError) else 1
     except KeyboardInterrupt:
         print("styleid: interrupted; what is written is whole, and --resume goes on from here", file=sys.stderr)
         return 1
@@ -72,7 +70,7 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
         command, people = read_options(CommandOptions, values), read_options(PeopleOptions, values)
         return anonymize(parsed.inputs, how, where, command, people, typed_names(parser, parsed, parsed.given))
 
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, positional={"inputs": "INPUT"})
 
 
 def _fill_video(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +81,7 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
     from styleid.media.video.writer import EncodeOptions
     from styleid.video.options import VideoOptions
 
-    parser.add_argument("input", type=here, metavar="INPUT", help="a video, or with --frames a folder of frames")
+    parser.add_argument("source", type=here, metavar="INPUT", help="a video, or with --frames a folder of frames")
     for cls in (VideoOptions, AnonymizeOptions, PeopleOptions, EncodeOptions, TrackOptions, VideoCommandOptions):
         add_options(parser, cls)
 
@@ -93,9 +91,9 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
         encode, side = read_options(EncodeOptions, values), read_options(TrackOptions, values)
         people = read_options(PeopleOptions, values)
         typed = typed_names(parser, parsed, parsed.given)
-        return video(parsed.input, read_options(VideoOptions, values), how, encode, side, command, people, typed)
+        return video(parsed.source, read_options(VideoOptions, values), how, encode, side, command, people, typed)
 
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, positional={"source": "INPUT"})
 
 
 def _fill_dataset(parser: argparse.ArgumentParser) -> None:
@@ -111,9 +109,9 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
         command = read_options(dataset.DatasetCommandOptions, values)
         if parsed.form == "shards":
             return dataset.shards(parsed.source, how, where, read_options(ShardOptions, values), command)
-        coco = read_options(CocoOptions, values) if parsed.form == "coco" else CocoOptions()
-        form = dataset.make_format(parsed.form, coco)
-        return dataset.dataset(parsed.source, form, how, where, read_options(AnnotationOptions, values), command)
+        annotations = read_options(AnnotationOptions, values)
+        coco = read_options(CocoOptions, values) if parsed.form == "coco" else None
+        return dataset.dataset(parsed.source, parsed.form, how, where, annotations, command, coco)
 
     forms = parser.add_subparsers(dest="form", metavar="FORMAT", required=True)
     for name, text, own in (
@@ -130,7 +128,7 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
         unused = () if is_tar else ("shard",)  # a part of the photos would leave the annotations of the others behind
         for cls in (*own, RunOptions, AnonymizeOptions, dataset.DatasetCommandOptions):
             add_options(form, cls, skip=("out", "anonymize_video", "live_photos", *unused))
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, positional={"source": "IN", "out": "OUT"})
 
 
 def _fill_bundles(parser: argparse.ArgumentParser) -> None:
@@ -191,7 +189,7 @@ is written, but it names findings, is partial, or nobody has looked yet; 2 usage
         options, command = read_options(CertifyOptions, values), read_options(CertifyCommandOptions, values)
         return certify_run(parsed.originals, parsed.outputs, options, command)
 
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, positional={"originals": "ORIGINALS", "outputs": "OUTPUTS"})
 
 
 def _fill_verify(parser: argparse.ArgumentParser) -> None:
@@ -218,7 +216,7 @@ def _fill_doctor(parser: argparse.ArgumentParser) -> None:
 
 def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.arguments import add_options, here, read_options
-    from styleid.commands.evaluate import EvaluateCommandOptions, evaluate_folders
+    from styleid.commands.evaluate import EvaluateCommandOptions, evaluate
     from styleid.evaluate.suite import EvaluateOptions
 
     parser.add_argument("originals", type=here, metavar="ORIGINALS", help="folder of the photos as they were")
@@ -232,9 +230,9 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
     def run(parsed: argparse.Namespace) -> int:
         values, folders = vars(parsed), [parsed.anonymized, *parsed.compare]
         options, command = read_options(EvaluateOptions, values), read_options(EvaluateCommandOptions, values)
-        return evaluate_folders(parsed.originals, folders, options, command)
+        return evaluate(parsed.originals, folders, options, command)
 
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, positional={"originals": "ORIGINALS", "anonymized": "ANONYMIZED"})
 
 
 def _fill_serve(parser: argparse.ArgumentParser) -> None:
@@ -257,6 +255,7 @@ def _fill_serve(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="whose tokens there are")
     listing.set_defaults(run=lambda parsed: serve.list_tokens(parsed.data))
     for command in actions.choices.values():
+        command.set_defaults(positional={"owner": "NAME"})
         command.add_argument("--data", type=here, default=argparse.SUPPRESS, help="the folder of the service")
 
 
@@ -279,7 +278,7 @@ def _train(arguments: Sequence[str]) -> int:
     try:
         from styleid.commands.train import main as train
     except ModuleNotFoundError as error:
-        raise OptionError("train", f"{error.name} is not installed. Type: pip install 'styleid[lab]'") from error
+        raise MissingDependencyError(f"{error.name}, which styleid train needs,", "'styleid[lab]'") from error
     return train(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Errors that say what was given, what was expected, and what to do about it."""
+"""Typed errors that state what was given, what was expected, and what to do."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ class CheckpointError(StyleIDError):
 
 
 class OptionError(StyleIDError, ValueError):
-    """An option has a value that cannot work. Fields: option, reason."""
+    """An option has a value that cannot work.
+
+    Fields: option, the name of a field of an option class or of an argument; reason, in which other options stand in
+    backticks, `name` or `name=value`, so that the command line can show them as flags.
+    """
 
     def __init__(self, option: str, reason: str) -> None:
         self.option, self.reason = option, reason

@@ -117,11 +117,11 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
     import onnxruntime
 
     if device not in _PROVIDERS:
-        raise OptionError("--device", f"'{device}' is unknown; choose one of {', '.join(DEVICES)}.")
+        raise OptionError("device", f"'{device}' is unknown; choose one of {', '.join(DEVICES)}.")
     provider, package = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         if _installed(package):
-            raise OptionError("--device", _says_shadowed(package))
+            raise OptionError("device", _says_shadowed(package))
         raise MissingDependencyError(f"the ONNX Runtime provider for '{device}'", package)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_threads()

@@ -102,7 +102,7 @@ def test_boxes_in_percent_withhold_their_photo_until_the_user_says_so(head, styl
     result = styleid("dataset", "coco", root, *RUN)
     assert (result.status, "train/a.png" in result.files) == (3, False)
     assert "annotation 0 in annotations/instances_train.json" in result.errors["train/a.png"]
-    assert "--box-unit percent" in result.errors["train/a.png"]
+    assert "`box_unit=percent`" in result.errors["train/a.png"]
     said = styleid("dataset", "coco", root, *RUN, "--box-unit", "percent", out=tmp_path / "said")
     assert said.status == 0
     assert hidden(said, root, "train/a.png")

@@ -20,7 +20,7 @@ def own(tmp_path_factory) -> Path:
 
 
 def test_own_bundles_are_tried_too(own: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("styleid.commands.doctor.self_test", lambda *_: "fine")
+    monkeypatch.setattr("styleid.api.installation.self_test", lambda *_: "fine")
     assert doctor(str(own)) == 0
     assert f"networks of {own}: 6 give what they must, for 1, 2 and 7 faces at once" in capsys.readouterr().out
 
@@ -44,7 +44,7 @@ def test_a_self_test_that_breaks_is_one_line(capsys, monkeypatch) -> None:
     def broken(*_):
         raise ArithmeticError("first\nsecond")
 
-    monkeypatch.setattr("styleid.commands.doctor.self_test", broken)
+    monkeypatch.setattr("styleid.api.installation.self_test", broken)
     assert doctor() == 1
     assert capsys.readouterr().err.startswith("self-test: FAILED. ArithmeticError: first Try another version")
 
@@ -61,7 +61,7 @@ def beside(monkeypatch) -> None:
 
 @pytest.mark.usefixtures("beside")
 def test_a_build_that_is_hidden_is_named_with_what_to_type(capsys, monkeypatch) -> None:
-    monkeypatch.setattr("styleid.commands.doctor.checks_of", lambda *_: {})
+    monkeypatch.setattr("styleid.api.installation.checks_of", lambda *_: {})
     assert doctor() == 0
     typed = "pip uninstall -y onnxruntime onnxruntime-openvino && pip install --no-deps onnxruntime-openvino"
     assert "note: onnxruntime-openvino is installed beside another build of ONNX Runtime, which is used" in (

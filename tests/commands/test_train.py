@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from styleid.commands.train import TASKS, main
+from styleid.commands.train import main
 from styleid.errors import TrainingError
+from styleid.lab.training import TASKS
 from tests.lab.synthetic import synthetic_pack, write_pack
 
 
 @pytest.mark.parametrize("command", ["target-separation", "spread", "swapper"])
 def test_photos_with_surroundings_are_asked_for(command: str, tmp_path: Path) -> None:
     write_pack(synthetic_pack(8), tmp_path / "pack.npz")
-    with pytest.raises(TrainingError, match="--wide is missing"):
+    with pytest.raises(TrainingError, match="`wide` is missing"):
         main([command, "--data", str(tmp_path / "pack.npz"), "--checkpoints", str(tmp_path)])
 
 

@@ -70,7 +70,7 @@ def test_what_a_bundle_cannot_do_is_refused(preset_bundle, level, options, says)
 def test_a_method_needs_its_network(bundle, level, monkeypatch, method, network):
     networks = {role: file for role, file in bundle.spec.networks.items() if role != network}
     monkeypatch.setattr(bundle, "spec", dataclasses.replace(bundle.spec, networks=networks))
-    with pytest.raises(OptionError, match=f"--method: {method} needs {network}.onnx, which the bundle 'aam128' does"):
+    with pytest.raises(OptionError, match=rf"^method: {method} needs {network}.onnx, which the bundle 'aam128' does"):
         choose_method(AnonymizeOptions(method=method), bundle, level)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.datasets.options import AnnotationOptions
 from styleid.datasets.plan import Format
-from styleid.datasets.run import DatasetSummary, anonymize_dataset
+from styleid.datasets.run import DatasetSummary, process_dataset
 from styleid.engine.local import RunOptions
 
 
@@ -39,6 +39,6 @@ def run_over(plain, tmp_path) -> Callable[..., DatasetSummary]:
 
     def of(root: Path, form: Format, *, resume: bool = False, **options) -> DatasetSummary:
         run = RunOptions(tmp_path / "out", resume=resume)
-        return anonymize_dataset(root, form, plain, run, AnnotationOptions(**options))
+        return process_dataset(root, form, plain, run, AnnotationOptions(**options))
 
     return of

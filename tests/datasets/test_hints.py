@@ -39,7 +39,7 @@ def test_boxes_that_may_be_percent_withhold_large_photos_and_cover_both_places_i
     (note,) = AnnotationHints((PERCENT,)).hints(200, 150, 1).notes
     assert "annotation 3 in a.json: it may be in percent of the photo's 200 x 150 px" in note
     for size in ((201, 90), (80, 4000)):
-        with pytest.raises(ValueError, match=r"annotation 3 in a\.json: .* a\.json lie .* --box-unit percent or"):
+        with pytest.raises(ValueError, match=r"annotation 3 in a\.json: .* a\.json lie .* `box_unit=percent` or"):
             boxes(AnnotationHints((PERCENT,)), size)
         skipped = AnnotationHints((PERCENT,), skip_bad=True).hints(*size, 1)
         assert "may be in percent" in skipped.notes[0]
@@ -92,7 +92,7 @@ def test_where_nothing_tells_the_frame_both_places_are_hidden(size, told, orient
     assert len(hints.boxes_xyxy) == 2
     assert [9.5, 19.5, 39.5, 59.5] in hints.boxes_xyxy.tolist()
     assert hints.facts["frame"]["boxes"] == "unsure"
-    assert "--frame" in hints.notes[0]
+    assert "`frame=stored`" in hints.notes[0]
     for frame in ("stored", "upright"):
         chosen = AnnotationHints((FACE,), told, frame=frame).hints(*size, orientation)
         assert chosen.boxes_xyxy is not None
@@ -112,7 +112,7 @@ def test_where_nothing_tells_the_frame_both_places_are_hidden(size, told, orient
 def test_boxes_that_hold_nothing(box):
     for kind in (Kind.FACE, Kind.HEAD):
         bad = Marked(kind, box, "annotation 3 in a.json")
-        with pytest.raises(ValueError, match=f"the {kind} box of annotation 3 in a.json.*--bad-boxes skip"):
+        with pytest.raises(ValueError, match=f"the {kind} box of annotation 3 in a.json.*`bad_boxes=skip`"):
             AnnotationHints((bad, FACE)).hints(100, 80, 1)
         hints = AnnotationHints((bad, FACE), skip_bad=True).hints(100, 80, 1)
         assert len(hints.notes) == 1

@@ -26,8 +26,8 @@ from styleid.datasets.formats.coco.layout import Coco
 from styleid.datasets.formats.voc.layout import Voc
 from styleid.datasets.formats.yolo.layout import Yolo
 from styleid.datasets.options import AnnotationOptions, ShardOptions
-from styleid.datasets.run import anonymize_dataset
-from styleid.datasets.shards import anonymize_shards
+from styleid.datasets.run import process_dataset
+from styleid.datasets.shards import process_shards
 from styleid.engine.local import RunOptions
 from tests.datasets.folders import contents, errors, write
 from tests.datasets.independent_reader import Reader
@@ -201,7 +201,7 @@ def test_no_face_leaves_a_data_set(tmp_path_factory, reader, portrait, small, dr
     unknown = {name: data for name, data in unknown.items() if not name.endswith(".json")}
     write(root / "in", {**harmless, **photos, **unknown, "all.json": json.dumps(record)})
     by = Anonymizer(None, SOLID)
-    summary = anonymize_dataset(root / "in", form(), by, RunOptions(root / "out"), AnnotationOptions(copy_others=True))
+    summary = process_dataset(root / "in", form(), by, RunOptions(root / "out"), AnnotationOptions(copy_others=True))
     check(root / "out", {}, photos, unknown, reader)
     assert summary.exit_status == (3 if unknown else 0)
     shutil.rmtree(root)
@@ -219,7 +219,7 @@ def test_no_face_leaves_a_shard(tmp_path_factory, reader, portrait, small, drawn
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     by = Anonymizer(None, SOLID)
-    summary = anonymize_shards(root / "in", by, RunOptions(root / "out"), ShardOptions(drop_withheld=drop))
+    summary = process_shards(root / "in", by, RunOptions(root / "out"), ShardOptions(drop_withheld=drop))
     with tarfile.open(root / "out/0.tar") as tar:
         tar.extractall(root / "unpacked", filter="data")
     assert not reader.finds((root / "out/0.tar").read_bytes())

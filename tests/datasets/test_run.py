@@ -15,7 +15,7 @@ from styleid.cli import main
 from styleid.datasets.formats.coco.layout import Coco
 from styleid.datasets.formats.yolo.layout import Yolo
 from styleid.datasets.options import AnnotationOptions
-from styleid.datasets.run import anonymize_dataset
+from styleid.datasets.run import process_dataset
 from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
@@ -73,12 +73,12 @@ def test_carried_files_that_are_whole_are_left_alone(root, run_over, tmp_path):
 
 def test_foreign_files_and_bad_places_are_refused(root, run_over, tmp_path, plain):
     for out in (root, root / "out", tmp_path):
-        with pytest.raises(OptionError, match=r"OUT: .* is, holds or lies in"):
-            anonymize_dataset(root, Yolo(), plain, RunOptions(out), AnnotationOptions())
-    with pytest.raises(OptionError, match=r"IN: .*data\.yaml is no folder"):
+        with pytest.raises(OptionError, match=r"^out: .* is, holds or lies in"):
+            process_dataset(root, Yolo(), plain, RunOptions(out), AnnotationOptions())
+    with pytest.raises(OptionError, match=r"^source: .*data\.yaml is no folder"):
         run_over(root / "data.yaml", Yolo())
     write(tmp_path / "out", {"images/a.png": b"somebody's copy of the original"})
-    with pytest.raises(OptionError, match=r"OUT: .*'images/a\.png', but no journal"):
+    with pytest.raises(OptionError, match=r"^out: .*'images/a\.png', but no journal"):
         run_over(root, Yolo())
     (tmp_path / "out/images/a.png").unlink()
     run_over(root, Yolo())
@@ -103,7 +103,7 @@ def test_other_files_are_asked_for_and_looked_at(root, run_over, tmp_path, portr
     assert summary.left == 0
     assert contents(tmp_path / "out")["notes.md"] == b"by somebody"
     assert dict(summary.photos.failures).keys() == {"thumbs.db"}
-    assert "it is a picture, whatever its name says. --carry db" in dict(summary.photos.failures)["thumbs.db"]
+    assert "it is a picture, whatever its name says. `carry=db`" in dict(summary.photos.failures)["thumbs.db"]
     assert "thumbs.db" not in contents(tmp_path / "out")
 
 
@@ -193,7 +193,7 @@ def test_the_command_says_what_it_did(root, tmp_path, capsys, portrait):
     assert (
         main(["dataset", "yolo", str(root), str(out), *NONE, "--classes", "face", "--boxes", "from-annotations"]) == 0
     )
-    assert "annotations and label maps: 4 carried" in capsys.readouterr().out
+    assert "annotations and label maps: 4 copied" in capsys.readouterr().out
     assert main(["dataset", "voc", str(root), str(root), *NONE]) == 2
     assert "OUT: " in capsys.readouterr().err
     assert main(["dataset", "shards", str(root), str(tmp_path / "tars"), *NONE]) == 2
@@ -237,7 +237,7 @@ def test_faces_are_replaced_where_heads_are_marked(tmp_path, bundle, astronaut):
     root = write(tmp_path / "in", {"a.png": photo, "a.json": json.dumps(record)})
     by = Anonymizer(bundle, AnonymizeOptions(seed=1))
     options = AnnotationOptions("from-annotations", add_faces=True)
-    summary = anonymize_dataset(root, Coco(), by, RunOptions(tmp_path / "out"), options)
+    summary = process_dataset(root, Coco(), by, RunOptions(tmp_path / "out"), options)
     assert summary.photos.faces == {"anonymised": 1}
     assert len(json.loads((tmp_path / "out/a.json").read_text())["annotations"]) == 2
 

@@ -18,7 +18,7 @@ from styleid.core.gate import GateVerdict
 from styleid.core.options import PeopleOptions
 from styleid.engine.assignment import Assignment
 from styleid.engine.journal import NAME
-from styleid.engine.local import RunOptions, Summary, anonymize_files
+from styleid.engine.local import RunOptions, Summary, process_files
 from styleid.errors import ImageError, OptionError, PeopleFileError
 from styleid.media.image import read_photo
 from styleid.people.key_file import new_key
@@ -50,7 +50,7 @@ def run(tmp_path, bundle) -> Callable[..., Summary]:
         options = AnonymizeOptions(seed=seed, method=method)
         anonymizer = Anonymizer(None if method == "none" else bundle, options)
         assignment = Assignment(anonymizer, PeopleOptions(**people), DEFAULT)
-        return anonymize_files(inputs, anonymizer, RunOptions(tmp_path / out, resume=resume), assignment=assignment)
+        return process_files(inputs, anonymizer, RunOptions(tmp_path / out, resume=resume), assignment=assignment)
 
     return of
 
@@ -160,16 +160,16 @@ def test_an_interrupted_run_goes_on_to_what_an_unbroken_one_writes(run, photos, 
 def test_what_cannot_go_on_with_the_same_targets_is_refused(run, photos, tmp_path):
     secret = key(tmp_path)
     run(photos, targets="consistent", key_file=secret)
-    with pytest.raises(OptionError, match=r"--resume: .*\(people\)"):
+    with pytest.raises(OptionError, match=r"^resume: .*\(people\)"):
         run(photos, resume=True, targets="consistent", key_file=key(tmp_path, "b.key"))
-    with pytest.raises(OptionError, match=r"--resume: .*targets"):
+    with pytest.raises(OptionError, match=r"^resume: .*targets"):
         run(photos, resume=True)
     Path(f"{secret}{SUFFIX}").unlink()
-    with pytest.raises(OptionError, match=r"--resume: .*\(people\)"):
+    with pytest.raises(OptionError, match=r"^resume: .*\(people\)"):
         run(photos, resume=True, targets="consistent", key_file=secret)
 
     run(photos / "a", out="k", targets="k=2", seed=None)
-    with pytest.raises(OptionError, match="use --seed from the start"):
+    with pytest.raises(OptionError, match="use `seed` from the start"):
         run(photos / "a", out="k", resume=True, targets="k=2", seed=None)
     shutil.copytree(photos / "a", tmp_path / "grown")
     run(tmp_path / "grown", out="g", targets="k=2")
@@ -183,7 +183,7 @@ def test_a_key_or_people_file_that_cannot_be_used_ends_the_run_before_it_begins(
     Path(f"{secret}{SUFFIX}").write_bytes(b"styleid-people-1\n" + bytes(60))
     with pytest.raises(PeopleFileError, match="does not open it"):
         run(photos, targets="consistent", key_file=secret)
-    with pytest.raises(OptionError, match="--method none makes none"):
+    with pytest.raises(OptionError, match="`method=none` makes none"):
         run(photos, targets="k=2", method="none")
     assert not (tmp_path / "out").exists()
 
@@ -272,7 +272,7 @@ def test_people_to_keep_stay_as_they_are_and_the_others_do_not(run, photos, tmp_
     assert (len(kept), len(faces)) == (1, 3)
     assert likeness(*group, kept[0]) > 0.95
     assert all(likeness(*group, face["box"]) < 0.9 for face in faces if face["action"] != "kept")
-    with pytest.raises(OptionError, match=r"--resume: .*\(keep\)"):
+    with pytest.raises(OptionError, match=r"^resume: .*\(keep\)"):
         run(photos, method=method, resume=True)
 
 

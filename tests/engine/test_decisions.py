@@ -19,7 +19,7 @@ from styleid.engine.decided_settings import adopt_run
 from styleid.engine.decisions import DecidedPhoto, Decisions, read_decisions
 from styleid.engine.decisions_export import with_seed
 from styleid.engine.journal import NAME
-from styleid.engine.local import RunOptions, Summary, anonymize_files
+from styleid.engine.local import RunOptions, Summary, process_files
 from styleid.engine.report import write_report
 from styleid.errors import OptionError
 from styleid.faces.detect import DetectorOptions
@@ -137,7 +137,7 @@ def test_a_file_that_is_not_understood_is_refused_by_its_field(tmp_path, record,
     path = file_of(tmp_path, record)
     with pytest.raises(OptionError) as error:
         read_decisions(path)
-    assert str(error.value).startswith(f"--decisions: {path}")
+    assert str(error.value).startswith(f"decisions: {path}")
     assert says in str(error.value)
 
 
@@ -184,10 +184,10 @@ def test_settings_of_runs_marks_and_people_are_taken_over():
 @pytest.mark.parametrize(
     ("settings", "typed", "says"),
     [
-        ({"privacy": "high"}, ("privacy",), 'settings.privacy is "high", and --privacy says standard'),
-        ({"seed": 7}, ("seed",), "settings.seed is 7, and --seed says None"),
-        ({"detector": {"min_face_px": 20}}, ("min_face_px",), "settings.detector.min_face_px is 20, and --min-face-px"),
-        ({"targets": "k=3"}, ("targets",), 'settings.targets is "k=3", and --targets says fresh'),
+        ({"privacy": "high"}, ("privacy",), 'settings.privacy is "high", but `privacy` is standard'),
+        ({"seed": 7}, ("seed",), "settings.seed is 7, but `seed` is None"),
+        ({"detector": {"min_face_px": 20}}, ("min_face_px",), "settings.detector.min_face_px is 20, but `min_face_px`"),
+        ({"targets": "k=3"}, ("targets",), 'settings.targets is "k=3", but `targets` is fresh'),
         ({"seed": "7"}, (), 'settings.seed cannot be "7"'),
         ({"tries": True}, (), "settings.tries cannot be true"),
         ({"metadata": "all"}, (), 'settings.metadata cannot be "all"'),
@@ -248,7 +248,7 @@ def run(photos, tmp_path) -> Callable[..., Summary]:
         **how: Any,
     ) -> Summary:
         decisions = None if record is None else read_decisions(file_of(tmp_path, record))
-        return anonymize_files((of,), by, RunOptions(tmp_path / out, **how), decisions=decisions, export=export)
+        return process_files((of,), by, RunOptions(tmp_path / out, **how), decisions=decisions, export=export)
 
     return of
 
@@ -366,7 +366,7 @@ def test_a_photo_that_decisions_do_not_fit_is_withheld_and_named(make, run, phot
 
 def test_decisions_about_photos_that_are_not_there_are_refused(make, run, tmp_path):
     record = photo(faces=[])
-    with pytest.raises(OptionError, match=r"--decisions: 'a.jpg' is no input of this run"):
+    with pytest.raises(OptionError, match=r"^decisions: 'a.jpg' is no input of this run"):
         run(make(), record=record)
     assert not (tmp_path / "out").exists()
 
@@ -466,7 +466,7 @@ def test_another_face_cannot_be_asked_for_where_people_share_theirs(targets):
     face = FaceDecision((0, 0, 9, 9), target=1)
     decisions = Decisions("d.json", photos={"a.jpg": DecidedPhoto(SHA, PhotoDecisions((face,)))})
     decisions.require_fresh_targets("fresh")
-    with pytest.raises(OptionError, match=rf"photos\['a.jpg'\] asks for another new face .* --targets {targets}"):
+    with pytest.raises(OptionError, match=rf"photos\['a.jpg'\] asks for another new face .* `targets={targets}`"):
         decisions.require_fresh_targets(targets)
 
 
@@ -475,7 +475,7 @@ def test_who_is_kept_by_decision_is_in_no_group(make, photos, tmp_path, bundle):
     options = AnonymizeOptions(seed=3)
     by = Anonymizer(bundle, options)
     export = tmp_path / "exported.json"
-    anonymize_files((photos,), by, RunOptions(tmp_path / "first"), export=export)
+    process_files((photos,), by, RunOptions(tmp_path / "first"), export=export)
     record = json.loads(export.read_text())
     record["settings"]["targets"] = "k=2"
     for name in ("pair.png", "street/more.webp"):
@@ -484,4 +484,4 @@ def test_who_is_kept_by_decision_is_in_no_group(make, photos, tmp_path, bundle):
     decisions = read_decisions(file_of(tmp_path, record))
     assignment = Assignment(by, PeopleOptions("k=2"), "aam128")
     with pytest.raises(OptionError, match="this run shows 1"):
-        anonymize_files((photos,), by, RunOptions(tmp_path / "out"), assignment=assignment, decisions=decisions)
+        process_files((photos,), by, RunOptions(tmp_path / "out"), assignment=assignment, decisions=decisions)

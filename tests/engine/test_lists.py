@@ -8,7 +8,7 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.engine.inputs import Inputs
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, process_files
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
 from styleid.media.storage.files import walk_inputs
@@ -33,7 +33,7 @@ def names(given: str | Path, out: Path, **options) -> list[str]:
 def test_a_text_list_keeps_its_order_and_names_each_file_once(folder):
     (folder / "list.txt").write_text(f"b/2.png\n\n  {folder}/1.png\nb/../b/c/3.png\n./1.png\n")
     assert names(f"@{folder}/list.txt", folder / "out") == list(NAMES)
-    done = anonymize_files(
+    done = process_files(
         [Path(f"@{folder}/list.txt")],
         Anonymizer(None, AnonymizeOptions(method="none")),
         RunOptions(folder / "out"),

@@ -17,7 +17,7 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer, Bundle
 from styleid.engine.journal import NAME
-from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
+from styleid.engine.local import RunOptions, Summary, process_files, read_boxes
 from styleid.errors import OptionError, OutputError
 from styleid.media.image import read_photo
 from styleid.media.storage.files import remove_stale
@@ -57,7 +57,7 @@ def run(photos, plain, tmp_path) -> Callable[..., Summary]:
     """Run over the photos into a folder of the test's own."""
 
     def of(*inputs: Path, boxes: dict[str, FloatArray] | None = None, by: Anonymizer = plain, **options) -> Summary:
-        return anonymize_files(inputs or (photos,), by, RunOptions(tmp_path / "out", **options), boxes)
+        return process_files(inputs or (photos,), by, RunOptions(tmp_path / "out", **options), boxes)
 
     return of
 
@@ -168,17 +168,17 @@ def test_resuming_does_nothing_twice_and_redoes_what_was_changed(run, photos, tm
 def test_resuming_redoes_a_photo_that_is_newer_than_its_output(photos, plain, tmp_path):
     own, out = tmp_path / "own", tmp_path / "out"
     shutil.copytree(photos, own)
-    first = anonymize_files([own], plain, RunOptions(out))
+    first = process_files([own], plain, RunOptions(out))
     name = next(iter(contents(out)))
     image = np.asarray(Image.open(own / name).convert("RGB"))
     Image.fromarray(image[:, ::-1]).save(own / name)
     later = (out / name).stat().st_mtime_ns + 10**6
     os.utime(own / name, ns=(later, later))
-    again = anonymize_files([own], plain, RunOptions(out, resume=True))
+    again = process_files([own], plain, RunOptions(out, resume=True))
     assert (again.written, again.resumed) == (first.written, first.written - 1)
     assert np.asarray(Image.open(out / name)).shape == image.shape
     assert journal(out)[-1]["input"] == name
-    assert anonymize_files([own], plain, RunOptions(out, resume=True)).resumed == first.written
+    assert process_files([own], plain, RunOptions(out, resume=True)).resumed == first.written
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_photos_without_a_face_can_be_errors(run, tmp_path):
     summary = run(require_faces=True)
     assert (summary.written, summary.without_faces, summary.exit_status) == (10, 0, 3)
     assert sorted(name for name, _ in summary.failures) == ["street/10.tif", "street/deep/11.gif"]
-    assert all("--require-faces" in reason for _, reason in summary.failures)
+    assert all("`require_faces`" in reason for _, reason in summary.failures)
     assert not {name for name, _ in summary.failures} & contents(tmp_path / "out").keys()
 
 
@@ -260,7 +260,7 @@ def test_a_box_outside_its_photo_withholds_it(run, tmp_path):
 def test_boxes_are_read_strictly(tmp_path, text):
     path = tmp_path / "boxes.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(OptionError, match=r"--boxes: .*boxes\.json must hold JSON"):
+    with pytest.raises(OptionError, match=r"^boxes: .*boxes\.json must hold JSON"):
         read_boxes(path)
 
 
@@ -295,12 +295,12 @@ def test_files_of_any_name_are_done_once(run, photos, tmp_path, tmp_path_factory
 def test_an_output_folder_that_cannot_be_is_an_error(photos, plain, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="in the way"):
-        anonymize_files([photos], plain, RunOptions(tmp_path / "file" / "out"))
+        process_files([photos], plain, RunOptions(tmp_path / "file" / "out"))
 
 
 def test_progress_is_told(photos, plain, tmp_path):
     told: list[tuple[int, int, str]] = []
-    anonymize_files([photos], plain, RunOptions(tmp_path / "out"), watch=lambda *news: told.append(news))
+    process_files([photos], plain, RunOptions(tmp_path / "out"), watch=lambda *news: told.append(news))
     assert [(done, total) for done, total, _ in told] == [(n, 12) for n in range(1, 13)]
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 from styleid import Action, AnonymizeOptions, Anonymizer
 from styleid.cli import main
 from styleid.datasets.options import ShardOptions
-from styleid.datasets.shards import anonymize_shards
+from styleid.datasets.shards import process_shards
 from styleid.engine.journal import NAME
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, process_files
 from styleid.engine.report import write_report
 from styleid.errors import OptionError
 from styleid.evaluate.side_channels import look_behind
@@ -58,7 +58,7 @@ def marked(folder: Path) -> set[str]:
 
 
 def test_new_faces_are_marked_and_journalled(photos, usual, tmp_path):
-    summary = anonymize_files([photos], usual, RunOptions(tmp_path))
+    summary = process_files([photos], usual, RunOptions(tmp_path))
     told = lines(tmp_path)
     new = {name for name, line in told.items() if any(f["action"] == "anonymised" for f in line["faces"])}
     assert len(new) >= 5
@@ -74,14 +74,14 @@ def test_new_faces_are_marked_and_journalled(photos, usual, tmp_path):
 
 @pytest.mark.parametrize(("mark", "expected"), [("iptc", True), ("none", False)])
 def test_the_reports_pictures_are_marked_too(photos, usual, tmp_path, mark, expected):
-    summary = anonymize_files([photos / "face.jpg"], usual, RunOptions(tmp_path, marking=MarkOptions(mark=mark)))
+    summary = process_files([photos / "face.jpg"], usual, RunOptions(tmp_path, marking=MarkOptions(mark=mark)))
     page = write_report(tmp_path, summary).read_text()
     (tile,) = re.findall('base64,([^"]+)', page)
     assert (PACKET in base64.b64decode(tile)) == expected
 
 
 def test_without_marks_each_file_is_the_bare_encoding(photos, usual, tmp_path):
-    anonymize_files([photos], usual, RunOptions(tmp_path, marking=MarkOptions(mark="none")))
+    process_files([photos], usual, RunOptions(tmp_path, marking=MarkOptions(mark="none")))
     assert marked(tmp_path) == set()
     for source in sorted(photos.iterdir()):
         photo = read_photo(source)
@@ -100,25 +100,25 @@ def test_without_marks_each_file_is_the_bare_encoding(photos, usual, tmp_path):
     ],
 )
 def test_obscured_faces_are_marked_only_on_request(photos, plain, tmp_path, scope, expected):
-    anonymize_files([photos], plain, RunOptions(tmp_path, marking=MarkOptions(mark_scope=scope)))
+    process_files([photos], plain, RunOptions(tmp_path, marking=MarkOptions(mark_scope=scope)))
     assert marked(tmp_path) == expected
 
 
 def test_marks_are_the_same_in_every_run_and_a_setting_to_resume_by(photos, usual, tmp_path):
     for name in ("one", "two"):
-        anonymize_files([photos], usual, RunOptions(tmp_path / name))
+        process_files([photos], usual, RunOptions(tmp_path / name))
     for path in photos.iterdir():
         assert (tmp_path / "one" / path.name).read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     again = RunOptions(tmp_path / "one", resume=True)
-    assert anonymize_files([photos], usual, again).resumed == len(KINDS) + 1
+    assert process_files([photos], usual, again).resumed == len(KINDS) + 1
     with pytest.raises(OptionError, match="mark"):
-        anonymize_files([photos], usual, RunOptions(tmp_path / "one", resume=True, marking=MarkOptions(mark="none")))
+        process_files([photos], usual, RunOptions(tmp_path / "one", resume=True, marking=MarkOptions(mark="none")))
 
 
 def test_shards_are_marked(photos, usual, tmp_path):
     with tarfile.open(tmp_path / "000.tar", "w") as tar:
         tar.add(photos / "face.png", "a.png")
-    anonymize_shards(tmp_path / "000.tar", usual, RunOptions(tmp_path / "out"), ShardOptions())
+    process_shards(tmp_path / "000.tar", usual, RunOptions(tmp_path / "out"), ShardOptions())
     with tarfile.open(tmp_path / "out/000.tar") as tar:
         member = tar.extractfile("a.png")
         assert member is not None

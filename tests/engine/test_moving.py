@@ -19,7 +19,7 @@ from styleid.core.options import PeopleOptions
 from styleid.engine.assignment import Assignment
 from styleid.engine.decisions import DecidedPhoto
 from styleid.engine.journal import NAME
-from styleid.engine.local import anonymize_files
+from styleid.engine.local import process_files
 from styleid.engine.options import RunOptions
 from styleid.engine.photo import anonymize_photo
 from styleid.faces.detect import FaceDetector
@@ -106,7 +106,7 @@ def test_a_key_gives_both_parts_their_pseudonym(portrait, video, bundle, tmp_pat
     photos.mkdir()
     (photos / "p.jpg").write_bytes(parts.motion_photo(portrait, video))
     run_options = RunOptions(tmp_path / "out", anonymize_video=anonymize_moving)
-    summary = anonymize_files([photos], assignment.anonymizer, run_options, assignment=assignment)
+    summary = process_files([photos], assignment.anonymizer, run_options, assignment=assignment)
     assert (summary.failed, summary.unmoving) == (0, 0)
     still, moving = parts.split_motion((tmp_path / "out/p.jpg").read_bytes())
     now = embedded(bundle, np.asarray(Image.open(io.BytesIO(still))))

@@ -12,9 +12,9 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.datasets.options import ShardOptions
-from styleid.datasets.shards import anonymize_shards
+from styleid.datasets.shards import process_shards
 from styleid.engine import executor
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, process_files
 from styleid.errors import OutputError
 from styleid.media.storage.files import remove_stale
 from tests.engine.test_local import contents
@@ -42,7 +42,7 @@ def usual(bundle) -> Anonymizer:
 def once(photos, usual, tmp_path_factory) -> Path:
     """What one process of this machine writes."""
     out = tmp_path_factory.mktemp("once") / "out"
-    anonymize_files([photos], usual, RunOptions(out, workers=1))
+    process_files([photos], usual, RunOptions(out, workers=1))
     return out
 
 
@@ -59,13 +59,13 @@ def cluster() -> Iterator[None]:
 @pytest.mark.filterwarnings("default")
 def test_actors_write_the_same_and_the_run_is_resumed_by_its_journal(photos, usual, once, tmp_path):
     out = tmp_path / "out"
-    summary = anonymize_files([photos], usual, RunOptions(out, engine="ray", workers=2))
+    summary = process_files([photos], usual, RunOptions(out, engine="ray", workers=2))
     assert (summary.written, summary.failed) == (8, 1)
     assert contents(out) == contents(once)
     assert told(out) == told(once)
     assert summary.stage_seconds["detect"] > 0
     (out / "3.png").unlink()
-    again = anonymize_files([photos], usual, RunOptions(out, engine="ray", workers=1, resume=True))
+    again = process_files([photos], usual, RunOptions(out, engine="ray", workers=1, resume=True))
     assert (again.resumed, again.written, again.failed) == (7, 8, 1)
     assert contents(out) == contents(once)
 
@@ -90,7 +90,7 @@ def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path, 
             os.kill(killed[0], signal.SIGKILL)
 
     out = tmp_path / "out"
-    summary = anonymize_files([photos], usual, RunOptions(out, engine="ray", workers=2), watch=kill)
+    summary = process_files([photos], usual, RunOptions(out, engine="ray", workers=2), watch=kill)
     assert len(killed) == 1
     assert (summary.written, summary.failed) == (8, 1)
     assert contents(out) == contents(once)
@@ -102,7 +102,7 @@ def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path, 
 def test_an_actor_raises_what_went_wrong(photos, usual, tmp_path):
     (tmp_path / "out/3.png").mkdir(parents=True)
     with pytest.raises(OutputError, match="a folder of that name is in the way"):
-        anonymize_files([photos], usual, RunOptions(tmp_path / "out", engine="ray", workers=1))
+        process_files([photos], usual, RunOptions(tmp_path / "out", engine="ray", workers=1))
 
 
 @pytest.mark.filterwarnings("default")
@@ -112,8 +112,8 @@ def test_actors_do_the_photos_of_shards(photos, usual, tmp_path):
         with tarfile.open(tmp_path / f"in/{number}.tar", "w") as tar:
             for index in range(4):
                 tar.add(photos / f"{4 * number + index}.png", arcname=f"{index}.png")
-    anonymize_shards(tmp_path / "in", usual, RunOptions(tmp_path / "here"), ShardOptions())
+    process_shards(tmp_path / "in", usual, RunOptions(tmp_path / "here"), ShardOptions())
     there = RunOptions(tmp_path / "there", engine="ray", workers=2)
-    assert anonymize_shards(tmp_path / "in", usual, there, ShardOptions()).photos.written == 8
+    assert process_shards(tmp_path / "in", usual, there, ShardOptions()).photos.written == 8
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
     assert told(tmp_path / "there") == told(tmp_path / "here")

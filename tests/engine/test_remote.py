@@ -16,7 +16,7 @@ from styleid import AnonymizeOptions, Anonymizer
 from styleid.cli import main
 from styleid.engine.inputs import Inputs
 from styleid.engine.journal import NAME
-from styleid.engine.local import RunOptions, Summary, anonymize_files
+from styleid.engine.local import RunOptions, Summary, process_files
 from styleid.engine.remote_journal import RemoteJournal, open_journal
 from styleid.engine.shards import Shard
 from styleid.errors import ImageError, OptionError, OutputError
@@ -81,7 +81,7 @@ def lines(journal: bytes) -> list[dict]:
 
 
 def run(given, out, **options) -> Summary:
-    return anonymize_files([given], PLAIN, RunOptions(out, **options))
+    return process_files([given], PLAIN, RunOptions(out, **options))
 
 
 def test_a_run_between_urls_writes_what_one_between_folders_does(photos, bucket, tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer, Bundle
 from styleid.engine import report
-from styleid.engine.local import RunOptions, Summary, anonymize_files
+from styleid.engine.local import RunOptions, Summary, process_files
 from styleid.engine.report import write_report
 from styleid.media.image import read_photo
 from tests.tiny_bundle import tiny_bundle
@@ -34,7 +34,7 @@ def photos(tmp_path, astronaut) -> Path:
 
 
 def _run(photos: Path, out: Path, anonymizer: Anonymizer, **options) -> Summary:
-    return anonymize_files([photos], anonymizer, RunOptions(out, **options))
+    return process_files([photos], anonymizer, RunOptions(out, **options))
 
 
 def _tiles(page: str) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.engine.journal import NAME, Journal, journals
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, process_files
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
 from tests.engine.test_local import contents
@@ -58,17 +58,17 @@ def test_parts_do_not_change_with_versions_or_machines():
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/3/5", " 1/3", "1/", "1.5/3", "1/9999999"])
 def test_what_is_no_part_is_refused(photos, plain, tmp_path, text):
-    with pytest.raises(OptionError, match=r"--shard: .* is no part: write i/n"):
-        anonymize_files([photos], plain, RunOptions(tmp_path / "out", shard=text))
+    with pytest.raises(OptionError, match=r"^shard: .* is no part: write i/n"):
+        process_files([photos], plain, RunOptions(tmp_path / "out", shard=text))
     assert not (tmp_path / "out").exists()
 
 
 def test_parts_are_all_of_it_and_are_resumed_as_one(photos, plain, tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "out"
-    anonymize_files([photos], plain, RunOptions(whole))
+    process_files([photos], plain, RunOptions(whole))
     done: dict[str, list[str]] = {}
     for part in PARTS:
-        summary = anonymize_files([photos], plain, RunOptions(out, shard=part))
+        summary = process_files([photos], plain, RunOptions(out, shard=part))
         done[part] = lines(out / f"styleid-journal-{part.replace('/', '-of-')}.jsonl")
         assert summary.inputs == summary.written == len(done[part])
         assert done[part] == [name for name in lines(whole / NAME) if name in done[part]]
@@ -81,7 +81,7 @@ def test_parts_are_all_of_it_and_are_resumed_as_one(photos, plain, tmp_path):
     lost = done["2/3"][0]
     (out / lost).unlink()
     (out / done["3/3"][0]).write_bytes((photos / done["3/3"][0]).read_bytes()[:-1])
-    merged = anonymize_files([photos], plain, RunOptions(out, resume=True))
+    merged = process_files([photos], plain, RunOptions(out, resume=True))
     assert (merged.inputs, merged.resumed, merged.written) == (COUNT, COUNT - 2, COUNT)
     assert lines(out / NAME) == [name for name in lines(whole / NAME) if name in (lost, done["3/3"][0])]
     assert outputs(out) == outputs(whole)
@@ -89,16 +89,16 @@ def test_parts_are_all_of_it_and_are_resumed_as_one(photos, plain, tmp_path):
     assert sorted(record["input"] for record in Journal(out).latest()) == sorted(lines(whole / NAME))
 
     for index in range(1, 6):  # other parts' journals count as well: there may be another number of machines now
-        again = anonymize_files([photos], plain, RunOptions(out, shard=f"{index}/5", resume=True))
+        again = process_files([photos], plain, RunOptions(out, shard=f"{index}/5", resume=True))
         assert again.inputs == again.resumed
 
 
 def test_settings_must_agree_with_every_part(photos, plain, tmp_path):
-    anonymize_files([photos], plain, RunOptions(tmp_path, shard="1/2"))
+    process_files([photos], plain, RunOptions(tmp_path, shard="1/2"))
     other = Anonymizer(None, AnonymizeOptions(method="none", seed=2))
     for shard in ("", "2/2"):
         with pytest.raises(OptionError, match="other settings \\(seed\\)"):
-            anonymize_files([photos], other, RunOptions(tmp_path, shard=shard, resume=True))
+            process_files([photos], other, RunOptions(tmp_path, shard=shard, resume=True))
 
 
 def test_a_part_leaves_what_other_machines_are_writing(photos, plain, tmp_path):
@@ -106,10 +106,10 @@ def test_a_part_leaves_what_other_machines_are_writing(photos, plain, tmp_path):
     for path in (young, old):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 2 * 86400,) * 2)
-    anonymize_files([photos], plain, RunOptions(tmp_path, shard="1/2"))
+    process_files([photos], plain, RunOptions(tmp_path, shard="1/2"))
     assert young.exists()
     assert not old.exists()
-    anonymize_files([photos], plain, RunOptions(tmp_path, resume=True))
+    process_files([photos], plain, RunOptions(tmp_path, resume=True))
     assert not young.exists()
 
 
@@ -117,19 +117,19 @@ def test_boxes_of_another_part_are_no_mistake(photos, plain, tmp_path):
     boxes = {name: [[1, 1, 20, 20]] for name in ("00.png", "02.png", "04.png", "06.png")}
     faces = 0
     for part in PARTS:
-        faces += anonymize_files([photos], plain, RunOptions(tmp_path, shard=part), boxes).faces["obscured"]
+        faces += process_files([photos], plain, RunOptions(tmp_path, shard=part), boxes).faces["obscured"]
     assert faces == 4
     with pytest.raises(OptionError, match=r"'typo\.png' is no input"):
-        anonymize_files([photos], plain, RunOptions(tmp_path, shard="1/3"), boxes | {"typo.png": [[1, 1, 20, 20]]})
+        process_files([photos], plain, RunOptions(tmp_path, shard="1/3"), boxes | {"typo.png": [[1, 1, 20, 20]]})
 
 
 def test_a_journal_that_was_copied_whole_still_tells_only_what_is_true(photos, plain, tmp_path):
     """Journals from several folders may lie together; what counts is the output."""
     one, two = tmp_path / "one", tmp_path / "two"
-    anonymize_files([photos], plain, RunOptions(one))
-    anonymize_files([photos], plain, RunOptions(two))
+    process_files([photos], plain, RunOptions(one))
+    process_files([photos], plain, RunOptions(two))
     shutil.copy(one / NAME, two / "styleid-journal-1-of-2.jsonl")
     (two / NAME).write_text((two / NAME).read_text().replace('"sha256": "', '"sha256": "0'))
-    assert anonymize_files([photos], plain, RunOptions(two, resume=True)).resumed == COUNT
+    assert process_files([photos], plain, RunOptions(two, resume=True)).resumed == COUNT
     (two / "00.png").write_bytes(b"other")
-    assert anonymize_files([photos], plain, RunOptions(two, resume=True)).resumed == COUNT - 1
+    assert process_files([photos], plain, RunOptions(two, resume=True)).resumed == COUNT - 1

@@ -20,7 +20,7 @@ from styleid.core.targets import FreshTargets
 from styleid.engine import executor, local
 from styleid.engine.executor import Executor, ThreadExecutor, in_order
 from styleid.engine.journal import NAME
-from styleid.engine.local import RunOptions, anonymize_files
+from styleid.engine.local import RunOptions, process_files
 from styleid.engine.photo import Done, Job, PixelBudget
 from styleid.engine.pool import Death, Pool
 from styleid.engine.workers import ProcessExecutor, Recipe, serve_jobs
@@ -76,7 +76,7 @@ def in_order_of_inputs(expected: dict[str, bytes]) -> list[str]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_writes_the_same(photos, usual, expected, tmp_path, workers):
-    summary = anonymize_files([photos], usual, RunOptions(tmp_path / "out", workers=workers))
+    summary = process_files([photos], usual, RunOptions(tmp_path / "out", workers=workers))
     assert contents(tmp_path / "out") == expected
     assert (summary.inputs, summary.written, summary.failed, summary.without_faces) == (COUNT + 1, COUNT, 1, 1)
     assert summary.faces.total() == COUNT - 1
@@ -85,7 +85,7 @@ def test_any_number_of_workers_writes_the_same(photos, usual, expected, tmp_path
     assert [line["input"] for line in lines] == in_order_of_inputs(expected)
     assert {"read", "detect", "generate", "write"} <= summary.stage_seconds.keys()
     if workers == 2:
-        anonymize_files([photos], usual, RunOptions(tmp_path / "one", workers=1))
+        process_files([photos], usual, RunOptions(tmp_path / "one", workers=1))
         assert lines == told(tmp_path / "one")
     assert not multiprocessing.active_children()
 
@@ -114,7 +114,7 @@ def test_a_killed_worker_changes_nothing(photos, usual, expected, tmp_path):
             killed.append(next(pid for pid in alive if pid not in killed))
             os.kill(killed[-1], signal.SIGKILL)
 
-    summary = anonymize_files([photos], usual, RunOptions(tmp_path / "out", workers=2), watch=kill)
+    summary = process_files([photos], usual, RunOptions(tmp_path / "out", workers=2), watch=kill)
     assert len(set(killed)) == 2
     assert (summary.written, summary.failed) == (COUNT, 1)
     assert contents(tmp_path / "out") == expected
@@ -148,7 +148,7 @@ def test_a_photo_that_kills_its_worker_is_named_and_the_rest_is_done(photos, usu
         return made[0]
 
     monkeypatch.setattr(local, "make_executor", poisoned)
-    summary = anonymize_files([photos], usual, RunOptions(tmp_path / "out"))
+    summary = process_files([photos], usual, RunOptions(tmp_path / "out"))
     assert dict(summary.failures).keys() == {POISON, "0/bad.png"}
     assert "3 workers died of it, with nothing else in hand (killed by SIGKILL)" in dict(summary.failures)[POISON]
     assert summary.exit_status == 3
@@ -167,13 +167,13 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_nothing_half_done(photos, us
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        anonymize_files([photos], usual, RunOptions(out, workers=workers), watch=interrupt)
+        process_files([photos], usual, RunOptions(out, workers=workers), watch=interrupt)
     assert not multiprocessing.active_children()
     assert remove_stale(out) == 0
     lines = told(out)
     assert 3 <= len(lines) < COUNT + 1
     assert {line["input"] for line in lines if "sha256" in line} == contents(out).keys()
-    summary = anonymize_files([photos], usual, RunOptions(out, workers=workers, resume=True))
+    summary = process_files([photos], usual, RunOptions(out, workers=workers, resume=True))
     assert summary.resumed == sum("sha256" in line for line in lines)
     assert contents(out) == expected
     done = [line["input"] for line in told(out) if "sha256" in line]
@@ -183,7 +183,7 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_nothing_half_done(photos, us
 def test_an_output_that_cannot_be_written_ends_the_run_with_its_error(photos, usual, expected, tmp_path):
     (tmp_path / "out" / POISON).mkdir(parents=True)
     with pytest.raises(OutputError, match="a folder of that name is in the way") as caught:
-        anonymize_files([photos], usual, RunOptions(tmp_path / "out", workers=2))
+        process_files([photos], usual, RunOptions(tmp_path / "out", workers=2))
     assert caught.value.path == tmp_path / "out" / POISON
     assert not multiprocessing.active_children()
     written = contents(tmp_path / "out")
@@ -207,8 +207,8 @@ class OtherTargets(FreshTargets):
 
 def test_what_depends_on_other_photos_is_refused_to_several_workers(photos, usual, tmp_path):
     one = Anonymizer(usual.bundle, usual.options, targets=OtherTargets(1))
-    with pytest.raises(OptionError, match="--workers 1"):
-        anonymize_files([photos], one, RunOptions(tmp_path / "out", workers=2))
+    with pytest.raises(OptionError, match="`workers=1`"):
+        process_files([photos], one, RunOptions(tmp_path / "out", workers=2))
     with pytest.raises(OptionError, match="no number"):
         RunOptions(tmp_path, workers=-1)
     assert not (tmp_path / "out").exists()

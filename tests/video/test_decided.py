@@ -22,7 +22,7 @@ from styleid.media.video.reader import VideoClip
 from styleid.media.video.writer import EncodeOptions
 from styleid.video.options import VideoOptions
 from styleid.video.record import parse_tracks, to_record
-from styleid.video.run import VideoSummary, anonymize_video
+from styleid.video.run import VideoSummary, process_video
 from tests.video.scenes import HEAD, SIZE, Actor, Scene, background
 
 FRAMES = 8
@@ -52,7 +52,7 @@ def done(frames, bundle, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("first")
     options = VideoOptions(out / "frames", frames="*.png", fps=10)
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=4))
-    summary = anonymize_video(frames, anonymizer, options, export=out / "decisions.json")
+    summary = process_video(frames, anonymizer, options, export=out / "decisions.json")
     assert [track["action"] for track in summary.record["tracks"]] == ["anonymised"] * 2
     return out / "frames", json.loads((out / "decisions.json").read_text())
 
@@ -67,7 +67,7 @@ def again(frames, bundle, tmp_path) -> Callable[..., VideoSummary]:
         options = VideoOptions(tmp_path / out, frames="*.png", fps=10, review=True)
         own = AnonymizeOptions(method=method, seed=4)
         anonymizer = Anonymizer(bundle if method == "latent" else None, own)
-        return anonymize_video(frames, anonymizer, options, decided=read_decisions(path).video("frames"))
+        return process_video(frames, anonymizer, options, decided=read_decisions(path).video("frames"))
 
     return of
 
@@ -179,16 +179,16 @@ def test_a_video_is_decided_about_and_exported_like_frames(frames, tmp_path):
         out.mux(stream.encode(None))
     hide = Anonymizer(None, AnonymizeOptions(method="none", seed=1))
     lossless = EncodeOptions("ffv1")
-    anonymize_video(source, hide, VideoOptions(tmp_path / "a.mkv"), lossless, export=made)
+    process_video(source, hide, VideoOptions(tmp_path / "a.mkv"), lossless, export=made)
     decisions = read_decisions(made)
     assert decisions.video("clip.mkv").sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
     decided = {"decided": decisions.video("clip.mkv")}
-    summary = anonymize_video(source, hide, VideoOptions(tmp_path / "b.mkv"), lossless, **decided)
+    summary = process_video(source, hide, VideoOptions(tmp_path / "b.mkv"), lossless, **decided)
     assert summary.failure == ""
     one, two = ([frame.image_rgb for frame in VideoClip(tmp_path / name).frames()] for name in ("a.mkv", "b.mkv"))
     assert np.array_equal(one, two)
     source.write_bytes(source.read_bytes() + b"\0")
-    summary = anonymize_video(source, hide, VideoOptions(tmp_path / "c.mkv"), lossless, **decided)
+    summary = process_video(source, hide, VideoOptions(tmp_path / "c.mkv"), lossless, **decided)
     assert "its SHA-256 is another" in summary.failure
 
 
@@ -255,7 +255,7 @@ def test_tracks_carry_decisions_and_are_written_with_them(entries, people, expec
 def test_tracks_that_are_not_understood_are_refused(tracks, record, says):
     with pytest.raises(OptionError, match=says) as error:
         parse(*(tracks or ()), **record, **({"tracks": tracks} if isinstance(tracks, dict) else {}))
-    assert str(error.value).startswith("--decisions: d.json: videos['clip'].tracks")
+    assert str(error.value).startswith("decisions: d.json: videos['clip'].tracks")
 
 
 # ---------------------------------------------------------------- commands
@@ -277,7 +277,7 @@ def test_the_command_exports_and_follows(frames, tmp_path, capsys):
     ]  # fmt: skip
     capsys.readouterr()
     for more, says in (
-        (["--obscure", "blur"], 'settings.obscure is "pixelate", and --obscure says blur'),
+        (["--obscure", "blur"], 'settings.obscure is "pixelate", but --obscure is blur'),
         (["--tracks", str(made)], "says what the tracks are; leave one of the two out"),
     ):
         assert main(["video", source, "--out", str(tmp_path / "c"), *common, "--decisions", str(made), *more]) == 2

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from styleid import AnonymizeOptions, Anonymizer, Faces
 from styleid.video.options import VideoOptions
-from styleid.video.run import anonymize_video
+from styleid.video.run import process_video
 
 class Seeing:
     frame, kept = 0, []
@@ -35,7 +35,7 @@ class Seeing:
         return Faces(box, np.float32([0.9]), points[None])
 
 anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
-summary = anonymize_video(Path(sys.argv[1]), anonymizer, VideoOptions(Path(sys.argv[2])), detector=Seeing())
+summary = process_video(Path(sys.argv[1]), anonymizer, VideoOptions(Path(sys.argv[2])), detector=Seeing())
 assert sum(track["obscured"] for track in summary.record["tracks"]) == summary.record["video"]["frames"]
 try:  # of this program alone; ru_maxrss begins with what its parent held when it was started
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]

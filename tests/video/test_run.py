@@ -19,7 +19,7 @@ from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from styleid.video.options import VideoOptions
-from styleid.video.run import anonymize_video, assign_targets
+from styleid.video.run import assign_targets, process_video
 from styleid.video.store import Workspace
 from tests.video.scenes import HEAD, RATE, Actor, Scene, background
 
@@ -58,7 +58,7 @@ def done(scene, bundle, tmp_path_factory):
     source = write_scene(scene, folder / "in.mkv")
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=4))
     options = VideoOptions(folder / "out.mkv", review=True)
-    return source, options.out, anonymize_video(source, anonymizer, options, LOSSLESS)
+    return source, options.out, process_video(source, anonymizer, options, LOSSLESS)
 
 
 def embeddings(pictures: list[np.ndarray], bundle, landmarks) -> np.ndarray:
@@ -140,7 +140,7 @@ def test_frames_are_marked_one_by_one(scene, bundle, tmp_path):
     Image.new("RGB", scene.size, (90, 120, 60)).save(folder / "f2.png")
     for mark, expected in (("iptc", [True, False]), ("none", [False, False])):
         options = VideoOptions(tmp_path / mark, frames="f%d.png", marking=MarkOptions(mark=mark))
-        summary = anonymize_video(folder, Anonymizer(bundle, AnonymizeOptions(seed=4)), options)
+        summary = process_video(folder, Anonymizer(bundle, AnonymizeOptions(seed=4)), options)
         assert [PACKET in (tmp_path / mark / f"f{i}.png").read_bytes() for i in (1, 2)] == expected
         assert summary.record.get("mark", "none") == mark
 
@@ -162,7 +162,7 @@ def test_edits_are_followed(done, tmp_path):
 
     options = VideoOptions(tmp_path / "out.mkv", tracks=edited(done, tmp_path, edit))
     anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
-    summary = anonymize_video(source, anonymizer, options, LOSSLESS)
+    summary = process_video(source, anonymizer, options, LOSSLESS)
     before, after = images(source), images(options.out)
     changed = [np.abs(a.astype(int) - b).max(-1) > 0 for a, b in zip(before, after, strict=True)]
     assert [bool(c.any()) for c in changed] == [2 <= i <= 6 or i >= CUT for i in range(FRAMES)]
@@ -176,7 +176,7 @@ def test_joined_tracks_become_one(done, tmp_path):
         record["tracks"][1]["id"] = record["tracks"][0]["id"]
 
     options = VideoOptions(tmp_path / "out.mkv", tracks=edited(done, tmp_path, edit))
-    summary = anonymize_video(done[0], Anonymizer(None, AnonymizeOptions(method="none")), options, LOSSLESS)
+    summary = process_video(done[0], Anonymizer(None, AnonymizeOptions(method="none")), options, LOSSLESS)
     assert [t["frames"] for t in summary.record["tracks"]] == [[0, FRAMES - 1]]
 
 
@@ -194,7 +194,7 @@ def test_joined_tracks_become_one(done, tmp_path):
 def test_edits_that_cannot_be_are_named(done, tmp_path, edit, why):
     options = VideoOptions(tmp_path / "out.mkv", tracks=edited(done, tmp_path, edit))
     with pytest.raises(OptionError, match=why):
-        anonymize_video(done[0], Anonymizer(None, AnonymizeOptions(method="none")), options, LOSSLESS)
+        process_video(done[0], Anonymizer(None, AnonymizeOptions(method="none")), options, LOSSLESS)
     assert not options.out.exists()
 
 
@@ -214,7 +214,7 @@ def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path
         return chosen
 
     monkeypatch.setattr("styleid.video.run.assign_targets", noted)
-    summary = anonymize_video(done[0], Anonymizer(refusing, AnonymizeOptions(seed=1, tries=1)), options, LOSSLESS)
+    summary = process_video(done[0], Anonymizer(refusing, AnonymizeOptions(seed=1, tries=1)), options, LOSSLESS)
     assert tries == [3]  # while samples fail, three times as many as for a photo
     assert summary.exit_status == 3
     for track in summary.record["tracks"]:
@@ -230,7 +230,7 @@ def test_frames_in_a_folder(scene, tmp_path):
     folder.mkdir()
     for i in range(4):
         Image.fromarray(scene.image(i)).save(folder / f"f{i + 8}.png")  # f10 comes after f9
-    summary = anonymize_video(
+    summary = process_video(
         folder, Anonymizer(None, AnonymizeOptions(method="none")), VideoOptions(out, frames="f%d.png", fps=10)
     )
     assert sorted(p.name for p in out.iterdir()) == ["f10.png", "f11.png", "f8.png", "f9.png"]
@@ -239,7 +239,7 @@ def test_frames_in_a_folder(scene, tmp_path):
         now = np.asarray(Image.open(out / f"f{i + 8}.png"))
         assert 0.01 < (np.abs(now.astype(int) - scene.image(i)).max(-1) > 0).mean() < 0.3
     with pytest.raises(OptionError, match="is there already"):
-        anonymize_video(folder, Anonymizer(None, AnonymizeOptions(method="none")), VideoOptions(out, frames="*.png"))
+        process_video(folder, Anonymizer(None, AnonymizeOptions(method="none")), VideoOptions(out, frames="*.png"))
 
 
 def test_a_face_in_the_alpha_of_frames_is_hidden(scene, tmp_path):
@@ -249,7 +249,7 @@ def test_a_face_in_the_alpha_of_frames_is_hidden(scene, tmp_path):
         grey = Image.fromarray(scene.image(i)).convert("L")
         Image.merge("LA", (Image.new("L", grey.size, 120), grey)).save(folder / f"f{i}.png")
     anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
-    summary = anonymize_video(folder, anonymizer, VideoOptions(out, frames="f%d.png"))
+    summary = process_video(folder, anonymizer, VideoOptions(out, frames="f%d.png"))
     (track,) = summary.record["tracks"]
     assert track["frames"] == [0, 2]
     for i in range(3):
@@ -273,7 +273,7 @@ def test_the_workspace_is_private_and_goes_on_an_interrupt(done, tmp_path, monke
             return Faces.empty()
 
     with pytest.raises(KeyboardInterrupt):
-        anonymize_video(
+        process_video(
             done[0],
             Anonymizer(None, AnonymizeOptions(method="none")),
             VideoOptions(tmp_path / "out.mkv"),
@@ -296,7 +296,7 @@ def test_an_interrupted_rendering_leaves_no_file(done, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        anonymize_video(
+        process_video(
             done[0], Anonymizer(None, AnonymizeOptions(method="none")), VideoOptions(out), LOSSLESS, watch=interrupt
         )
     assert list(out.parent.iterdir()) == []
@@ -337,7 +337,7 @@ def test_sound_of_a_run(tmp_path):
 
     source = tmp_path / "in.mp4"
     make_video(source, sound=True)
-    anonymize_video(
+    process_video(
         source,
         Anonymizer(None, AnonymizeOptions(method="none")),
         VideoOptions(tmp_path / "out.mp4"),

@@ -13,14 +13,14 @@ class BuildOptions:
     generator: stylegan2-ffhq-config-f.pt, rosinality's layout.
     inverter: e4e_ffhq_encode.pt.
     out: folder to write.
-    mask_encoder: psp_celebs_seg_to_face.pt, for --method pixel.
-    swapper: mapper.pt, for --method swapper.
+    mask_encoder: psp_celebs_seg_to_face.pt, for `method=pixel`.
+    swapper: mapper.pt, for `method=swapper`.
     identity: CurricularFace_Backbone.pth; without it the built-in recogniser judges.
     attributes: mobilenet_celeba.pth; without it the built-in network describes.
     parser: unet_model.pth; without it the built-in network labels. Landmarks are always the built-in's.
-    rankings: channels_rank.npy and group_256_rank.npy, for --units channels:N and groups:N.
-    strangers: folder of photos of different people, one face each, to measure --identity's thresholds on; without it
-        the strictest bounds that such a network can have are taken.
+    rankings: channels_rank.npy and group_256_rank.npy, for `units=channels:N` and `units=groups:N`.
+    strangers: folder of photos of different people, one face each, to measure the thresholds of `identity` on;
+        without it the strictest bounds that such a network can have are taken.
     truncation: draw targets towards the mean face, 1 for not at all.
     """
 

@@ -31,7 +31,7 @@ def find_bundle(name: str | Path) -> Path:
     if (folder / "bundle.json").is_file():
         return folder
     raise OptionError(
-        "--bundle",
+        "bundle",
         f"'{name}' is neither a built-in bundle ({', '.join(known) or 'none'}) nor a folder with a bundle.json.",
     )
 
@@ -39,6 +39,26 @@ def find_bundle(name: str | Path) -> Path:
 def load_bundle(name: str | Path = DEFAULT, device: Device = "cpu") -> Bundle:
     """Load a bundle by name or folder; its networks are opened when they are first used."""
     return Bundle(find_bundle(name), device)
+
+
+def verify_bundle(bundle: str | Path = DEFAULT) -> list[str]:
+    """Check every file of a bundle against its `bundle.json`, as `styleid bundles verify` does.
+
+    Args:
+        bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
+
+    Returns:
+        What is wrong, one line each; an empty list if nothing is.
+
+    Raises:
+        OptionError: There is no such bundle.
+
+    Examples:
+        >>> from styleid import verify_bundle
+        >>> verify_bundle("context128")
+        []
+    """
+    return verify(find_bundle(bundle))
 
 
 def verify(folder: Path) -> list[str]:

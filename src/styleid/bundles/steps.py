@@ -68,7 +68,7 @@ class PixelStyle:
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of somebody else's, by method. units: what `latent` swaps, as in `--units`; "" for the bundle's own."""
+    """Settings of somebody else's, by method. units: what `latent` swaps; "" for the bundle's own choice."""
 
     units: str = ""
     pixel: PixelStyle | None = None

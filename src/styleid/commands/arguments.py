@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from styleid.commands.messages import with_flags
 from styleid.errors import StyleIDError
 from styleid.media.storage.remote import Place, RemotePath, place
 
@@ -84,7 +85,7 @@ def field_help(cls: type[Any]) -> dict[str, str]:
     names = "|".join(field.name for field in dataclasses.fields(cls))
     text = re.sub(r"\s+", " ", cls.__doc__ or "")
     parts = re.split(rf"(?:^|(?<=\. )|(?<=\.))\s*({names}): ", text)
-    return {name: body.strip().rstrip(".") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return {name: with_flags(body.strip().rstrip(".")) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def _unwrapped(kind: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from styleid.bundles.build_options import BuildOptions
 from styleid.bundles.registry import DEFAULT, built_in, find_bundle, verify
 from styleid.bundles.spec import BundleSpec, purpose
-from styleid.errors import OptionError
+from styleid.errors import MissingDependencyError
 
 RECIPES = ("ffhq1024",)
 
@@ -63,7 +63,7 @@ def build_bundle(options: BuildOptions) -> int:
     try:
         from styleid.lab.upstream.bundle import build_ffhq_bundle
     except ModuleNotFoundError as error:
-        raise OptionError("build", f"{error.name} is not installed. Type: pip install 'styleid[lab]'") from error
+        raise MissingDependencyError(f"{error.name}, which styleid bundles build needs,", "'styleid[lab]'") from error
     folder = build_ffhq_bundle(options)
     status = verify_bundle(str(folder))
     if status == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from styleid.commands.messages import with_flags
 from styleid.commands.progress import progress
 from styleid.engine.journal import to_json_line
 from styleid.evaluate.certificate.certify import Certified, CertifyOptions, certify
@@ -39,7 +40,7 @@ def _readable(certified: Certified) -> str:
         f"{faces['found_or_listed']} faces, {faces['kept_on_purpose']} of them kept on purpose"
     ]
     lines += [f"found: {one['what']}: {one['count']}{_first(one['names'])}" for one in record["findings"]]
-    lines += [f"partial: {line}" for line in record["partial"]]
+    lines += [f"partial: {with_flags(line)}" for line in record["partial"]]
     audit = record["audit"]
     if audit:
         lines.append(audit["claim"])

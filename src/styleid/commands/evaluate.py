@@ -1,29 +1,25 @@
-"""styleid evaluate: judge what any tool made of a folder of photos."""
+"""styleid evaluate: attack anonymised photos, and measure what they are still good for."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from styleid.commands.messages import warn_of_each, with_flags
 from styleid.commands.progress import progress
 from styleid.engine.journal import to_json_line
-from styleid.errors import OptionError
-from styleid.evaluate.record import to_json
-from styleid.evaluate.report import write_report
-from styleid.evaluate.suite import EvaluateOptions, Evaluation, evaluate
+from styleid.evaluate.folders import evaluate_folders
+from styleid.evaluate.suite import EvaluateOptions, Evaluation
 from styleid.evaluate.utility import SCORE
 from styleid.evaluate.verdict import Verdict
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class EvaluateCommandOptions:
-    """Choose what the command says.
+    """Choose what the command prints.
 
-    json: print the whole report as one line of JSON on standard output instead of the readable verdict.
+    json: print the whole report as one line of JSON on standard output.
     quiet: show no progress bar.
     """
 
@@ -31,36 +27,18 @@ class EvaluateCommandOptions:
     quiet: bool = False
 
 
-def evaluate_folders(
+def evaluate(
     originals: Path, folders: Sequence[Path], options: EvaluateOptions, command: EvaluateCommandOptions
 ) -> int:
-    """Judge one or more anonymised folders against their originals, write the report; return the exit status."""
+    """Evaluate anonymised folders and write the report; print the verdicts and return the exit status."""
     with progress(command.quiet or command.json) as watch:
-        evaluation = evaluate(originals, _names(folders, originals, options.out), options, watch)
-    record = to_json(evaluation)
-    pages = write_report(evaluation, record, options.out)
-    _name_failures(evaluation)
-    print(to_json_line(record) if command.json else _readable(evaluation, pages))
-    return evaluation.exit_status
+        report = evaluate_folders(originals, folders, options, watch)
+    _warn_of_failures(report.evaluation)
+    print(to_json_line(report.record) if command.json else _readable(report.evaluation, report.pages))
+    return report.exit_status
 
 
-def _names(folders: Sequence[Path], originals: Path, out: Path) -> dict[str, Path]:
-    """Return the folders by the shortest names that tell them apart."""
-    names: dict[str, Path] = {}
-    for folder in folders:
-        resolved = folder.resolve()
-        if resolved in (path.resolve() for path in names.values()):
-            raise OptionError("--compare", f"{folder} is given twice.")
-        if out.resolve() in (resolved, originals.resolve()):
-            raise OptionError("--out", f"{out} holds photos to be judged; name another folder for the report.")
-        parts, length = resolved.parts, 1
-        while (name := "/".join(parts[-length:])) in names and length < len(parts):
-            length += 1
-        names[name] = folder
-    return names
-
-
-def _name_failures(evaluation: Evaluation) -> None:
+def _warn_of_failures(evaluation: Evaluation) -> None:
     failures = [(seen.original.name, seen.error) for seen in evaluation.table.seen if seen.error]
     for verdict in evaluation.judged:
         failures += [
@@ -68,10 +46,8 @@ def _name_failures(evaluation: Evaluation) -> None:
             for result in verdict.table.results
             if result.status != "measured" and result.name not in dict(failures)
         ]
-    for name, why in failures[:_SHOWN]:
-        print(f"styleid: {name}: {why}", file=sys.stderr)
-    if (more := len(failures) - _SHOWN) > 0:
-        print(f"styleid: ... and {more} more files; the report names them all", file=sys.stderr)
+    lines = [f"{name}: {with_flags(why)}" for name, why in failures]
+    warn_of_each(lines, " files; the report names them all")
 
 
 def _readable(evaluation: Evaluation, pages: Sequence[Path]) -> str:
@@ -81,7 +57,7 @@ def _readable(evaluation: Evaluation, pages: Sequence[Path]) -> str:
         lines.append(f"with every face filled, {floor.value:.3f} of them are recognised by their surroundings alone")
     for verdict in evaluation.verdicts:
         lines += _summary(verdict)
-    lines += [f"not measured: {why}" for why in evaluation.not_measured]
+    lines += [f"not measured: {with_flags(why)}" for why in evaluation.not_measured]
     lines.append("report: " + ", ".join(str(page) for page in pages))
     return "\n".join(lines)
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from styleid.commands.messages import warn_of_each
 from styleid.evaluate.certificate.verify import verify_certificate
-
-_SHOWN = 20
 
 
 def verify(certificate: Path, outputs: Path, public_key: Path | None) -> int:
     """Print what holds and what does not; return the exit status."""
     checked = verify_certificate(certificate, outputs, public_key)
-    for line in checked.faults[:_SHOWN]:
-        print(f"styleid: {line}", file=sys.stderr)
-    if (more := len(checked.faults) - _SHOWN) > 0:
-        print(f"styleid: ... and {more} more", file=sys.stderr)
+    warn_of_each(checked.faults, "")
     if checked.faults:
         print("The certificate does NOT hold for these files.")
     elif checked.trusted:

@@ -1,4 +1,4 @@
-"""styleid video: a video in, the same out with other faces."""
+"""styleid video: replace the faces in a video."""
 
 from __future__ import annotations
 
@@ -11,35 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from styleid.api.videos import anonymize_video
 from styleid.bundles.registry import DEFAULT
+from styleid.commands.messages import warn, warn_of_each, with_flags
 from styleid.core.options import AnonymizeOptions, PeopleOptions
-from styleid.core.pipeline import Anonymizer
-from styleid.engine.assignment import Assignment
-from styleid.engine.decisions import read_decisions
-from styleid.engine.decisions_export import with_seed
 from styleid.engine.journal import to_json_line
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from styleid.runtime import Device
-from styleid.video.decided import adopt_video, require_same
 from styleid.video.options import VideoOptions
-from styleid.video.run import VideoSummary, anonymize_video
+from styleid.video.run import VideoSummary
 from styleid.video.scan import Watch
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class VideoCommandOptions:
-    """Choose what the command uses and says.
+    """Choose what the command uses and prints.
 
-    bundle: a built-in bundle's name, or a folder with a bundle.json.
+    bundle: name of a built-in bundle, or a folder with a bundle.json.
     device: where networks run: cpu, cuda or openvino.
-    decisions: JSON file of what a person decided about the tracks: keep, hide, another face (docs/decisions.md); it
-        brings its seed and settings.
+    decisions: JSON file of what a person decided about the tracks: keep, hide, another face (docs/decisions.md). Its
+        seed and settings replace the defaults.
     export_decisions: where to write such a file about all tracks, for a person to edit.
-    json: print a one-line JSON summary on standard output instead of the readable one.
-    quiet: show no progress.
+    json: print a summary as one line of JSON on standard output.
+    quiet: show no progress bar.
     """
 
     bundle: str = DEFAULT
@@ -60,41 +55,32 @@ def video(
     people: PeopleOptions | None = None,
     typed: Collection[str] = (),
 ) -> int:
-    """Anonymise a video or a folder of frames; return the exit status.
+    """Anonymise a video or a folder of frames; print what was done and return the exit status.
 
-    typed: names of the options that the user has given, which may not contradict a decisions file.
+    typed: names of the options that the user has typed, which a decisions file must not contradict.
     """
-    people, decided = people or PeopleOptions(), None
-    decisions = read_decisions(command.decisions) if command.decisions else None
-    if decisions is not None:
-        how, options, people = adopt_video(decisions, how, options, people, typed)
-        decided = decisions.video(source.name)
-    if command.export_decisions is not None:
-        how = with_seed(how)
-    anonymizer = Anonymizer.from_bundle(command.bundle, how, command.device)
-    assignment = Assignment(anonymizer, people, command.bundle)
-    anonymizer = assignment.anonymizer
-    if decisions is not None:
-        require_same(decisions, anonymizer, options.marking, assignment)
     try:
         with _terminated_is_interrupted(), _progress(command.quiet or command.json) as watch:
             summary = anonymize_video(
                 source,
-                anonymizer,
                 options,
-                encode,
-                side,
-                assignment=assignment,
+                how,
+                people,
+                encode=encode,
+                side_tracks=side,
+                bundle=command.bundle,
+                device=command.device,
+                decisions=command.decisions,
+                fixed=typed,
+                export_decisions=command.export_decisions,
                 watch=watch,
-                decided=decided,
-                export=command.export_decisions,
             )
     except KeyboardInterrupt:
-        print(f"styleid: {source}: interrupted; nothing was written", file=sys.stderr)
+        warn(f"{source}: interrupted; nothing was written")
         return 1
     if summary.failure:
-        print(f"styleid: {source}: {summary.failure} (not written)", file=sys.stderr)
-    _say_what_was_hidden(source, summary)
+        warn(f"{source}: {with_flags(summary.failure)} (not written)")
+    _warn_of_hidden(source, summary)
     if command.json:
         print(to_json_line(summary.to_json()))
     elif not summary.failure:
@@ -102,18 +88,15 @@ def video(
     return summary.exit_status
 
 
-def _say_what_was_hidden(source: Path, summary: VideoSummary) -> None:
+def _warn_of_hidden(source: Path, summary: VideoSummary) -> None:
     told = [
-        f"styleid: {source}: track {track['track']} was obscured from {s['from_s']:.2f} to {s['to_s']:.2f} s: "
-        f"{s['reason']}"
+        f"{source}: track {track['track']} was obscured from {s['from_s']:.2f} to {s['to_s']:.2f} s: "
+        f"{with_flags(s['reason'])}"
         for track in summary.record.get("tracks", [])
         for s in track["obscured_at"]
         if s["reason"]
     ]
-    for line in told[:_SHOWN]:
-        print(line, file=sys.stderr)
-    if (more := len(told) - _SHOWN) > 0:
-        print(f"styleid: ... and {more} more stretches; the journal names them all", file=sys.stderr)
+    warn_of_each(told, " stretches; the journal names them all")
 
 
 def _readable(summary: VideoSummary, out: Path) -> str:
@@ -127,7 +110,7 @@ def _readable(summary: VideoSummary, out: Path) -> str:
         + (f"; {kept} tracks left as they are" if kept else "")
         if tracks
         else "no face was found",
-        *summary.record["notes"],
+        *map(with_flags, summary.record["notes"]),
         f"{summary.seconds:.1f} s, {summary.seconds / max(seen['frames'], 1) * 1000:.0f} ms a frame",
     ]
     if summary.page is not None:
@@ -137,7 +120,7 @@ def _readable(summary: VideoSummary, out: Path) -> str:
 
 @contextlib.contextmanager
 def _terminated_is_interrupted() -> Iterator[None]:
-    """Let a request to end be an interrupt, so that temporary files go."""
+    """Treat SIGTERM like Ctrl-C, so that temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -154,7 +137,11 @@ def _terminated_is_interrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Watch | None]:
-    """Show a bar for each stage on a terminal; yield what a run calls after each step, or None."""
+    """Show a bar for each stage on a terminal.
+
+    Yields:
+        What a run calls after each step, or None where there is no terminal.
+    """
     if quiet or not sys.stderr.isatty():
         yield None
         return

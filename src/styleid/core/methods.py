@@ -96,25 +96,25 @@ def choose_method(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel
     role, spec = _NEEDS.get(options.method, ""), bundle.spec
     if role and not bundle.has(role):
         raise OptionError(
-            "--method",
-            f"{options.method} needs {role}.onnx, which the bundle '{spec.name}' does not have. Take --bundle "
-            f"{APPEARANCE_MODEL}, which has one, or --method latent, or build a bundle from the StyleID release with "
-            f"--{role.replace('_', '-')} (docs/ffhq1024.md).",
+            "method",
+            f"{options.method} needs {role}.onnx, which the bundle '{spec.name}' does not have. Take "
+            f"`bundle={APPEARANCE_MODEL}`, which has one, or `method=latent`, or build a bundle from the StyleID "
+            f"release with `{role}` (docs/ffhq1024.md).",
         )
     preset = _preset(options, bundle)
     if options.units and options.method != "latent":
-        raise OptionError("--units", f"it says what latent swaps; the method {options.method} has no such choice.")
+        raise OptionError("units", f"it says what latent swaps; the method {options.method} has no such choice.")
     if options.method == "pixel":
         style = preset.pixel or spec.pixel
         if style is None:
-            raise OptionError("--method", f"the bundle '{spec.name}' does not say how pixel works ('pixel').")
+            raise OptionError("method", f"the bundle '{spec.name}' does not say how pixel works ('pixel').")
         if spec.generators and options.region:
-            raise OptionError("--region", f"the generator of the bundle '{spec.name}' says itself what it replaces.")
+            raise OptionError("region", f"the generator of the bundle '{spec.name}' says itself what it replaces.")
         style = replace(style, region=options.region or style.region)
         steps = tuple(SwapStep(rows, options.strength) for rows in style.steps)
         return Method("pixel", steps, style, fills=bool(spec.generators))
     if options.region:
-        raise OptionError("--region", f"it says what pixel replaces; the method {options.method} has no such choice.")
+        raise OptionError("region", f"it says what pixel replaces; the method {options.method} has no such choice.")
     if options.method == "swapper":
         own = tuple(replace(_unmeasured(step), strength=options.strength, channels=()) for step in spec.swaps)
         return Method("swapper", (SwapStep((), options.strength), *own), weighed=True)
@@ -145,6 +145,6 @@ def _preset(options: AnonymizeOptions, bundle: Bundle) -> Preset:
     if options.preset not in known:
         names = ", ".join(known) or "none"
         raise OptionError(
-            "--preset", f"the bundle '{bundle.spec.name}' has no preset '{options.preset}' (it has {names})."
+            "preset", f"the bundle '{bundle.spec.name}' has no preset '{options.preset}' (it has {names})."
         )
     return known[options.preset]

@@ -48,15 +48,15 @@ class AnonymizeOptions:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise OptionError("--method", f"'{self.method}' is unknown; choose one of {', '.join(METHODS)}.")
+            raise OptionError("method", f"'{self.method}' is unknown; choose one of {', '.join(METHODS)}.")
         if self.obscure not in OBSCURINGS:
-            raise OptionError("--obscure", f"'{self.obscure}' is unknown; choose one of {', '.join(OBSCURINGS)}.")
+            raise OptionError("obscure", f"'{self.obscure}' is unknown; choose one of {', '.join(OBSCURINGS)}.")
         if self.region and self.region not in REGIONS:
-            raise OptionError("--region", f"'{self.region}' is unknown; choose one of {', '.join(REGIONS)}.")
+            raise OptionError("region", f"'{self.region}' is unknown; choose one of {', '.join(REGIONS)}.")
         if not 0 < self.strength <= 1:
-            raise OptionError("--strength", f"{self.strength} does not lie in (0, 1].")
+            raise OptionError("strength", f"{self.strength} does not lie in (0, 1].")
         if self.tries < 1:
-            raise OptionError("--tries", f"{self.tries} leaves no try at all.")
+            raise OptionError("tries", f"{self.tries} leaves no try at all.")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PeopleOptions:
 
     targets: fresh gives each face a target of its own; consistent gives the same person the same new face in every
         photo of every run under one key; k=N puts the people of a run into groups of at least N who share one.
-    key_file: the key of --targets consistent, made with: styleid key new FILE; whom it has met is kept beside it,
+    key_file: the key of `targets=consistent`, made with `styleid key new FILE`; whom it has met is kept beside it,
         encrypted.
     keep: folder with photos of people to leave alone, one person for each subfolder or single photo; whoever does not
         surely look like one of them is anonymised.
@@ -77,24 +77,20 @@ class PeopleOptions:
 
     def __post_init__(self) -> None:
         if self.targets not in ("fresh", "consistent") and self.k is None:
-            raise OptionError(
-                "--targets", f"'{self.targets}' is unknown; choose fresh, consistent, or k=N such as k=5."
-            )
+            raise OptionError("targets", f"'{self.targets}' is unknown; choose fresh, consistent, or k=N such as k=5.")
         if self.k is not None and self.k < 2:
-            raise OptionError("--targets", f"{self.targets} hides nobody among others; take k=2 or more.")
+            raise OptionError("targets", f"{self.targets} hides nobody among others; take k=2 or more.")
         if self.targets == "consistent" and self.key_file is None:
             raise OptionError(
-                "--key-file",
-                "--targets consistent needs a key, and whoever has it can tell who is who. To make one, type: "
-                "styleid key new FILE; then name it with --key-file FILE.",
+                "key_file",
+                "`targets=consistent` needs a key, and whoever has it can tell who is who. To make one, type "
+                "`styleid key new FILE`; then name it with `key_file=FILE`.",
             )
         if self.targets != "consistent" and self.key_file is not None:
-            raise OptionError(
-                "--key-file", f"--targets {self.targets} uses no key; it belongs to --targets consistent."
-            )
+            raise OptionError("key_file", f"`targets={self.targets}` uses no key; it belongs to `targets=consistent`.")
 
     @property
     def k(self) -> int | None:
-        """How many people share a target at least, None where --targets asks for something else."""
+        """How many people share a target at least, None where `targets` asks for something else."""
         name, _, number = self.targets.partition("=")
         return int(number) if name == "k" and number.isascii() and number.isdigit() else None

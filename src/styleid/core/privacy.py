@@ -1,6 +1,6 @@
 """The privacy dial: a name or a false-match rate, in the bundle's own thresholds.
 
-`--privacy p` means: the anonymised face may not match its original at the threshold that accepts a share p of
+`privacy=p` means: the anonymised face may not match its original at the threshold that accepts a share p of
 strangers. A larger p is stricter. A distance does not bound what an attacker reads who has learnt from other people's
 anonymised faces, so each level also says how much more than the surroundings such an attacker may find.
 """
@@ -49,11 +49,11 @@ def privacy_level(wanted: str | float, thresholds: Mapping[float, SimilarityRang
         try:
             fmr = float(wanted)
         except ValueError:
-            raise OptionError("--privacy", f"'{wanted}' is neither {', '.join(LEVELS)} nor a number.") from None
+            raise OptionError("privacy", f"'{wanted}' is neither {', '.join(LEVELS)} nor a number.") from None
     rates = sorted(thresholds)
     if not rates[0] <= fmr <= rates[-1]:
         measured = f"{rates[0]:g} to {rates[-1]:g}"
-        raise OptionError("--privacy", f"{fmr:g} lies outside what the bundle was measured for, {measured}.")
+        raise OptionError("privacy", f"{fmr:g} lies outside what the bundle was measured for, {measured}.")
     at, grid = np.log10(fmr), np.log10(rates)
 
     def between(values: Sequence[float], where: float = at, known: Sequence[float] | np.ndarray = grid) -> float:
@@ -75,9 +75,9 @@ def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> t
     if not private:
         least = min(step.leak for step in steps if step.leak is not None)
         raise OptionError(
-            "--privacy",
+            "privacy",
             f"{level.name} grants a trained attacker {level.most_leak:.2f} more than the surroundings tell, and in the "
-            f"bundle '{bundle}' he finds at least {least:.2f} more. Take a lower level, or --method none.",
+            f"bundle '{bundle}' he finds at least {least:.2f} more. Take a lower level, or `method=none`.",
         )
     for start in private:
         if _typical_share(steps[start], level) >= _ENOUGH_PASS:

@@ -41,7 +41,7 @@ def with_noise(wplus: WPlusArray, target: WPlusArray, step: SwapStep, spec: Bund
 
 
 def parse_units(text: str, spec: BundleSpec) -> tuple[int, ...]:
-    """Read `--units`: `layers:3-57`, `layers:4,6-9` or `levels:shape,texture`.
+    """Read `units`: `layers:3-57`, `layers:4,6-9` or `levels:shape,texture`.
 
     Raises OptionError that says what exists.
     """
@@ -59,4 +59,4 @@ def parse_units(text: str, spec: BundleSpec) -> tuple[int, ...]:
             raise ValueError(f"the bundle has layers 0 to {spec.layers - 1}")
         raise ValueError("write layers:3-57 or levels:NAME,NAME")
     except ValueError as error:
-        raise OptionError("--units", f"'{text}': {error}.") from error
+        raise OptionError("units", f"'{text}': {error}.") from error

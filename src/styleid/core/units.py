@@ -1,4 +1,4 @@
-"""Choose the best units of a bundle's rankings, as `--units` asks for them."""
+"""Choose the best units of a bundle's rankings, as `units` asks for them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def best_units(text: str, bundle: Bundle) -> tuple[tuple[int, ...], tuple[int, .
     if kind not in ("channels", "groups", "windows") and not at and count == rest:
         return None
     if kind not in ("channels", "groups", "layers", "windows") or (kind == "layers" and count == rest):
-        raise OptionError("--units", f"'{text}': a ranking is asked for by {_HOW}.")
+        raise OptionError("units", f"'{text}': a ranking is asked for by {_HOW}.")
     scores = _scores(text, kind, score if at else SCORES[0], bundle)
     most = len(scores) if kind == "windows" else int(np.isfinite(scores).sum())
     if not re.fullmatch(r"[1-9]\d{0,8}", count) or int(count) > most:
         form = f"{kind}:{'best-' if kind == 'layers' else ''}N"
-        raise OptionError("--units", f"'{text}': write {form} with N from 1 to {most}.")
+        raise OptionError("units", f"'{text}': write {form} with N from 1 to {most}.")
     if kind == "windows":
         first = int(np.nanargmax(scores[int(count) - 1]))
         return tuple(range(first, first + int(count))), ()
@@ -46,7 +46,7 @@ def best_units(text: str, bundle: Bundle) -> tuple[tuple[int, ...], tuple[int, .
 def _scores(text: str, kind: str, score: str, bundle: Bundle) -> FloatArray:
     """Return the asked scores; of a file without a table of layers, its windows of one layer are that."""
     if score not in SCORES:
-        raise OptionError("--units", f"'{text}': the score '{score}' is unknown; the scores are {', '.join(SCORES)}.")
+        raise OptionError("units", f"'{text}': the score '{score}' is unknown; the scores are {', '.join(SCORES)}.")
     known = bundle.rankings()
     ending = "" if score == SCORES[0] else f"@{score}"
     if kind == "layers" and f"layers{ending}" not in known and f"windows{ending}" in known:
@@ -54,8 +54,8 @@ def _scores(text: str, kind: str, score: str, bundle: Bundle) -> FloatArray:
     if (scores := known.get(f"{kind}{ending}")) is None:
         name = bundle.spec.name
         has = ", ".join(name for name in known if name.partition("@")[2] in ("", *SCORES)) or "none"
-        raise OptionError("--units", f"'{text}': the bundle '{name}' has no such ranking (it has {has}); styleid rank "
-                          "--install makes one.")  # fmt: skip
+        raise OptionError("units", f"'{text}': the bundle '{name}' has no such ranking (it has {has}); `styleid "
+                          "rank --install` makes one.")  # fmt: skip
     return scores
 
 

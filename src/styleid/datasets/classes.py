@@ -38,18 +38,18 @@ def choose_classes(asked: Sequence[str], names: Iterable[str], *, may_be_none: b
         name, _, kind = word.partition("=")
         matches = [one for one in there if one == name] or [one for one in there if one.lower() == name.lower()]
         if not matches:
-            raise OptionError("--classes", f"the data set has no class '{name}'; it has {listed}.")
+            raise OptionError("classes", f"the data set has no class '{name}'; it has {listed}.")
         if kind and kind not in [str(known) for known in Kind]:
-            raise OptionError("--classes", f"'{kind}' in '{word}' is none of {', '.join(Kind)}.")
+            raise OptionError("classes", f"'{kind}' in '{word}' is none of {', '.join(Kind)}.")
         found = Kind(kind) if kind else _usual(name)
         if found is None:
-            raise OptionError("--classes", f"say what '{name}' is: {name}=face, {name}=head or {name}=person.")
+            raise OptionError("classes", f"say what '{name}' is: {name}=face, {name}=head or {name}=person.")
         chosen |= dict.fromkeys(matches, found)
     if not asked:
         chosen = {name: kind for name in there if (kind := _usual(name)) is not None}
     if not chosen and not may_be_none:
-        raise OptionError("--boxes", f"no class of the data set is a face, head or person; it has {listed}. Name one "
-                          "with --classes NAME=face, =head or =person, or leave --boxes out.")  # fmt: skip
+        raise OptionError("boxes", f"no class of the data set is a face, head or person; it has {listed}. Name one "
+                          "with `classes=NAME=face`, =head or =person, or leave `boxes` out.")  # fmt: skip
     return chosen
 
 

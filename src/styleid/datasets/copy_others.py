@@ -44,7 +44,7 @@ class OtherOptions:
 
     def __post_init__(self) -> None:
         if photos := sorted(ending for ending in self.carry if f".{ending.rpartition('.')[2]}" in IMAGE_SUFFIXES):
-            raise OptionError("--carry", f"files that end in .{photos[0]} are photos, which are anonymised, never "
+            raise OptionError("carry", f"files that end in .{photos[0]} are photos, which are anonymised, never "
                               "carried.")  # fmt: skip
 
     def takes(self, name: str) -> bool:
@@ -81,7 +81,7 @@ def find_others(inputs: Sequence[Place], out: Place, options: OtherOptions, shar
             if not _concerns(name, options) or (shard is not None and not shard.takes(name)):
                 continue
             if found.setdefault(name, folder) != folder and options.takes(name):
-                raise OptionError("--copy-others", f"{found[name] / name} and {folder / name} would both be copied to "
+                raise OptionError("copy_others", f"{found[name] / name} and {folder / name} would both be copied to "
                                   f"{name}.")  # fmt: skip
     return [Other(folder, name) for name, folder in found.items()]
 

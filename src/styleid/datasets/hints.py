@@ -32,11 +32,11 @@ _IN_PIXELS_UP_TO_PX, _IN_BOTH_UP_TO_PX = 128, 200
 hide both places."""
 _PARTS: dict[Unit, float] = {"percent": 100.0, "shares": 1.0}
 """How many parts a side has in a unit that counts parts of the photo."""
-MEND = "Mend it, or type --bad-boxes skip"
+MEND = "Mend it, or use `bad_boxes=skip`"
 """What a user can do about a mark that cannot be used."""
 
 
-_TELL_UNIT = "Type --box-unit percent or --box-unit pixels"
+_TELL_UNIT = "Use `box_unit=percent` or `box_unit=pixels`"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class AnnotationHints:
             return ("stored" if self.size_wh == stored else "upright"), []
         note = (
             f"its EXIF orientation is {orientation}, and nothing tells whether its boxes refer to the stored pixels or "
-            "to the upright picture. --frame stored or upright says so"
+            "to the upright picture. `frame=stored` or `frame=upright` says so"
         )
         return "unsure", [note] if self.marked else []
 
@@ -118,7 +118,7 @@ class AnnotationHints:
             return
         told, real = (f"{w} x {h}" for w, h in (self.size_wh, stored))
         raise ValueError(f"its annotation is for a photo of {told} px, but it has {real}, so its boxes have no place. "
-                         "--bad-boxes skip takes them as they are")  # fmt: skip
+                         "`bad_boxes=skip` takes them as they are")  # fmt: skip
 
     def _placed(self, one: Marked, stored: tuple[int, int], orientation: int, frame: str) -> Iterator[FloatArray]:
         """Yield where a box lies in the upright picture: in each frame that it may refer to."""

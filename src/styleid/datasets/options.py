@@ -51,9 +51,9 @@ class AnnotationOptions:
 
     def __post_init__(self) -> None:
         if not self.face_class.strip() or not self.face_class.isprintable():
-            raise OptionError("--face-class", f"{self.face_class!r} is no name of a class.")
+            raise OptionError("face_class", f"{self.face_class!r} is no name of a class.")
         if self.add_faces and self.box_unit in ("percent", "shares"):
-            raise OptionError("--add-faces", f"faces are added in pixels, and --box-unit says {self.box_unit}.")
+            raise OptionError("add_faces", f"faces are added in pixels, and `box_unit` is {self.box_unit}.")
 
 
 @dataclass(frozen=True)

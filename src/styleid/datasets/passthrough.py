@@ -95,7 +95,7 @@ def why_too_large(size: int) -> str:
 def with_passthrough_option(reason: str, ending: str) -> str:
     """Add to a reason the option that has files of an ending copied all the same."""
     ending = ending.lstrip(".").lower()
-    return f"{reason}. --carry {ending} carries it all the same, unseen" if ending else reason
+    return f"{reason}. `carry={ending}` carries it all the same, unseen" if ending else reason
 
 
 def _called(head: bytes) -> str:

@@ -14,7 +14,7 @@ from styleid.datasets.contents import Contents
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, Format, Named, Plan, found_faces, walk_files
 from styleid.engine.journal import Journal, is_journal
-from styleid.engine.local import RunOptions, Summary, anonymize_files, read_boxes
+from styleid.engine.local import RunOptions, Summary, process_files, read_boxes
 from styleid.engine.report import NAME as REPORT
 from styleid.errors import DatasetError, OptionError
 from styleid.media.storage.files import write_atomic
@@ -54,7 +54,7 @@ class DatasetSummary:
         return self.photos.to_json() | own
 
 
-def anonymize_dataset(
+def process_dataset(
     root: Path,
     form: Format,
     anonymizer: Anonymizer,
@@ -72,7 +72,7 @@ def anonymize_dataset(
     plan = form.plan(root, options)
     _refuse_strangers(run.folder, plan, options)
     own = read_boxes(Path(options.boxes)) if options.boxes not in ("", FROM_ANNOTATIONS) else None
-    summary = DatasetSummary(anonymize_files(plan.photos, anonymizer, run, own, watch))
+    summary = DatasetSummary(process_files(plan.photos, anonymizer, run, own, watch))
     journal = Journal(run.folder)
     for name, reason in plan.absent:
         _fail(summary, journal, name, reason)
@@ -101,9 +101,9 @@ def anonymize_dataset(
 def check_places(root: Place, out: Place) -> None:
     """Raise OptionError where the output folder is, holds or lies in the data set, or the data set is no folder."""
     if not root.is_dir():
-        raise OptionError("IN", f"{root} is no folder." if root.exists() else f"{root} does not exist.")
+        raise OptionError("source", f"{root} is no folder." if root.exists() else f"{root} does not exist.")
     if overlap(root, out):
-        raise OptionError("OUT", f"{out} is, holds or lies in the data set {root}. Name a folder apart from it.")
+        raise OptionError("out", f"{out} is, holds or lies in the data set {root}. Name a folder apart from it.")
 
 
 def overlap(one: Place, other: Place) -> bool:
@@ -134,12 +134,12 @@ def refuse_strangers(out: Place, expected: set[str]) -> None:
     if not there:
         return
     if strange := [name for name in there if name not in expected]:
-        raise OptionError("OUT", f"{out} holds files that are not of this data set, such as '{strange[0]}'. "
+        raise OptionError("out", f"{out} holds files that are not of this data set, such as '{strange[0]}'. "
                           "Name an empty folder.")  # fmt: skip
     if not any(
         is_journal(name) for name in ([p.name for p in out.iterdir()] if isinstance(out, Path) else out.names())
     ):
-        raise OptionError("OUT", f"{out} holds files, such as '{there[0]}', but no journal of a run of styleid. "
+        raise OptionError("out", f"{out} holds files, such as '{there[0]}', but no journal of a run of styleid. "
                           "Name an empty folder.")  # fmt: skip
 
 

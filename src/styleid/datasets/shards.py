@@ -119,7 +119,7 @@ class _Shard:
                 file.__exit__(None, None, None)
 
 
-def anonymize_shards(
+def process_shards(
     source: Place,
     anonymizer: Anonymizer,
     run: RunOptions,
@@ -130,7 +130,7 @@ def anonymize_shards(
 
     Members keep their order and their headers; what is no photo is carried byte for byte where it is known to be
     harmless. Photos of one shard and the next are in hand at once, but a shard is written whole or not at all, and
-    `resume` takes it up from the first that is not finished. Raises OptionError and OutputError as `anonymize_files`
+    `resume` takes it up from the first that is not finished. Raises OptionError and OutputError as `process_files`
     does; a shard that is damaged or hostile is named and not written.
     """
     started = time.perf_counter()
@@ -141,7 +141,7 @@ def anonymize_shards(
     settings |= {"carry": sorted(options.carry), "drop_withheld": options.drop_withheld}
     own = read_boxes(options.boxes) if options.boxes is not None else {}
     if strange := [name for name in own if not any(name.startswith(f"{shard}/") for shard in names)]:
-        raise OptionError("--boxes", f"'{strange[0]}' is in no shard of this run. Names are shard.tar/member.jpg.")
+        raise OptionError("boxes", f"'{strange[0]}' is in no shard of this run. Names are shard.tar/member.jpg.")
     refuse_strangers(run.out, set(names))
     if run.out.is_dir():
         remove_stale(run.out, older_than_s=DAY_S if part else 0.0)
@@ -168,16 +168,16 @@ def _find_shards(source: Place, out: Place) -> tuple[Place, list[str]]:
         raise DatasetError(str(source), f"it cannot be read ({error.strerror or error})") from error
     if there and not is_folder:
         if overlap(source, out):
-            raise OptionError("OUT", f"{out} holds the shard {source}. Name another folder.")
+            raise OptionError("out", f"{out} holds the shard {source}. Name another folder.")
         root, names = source.parent, [source.name]
     else:
         check_places(source, out)
         root, names = source, files_in(source)
     if packed := [name for name in names if name.lower().endswith(_PACKED)]:
-        raise OptionError("IN", f"{packed[0]} is compressed, which is not read. Unpack it first, say with gunzip.")
+        raise OptionError("source", f"{packed[0]} is compressed, which is not read. Unpack it first, say with gunzip.")
     shards = [name for name in names if name.lower().endswith(".tar")]
     if not shards:
-        raise OptionError("IN", f"{source} is no shard and holds none: no file is named .tar.")
+        raise OptionError("source", f"{source} is no shard and holds none: no file is named .tar.")
     return root, shards
 
 

@@ -37,7 +37,7 @@ class Assignment:
         self._groups: GroupTargets | None = None
         method, seed = anonymizer.options.method, anonymizer.options.seed
         if options.targets != "fresh" and method == "none":
-            raise OptionError("--targets", f"{options.targets} gives new faces, and --method none makes none.")
+            raise OptionError("targets", f"{options.targets} gives new faces, and `method=none` makes none.")
         if options.key_file is not None:
             key = read_key(options.key_file)
             self._consistent = ConsistentTargets(anonymizer.bundle, anonymizer.method, key)
@@ -113,11 +113,11 @@ class Assignment:
             return
         for record in done:
             if self.anonymizer.options.seed is None:
-                raise OptionError("--resume", f"--targets {self.options.targets} draws other targets each time, and a "
-                                  "group must share one. Begin anew, or use --seed from the start.")  # fmt: skip
+                raise OptionError("resume", f"`targets={self.options.targets}` draws other targets each time, and a "
+                                  "group must share one. Begin anew, or use `seed` from the start.")  # fmt: skip
             if record.get("grouping") != self._groups.plan:
-                raise OptionError("--resume", "the people of this run are grouped otherwise than before, since its "
-                                  "inputs have changed. Begin anew in another --out.")  # fmt: skip
+                raise OptionError("resume", "the people of this run are grouped otherwise than before, since its "
+                                  "inputs have changed. Begin anew in another `out`.")  # fmt: skip
 
     def short(self, records: Mapping[str, Mapping[str, Any]]) -> set[str]:
         """Take back the targets that too few people of a group got; return the photos that must be done again."""

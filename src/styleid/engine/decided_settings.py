@@ -60,9 +60,11 @@ def adopt(
         if not _fits(value, kind):
             raise OptionError(OPTION, f"{place} cannot be {json.dumps(value)}.")
         if name in typed and value != own:
-            flag = "--" + name.replace("_", "-")
-            raise OptionError(OPTION, f"{place} is {json.dumps(value)}, and {flag} says {own}. Leave {flag} out, or "
-                              "decide anew with it.")  # fmt: skip
+            raise OptionError(
+                OPTION,
+                f"{place} is {json.dumps(value)}, but `{name}` is {own}. Leave `{name}` out, or make new decisions "
+                "with it.",
+            )
         found[name] = value
     return dataclasses.replace(options, **found)  # type: ignore[type-var]
 

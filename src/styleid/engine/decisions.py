@@ -18,7 +18,7 @@ from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
 
 FORMAT = 1
-OPTION = "--decisions"
+OPTION = "decisions"
 _OF_FACES: tuple[Treatment, ...] = tuple(one for one in TREATMENTS if one != "remove")
 _WHO = ("by", "at")
 _ABOUT_A_FACE = ("score", "became", "reason")
@@ -113,7 +113,7 @@ class Decisions:
         for name, photo in self.photos.items():
             if any(one.target for one in photo.decisions.faces):
                 raise OptionError(OPTION, f"{self.source}: photos['{name}'] asks for another new face ('target'), and "
-                                  f"with --targets {targets} people share theirs across photos.")  # fmt: skip
+                                  f"with `targets={targets}` people share theirs across photos.")  # fmt: skip
 
 
 def read_decisions(path: Path) -> Decisions:

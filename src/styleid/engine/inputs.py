@@ -40,7 +40,7 @@ class Inputs:
         self._names: list[str] = []
         self._root_of = array("I")
         self._modified = array("d")
-        missing = {"--boxes": set(boxed), "--decisions": set(decided)}
+        missing = {"boxes": set(boxed), "decisions": set(decided)}
         numbers: dict[str | RemotePath, int] = {}
         for root, relative, modified in _all(inputs, exclude):
             name = relative.replace(os.sep, "/")
@@ -79,5 +79,5 @@ def _all(inputs: Sequence[Place | InputFile], exclude: Place) -> Iterator[FoundP
     if not lists:
         return walk(inputs, exclude=exclude)
     if len(inputs) > 1:
-        raise OptionError("INPUT", f"the list {lists[0]} goes alone: put all files into one list.")
+        raise OptionError("inputs", f"the list {lists[0]} goes alone: put all files into one list.")
     return read_list(lists[0], exclude=exclude)

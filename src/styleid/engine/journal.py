@@ -134,9 +134,9 @@ class Journal:
             if other != settings:
                 changed = sorted(k for k in {*other, *settings} if other.get(k) != settings.get(k))
                 raise OptionError(
-                    "--resume",
+                    "resume",
                     f"{self.shown} was made with other settings ({', '.join(changed)}). "
-                    "Repeat the command with the same ones, or choose another --out.",
+                    "Repeat the command with the same ones, or choose another `out`.",
                 )
 
     def records(self) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def read_list(path: Place, *, exclude: Place) -> Iterator[FoundPath]:
         else:
             found = _by_path(path, text)
         if barred is not None and _is_output(found.whole(), barred):
-            raise OptionError("INPUT", f"{path} names {text}, which lies in the output folder.")
+            raise OptionError("inputs", f"{path} names {text}, which lies in the output folder.")
         if found.name not in seen:
             seen.add(found.name)
             yield found
@@ -52,11 +52,11 @@ def _by_path(path: Path, text: str) -> FoundPath:
 
 def _by_url(path: Place, text: str) -> FoundPath:
     if holds_password(text):
-        raise OptionError("INPUT", f"{path} holds a password in a URL. Put it into fsspec's settings.")
+        raise OptionError("inputs", f"{path} holds a password in a URL. Put it into fsspec's settings.")
     file = place(text)
     if isinstance(file, Path):
         if isinstance(path, RemotePath):
-            raise OptionError("INPUT", f"{path} names {text}, which lies on this machine.")
+            raise OptionError("inputs", f"{path} names {text}, which lies on this machine.")
         return _by_path(path, str(file))
     if isinstance(path, RemotePath) and file.is_within(path.parent):
         return FoundPath(path.parent, _inside(path, text, file.url.removeprefix(path.parent.url).strip("/")))
@@ -66,7 +66,7 @@ def _by_url(path: Place, text: str) -> FoundPath:
 
 def _inside(path: Place, text: str, name: str) -> str:
     if name.startswith(("..", "/")) or name in ("", ".") or ".." in name.split("/"):
-        raise OptionError("INPUT", f"{path} names {text}, which does not lie below the list's folder {path.parent}.")
+        raise OptionError("inputs", f"{path} names {text}, which does not lie below the list's folder {path.parent}.")
     return name
 
 
@@ -95,7 +95,7 @@ def _rows(path: Place) -> Iterator[str]:
             with path.open(encoding="utf-8", errors="surrogateescape") as file:
                 yield from (line for line in map(str.strip, file) if line)
     except OSError as error:
-        raise OptionError("INPUT", f"the list {path} cannot be read: {error.strerror or error}.") from error
+        raise OptionError("inputs", f"the list {path} cannot be read: {error.strerror or error}.") from error
 
 
 def _parquet_rows(path: Place) -> Iterator[str]:
@@ -109,8 +109,8 @@ def _parquet_rows(path: Place) -> Iterator[str]:
         with parquet.ParquetFile(source) as file:
             if _COLUMN not in file.schema_arrow.names:
                 names = ", ".join(file.schema_arrow.names)
-                raise OptionError("INPUT", f"the list {path} has no column '{_COLUMN}', only {names}.")
+                raise OptionError("inputs", f"the list {path} has no column '{_COLUMN}', only {names}.")
             for batch in file.iter_batches(columns=[_COLUMN]):
                 yield from (str(text) for text in batch.column(0).to_pylist() if text)
     except arrow.ArrowInvalid as error:
-        raise OptionError("INPUT", f"the list {path} is no Parquet file: {error}") from error
+        raise OptionError("inputs", f"the list {path} is no Parquet file: {error}") from error

@@ -38,10 +38,10 @@ __all__ = [
     "Boxes",
     "RunOptions",
     "Summary",
-    "anonymize_files",
     "bundle_settings",
     "do_in_order",
     "make_executor",
+    "process_files",
     "read_boxes",
     "run_settings",
     "threads",
@@ -56,7 +56,7 @@ _PHOTOS_PER_WORKER = 32
 DAY_S = 86400.0
 
 
-def anonymize_files(
+def process_files(
     inputs: Sequence[Place | InputFile],
     anonymizer: Anonymizer,
     options: RunOptions,
@@ -313,8 +313,8 @@ def read_boxes(path: Path) -> dict[str, FloatArray]:
         record = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): np.asarray(rows, np.float32).reshape(-1, 4) for name, rows in record.items()}
     except OSError as error:
-        raise OptionError("--boxes", f"{path} cannot be read: {error.strerror}.") from error
+        raise OptionError("boxes", f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, AttributeError, TypeError) as error:
         raise OptionError(
-            "--boxes", f'{path} must hold JSON such as {{"street/1.jpg": [[10, 20, 60, 90]]}}: {error}'
+            "boxes", f'{path} must hold JSON such as {{"street/1.jpg": [[10, 20, 60, 90]]}}: {error}'
         ) from error

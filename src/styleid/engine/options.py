@@ -48,15 +48,15 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.workers < 0:
-            raise OptionError("--workers", f"{self.workers} is no number of processes.")
+            raise OptionError("workers", f"{self.workers} is no number of processes.")
         named = isinstance(self.out, Path) and self.out.suffix.lower() in IMAGE_SUFFIXES
         if named and not self.folder.is_dir():
-            raise OptionError("--out", f"{self.out} is named like a photo. Name a folder, where photos keep their "
-                              "names, or use a pipe: styleid anonymize - --out - < a.jpg > b.jpg")  # fmt: skip
+            raise OptionError("out", f"{self.out} is named like a photo. Name a folder, where photos keep their "
+                              "names, or use a pipe: `styleid anonymize - --out - < a.jpg > b.jpg`")  # fmt: skip
 
     @property
     def folder(self) -> Path:
         """Return out where it is a folder of this machine; OptionError where it is a URL."""
         if isinstance(self.out, Path):
             return self.out
-        raise OptionError("--out", f"{self.out} is a URL; data sets are written to folders of this machine.")
+        raise OptionError("out", f"{self.out} is a URL; data sets are written to folders of this machine.")

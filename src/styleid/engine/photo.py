@@ -224,7 +224,7 @@ def _anonymized(
     own, targets = (anonymizer, None) if photo.moving is None else recorded(anonymizer)
     outcome = found.anonymized(own, name, given, search, decisions)
     if options.require_faces and not outcome.faces:
-        raise ImageError(photo.name, "no face was found, and --require-faces asks for one")
+        raise ImageError(photo.name, "no face was found, and `require_faces` asks for one")
     clock = _Clock(anonymizer.seconds)
     taken = targets.taken() if targets is not None else []
     photo, moved = move(photo, name, anonymizer, taken, options, added=decisions is not None and bool(decisions.added))

@@ -18,7 +18,7 @@ _IN_HAND = 2
 
 
 class RayExecutor(Pool):
-    """An executor of Ray actors with one thread each: --workers of them, or for 0 one for each core of the cluster.
+    """An executor of Ray actors with one thread each: `workers` of them, or for 0 one for each core of the cluster.
 
     A cluster is joined where RAY_ADDRESS names one or one runs on this machine; else one is started here for this run.
     """

@@ -1,7 +1,7 @@
 """The journal of a run whose output folder is at a URL: stores cannot append, so it goes there in parts.
 
 Lines are kept here, and brought to the store as `styleid-journal.part-000001.jsonl` and so on every twenty seconds; at
-the end they become one `styleid-journal.jsonl`. A run that is killed loses the last lines, so that `--resume` repeats
+the end they become one `styleid-journal.jsonl`. A run that is killed loses the last lines, so that `resume` repeats
 the photos of its last seconds. Whether an output is whole, its size in a listing says: stores show whole objects alone,
 and reading them all again would take as long as the run.
 """

@@ -23,7 +23,7 @@ class Shard:
             return None
         found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
-            raise OptionError("--shard", f"'{text}' is no part: write i/n, such as 1/8 for the first of eight.")
+            raise OptionError("shard", f"'{text}' is no part: write i/n, such as 1/8 for the first of eight.")
         return cls(int(found[1]), int(found[2]))
 
     def takes(self, name: str) -> bool:

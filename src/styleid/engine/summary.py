@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from styleid.engine.moving import obscured_reasons
+from styleid.media.storage.remote import Place
 
 _NAMED = 1000
 """How many failures, fallbacks and notes are kept by name: a run of millions must not grow with them. The journal names
@@ -24,7 +25,8 @@ class Summary:
     failures: (input, reason) of inputs that were not written; fallbacks: of faces that were obscured against the asked
     method; notes: of what a user should know; left_out: of photos whose moving part was not written. Of each the first
     thousand; failed, fell_back, noted and unmoving count all. partners: by the names of videos beside Live Photos,
-    whether they were written.
+    whether they were written. unread: how many files of which kinds were not read. report: the page of results, if one
+    was written.
     """
 
     inputs: int = 0
@@ -41,6 +43,8 @@ class Summary:
     notes: Named = field(default_factory=list)
     left_out: Named = field(default_factory=list)
     partners: dict[str, bool] = field(default_factory=dict[str, bool])
+    unread: Counter[str] = field(default_factory=Counter)
+    report: Place | None = None
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
 

@@ -41,9 +41,9 @@ class Recipe:
         plain = type(anonymizer) is Anonymizer and type(anonymizer.targets) is FreshTargets
         if not plain or anonymizer.keep is not None:
             raise OptionError(
-                "--workers",
+                "workers",
                 "what this run gives a face depends on more than its photo and the seed, so one process must do it. "
-                "Use --workers 1 and --engine local.",
+                "Use `workers=1` and `engine=local`.",
             )
         needs_none = anonymizer.options.method == "none"
         return cls(None if needs_none else anonymizer.bundle.folder.absolute(), anonymizer.options, anonymizer.device)

@@ -45,7 +45,7 @@ def read_names(wanted: str) -> tuple[str, ...]:
         return BASELINES
     for name in names:
         if name not in BASELINES:
-            raise OptionError("--baselines", f"'{name}' is unknown; choose of {', '.join(BASELINES)}, or all.")
+            raise OptionError("baselines", f"'{name}' is unknown; choose of {', '.join(BASELINES)}, or all.")
     return names
 
 
@@ -73,7 +73,7 @@ def patches_for(name: str, crops: ImageRGB, labels: Sequence[str], seed: int = 0
     """
     people = np.asarray(labels)
     if len(np.unique(people)) < (2 if name == "swap" else K):
-        raise OptionError("--baselines", f"{name} needs faces of {2 if name == 'swap' else K} people or more.")
+        raise OptionError("baselines", f"{name} needs faces of {2 if name == 'swap' else K} people or more.")
     if name == "swap":
         rng, rows = np.random.default_rng(seed), np.arange(len(crops))
         return crops[[rng.choice(rows[people != person]) for person in people]]

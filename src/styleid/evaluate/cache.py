@@ -32,7 +32,7 @@ class Cache:
             self._file.execute("PRAGMA synchronous=OFF")
             self._file.execute("CREATE TABLE IF NOT EXISTS arrays (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
         except (OSError, sqlite3.Error) as error:
-            raise OptionError("--cache", f"{path} cannot be used as a cache: {error}.") from error
+            raise OptionError("cache", f"{path} cannot be used as a cache: {error}.") from error
         self.hits = self.misses = 0
 
     def get(self, kind: str, content: np.ndarray[Any, Any], make: Callable[[], np.ndarray[Any, Any]]) -> np.ndarray:

@@ -52,10 +52,10 @@ def read_originals(folder: Path, identities: str = "folders") -> list[Original]:
     x0, y0, x1, y1. Raises OptionError where the folder holds no photo or the file does not fit it.
     """
     if not folder.is_dir():
-        raise OptionError("ORIGINALS", f"{folder} is not a folder.")
+        raise OptionError("originals", f"{folder} is not a folder.")
     files = walk_inputs([folder])
     if not files:
-        raise OptionError("ORIGINALS", f"{folder} holds no photo.")
+        raise OptionError("originals", f"{folder} holds no photo.")
     names = [file.relative.as_posix() for file in files]
     if identities == "folders":
         people = {name: (Named(parent),) for name in names if (parent := name.rpartition("/")[0])}
@@ -75,24 +75,24 @@ def read_identities(path: Path, names: Sequence[str]) -> dict[str, tuple[Named, 
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if not {"file", "person"} <= set(reader.fieldnames or ()):
-                raise OptionError("--identities", f"{path} must begin with the line file,person[,x0,y0,x1,y1].")
+                raise OptionError("identities", f"{path} must begin with the line file,person[,x0,y0,x1,y1].")
             for row in reader:
                 name = (row["file"] or "").replace("\\", "/")
                 if name not in known:
-                    raise OptionError("--identities", f"{path}, line {reader.line_num}: '{name}' is no original.")
+                    raise OptionError("identities", f"{path}, line {reader.line_num}: '{name}' is no original.")
                 found.setdefault(name, []).append(_named(path, reader.line_num, row))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise OptionError("--identities", f"{path} cannot be read as a CSV file: {error}.") from error
+        raise OptionError("identities", f"{path} cannot be read as a CSV file: {error}.") from error
     for name, named in found.items():
         if sum(one.box_xyxy is None for one in named) > 1:
-            raise OptionError("--identities", f"{path}: '{name}' has several people, so each needs x0,y0,x1,y1.")
+            raise OptionError("identities", f"{path}: '{name}' has several people, so each needs x0,y0,x1,y1.")
     return {name: tuple(named) for name, named in found.items()}
 
 
 def pair_outputs(originals: Sequence[Original], folder: Path) -> Pairing:
     """Find each original's output: the same path, else the same without suffix; raises OptionError without a folder."""
     if not folder.is_dir():
-        raise OptionError("ANONYMIZED", f"{folder} is not a folder.")
+        raise OptionError("anonymized", f"{folder} is not a folder.")
     files = {file.relative.as_posix(): file.path for file in walk_inputs([folder])}
     stems = Counter(_stem(name) for name in files)
     by_stem = {_stem(name): name for name in files if stems[_stem(name)] == 1}
@@ -111,15 +111,15 @@ def pair_outputs(originals: Sequence[Original], folder: Path) -> Pairing:
 def _named(path: Path, line: int, row: dict[str, str]) -> Named:
     corners = [row.get(key) or "" for key in ("x0", "y0", "x1", "y1")]
     if not (row["person"] or "").strip():
-        raise OptionError("--identities", f"{path}, line {line}: the person is missing.")
+        raise OptionError("identities", f"{path}, line {line}: the person is missing.")
     if not any(corners):
         return Named(row["person"].strip())
     try:
         x0, y0, x1, y1 = (float(value) for value in corners)
     except ValueError:
-        raise OptionError("--identities", f"{path}, line {line}: x0,y0,x1,y1 must be four numbers.") from None
+        raise OptionError("identities", f"{path}, line {line}: x0,y0,x1,y1 must be four numbers.") from None
     if not (x1 > x0 and y1 > y0):
-        raise OptionError("--identities", f"{path}, line {line}: the box {corners} holds nothing.")
+        raise OptionError("identities", f"{path}, line {line}: the box {corners} holds nothing.")
     return Named(row["person"].strip(), (x0, y0, x1, y1))
 
 

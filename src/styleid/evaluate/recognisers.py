@@ -111,9 +111,9 @@ class OnnxRecogniser:
             name, gate = str(record.get("name", path.stem)), bool(record.get("in_gate", False))
             return cls(name, path, CropTemplate(size, points), mean, std, bgr, gate)
         except FileNotFoundError:
-            raise OptionError("--recognisers", f"{path} needs a card, {card.name}, such as {CARD_EXAMPLE}.") from None
+            raise OptionError("recognisers", f"{path} needs a card, {card.name}, such as {CARD_EXAMPLE}.") from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise OptionError("--recognisers", f"{card}: {error}. A card looks like {CARD_EXAMPLE}.") from error
+            raise OptionError("recognisers", f"{card}: {error}. A card looks like {CARD_EXAMPLE}.") from error
 
     @property
     def fingerprint(self) -> str:
@@ -136,7 +136,7 @@ class OnnxRecogniser:
         except MissingDependencyError:
             raise
         except Exception as error:  # ONNX and ONNX Runtime raise many kinds for a file that is no network
-            raise OptionError("--recognisers", f"{self.path} cannot be opened as an ONNX network: {error}") from error
+            raise OptionError("recognisers", f"{self.path} cannot be opened as an ONNX network: {error}") from error
 
     def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
         """See `Recogniser.embed_crop`."""
@@ -223,11 +223,11 @@ def load_recognisers(wanted: str, bundle: Bundle) -> list[Recogniser]:
         elif name.endswith(".onnx"):
             found.append(OnnxRecogniser.from_card(Path(name).expanduser()))
         else:
-            raise OptionError("--recognisers", f"'{name}' is unknown; give gate, dlib, sface, insightface, uniface, "
+            raise OptionError("recognisers", f"'{name}' is unknown; give gate, dlib, sface, insightface, uniface, "
                               "auto or an .onnx file.")  # fmt: skip
     names = [recogniser.name for recogniser in found]
     if not names or len(set(names)) < len(names):
-        raise OptionError("--recognisers", f"'{wanted}' gives {names}: at least one is needed, each name once.")
+        raise OptionError("recognisers", f"'{wanted}' gives {names}: at least one is needed, each name once.")
     return found
 
 
@@ -280,5 +280,5 @@ def _three(card: Any, key: str) -> tuple[float, float, float]:
 
 
 def _none_there(package: str) -> list[Recogniser]:
-    raise OptionError("--recognisers", f"{package} keeps no recogniser in {_USUAL[package][0]}; use it once, so that "
+    raise OptionError("recognisers", f"{package} keeps no recogniser in {_USUAL[package][0]}; use it once, so that "
                       "it fetches its models, or name an .onnx file.")  # fmt: skip

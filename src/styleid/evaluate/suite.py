@@ -68,11 +68,11 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         for attack in self.chosen_attacks:
             if attack not in ATTACKS:
-                raise OptionError("--attacks", f"'{attack}' is unknown; choose of {', '.join(ATTACKS)}.")
+                raise OptionError("attacks", f"'{attack}' is unknown; choose of {', '.join(ATTACKS)}.")
         if self.seeds < 1:
-            raise OptionError("--seeds", f"{self.seeds} leaves no gallery to draw.")
+            raise OptionError("seeds", f"{self.seeds} leaves no gallery to draw.")
         if self.workers < 0:
-            raise OptionError("--workers", f"{self.workers} is no number of processes.")
+            raise OptionError("workers", f"{self.workers} is no number of processes.")
         read_names(self.baselines)
 
     @property

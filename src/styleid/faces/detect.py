@@ -54,11 +54,11 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
-            raise OptionError("--detector", f"'{self.detector}' is unknown; choose one of {', '.join(DETECTORS)}.")
+            raise OptionError("detector", f"'{self.detector}' is unknown; choose one of {', '.join(DETECTORS)}.")
         if not 0 < self.threshold < 1:
-            raise OptionError("--threshold", f"{self.threshold} does not lie between 0 and 1.")
+            raise OptionError("threshold", f"{self.threshold} does not lie between 0 and 1.")
         if not self.min_face_px >= 8:
-            raise OptionError("--min-face-px", f"{self.min_face_px}: faces under 8 px cannot be found.")
+            raise OptionError("min_face_px", f"{self.min_face_px}: faces under 8 px cannot be found.")
 
 
 class FaceDetector:

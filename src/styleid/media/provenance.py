@@ -57,7 +57,7 @@ class MarkOptions:
     """Options for the mark of generated content.
 
     mark: iptc writes IPTC's digital source type as XMP; c2pa also writes a signed C2PA manifest, which needs
-        --c2pa-certificate and --c2pa-key; none writes no mark.
+        `c2pa_certificate` and `c2pa_key`; none writes no mark.
     mark_scope: which files are marked: generated, those with at least one new face; changed, also those whose faces
         were only obscured; all, every file.
     c2pa_certificate: PEM file with the signing certificate, followed by its intermediate certificates, without the
@@ -73,16 +73,16 @@ class MarkOptions:
     c2pa_timestamp: str = ""
 
     def __post_init__(self) -> None:
-        _one_of("--mark", self.mark, ("none", "iptc", "c2pa"))
-        _one_of("--mark-scope", self.mark_scope, ("generated", "changed", "all"))
-        files = {"--c2pa-certificate": self.c2pa_certificate, "--c2pa-key": self.c2pa_key}
-        if self.mark == "c2pa" and (missing := [flag for flag, path in files.items() if path is None]):
-            raise OptionError("--mark", f"c2pa signs every marked file, so it needs {' and '.join(missing)}.")
-        given = [flag for flag, value in (files | {"--c2pa-timestamp": self.c2pa_timestamp}).items() if value]
+        _one_of("mark", self.mark, ("none", "iptc", "c2pa"))
+        _one_of("mark_scope", self.mark_scope, ("generated", "changed", "all"))
+        files = {"c2pa_certificate": self.c2pa_certificate, "c2pa_key": self.c2pa_key}
+        if self.mark == "c2pa" and (missing := [f"`{name}`" for name, path in files.items() if path is None]):
+            raise OptionError("mark", f"c2pa signs every marked file, so it needs {' and '.join(missing)}.")
+        given = [name for name, value in (files | {"c2pa_timestamp": self.c2pa_timestamp}).items() if value]
         if self.mark != "c2pa" and given:
-            raise OptionError(given[0], f"it is only used with --mark c2pa, not --mark {self.mark}.")
+            raise OptionError(given[0], f"it is only used with `mark=c2pa`, not `mark={self.mark}`.")
         if self.c2pa_timestamp and not self.c2pa_timestamp.startswith(("http://", "https://")):
-            raise OptionError("--c2pa-timestamp", f"'{self.c2pa_timestamp}' must be a URL that begins with http:// or "
+            raise OptionError("c2pa_timestamp", f"'{self.c2pa_timestamp}' must be a URL that begins with http:// or "
                               "https://.")  # fmt: skip
 
     def applies(self, *, generated: bool, changed: bool) -> bool:

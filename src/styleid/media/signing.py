@@ -88,7 +88,7 @@ def check_signing(options: MarkOptions) -> None:
     try:
         sign_bytes(_pixel(), "PNG", options)
     except SigningError as error:
-        raise OptionError("--mark", f"a C2PA manifest cannot be signed: {error}.") from error
+        raise OptionError("mark", f"a C2PA manifest cannot be signed: {error}.") from error
 
 
 def _sign(source: IO[bytes], target: IO[bytes], kind: str, options: MarkOptions) -> None:
@@ -114,18 +114,18 @@ def _import_c2pa() -> Any:
 def _material(options: MarkOptions) -> tuple[bytes, bytes, str]:
     """Return the certificates, the key and C2PA's name of the key's algorithm."""
     certificate, key = (
-        _read(flag, path)
-        for flag, path in (("--c2pa-certificate", options.c2pa_certificate), ("--c2pa-key", options.c2pa_key))
+        _read(name, path)
+        for name, path in (("c2pa_certificate", options.c2pa_certificate), ("c2pa_key", options.c2pa_key))
     )
     return certificate, key, _algorithm(key)
 
 
-def _read(flag: str, path: Path | None) -> bytes:
+def _read(name: str, path: Path | None) -> bytes:
     assert path is not None, "MarkOptions requires both files for c2pa"
     try:
         return path.read_bytes()
     except OSError as error:
-        raise OptionError(flag, f"{path} cannot be read: {error.strerror}.") from error
+        raise OptionError(name, f"{path} cannot be read: {error.strerror}.") from error
 
 
 @cache
@@ -137,7 +137,7 @@ def _algorithm(key: bytes) -> str:
     try:
         private = load_pem_private_key(key, None)
     except (ValueError, TypeError) as error:
-        raise OptionError("--c2pa-key", f"it must be a private key in PEM without a password ({error}).") from error
+        raise OptionError("c2pa_key", f"it must be a private key in PEM without a password ({error}).") from error
     curves = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
     if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in curves:
         return curves[private.curve.name]
@@ -145,7 +145,7 @@ def _algorithm(key: bytes) -> str:
         return "ps256"
     if isinstance(private, ed25519.Ed25519PrivateKey):
         return "ed25519"
-    raise OptionError("--c2pa-key", "the key's type is not allowed by C2PA. Use P-256, P-384, P-521, RSA or Ed25519.")
+    raise OptionError("c2pa_key", "the key's type is not allowed by C2PA. Use P-256, P-384, P-521, RSA or Ed25519.")
 
 
 def _pixel() -> bytes:

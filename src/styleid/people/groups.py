@@ -86,9 +86,9 @@ class GroupTargets(AssignedTargets):
             own[number].append(sighting)
         if len(own) < self.k:
             raise OptionError(
-                "--targets",
+                "targets",
                 f"k={self.k} promises that {self.k} people share each new face, and this run shows {len(own)} that can "
-                "be told apart. Nothing was written. Add photos, ask for a smaller k, or take --method none.",
+                "be told apart. Nothing was written. Add photos, ask for a smaller k, or take `method=none`.",
             )
         people = [own[number] for number in sorted(own)]
         attributes = np.stack([np.median([s.attributes for s in faces], 0) for faces in people])

@@ -100,10 +100,10 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
     read, or does not show one face that is clearly its largest.
     """
     if not folder.is_dir():
-        raise OptionError("--keep", f"{folder} is no folder. Name one that holds photos of the people to leave alone.")
+        raise OptionError("keep", f"{folder} is no folder. Name one that holds photos of the people to leave alone.")
     files = walk_inputs([folder])
     if not files:
-        raise OptionError("--keep", f"{folder} holds no photo of anybody to leave alone.")
+        raise OptionError("keep", f"{folder} holds no photo of anybody to leave alone.")
     people: dict[str, list[Float[np.ndarray, " d"]]] = {}
     digest = hashlib.sha256()
     for file in files:
@@ -118,11 +118,11 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
 def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDetector) -> Float[np.ndarray, " d"]:
     faces = detector.detect(image_rgb)
     if not len(faces):
-        raise ImageError(path, "no face was found in it, and --keep needs one. Take it out, or take another photo")
+        raise ImageError(path, "no face was found in it, and `keep` needs one. Take it out, or take another photo")
     order = np.argsort(-faces.min_sides_px, kind="stable")
     sides = faces.min_sides_px[order]
     if len(faces) > 1 and sides[0] < _LARGEST_BY * sides[1]:
-        raise ImageError(path, f"it shows {len(faces)} faces and none is clearly the largest, so --keep cannot tell "
+        raise ImageError(path, f"it shows {len(faces)} faces and none is clearly the largest, so `keep` cannot tell "
                          "whom to leave alone. Cut the photo to one person")  # fmt: skip
     return embed_faces(bundle, image_rgb, faces.landmarks_px[order[:1]])[0]
 

@@ -154,7 +154,7 @@ class PeopleFile:
             raise PeopleFileError(
                 self.path,
                 f"it was made with another bundle ('{bundle}'), whose faces '{self._spec.name}' cannot know "
-                f"or draw. Take --bundle {bundle} as it was then, or a new key.",
+                f"or draw. Take `bundle={bundle}` as it was then, or a new key.",
             )
         return found
 
@@ -163,7 +163,7 @@ def _cipher(key: bytes) -> Any:
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("cryptography, which --targets consistent needs,", "'styleid[keys]'") from error
+        raise MissingDependencyError("cryptography, which `targets=consistent` needs,", "'styleid[keys]'") from error
     return AESGCM(key)
 
 

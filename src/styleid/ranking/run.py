@@ -54,12 +54,12 @@ class RankOptions:
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:
-            raise OptionError("--space", f"'{self.space}' is unknown; choose one of {', '.join(SPACES)}.")
+            raise OptionError("space", f"'{self.space}' is unknown; choose one of {', '.join(SPACES)}.")
         for name, least in (("pairs", 1), ("people", FEWEST_PEOPLE), ("batch", 1), ("seed", 0)):
             if getattr(self, name) < least:
-                raise OptionError(f"--{name}", f"{getattr(self, name)} is too few: it takes at least {least}.")
+                raise OptionError(name, f"{getattr(self, name)} is too few: it takes at least {least}.")
         if self.people < self.pairs:
-            raise OptionError("--people", f"{self.people} people do not make {self.pairs} pairs.")
+            raise OptionError("people", f"{self.people} people do not make {self.pairs} pairs.")
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def rank_units(
     tables = unit_tables(options.units, space.sizes, space.ranked, flat=space.flat)
     people = _people(bundle, identity, options, watch)
     if len(people) < FEWEST_PEOPLE:
-        raise OptionError("--faces", f"{len(people)} people were found; leak takes at least {FEWEST_PEOPLE}.")
+        raise OptionError("faces", f"{len(people)} people were found; leak takes at least {FEWEST_PEOPLE}.")
     settings = _settings(bundle, options, identity, judge or identity, people)
     run = _Run(bundle, space, options, people, State.open(state, settings) if state else None, watch)
     return run.rank(tables, identity, (judge or identity) if curves else None, settings)

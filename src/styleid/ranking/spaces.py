@@ -122,10 +122,10 @@ class StyleSpace:
 def choose_space(name: str, bundle: Bundle) -> Space:
     """Return a space by name; raises OptionError where the bundle lacks its networks."""
     if name not in SPACES:
-        raise OptionError("--space", f"'{name}' is unknown; choose one of {', '.join(SPACES)}.")
+        raise OptionError("space", f"'{name}' is unknown; choose one of {', '.join(SPACES)}.")
     if name == "w+":
         return WPlusSpace(bundle)
     if missing := [role for role in ("affines", "synthesis") if not bundle.has(role)]:
-        raise OptionError("--space", f"s needs {' and '.join(missing)}, which the bundle '{bundle.spec.name}' does not "
-                          "have. Take --space w+.")  # fmt: skip
+        raise OptionError("space", f"s needs {' and '.join(missing)}, which the bundle '{bundle.spec.name}' does not "
+                          "have. Take `space=w+`.")  # fmt: skip
     return StyleSpace(bundle)

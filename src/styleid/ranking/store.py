@@ -40,12 +40,12 @@ class State:
                 names = [name.removesuffix(".done") for name in file.files if name.endswith(".done")]
                 stages = {name: MeasuredSwaps(file[name], int(file[f"{name}.done"])) for name in names}
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise OptionError("--out", f"{path} should hold a ranking under way, and cannot be read: {error}. "
+            raise OptionError("out", f"{path} should hold a ranking under way, and cannot be read: {error}. "
                               "Delete it to begin anew.") from error  # fmt: skip
         if other := [name for name in settings if found.get(name) != settings[name]]:
             told = "; ".join(f"{name} {found.get(name)}, not {settings[name]}" for name in other)
-            raise OptionError("--out", f"{path} holds a ranking under way with other settings ({told}). Take those, "
-                              "name another --out, or delete the file to begin anew.")  # fmt: skip
+            raise OptionError("out", f"{path} holds a ranking under way with other settings ({told}). Take those, "
+                              "name another `out`, or delete the file to begin anew.")  # fmt: skip
         return cls(path, settings, stages)
 
     def stage(self, name: str, pairs: int, swaps: int) -> MeasuredSwaps:

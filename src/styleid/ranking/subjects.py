@@ -90,7 +90,7 @@ def people_of_photos(
         if watch is not None:
             watch(len(parts), min(count, len(chosen)), f"reading {path.name}")
     if not parts:
-        raise OptionError("--faces", f"{folder} holds no photo with a face.")
+        raise OptionError("faces", f"{folder} holds no photo with a face.")
     wplus, described, embeddings = (np.stack(column) for column in zip(*parts, strict=True))
     targets = bundle.sample(_luck(seed, "target", len(wplus), bundle.spec.z), described, wplus)
     return Subjects(wplus, targets, embeddings, tuple(skipped))
@@ -104,7 +104,7 @@ def _luck(seed: int, role: str, count: int, length: int) -> Float[np.ndarray, "n
 def _one_of_each(folder: Path, seed: int) -> list[Path]:
     """Return one photo of each person, in an order that the seed draws."""
     if not folder.is_dir():
-        raise OptionError("--faces", f"{folder} is not a folder.")
+        raise OptionError("faces", f"{folder} is not a folder.")
     photos: dict[str, list[Path]] = {}
     for file in walk_inputs([folder]):
         person = file.relative.parent.as_posix()

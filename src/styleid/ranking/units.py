@@ -55,7 +55,7 @@ class UnitTable:
 
 
 def unit_tables(text: str, sizes: Sequence[int], ranked: Sequence[int], *, flat: bool = False) -> list[UnitTable]:
-    """Read `--units` and list the units of each table.
+    """Read `units` of `RankOptions` and list the units of each table.
 
     sizes: length of each row of the codes; ranked: the rows that may be swapped (the others belong to no unit). flat:
     whether files keep the scores of channels and groups without the grid.
@@ -65,16 +65,16 @@ def unit_tables(text: str, sizes: Sequence[int], ranked: Sequence[int], *, flat:
     for part in (one.strip() for one in text.split(",") if one.strip()):
         kind, _, size = part.partition(":")
         if kind not in KINDS or (size != "" and kind != "groups"):
-            raise OptionError("--units", f"'{part}' is unknown: {_HOW}.")
+            raise OptionError("units", f"'{part}' is unknown: {_HOW}.")
         if kind in (table.name for table in tables):
-            raise OptionError("--units", f"'{text}' asks for {kind} twice; a file holds one table of a kind.")
+            raise OptionError("units", f"'{text}' asks for {kind} twice; a file holds one table of a kind.")
         if kind == "windows":
             tables.append(_windows(sizes, ranked))
         else:
             pieces = _pieces(kind, _piece_size(part, kind, size, sizes, ranked), sizes, ranked)
             tables.append(replace(pieces, flat=flat and kind != "layers"))
     if not tables:
-        raise OptionError("--units", f"'{text}' names no units: {_HOW}.")
+        raise OptionError("units", f"'{text}' names no units: {_HOW}.")
     return tables
 
 
@@ -85,7 +85,7 @@ def _piece_size(part: str, kind: str, size: str, sizes: Sequence[int], ranked: S
     rows = sorted({sizes[row] for row in ranked})
     if not re.fullmatch(r"[1-9]\d{0,5}", size) or any(length % int(size) for length in rows):
         lengths = ", ".join(map(str, rows))
-        raise OptionError("--units", f"'{part}': a group's size must divide every row; rows hold {lengths} numbers.")
+        raise OptionError("units", f"'{part}': a group's size must divide every row; rows hold {lengths} numbers.")
     return int(size)
 
 

@@ -66,7 +66,7 @@ def do_video(
     Raises OptionError where settings do not go with it.
     """
     from styleid.video.options import VideoOptions
-    from styleid.video.run import anonymize_video
+    from styleid.video.run import process_video
 
     video.target.parent.mkdir(parents=True, exist_ok=True)
     record = _finished(video, decided)
@@ -74,7 +74,7 @@ def do_video(
         options = VideoOptions(video.target, review=True, require_faces=settings.require_faces,
                                marking=settings.marking())  # fmt: skip
         try:
-            record = anonymize_video(video.source, anonymizer, options, watch=watch, decided=decided).record
+            record = process_video(video.source, anonymizer, options, watch=watch, decided=decided).record
         except OptionError as error:
             raise OptionError(error.option, f"{video.file.name}: {error.reason}") from error
     if "error" in record:

@@ -183,7 +183,7 @@ def undo(own: Own, service: The) -> ReviewBody:
     return _review(own, service)
 
 
-@router.get("/decisions", summary="Download the decisions as the command line's --decisions takes them",
+@router.get("/decisions", summary="Download the decisions as `styleid anonymize --decisions` takes them",
             responses=documented(409))  # fmt: skip
 def decisions(own: Own, service: The) -> FileResponse:
     """Return the file with which the command line makes the same photos and videos again."""

@@ -20,11 +20,11 @@ def open_folder(folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = folder.stat().st_mode
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-            raise OptionError("--data", f"others can look into {folder}, which holds originals. "
+            raise OptionError("data", f"others can look into {folder}, which holds originals. "
                               f"Type: chmod 700 {folder}")  # fmt: skip
         (folder / JOBS).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise OptionError("--data", f"{folder} cannot be used ({error.strerror}).") from error
+        raise OptionError("data", f"{folder} cannot be used ({error.strerror}).") from error
     return folder
 
 
@@ -48,7 +48,7 @@ class FolderLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._descriptor)
-            raise OptionError("--data", f"another service is using {folder}.") from error
+            raise OptionError("data", f"another service is using {folder}.") from error
 
     def release(self) -> None:
         """Let another service have the folder."""

@@ -30,9 +30,9 @@ class Folders:
     @classmethod
     def read(cls, inputs: Iterable[str], outputs: Iterable[str], data: Path) -> Folders:
         """Read folders as NAME=DIR; OptionError where one cannot be used, or lies in another or holds the data."""
-        folders = cls(_read("--folder", inputs), _read("--out-folder", outputs))
-        others = [("--data", data.resolve())]
-        for option, group in (("--folder", folders.inputs), ("--out-folder", folders.outputs)):
+        folders = cls(_read("folder", inputs), _read("out_folder", outputs))
+        others = [("data", data.resolve())]
+        for option, group in (("folder", folders.inputs), ("out_folder", folders.outputs)):
             for path in group.values():
                 _require_apart(option, path, others)
             others += [(option, path) for path in group.values()]
@@ -47,7 +47,7 @@ class Folders:
         root = self.inputs.get(name)
         path = None if root is None else (root / sub / file).resolve()
         if root is None or path is None or not path.is_relative_to(root):
-            raise OptionError("--folder", f"{file} is not in a folder named '{name}' any more.")
+            raise OptionError("folder", f"{file} is not in a folder named '{name}' any more.")
         return path
 
 

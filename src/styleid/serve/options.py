@@ -38,7 +38,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 1:
-                raise OptionError("--" + name.replace("_", "-"), f"{value} is less than 1.")
+                raise OptionError(name, f"{value} is less than 1.")
 
     @property
     def photo_bytes(self) -> int:
@@ -71,10 +71,10 @@ def default_data() -> Path:
 class ServeOptions:
     """Choose where the service listens, what it works with and how long it keeps jobs.
 
-    host: the address to listen on. Any other than one of this machine alone needs tokens, and TLS or --allow-insecure.
+    host: the address to listen on. Any other than one of this machine alone needs tokens, and TLS or `allow_insecure`.
     port: the port; 0 takes any that is free.
     name: names under which browsers reach the service, such as desk.example.org; those of this machine, and addresses
-        where --host is given, need not be named.
+        where `host` is given, need not be named.
     data: folder for jobs and tokens, which nobody else may look into; made if it is missing. By default
         ~/.local/state/styleid.
     expire_hours: how long a job is kept, with all its files.
@@ -111,20 +111,20 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise OptionError("--port", f"{self.port} is no port; take one from 0 to 65535.")
+            raise OptionError("port", f"{self.port} is no port; take one from 0 to 65535.")
         if not self.expire_hours > 0:
-            raise OptionError("--expire-hours", f"{self.expire_hours} would keep nothing.")
+            raise OptionError("expire_hours", f"{self.expire_hours} would keep nothing.")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise OptionError("--tls-certificate", "it goes with --tls-key, and neither alone.")
+            raise OptionError("tls_certificate", "it goes with `tls_key`, and neither alone.")
         if self.is_local:
             return
         if self.no_token:
-            raise OptionError("--no-token", f"--host {self.host} lets other machines in, and each must show a token.")
+            raise OptionError("no_token", f"`host={self.host}` lets other machines in, and each must show a token.")
         if not self.is_secure and not self.allow_insecure:
             raise OptionError(
-                "--host",
-                f"photos and tokens would go to {self.host} without encryption. Give --tls-certificate and --tls-key, "
-                "or put a proxy that speaks TLS before the service and add --allow-insecure.",
+                "host",
+                f"photos and tokens would go to {self.host} without encryption. Give `tls_certificate` and `tls_key`, "
+                "or put a proxy that speaks TLS before the service and add `allow_insecure`.",
             )
 
     @property

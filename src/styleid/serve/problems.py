@@ -100,7 +100,7 @@ def _of_styleid(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ImageError):
         return problem(422, error.reason)
     if isinstance(error, OptionError):
-        return problem(422, f"{error.option.lstrip('-').replace('-', '_')}: {error.reason}")
+        return problem(422, f"{error.option}: {error.reason}")
     return _unexpected(request, error)
 
 

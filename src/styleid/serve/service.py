@@ -51,7 +51,7 @@ class Service:
         self.sender = None if hook is None else Sender(self.store, hook)
         if not options.is_local and not self.store.tokens():
             self.close()
-            raise OptionError("--host", "nobody could sign in, since there is no token yet. "
+            raise OptionError("host", "nobody could sign in, since there is no token yet. "
                               "Type: styleid serve token add NAME")  # fmt: skip
 
     @property

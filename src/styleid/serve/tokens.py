@@ -26,10 +26,10 @@ _MOST_NAME = 64
 def new_token(store: Store, name: str) -> str:
     """Make a token, keep its hash and return it; OptionError where the name is taken or cannot be used."""
     if not name.isprintable() or not 0 < len(name) <= _MOST_NAME or name == LOCAL:
-        raise OptionError("NAME", f"'{name}' is no name: take up to {_MOST_NAME} letters, and not '{LOCAL}'.")
+        raise OptionError("owner", f"'{name}' is no name: take up to {_MOST_NAME} letters, and not '{LOCAL}'.")
     token = _PREFIX + secrets.token_urlsafe(32)
     if not store.add_token(name, digest_of(token)):
-        raise OptionError("NAME", f"there is a token named '{name}' already. Remove it first, or take another name.")
+        raise OptionError("owner", f"there is a token named '{name}' already. Remove it first, or take another name.")
     return token
 
 

@@ -54,14 +54,14 @@ class Webhook:
             parts = urlsplit(url)
             host, _ = parts.hostname or "", parts.port
         except ValueError as error:
-            raise OptionError("--webhook", f"{url} is no address.") from error
+            raise OptionError("webhook", f"{url} is no address.") from error
         if parts.scheme not in ("http", "https") or not host or parts.username or parts.fragment:
-            raise OptionError("--webhook", f"{url} is no address such as https://example.org/hook.")
+            raise OptionError("webhook", f"{url} is no address such as https://example.org/hook.")
         if hosts and host not in {one.lower() for one in hosts}:
-            raise OptionError("--webhook", f"{host} is not among the hosts of --webhook-host.")
+            raise OptionError("webhook", f"{host} is not among the hosts of `webhook_host`.")
         if parts.scheme == "http" and host not in LOCAL_HOSTS and not allow_insecure:
-            raise OptionError("--webhook", f"notices would go to {host} without encryption. Take an address with "
-                              "https://, or add --allow-insecure.")  # fmt: skip
+            raise OptionError("webhook", f"notices would go to {host} without encryption. Take an address with "
+                              "https://, or add `allow_insecure`.")  # fmt: skip
         return cls(url, _secret(secret_file, secret))
 
 
@@ -159,8 +159,8 @@ def _secret(file: Path | None, given: str) -> bytes:
         try:
             given = file.read_text().strip()
         except (OSError, ValueError) as error:
-            raise OptionError("--webhook-secret", f"{file} cannot be read.") from error
+            raise OptionError("webhook_secret", f"{file} cannot be read.") from error
     if len(given) < _LEAST_SECRET:
-        raise OptionError("--webhook-secret", f"notices are signed with a secret of at least {_LEAST_SECRET} letters: "
+        raise OptionError("webhook_secret", f"notices are signed with a secret of at least {_LEAST_SECRET} letters: "
                           f"name a file that holds it, or set {SECRET_VARIABLE}.")  # fmt: skip
     return given.encode()

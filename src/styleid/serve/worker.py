@@ -16,7 +16,7 @@ from pathlib import Path
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.decisions import DecidedVideo
 from styleid.engine.journal import Journal
-from styleid.engine.local import anonymize_files
+from styleid.engine.local import process_files
 from styleid.engine.report import write_report
 from styleid.engine.summary import Summary
 from styleid.errors import StyleIDError
@@ -214,7 +214,7 @@ class Worker:
                 anonymizer = anonymizer.with_people(onlooker)
             decisions = compose(body, photos, self._store.links(job.id))
             run, export = settings.run_options(out, self._most_pixels, resume=True), self.folder(job.id) / DECISIONS
-            summary = anonymize_files(inputs, anonymizer, run, watch=watch, decisions=decisions, export=export)
+            summary = process_files(inputs, anonymizer, run, watch=watch, decisions=decisions, export=export)
             _withdraw(out)
             write_report(out, summary)
             if self._wants_links(job, anonymizer):

@@ -13,10 +13,10 @@ from styleid.media.provenance import MarkOptions
 class VideoOptions:
     """Choose what is written, and what a person has said about the tracks.
 
-    out: the video to write; its suffix names the container: .mp4, .mov or .mkv. With --frames, a folder.
+    out: the video to write; its suffix names the container: .mp4, .mov or .mkv. With `frames`, a folder.
     frames: the input is a folder of frames; which of its files, in order of their names, such as '*.png'.
     fps: frames a second of a folder of frames.
-    tracks: a tracks.json from an earlier --review, edited: drop a false alarm, join tracks, add boxes.
+    tracks: a tracks.json from an earlier `review`, edited: drop a false alarm, join tracks, add boxes.
     review: also write a folder beside the output with a page, a sheet of each track and tracks.json.
     require_faces: treat a video without any face as an error and do not write it.
     marking: how the output says that it holds generated faces.
@@ -32,4 +32,4 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.fps <= 1000:
-            raise OptionError("--fps", f"{self.fps} does not lie between 0.1 and 1000.")
+            raise OptionError("fps", f"{self.fps} does not lie between 0.1 and 1000.")

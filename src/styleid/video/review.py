@@ -137,7 +137,7 @@ def _timeline(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Seq
     return (
         f'<svg viewBox="0 0 {left + wide + 40} {low + 24}" width="100%" role="img" aria-label="timeline of tracks">'
         f"{''.join(bars)}{ticks}</svg><p>Green: a new face. Red: hidden. "
-        "Grey: left as it is, by the tracks file or --keep.</p>"
+        "Grey: left as it is, by the tracks file or as a person to keep.</p>"
     )
 
 

@@ -83,7 +83,7 @@ class VideoSummary:
         }
 
 
-def anonymize_video(
+def process_video(
     source: Path,
     anonymizer: Anonymizer,
     options: VideoOptions,
@@ -112,13 +112,13 @@ def anonymize_video(
     if not options.frames:
         container_of(options.out, encode.codec)
     if source.exists() and options.out.exists() and source.samefile(options.out):
-        raise OptionError("--out", f"{options.out} is the input and would be overwritten.")
+        raise OptionError("out", f"{options.out} is the input and would be overwritten.")
     clocked = _Clock(watch)
     if assignment is not None and assignment.groups:
-        raise OptionError("--targets", "groups of k are made of the people of many photos, not of one video.")
+        raise OptionError("targets", "groups of k are made of the people of many photos, not of one video.")
     given = None if decided is None else decided.tracks
     if given is not None and options.tracks is not None:
-        raise OptionError("--tracks", f"{given.source} says what the tracks are; leave one of the two out.")
+        raise OptionError("tracks", f"{given.source} says what the tracks are; leave one of the two out.")
     targets = assignment.settings() if assignment else {}
     settings = _settings(anonymizer, options, encode, side) | targets
     base = {"input": source.name, "versions": {"styleid": __version__}, "settings": settings}
@@ -140,7 +140,7 @@ def anonymize_video(
 def render_video(
     source: Path, anonymizer: Anonymizer, options: VideoOptions, taken: Sequence[TakenTarget] = ()
 ) -> dict[str, Any]:
-    """Anonymise a video as `anonymize_video` does, without sound and without a journal; return the journal's line.
+    """Anonymise a video as `process_video` does, without sound and without a journal; return the journal's line.
 
     taken: see `assign_targets`. Raises VideoError where the input cannot be used.
     """
@@ -174,7 +174,7 @@ def _run(
             clip, anonymizer, options, detector, space, watch, given, work.taken
         )
         if options.require_faces and not tracks:
-            raise VideoError(source, "no face was found, and --require-faces asks for one")
+            raise VideoError(source, "no face was found, and `require_faces` asks for one")
         renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned), Sheets(tracks)
         sink: ClipSink
         if isinstance(clip, VideoClip):
@@ -220,7 +220,7 @@ def first_pass(
     bundle = None if anonymizer.options.method == "none" else anonymizer.bundle
     rate = float(clip.info.rate)
     if given is None and options.tracks is not None:
-        given = read_json(options.tracks, "--tracks")
+        given = read_json(options.tracks, "tracks")
     if given is not None:
         found = scan(clip, _Blind(), None, chosen.threshold, space, watch)
         tracks = parse_tracks(given, clip.info, found.frames)
@@ -260,8 +260,8 @@ def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:
 def _require_free_targets(tracks: Sequence[Track], anonymizer: Anonymizer, given: JsonValue) -> None:
     """Raise OptionError where a person is to get another new face and has a pseudonym."""
     if isinstance(anonymizer.targets, ConsistentTargets) and any(track.other for track in tracks):
-        raise OptionError(given.option, f"{given.source} asks for another new face ('target'), and with --targets "
-                          "consistent a person's new face is the same in all videos and photos.")  # fmt: skip
+        raise OptionError(given.option, f"{given.source} asks for another new face ('target'), and with "
+                          "`targets=consistent` a person's new face is the same in all videos and photos.")  # fmt: skip
 
 
 class _Blind:

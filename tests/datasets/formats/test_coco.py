@@ -12,7 +12,7 @@ from PIL import Image
 
 from styleid.datasets.formats.coco.layout import Coco
 from styleid.datasets.options import AnnotationOptions, CocoOptions
-from styleid.datasets.run import anonymize_dataset
+from styleid.datasets.run import process_dataset
 from styleid.engine.local import RunOptions
 from styleid.errors import DatasetError, OptionError
 from styleid.faces.detect import FaceDetector
@@ -96,7 +96,7 @@ def test_faces_are_added_as_a_class_and_the_rest_stays(root, run_over, tmp_path)
         == contents(root)["annotations/captions_train2017.json"]
     )
     assert (summary.changed, summary.carried) == (1, 2)
-    with pytest.raises(OptionError, match=r"--face-class: .*has a class 'car' already"):
+    with pytest.raises(OptionError, match=r"^face_class: .*has a class 'car' already"):
         run_over(root, Coco(), add_faces=True, face_class="car", resume=True)
 
 
@@ -288,9 +288,9 @@ def test_places_can_be_named(tmp_path, run_over, portrait):
     root = write(
         tmp_path / "in", {"pictures/x/a.jpg": portrait, "truth.json": instances([entry(1, "a.jpg", portrait)])}
     )
-    with pytest.raises(OptionError, match=r"--images: the photos that truth.json names, such as 'a.jpg', lie in none"):
+    with pytest.raises(OptionError, match=r"^images: the photos that truth.json names, such as 'a.jpg', lie in none"):
         run_over(root, Coco())
-    with pytest.raises(OptionError, match=r"--annotations: other\.json is no file of the data set"):
+    with pytest.raises(OptionError, match=r"^annotations: other\.json is no file of the data set"):
         run_over(root, Coco(CocoOptions((Path("other.json"),))))
     where = CocoOptions((Path("truth.json"),), Path("pictures/x"))
     assert run_over(root, Coco(where)).photos.written == 1
@@ -328,7 +328,7 @@ def test_any_data_set_comes_out_whole(tmp_path_factory, plain, portrait, meadow,
     small = portrait.resize((64, 56))
     write(root / "in", {"images/a.png": small, "images/b.png": meadow, "images/c.png": b"x", "a.json": text})
     options = AnnotationOptions(boxes, add_faces=add, drop_withheld=drop)
-    summary = anonymize_dataset(root / "in", Coco(), plain, RunOptions(root / "out"), options)
+    summary = process_dataset(root / "in", Coco(), plain, RunOptions(root / "out"), options)
     failed = {name for name, _ in summary.photos.failures if not name.startswith("annotation ")}
     assert failed == {"images/c.png", "images/d.png"}
     new = (root / "out/a.json").read_text(encoding="utf-8")

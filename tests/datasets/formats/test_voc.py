@@ -12,7 +12,7 @@ from PIL import Image
 from styleid.datasets.formats.voc.layout import Voc
 from styleid.datasets.formats.voc.xml_file import read_voc, with_faces
 from styleid.datasets.options import AnnotationOptions
-from styleid.datasets.run import anonymize_dataset
+from styleid.datasets.run import process_dataset
 from styleid.engine.local import RunOptions
 from styleid.errors import OptionError
 from styleid.faces.detect import FaceDetector
@@ -191,7 +191,7 @@ def test_any_annotations_come_out_whole(tmp_path_factory, plain, portrait, meado
     write(root / "in", files | {"Annotations/b.xml": text, "ImageSets/Main/all.txt": "a\nb\n"})
     boxes = "from-annotations" if classes else ""
     options = AnnotationOptions(boxes, (classes,) if classes else (), "skip", add_faces=add, face_class="new")
-    summary = anonymize_dataset(root / "in", Voc(), plain, RunOptions(root / "out"), options)
+    summary = process_dataset(root / "in", Voc(), plain, RunOptions(root / "out"), options)
     assert [name for name, _ in summary.photos.failures] == ["JPEGImages/b.png"]
     before, after = contents(root / "in"), contents(root / "out")
     assert after.keys() == before.keys() - {"JPEGImages/b.png"}

@@ -13,7 +13,7 @@ from styleid.datasets.formats.yolo.data_yaml import add_class
 from styleid.datasets.formats.yolo.labels import read_labels, with_faces
 from styleid.datasets.formats.yolo.layout import Yolo
 from styleid.datasets.options import AnnotationOptions
-from styleid.datasets.run import anonymize_dataset
+from styleid.datasets.run import process_dataset
 from styleid.engine.local import RunOptions
 from styleid.errors import DatasetError, OptionError
 from styleid.faces.detect import FaceDetector
@@ -68,20 +68,20 @@ def test_a_data_set_comes_out_complete(root, run_over, tmp_path):
 
 
 def test_labels_are_shares_and_nothing_else(root, run_over):
-    with pytest.raises(OptionError, match=r"--box-unit: YOLO's labels are shares of the photo"):
+    with pytest.raises(OptionError, match=r"^box_unit: YOLO's labels are shares of the photo"):
         run_over(root, Yolo(), box_unit="percent")
     assert run_over(root, Yolo(), box_unit="shares").exit_status == 0
 
 
 def test_a_data_set_without_labels_has_no_marks_to_use(tmp_path, portrait):
     root = write(tmp_path / "in", {"data.yaml": DATA, "images/a.png": portrait, "labels/a.json": "{}"})
-    with pytest.raises(OptionError, match=r"--boxes: .*in holds no text files of labels"):
+    with pytest.raises(OptionError, match=r"^boxes: .*in holds no text files of labels"):
         Yolo().plan(root, AnnotationOptions(boxes="from-annotations"))
     assert len(Yolo().plan(root, AnnotationOptions()).photos) == 1
 
 
 def test_faces_are_added_in_pixels_only():
-    with pytest.raises(OptionError, match=r"--add-faces: faces are added in pixels, and --box-unit says percent"):
+    with pytest.raises(OptionError, match=r"^add_faces: faces are added in pixels, and `box_unit` is percent"):
         AnnotationOptions(box_unit="percent", add_faces=True)
 
 
@@ -245,7 +245,7 @@ def test_any_labels_come_out_whole(tmp_path_factory, plain, portrait, meadow, la
     files |= dict(zip(("labels/a.txt", "labels/b.txt"), texts, strict=True)) | {"labels/c.txt": texts[0]}
     write(root / "in", files)
     options = AnnotationOptions("from-annotations", add_faces=add)
-    summary = anonymize_dataset(root / "in", Yolo(), plain, RunOptions(root / "out"), options)
+    summary = process_dataset(root / "in", Yolo(), plain, RunOptions(root / "out"), options)
     assert [name for name, _ in summary.photos.failures] == ["images/c.png"]
     before, after = contents(root / "in"), contents(root / "out")
     assert after.keys() == before.keys() - {"images/c.png"}

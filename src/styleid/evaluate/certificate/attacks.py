@@ -215,4 +215,4 @@ def thresholds_of(
     if recogniser.name in PUBLISHED:
         rate, similarity = PUBLISHED[recogniser.name]
         return Thresholds({rate: similarity}, 0), FROM_MAKER
-    return Thresholds({}, 0, ("no threshold: give --identities, so that strangers can be told apart.",)), ""
+    return Thresholds({}, 0, ("no threshold: give `identities`, so that strangers can be told apart.",)), ""

@@ -75,9 +75,9 @@ def read_answers(path: Path, sample: Sample) -> tuple[dict[int, str], dict[str, 
             raise ValueError(f"question {wrong[0]} has an answer that does not belong to it")
         return answers, {"by": str(record["by"]), "when": str(record["when"])}
     except OSError as error:
-        raise OptionError("--answers", f"{path} cannot be read ({error.strerror}).") from error
+        raise OptionError("answers", f"{path} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OptionError("--answers", f"{path}: {error}.") from error
+        raise OptionError("answers", f"{path}: {error}.") from error
 
 
 def _pictures(question: Question, item: Item, look: PhotoLook) -> tuple[bytes, bytes]:

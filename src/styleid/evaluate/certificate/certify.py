@@ -52,7 +52,7 @@ class CertifyOptions:
     photos: whole photos in the audit sample. 200 clean ones leave at most 1.5 % of photos with an untouched face.
     regions: suspicious parts of photos in the audit sample.
     answers: the file that the audit page saved; with it the certificate tells what people saw.
-    key: private key to sign with, made by styleid key new --signing.
+    key: private key to sign with, made by `styleid key new --signing`.
     seed: for everything that is drawn.
     bundle: whose recogniser and parser look.
     workers: processes; 0 takes as many as there are cores.
@@ -74,7 +74,7 @@ class CertifyOptions:
     def __post_init__(self) -> None:
         for name, least in (("faces", 1), ("photos", 1), ("regions", 0), ("workers", 0)):
             if getattr(self, name) < least:
-                raise OptionError(f"--{name}", f"{getattr(self, name)} is too few; the least is {least}.")
+                raise OptionError(name, f"{getattr(self, name)} is too few; the least is {least}.")
 
 
 @dataclass
@@ -121,12 +121,12 @@ def certify(originals: Path, outputs: Path, options: CertifyOptions, watch: Watc
 
 
 def _check_places(originals: Path, outputs: Path, out: Path) -> None:
-    for option, place in (("ORIGINALS", originals), ("OUTPUTS", outputs)):
+    for option, place in (("originals", originals), ("outputs", outputs)):
         if not place.exists():
             raise OptionError(option, f"{place} does not exist.")
         real, inside = place.resolve(), out.resolve()
         if real == inside or real in inside.parents or inside in real.parents:
-            raise OptionError("--out", f"{out} is, holds or lies in {place}. Name a folder apart from it.")
+            raise OptionError("out", f"{out} is, holds or lies in {place}. Name a folder apart from it.")
 
 
 def _measure(
@@ -202,13 +202,13 @@ def _read_state(out: Path, hashes: Mapping[str, str]) -> tuple[dict[str, Any], S
         state = json.loads(path.read_text(encoding="utf-8"))
         record, sample = dict(state["certificate"]), Sample.from_json(state["sample"])
     except OSError as error:
-        raise OptionError("--answers", f"{path} cannot be read ({error.strerror}); draw the sample first, without "
-                          "--answers.") from error  # fmt: skip
+        raise OptionError("answers", f"{path} cannot be read ({error.strerror}); draw the sample first, without "
+                          "`answers`.") from error  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
-        raise OptionError("--answers", f"{path} is damaged ({error}); draw a new sample, without --answers.") from error
+        raise OptionError("answers", f"{path} is damaged ({error}); draw a new sample, without `answers`.") from error
     if sample.outputs != _digest(hashes):
-        raise OptionError("--answers", "the outputs have changed since the sample was drawn, so the answers are of no "
-                          "use. Draw a new sample, without --answers.")  # fmt: skip
+        raise OptionError("answers", "the outputs have changed since the sample was drawn, so the answers are of no "
+                          "use. Draw a new sample, without `answers`.")  # fmt: skip
     return record, sample
 
 

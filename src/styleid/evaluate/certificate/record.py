@@ -184,7 +184,7 @@ def _not_tested(measured: Measured) -> list[str]:
     tried = {figure.attack for figure in attacked.figures}
     found = [*attacked.problems]
     if "A2" not in tried and not any("A2" in problem.partition(":")[0] for problem in attacked.problems):
-        found.append("attackers who learn from pairs of originals and outputs (A2): give --trained and --identities.")
+        found.append("attackers who learn from pairs of originals and outputs (A2): give `trained` and `identities`.")
     found.append("attackers who learn to undo the pixels (A3), and people who know somebody by more than the face.")
     found.append("faces were aligned as a strong attacker would, by the originals' landmarks, and in no other way.")
     if attacked.faces < attacked.of:

@@ -84,14 +84,14 @@ def open_run(originals: Path, outputs: Path, seed: int = 0) -> Iterator[Finished
     folder = outputs if outputs.is_dir() else outputs.parent
     files = tuple(journals(folder))
     if not folder.is_dir() or not files:
-        raise OptionError("OUTPUTS", f"{folder} {NO_JOURNAL if folder.is_dir() else 'does not exist.'}")
+        raise OptionError("outputs", f"{folder} {NO_JOURNAL if folder.is_dir() else 'does not exist.'}")
     records = {str(record["input"]): record for record in Journal(folder).records()}
     if any("photos" in record for record in records.values()):
         with private_folder() as space:
             yield _shards(originals, outputs, records, files, space)
         return
     if not originals.is_dir():
-        raise OptionError("ORIGINALS", f"{originals} is not a folder.")
+        raise OptionError("originals", f"{originals} is not a folder.")
     befores, afters = _photos_in(originals, outputs), _photos_in(outputs, originals)
     yield _run("photos", befores, afters, records, files)
 
@@ -169,14 +169,14 @@ def _is_photo(name: str) -> bool:
 def _video(original: Path, output: Path, space: Path, seed: int) -> FinishedRun:
     """Draw frames of a video and of its original at random, and write both as photos."""
     if not original.is_file():
-        raise OptionError("ORIGINALS", f"{original} is not a video.")
+        raise OptionError("originals", f"{original} is not a video.")
     files = tuple(journals(output.parent))
     digest = hash_file(output)
     lines = [record for record in Journal(output.parent).records() if "tracks" in record] if files else []
     told = [record for record in lines if record.get("settings", {}).get("out") == output.name]
     record = next((one for one in lines if one.get("sha256") == digest), told[-1] if told else None)
     if record is None:
-        raise OptionError("OUTPUTS", f"the folder of {output} {NO_JOURNAL}")
+        raise OptionError("outputs", f"the folder of {output} {NO_JOURNAL}")
     drawn, total = extract_frames(original, output, space, seed, FRAMES)
     items = [
         Item(f"{output.name}/frame {number}", before, after, kept=_kept_at(record, number))

@@ -73,7 +73,7 @@ def new_signing_key(path: Path) -> Path:
 def read_private_key(path: Path) -> Any:
     """Read a private key; raises KeyFileError where the file is no unencrypted Ed25519 key."""
     kind, serialization = _ed25519().Ed25519PrivateKey, _serialization()
-    advice = f"it is no key for signing. To make one, type: styleid key new --signing {path.name}"
+    advice = f"it is no key for signing. To make one, type `styleid key new --signing {path.name}`"
     try:
         key = serialization.load_pem_private_key(_read(path), None)
     except (ValueError, TypeError, _unsupported()) as error:

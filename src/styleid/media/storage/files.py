@@ -90,7 +90,7 @@ def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -
             if known is not None and found.name in known:
                 one, two = known[found.name].whole(), found.whole()
                 if one != two and not _same(one, two):
-                    raise OptionError("INPUT", f"{one} and {two} would both be written to {found.name}. "
+                    raise OptionError("inputs", f"{one} and {two} would both be written to {found.name}. "
                                       "Run them separately, or name a folder that contains both")  # fmt: skip
                 continue
             if known is not None:
@@ -129,7 +129,7 @@ def _places(given: Place | InputFile, exclude: Place | None, barred: Path | None
 def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[FoundPath]:
     try:
         if exclude is not None and given.is_within(exclude):
-            raise OptionError("--out", f"{exclude} is or contains the input {given}. Name another output folder")
+            raise OptionError("out", f"{exclude} is or contains the input {given}. Name another output folder")
         if given.is_dir():
             entries = given.walk(skip=exclude)
             photos = [one for one in entries if _is_image(one.name)]
@@ -139,7 +139,7 @@ def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[FoundP
         elif given.exists():
             yield FoundPath(given.parent, given.name)
         else:
-            raise OptionError("INPUT", f"{given} does not exist or is empty")
+            raise OptionError("inputs", f"{given} does not exist or is empty")
     except OSError as error:
         raise ImageError(
             str(given), f"this folder cannot be listed ({error.strerror}), so photos in it would be missed"
@@ -149,15 +149,15 @@ def _under_url(given: RemotePath, exclude: RemotePath | None) -> Iterator[FoundP
 def _under(given: Path, exclude: Place | None, barred: Path | None) -> Iterator[tuple[str, str]]:
     if given.is_dir():
         if barred is not None and _is_within(given.resolve(), barred):
-            raise OptionError("--out", f"{exclude} is or contains the input folder {given}. Name another output folder")
+            raise OptionError("out", f"{exclude} is or contains the input folder {given}. Name another output folder")
         for name in _walk(given, barred):
             yield str(given), name
     elif os.path.lexists(given):
         if barred is not None and _is_within(given.resolve(), barred):
-            raise OptionError("--out", f"the input {given} lies in the output folder and would be overwritten")
+            raise OptionError("out", f"the input {given} lies in the output folder and would be overwritten")
         yield str(given.parent), given.name
     else:
-        raise OptionError("INPUT", f"{given} does not exist")
+        raise OptionError("inputs", f"{given} does not exist")
 
 
 def write_atomic(path: Place, data: bytes) -> str:
@@ -349,8 +349,8 @@ def _sync_folder(folder: Path) -> None:
 def os_reason(error: OSError) -> str:
     """Return why a file cannot be written and what to do, as text for an `OutputError`."""
     reasons = {
-        errno.ENOSPC: "the disk is full. Free some space and run again with --resume",
-        errno.EDQUOT: "the disk quota is used up. Free some space and run again with --resume",
+        errno.ENOSPC: "the disk is full. Free some space and run again with `resume`",
+        errno.EDQUOT: "the disk quota is used up. Free some space and run again with `resume`",
         errno.EFBIG: "the file would exceed the largest size that this file system or user limit allows",
         errno.EACCES: "writing there is not permitted. Check the owner and the mode of the folder",
         errno.EPERM: "writing there is not permitted. Check the owner and the mode of the folder",

@@ -35,9 +35,9 @@ class FramesClip:
     def __init__(self, folder: Path, pattern: str, fps: float) -> None:
         self.folder, self._fps = folder, fps
         if not folder.is_dir():
-            raise VideoError(folder, "--frames asks for a folder of frames, and this is none")
+            raise VideoError(folder, "`frames` asks for a folder of frames, and this is none")
         if "/" in pattern or "\\" in pattern:
-            raise OptionError("--frames", f"'{pattern}' names a folder; name the folder as INPUT.")
+            raise OptionError("frames", f"'{pattern}' names a folder; name the folder as `source`.")
         self.paths = sorted((p for p in folder.glob(_glob(pattern)) if _fits(p.name, pattern)), key=_by_number)
         if not self.paths:
             raise VideoError(folder, f"no file in it fits '{pattern}'")
@@ -69,7 +69,7 @@ class FramesSink:
         self._clip, self._out, self.notes = clip, out, ()
         self._marking, self.mark = marking or MarkOptions(mark="none"), ""
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OptionError("--out", f"{out} is there already; name a folder that is new or empty.")
+            raise OptionError("out", f"{out} is there already; name a folder that is new or empty.")
         self._part = out.parent / f".styleid-{secrets.token_hex(8)}.part"
         self._digest = hashlib.sha256()
         try:

@@ -266,7 +266,7 @@ class VideoClip:
         except FileNotFoundError as error:
             raise VideoError(self.path, "it does not exist") from error
         except IsADirectoryError as error:
-            raise VideoError(self.path, "it is a folder: name the pattern of its frames with --frames") from error
+            raise VideoError(self.path, "it is a folder: name the pattern of its frames with `frames`") from error
         except PermissionError as error:
             raise VideoError(self.path, "it may not be read: check the file's mode") from error
         except (self._av.error.FFmpegError, OSError, EOFError) as error:

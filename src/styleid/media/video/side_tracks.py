@@ -41,9 +41,9 @@ class TrackOptions:
 
     def __post_init__(self) -> None:
         if self.audio not in ("drop", "keep", "pitch"):
-            raise OptionError("--audio", f"'{self.audio}' is unknown; choose one of drop, keep, pitch.")
+            raise OptionError("audio", f"'{self.audio}' is unknown; choose one of drop, keep, pitch.")
         for name in self.allowed - set(ALLOWED):
-            raise OptionError("--allow", f"'{name}' is unknown; what may be allowed is {', '.join(ALLOWED)}.")
+            raise OptionError("allow", f"'{name}' is unknown; what may be allowed is {', '.join(ALLOWED)}.")
 
     @property
     def allowed(self) -> set[str]:
@@ -131,7 +131,8 @@ class SideTracks:
     def _choose_audio(self, stream: Any) -> None:
         if self._options.audio == "drop":
             if not any("audio" in note for note in self.notes):
-                self.notes.append("audio was dropped, since a voice identifies; --audio keep or pitch keeps a track")
+                self.notes.append("audio was dropped, since a voice identifies a person; `audio=keep` or `audio=pitch` "
+                                  "keeps a track")  # fmt: skip
             return
         if stream.codec_context is None:
             raise VideoError(self._clip.path, "its sound is in a codec that this build of PyAV cannot read; drop it")

@@ -67,18 +67,18 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         if self.codec not in _ENCODERS:
-            raise OptionError("--codec", f"'{self.codec}' is unknown; choose one of {', '.join(_ENCODERS)}.")
+            raise OptionError("codec", f"'{self.codec}' is unknown; choose one of {', '.join(_ENCODERS)}.")
         if self.quality != "source" and not (self.quality.isdigit() and int(self.quality) <= 51):
-            raise OptionError("--quality", f"'{self.quality}' is neither 'source' nor a whole number from 0 to 51.")
+            raise OptionError("quality", f"'{self.quality}' is neither 'source' nor a whole number from 0 to 51.")
 
 
 def container_of(out: Path, codec: Codec) -> str:
     """Return FFmpeg's name of the container that a file's suffix asks for; raises OptionError where it cannot serve."""
     container = _CONTAINERS.get(out.suffix.lower())
     if container is None:
-        raise OptionError("--out", f"{out} names no container that is written: end it in {', '.join(_CONTAINERS)}.")
+        raise OptionError("out", f"{out} names no container that is written: end it in {', '.join(_CONTAINERS)}.")
     if codec not in _CARRIES[container]:
-        raise OptionError("--codec", f"{codec} does not go into {out.suffix}: end the output in .mkv.")
+        raise OptionError("codec", f"{codec} does not go into {out.suffix}: end the output in .mkv.")
     return container
 
 
@@ -247,7 +247,7 @@ class VideoSink:
             reason = f"it cannot be encoded ({error})"
             if self._file.error is not None:
                 reason = os_reason(self._file.error).replace(
-                    " with --resume", ""
+                    " with `resume`", ""
                 )  # a video is done whole or not at all
             raise OutputError(self._out, reason) from error
 

@@ -92,15 +92,15 @@ class Coco:
             elif asked:
                 raise DatasetError(root / name, "this is no COCO file: it has no list of images")
         if not files:
-            raise OptionError("--annotations", f"{root} holds no COCO file as annotations/*.json or *.json. Name it.")
+            raise OptionError("annotations", f"{root} holds no COCO file as annotations/*.json or *.json. Name it.")
         return files
 
     def _require_new_class(self, name: str) -> None:
         files = [file for file, read in self._files.items() if any(name in names for names in read.categories.values())]
         if files:
-            raise OptionError("--face-class", f"{files[0]} has a class '{name}' already. Choose another name.")
+            raise OptionError("face_class", f"{files[0]} has a class '{name}' already. Choose another name.")
         if not any(file.is_detections for file in self._files.values()):
-            raise OptionError("--add-faces", "no annotation file has categories and annotations to add faces to.")
+            raise OptionError("add_faces", "no annotation file has categories and annotations to add faces to.")
 
     def _marks(self, options: AnnotationOptions) -> dict[str, Marks]:
         """Return what each annotation file marks, where that is asked for."""
@@ -126,7 +126,7 @@ class Coco:
         hits = [sum(bool(finder.at(one, [folder])) for one in some) for folder in tried]
         plain = [one for one in some if is_plain(one)]
         if plain and not max(hits):
-            raise OptionError("--images", f"the photos that {name} names, such as '{plain[0]}', lie in none of "
+            raise OptionError("images", f"the photos that {name} names, such as '{plain[0]}', lie in none of "
                               f"{', '.join(t or '.' for t in tried)}. Name their folder.")  # fmt: skip
         best = tried[hits.index(max(hits))]
         return [best, *(folder for folder in tried if folder != best)]
@@ -211,7 +211,7 @@ def _within(root: Path, path: Path) -> str:
         whole = (base / path).resolve()
         if whole.is_file() and root.resolve() in whole.parents:
             return whole.relative_to(root.resolve()).as_posix()
-    raise OptionError("--annotations", f"{path} is no file of the data set {root}.")
+    raise OptionError("annotations", f"{path} is no file of the data set {root}.")
 
 
 def _lies_with_annotations(name: str) -> bool:

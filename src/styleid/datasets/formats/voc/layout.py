@@ -72,7 +72,7 @@ class Voc:
         files = [file for file in read.values() if isinstance(file, VocFile)]
         names = dict.fromkeys(name for file in files for name, _ in file.objects)
         if self._options.add_faces and self._options.face_class in names:
-            raise OptionError("--face-class", f"the data set has a class '{self._options.face_class}' already. "
+            raise OptionError("face_class", f"the data set has a class '{self._options.face_class}' already. "
                               "Choose another name.")  # fmt: skip
         if self._options.boxes != FROM_ANNOTATIONS:
             return {}

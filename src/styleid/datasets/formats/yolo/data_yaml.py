@@ -61,7 +61,7 @@ def add_class(path: Path, data: bytes, number: int, name: str) -> bytes:
         same = False
     if not same:
         raise DatasetError(path, f"its names are written in a way that no class can be added to. Add '{name}' as class "
-                           f"{number} to the original yourself, and name another with --face-class")  # fmt: skip
+                           f"{number} to the original yourself, and name another with `face_class`")  # fmt: skip
     return text.encode("utf-8")
 
 

@@ -41,7 +41,7 @@ class Yolo:
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:
         """Find photos, labels, lists and the data.yaml."""
         if options.box_unit not in ("auto", "shares"):
-            raise OptionError("--box-unit", "YOLO's labels are shares of the photo; only those of COCO and VOC may "
+            raise OptionError("box_unit", "YOLO's labels are shares of the photo; only those of COCO and VOC may "
                               "be in other units.")  # fmt: skip
         self._root, self._options = root, options
         names = walk_files(root)
@@ -59,7 +59,7 @@ class Yolo:
         annotations = [n for n in names if n in {*labels, *self._lists} or _describes(n)]
         self._labels = self._read(annotations, options)
         if options.boxes == FROM_ANNOTATIONS and not self._labels:
-            raise OptionError("--boxes", f"{root} holds no text files of labels. Other forms are not read as YOLO's.")
+            raise OptionError("boxes", f"{root} holds no text files of labels. Other forms are not read as YOLO's.")
         hints = self._hints(photos, self._classes(names))
         inputs = tuple(InputFile(root / p, Path(p), hints[p]) for p in photos)
         absent = [(n, "no photo belongs to these labels") for n in owners.orphans]
@@ -127,12 +127,12 @@ class Yolo:
     def _choose_number(self, read: dict[str, Labels]) -> None:
         data = self._data
         if data is None:
-            raise OptionError("--add-faces", f"{self._root} has no data.yaml with names to add a class to.")
+            raise OptionError("add_faces", f"{self._root} has no data.yaml with names to add a class to.")
         if self._options.face_class in data.names.values():
-            raise OptionError("--face-class", f"{self._yaml} has a class '{self._options.face_class}' already. "
+            raise OptionError("face_class", f"{self._yaml} has a class '{self._options.face_class}' already. "
                               "Choose another name.")  # fmt: skip
         if data.keypoints:
-            raise OptionError("--add-faces", f"{self._yaml} has a kpt_shape: each label needs keypoints, which faces "
+            raise OptionError("add_faces", f"{self._yaml} has a kpt_shape: each label needs keypoints, which faces "
                               "do not bring.")  # fmt: skip
         self._face_number = max(data.names) + 1
         for name, labels in read.items():
@@ -140,7 +140,7 @@ class Yolo:
                 raise DatasetError(self._root / name, f"it uses class {labels.highest}, but {self._yaml} names none "
                                    f"above {max(data.names)}")  # fmt: skip
         if odd := next((name for name, labels in read.items() if labels.landmarks), ""):
-            raise OptionError("--add-faces", f"{odd} has boxes with landmarks: each label needs them, and faces do not "
+            raise OptionError("add_faces", f"{odd} has boxes with landmarks: each label needs them, and faces do not "
                               "bring them.")  # fmt: skip
 
     def _classes(self, names: Sequence[str]) -> tuple[dict[int, Kind], dict[int, str]]:
@@ -247,7 +247,7 @@ def _find_yaml(root: Path, names: Sequence[str], options: AnnotationOptions) -> 
     found = [(name, data) for name in files if (data := read_yaml(root / name)) is not None]
     found.sort(key=lambda pair: pair[0] not in ("data.yaml", "dataset.yaml", "data.yml"))
     if len(found) > 1 and options.add_faces:
-        raise OptionError("--add-faces", f"{found[0][0]} and {found[1][0]} both name classes. Leave one in {root}.")
+        raise OptionError("add_faces", f"{found[0][0]} and {found[1][0]} both name classes. Leave one in {root}.")
     return found[0] if found else ("", None)
 
 
@@ -260,7 +260,7 @@ def _class_list(root: Path, names: Sequence[str]) -> dict[int, str]:
             lines = read_or_nothing(root / name).decode("utf-8-sig", "replace").splitlines()
             found = {number: line.strip() for number, line in enumerate(lines) if line.strip()}
             if any(numbered.get(number, one) != one for number, one in found.items()):
-                raise OptionError("--boxes", f"{first} and {name} name classes differently. Carry their folders apart.")
+                raise OptionError("boxes", f"{first} and {name} name classes differently. Carry their folders apart.")
             first = first or name
             numbered |= found
     return numbered
