@@ -191,7 +191,7 @@ def test_settings_of_runs_marks_and_people_are_taken_over():
         ({"seed": "7"}, (), 'settings.seed cannot be "7"'),
         ({"tries": True}, (), "settings.tries cannot be true"),
         ({"metadata": "all"}, (), 'settings.metadata cannot be "all"'),
-        ({"tries": 0}, (), "--tries: 0 leaves no try"),
+        ({"tries": 0}, (), "tries: 0 leaves no try"),
         ({"detector": 3}, (), "settings.detector must be an object"),
     ],
 )
