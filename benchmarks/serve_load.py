@@ -7,10 +7,11 @@ One service, in a process of its own, takes in turns, round after round:
 - single photos in a row, each beside the same work done by the library in this process.
 
 Between them the command line anonymises the same photos; the time of its run counts, without its start. Memory is the
-service's resident memory after each round, when all is idle; the first round warms up.
+service's resident memory when it is idle, before the first upload and after each round; the first round warms up.
 
     python benchmarks/serve_load.py                     1,000 uploads side by side, as many in a row
     python benchmarks/serve_load.py FOLDER --uploads 200 --record
+    python benchmarks/serve_load.py FOLDER --alone      errors and memory only
 
 Every answer but 429 (too many wait) is an error and ends the run with status 1.
 """
@@ -53,13 +54,14 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--method", default="latent", help="none is fast, where memory and errors are the question")
+    parser.add_argument("--alone", action="store_true", help="do not run the command line and the library")
     parser.add_argument("--work", type=Path, help="a folder to work in; it stays")
     parser.add_argument("--record", action="store_true", help=f"write {RESULT.name}")
     args = parser.parse_args()
     with work_folder(args.work) as work:
         each = max(args.clients, args.uploads // args.rounds)
         photos = photos_for(args.folder, each, work)
-        result = measure(photos, args.rounds, args.clients, args.method, work)
+        result = measure(photos, args.rounds, args.clients, args.method, work, compare=not args.alone)
     result |= {"cores": len(os.sched_getaffinity(0)), "processor": platform.processor() or platform.machine()}
     print(json.dumps(result, indent=2))
     if args.record:
@@ -79,55 +81,66 @@ def photos_for(folder: Path | None, count: int, work: Path) -> list[Path]:
     return sorted((work / "photos").iterdir())
 
 
-def measure(photos: Sequence[Path], rounds: int, clients: int, method: str, work: Path) -> dict[str, Any]:
-    """Run all rounds on one service, and put together what they took."""
-    library = Library(method)
+def measure(
+    photos: Sequence[Path], rounds: int, clients: int, method: str, work: Path, *, compare: bool = True
+) -> dict[str, Any]:
+    """Run all rounds on one service, and return the figures.
+
+    compare: also run the command line and the library on the same photos.
+    """
+    library = Library(method) if compare else None
     desk = Desk(work / "data")
-    taken: dict[str, list[float]] = {name: [] for name in ("side by side", "job", "command line")}
-    own: list[float] = []
-    answers: list[float] = []
-    memory: list[float] = []
+    taken: dict[str, list[float]] = {}
+    answers: list[tuple[float, float]] = []
     told: list[int] = []
+    memory = [desk.resident_mib()]
     try:
         for number in range(rounds + 1):  # the first one warms up
             few = photos[: max(clients, len(photos) // 4)] if number == 0 else photos
             steps = {
                 "side by side": lambda few=few: side_by_side(desk, few, clients, method),
-                "command line": lambda few=few: command_line(few, method),
                 "job": lambda few=few: job(desk, few, method),
             }
+            if compare:
+                steps["command line"] = lambda few=few: command_line(few, method)
             for name in sorted(steps, reverse=number % 2 == 1):
                 seconds, again = steps[name]()
                 told.append(again)
                 if number:
-                    taken[name].append(seconds)
-            for service_s, library_s in in_a_row(desk, few, library):
-                if number:
-                    answers.append(service_s)
-                    own.append(library_s)
+                    taken.setdefault(name, []).append(seconds)
+            pairs = list(in_a_row(desk, few, method, library))
+            answers += pairs if number else []
             time.sleep(_IDLE_S)
             memory.append(desk.resident_mib())
-            print(f"round {number}: {memory[-1]:.0f} MiB", {k: round(v[-1], 2) for k, v in taken.items() if v},
+            print(f"round {number}: {memory[-1]:.0f} MiB", {name: round(all_s[-1], 2) for name, all_s in taken.items()},
                   file=sys.stderr, flush=True)  # fmt: skip
     finally:
         desk.end()
-    line = taken["command line"]
     return {
         "method": method,
         "photos_a_round": len(photos),
         "rounds": rounds,
         "clients": clients,
-        "uploads": rounds * len(photos) * 2 + rounds,
+        "uploads": {"side by side": rounds * len(photos), "in a row": rounds * len(photos), "jobs": rounds},
         "told_to_come_back": sum(told),
         "photos_a_second": {name: spread(len(photos) / s for s in seconds) for name, seconds in taken.items()},
+        "answer_ms": round(1000 * statistics.median(own for own, _ in answers), 1),
+        **(compared(taken, answers) if compare else {}),
+        "memory_mib": [round(one, 1) for one in memory],
+        "memory_after_over_start": round(memory[-1] / memory[0], 3),
+        "memory_after_over_warm": round(memory[-1] / memory[2], 3),
+    }
+
+
+def compared(taken: dict[str, list[float]], answers: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Return the service's figures as shares of those of the command line and the library."""
+    line, own, library = taken["command line"], *zip(*answers, strict=True)
+    return {
         "throughput_over_command_line": {
             name: spread(b / a for a, b in zip(taken[name], line, strict=True)) for name in ("side by side", "job")
         },
-        "answer_ms": round(1000 * statistics.median(answers), 1),
-        "library_ms": round(1000 * statistics.median(own), 1),
-        "answer_over_library": round(sum(answers) / sum(own), 3),
-        "memory_mib": [round(one, 1) for one in memory],
-        "memory_after_over_warm": round(memory[-1] / memory[1], 3),
+        "library_ms": round(1000 * statistics.median(library), 1),
+        "answer_over_library": round(sum(own) / sum(library), 3),
     }
 
 
@@ -213,21 +226,23 @@ class Library:
         return anonymize_photo(path.name, photo, self._anonymizer, self._run)[0]
 
 
-def in_a_row(desk: Desk, photos: Sequence[Path], library: Library) -> Iterator[tuple[float, float]]:
-    """Yield for one photo after the other the seconds of the service's answer, and of the library, in turns."""
+def in_a_row(desk: Desk, photos: Sequence[Path], method: str, library: Library | None) -> Iterator[tuple[float, float]]:
+    """Yield for one photo after the other the seconds of the service's answer, and of the library, in turns.
+
+    Without a library its seconds are 0.
+    """
     with Client(desk.address) as client:
         for number, photo in enumerate(photos):
-            calls = [
-                lambda p=photo: client.anonymize(p, seed=SEED, method=library.method).data,
-                lambda p=photo: library.anonymize(p),
-            ]
-            order = (0, 1) if number % 2 else (1, 0)
+            calls = [lambda p=photo: client.anonymize(p, seed=SEED, method=method).data]
+            if library is not None:
+                calls.append(lambda p=photo: library.anonymize(p))
             seconds, data = [0.0, 0.0], [b"", b""]
-            for which in order:
+            for which in sorted(range(len(calls)), reverse=number % 2 == 0):
                 begun = time.perf_counter()
                 data[which] = calls[which]()
                 seconds[which] = time.perf_counter() - begun
-            require(data[0] == data[1], f"{photo.name}: the answer has other bytes than the library's")
+            require(data[0], f"{photo.name}: the answer is empty")
+            require(library is None or data[0] == data[1], f"{photo.name}: the answer differs from the library's")
             yield seconds[0], seconds[1]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from styleid.serve import running
+from styleid.serve.memory import share_one_heap
 from styleid.serve.options import ServeOptions
 
 
 def serve(options: ServeOptions) -> int:
     """Serve until interrupted; return the exit status."""
+    share_one_heap()
     running.run_service(options, lambda address: print(f"styleid serves on {address} (Ctrl-C ends it)", flush=True))
     return 0
 

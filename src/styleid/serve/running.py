@@ -8,12 +8,15 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.serve.folder import open_folder, open_store
 from styleid.serve.options import ServeOptions, default_data
 from styleid.serve.store import Store
+
+if TYPE_CHECKING:
+    from styleid.serve.service import Service
 
 _GRACE_S = 5
 
@@ -34,9 +37,8 @@ def run_service(options: ServeOptions, ready: Callable[[str], None] | None = Non
         import uvicorn
 
         from styleid.serve.app import make_app
-        from styleid.serve.service import Service
     with _listen(options.host, options.port) as listening:
-        service = Service(options)
+        service = _loaded_service(options)
         if ready is not None:
             ready(_address(options, listening))
         tls: dict[str, Any] = {}
@@ -53,6 +55,18 @@ def run_service(options: ServeOptions, ready: Callable[[str], None] | None = Non
             **tls,
         )
         _server(config, service).run([listening])
+
+
+def _loaded_service(options: ServeOptions) -> Service:
+    from styleid.serve.service import Service
+
+    service = Service(options)
+    try:
+        service.networks.warm_up()
+    except BaseException:
+        service.close()
+        raise
+    return service
 
 
 def add_token(owner: str, data: Path | None = None) -> str:
