@@ -20,6 +20,8 @@ PROTOCOLS = (
     "FaceReaderSpec",
     "HintSource",
     "IO",
+    "LiveOutput",
+    "LivePictures",
     "Observed",
     "Space",
     "Targets",

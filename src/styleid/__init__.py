@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from styleid.api.installation import Check as Check
     from styleid.api.installation import check_installation as check_installation
     from styleid.api.installation import describe_installation as describe_installation
+    from styleid.api.live import anonymize_live as anonymize_live
     from styleid.api.photos import AnonymizedFile as AnonymizedFile
     from styleid.api.photos import anonymize_bytes as anonymize_bytes
     from styleid.api.photos import anonymize_files as anonymize_files
@@ -94,12 +95,15 @@ if TYPE_CHECKING:
     from styleid.types import FaceOutcome as FaceOutcome
     from styleid.types import Faces as Faces
     from styleid.types import Outcome as Outcome
+    from styleid.video.live import LiveSummary as LiveSummary
+    from styleid.video.live_options import LiveOptions as LiveOptions
     from styleid.video.options import VideoOptions as VideoOptions
     from styleid.video.run import VideoSummary as VideoSummary
 
 _EXPORTED = {
     "api.datasets": "anonymize_dataset anonymize_shards",
     "api.installation": "Check check_installation describe_installation",
+    "api.live": "anonymize_live",
     "api.photos": "AnonymizedFile anonymize_bytes anonymize_files",
     "api.ranking": "RankingFiles rank_bundle",
     "api.videos": "anonymize_video",
@@ -136,6 +140,8 @@ _EXPORTED = {
     "serve.options": "ServeOptions",
     "serve.running": "add_token list_tokens remove_token run_service",
     "types": "Action FaceOutcome Faces Outcome",
+    "video.live": "LiveSummary",
+    "video.live_options": "LiveOptions",
     "video.options": "VideoOptions",
     "video.run": "VideoSummary",
 }
@@ -170,6 +176,8 @@ __all__ = [
     "Faces",
     "ImageError",
     "KeyFileError",
+    "LiveOptions",
+    "LiveSummary",
     "MarkOptions",
     "MissingDependencyError",
     "OptionError",
@@ -195,6 +203,7 @@ __all__ = [
     "anonymize_bytes",
     "anonymize_dataset",
     "anonymize_files",
+    "anonymize_live",
     "anonymize_shards",
     "anonymize_video",
     "certify",

@@ -74,24 +74,39 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_video(parser: argparse.ArgumentParser) -> None:
-    from styleid.commands.arguments import add_options, here, read_options, typed_names
+    from styleid.commands.arguments import add_options, read_options, typed_names
+    from styleid.commands.live import live, place_of, require_path
     from styleid.commands.video import VideoCommandOptions, video
     from styleid.core.options import AnonymizeOptions, PeopleOptions
+    from styleid.media.provenance import MarkOptions
     from styleid.media.video.side_tracks import TrackOptions
     from styleid.media.video.writer import EncodeOptions
+    from styleid.video.live_options import LiveOptions
     from styleid.video.options import VideoOptions
 
-    parser.add_argument("source", type=here, metavar="INPUT", help="a video, or with --frames a folder of frames")
-    for cls in (VideoOptions, AnonymizeOptions, PeopleOptions, EncodeOptions, TrackOptions, VideoCommandOptions):
-        add_options(parser, cls)
+    parser.add_argument("source", type=place_of, metavar="INPUT", help="a video; with --frames a folder of frames; "
+                        "with --live also a camera device or the address of a stream")  # fmt: skip
+    parser.add_argument("--out", type=place_of, required=True, metavar="PATH", help="the video to write; its suffix "
+                        "names the container: .mp4, .mov or .mkv. With --frames, a folder; with --live also the "
+                        "address of a stream")  # fmt: skip
+    groups = (VideoOptions, LiveOptions, AnonymizeOptions, PeopleOptions, EncodeOptions, TrackOptions)
+    for cls in (*groups, VideoCommandOptions):
+        add_options(parser, cls, skip=("out",))
 
     def run(parsed: argparse.Namespace) -> int:
         values = vars(parsed)
         how, command = read_options(AnonymizeOptions, values), read_options(VideoCommandOptions, values)
         encode, side = read_options(EncodeOptions, values), read_options(TrackOptions, values)
+        now, typed = read_options(LiveOptions, values), typed_names(parser, parsed, parsed.given)
+        if now.live:
+            marking = read_options(MarkOptions, values)
+            return live(parsed.source, parsed.out, now, how, encode, marking, command.bundle, command.device,
+                        json=command.json, quiet=command.quiet, typed=typed)  # fmt: skip
+        if "max_delay" in typed:
+            raise OptionError("max_delay", "it belongs to `live`.")
+        source, values["out"] = require_path("source", parsed.source), require_path("out", parsed.out)
         people = read_options(PeopleOptions, values)
-        typed = typed_names(parser, parsed, parsed.given)
-        return video(parsed.source, read_options(VideoOptions, values), how, encode, side, command, people, typed)
+        return video(source, read_options(VideoOptions, values), how, encode, side, command, people, typed)
 
     parser.set_defaults(run=run, positional={"source": "INPUT"})
 

@@ -124,11 +124,12 @@ def _assign(tracks: Sequence[Tracklet], rows: np.ndarray, c: Candidates, frame: 
     if not len(tracks) or not len(rows):
         return []
     worth = np.array([[affinity(track, int(row), c, frame) for row in rows] for track in tracks])
-    pairs = zip(*_assignment(-worth), strict=True)
+    pairs = zip(*assignment(-worth), strict=True)
     return [(int(t), int(rows[r])) for t, r in pairs if worth[t, r] > 0]
 
 
-def _assignment(costs: FloatArray) -> tuple[np.ndarray, np.ndarray]:
+def assignment(costs: FloatArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of the cheapest assignment; raises MissingDependencyError without SciPy."""
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
@@ -228,7 +229,7 @@ def _join(tracks: list[list[int]], c: Candidates, cuts: Sequence[int], max_gap: 
                 there = _affinity(end, tracks[j][0], c, begin.frame)
                 back = _affinity(begin, tracks[i][-1], c, end.frame)
                 worth[i, j] = max(there, back)
-    follower = {int(i): int(j) for i, j in zip(*_assignment(-worth), strict=True) if worth[i, j] > 0}
+    follower = {int(i): int(j) for i, j in zip(*assignment(-worth), strict=True) if worth[i, j] > 0}
     joined = []
     for i in sorted(set(range(count)) - set(follower.values())):
         chain, at = list(tracks[i]), i

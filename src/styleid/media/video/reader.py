@@ -34,7 +34,7 @@ _STILLS = 0x400 | 0x800 | 0x100000
 """FFmpeg's dispositions of attached pictures, thumbnails and stills."""
 _FILES_ONLY = {"protocol_whitelist": "file"}
 """FFmpeg follows no address that a file names."""
-_LISTS = ("hls", "dash", "concat", "imf", "sdp")
+LISTS = ("hls", "dash", "concat", "imf", "sdp")
 _LEAST_RATE, _MOST_RATE = Fraction(1, 10), Fraction(1000)
 
 
@@ -88,7 +88,7 @@ class VideoClip:
             decoded = self._decoded(container, self._stream(container), self._visible(container))
             colours = stretch_clip(self.facts.colours, (native for _, native, _ in decoded))
             self.facts = replace(self.facts, colours=colours)
-        self._turn = _turn(self.facts.matrix)
+        self._turn = turn_of(self.facts.matrix)
         self._rate = Fraction(min(max(rate, _LEAST_RATE), _MOST_RATE))
         size = (self.facts.width, self.facts.height)
         width, height = size[::-1] if self._turn.sideways else size
@@ -171,7 +171,7 @@ class VideoClip:
     def _chosen(self) -> int:
         """Return the index of the track whose pictures a player shows."""
         with self.open() as container:
-            if container.format.name in _LISTS:
+            if container.format.name in LISTS:
                 raise VideoError(self.path, "it is a list of other files, whose headers are not read here. "
                                  "Join them into one file first")  # fmt: skip
             streams = [s for s in container.streams.video if not s.disposition & self._av.stream.Disposition(_STILLS)]
@@ -282,7 +282,6 @@ def _facts(path: Path, container: Any, stream: Any, raw: Any, first: Any) -> Vid
     if not bits and seconds > 0:
         others = sum(s.codec_context.bit_rate or 0 for s in container.streams.audio if s.codec_context)
         bits = max(int(path.stat().st_size * 8 / seconds) - others, 0)
-    matrix = next((bytes(side) for side in raw.side_data if "DISPLAYMATRIX" in str(side.type)), None)
     tracks = tuple((s.type, s.codec_context.name if s.codec_context else "") for s in container.streams)
     return VideoFacts(
         codec=_codec_name(context),
@@ -293,11 +292,17 @@ def _facts(path: Path, container: Any, stream: Any, raw: Any, first: Any) -> Vid
         time_base=Fraction(stream.time_base),
         start=Fraction(container.start_time or 0, 1_000_000),
         sample_aspect=Fraction(stream.sample_aspect_ratio or 0),
-        matrix=tuple(np.frombuffer(matrix, np.int32).tolist()) if matrix and len(matrix) == 36 else None,
+        matrix=display_matrix(raw),
         bit_rate=bits,
         tracks=tracks,
         chapters=len(container.chapters()),
     )
+
+
+def display_matrix(raw: Any) -> tuple[int, ...] | None:
+    """Return a decoded picture's display matrix as stored, nine integers, or None where it has none."""
+    matrix = next((bytes(side) for side in raw.side_data if "DISPLAYMATRIX" in str(side.type)), None)
+    return tuple(np.frombuffer(matrix, np.int32).tolist()) if matrix and len(matrix) == 36 else None
 
 
 def _codec_name(context: Any) -> str:
@@ -312,7 +317,7 @@ def _first_that_moves(container: Any, streams: Sequence[Any]) -> Any:
     return next((s for s in streams if seen[s.index] > 1), None)
 
 
-def _turn(matrix: tuple[int, ...] | None) -> Turn:
+def turn_of(matrix: tuple[int, ...] | None) -> Turn:
     """Read a display matrix, in FFmpeg's layout; one that is no quarter turn leaves the picture as stored."""
     if matrix is None:
         return Turn()

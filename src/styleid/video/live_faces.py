@@ -1,0 +1,211 @@
+"""Draw and judge the faces of one live picture within a time limit; what does not fit into it is obscured.
+
+Each person keeps one target. While no target has passed the gate in several pictures in a row, a failure brings the
+next target; afterwards a failure only hides the face.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from styleid.core.attempt import FaceProgress
+from styleid.core.draft import PhotoDraft
+from styleid.core.face import SourceFace
+from styleid.core.gate import GateVerdict
+from styleid.core.pipeline import Anonymizer
+from styleid.core.targets import FreshTargets
+from styleid.types import Action, FaceOutcome, Faces, ImageRGB
+from styleid.video.live_tracks import LiveTrack
+
+NO_TIME = "there was no time to judge it"
+LOST = "it was not found in this picture"
+NO_LANDMARKS = "no landmarks are known"
+_SETTLED = 3
+_UNSETTLED_S = 2.0
+_HIDDEN_S = 0.3
+"""How long a face stays hidden after it has failed, so that it does not come and go."""
+_FIRST_COST_S = 0.06
+_NEWEST = 0.2
+_CHEAPER = 0.9
+"""The estimated cost of a face falls by this where not all fitted in: otherwise none might ever be drawn again."""
+_MOST_PEOPLE = 1000
+
+
+@dataclass
+class LivePerson:
+    """Somebody who was seen. embedding: unit. passes: pictures in a row in which the target passed."""
+
+    number: int
+    embedding: Float[np.ndarray, " d"]
+    target: Float[np.ndarray, " size"]
+    step: int = 0
+    attempt: int = 0
+    passes: int = 0
+    failing_since_s: float | None = None
+    hidden_until_s: float = -1.0
+    tracks: set[int] = field(default_factory=set)
+
+
+class LiveFaces:
+    """Give the people of a live picture new faces. name: of the source, which a seed's targets depend on."""
+
+    def __init__(self, anonymizer: Anonymizer, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._anonymizer, self._name, self._clock = anonymizer, name, clock
+        self._fresh = FreshTargets(anonymizer.options.seed)
+        self._replaces = anonymizer.options.method != "none"
+        self._people: list[LivePerson] = []
+        self._cost_s = _FIRST_COST_S
+        self.people = 0
+
+    def warm_up(self) -> None:
+        """Run every network once, so that the first picture does not wait for them."""
+        if not self._replaces:
+            return
+        image = np.full((256, 256, 3), 127, np.uint8)
+        points = np.array([[100, 110], [156, 110], [128, 140], [105, 170], [151, 170]], np.float32)
+        face = Faces(np.array([[70, 60, 186, 206]], np.float32), np.ones(1, np.float32), points[None])
+        for _ in range(2):
+            source = self._anonymizer.analyse(image, face, np.array([0]))[0]
+            self._attempt(image, [FaceProgress(source)], [self._met(source, 0.0)])
+            self._people.clear()
+        self.people = 0
+
+    def anonymize(
+        self, image_rgb: ImageRGB, tracks: Sequence[LiveTrack], time_s: float, until: float
+    ) -> tuple[PhotoDraft, list[FaceOutcome]]:
+        """Return a picture with every face replaced or obscured, and what was done with each.
+
+        time_s: the picture's time in the source. until: when drawing should be done, on the clock.
+        """
+        faces = _faces(tracks)
+        draft = PhotoDraft.of(image_rgb, len(tracks))
+        rows = self._rows_in_time(tracks, faces, until)
+        if len(rows):
+            self._replace(image_rgb, tracks, faces, rows, draft, time_s)
+        for k, outcome in enumerate(draft.outcomes):
+            if outcome is None:
+                reason = self._reason(tracks[k], faces, k)
+                how = "solid" if self._replaces else None  # nobody measures whether blur would be enough
+                self._anonymizer.obscure(draft, faces, k, reason, how=how)
+        return draft, [outcome for outcome in draft.outcomes if outcome is not None]
+
+    def _reason(self, track: LiveTrack, faces: Faces, k: int) -> str:
+        if not self._replaces:
+            return ""
+        if track.lost:
+            return LOST
+        return NO_TIME if np.isfinite(faces.landmarks_px[k]).all() else NO_LANDMARKS
+
+    def _rows_in_time(self, tracks: Sequence[LiveTrack], faces: Faces, until: float) -> Int[np.ndarray, " k"]:
+        """Return which faces there is time for; those that were there first come first, so that they stay shown."""
+        fit = int(max(until - self._clock(), 0.0) / self._cost_s) if self._replaces else 0
+        known = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
+        rows = [k for k, track in enumerate(tracks) if known[k] and not track.lost]
+        if fit < len(rows):
+            self._cost_s *= _CHEAPER
+        return np.array(rows[:fit], int)
+
+    def _replace(
+        self,
+        image_rgb: ImageRGB,
+        tracks: Sequence[LiveTrack],
+        faces: Faces,
+        rows: Int[np.ndarray, " k"],
+        draft: PhotoDraft,
+        time_s: float,
+    ) -> None:
+        begun = self._clock()
+        sources = self._anonymizer.analyse(image_rgb, faces, rows)
+        people = self._who(sources, tracks, time_s)
+        progress = [
+            FaceProgress(source, step=person.step, tries=person.attempt + 1)
+            for source, person in zip(sources, people, strict=True)
+        ]
+        self._attempt(image_rgb, progress, people)
+        for face, person in zip(progress, people, strict=True):
+            verdict = face.attempts[-1].verdict
+            self._note(person, face, verdict, time_s)
+            if verdict.passed and time_s < person.hidden_until_s:
+                face.hide = self._anonymizer.options.obscure
+        self._anonymizer.finish(progress, draft, faces)
+        spent = (self._clock() - begun) / len(rows)
+        self._cost_s = (1 - _NEWEST) * self._cost_s + _NEWEST * spent
+
+    def _attempt(self, image_rgb: ImageRGB, progress: list[FaceProgress], people: Sequence[LivePerson]) -> None:
+        own = np.stack([face.source.wplus for face in progress])
+        targets = np.stack([person.target for person in people])
+        method, bundle = self._anonymizer.method, self._anonymizer.bundle
+        wplus = method.swap(bundle, own, targets, [face.step for face in progress])
+        made = self._anonymizer.attempt(progress, [image_rgb] * len(progress), wplus)
+        for face, one in zip(progress, made, strict=True):
+            face.attempts.append(one)
+
+    def _who(self, sources: Sequence[SourceFace], tracks: Sequence[LiveTrack], time_s: float) -> list[LivePerson]:
+        """Return whose faces these are: by their tracks, else by their embeddings."""
+        numbers = [tracks[source.index].number for source in sources]
+        by_track = {number: person for person in self._people for number in person.tracks}
+        there = {id(by_track[track.number]) for track in tracks if track.number in by_track}
+        people: list[LivePerson] = []
+        for source, number in zip(sources, numbers, strict=True):
+            person = by_track.get(number) or self._known(source, there) or self._met(source, time_s)
+            person.tracks = {number} | (person.tracks & {track.number for track in tracks})
+            there.add(id(person))
+            people.append(person)
+        return people
+
+    def _known(self, source: SourceFace, there: set[int]) -> LivePerson | None:
+        """Return the person seen before whom a face is surely of, and who is not elsewhere in the picture."""
+        absent = [person for person in self._people if id(person) not in there]
+        if not absent:
+            return None
+        alike = np.stack([person.embedding for person in absent]) @ source.observation.embedding
+        thresholds = self._anonymizer.bundle.spec.thresholds
+        return absent[int(alike.argmax())] if alike.max() > thresholds[min(thresholds)].high else None
+
+    def _met(self, source: SourceFace, time_s: float) -> LivePerson:
+        self.people += 1
+        person = LivePerson(self.people, source.observation.embedding, np.zeros(0, np.float32))
+        person.target = self._target(person, source)
+        self._people = [*self._people[-_MOST_PEOPLE + 1 :], person]
+        return person
+
+    def _target(self, person: LivePerson, source: SourceFace) -> Float[np.ndarray, " size"]:
+        bundle = self._anonymizer.bundle
+        z = self._fresh.z(self._name, person.number, person.attempt, bundle.spec.z)[None]
+        return bundle.sample(z, source.observation.attributes[None], source.wplus[None])[0]
+
+    def _note(self, person: LivePerson, face: FaceProgress, verdict: GateVerdict, time_s: float) -> None:
+        """Keep in mind how a person's target did, and choose the next one where it does not serve."""
+        steps = len(self._anonymizer.method.steps)
+        if verdict.passed:
+            person.passes, person.failing_since_s = person.passes + 1, None
+            if person.passes < _SETTLED and verdict.close:
+                person.step = min(person.step + 1, steps - 1)
+            return
+        person.hidden_until_s = time_s + _HIDDEN_S
+        person.failing_since_s = time_s if person.failing_since_s is None else person.failing_since_s
+        if person.passes >= _SETTLED and time_s - person.failing_since_s < _UNSETTLED_S:
+            return
+        person.passes = 0
+        person.attempt += 1
+        if verdict.too_alike:
+            person.step = min(person.step + 1, steps - 1)
+        person.target = self._target(person, face.source)
+
+
+def _faces(tracks: Sequence[LiveTrack]) -> Faces:
+    if not tracks:
+        return Faces.empty()
+    boxes = np.stack([track.cover_xyxy for track in tracks])
+    points = np.stack([track.landmarks_px for track in tracks])
+    return Faces(boxes, np.ones(len(tracks), np.float32), points)
+
+
+def hidden(outcome: FaceOutcome) -> bool:
+    """Say whether a face was obscured."""
+    return outcome.action is Action.OBSCURED

@@ -1,0 +1,39 @@
+"""What a run over live pictures may be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from styleid.errors import OptionError
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """Choose how live pictures are processed.
+
+    live: process pictures as they come, from a camera (/dev/video0), a stream (rtsp://...) or a file played at its own
+        speed; a face that cannot be judged in time is obscured.
+    max_delay: with `live`, seconds from a picture's arrival until it must have been written; later ones are dropped.
+    """
+
+    live: bool = False
+    max_delay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.2 <= self.max_delay <= 60:
+            raise OptionError("max_delay", f"{self.max_delay} does not lie between 0.2 and 60 seconds.")
+
+    @property
+    def hold_s(self) -> float:
+        """How long a finished picture waits, so that a face that is found a little later can be hidden in it."""
+        return 0.25 * self.max_delay
+
+    @property
+    def drawing_s(self) -> float:
+        """How long the new faces of one picture may take; those that do not fit are obscured."""
+        return 0.25 * self.max_delay
+
+    @property
+    def latest_s(self) -> float:
+        """The age at which a picture is written even if it has not waited its time."""
+        return 0.85 * self.max_delay

@@ -1,0 +1,247 @@
+"""Follow faces from picture to picture as they come, without looking ahead.
+
+As in a clip (`faces/track.py`), sure detections begin and continue tracks, unsure ones only continue them. A face that
+the detector no longer sees is followed by how it looked, and covered for a while after it was lost.
+
+Convention
+----------
+Boxes and landmarks are in pixels of the picture; grey pictures are smaller by `LiveTracks.scale`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from styleid.faces.follow import SEEN_FROM, Look, follow
+from styleid.faces.smooth import smooth
+from styleid.faces.track import assignment, overlap
+from styleid.types import Faces, FloatArray, ImageRGB
+
+Grey = UInt8[np.ndarray, "_ _"]
+
+_GREY_SIDE_PX = 640
+_LEAST_OVERLAP, _WEAK_OVERLAP, _SAME_FACE = 0.05, 0.3, 0.5
+_SIZE_RATIO = 2.2
+_MAY_BE, _NEAR_SIDES = 0.5, 2.0
+"""An unsure detection with this share of a sure one's score begins a track so near to one that is not detected."""
+_LOST_S, _FOLLOW_S = 1.0, 2.0
+"""How long a face is covered after it was last found, and how long it is followed after it was last detected."""
+_ACROSS_CUTS = 0.7
+_GROWTH = 0.2
+_INSIDE = 0.1
+_BACK_UNSEEN = 2
+_SIGMA_S = 0.08
+_HISTORY = 8
+
+
+@dataclass
+class LiveTrack:
+    """One face.
+
+    speed: (2,) pixels a second. seen_s, found_s: when the detector saw it last, and when it was last found at all.
+    lost: how many pictures ago it was found. places: its last times, boxes and landmarks as detected.
+    """
+
+    number: int
+    box_xyxy: Float[np.ndarray, " 4"]
+    landmarks_px: Float[np.ndarray, "5 2"]
+    time_s: float
+    look: Look
+    speed: Float[np.ndarray, " 2"] = field(default_factory=lambda: np.zeros(2, np.float32))
+    seen_s: float = 0.0
+    found_s: float = 0.0
+    lost: int = 0
+    places: deque[tuple[float, FloatArray]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+
+    @property
+    def cover_xyxy(self) -> Float[np.ndarray, " 4"]:
+        """The box that hides it: larger the longer it has not been found."""
+        more = (self.box_xyxy[2:] - self.box_xyxy[:2]) * min(_GROWTH * self.lost, 1.0) / 2
+        return np.concatenate([self.box_xyxy[:2] - more, self.box_xyxy[2:] + more]).astype(np.float32)
+
+    def expected(self, time_s: float) -> Float[np.ndarray, " 4"]:
+        """Return where its box should be at a time."""
+        return (self.box_xyxy + np.tile(self.speed, 2) * (time_s - self.time_s)).astype(np.float32)
+
+    def detected(self, face: Faces, time_s: float, look: Look) -> None:
+        """Take a detection of it; its place is smoothed over the last few, which costs no delay."""
+        box, since = face.boxes_xyxy[0], max(time_s - self.time_s, 1e-3)
+        moved = (box.reshape(2, 2).mean(0) - self.box_xyxy.reshape(2, 2).mean(0)) / since
+        self.speed = (moved if not self.places else 0.5 * (self.speed + moved)).astype(np.float32)
+        self.places.append((time_s, np.concatenate([box, face.landmarks_px[0].reshape(10)])))
+        placed = _latest(self.places)
+        self.box_xyxy, self.landmarks_px = placed[:4], placed[4:].reshape(5, 2)
+        self.time_s = self.seen_s = self.found_s = time_s
+        self.lost, self.look = 0, look
+
+    def followed(self, box: Float[np.ndarray, " 4"], time_s: float, *, found: bool) -> None:
+        """Move it to where it was found, or should be; landmarks move with the box."""
+        size = np.maximum(self.box_xyxy[2:] - self.box_xyxy[:2], 1e-3)
+        inside = (self.landmarks_px - self.box_xyxy[:2]) / size
+        self.box_xyxy, self.time_s = np.asarray(box, np.float32), time_s
+        self.landmarks_px = (inside * (box[2:] - box[:2]) + box[:2]).astype(np.float32)
+        self.places.clear()
+        self.found_s, self.lost = (time_s, 0) if found else (self.found_s, self.lost + 1)
+
+
+class LiveTracks:
+    """The faces that are followed now. sure_from: the score of a detection that may begin a track."""
+
+    def __init__(self, width: int, height: int, sure_from: float) -> None:
+        self._size, self._sure_from = (width, height), sure_from
+        self.scale = min(1.0, _GREY_SIDE_PX / max(width, height))
+        self._tracks: list[LiveTrack] = []
+        self._before: Grey | None = None
+        self.count = 0
+
+    def grey(self, image_rgb: ImageRGB) -> Grey:
+        """Return a small grey copy of a picture."""
+        grey = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)
+        if self.scale == 1:
+            return grey
+        return cv2.resize(grey, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
+
+    def update(self, grey: Grey, faces: Faces, time_s: float, *, cut: bool) -> tuple[list[LiveTrack], list[LiveTrack]]:
+        """Take the next picture; return all tracks in it, oldest first, and those that begin or are found again in it.
+
+        faces: what the detector saw, unsure detections included. cut: whether the picture begins a new shot.
+        """
+        sure = np.nonzero(faces.scores >= self._sure_from)[0]
+        unsure = np.nonzero(faces.scores < self._sure_from)[0]
+        idle = [] if cut else list(self._tracks)
+        met = _pairs(idle, faces, sure, time_s, _near)
+        idle = [track for track in idle if not any(track is one for one, _ in met)]
+        met += _pairs(idle, faces, unsure, time_s, _bare)
+        again = [track for track, _ in met if track.lost]
+        for track, row in met:
+            track.detected(faces[row], time_s, self._look(grey, faces[row]))
+        kept = [track for track, _ in met]
+        rest = [track for track in self._tracks if not any(track is one for one in kept)]
+        kept += [track for track in rest if self._follow(track, grey, time_s, cut=cut)]
+        taken = {row for _, row in met}
+        free = [int(row) for row in sure if row not in taken]
+        free += [int(row) for row in unsure if row not in taken and self._may_be_lost(faces[int(row)], kept, time_s)]
+        begun = [self._begin(grey, faces[row], time_s) for row in free]
+        self._tracks = sorted(self._without_doubles(kept, begun) + begun, key=lambda track: track.number)
+        self._before = grey
+        return self._tracks, begun + again
+
+    def backwards(self, track: LiveTrack, greys: Sequence[Grey]) -> list[Float[np.ndarray, " 4"]]:
+        """Return where a face was in earlier pictures, newest first, until it is no longer found.
+
+        greys: the picture in which it was detected first, then those before it.
+        """
+        if len(greys) < 2:
+            return []
+        boxes, scores = follow(greys, self._small(track.box_xyxy), np.zeros(2, np.float32), track.look)
+        kept = unseen = 0
+        for i, score in enumerate(scores):
+            unseen = 0 if score >= SEEN_FROM else unseen + 1
+            if unseen > _BACK_UNSEEN:
+                break
+            kept = i + 1
+        return [self._large(box) for box in boxes[:kept]]
+
+    def _begin(self, grey: Grey, face: Faces, time_s: float) -> LiveTrack:
+        self.count += 1
+        look = self._look(grey, face)
+        track = LiveTrack(self.count, face.boxes_xyxy[0], face.landmarks_px[0], time_s, look)
+        track.detected(face, time_s, look)
+        track.speed = np.zeros(2, np.float32)
+        return track
+
+    def _follow(self, track: LiveTrack, grey: Grey, time_s: float, *, cut: bool) -> bool:
+        """Follow a track that was not detected into a picture; return whether it goes on."""
+        assert self._before is not None
+        step = track.speed * (time_s - track.time_s) * self.scale
+        boxes, scores = follow([self._before, grey], self._small(track.box_xyxy), step, track.look)
+        found = bool(scores[0] >= (_ACROSS_CUTS if cut else SEEN_FROM))
+        track.followed(self._large(boxes[0]) if found else track.expected(time_s), time_s, found=found)
+        late = time_s - track.found_s > _LOST_S or time_s - track.seen_s > _FOLLOW_S
+        return not late and self._is_inside(track.box_xyxy) and (found or not cut)
+
+    def _may_be_lost(self, face: Faces, tracks: Sequence[LiveTrack], time_s: float) -> bool:
+        """Say whether an unsure detection may be a face that is followed, perhaps wrongly, somewhere near.
+
+        The face may have come out from behind something; its track goes on where it is until that is clear.
+        """
+        if face.scores[0] < _MAY_BE * self._sure_from:
+            return False
+        box = face.boxes_xyxy[0]
+        near = [track for track in tracks if track.seen_s < time_s and _apart(track.box_xyxy, box) < _NEAR_SIDES]
+        return bool(near) and all(_bare(track, box, time_s) == 0 for track in tracks)
+
+    def _without_doubles(self, kept: Sequence[LiveTrack], begun: Sequence[LiveTrack]) -> list[LiveTrack]:
+        """Leave out tracks that were followed onto a face that another track has."""
+        own = [track for track in [*kept, *begun] if track.seen_s == track.time_s]
+        if not own:
+            return list(kept)
+        boxes = np.stack([track.box_xyxy for track in own])
+        return [
+            track
+            for track in kept
+            if track.seen_s == track.time_s or float(overlap(track.box_xyxy[None], boxes).max()) <= _SAME_FACE
+        ]
+
+    def _is_inside(self, box: Float[np.ndarray, " 4"]) -> bool:
+        """Say whether enough of a box lies inside the picture to show anything."""
+        low, high = np.maximum(box[:2], 0), np.minimum(box[2:], self._size)
+        shown = np.clip(high - low, 0, None).prod() / max(float((box[2:] - box[:2]).prod()), 1e-3)
+        return bool(shown > _INSIDE)
+
+    def _look(self, grey: Grey, face: Faces) -> Look:
+        return grey, self._small(face.boxes_xyxy[0])
+
+    def _small(self, box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 4"]:
+        return ((box + 0.5) * self.scale - 0.5).astype(np.float32)
+
+    def _large(self, box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 4"]:
+        return ((box + 0.5) / self.scale - 0.5).astype(np.float32)
+
+
+def _latest(places: Sequence[tuple[float, FloatArray]]) -> Float[np.ndarray, " k"]:
+    times, values = np.array([t for t, _ in places]), np.stack([v for _, v in places])
+    return smooth(times, values, np.ones(len(times)), _SIGMA_S)[-1]
+
+
+def _pairs(
+    tracks: Sequence[LiveTrack], faces: Faces, rows: Int[np.ndarray, " r"], time_s: float, worth
+) -> list[tuple[LiveTrack, int]]:
+    """Return which detections continue which tracks, by the assignment that is best in all."""
+    if not tracks or not len(rows):
+        return []
+    table = np.array([[worth(track, faces.boxes_xyxy[row], time_s) for row in rows] for track in tracks])
+    return [(tracks[t], int(rows[r])) for t, r in zip(*assignment(-table), strict=True) if table[t, r] > 0]
+
+
+def _near(track: LiveTrack, box: Float[np.ndarray, " 4"], time_s: float) -> float:
+    """Return how well a sure detection continues a track, 0 where it cannot."""
+    ratio = float((box[2:] - box[:2]).max() / max(float((track.box_xyxy[2:] - track.box_xyxy[:2]).max()), 1e-6))
+    if not 1 / _SIZE_RATIO < ratio < _SIZE_RATIO:
+        return 0.0
+    guesses = np.stack([_wide(track.expected(time_s)), _wide(track.box_xyxy)])
+    near = float(overlap(_wide(box)[None], guesses).max())
+    return near if near >= _LEAST_OVERLAP else 0.0
+
+
+def _bare(track: LiveTrack, box: Float[np.ndarray, " 4"], time_s: float) -> float:
+    near = float(overlap(box[None], track.expected(time_s)[None])[0, 0])
+    return near if near > _WEAK_OVERLAP else 0.0
+
+
+def _apart(one: Float[np.ndarray, " 4"], other: Float[np.ndarray, " 4"]) -> float:
+    """Return how far the centres of boxes lie apart, in sides of the larger."""
+    sides = np.stack([one, other]).reshape(2, 2, 2)
+    centres, longest = sides.mean(1), max(float(np.ptp(sides, axis=1).max()), 1e-6)
+    return float(np.linalg.norm(centres[0] - centres[1])) / longest
+
+
+def _wide(box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 4"]:
+    side = (box[2:] - box[:2]) * 0.4 / 2
+    return np.concatenate([box[:2] - side, box[2:] + side]).astype(np.float32)
