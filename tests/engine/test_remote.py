@@ -225,7 +225,7 @@ def test_the_command_takes_urls(photos, store, capsys):
     told = capsys.readouterr()
     assert f"6 of 7 files written to {store}/out" in told.out
     assert "street/bad.png" in told.err
-    assert b"6 / 7" in (store / "out/styleid-report.html").read_bytes()
+    assert b"6 of 7" in (store / "out/styleid-report.html").read_bytes()
     assert main([*command, "--resume", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["resumed"] == 6
 
