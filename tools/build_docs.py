@@ -38,15 +38,9 @@ BESIDE = {
 }
 """Documents outside docs/, and their pages. The site begins with docs/index.md; links to the README lead there."""
 
-COMMAND_FUNCTIONS = (
-    "styleid.engine.local.anonymize_files",
-    "styleid.engine.local.RunOptions",
-    "styleid.datasets.run.anonymize_dataset",
-    "styleid.video.run.anonymize_video",
-    "styleid.evaluate.suite.evaluate",
-    "styleid.evaluate.certificate.certify.certify",
-)
-"""What the commands call. Those that `styleid` exports by the same name are not shown twice."""
+_PYTHON = """Everything that `import styleid` offers. Each command has one function: it takes the same options, prints
+nothing, and returns what was done. [Anonymise photos](../anonymize.md#from-python) has examples. Training needs the
+extra `lab`."""
 
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
 _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
@@ -163,15 +157,14 @@ def _cell(text: str) -> str:
 
 
 def python_reference() -> str:
-    """Return the page of the Python interface: everything that `styleid` exports, and what the commands call."""
-    exported = [name for name in styleid.__all__ if not name.startswith("__")]
-    kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Options": [], "Errors": []}
-    for name in exported:
+    """Return the page of the Python interface: everything that `styleid` exports."""
+    kinds: dict[str, list[str]] = {"Functions": [], "Results and other classes": [], "Options": [], "Errors": []}
+    for name in (name for name in styleid.__all__ if not name.startswith("__")):
         kinds[_kind(name)].append(f"styleid.{name}")
-    called = [path for path in COMMAND_FUNCTIONS if path.rpartition(".")[2] not in exported]
-    lines = ["# Python", "", "What `import styleid` offers. [Anonymise photos](../anonymize.md) has an example.", ""]
-    for title, names in (kinds | {"What the commands call": called}).items():
-        lines += [f"## {title}", ""] + [f"::: {name}\n" for name in names] if names else []
+    kinds["Training"] = [f"styleid.{name}" for name in styleid.TRAINING]
+    lines = ["# Python", "", _PYTHON, ""]
+    for title, names in kinds.items():
+        lines += [f"## {title}", ""] + [f"::: {name}\n" for name in names]
     return "\n".join(lines)
 
 
@@ -181,7 +174,7 @@ def _kind(name: str) -> str:
         return "Functions"
     if issubclass(value, Exception):
         return "Errors"
-    return "Options" if name.endswith("Options") else "Classes"
+    return "Options" if name.endswith("Options") else "Results and other classes"
 
 
 class Page(HTMLParser):

@@ -147,7 +147,9 @@ _EXPORTED = {
 }
 _HOMES = {name: module for module, names in _EXPORTED.items() for name in names.split()}
 
-# The names of the lab are left out: `from styleid import *` must not need torch.
+TRAINING = tuple(sorted(name for name, module in _HOMES.items() if module.startswith("lab.")))
+"""Names that need the extra lab. `from styleid import *` leaves them out, so that it does not need torch."""
+
 __all__ = [
     "Action",
     "AnnotationOptions",
@@ -232,7 +234,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"styleid.{_HOMES[name]}"), name)
     except ModuleNotFoundError as error:
-        if not _HOMES[name].startswith("lab.") or (error.name or "").startswith("styleid"):
+        if name not in TRAINING or (error.name or "").startswith("styleid"):
             raise
         from styleid.errors import MissingDependencyError
 

@@ -48,7 +48,11 @@ class Check:
 
 
 def describe_installation() -> list[str]:
-    """Return lines about this machine, the versions of what styleid needs, its extras, and the devices."""
+    """Describe the installation, as `styleid doctor` does before its checks.
+
+    Returns:
+        Lines about this machine, the versions of the packages that styleid needs, its extras, and the devices.
+    """
     lines = [
         f"styleid {_version('styleid') or '(not installed as a package)'}, Python {platform.python_version()}",
         f"{platform.system()} {platform.machine()}, {cpu_threads()} of {os.cpu_count()} cores usable",

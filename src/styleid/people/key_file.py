@@ -42,7 +42,23 @@ class SecretKey:
 
 
 def new_key(path: Path) -> SecretKey:
-    """Write a new key that only its owner can read; raises KeyFileError where the file exists or cannot be written."""
+    """Write a new key for consistent targets, which only its owner can read, as `styleid key new` does.
+
+    Args:
+        path: Where to write it. The file must not exist.
+
+    Returns:
+        The key.
+
+    Raises:
+        KeyFileError: The file exists or cannot be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from styleid import new_key
+        >>> new_key(Path("my.key")).path.name
+        'my.key'
+    """
     secret = secrets.token_bytes(KEY_BYTES)
     line = _PREFIX + base64.b64encode(secret).decode() + "\n"
     write_new(path, line.encode(), 0o600, "it exists, and is never overwritten: its pseudonyms would be lost.")

@@ -103,6 +103,9 @@ def list_tokens(data: Path | None = None) -> dict[str, datetime]:
     Args:
         data: The service's folder; by default that of `ServeOptions`.
 
+    Returns:
+        The time at which each token was made, by its owner.
+
     Raises:
         OptionError: The folder cannot be used.
     """

@@ -94,9 +94,30 @@ class Certified:
 
 
 def certify(originals: Path, outputs: Path, options: CertifyOptions, watch: Watch | None = None) -> Certified:
-    """Certify a run, or finish a certificate with the answers that people gave.
+    """Certify a finished run, or complete a certificate with the answers that people gave, as `styleid certify` does.
 
-    Raises OptionError where the two places hold no run, or the answers do not belong to it.
+    Args:
+        originals: The run's input: a folder of photos or shards, or a video.
+        outputs: The run's output, with its journal.
+        options: Where the certificate is written, which attacks are made, and how many photos people look at.
+        watch: Called after each photo with the number of photos done, the number of all, and a line about the last.
+
+    Returns:
+        The certificate and the files that were written. `exit_status` is that of the command.
+
+    Raises:
+        OptionError: The two places hold no run, or the answers belong to another sample.
+        KeyFileError: The key to sign with cannot be used.
+        BundleError: The bundle cannot be used.
+        OutputError: A file cannot be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from styleid import CertifyOptions, certify
+        >>> options = CertifyOptions(Path("certificate"), recognisers="gate", photos=1, regions=0)
+        >>> certified = certify(Path("photos"), Path("anonymised"), options)
+        >>> certified.record["photos"]["published"], certified.exit_status
+        (1, 3)
     """
     _check_places(originals, outputs, options.out)
     key = None if options.key is None else read_private_key(options.key)

@@ -54,9 +54,23 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def new_signing_key(path: Path) -> Path:
-    """Write a new private key, readable by its owner alone, and the public key beside it; return the latter's path.
+    """Write a new pair of keys (Ed25519) to sign certificates with, as `styleid key new --signing` does.
 
-    Raises KeyFileError where one of the files exists or cannot be written.
+    Args:
+        path: Where to write the private key, which only its owner can read.
+
+    Returns:
+        The file of the public key: the same path with `.pub` at its end.
+
+    Raises:
+        KeyFileError: One of the files exists or cannot be written.
+        MissingDependencyError: The package cryptography is not installed; the extra `keys` has it.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from styleid import new_signing_key
+        >>> new_signing_key(Path("board.key")).name
+        'board.key.pub'
     """
     private, serialization = _ed25519().Ed25519PrivateKey.generate(), _serialization()
     secret = private.private_bytes(

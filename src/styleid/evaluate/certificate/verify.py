@@ -38,11 +38,29 @@ class Checked:
 
 
 def verify_certificate(certificate: Path, outputs: Path, public_key: Path | None = None) -> Checked:
-    """Compare a certificate with the outputs and with a public key.
+    """Compare a certificate with the outputs and with a public key, as `styleid verify` does.
 
-    Without a public key only integrity is checked. Files below outputs that the certificate does not list are faults
-    too, but for the certificate itself and its pages, which may lie there. Raises CertificateError where the
-    certificate cannot be read at all, and KeyFileError where the key cannot.
+    Without a public key only integrity is checked. A file in `outputs` that the certificate does not list is a fault,
+    except the certificate itself and its pages.
+
+    Args:
+        certificate: `certificate.json`, as `certify` wrote it.
+        outputs: The folder or video that was certified.
+        public_key: Public key of the person who should have signed.
+
+    Returns:
+        What does not hold. `exit_status` is that of the command.
+
+    Raises:
+        CertificateError: The certificate cannot be read.
+        KeyFileError: The key cannot be used.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from styleid import verify_certificate
+        >>> checked = verify_certificate(Path("certificate/certificate.json"), Path("anonymised"))
+        >>> checked.faults, checked.trusted
+        ((), False)
     """
     public = None if public_key is None else read_public_key(public_key)
     record = read_record(certificate)
