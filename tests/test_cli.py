@@ -331,7 +331,7 @@ def test_one_photo_goes_through_a_pipe(pipe, photos, tmp_path, tmp_path_factory)
     assert np.ptp(read_photo_bytes(out, "after").image_rgb[115:135, 12:30].reshape(-1, 3), axis=0).max() == 0
 
 
-@pytest.mark.parametrize("options", [(), ("--require-faces",)])
+@pytest.mark.parametrize("options", [(), ("--require-faces",), ("--max-pixels", "4000")])
 def test_nothing_comes_out_of_a_pipe_that_should_not(pipe, options):
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64)).save(buffer, "PNG")

@@ -92,7 +92,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(installed, tmp_path, c
     with monkeypatch.context() as patched:
         patched.setattr("styleid.ranking.run.leak", interrupt)
         assert main(call) == 1
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command continues" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [".rankings.under-way.npz"]
     assert main(call) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["rankings.npz"]
