@@ -17,7 +17,7 @@ WITHOUT = {
     "remove_token": "the example of add_token calls it",
     "run_service": "it returns when it is interrupted",
 }
-SLOW = ("check_installation", "rank_bundle", "rank_units", "anonymize_video")
+SLOW = ("check_installation", "rank_bundle", "rank_units", "anonymize_video", "anonymize_live")
 FUNCTIONS = sorted(name for name in styleid.__all__ if inspect.isfunction(getattr(styleid, name)))
 
 
@@ -39,7 +39,7 @@ def prepared(folder: Path, request: pytest.FixtureRequest) -> None:
                                 styleid.AnonymizeOptions(seed=7))  # fmt: skip
     if name == "verify_certificate":
         run("certify")
-    if name == "anonymize_video":
+    if name in ("anonymize_video", "anonymize_live"):
         pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
         (folder / "people.mp4").write_bytes((EXAMPLES / "people.mp4").read_bytes())
 

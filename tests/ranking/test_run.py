@@ -122,12 +122,12 @@ def test_curves_are_measured_on_other_people_and_drawn(bundle, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
-        ({"pairs": 0}, "^pairs: "),
-        ({"people": 9}, "^people: "),
-        ({"people": 20, "pairs": 21}, "^people: "),
-        ({"batch": 0}, "^batch: "),
-        ({"seed": -1}, "^seed: "),
-        ({"space": "z"}, "^space: "),
+        ({"pairs": 0}, r"^pairs: "),
+        ({"people": 9}, r"^people: "),
+        ({"people": 20, "pairs": 21}, r"^people: "),
+        ({"batch": 0}, r"^batch: "),
+        ({"seed": -1}, r"^seed: "),
+        ({"space": "z"}, r"^space: "),
     ],
 )
 def test_wrong_options_are_refused(changes, option):
