@@ -13,7 +13,7 @@ from styleid.engine.options import RunOptions
 from styleid.engine.photo import anonymize_photo
 from styleid.errors import ImageError
 from styleid.faces.detect import FaceDetector
-from styleid.media.formats.channels import beside_colours
+from styleid.media.formats.channels import extra_channel
 from styleid.media.formats.raster import Layout, upright
 from styleid.media.image import read_photo_bytes
 from tests.media import samples
@@ -158,7 +158,7 @@ def written(data, anonymizer, name="photo"):
 
 
 def beside(photo):
-    channel = beside_colours(photo.raster)
+    channel = extra_channel(photo.raster)
     return None if channel is None else upright(channel.grey(), photo.orientation)
 
 

@@ -204,6 +204,7 @@ RARE = {
     "png, profile's name": (iccp(b"Jane's screen\0\0" + zlib.compress(b"x")), "PNG colour profile's name: \"Jane's s"),
     "png, profile": (iccp(b"icc\0\0no stream"), "colour profile that cannot be read"),
     "bmp, old": (bmp(12), "BMP with an old header, which cannot be checked"),
+    "tiff, empty": (b"II*\0" + bytes(4), "TIFF without a page"),
     "bmp, profile": (bmp(124, b"DEBM"), "BMP colour profile"),
     "bmp, linked profile": (bmp(124, b"KNIL"), "BMP colour profile"),
     "gif, frames": (

@@ -100,7 +100,7 @@ def test_premultiplied_colours_are_divided():
 
 def test_an_unspecified_channel_is_named_so():
     data = samples.tiff(np.dstack([SMOOTH, GREY]), photometric="rgb", extrasamples=["unspecified"])
-    assert {where for where, _ in places(data)} == {"the channel beside the colours"}
+    assert {where for where, _ in places(data)} == {"the extra channel"}
 
 
 def test_a_dithered_channel_is_seen_from_afar_too():

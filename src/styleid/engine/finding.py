@@ -13,7 +13,7 @@ from styleid.core.decisions import PhotoDecisions
 from styleid.core.pipeline import Anonymizer
 from styleid.errors import DecisionError, ImageError
 from styleid.faces.detect import suppress_overlaps
-from styleid.media.formats.channels import beside_colours
+from styleid.media.formats.channels import extra_channel
 from styleid.media.image import Photo
 from styleid.media.views import GAIN_MAP, View, count_levels, further_views, smoothed
 from styleid.pixel.obscure import ENLARGE, face_ellipse
@@ -71,7 +71,7 @@ def faces_mask(photo: Photo, outcome: Outcome) -> np.ndarray | None:
 
     In a channel beside the colours or a gain map that is all about a face, in a picture of dots the face.
     """
-    beside = beside_colours(photo.raster) is not None or photo.gain_map is not None
+    beside = extra_channel(photo.raster) is not None or photo.gain_map is not None
     if not beside and not photo.dithered:
         return None
     height, width = photo.image_rgb.shape[:2]

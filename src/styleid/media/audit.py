@@ -123,6 +123,8 @@ def _tiff(data: bytes, metadata: MetadataMode) -> list[str]:
     marks = Marks()
     ranges = [(0, reader.header_bytes)]
     directories = reader.chain()
+    if not directories:
+        return ["TIFF without a page"]
     for number, directory in enumerate(directories):
         if number:
             found.append(f"TIFF page {number + 1}")

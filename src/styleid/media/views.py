@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from styleid.media.formats.channels import beside_colours, block_means, holds_picture, steps_between
+from styleid.media.formats.channels import block_means, extra_channel, holds_picture, steps_between
 from styleid.media.formats.gain_map import GainMap
 from styleid.media.formats.raster import to_8_bits, upright, view_rgb
 from styleid.media.image import Photo
@@ -127,7 +127,7 @@ def _smoothed_views(view: View) -> Iterator[View]:
 
 def _channel_views(photo: Photo) -> Iterator[View]:
     """Yield the colours composited by alpha, and an extra channel that is a picture with its negative."""
-    channel = beside_colours(photo.raster)
+    channel = extra_channel(photo.raster)
     if channel is None:
         return
     grey = upright(channel.grey(), photo.orientation)

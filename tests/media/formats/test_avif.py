@@ -24,8 +24,8 @@ def replaced(old: bytes, new: bytes, data: bytes = PLAIN) -> bytes:
 
 
 KINDS = {
-    "a film": (replaced(b"mif1", b"isom", replaced(b"avif", b"iso2")), "a file of video or of an unknown kind"),
-    "a crop": (replaced(b"pixi", b"clap"), "an AVIF with a crop that decoders apply differently"),
+    "a film": (replaced(b"mif1", b"isom", replaced(b"avif", b"iso2")), "a video or a file of an unknown kind"),
+    "a crop": (replaced(b"pixi", b"clap"), "an AVIF with a crop, which decoders apply differently"),
     "a huge picture": (
         replaced(b"ispe" + struct.pack(">III", 0, 53, 37), b"ispe" + struct.pack(">III", 0, 5300, 3700)),
         "5300 x 3700 = 20 million pixels, over the limit",

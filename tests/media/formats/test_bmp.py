@@ -30,7 +30,7 @@ MASKS = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
 DAMAGED = {
     "too short": (b"BM" + bytes(20), "ends inside the BMP header"),
     "header cut": (header()[:40], "ends inside the BMP header"),
-    "an unknown header": (header(44), "its header of 44 bytes is of no known kind"),
+    "an unknown header": (header(44), "its header of 44 bytes is of an unknown kind"),
     "masks cut": (header(compression=3, bits=32, masks=bytes(8)), "ends inside the BMP header"),
     "depth": (header(bits=2), r"cannot be read \(2 bits, compression 0\)"),
     "a depth of no masks": (header(bits=24, compression=3, masks=bytes(12)), r"\(24 bits, compression 3\)"),

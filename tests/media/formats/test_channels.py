@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from styleid.media.formats.channels import beside_colours, block_means, hide_in_channel, holds_picture, with_alpha
+from styleid.media.formats.channels import block_means, extra_channel, hide_in_channel, holds_picture, with_alpha
 from styleid.media.formats.raster import Layout, Palette, Raster, view_rgb
 from tests.media import samples
 
@@ -100,7 +100,7 @@ def test_transparency_of_palettes_and_colours_becomes_a_channel():
     deep = Raster(dots.astype(np.uint16) * 900, Layout.GREY, 16, key=(900,))
     for raster, layout, top in ((palette, Layout.RGB_ALPHA, 255), (key, Layout.GREY_ALPHA, 255),
                                 (few, Layout.GREY_ALPHA, 255), (deep, Layout.GREY_ALPHA, 65535)):  # fmt: skip
-        channel = beside_colours(raster)
+        channel = extra_channel(raster)
         assert channel is not None and np.array_equal(channel.samples, 255 - 255 * dots)
         clear = with_alpha(raster)
         assert (clear.layout, int(clear.samples[..., -1].max())) == (layout, top)
@@ -112,7 +112,7 @@ def test_transparency_of_palettes_and_colours_becomes_a_channel():
 
 def test_colours_alone_have_no_other_channel():
     raster = Raster(samples.smooth(), Layout.RGB)
-    assert beside_colours(raster) is None
+    assert extra_channel(raster) is None
     assert hide_in_channel(raster, np.ones(raster.size, bool)) is raster
     assert with_alpha(raster) is raster
 

@@ -200,12 +200,12 @@ def test_a_second_picture_that_is_no_map_is_left_out_as_before(described) -> Non
 
 def test_ink_pictures_have_no_map() -> None:
     source = parts.ultra_hdr(np.dstack([RGB, RGB[..., :1]]), GREY_MAP, mode="CMYK")
-    assert "inks" in read_photo_bytes(source, "p.jpg").notes[0]
+    assert "CMYK" in read_photo_bytes(source, "p.jpg").notes[0]
 
 
 def test_what_follows_the_map_is_named() -> None:
     photo, data = written(parts.ultra_hdr(RGB, GREY_MAP, extra=b"more of it"))
-    assert photo.notes == ("10 bytes after the picture (a further picture or a video) were left out",)
+    assert photo.notes == ("left out: 10 bytes after the picture",)
     assert b"more of it" not in data
 
 

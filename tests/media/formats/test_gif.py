@@ -39,7 +39,7 @@ def test_damage_is_named(data: bytes, says: str) -> None:
 def test_bytes_behind_the_picture_are_left_out_and_named() -> None:
     data = samples.pillow(samples.noise(channels=1), "GIF")
     assert gif.decode(data + b"\0\0", MOST).notes == ()
-    assert gif.decode(data + b"more", MOST).notes == ("4 bytes after the picture were left out",)
+    assert gif.decode(data + b"more", MOST).notes == ("left out: 4 bytes after the picture",)
 
 
 def test_a_gif_without_any_palette_is_black() -> None:
@@ -50,9 +50,9 @@ def test_a_gif_without_any_palette_is_black() -> None:
 def test_rasters_without_a_palette_are_no_gif() -> None:
     raster = Raster(np.zeros((2, 2), np.uint8), Layout.GREY)
     rgb = np.zeros((2, 2, 3), np.uint8)
-    with pytest.raises(ValueError, match="has a palette"):
+    with pytest.raises(ValueError, match="must have a palette"):
         gif.repaint(raster, rgb, rgb, np.ones((2, 2), bool))
-    with pytest.raises(ValueError, match="has a palette"):
+    with pytest.raises(ValueError, match="must have a palette"):
         gif.encode(raster, Kept(), gif.GifEncoding(), "strip")
 
 

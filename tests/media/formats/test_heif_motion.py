@@ -106,7 +106,7 @@ NO_MOTION = {
         parts.iso_box(b"sefd", parts.samsung_trailer(SOURCE).replace(b"\0\0\x30\x0a", b"\0\0\x31\x0a")),
         "a box 'sefd'",
     ),
-    "a video that nobody names": (SOURCE, f"{len(SOURCE)} bytes behind the picture"),
+    "a video that nobody names": (SOURCE, f"{len(SOURCE):,} bytes after the picture"),
 }
 
 

@@ -207,7 +207,7 @@ def test_other_boxes_are_leftovers() -> None:
     before = jxl_box(b"Exif", b"\0\0\0\4Jane" + samples.exif(1, secret=False))
     assert find_leftovers(whole + before) == ["bytes before the EXIF: 'Jane'"]
     photo = read_photo_bytes(whole + jxl_box(b"jhgm", b"gains"), "a.jxl")
-    assert photo.notes == ("the gain map was left out: nothing is brighter than white",)
+    assert photo.notes == ("the gain map was left out, so HDR displays show nothing brighter than white",)
     pieces = jxl_parts(LOSSY)[0]
     split = [jxl_box(b"jxlp", bytes(4) + pieces[:100]), jxl_box(b"jxlp", b"\x80\0\0\1" + pieces[100:])]
     assert np.array_equal(read_photo_bytes(JXL_SIGNATURE + JXL_TYPE + b"".join(split), "a.jxl").image_rgb,

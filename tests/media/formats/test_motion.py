@@ -130,24 +130,30 @@ PLAIN = {
 SOILED = {
     "a box": (movie(top=box(b"skip", b"Jane")), "a box 'skip'"),
     "a box in the header": (movie(more=box(b"meta", b"Jane")), "a box 'meta'"),
-    "tags": (movie(more=box(b"udta", b"Jane")), "more in a box 'udta'"),
-    "dates": (movie(dates=b"\0\0\0\1" * 2), "more in a box 'mvhd'"),
-    "other XMP": (movie(top=box(b"uuid", ISO_XMP, b"Jane")), "more in a box 'uuid'"),
+    "tags": (movie(more=box(b"udta", b"Jane")), "a box 'udta' with unneeded content"),
+    "dates": (movie(dates=b"\0\0\0\1" * 2), "a box 'mvhd' with unneeded content"),
+    "other XMP": (movie(top=box(b"uuid", ISO_XMP, b"Jane")), "a box 'uuid' with unneeded content"),
     "the mark twice": (movie(top=2 * box(b"uuid", ISO_XMP, PACKET)), "a second uuid"),
-    "filler": (movie(top=box(b"free", b"Jane")), "more in a box 'free'"),
+    "filler": (movie(top=box(b"free", b"Jane")), "a box 'free' with unneeded content"),
     "two tracks": (movie(more=box(b"trak", full(b"tkhd", bytes(80)))), "a second tkhd"),
-    "a name": (movie(handler=HANDLER.replace(b"VideoHandler", b"Jane Handler")), "more in a box 'hdlr'"),
-    "sound": (movie(entry=box(b"mp4a", bytes(90))), "more in a box 'stsd'"),
-    "an encoder's name": (movie(entry=box(b"avc1", bytes(42), b"\4Jane", bytes(31))), "more in a box 'stsd'"),
-    "more in an entry": (movie(entry=box(b"avc1", bytes(78), box(b"free", b"Jane"))), "more in a box 'stsd'"),
-    "a cut entry": (movie(entry=b"abcd"), "more in a box 'stsd'"),
+    "a name": (movie(handler=HANDLER.replace(b"VideoHandler", b"Jane Handler")), "a box 'hdlr' with unneeded content"),
+    "sound": (movie(entry=box(b"mp4a", bytes(90))), "a box 'stsd' with unneeded content"),
+    "an encoder's name": (
+        movie(entry=box(b"avc1", bytes(42), b"\4Jane", bytes(31))),
+        "a box 'stsd' with unneeded content",
+    ),
+    "more in an entry": (
+        movie(entry=box(b"avc1", bytes(78), box(b"free", b"Jane"))),
+        "a box 'stsd' with unneeded content",
+    ),
+    "a cut entry": (movie(entry=b"abcd"), "a box 'stsd' with unneeded content"),
     "more than frames": (
         movie(b"Jane and frames", sizes=full(b"stsz", struct.pack(">III", 0, 1, 4))),
-        "11 bytes beside",
+        "11 bytes besides",
     ),
-    "a longer list": (movie(sizes=full(b"stsz", struct.pack(">III", 0, 1, 4), b"Jane")), "another length"),
+    "a longer list": (movie(sizes=full(b"stsz", struct.pack(">III", 0, 1, 4), b"Jane")), "whose length is wrong"),
     "no frames": (box(b"ftyp", b"isom\0\0\2\0"), "no frames"),
-    "a brand": (movie().replace(b"isomavc1", b"isomJane"), "more in a box 'ftyp'"),
+    "a brand": (movie().replace(b"isomavc1", b"isomJane"), "a box 'ftyp' with unneeded content"),
 }
 
 

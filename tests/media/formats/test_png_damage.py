@@ -37,12 +37,15 @@ DAMAGED = {
     "no header": (made(png_chunk(b"tEXt", b"a\0b")), "it does not begin with its header"),
     "no chunks but the end": (SIGNATURE + png_chunk(b"IEND", b""), "it does not begin with its header"),
     "a short header": (made(png_chunk(b"IHDR", bytes(12))), "it does not begin with its header"),
-    "altered by Xcode": (made(png_chunk(b"CgBI", bytes(4)), header()), "altered for iPhone apps. Convert it back"),
+    "altered by Xcode": (
+        made(png_chunk(b"CgBI", bytes(4)), header()),
+        r"iPhone apps \(CgBI\)\. Convert it",
+    ),
     "colour type": (made(header(colour=1)), "a depth or colour type that does not exist"),
     "depth": (made(header(bits=16, colour=3)), "a depth or colour type that does not exist"),
     "method": (made(header(method=1)), "a depth or colour type that does not exist"),
     "interlacing": (made(header(interlaced=2)), "a depth or colour type that does not exist"),
-    "checksum": (made(header(), unsound(png_chunk(b"pHYs", bytes(9)))), "the checksum of its pHYs chunk"),
+    "checksum": (made(header(), unsound(png_chunk(b"pHYs", bytes(9)))), "its pHYs chunk has a wrong checksum"),
     "no pixels": (SIGNATURE + header() + png_chunk(b"IEND", b""), "it holds no pixels"),
     "no palette": (made(header(colour=3)), "its palette is missing or of a wrong length"),
     "half a colour": (made(header(colour=3), png_chunk(b"PLTE", bytes(4))), "palette is missing or of a wrong"),
@@ -50,7 +53,7 @@ DAMAGED = {
     "deep pixels cut": (made(header(bits=16, colour=2), pixels=bytes(25)), "ends inside the PNG's pixels"),
     "deep pixels that do not inflate": (
         SIGNATURE + header(bits=16, colour=2) + png_chunk(b"IDAT", b"x\x9c\xff\xff") + png_chunk(b"IEND", b""),
-        "its pixels do not inflate",
+        "its pixels cannot be decompressed",
     ),
     "deep pixels of an unknown filter": (
         made(header(bits=16, colour=2), pixels=(b"\x09" + bytes(12)) * 2),
@@ -96,7 +99,7 @@ def test_densities_and_the_shape_of_pixels_are_kept(body: bytes, density: Densit
 def test_a_damaged_profile_is_left_out_and_named(body: bytes) -> None:
     decoded = png.decode(made(header(), png_chunk(b"iCCP", body)), MOST)
     assert decoded.kept.icc_profile is None
-    assert decoded.notes == ("the colour profile is damaged or for another colour space and was left out",)
+    assert decoded.notes == ("the colour profile was left out: it is damaged or for another colour space",)
 
 
 @pytest.mark.parametrize(

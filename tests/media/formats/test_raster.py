@@ -18,8 +18,8 @@ PALETTE = Palette(np.zeros((2, 3), np.uint8))
         ((2, 2, 3), np.uint8, Layout.RGB_ALPHA, 8, None, "A RGB and alpha raster of 8 bits cannot hold"),
         ((2, 2), np.uint8, Layout.GREY, 16, None, "A grey raster of 16 bits cannot hold"),
         ((2, 2), np.uint16, Layout.GREY, 8, None, "A grey raster of 8 bits cannot hold"),
-        ((2, 2), np.uint8, Layout.PALETTE, 8, None, "has a palette where its layout says so"),
-        ((2, 2), np.uint8, Layout.GREY, 8, PALETTE, "has a palette where its layout says so"),
+        ((2, 2), np.uint8, Layout.PALETTE, 8, None, "must have a palette if and only if its layout is palette"),
+        ((2, 2), np.uint8, Layout.GREY, 8, PALETTE, "must have a palette if and only if its layout is palette"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(shape, kind, layout, bits, palette, says) -> None:

@@ -37,7 +37,7 @@ def test_jpeg_compression_becomes_deflate(array, mode, layout):
     data = jpeg_tiff(array, mode)
     photo = read_photo_bytes(data, "photo.tif")
     assert photo.raster.layout is layout
-    assert any("replaced by Deflate" in note for note in photo.notes)
+    assert any("replaced by lossless Deflate" in note for note in photo.notes)
     out = encode_photo(photo, photo.image_rgb, np.zeros(photo.image_rgb.shape[:2], bool))
     with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(out)) as after:
         assert after.tag_v2[259] == 8

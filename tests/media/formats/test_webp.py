@@ -50,7 +50,7 @@ def test_damage_is_named(name: str) -> None:
 
 
 def test_bytes_behind_the_picture_are_left_out_and_named() -> None:
-    assert webp.decode(LOSSLESS + b"more", MOST).notes == ("4 bytes after the picture were left out",)
+    assert webp.decode(LOSSLESS + b"more", MOST).notes == ("left out: 4 bytes after the picture",)
 
 
 @pytest.mark.parametrize("quality", [5, 40, 75, 90, 100])

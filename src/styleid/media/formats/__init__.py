@@ -1,5 +1,4 @@
-"""One module per picture format: decode its bytes and encode them again in kind.
+"""Picture formats, one module each: decode a file's bytes, and encode new pixels with the coding of the source.
 
-Knows how each format stores pixels, profiles and quality.
-Does not know file names, storage or videos.
+The modules work on bytes in memory; they do not handle file names, storage or videos.
 """

@@ -1,8 +1,7 @@
 """Read AVIF, and write it with the quality, subsampling, range and colour code points of the source.
 
-AVIF is treated as lossy throughout: the encoder that Pillow has cannot write RGB without loss. Depths of 10 and 12
-bits come back as 8. Rotation and mirroring live in properties (irot, imir), which Pillow reads and writes as the
-EXIF orientation.
+All AVIF is written lossily, because Pillow's encoder cannot write RGB losslessly. Depths of 10 and 12 bits become 8.
+Rotation and mirroring are properties (irot, imir), which Pillow reads and writes as the EXIF orientation.
 """
 
 from __future__ import annotations
@@ -34,10 +33,14 @@ _SRGB_POINTS = (1, 13)
 
 @dataclass(frozen=True)
 class AvifEncoding:
-    """Say how an AVIF was compressed.
+    """How an AVIF was compressed.
 
-    quantiser: AV1's base index, 0 to 255, or None where it cannot be told. points: (primaries, transfer) of the nclx
-    box, or None where there is none. moving: the video that is written behind the picture, never the source's own.
+    Attributes:
+        quantiser: AV1's base quantiser index, 0 to 255, None if it cannot be read.
+        subsampling: "4:4:4", "4:2:2", "4:2:0" or "4:0:0".
+        full_range: Whether samples use the full range.
+        points: Primaries and transfer of the nclx property, None if it has none.
+        moving: The video to write after the picture, if any; never the source's video.
     """
 
     quantiser: int | None
@@ -48,7 +51,16 @@ class AvifEncoding:
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode an AVIF of one picture, and find the video of a motion photo; raises `BadFileError`."""
+    """Decode an AVIF of one picture, and find the video of a motion photo.
+
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
+    Raises:
+        BadFileError: The file is damaged, too large, animated or of an unsupported kind. Pillow may raise other errors,
+            too.
+    """
     still = data[: picture_end(data)]
     file = read_heif(still)
     _check_kind(file)
@@ -62,7 +74,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     image = opened(io.BytesIO(still))
     check_size(*image.size, max_pixels)
     if image.n_frames > 1:
-        raise BadFileError(f"it is an animated AVIF of {image.n_frames} frames: each would need its own check. "
+        raise BadFileError(f"it is an animated AVIF of {image.n_frames} frames, and each would have to be checked. "
                       "Save its frames as single pictures")  # fmt: skip
     config = item.property_body(b"av1C") or bytes(4)
     samples = from_image(image)
@@ -80,7 +92,14 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def encode(raster: Raster, kept: Kept, encoding: AvifEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    """Encode a raster like the source.
+
+    Args:
+        raster: The pixels.
+        kept: The metadata to write.
+        encoding: How the source was compressed.
+        metadata: "strip" or "safe".
+    """
     mode = {Layout.GREY: "L", Layout.RGB: "RGB", Layout.RGB_ALPHA: "RGBA"}[raster.layout]
     grey = raster.layout is Layout.GREY
     out = io.BytesIO()
@@ -113,9 +132,9 @@ def _opener() -> type[AvifImageFile]:
 
 def _check_kind(file: HeifFile) -> None:
     if b"avif" not in file.brands and b"avis" not in file.brands:
-        raise BadFileError("it is a file of video or of an unknown kind, not a photo")
+        raise BadFileError("it is a video or a file of an unknown kind, not a photo")
     if file.items.get(file.primary, Item()).property_body(b"clap") is not None:
-        raise BadFileError("it is an AVIF with a crop that decoders apply differently. Save it again without the crop")
+        raise BadFileError("it is an AVIF with a crop, which decoders apply differently. Save it uncropped first")
 
 
 def _quantiser(data: bytes, item: Item) -> int | None:
@@ -123,7 +142,7 @@ def _quantiser(data: bytes, item: Item) -> int | None:
 
 
 def quality_of(quantiser: int | None) -> int:
-    """Return the quality, 0 to 100, at which this build's encoder uses the quantiser nearest to the given one."""
+    """Return the quality, 0 to 100, at which the installed encoder uses the quantiser nearest to the given one."""
     if quantiser is None:
         return _DEFAULT_QUALITY
     table = _quantisers()
@@ -132,7 +151,7 @@ def quality_of(quantiser: int | None) -> int:
 
 @lru_cache(maxsize=1)
 def _quantisers() -> tuple[int, ...]:
-    """Return the quantiser of each quality. It does not depend on the picture, but differs between encoder versions."""
+    """Return the encoder's quantiser for each quality. It differs between versions, but not between pictures."""
     found: list[int] = []
     for quality in range(101):
         out = io.BytesIO()
@@ -157,13 +176,13 @@ def _colour(item: Item) -> tuple[bool, tuple[int, int] | None]:
 
 
 def _with_points(data: bytes, points: tuple[int, int]) -> bytes:
-    """Write (primaries, transfer) into the nclx box: Pillow has no way to ask for others than sRGB's."""
+    """Write primaries and transfer into the nclx property; Pillow can only write those of sRGB."""
     at = data.find(b"colrnclx")
     return data if at < 0 else data[: at + 8] + struct.pack(">HH", *points) + data[at + 12 :]
 
 
 def _notes(file: HeifFile, config: bytes, further: set[str]) -> tuple[str, ...]:
-    """Name what changes and the parts that are left out; further: those that are no items."""
+    """Return notes on a reduced depth and on parts that are left out; `further` names those that are no items."""
     notes: list[str] = []
     if config[2] & 0x40:
         notes.append("a depth of more than 8 bits was written with 8")

@@ -1,7 +1,7 @@
-"""Read Windows bitmaps of 1 to 32 bits and write them without loss.
+"""Read Windows bitmaps of 1 to 32 bits, and write them losslessly.
 
-Rows are read here, but for the rare run-length-coded ones, which Pillow reads. Bitmaps of 16 bits are written with
-24, the same colours; the fourth byte of 32-bit bitmaps is kept as it is.
+Pillow reads run-length-coded bitmaps; all others are read here. Bitmaps of 16 bits are written with 24 bits and the
+same colours. The fourth byte of 32-bit bitmaps is kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BGRA_MASKS = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
 
 @dataclass(frozen=True)
 class BmpEncoding:
-    """Say how a BMP was stored. declared_alpha: whether its header says that the fourth byte is alpha."""
+    """How a BMP was stored. declared_alpha: whether its header says that the fourth byte is alpha."""
 
     declared_alpha: bool
 
@@ -47,7 +47,15 @@ class _Header:
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode a BMP; raises `BadFileError`."""
+    """Decode a BMP.
+
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
+    Raises:
+        BadFileError: The file is damaged, too large or of an unsupported kind. Pillow may raise other errors, too.
+    """
     header = _header(data)
     check_size(header.width, header.height, max_pixels)
     notes: tuple[str, ...] = ()
@@ -67,7 +75,11 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def encode(raster: Raster, kept: Kept, encoding: BmpEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster without loss; the result holds nothing but pixels and the density, whatever `metadata` says."""
+    """Encode a raster losslessly; of the metadata, only the pixel density is written, in either mode.
+
+    Raises:
+        BadFileError: The pixels need more than 4 GiB.
+    """
     del metadata
     height, width = raster.size
     palette = b""
@@ -101,7 +113,7 @@ def _header(data: bytes) -> _Header:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
         return _checked(_Header(size, width, height, bits, _RAW, (0, 0), 0, (), False, pixels_at))
     if size not in (40, 52, 56, 64, 108, 124):
-        raise BadFileError(f"it begins like a BMP, but its header of {size} bytes is of no known kind")
+        raise BadFileError(f"it begins like a BMP, but its header of {size} bytes is of an unknown kind")
     if len(data) < 14 + size:
         raise CutShortError("the BMP header")
     width, height, _, bits, compression, _, x, y, colours = struct.unpack_from("<iiHHIIiiI", data, 18)
@@ -124,7 +136,7 @@ def _checked(header: _Header) -> _Header:
 
 
 def _rows(data: bytes, header: _Header) -> UInt8[np.ndarray, "h stride"]:
-    """Return the pixel rows from the top as (h, padded bytes)."""
+    """Return the rows from top to bottom, with their padding."""
     stride = (header.width * header.bits + 31) // 32 * 4
     if header.pixels_at + stride * header.height > len(data):
         raise CutShortError("the BMP's pixels")
@@ -163,7 +175,7 @@ def _true_colour(data: bytes, header: _Header) -> Raster:
 
 
 def _channel(values: UInt[np.ndarray, "h w"], mask: int) -> UInt8[np.ndarray, "h w"]:
-    """Return the bits under a mask, scaled to 8."""
+    """Return the bits that a mask selects, scaled to 8 bits."""
     shift = (mask & -mask).bit_length() - 1
     top = mask >> shift if mask else 0
     if not mask or top & (top + 1) or top > 0xFFFF:

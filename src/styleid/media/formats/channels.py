@@ -1,7 +1,7 @@
-"""The channel beside the colours: alpha, or a picture of its own such as near infrared or depth.
+"""The extra channel of a picture: alpha, or a picture of its own such as near infrared or depth.
 
-A matte, flat areas with soft or hard edges, says where a picture is opaque, and stays as it is. Anything else may show
-a face: it is looked at, and made flat where faces are.
+A matte consists of flat areas with soft or hard edges, says where the picture is opaque, and is not changed. Any other
+channel may show a face: faces are searched in it, and it is made flat where there are faces.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ _SHADED_IF_NOT_ALPHA, _RELIEF_IF_NOT_ALPHA = 0.1, 0.5
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """Hold the channel beside the colours, (h, w) as stored.
+    """The extra channel of a picture.
 
-    known_as_alpha: whether the file says that it is alpha. span: what part of its range it uses, if that is small.
+    Attributes:
+        samples: (h, w), as stored.
+        bits: Depth of a sample.
+        known_as_alpha: Whether the file says that the channel is alpha.
     """
 
     samples: UInt[np.ndarray, "_ _"]
@@ -37,23 +40,26 @@ class Channel:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
-        return "alpha channel" if self.known_as_alpha else "channel beside the colours"
+        """Name of the channel for messages."""
+        return "alpha channel" if self.known_as_alpha else "extra channel"
 
     @property
     def span(self) -> Span | None:
-        """The part of its range that it uses, where that is small but more than noise."""
+        """The part of its range that the channel uses, if that is small but more than noise, else None."""
         span = find_span(self.samples, self.bits)
         return span if span is not None and (self.bits > 8 or span.high - span.low >= _FAINT) else None
 
     def grey(self) -> UInt8[np.ndarray, "h w"]:
-        """Return it as a grey picture, uint8, stretched where it is faint."""
+        """Return the channel as a grey picture, uint8 (h, w), stretched if it uses a small part of its range."""
         span = self.span
         return to_8_bits(self.samples, self.bits) if span is None else span.to_8_bits(self.samples)
 
 
-def beside_colours(raster: Raster) -> Channel | None:
-    """Return a raster's alpha, also that of its palette or transparent colour, or its unspecified last channel."""
+def extra_channel(raster: Raster) -> Channel | None:
+    """Return the extra channel of a raster, None if it has none.
+
+    This is its last channel, or the alpha of its palette or of its transparent colour.
+    """
     if raster.layout in ALPHA_LAYOUTS:
         return Channel(raster.samples[..., -1], raster.bits, raster.known_as_alpha)
     if raster.palette is not None and raster.palette.alphas is not None:
@@ -64,21 +70,25 @@ def beside_colours(raster: Raster) -> Channel | None:
 
 
 def holds_picture(grey: UInt8[np.ndarray, "h w"]) -> bool:
-    """Say whether a channel, uint8 (h, w), holds more than a matte.
+    """Return whether a channel, uint8 (h, w), is a picture and not only a matte.
 
-    A matte is flat but for its edges, across which it rises steadily. A picture is uneven in whole areas, or a dither.
+    A matte is flat except at its edges, where it rises steadily. A picture is uneven in whole areas, or dithered.
     """
     low, high, _, _ = cv2.minMaxLoc(grey)
     return min(grey.shape) > 1 and low < high and _clustered(_textured_blocks(grey, _BLOCK_PX))
 
 
 def hide_in_channel(raster: Raster, mask: MaskArray) -> Raster:
-    """Return a raster whose channel beside the colours is flat wherever it shows a picture within the mask.
+    """Return a raster whose extra channel is flat in those areas of the mask where it may show a face.
 
-    mask: bool (h, w), as stored, one area for each face. A raster whose channel is a matte there is returned as it is;
-    a palette or a transparent colour becomes colours with alpha.
+    A raster without an extra channel, or whose channel is a matte in all areas, is returned unchanged. Otherwise a
+    palette or a transparent colour becomes colours with alpha.
+
+    Args:
+        raster: The pixels.
+        mask: bool (h, w), as stored, one connected area for each face.
     """
-    channel = beside_colours(raster)
+    channel = extra_channel(raster)
     if channel is None or not mask.any():
         return raster
     grey, hidden = channel.grey(), np.zeros_like(mask)
@@ -98,7 +108,7 @@ def hide_in_channel(raster: Raster, mask: MaskArray) -> Raster:
 
 
 def with_alpha(raster: Raster) -> Raster:
-    """Return a raster whose transparency, if any, is a channel of its own."""
+    """Return a raster in which transparency, if any, is an alpha channel instead of a palette or a key colour."""
     if raster.palette is not None:
         return expanded(raster)
     if raster.key is None:
@@ -110,7 +120,7 @@ def with_alpha(raster: Raster) -> Raster:
 
 
 def _flat(samples: UInt[np.ndarray, "h w"], hidden: Bool[np.ndarray, "h w"], raster: Raster) -> int:
-    """Return the value that hides a face: that of its surroundings, or opaque where colours depend on it."""
+    """Return the value that hides a face: the mean of its surroundings, or opaque if colours are premultiplied."""
     if raster.premultiplied:
         return (1 << raster.bits) - 1
     around = cv2.dilate(hidden.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
@@ -119,20 +129,20 @@ def _flat(samples: UInt[np.ndarray, "h w"], hidden: Bool[np.ndarray, "h w"], ras
 
 
 def _keyed(raster: Raster) -> UInt8[np.ndarray, "h w"]:
-    """Return 0 where a raster has its transparent colour, else 255."""
+    """Return the alpha of a raster with a transparent colour: 0 for that colour, else 255."""
     same = raster.samples == np.array(raster.key, np.int64).reshape(-1)
     return np.where(same.all(axis=2) if raster.samples.ndim == 3 else same, 0, 255).astype(np.uint8)
 
 
 def _clustered(blocks: MaskArray) -> bool:
-    """Say whether enough blocks lie together, two by two: an edge is one block wide."""
+    """Return whether enough blocks form squares of two by two; an edge is only one block wide."""
     both = blocks[1:] & blocks[:-1]
     together = both[:, 1:] & both[:, :-1]
     return bool(together.sum() >= min(_CLUSTERS, max(1, together.size)))
 
 
 def _textured_blocks(grey: UInt8[np.ndarray, "h w"], side_px: int) -> MaskArray:
-    """Return the blocks, (rows, columns), that are uneven as a picture is, or dithered."""
+    """Return which blocks, (rows, columns), are uneven like a picture, or dithered."""
     size = max(1, grey.shape[1] // side_px), max(1, grey.shape[0] // side_px)
     steps = steps_between(grey)
     dithered = np.asarray(block_means(steps, size) / 2 > _DITHERED)
@@ -144,7 +154,7 @@ def _textured_blocks(grey: UInt8[np.ndarray, "h w"], side_px: int) -> MaskArray:
 
 
 def _incoherent(grey: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> MaskArray:
-    """Return the blocks whose slopes point in many directions, measured by the channel's own contrast."""
+    """Return which blocks have gradients in many directions, relative to the contrast of the whole channel."""
     soft = cv2.GaussianBlur(grey, (0, 0), 1.5)
     across, down = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=1) / 2 for dx in (1, 0))
     steep = block_means(cv2.magnitude(across, down), size)
@@ -154,12 +164,17 @@ def _incoherent(grey: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> MaskAr
 
 
 def steps_between(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h-1 w-1"]:
-    """Return by how much the pixels of a grey picture differ from the one to the left and the one above, added up."""
+    """Return for each pixel the sum of its absolute differences to the pixel on the left and to the one above."""
     return cv2.add(cv2.absdiff(grey[1:, 1:], grey[1:, :-1]), cv2.absdiff(grey[1:, 1:], grey[:-1, 1:]))
 
 
 def block_means(values: Shaped[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "rows columns"]:
-    """Return the means, float64 (rows, columns), of (columns, rows) equal blocks of uint8 or float32 (h, w)."""
+    """Return the means of equal blocks, float64 (rows, columns).
+
+    Args:
+        values: uint8 or float32 (h, w).
+        size: Number of blocks: columns, rows.
+    """
     across, down = (_edges(length, count) for length, count in zip(values.shape[::-1], size, strict=True))
     sums: list[Samples] = []
     for first in range(0, size[1], _BAND_BLOCKS):
@@ -175,7 +190,7 @@ def _edges(length: int, count: int) -> Int[np.ndarray, " n"]:
 
 
 def _shows_face(grey: UInt8[np.ndarray, "h w"], area: Bool[np.ndarray, "h w"], known_as_alpha: bool) -> bool:
-    """Say whether a channel could show a face within an area of its part, uint8 and bool (h, w)."""
+    """Return whether a part of a channel may show a face in an area, bool (h, w), of that part."""
     if min(grey.shape) < 2 or np.ptp(grey[area]) == 0:
         return False
     if _textured_blocks(grey, _FACE_BLOCK_PX).mean() >= _FACE_TEXTURED:
@@ -184,14 +199,17 @@ def _shows_face(grey: UInt8[np.ndarray, "h w"], area: Bool[np.ndarray, "h w"], k
     if not known_as_alpha:
         return bool(shaded >= _SHADED_IF_NOT_ALPHA) and _relief(grey, area) > _RELIEF_IF_NOT_ALPHA
     inner = area[1:, 1:]
-    if not inner.any():  # a line of pixels shows nobody
+    if not inner.any():  # a line of pixels cannot show a face
         return False
     sloping = (steps_between(grey)[inner] > 0).mean()
     return bool(shaded >= _SHADED and sloping >= _SLOPING) and _relief(grey, area) > _RELIEF
 
 
 def _relief(grey: UInt8[np.ndarray, "h w"], area: Bool[np.ndarray, "h w"]) -> float:
-    """Return by how much an area differs from a smooth slope: what a picture of depth shows, and no fade."""
+    """Return the root mean square deviation of an area from a fitted quadratic surface.
+
+    It is large for a depth map of a face and small for a fade.
+    """
     rows, columns = np.nonzero(area)
     y, x = (2 * v / max(int(v.max()), 1) - 1 for v in (rows, columns))
     terms = np.column_stack([np.ones_like(x), x, y, x * x, x * y, y * y])

@@ -1,6 +1,6 @@
-"""Paint into pictures of few colours, such as fax and newspaper screens, so that they keep their colours.
+"""Write new pixels into pictures of few colours, such as faxes and newspaper screens, with these colours only.
 
-A smooth picture becomes one of few colours by error diffusion (Floyd and Steinberg, 1976).
+Smooth new pixels are dithered by error diffusion (Floyd and Steinberg, 1976).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from styleid.media.formats.raster import ALPHA_LAYOUTS, ColoursRGB, Layout, Rast
 from styleid.types import ImageRGB, MaskArray
 
 MOST_COLOURS = 16
-"""How many colours a picture may have to be painted in these alone."""
+"""Maximum number of colours of a picture into which new pixels are dithered."""
 
 _SLIGHT = 6
 _GAP_PX = 15
@@ -25,10 +25,18 @@ _GAP_PX = 15
 def repaint_dithered(
     raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: MaskArray, whole: MaskArray
 ) -> Raster | None:
-    """Return the raster with new pixels where mask is true, dithered to its own colours; None if it has too many.
+    """Return the raster with new pixels where mask is true, dithered to the colours that it has.
 
-    old_rgb, new_rgb: smooth pictures, uint8 (h, w, 3), as stored, before and after. whole: bool (h, w), where new dots
-    are set even if their tone is the old one; elsewhere what differs slightly stays.
+    Args:
+        raster: The dithered picture.
+        old_rgb: uint8 (h, w, 3), as stored, a smoothed copy of the picture.
+        new_rgb: uint8 (h, w, 3), the smoothed copy with new pixels.
+        mask: bool (h, w), where pixels may change; outside `whole`, pixels that differ only slightly are kept.
+        whole: bool (h, w), where all pixels are written anew, even if their tone did not change.
+
+    Returns:
+        The new raster; None if it has fewer than 2 or more than `MOST_COLOURS` colours, is CMYK, has a transparent
+        colour or premultiplied alpha.
     """
     if raster.layout is Layout.CMYK or raster.key is not None or raster.premultiplied:
         return None
@@ -51,14 +59,14 @@ def repaint_dithered(
 
 
 def _closed(differs: MaskArray) -> MaskArray:
-    """Return areas without gaps and holes."""
+    """Close small gaps, and fill holes."""
     closed = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_GAP_PX, _GAP_PX), np.uint8))
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(closed, outlines, -1, 1, cv2.FILLED) > 0
 
 
 def _own_colours(raster: Raster) -> UInt[np.ndarray, "n c"]:
-    """Return the distinct colours of a raster as samples, (n, c), in order; at most one more than are wanted."""
+    """Return the distinct colours of a raster as samples, (n, c), sorted; more than `MOST_COLOURS` may be cut."""
     if raster.samples.ndim == 2:
         return np.flatnonzero(np.bincount(raster.samples.reshape(-1)))[:, None].astype(raster.samples.dtype)
     count = raster.samples.shape[2] - (raster.layout in ALPHA_LAYOUTS)
@@ -71,7 +79,7 @@ def _own_colours(raster: Raster) -> UInt[np.ndarray, "n c"]:
 
 
 def _seen(raster: Raster, own: UInt[np.ndarray, "n c"]) -> UInt8[np.ndarray, "n 3"]:
-    """Return how colours given as samples look, uint8 (n, 3)."""
+    """Return the view of colours that are given as samples, uint8 (n, 3)."""
     if raster.samples.ndim == 2:
         return view_rgb(replace(raster, samples=own.T.copy()))[0]
     opaque = np.zeros((1, len(own), raster.samples.shape[2]), own.dtype)
@@ -80,7 +88,7 @@ def _seen(raster: Raster, own: UInt[np.ndarray, "n c"]) -> UInt8[np.ndarray, "n 
 
 
 def _dithered(image_rgb: UInt8[np.ndarray, "h w 3"], colours: ColoursRGB) -> UInt8[np.ndarray, "h w"]:
-    """Return which of (n, 3) colours each pixel of a dithered picture takes, (h, w)."""
+    """Dither a picture to the given colours; return the index of each pixel's colour, (h, w)."""
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.resize(colours, (256, 3)).tobytes())
     image = Image.fromarray(np.ascontiguousarray(image_rgb))

@@ -1,8 +1,8 @@
-"""Redraw a gain map where its picture has new pixels, so that it shows nothing of what was there.
+"""Redraw a gain map where its picture has new pixels, so that it does not show what was there before.
 
-The map is at hand where nothing changed. There, gains are learnt as a function of brightness; inside, that function of
-the new picture's brightness, and what the surroundings differ from it, carried smoothly inwards, give the new gains.
-Samples inside are never read.
+The map's samples in the changed area are never used. New samples are the sum of two terms: the usual sample for the
+brightness of the new picture, learned where the picture did not change; and the difference of the surrounding samples
+from their usual values, interpolated smoothly into the area.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from styleid.types import ImageRGB, MaskArray
 
 _TONES = 16
 _MARGIN_PX = 3
-"""How far around changed pixels samples are not believed: lossy compression spreads them."""
+"""Margin around changed pixels in which samples are not used either, because lossy compression spreads pixels."""
 _LEAST_KNOWN = 0.02
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class GainMap:
-    """Hold a gain map as it is to be written.
+    """A gain map to be written.
 
-    raster: its samples, as stored, grey or RGB. numbers: how they become gains. icc_profile: the colour space that it
-    applies in, where that is not the picture's own. encoding: how it was compressed.
+    Attributes:
+        raster: Samples as stored, grey or RGB.
+        numbers: How samples are converted to gains.
+        icc_profile: The colour space in which gains are applied, None for the picture's own.
+        encoding: How the map was compressed.
     """
 
     raster: Raster
@@ -40,14 +43,14 @@ class GainMap:
 
 
 def redrawn(gain_map: GainMap, picture_rgb: ImageRGB, changed: MaskArray) -> GainMap:
-    """Return a gain map that tells nothing of what a picture showed where it was changed.
+    """Return a gain map without information about what the picture showed in its changed area.
 
-    Where hardly anything is unchanged, nothing is known of gains: then the map changes nothing of the picture.
+    If almost the whole picture changed, the new map leaves the picture as it is.
 
     Args:
-        gain_map: The source's.
+        gain_map: The gain map of the source.
         picture_rgb: uint8 (h, w, 3), the new picture as stored.
-        changed: bool (h, w), where it shows something else than the source, as stored.
+        changed: bool (h, w), where the new picture differs from the source, as stored.
     """
     if not changed.any():
         return gain_map
@@ -69,7 +72,7 @@ def redrawn(gain_map: GainMap, picture_rgb: ImageRGB, changed: MaskArray) -> Gai
 
 
 def _neutral(numbers: GainMapNumbers, channel: int) -> int:
-    """Return the sample of a channel that leaves the picture as it is, or the nearest to it."""
+    """Return the sample of a channel whose gain leaves the picture unchanged, or is nearest to that."""
     own = min(channel, numbers.channels - 1)
     low, high, gamma = numbers.low[own], numbers.high[own], numbers.gamma[own] / UNIT
     share = -low / (high - low) if high > low else 0.0
@@ -77,7 +80,7 @@ def _neutral(numbers: GainMapNumbers, channel: int) -> int:
 
 
 def _shrunk(mask: MaskArray, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return which samples of a smaller map any pixel of a mask falls into, and their neighbours."""
+    """Scale a mask to the size of the map; samples that cover any pixel of it, and a margin around them, are true."""
     part = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     side = 2 * _MARGIN_PX + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
@@ -87,7 +90,7 @@ def _shrunk(mask: MaskArray, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
 def _by_tone(
     samples: UInt8[np.ndarray, "h w"], tones: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "h w"]:
-    """Return the sample that each tone usually has, learnt where samples are known."""
+    """Return the usual sample for each tone: the median of the known samples of similar tone, interpolated."""
     bins = np.minimum(tones[known] * (_TONES / 256), _TONES - 1).astype(int)
     own = samples[known]
     filled = [tone for tone in range(_TONES) if (bins == tone).any()]
@@ -97,7 +100,7 @@ def _by_tone(
 
 
 def _filled(values: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Return values with the unknown ones, which must be 0, filled from those around, the smoother the farther away."""
+    """Fill unknown values, which must be 0, by interpolation from coarser and coarser scales."""
     height, width = values.shape
     if known.all() or max(height, width) == 1:
         return values

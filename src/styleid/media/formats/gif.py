@@ -1,7 +1,7 @@
-"""Read still GIFs and write them as GIFs.
+"""Read still GIFs, and write them as GIFs.
 
-A GIF has at most 256 colours. Those that are used outside the new pixels keep their places in the palette, so what
-lies outside is unchanged; the other places are given to the colours of the new pixels, chosen by median cut.
+A GIF has at most 256 colours. Colours that are used outside the new pixels keep their places in the palette, so that
+pixels outside do not change. The other places are given to colours of the new pixels, chosen by median cut.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL.GifImagePlugin import GifImageFile
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.gif import gif_blocks, gif_table_bytes
-from styleid.media.formats.decoded import Decoded, check_size
+from styleid.media.formats.decoded import Decoded, check_size, trailing_note
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import MetadataMode
 from styleid.media.formats.raster import ColoursRGB, Layout, Palette, Raster, Samples, from_image, luma, to_image
@@ -29,17 +29,25 @@ _CONTROL = "f9"
 
 @dataclass(frozen=True)
 class GifEncoding:
-    """A GIF has one way of being written."""
+    """How a GIF was compressed; empty, since GIF has only one way."""
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode a GIF of one picture; raises `BadFileError`."""
+    """Decode a GIF of one picture.
+
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
+    Raises:
+        BadFileError: The file is damaged, too large or animated. Decoders may raise other errors, too.
+    """
     blocks, end = gif_blocks(data)
     pictures = [i for i, b in enumerate(blocks) if b.kind == "picture"]
     if not pictures:
         raise BadFileError("the GIF holds no picture")
     if len(pictures) > 1:
-        raise BadFileError(f"it is an animated GIF of {len(pictures)} pictures: each would need its own check. "
+        raise BadFileError(f"it is an animated GIF of {len(pictures)} pictures, and each would have to be checked. "
                       "Save its frames as single pictures")  # fmt: skip
     width, height = struct.unpack_from("<HH", data, 6)
     check_size(width, height, max_pixels)
@@ -55,19 +63,28 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     if controls and len(controls[-1]) >= 8 and controls[-1][3] & 1:
         transparent = controls[-1][6]
     raster = _on_canvas(_indices(picture, local, columns, rows), (left, top), (height, width), table, transparent)
-    trailing = data[end:].strip(b"\0")
-    return Decoded(
-        raster, Kept(), GifEncoding(), (f"{len(trailing)} bytes after the picture were left out",) * bool(trailing)
-    )
+    return Decoded(raster, Kept(), GifEncoding(), trailing_note(data, end))
 
 
 def repaint(
     raster: Raster, old_rgb: ImageRGB, new_rgb: ImageRGB, mask: MaskArray, icc_profile: bytes | None = None
 ) -> Raster:
-    """Return the raster with the pixels of new_rgb where mask is true, in at most 256 colours."""
+    """Return the raster with the pixels of new_rgb where mask is true, in at most 256 colours.
+
+    Args:
+        raster: The pixels; they must have a palette.
+        old_rgb: uint8 (h, w, 3), the raster's view.
+        new_rgb: uint8 (h, w, 3), the new pixels.
+        mask: bool (h, w), where pixels may change; transparent pixels never do. All arrays are as stored.
+        icc_profile: Not used.
+
+    Raises:
+        ValueError: The raster has no palette.
+        BadFileError: All colours of the palette are transparent.
+    """
     del icc_profile
     if raster.palette is None:
-        raise ValueError("A GIF's raster has a palette.")
+        raise ValueError("The raster of a GIF must have a palette.")
     changed = mask & (new_rgb != old_rgb).any(axis=2)
     alphas = np.full(256, 255, np.uint8)
     if raster.palette.alphas is not None:
@@ -91,17 +108,21 @@ def repaint(
         taken[free] = True
     usable = np.flatnonzero(taken & (alphas > 0))
     if not len(usable):
-        raise BadFileError("every colour of the GIF's palette is taken by transparency. Save it as PNG first")
+        raise BadFileError("its palette has no colour that is not transparent. Save it as PNG first")
     samples = raster.samples.copy()
     samples[changed] = usable[_nearest(new, colours[usable])]
     return replace(raster, samples=samples, bits=8, palette=Palette(colours, alphas if (alphas == 0).any() else None))
 
 
 def encode(raster: Raster, kept: Kept, encoding: GifEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster; the result holds nothing but pixels and the mark: a GIF has no place for what else is kept."""
+    """Encode a raster with a palette; of the metadata, a GIF can only hold the mark.
+
+    Raises:
+        ValueError: The raster has no palette.
+    """
     del encoding, metadata
     if raster.palette is None:
-        raise ValueError("A GIF's raster has a palette.")
+        raise ValueError("The raster of a GIF must have a palette.")
     height, width = raster.size
     bits = max(1, (len(raster.palette.colours) - 1).bit_length())
     table = raster.palette.colours.tobytes().ljust(3 << bits, b"\0")
@@ -130,7 +151,7 @@ def encode(raster: Raster, kept: Kept, encoding: GifEncoding, metadata: Metadata
 
 
 def _indices(picture: bytes, local: int, columns: int, rows: int) -> UInt8[np.ndarray, "rows columns"]:
-    """Return the (rows, columns) palette indices: without any palette, Pillow reads them as grey."""
+    """Return the palette indices: without a palette in the file, Pillow reads them as grey."""
     size = struct.pack("<HH", columns, rows)
     descriptor = b",\0\0\0\0" + size + bytes([picture[9] & 0x40])
     image = GifImageFile(io.BytesIO(b"GIF89a" + size + bytes(3) + descriptor + picture[10 + local :] + b";"))
@@ -142,7 +163,7 @@ def _indices(picture: bytes, local: int, columns: int, rows: int) -> UInt8[np.nd
 def _on_canvas(
     indices: Samples, corner: tuple[int, int], size: tuple[int, int], table: bytes, transparent: int | None
 ) -> Raster:
-    """Put the picture on its canvas, transparent where it does not reach."""
+    """Place the picture on its canvas, which is transparent where the picture does not cover it."""
     left, top = corner
     whole = indices
     if indices.shape != size:
@@ -165,7 +186,7 @@ def _on_canvas(
 
 
 def _median_cut(colours: ColoursRGB, count: int) -> ColoursRGB:
-    """Return at most `count` colours for (n, 3) pixels, all of them where there are few enough."""
+    """Return at most `count` colours that represent the given pixels; all of their colours if there are few enough."""
     distinct = np.unique(colours, axis=0)
     if len(distinct) <= count:
         return distinct
@@ -174,7 +195,7 @@ def _median_cut(colours: ColoursRGB, count: int) -> ColoursRGB:
 
 
 def _nearest(colours: UInt8[np.ndarray, "n 3"], palette: ColoursRGB) -> Int[np.ndarray, " n"]:
-    """Return, for each of (n, 3) pixels, the index of the nearest of (m, 3) palette colours."""
+    """Return for each pixel the index of the nearest palette colour."""
     distinct, inverse = np.unique(colours, axis=0, return_inverse=True)
     wide = palette.astype(np.int32)
     nearest = np.empty(len(distinct), np.int64)

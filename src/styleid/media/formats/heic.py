@@ -1,8 +1,8 @@
 """Read HEIC, and write it with the depth, quality, subsampling, tiles and colour code points of the source.
 
-pillow-heif (extra `heif`) decodes and encodes; it is handed bare pixels, never a file, so that no picture, thumbnail,
-depth or gain map of the source is written again. Rotation and mirroring live in properties (irot, imir), which are
-undone after decoding and written again; EXIF's orientation counts for nothing in HEIC (ISO/IEC 23008-12).
+pillow-heif (extra `heif`) decodes and encodes. Its encoder gets only pixels, so that no other picture, thumbnail, depth
+map or gain map of the source is written again. Rotation and mirroring are properties (irot, imir); decoders apply them,
+this is undone, and they are written again. The orientation in EXIF has no effect in HEIC (ISO/IEC 23008-12).
 """
 
 from __future__ import annotations
@@ -41,12 +41,15 @@ _PICTURES = (b"hvc1", b"grid", b"iden")
 
 @dataclass(frozen=True)
 class HeicEncoding:
-    """Say how a HEIC was compressed.
+    """How a HEIC was compressed.
 
-    coding: its quantiser, None where it cannot be told. bits: 8, 10 or 12. chroma: 420, 422 or 444. points: primaries,
-    transfer, matrix and whether the range is full, as the nclx box has them, None where there is none. tile_px: the
-    side of its tiles, 0 where it is in one piece. moving: the video that is written behind the picture, never the
-    source's own.
+    Attributes:
+        coding: Quantiser and whether it is lossless, None if this cannot be read.
+        bits: Depth of a sample: 8, 10 or 12.
+        chroma: 420, 422 or 444.
+        points: Primaries, transfer, matrix and whether the range is full, from the nclx property; None if it has none.
+        tile_px: Side of a tile, 0 if the picture is not tiled.
+        moving: The video to write after the picture, if any; never the source's video.
     """
 
     coding: StillCoding | None
@@ -60,8 +63,13 @@ class HeicEncoding:
 def decode(data: bytes, max_pixels: int) -> Decoded:
     """Decode the primary picture of a HEIC, and find the video of a motion photo.
 
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
     Raises:
-        BadFileError: It cannot be used.
+        BadFileError: The file is damaged, too large, a sequence or of an unsupported kind. pillow-heif may raise other
+            errors, too.
         MissingDependencyError: pillow-heif is not installed.
     """
     still = data[: picture_end(data)]
@@ -87,7 +95,17 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def encode(raster: Raster, kept: Kept, encoding: HeicEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    """Encode a raster like the source.
+
+    Args:
+        raster: The pixels.
+        kept: The metadata to write.
+        encoding: How the source was compressed.
+        metadata: "strip" or "safe".
+
+    Raises:
+        MissingDependencyError: pillow-heif is not installed.
+    """
     heif, height, width = _pillow_heif(), *raster.size
     colours = {Layout.GREY: "L", Layout.RGB: "RGB"}.get(raster.layout, "RGBa" if raster.premultiplied else "RGBA")
     file = heif.HeifFile()
@@ -122,10 +140,10 @@ def _pillow_heif() -> Any:
 
 
 def _check(file: HeifFile, data: bytes) -> None:
-    """Refuse what is no still picture of H.265, or cut short."""
+    """Refuse files that are no still picture in H.265 or are truncated."""
     if any(box.kind == b"moov" for box in file.boxes):
-        raise BadFileError("it is a HEIC sequence: each of its pictures would need its own check. Save them as single "
-                           "pictures")  # fmt: skip
+        raise BadFileError("it is a HEIC sequence, and each of its pictures would have to be checked. Save them as "
+                           "single pictures")  # fmt: skip
     primary, coded = file.items.get(file.primary, Item()), file.picture()
     if coded.kind != b"hvc1" or primary.kind not in _PICTURES:
         kind = coded.kind.decode("latin-1")
@@ -136,7 +154,7 @@ def _check(file: HeifFile, data: bytes) -> None:
 
 
 def _check_sizes(shown: tuple[int, int], items: tuple[Item, Item], max_pixels: int) -> None:
-    """Refuse what is too large; pictures may be coded larger than they are shown, in whole blocks."""
+    """Refuse pictures that are too large; they may be coded larger than they are shown, in whole blocks."""
     check_size(*shown, max_pixels)
     most = max(max_pixels, (shown[0] + _BLOCK_PX) * (shown[1] + _BLOCK_PX))
     for body in (item.property_body(b"ispe") for item in items):
@@ -174,7 +192,7 @@ def _colour_options(encoding: HeicEncoding) -> dict[str, Any]:
 
 
 def _quality(coding: StillCoding | None) -> int:
-    """Return the quality at which this build's encoder uses the quantiser nearest to a given one."""
+    """Return the quality at which the installed encoder uses the quantiser nearest to the given one."""
     if coding is None:
         return _DEFAULT_QUALITY
     if coding.lossless:
@@ -185,7 +203,7 @@ def _quality(coding: StillCoding | None) -> int:
 
 @lru_cache(maxsize=1)
 def _quantisers() -> dict[int, int]:
-    """Return the quantiser of each quality. It does not depend on the picture, but may on the encoder's version."""
+    """Return the encoder's quantiser for each quality. It may differ between versions, but not between pictures."""
     found: dict[int, int] = {}
     for quality in range(0, 101, 2):
         out, file = io.BytesIO(), _pillow_heif().HeifFile()
@@ -198,7 +216,7 @@ def _quantisers() -> dict[int, int]:
 
 
 def _notes(file: HeifFile, further: set[str]) -> tuple[str, ...]:
-    """Name the parts that are left out; further: those that are no items."""
+    """Return a note on parts that are left out; `further` names those that are no items."""
     primary = file.items[file.primary]
     used = {file.primary} | {number for kind, ids in primary.links if kind == b"dimg" for number in ids}
     for number, item in file.items.items():

@@ -1,4 +1,4 @@
-"""Rebuild colour profiles without what they say about people and machines."""
+"""Rebuild colour profiles without texts that can identify people or devices; see `formats.parse.icc`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ from styleid.media.formats.parse.icc import (
 
 
 def clean_profile(data: bytes | None, space: bytes) -> bytes | None:
-    """Return the profile rebuilt from the allow-list, or None where there is none fit for the picture.
+    """Return a profile rebuilt from the allow-list.
 
-    space: the picture's, b"RGB ", b"GRAY" or b"CMYK"; a profile for another space would mislead every viewer.
+    Args:
+        data: The source's profile, None if it has none.
+        space: The picture's colour space: b"RGB ", b"GRAY" or b"CMYK".
+
+    Returns:
+        The rebuilt profile; None if there is none, or if it is damaged or for another colour space.
     """
     profile = parse_profile(data) if data else None
     if profile is None or profile.space != space:
@@ -38,7 +43,7 @@ def clean_profile(data: bytes | None, space: bytes) -> bytes | None:
 
 
 def adobe_rgb_profile() -> bytes:
-    """Return a profile with the numbers of Adobe RGB (1998), for photos that name it in their EXIF only (DCF)."""
+    """Return a profile equal to Adobe RGB (1998), for photos that name that colour space only in their EXIF (DCF)."""
     rows = {
         b"wtpt": (0.95045, 1.0, 1.08905),
         b"rXYZ": (0.60974, 0.31111, 0.01947),

@@ -1,4 +1,4 @@
-"""Build the tagged directories that TIFF files and EXIF blocks share."""
+"""Build image file directories (IFDs), which TIFF files and EXIF blocks share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from styleid.media.formats.parse.ifd import FORMATS, Field
 
 
 def build_directory(fields: Iterable[Field], at: int, next_offset: int = 0) -> bytes:
-    """Return a classic little-endian IFD that will stand at offset `at`, with its longer values behind it."""
+    """Return an IFD of classic TIFF, little-endian, with its longer values after it.
+
+    Args:
+        fields: The tags, in any order.
+        at: Offset in the file at which the result will be written.
+        next_offset: Offset of the next IFD, 0 for none.
+    """
     ordered = sorted(fields, key=lambda f: f.tag)
     table = struct.pack("<H", len(ordered))
     values_at = at + 2 + 12 * len(ordered) + 4

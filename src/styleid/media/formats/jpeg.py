@@ -1,11 +1,10 @@
-"""Read JPEGs and write them with the source's own quantisation tables and subsampling.
+"""Read JPEGs, and write them with the source's quantisation tables and subsampling.
 
-Of what follows the first picture, a gain map (Ultra HDR) is read, and written again without what it shows of faces. The
-video of a motion photo is read, and another one may be written in its place. The further pictures of an MPO and
-thumbnails hold more copies of the face and are left out. CMYK and
-YCCK stay CMYK (plain, with the luma table for all four inks), since a print file that comes back as RGB would be sent
-back by the printer; Adobe's inversion is kept. Damage inside the entropy-coded data that a decoder papers over with
-grey cannot be told from a picture of grey, and is not refused.
+A gain map after the first picture (Ultra HDR) is read and written again, redrawn where faces are. The video of a motion
+photo is read, and another video can be written in its place. The other pictures of an MPO and thumbnails are left out,
+because they contain further copies of faces. CMYK and YCCK are written as CMYK (plain, with the luma table for all four
+inks), because printers reject RGB in place of CMYK; Adobe's inversion is kept. Damage inside the entropy-coded data is
+not always detected, because decoders fill damaged areas with grey.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.jpeg import JpegParts, JpegSegment, jpeg_parts
-from styleid.media.formats.decoded import Decoded, MovingPart, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, MovingPart, check_size, kept_profile, trailing_note
 from styleid.media.formats.gain_map import GainMap, redrawn
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import ICC_PREFIX, JPEG_FRAMES, STRUCTURE
@@ -45,15 +44,22 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _BUFFER_LOCK = threading.Lock()
 _SAME_SHAPE = 0.02
-"""By how much a gain map's sides may differ in proportion from the picture's."""
+"""Maximum relative difference between the aspect ratios of a gain map and its picture."""
 
 
 @dataclass(frozen=True)
 class JpegEncoding:
-    """Say how a JPEG was compressed.
+    """How a JPEG was compressed.
 
-    tables: one quantisation table per component, fewer where the last are equal. gain_map, moving: what is written
-    behind the picture; moving is never the source's own.
+    Attributes:
+        tables: Quantisation tables, one per component; fewer if the last ones are equal.
+        subsampling: Pillow's code: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0.
+        progressive: Whether it is progressive.
+        optimised: Whether its Huffman tables are not the standard ones.
+        rgb_coded: Whether it stores RGB, not YCbCr.
+        source_bytes: Size of the source's first picture.
+        gain_map: The gain map to write after the picture, if any.
+        moving: The video to write after the picture, if any; never the source's video.
     """
 
     tables: tuple[tuple[int, ...], ...]
@@ -68,7 +74,7 @@ class JpegEncoding:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Hold a start-of-frame segment; components: (identifier, horizontal, vertical, table)."""
+    """A start-of-frame segment. components: (identifier, horizontal and vertical sampling, quantisation table)."""
 
     marker: int
     precision: int
@@ -78,7 +84,15 @@ class _Frame:
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode the first picture of a JPEG; raises `BadFileError`."""
+    """Decode the first picture of a JPEG, its gain map and the video of a motion photo.
+
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
+    Raises:
+        BadFileError: The file is damaged, too large or of an unsupported kind. Decoders may raise other errors, too.
+    """
     parts = jpeg_parts(data)
     frame = _frame(parts.segments)
     check_size(frame.width, frame.height, max_pixels)
@@ -107,7 +121,14 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    """Encode a raster like the source.
+
+    Args:
+        raster: The pixels, with the layout of the source.
+        kept: The metadata to write.
+        encoding: How the source was compressed.
+        metadata: "strip" or "safe".
+    """
     mode = {Layout.GREY: "L", Layout.RGB: "RGB", Layout.CMYK: "CMYK"}[raster.layout]
     image = to_image(raster.samples, mode)
     exif = kept.exif(metadata)
@@ -130,19 +151,25 @@ def encode(raster: Raster, kept: Kept, encoding: JpegEncoding, metadata: Metadat
 
 
 def redraw(encoding: JpegEncoding, raster: Raster, changed: MaskArray) -> JpegEncoding:
-    """Return how a JPEG is written whose pixels have changed; raster: the new ones, changed: bool (h, w), as stored."""
+    """Return the encoding of a JPEG whose pixels have changed: its gain map is redrawn where they did.
+
+    Args:
+        encoding: How the source was compressed.
+        raster: The new pixels.
+        changed: bool (h, w), where pixels changed, as stored.
+    """
     if encoding.gain_map is None:
         return encoding
     return replace(encoding, gain_map=redrawn(encoding.gain_map, view_rgb(raster), changed))
 
 
 def with_mark(data: bytes, mark: bytes) -> bytes:
-    """Return a JPEG with an XMP packet behind its JFIF and EXIF segments; as it is where the packet is empty."""
+    """Return a JPEG with an XMP packet after its JFIF and EXIF segments; unchanged if the packet is empty."""
     return _with_segments(data, (0xE1, JPEG_XMP + mark)) if mark else data
 
 
 def _with_segments(data: bytes, *segments: tuple[int, bytes]) -> bytes:
-    """Return a JPEG with segments, marker and payload of each, behind its JFIF and EXIF segments."""
+    """Return a JPEG with segments, given as (marker, payload), inserted after its JFIF and EXIF segments."""
     first = jpeg_parts(data).segments
     at = next(s.start for s in first if s.marker != 0xE0 and not _is_exif(s))
     made = (bytes([0xFF, marker]) + struct.pack(">H", 2 + len(payload)) + payload for marker, payload in segments)
@@ -150,7 +177,11 @@ def _with_segments(data: bytes, *segments: tuple[int, bytes]) -> bytes:
 
 
 def _with_following(data: bytes, encoding: JpegEncoding, *, marked: bool) -> bytes:
-    """Return a JPEG that is followed by a gain map, a video or both, and says so to all kinds of readers."""
+    """Append a gain map, a video or both to a JPEG.
+
+    Both are described in XMP, a gain map also in segments of MPF and ISO 21496-1, so that all kinds of readers find
+    them.
+    """
     second = b"" if encoding.gain_map is None else _encoded_gain_map(encoding.gain_map)
     video, motion = (b"", NO_MOTION) if encoding.moving is None else (encoding.moving.data, encoding.moving.motion)
     packet = Following(len(second), len(video), motion).packet(marked=marked)
@@ -159,19 +190,22 @@ def _with_following(data: bytes, encoding: JpegEncoding, *, marked: bool) -> byt
     first = _with_segments(data, (0xE1, JPEG_XMP + packet), (0xE2, ISO_PRIMARY))
     at = next(s.end for s in jpeg_parts(first).segments if s.payload == ISO_PRIMARY)
     length = len(first) + 4 + len(mpf_payload(0, 0, 0))
-    mpf = mpf_payload(length, length - (at + 8), len(second))  # offsets count from behind marker, length and name
+    mpf = mpf_payload(length, length - (at + 8), len(second))  # offsets count from after marker, length and name
     return first[:at] + b"\xff\xe2" + struct.pack(">H", 2 + len(mpf)) + mpf + first[at:] + second + video
 
 
 def _encoded_gain_map(gain_map: GainMap) -> bytes:
-    """Return a gain map as a JPEG, described for readers of ISO 21496-1 and of Google's XMP."""
+    """Return a gain map as a JPEG with its numbers in the forms of ISO 21496-1 and of Google's XMP."""
     numbers = gain_map.numbers
     data = encode(gain_map.raster, Kept(icc_profile=gain_map.icc_profile), gain_map.encoding, "strip")
     return _with_segments(data, (0xE1, JPEG_XMP + numbers.xmp()), (0xE2, numbers.iso()))
 
 
 def with_room(data: bytes, more: int) -> bytes:
-    """Return a JPEG whose list of pictures is right once so many bytes are put before it, as a signature is."""
+    """Return a JPEG whose list of pictures (MPF) is right after `more` bytes have been inserted before that list.
+
+    Signing inserts such bytes. A JPEG without a list is returned unchanged.
+    """
     parts = jpeg_parts(data)
     listed = next((s for s in parts.segments if s.marker == 0xE2 and s.payload.startswith(MPF_NAME)), None)
     if listed is None:
@@ -183,7 +217,11 @@ def with_room(data: bytes, more: int) -> bytes:
 
 
 def _saved(image: Image.Image, options: dict[str, Any], buffer_bytes: int) -> bytes:
-    """Save with Pillow. Its one-shot modes guess the output's size from the pixels, too small for fine tables."""
+    """Save with Pillow, with a buffer of the given size.
+
+    In progressive and optimised mode, Pillow needs a buffer for the whole output and derives its size from the number
+    of pixels, which is too small for fine quantisation tables.
+    """
     out = io.BytesIO()
     if buffer_bytes <= image.width * image.height:
         image.save(out, "JPEG", **options)
@@ -217,7 +255,7 @@ def _frame(segments: tuple[JpegSegment, ...]) -> _Frame:
 
 
 def _bare(data: bytes, parts: JpegParts) -> bytes:
-    """Return the picture alone: structure, pixels, and the two segments that tell its colour space."""
+    """Return the first picture without metadata, except the two segments that state its colour space."""
     pieces = [b"\xff\xd8"]
     for segment in parts.segments:
         if segment.marker in STRUCTURE:
@@ -239,7 +277,7 @@ def _tables(image: JpegImageFile, frame: _Frame) -> tuple[tuple[int, ...], ...]:
 
 
 def _subsampling(frame: _Frame) -> int:
-    """Return Pillow's code, 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0; rarer ones take the nearest that is as fine."""
+    """Return Pillow's code: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0; others map to the nearest that is as fine."""
     if len(frame.components) != 3:
         return 0
     (_, h, v, _), *chroma = frame.components
@@ -250,7 +288,6 @@ def _subsampling(frame: _Frame) -> int:
 
 
 def _huffman_tables(segments: tuple[JpegSegment, ...]) -> frozenset[bytes]:
-    """Return the Huffman tables, each as its segment lists it."""
     tables: set[bytes] = set()
     for segment in segments:
         payload = segment.payload if segment.marker == 0xC4 else b""
@@ -289,7 +326,7 @@ def _xmp_packets(parts: JpegParts) -> list[bytes]:
 
 
 def _icc(segments: tuple[JpegSegment, ...]) -> bytes | None:
-    """Return the profile put together from its numbered segments, or None where any is missing."""
+    """Return the profile joined from its numbered segments, None if there is none, b"damaged" if one is missing."""
     pieces = {s.payload[12]: s.payload for s in segments
               if s.marker == 0xE2 and s.payload.startswith(ICC_PREFIX) and len(s.payload) > 14}  # fmt: skip
     if not pieces:
@@ -322,12 +359,12 @@ def _with_density(data: bytes, density: Density | None, *, cmyk: bool) -> bytes:
 def _further(
     data: bytes, parts: JpegParts, raster: Raster, max_pixels: int, motion: FoundMotion | None
 ) -> tuple[GainMap | None, tuple[str, ...]]:
-    """Return the gain map that follows the first picture, and notes on what is not written again."""
+    """Return the gain map after the first picture, and notes on data that is left out."""
     try:
         found = find_gain_map(data, parts)
         gain_map = None if found is None else _read_gain_map(data, found, raster, max_pixels)
-    except Exception as error:  # decoders raise whatever they please on damaged bytes
-        return None, (f"the gain map was left out, so nothing is brighter than white any more ({error})",)
+    except Exception as error:  # decoders raise errors of any type on damaged files
+        return None, (f"the gain map was left out, so HDR displays show nothing brighter than white ({error})",)
     return gain_map, _left_out(data, parts, found, motion)
 
 
@@ -335,25 +372,22 @@ def _read_gain_map(data: bytes, found: FoundGainMap, raster: Raster, max_pixels:
     inner = decode(data[found.start : found.end], max_pixels)
     (height, width), (map_height, map_width) = raster.size, inner.raster.size
     if Layout.CMYK in (raster.layout, inner.raster.layout):
-        raise BadFileError("it belongs to a picture of inks")
+        raise BadFileError("gain maps of CMYK pictures are not supported")
     if abs(map_width * height / (map_height * width) - 1) > _SAME_SHAPE + 1 / min(map_width, map_height):
-        raise BadFileError("it has another shape than the picture")
+        raise BadFileError("its aspect ratio differs from the picture's")
     profile = None if found.numbers.base_colours else inner.kept.icc_profile
     return GainMap(inner.raster, found.numbers, profile, inner.encoding)
 
 
 def _left_out(data: bytes, parts: JpegParts, found: FoundGainMap | None, motion: FoundMotion | None) -> tuple[str, ...]:
-    """Return a note on what follows the first picture, is neither gain map nor motion photo, and is not written."""
+    """Return a note on data after the first picture that is neither a gain map nor a motion photo's video."""
     others = [start for start in further_pictures(data, parts) if found is None or start != found.start]
     listed = any(s.marker == 0xE2 and s.payload.startswith(MPF_NAME) for s in parts.segments)
     if others or (listed and found is None):
-        return ("the file holds further pictures (MPO, a preview or a gain map): only the first is written",)
-    if motion is not None:  # what lies around it says what it is
+        return ("the file contains further pictures (MPO, a preview or a gain map): only the first is written",)
+    if motion is not None:  # the other bytes describe the video
         return ()
-    end = parts.end if found is None else found.end
-    if data[end:].strip(b"\0"):
-        return (f"{len(data) - end} bytes after the picture (a further picture or a video) were left out",)
-    return ()
+    return trailing_note(data, parts.end if found is None else found.end)
 
 
 def _notes(parts: JpegParts, layout: Layout) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Read JPEG XL, and write it again: lossless stays lossless, lossy gets the quality that gives the source's size.
+"""Read JPEG XL, and write it like the source: lossless, or lossy at the quality that gives about the source's size.
 
-pillow-jxl-plugin (extra `jxl`) decodes and encodes. It is handed the codestream or bare pixels alone: given a picture
-that was opened from a JPEG, it would write that file's content again. It stores no colour profile, so that colours of
-a lossy picture are converted to sRGB; its EXIF lacks the field that readers expect before it, so boxes are ours.
+pillow-jxl-plugin (extra `jxl`) decodes and encodes. It gets only the codestream or pixels, because it would copy the
+content of a JPEG from which a picture was opened. It cannot store a colour profile, so colours of a lossy picture are
+converted to sRGB. Its EXIF box lacks the offset field that readers expect, so boxes are written here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image
 
 from styleid.errors import MissingDependencyError
 from styleid.media.containers.errors import BadFileError, check_tail
+from styleid.media.counts import counted
 from styleid.media.formats.decoded import Decoded, check_size, kept_profile
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif
@@ -41,7 +42,7 @@ _MODES = {"L": Layout.GREY, "I;16": Layout.GREY, "LA": Layout.GREY_ALPHA, "RGB":
 
 @dataclass(frozen=True)
 class JxlEncoding:
-    """Say how a JPEG XL was compressed. bytes_per_pixel: of a lossy one, whose quality is not stored."""
+    """How a JPEG XL was compressed. bytes_per_pixel: size of a lossy codestream, since its quality is not stored."""
 
     lossless: bool
     bytes_per_pixel: float = 0.0
@@ -50,8 +51,13 @@ class JxlEncoding:
 def decode(data: bytes, max_pixels: int) -> Decoded:
     """Decode a JPEG XL of one picture.
 
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
     Raises:
-        BadFileError: It cannot be used.
+        BadFileError: The file is damaged, too large, animated, or could not be written the same way. The plugin may
+            raise other errors, too.
         MissingDependencyError: pillow-jxl-plugin is not installed.
     """
     codestream, boxes = jxl_parts(data)
@@ -62,7 +68,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     image = _plugin().JXLImageFile(io.BytesIO(codestream))
     upright = (head.width, head.height) if head.orientation < 5 else (head.height, head.width)
     if image.size != upright or image.mode not in _MODES:
-        raise BadFileError("the JPEG XL's pixels cannot be decoded: the file is damaged, or of a kind that is not read")
+        raise BadFileError("the JPEG XL's pixels cannot be decoded: the file is damaged or of an unsupported kind")
     raster = Raster(from_image(image), _MODES[image.mode], 16 if image.mode == "I;16" else 8)
     raster, notes = _in_srgb(raster, image.info.get("icc_profile"), lossless=head.lossless)
     facts = next((read_exif(jxl_exif(body)[1]) for kind, body in boxes if kind == b"Exif"), ExifFacts())
@@ -71,7 +77,17 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def encode(raster: Raster, kept: Kept, encoding: JxlEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    """Encode a raster like the source.
+
+    Args:
+        raster: The pixels.
+        kept: The metadata to write.
+        encoding: How the source was compressed.
+        metadata: "strip" or "safe".
+
+    Raises:
+        MissingDependencyError: pillow-jxl-plugin is not installed.
+    """
     size = raster.size[0] * raster.size[1]
     quality = 100 if encoding.lossless else _quality(raster, encoding.bytes_per_pixel * size)
     codestream, others = jxl_parts(_coded(raster, quality, _EFFORT))
@@ -93,30 +109,30 @@ def _plugin() -> Any:
 
 
 def _check(head: JxlHead) -> None:
-    """Refuse what could not be written again as it is."""
+    """Refuse pictures that could not be written the same way."""
     kinds = [extra.kind for extra in head.extras]
     problem = ""
     if head.animated:
-        problem = "it is animated: each frame would need its own check"
+        problem = "it is animated, and each frame would have to be checked"
     elif BLACK in kinds:
         problem = "its colours are CMYK"
     elif any(extra.premultiplied for extra in head.extras) or kinds.count(ALPHA) > 1:
-        problem = "its alpha is premultiplied, or there are several"
+        problem = "it has premultiplied alpha or several alpha channels"
     elif not head.bits:
         problem = "it holds floating-point numbers"
     elif head.lossless and head.bits > 8 and (head.bits != 16 or kinds):
-        problem = f"it is lossless with {head.bits} bits, of which 8 would be written"
+        problem = f"it is lossless with {head.bits} bits, but only 8 could be written"
     if problem:
         raise BadFileError(f"it is a JPEG XL that cannot be written again: {problem}. Save it as PNG or TIFF first")
 
 
 def _in_srgb(raster: Raster, icc_profile: bytes | None, *, lossless: bool) -> tuple[Raster, tuple[str, ...]]:
-    """Return a raster in the one colour space that the encoder can store, and a note where that changed colours."""
+    """Return a raster in sRGB, the only colour space that the encoder can store, and a note if it was converted."""
     if not icc_profile or icc_profile == _written_profile(raster.layout, raster.bits):
         return raster, ()
     if lossless or raster.bits == 16 or kept_profile(icc_profile, raster, ExifFacts())[0] is None:
         raise BadFileError("it is a JPEG XL with a colour profile other than sRGB, which cannot be written again "
-                           "without a change of its pixels. Save it as PNG or TIFF first")  # fmt: skip
+                           "without changing its pixels. Save it as PNG or TIFF first")  # fmt: skip
     return replace(raster, samples=_converted(raster, icc_profile)), (
         "its colours were converted to sRGB: other colour profiles cannot be written in JPEG XL",
     )
@@ -139,7 +155,7 @@ def _converted(raster: Raster, icc_profile: bytes) -> Samples:
 
 @cache
 def _written_profile(layout: Layout, bits: int) -> bytes | None:
-    """Return the profile that the decoder tells of what is written here: sRGB's."""
+    """Return the sRGB profile that the decoder reports for files written here."""
     shape = (1, 1) if layout.channels == 1 else (1, 1, layout.channels)
     pixel = Raster(np.zeros(shape, np.uint16 if bits == 16 else np.uint8), layout, bits)
     image = _plugin().JXLImageFile(io.BytesIO(_coded(pixel, 100, 1)))
@@ -147,7 +163,7 @@ def _written_profile(layout: Layout, bits: int) -> bytes | None:
 
 
 def _coded(raster: Raster, quality: int, effort: int) -> bytes:
-    """Return pixels as a file that holds nothing else; a quality of 100 is lossless."""
+    """Encode pixels without metadata; quality 100 is lossless."""
     mode = next(m for m, layout in _MODES.items() if layout is raster.layout and (m == "I;16") == (raster.bits == 16))
     height, width = raster.size
     image = Image.frombytes(mode, (width, height), np.ascontiguousarray(raster.samples).tobytes())
@@ -158,7 +174,7 @@ def _coded(raster: Raster, quality: int, effort: int) -> bytes:
 
 
 def _quality(raster: Raster, wanted_bytes: float) -> int:
-    """Return the highest quality whose file is not larger than wanted, or the lowest that is tried."""
+    """Return the highest quality in `_QUALITIES` whose file is not larger than wanted (plus 3 %), else the lowest."""
     low, high = 0, len(_QUALITIES) - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -175,7 +191,7 @@ def _notes(head: JxlHead, boxes: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
         notes.append("a depth of more than 8 bits was written with 8")
     further = sum(extra.kind != ALPHA for extra in head.extras) + head.preview
     if further:
-        notes.append(f"{further} channels or previews beside the picture were left out")
+        notes.append(f"left out: {counted(further, 'extra channel or preview', 'extra channels or previews')}")
     if any(kind == b"jhgm" for kind, _ in boxes):
-        notes.append("the gain map was left out: nothing is brighter than white")
+        notes.append("the gain map was left out, so HDR displays show nothing brighter than white")
     return tuple(notes)

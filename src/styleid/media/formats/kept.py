@@ -1,4 +1,4 @@
-"""What is kept of a photo's metadata, and the EXIF block that is built from it."""
+"""The metadata of a photo that is kept, and the EXIF block that is built from it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from styleid.media.formats.parse.ifd import EXIF_POINTER, LONG, ORIENTATION, SHO
 
 @dataclass(frozen=True)
 class Kept:
-    """Hold all that may follow the pixels into the output.
+    """All metadata that may be written with the pixels.
 
-    icc_profile: already rebuilt by `styleid.media.formats.parse.icc`. exposure: fields of `EXPOSURE_TAGS`, written
-    under "safe" only.
-    mark: the XMP packet of `styleid.media.provenance`, or b"" where the picture is not marked; never the source's XMP.
+    Attributes:
+        orientation: EXIF orientation, 1 to 8.
+        density: Pixel density, None if unknown.
+        icc_profile: Colour profile, already rebuilt by `styleid.media.formats.icc_writer`.
+        exposure: Fields of `EXPOSURE_TAGS`; written only in mode "safe".
+        mark: The XMP packet of `styleid.media.provenance`, b"" if the picture is not marked. Never the source's XMP.
     """
 
     orientation: int = 1
@@ -25,7 +28,12 @@ class Kept:
     mark: bytes = b""
 
     def exif(self, metadata: MetadataMode, *, orientation: bool = True) -> bytes:
-        """Return an EXIF block without its prefix, or b"" where there is nothing to say."""
+        """Return an EXIF block without its prefix, or b"" if there is nothing to write.
+
+        Args:
+            metadata: "strip" writes only the orientation; "safe" also writes the exposure fields.
+            orientation: Whether to write the orientation; formats that store it elsewhere pass False.
+        """
         exposure = self.exposure if metadata == "safe" else ()
         fields = [Field(ORIENTATION, SHORT, (self.orientation,))] if orientation and self.orientation != 1 else []
         if not fields and not exposure:

@@ -1,9 +1,9 @@
-"""Read and write PNGs at every depth: 1 to 16 bits, grey, RGB, palette, with and without alpha.
+"""Read and write PNGs of every depth: 1 to 16 bits, grey, RGB, palette, with and without alpha.
 
-Pillow and OpenCV only inflate and filter here: they are handed bare pictures whose bytes per pixel are the file's,
-and the chunks around the pixels are ours. So a 16-bit grey travels as 8-bit grey and alpha, a 16-bit grey and alpha
-as 8-bit RGBA, and what Pillow cannot hold, 16-bit RGB, goes through OpenCV, which does not notice a truncated
-stream: its length is checked first. Interlacing is not written again; the pixels are the same.
+Pillow and OpenCV only decompress and filter the pixels; chunks are read and written here. They get pictures without
+metadata that have as many bytes per pixel as the file: 16-bit grey is passed to Pillow as 8-bit grey with alpha, 16-bit
+grey with alpha as 8-bit RGBA. Pillow cannot hold 16-bit RGB, so OpenCV decodes it. OpenCV does not notice a truncated
+stream, so the length of the stream is checked before. Interlaced files are written without interlacing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 from styleid.media.containers.chunk import Chunk
 from styleid.media.containers.errors import BadFileError, CutShortError
 from styleid.media.containers.png import PNG_SIGNATURE, png_chunk, png_chunks
-from styleid.media.formats.decoded import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile, trailing_note
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import COLOUR_CHUNKS, PROFILE_NAME
 from styleid.media.formats.parse.exif import Density, ExifFacts, MetadataMode, read_exif
@@ -40,7 +40,7 @@ _MAX_PROFILE_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class PngEncoding:
-    """Say how a PNG was compressed. level: zlib's. colour_chunks: (kind, body) of those in `COLOUR_CHUNKS`."""
+    """How a PNG was compressed: zlib's level, 0 to 9, and the chunks of `COLOUR_CHUNKS` as (kind, body)."""
 
     level: int
     colour_chunks: tuple[tuple[bytes, bytes], ...]
@@ -64,7 +64,7 @@ class _Header:
                                               self.interlaced))  # fmt: skip
 
     def inflated_bytes(self) -> int:
-        """Return how many bytes the pixel stream must inflate to."""
+        """Return the length of the decompressed pixel stream in bytes."""
         per_pixel = self.layout.channels * self.bits
         passes = [(0, 0, 1, 1)]
         if self.interlaced:
@@ -78,14 +78,22 @@ class _Header:
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode a PNG; raises `BadFileError`."""
+    """Decode a PNG.
+
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
+    Raises:
+        BadFileError: The file is damaged, too large or animated. Decoders may raise other errors, too.
+    """
     chunks, end = png_chunks(data)
     header = _header(chunks)
     check_size(header.width, header.height, max_pixels)
     animated = _check_still(chunks, header)
     unsound = next((c.kind.decode() for c in chunks if c.kind in _READ and not c.sound), None)
     if unsound:
-        raise BadFileError(f"the PNG is damaged: the checksum of its {unsound} chunk does not agree")
+        raise BadFileError(f"the PNG is damaged: its {unsound} chunk has a wrong checksum")
     first = {c.kind: c.body for c in reversed(chunks) if c.kind != b"IDAT"}
     pixels = [c for c in chunks if c.kind == b"IDAT"]
     if sum(map(len, pixels)) < 2:
@@ -100,15 +108,19 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
     if header.width * header.height > _LARGE_PIXELS:
         level = min(level, 7)
     colours = tuple((k, first[k]) for k, size in COLOUR_CHUNKS.items() if len(first.get(k, b"")) == size)
-    if data[end:].strip(b"\0"):
-        notes = (*notes, f"{len(data) - end} bytes after the picture were left out")
-    return Decoded(
-        raster, Kept(facts.orientation, density, profile, facts.exposure), PngEncoding(level, colours), notes
-    )
+    kept = Kept(facts.orientation, density, profile, facts.exposure)
+    return Decoded(raster, kept, PngEncoding(level, colours), (*notes, *trailing_note(data, end)))
 
 
 def encode(raster: Raster, kept: Kept, encoding: PngEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster without loss at its own depth; the result holds nothing but pixels and what is kept."""
+    """Encode a raster losslessly at its own depth.
+
+    Args:
+        raster: The pixels.
+        kept: The metadata to write.
+        encoding: How the source was compressed.
+        metadata: "strip" or "safe".
+    """
     height, width = raster.size
     colour = next(code for code, layout in _LAYOUTS.items() if layout is raster.layout)
     parts = [PNG_SIGNATURE, _Header(width, height, raster.bits, colour, False).packed()]
@@ -134,7 +146,7 @@ def encode(raster: Raster, kept: Kept, encoding: PngEncoding, metadata: Metadata
 
 
 def packed_rows(samples: UInt8[np.ndarray, "h w"], bits: int) -> UInt8[np.ndarray, "h bytes"]:
-    """Pack (h, w) samples of 1, 2 or 4 bits into (h, bytes) uint8, the first pixel in the highest bits."""
+    """Pack samples of 1, 2 or 4 bits into bytes, the first pixel in the highest bits."""
     per_byte = 8 // bits
     padded = np.pad(samples, ((0, 0), (0, -samples.shape[1] % per_byte)))
     groups = padded.reshape(len(samples), -1, per_byte)
@@ -145,7 +157,7 @@ def packed_rows(samples: UInt8[np.ndarray, "h w"], bits: int) -> UInt8[np.ndarra
 
 
 def unpacked_rows(rows: UInt8[np.ndarray, "h bytes"], bits: int, width: int) -> UInt8[np.ndarray, "h w"]:
-    """Undo `packed_rows`: (h, bytes) to (h, width)."""
+    """Unpack bytes into samples of 1, 2 or 4 bits; the inverse of `packed_rows`."""
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
     return ((rows[:, :, None] >> shifts) & ((1 << bits) - 1)).reshape(len(rows), -1)[:, :width]
 
@@ -153,16 +165,16 @@ def unpacked_rows(rows: UInt8[np.ndarray, "h bytes"], bits: int, width: int) -> 
 def _header(chunks: list[Chunk]) -> _Header:
     if not chunks or chunks[0].kind != b"IHDR" or len(chunks[0].body) != 13:
         apple = chunks and chunks[0].kind == b"CgBI"
-        raise BadFileError("it is a PNG altered for iPhone apps. Convert it back first" if apple
+        raise BadFileError("it is a PNG for iPhone apps (CgBI). Convert it to a normal PNG first" if apple
                       else "the PNG is damaged: it does not begin with its header")  # fmt: skip
     width, height, bits, colour, method, filters, interlaced = struct.unpack(">IIBBBBB", chunks[0].body)
     if bits not in _DEPTHS.get(colour, ()) or method or filters or interlaced > 1:
-        raise BadFileError("the PNG is damaged: its header names a depth or colour type that does not exist")
+        raise BadFileError("the PNG is damaged: its header states a depth or colour type that does not exist")
     return _Header(width, height, bits, colour, bool(interlaced))
 
 
 def _check_still(chunks: list[Chunk], header: _Header) -> tuple[str, ...]:
-    """Refuse an animation but for one whose only frame is the picture itself; return a note on that one."""
+    """Refuse animations; one whose only frame is the picture itself is accepted with a note."""
     kinds = [c.kind for c in chunks]
     if b"acTL" not in kinds and b"fcTL" not in kinds and b"fdAT" not in kinds:
         return ()
@@ -171,7 +183,8 @@ def _check_still(chunks: list[Chunk], header: _Header) -> tuple[str, ...]:
     alone = len(frames) == 1 and b"fdAT" not in kinds and b"IDAT" in kinds
     if alone and kinds.index(b"fcTL") < kinds.index(b"IDAT") and frames[0].body[4:20] == whole:
         return ("an animation of one frame was written as a still picture",)
-    raise BadFileError("it is an animated PNG: each frame would need its own check. Save its frames as single pictures")
+    raise BadFileError("it is an animated PNG, and each frame would have to be checked. Save its frames as single "
+                       "pictures")  # fmt: skip
 
 
 def _raster(header: _Header, first: dict[bytes, bytes], pixels: list[Chunk]) -> Raster:
@@ -218,7 +231,7 @@ def _samples(header: _Header, first: dict[bytes, bytes], pixels: list[Chunk]) ->
 
 
 def _check_inflates(pixels: list[Chunk], expected: int) -> None:
-    """Raise unless the stream inflates to the expected length; zlib itself checks the stream's checksum."""
+    """Raise an error if the pixel stream is damaged or shorter than expected; zlib verifies its checksum."""
     stream, total = zlib.decompressobj(), 0
     try:
         for chunk in pixels:
@@ -226,13 +239,13 @@ def _check_inflates(pixels: list[Chunk], expected: int) -> None:
                 if total <= expected:
                     total += len(stream.decompress(chunk.source[start : min(start + (1 << 16), chunk.end)]))
     except zlib.error as error:
-        raise BadFileError(f"the PNG is damaged: its pixels do not inflate ({error})") from error
+        raise BadFileError(f"the PNG is damaged: its pixels cannot be decompressed ({error})") from error
     if total < expected:
         raise CutShortError("the PNG's pixels")
 
 
 def _deflated(raster: Raster, level: int) -> bytes:
-    """Return the zlib stream of a raster's filtered rows."""
+    """Return a raster's rows, filtered and compressed by zlib."""
     samples = raster.samples
     if raster.bits == 16 and raster.layout.channels >= 3:
         bgr = swap_red_and_blue(samples.copy())

@@ -1,12 +1,12 @@
-"""Pixels as a file stores them, their 8-bit RGB view, and painting new pixels into them at the native depth.
+"""Pixels as a file stores them, their 8-bit RGB view, and writing new pixels into them at the native depth.
 
 Convention
 ----------
 A `Raster` is in **stored** orientation. Samples are unsigned; ``bits`` of 1, 2 or 4 are held in uint8 with values
-below ``2**bits``. A view is uint8 (h, w, 3): greys are repeated, alpha is left out (what lies under a transparent
-pixel may be a face), 16-bit values are rounded to ``v / 257`` and come back as ``v * 257``; where a raster has a span,
-that span is seen from black to white. RGB numbers stay in the picture's own colour space; CMYK is seen through its
-profile as sRGB.
+below ``2**bits``. A view is uint8 (h, w, 3): greys are repeated, alpha is ignored (a transparent pixel may show a
+face), 16-bit values are rounded to ``v / 257`` and converted back as ``v * 257``. If a raster has a span, the view is
+stretched so that the span reaches from black to white. RGB values stay in the picture's own colour space; CMYK is
+converted to sRGB by its profile.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from styleid.media.stretch import Samples, Span, find_span
 from styleid.types import ImageRGB, MaskArray
 
 ColoursRGB = UInt8[np.ndarray, "_ 3"]
-"""Colours, or some pixels of a picture: uint8 (n, 3), RGB."""
+"""Colours of a palette, or selected pixels: uint8 (n, 3), RGB."""
 
 _ROWS = 256
 _CMYK_INK_TOTAL = 255
 
 
 class Layout(StrEnum):
-    """Name what the channels are."""
+    """The channels of a picture."""
 
     GREY = "grey"
     GREY_ALPHA = "grey and alpha"
@@ -43,28 +43,33 @@ class Layout(StrEnum):
 
     @property
     def channels(self) -> int:
-        """How many samples a pixel has."""
+        """Number of samples per pixel."""
         return {"grey": 1, "palette": 1, "grey and alpha": 2, "RGB": 3}.get(self.value, 4)
 
     @property
     def space(self) -> bytes:
-        """The colour space that a profile must be for."""
+        """Colour space that a profile for the picture must have, as in its header."""
         return b"CMYK" if self is Layout.CMYK else b"GRAY" if self in (Layout.GREY, Layout.GREY_ALPHA) else b"RGB "
 
 
 ALPHA_LAYOUTS = frozenset({Layout.GREY_ALPHA, Layout.RGB_ALPHA})
-"""Those whose last channel stands beside the colours."""
+"""Layouts whose last channel is alpha or another extra channel."""
 
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """Hold a palette. colours: uint8 (n, 3). alphas: uint8 (n,) or None where all are opaque."""
+    """A palette.
+
+    Attributes:
+        colours: uint8 (n, 3), n at most 256.
+        alphas: uint8, one for each of the first colours; the others are opaque. None if all are opaque.
+    """
 
     colours: ColoursRGB
     alphas: UInt8[np.ndarray, " _"] | None = None
 
     def opacities(self) -> UInt8[np.ndarray, "256"]:
-        """Return the alpha of each of 256 indices."""
+        """Return the alpha of each index, uint8 (256,)."""
         table = np.full(256, 255, np.uint8)
         if self.alphas is not None:
             table[: len(self.alphas)] = self.alphas
@@ -73,13 +78,17 @@ class Palette:
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """Hold stored pixels.
+    """Pixels as stored.
 
-    samples: (h, w) where a pixel has one channel, else (h, w, c); uint8, or uint16 where bits is 16.
-    key: the samples of the one colour that stands for transparent (PNG without alpha), or None.
-    premultiplied: whether colours are already multiplied by alpha (TIFF).
-    known_as_alpha: whether the file says that the channel beside the colours is alpha.
-    span: the part of their range that the colours are seen in, None for all of it; see `with_span`.
+    Attributes:
+        samples: (h, w) for one channel, else (h, w, c); uint8, or uint16 if bits is 16. Read-only.
+        layout: What the channels are.
+        bits: Depth of a sample: 1, 2, 4, 8 or 16.
+        palette: The palette, if the layout is PALETTE, else None.
+        key: Samples of the one colour that means transparent (PNG without alpha), or None.
+        premultiplied: Whether colours are multiplied by alpha (TIFF, HEIC).
+        known_as_alpha: Whether the file says that the extra channel is alpha.
+        span: The part of their range that colours use, None for all of it; see `with_span`.
     """
 
     samples: Samples
@@ -98,17 +107,17 @@ class Raster:
             raise ValueError(f"A {self.layout} raster of {self.bits} bits cannot hold {self.samples.shape} "
                              f"of {self.samples.dtype}.")  # fmt: skip
         if (self.layout is Layout.PALETTE) != (self.palette is not None):
-            raise ValueError("A raster has a palette where its layout says so, and only there.")
+            raise ValueError(f"A raster must have a palette if and only if its layout is palette, not {self.layout}.")
         self.samples.setflags(write=False)
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) as stored."""
+        """Height and width as stored."""
         return int(self.samples.shape[0]), int(self.samples.shape[1])
 
 
 def upright(array: Samples, orientation: int) -> Samples:
-    """Turn and mirror a stored array (h, w[, c]) as EXIF orientation 1 to 8 asks."""
+    """Rotate and mirror a stored array, (h, w) or (h, w, c), by an EXIF orientation of 1 to 8."""
     steps = {2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1]}
     if orientation in steps:
         return np.ascontiguousarray(steps[orientation])
@@ -120,18 +129,23 @@ def upright(array: Samples, orientation: int) -> Samples:
 
 
 def stored(array: Samples, orientation: int) -> Samples:
-    """Undo `upright`."""
+    """Rotate and mirror an upright array, (h, w) or (h, w, c), back to how the file stores it."""
     return upright(array, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def with_span(raster: Raster) -> Raster:
-    """Return a raster that is seen stretched where its colours use a small part of their range."""
+    """Return a raster whose view is stretched if its colours use only a small part of their range."""
     colours = view_rgb(raster) if raster.palette is not None else _colours(raster)
     return replace(raster, span=find_span(colours, 8 if raster.palette is not None else raster.bits))
 
 
 def view_rgb(raster: Raster, icc_profile: bytes | None = None) -> ImageRGB:
-    """Return the uint8 (h, w, 3) view of a raster, in stored orientation; shares memory with 8-bit RGB samples."""
+    """Return the view of a raster, uint8 (h, w, 3), in stored orientation.
+
+    Args:
+        raster: The pixels. If they are 8-bit RGB, the view shares their memory.
+        icc_profile: The profile by which CMYK is converted to sRGB; None uses a simple formula.
+    """
     if raster.palette is not None:
         colours = raster.palette.colours if raster.span is None else raster.span.to_8_bits(raster.palette.colours)
         return np.take(_padded(colours, raster.bits), raster.samples, axis=0)
@@ -143,7 +157,7 @@ def view_rgb(raster: Raster, icc_profile: bytes | None = None) -> ImageRGB:
 
 
 def _colours(raster: Raster) -> UInt[np.ndarray, "h w c"]:
-    """Return the samples (h, w, c) without the channel beside the colours."""
+    """Return the samples (h, w, c) without an extra channel."""
     samples = raster.samples if raster.samples.ndim == 3 else raster.samples[..., None]
     return samples[..., :-1] if raster.layout in ALPHA_LAYOUTS else samples
 
@@ -153,8 +167,15 @@ def repaint(
 ) -> Raster:
     """Return the raster with the pixels of new_rgb where mask is true, at the native depth.
 
-    old_rgb: the raster's view. Pixels that new_rgb leaves as they were keep their native samples, alpha is kept, a
-    grey raster takes the new pixels' luma, and a palette becomes RGB (with alpha, if it had any) if anything changed.
+    Pixels that are equal in old_rgb and new_rgb keep their samples. Alpha is kept. A grey raster gets the luma of the
+    new pixels. A palette becomes RGB, with alpha if the palette had any, if a pixel changed.
+
+    Args:
+        raster: The pixels.
+        old_rgb: uint8 (h, w, 3), the raster's view.
+        new_rgb: uint8 (h, w, 3), the new pixels.
+        mask: bool (h, w), where pixels may change. All arrays are in stored orientation.
+        icc_profile: The profile of a CMYK raster.
     """
     target = raster
     samples: Samples | None = None
@@ -176,7 +197,7 @@ def repaint(
 def _painted(
     before: UInt[np.ndarray, "n c"], new: UInt8[np.ndarray, "n 3"], raster: Raster, icc_profile: bytes | None
 ) -> UInt[np.ndarray, "n c"]:
-    """Return the (n, c) native samples that show (n, 3) new pixels in place of the samples `before`."""
+    """Return the samples (n, c) that show the pixels `new`; `before` are the old samples."""
     after = before.copy()
     if raster.layout is Layout.CMYK:
         seen = to_8_bits(before, raster.bits) if raster.span is None else raster.span.to_8_bits(before)
@@ -192,7 +213,7 @@ def _painted(
 
 
 def expanded(raster: Raster) -> Raster:
-    """Return a palette raster as 8-bit RGB, with alpha if the palette has any."""
+    """Return a palette raster as 8-bit RGB, with alpha if the palette has any; other rasters unchanged."""
     if raster.palette is None:
         return raster
     colours = view_rgb(replace(raster, span=None))
@@ -203,13 +224,13 @@ def expanded(raster: Raster) -> Raster:
 
 
 def luma(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape"]:
-    """Return the Rec. 601 luma of (..., 3) pixels; greys come back exactly."""
+    """Return the luma (ITU-R BT.601) of pixels (..., 3); the luma of a grey is the grey itself."""
     wide = rgb.astype(np.uint32)
     return ((19595 * wide[..., 0] + 38470 * wide[..., 1] + 7471 * wide[..., 2] + 32768) >> 16).astype(np.uint8)
 
 
 def to_8_bits(samples: UInt[np.ndarray, "*shape"], bits: int) -> UInt8[np.ndarray, "*shape"]:
-    """Scale samples to uint8."""
+    """Scale samples of 1 to 16 bits to uint8."""
     return samples if bits == 8 else np.take(_down_table(bits), samples)
 
 
@@ -223,14 +244,14 @@ def swap_red_and_blue(array: UInt[np.ndarray, "h w c"]) -> UInt[np.ndarray, "h w
 
 
 def to_image(array: Samples, mode: str) -> Image.Image:
-    """Return uint8 samples as a Pillow image of a mode, without a copy where Pillow can share them."""
+    """Return uint8 samples, (h, w) or (h, w, c), as a Pillow image of a mode, without a copy if possible."""
     height, width = array.shape[:2]
     flat = np.ascontiguousarray(array).reshape(-1)
     return Image.frombuffer(mode, (width, height), flat, "raw", mode, 0, 1)
 
 
 def from_image(image: Image.Image) -> Samples:
-    """Return a Pillow image's samples as a new array, band by band, so that no second copy is alive."""
+    """Return the samples of a Pillow image as a new array, copied in bands to save memory."""
     width, height = image.size
     first = np.asarray(image.crop((0, 0, 1, 1)))
     array = np.empty((height, width, *first.shape[2:]), first.dtype)
@@ -241,7 +262,7 @@ def from_image(image: Image.Image) -> Samples:
 
 
 def _native(values: UInt8[np.ndarray, "n c"], raster: Raster) -> UInt[np.ndarray, "n c"]:
-    """Return 8-bit values of a raster's view as its samples."""
+    """Return the samples that a raster's view shows as the given 8-bit values."""
     if raster.span is not None:
         return raster.span.from_8_bits(values, raster.samples.dtype)
     return _from_8_bits(values, raster.bits)
@@ -271,7 +292,7 @@ def _padded(colours: ColoursRGB, bits: int) -> ColoursRGB:
 def _kept_off_key(
     before: UInt[np.ndarray, "n c"], after: UInt[np.ndarray, "n c"], key: tuple[int, ...]
 ) -> UInt[np.ndarray, "n c"]:
-    """Keep transparent pixels transparent, and no others."""
+    """Keep transparent pixels, and move other pixels off the transparent colour."""
     was = (before == np.array(key)).all(axis=1)
     is_now = (after == np.array(key)).all(axis=1)
     hit = is_now & ~was
@@ -281,7 +302,7 @@ def _kept_off_key(
 
 
 def _cmyk_to_rgb(cmyk: UInt8[np.ndarray, "h w 4"], icc_profile: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
-    """Return (h, w, 3) sRGB through the profile, or by (1 - c)(1 - k) without one."""
+    """Convert CMYK to sRGB by the profile, or by (1 - c)(1 - k) without one."""
     transforms = _cmyk_transforms(icc_profile)
     rgb = np.empty((*cmyk.shape[:2], 3), np.uint8)
     for top in range(0, len(cmyk), _ROWS):
@@ -297,10 +318,10 @@ def _cmyk_to_rgb(cmyk: UInt8[np.ndarray, "h w 4"], icc_profile: bytes | None) ->
 def _rgb_to_cmyk(
     rgb: UInt8[np.ndarray, "n 3"], old_cmyk: UInt8[np.ndarray, "n 4"], icc_profile: bytes | None
 ) -> UInt8[np.ndarray, "n 4"]:
-    """Return (n, 4) inks for (n, 3) sRGB pixels.
+    """Convert sRGB pixels to CMYK.
 
-    Without a profile, each pixel keeps as much of its old black ink as its new colour allows, so that a print's black
-    generation stays.
+    Without a profile, each pixel keeps as much of its old black ink as its new colour allows, so that the black
+    generation of the print changes little.
     """
     transforms = _cmyk_transforms(icc_profile)
     if transforms is not None:
@@ -314,7 +335,7 @@ def _rgb_to_cmyk(
 
 @lru_cache(maxsize=8)
 def _cmyk_transforms(icc_profile: bytes | None) -> tuple[Any, Any] | None:
-    """Return the colour engine's transforms to sRGB and back, or None where it cannot do both."""
+    """Return the transforms from CMYK to sRGB and back, None if the profile or Pillow cannot provide both."""
     if icc_profile is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Lay the frames of an animation below each other, so that all that looks at a picture looks at every frame."""
+"""Stack the frames of an animation into one tall picture, so that faces are found and replaced in every frame."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from styleid.media.formats.raster import Samples
 
 @dataclass(frozen=True)
 class Strip:
-    """Say how frames lie in a strip: each of frame_height rows, and between two of them a gap.
+    """Layout of the stacked frames of an animation.
 
-    The gap keeps what is changed about a face at the edge of a frame out of the next one.
+    Gaps between frames keep changes around a face at the edge of a frame out of the next frame.
+
+    Attributes:
+        frame_height: Rows of a frame.
+        frames: Number of frames.
     """
 
     frame_height: int
@@ -22,17 +26,17 @@ class Strip:
 
     @property
     def step(self) -> int:
-        """How many rows lie between the tops of two frames."""
+        """Number of rows from the top of one frame to the top of the next."""
         return self.frame_height + max(32, self.frame_height // 4)
 
     @property
     def height(self) -> int:
-        """How many rows a strip has."""
+        """Number of rows of the strip."""
         return self.step * (self.frames - 1) + self.frame_height
 
 
 def joined(frames: Sequence[Samples], strip: Strip) -> Samples:
-    """Return frames, each (h, w, c), as one strip; gaps repeat the last row above, which adds no colours."""
+    """Stack frames, each (h, w, c), into a strip; a gap repeats the last row above it, so that no colours are added."""
     gap = strip.step - strip.frame_height
     pieces: list[Samples] = []
     for frame in frames[:-1]:
@@ -41,5 +45,5 @@ def joined(frames: Sequence[Samples], strip: Strip) -> Samples:
 
 
 def parted(samples: Samples, strip: Strip) -> list[Samples]:
-    """Undo `joined`."""
+    """Split a strip, (height, w, c), into its frames."""
     return [samples[top : top + strip.frame_height] for top in range(0, strip.height, strip.step)]

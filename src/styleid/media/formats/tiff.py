@@ -1,9 +1,9 @@
-"""Read and write single-page TIFFs without loss: 1 to 16 bits, grey, RGB, palette, CMYK, with and without alpha.
+"""Read single-page TIFFs losslessly: 1 to 16 bits, grey, RGB, palette, CMYK, with and without alpha.
 
-TIFF's usual compressions work on bytes and know nothing of pixels, so Pillow (libtiff) is asked for bytes only: it
-gets a bare one-directory file that calls each row of each plane a row of 8-bit grey, and predictor, byte order,
-planes and depth are undone here. Fax and JPEG compression do know pixels; those are
-read by Pillow as pictures and written with Deflate, larger but without a second loss.
+Most TIFF compressions work on bytes, not on pixels. For these, Pillow (libtiff) only decompresses: it gets a file with
+one directory in which each row of each plane is declared as a row of 8-bit grey; predictor, byte order, planes and
+depth are handled here. Fax and JPEG compression work on pixels; Pillow decodes such pictures, and they are written with
+Deflate, which makes them larger but loses nothing more.
 
 Not kept: planar storage and tiles (written as strips of interleaved pixels), big-endian order, BigTIFF.
 """
@@ -77,7 +77,7 @@ _LIMIT_LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class _Page:
-    """Hold the structure of the page."""
+    """How the page stores its pixels, as its tags say."""
 
     width: int
     height: int
@@ -99,7 +99,16 @@ class _Page:
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode a single-page TIFF; raises `BadFileError`."""
+    """Decode a single-page TIFF.
+
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height.
+
+    Raises:
+        BadFileError: The file is damaged, too large, of several pages or of an unsupported kind. Decoders may raise
+            other errors, too.
+    """
     reader = TiffReader.open(data)
     pages = reader.chain()
     if not pages:
@@ -112,7 +121,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
         check_size(page.tile_width, first.integer(TILE_HEIGHT, 0), max_pixels)
     if page.compression in _PIXEL_CODECS:
         raster, encoding = _decoded_pixels(data, reader, first, page)
-        notes += (f"{_PIXEL_CODECS[page.compression]} compression was replaced by Deflate, which loses nothing",)
+        notes += (f"{_PIXEL_CODECS[page.compression]} compression was replaced by lossless Deflate",)
     else:
         raster, encoding = _decoded_bytes(data, reader, first, page)
     facts = read_facts(reader, first)
@@ -123,7 +132,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def _check_pages(pages: list[Directory], data: bytes) -> tuple[str, ...]:
-    """Refuse what is no single picture; return a note where reduced copies are left out."""
+    """Refuse raw files and files of several pictures; return a note if reduced copies are left out."""
     first = pages[0]
     if DNG_VERSION in first.fields or data[8:10] == b"CR" or first.integer(PHOTOMETRIC, 1) in (32803, 34892):
         raise BadFileError("it is a camera's raw file. Develop it to TIFF or JPEG first")
@@ -131,7 +140,7 @@ def _check_pages(pages: list[Directory], data: bytes) -> tuple[str, ...]:
         raise BadFileError("its first page is a preview, as in a camera's raw file. Export the picture as TIFF first")
     if any(not p.integer(SUBFILE, 0) & 1 for p in pages[1:]):
         raise BadFileError(
-            f"it is a TIFF of {len(pages)} pages: each would need its own check. Save them as single files"
+            f"it is a TIFF of {len(pages)} pages, and each would have to be checked. Save them as single files"
         )
     return ("reduced copies of the picture were left out",) if len(pages) > 1 else ()
 
@@ -153,7 +162,7 @@ def _page(first: Directory) -> _Page:
     if compression not in _BYTE_CODECS:
         problem = f"its compression ({compression}) cannot be read"
     elif photometric not in _PHOTOMETRIC_NAMES:
-        problem = f"its kind of colour ({photometric}) cannot be read"
+        problem = f"its colour model ({photometric}) cannot be read"
     elif any(f != 1 for f in first.ints(SAMPLE_FORMAT)):
         problem = "it holds signed or floating-point numbers"
     elif any(b != bits[0] for b in bits) or bits[0] not in (1, 2, 4, 8, 16) or (bits[0] < 8 and samples > 1):
@@ -163,7 +172,7 @@ def _page(first: Directory) -> _Page:
     elif extra and page.layout.channels != samples:
         problem = "it has an extra channel that cannot be kept"
     elif (photometric == 3 and bits[0] == 16) or page.planar not in (1, 2) or page.predictor not in (1, 2):
-        problem = "its way of storing pixels cannot be read"
+        problem = "the way it stores pixels cannot be read"
     if problem:
         raise BadFileError(f"it is a TIFF, but {problem}. Save it with 8 or 16 bits, grey, RGB or CMYK, first")
     return page
@@ -198,7 +207,7 @@ def _decoded_bytes(data: bytes, reader: TiffReader, first: Directory, page: _Pag
 
 
 def _byte_fields(first: Directory, page: _Page, plane: int, planes: int, row_bytes: int) -> list[Field]:
-    """Return the bare directory that presents one plane as a picture of bytes."""
+    """Return a directory that declares one plane as an 8-bit grey picture of its bytes."""
     fields = [
         Field(WIDTH, LONG, (row_bytes,)),
         Field(HEIGHT, LONG, (page.height,)),
@@ -243,7 +252,7 @@ def _decoded_pixels(data: bytes, reader: TiffReader, first: Directory, page: _Pa
 
 
 def _pixel_layout(page: _Page) -> Layout:
-    """Return the layout of a page whose compression knows pixels."""
+    """Return the layout of a page with fax or JPEG compression."""
     base = _DECODED_NAMES.get(page.photometric)
     if base is not None and (layout := _DECODED_LAYOUTS.get((base, page.samples, len(page.extra)))):
         return layout
@@ -254,7 +263,7 @@ def _pixel_layout(page: _Page) -> Layout:
 
 
 def _pillow(data: bytes, fields: list[Field], order: str = "<") -> Samples:
-    """Decode the page that a bare directory, put behind the data, describes."""
+    """Decode the page that a directory describes; the directory is appended to the data for Pillow."""
     for offsets, counts in PIXEL_PLACES:
         pair = {f.tag: f.values for f in fields if f.tag in (offsets, counts)}
         for start, size in zip(pair.get(offsets, ()), pair.get(counts, ()), strict=False):
@@ -274,7 +283,7 @@ def _pillow(data: bytes, fields: list[Field], order: str = "<") -> Samples:
 
 @contextlib.contextmanager
 def _limit_lifted() -> Generator[None, None, None]:
-    """Lift Pillow's own limit of pixels, which would count bytes here; the page was held against ours before."""
+    """Suspend Pillow's limit of pixels, which would count bytes here; `check_size` has already checked the page."""
     with _LIMIT_LOCK:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None

@@ -1,4 +1,4 @@
-"""Between the bytes of a TIFF's rows and samples: depth, byte order and predictor."""
+"""Convert between the bytes of a TIFF's rows and samples: depth, byte order and predictor."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from styleid.media.formats.png import packed_rows, unpacked_rows
 def samples_of(
     rows: UInt8[np.ndarray, "h bytes"], width: int, bits: int, per_pixel: int, order: str, predictor: int, block: int
 ) -> UInt[np.ndarray, "h w *channels"]:
-    """Turn rows (h, bytes) into samples, (h, w), or (h, w, per_pixel) for several.
+    """Convert rows to samples.
 
-    order: "<" or ">", that of 16-bit numbers. predictor: 1 none, 2 differences along rows. block: how many columns
-    differences run through, a tile's width.
+    Args:
+        rows: uint8 (h, bytes).
+        width: Pixels per row.
+        bits: Depth of a sample: 1, 2, 4, 8 or 16.
+        per_pixel: Samples per pixel.
+        order: Byte order of 16-bit samples, "<" or ">".
+        predictor: 1 for none, 2 for differences along rows.
+        block: Number of columns after which differences start again: the width of a tile, else of the picture.
+
+    Returns:
+        uint8 or uint16, (h, w) for one sample per pixel, else (h, w, per_pixel).
     """
     if bits < 8:
         return unpacked_rows(rows, bits, width)
@@ -28,7 +37,7 @@ def samples_of(
 
 
 def rows_of(samples: UInt[np.ndarray, "h w *channels"], bits: int, predictor: int) -> UInt8[np.ndarray, "h bytes"]:
-    """Undo `samples_of`, little-endian, in blocks of whole rows."""
+    """Convert samples to little-endian rows: the inverse of `samples_of`, with differences along whole rows."""
     if bits < 8:
         return packed_rows(samples, bits)
     cube = samples.reshape(*samples.shape[:2], -1)
@@ -40,7 +49,7 @@ def rows_of(samples: UInt[np.ndarray, "h w *channels"], bits: int, predictor: in
 
 
 def inverted(samples: UInt[np.ndarray, "h w *channels"], bits: int) -> UInt[np.ndarray, "h w *channels"]:
-    """Return the grey channel inverted, the alpha as it is."""
+    """Return samples with the first channel (grey) inverted and an alpha channel unchanged."""
     turned = samples.copy()
     grey = turned[..., 0] if turned.ndim == 3 else turned
     np.subtract((1 << bits) - 1, grey, out=grey, casting="unsafe")

@@ -1,8 +1,8 @@
-"""Write single-page TIFFs without loss.
+"""Write single-page TIFFs losslessly.
 
-tifffile writes them, with imagecodecs' compressions. What it cannot hold is written here: compressed samples of 2 or
-4 bits, palettes of fewer than 8, and a directory of exposure fields. There too Pillow (libtiff) compresses, handed
-rows of bytes.
+tifffile writes them, with the compressions of imagecodecs. It does not support samples of 2 or 4 bits, palettes of
+fewer than 8 bits and a directory of exposure fields; such files are written here, with the compressions of Pillow
+(libtiff).
 """
 
 from __future__ import annotations
@@ -60,11 +60,15 @@ _MOST_BYTES = (1 << 32) - (1 << 25)
 
 @dataclass(frozen=True)
 class TiffEncoding:
-    """Say how a TIFF was stored.
+    """How a TIFF stored its pixels.
 
-    codec: Pillow's name. predictor: 1 none, 2 differences along rows. white_is_zero: grey stored inverted.
-    extra: what the last channel is, 0 unspecified, 1 premultiplied alpha, 2 alpha, None where there is none.
-    colour_map: the palette as stored, 3 * 2**bits 16-bit values.
+    Attributes:
+        codec: Pillow's name of the compression.
+        predictor: 1 for none, 2 for differences along rows.
+        white_is_zero: Whether grey is stored inverted.
+        extra: Meaning of the last channel: 0 unspecified, 1 premultiplied alpha, 2 alpha; None if there is no extra
+            channel.
+        colour_map: The palette as stored, 3 * 2**bits 16-bit values; empty if there is none.
     """
 
     codec: str
@@ -75,13 +79,19 @@ class TiffEncoding:
 
 
 def encode(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster without loss at its own depth; the result holds nothing but pixels and what is kept.
+    """Encode a raster losslessly at its own depth.
 
-    tifffile writes it, but for what it cannot hold: compressed samples of 2 or 4 bits, palettes of fewer than 8, and
-    a directory of exposure fields.
+    Args:
+        raster: The pixels.
+        kept: The metadata to write.
+        encoding: How the source stored its pixels.
+        metadata: "strip" or "safe".
+
+    Raises:
+        BadFileError: The pixels need more than 4 GiB.
     """
     if raster.samples.nbytes > _MOST_BYTES:
-        raise BadFileError("its pixels need more than the 4 GiB that a TIFF can hold. Save it in parts first")
+        raise BadFileError("its pixels need more than the 4 GiB that a TIFF can hold. Split it into parts first")
     small = raster.bits in (2, 4) or (raster.palette is not None and raster.bits < 8)
     if small or (metadata == "safe" and kept.exposure):
         return _written_here(raster, kept, encoding, metadata)
@@ -171,7 +181,7 @@ def _written_here(raster: Raster, kept: Kept, encoding: TiffEncoding, metadata: 
 
 
 def _assembled(fields: list[Field], strips: list[bytes], kept: Kept, metadata: MetadataMode) -> bytes:
-    """Return header, strips, main directory and, under "safe", the exposure directory."""
+    """Return the file: header, strips, main directory and, in mode "safe", the exposure directory."""
     offsets: list[int] = []
     position = 8
     for strip in strips:
@@ -191,7 +201,7 @@ def _assembled(fields: list[Field], strips: list[bytes], kept: Kept, metadata: M
 
 
 def _strips(rows: Samples, codec: str) -> tuple[list[bytes], int]:
-    """Compress (h, bytes) rows; return the strips and how many rows each holds."""
+    """Compress rows of bytes; return the strips and the number of rows in each."""
     out = io.BytesIO()
     to_image(rows, "L").save(out, "TIFF", compression=codec)
     data = out.getvalue()

@@ -1,7 +1,7 @@
-"""Read WebP and write it as it was: lossless stays lossless, lossy keeps its quantiser, animations their times.
+"""Read WebP, and write it like the source: lossless or with the same quantiser, animations with the same times.
 
-A lossy WebP does not store the quality that it was made with, but its quantiser indices follow from it; they are read
-from the frame header (RFC 6386, section 9) and libwebp's mapping (src/enc/quant_enc.c, `QualityToCompression`) is
+A lossy WebP does not store the quality that its encoder was asked for, but its quantiser indices depend on it. They are
+read from the frame header (RFC 6386, section 9), and libwebp's mapping (src/enc/quant_enc.c, `QualityToCompression`) is
 inverted.
 """
 
@@ -19,7 +19,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from styleid.media.containers.chunk import Chunk
 from styleid.media.containers.errors import BadFileError, CutShortError, check_tail
 from styleid.media.containers.riff import riff_body, riff_chunk, riff_chunks
-from styleid.media.formats.decoded import Decoded, check_size, kept_profile
+from styleid.media.formats.decoded import Decoded, check_size, kept_profile, trailing_note
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.exif import ExifFacts, MetadataMode, read_exif
 from styleid.media.formats.raster import Layout, Raster, Samples, swap_red_and_blue, to_image
@@ -32,7 +32,7 @@ _MOST_STRIP_PX = 200_000
 
 @dataclass(frozen=True)
 class WebpEncoding:
-    """Say how a WebP was compressed. quality: libwebp's, 0 to 100, read from the quantiser; unused where lossless."""
+    """How a WebP was compressed. quality: libwebp's quality, 0 to 100, from the quantiser; unused if lossless."""
 
     lossless: bool
     quality: float
@@ -40,10 +40,12 @@ class WebpEncoding:
 
 @dataclass(frozen=True)
 class WebpAnimation:
-    """Say how an animated WebP was made.
+    """How an animated WebP was compressed.
 
-    strip: its frames in the raster. frames: how each was compressed, and how many milliseconds it is shown.
-    control: the body of its ANIM chunk: background colour and number of repetitions.
+    Attributes:
+        strip: Layout of the frames in the raster.
+        frames: Compression and duration in milliseconds of each frame.
+        control: Body of the ANIM chunk: background colour and number of repetitions.
     """
 
     strip: Strip
@@ -52,9 +54,17 @@ class WebpAnimation:
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded:
-    """Decode a WebP, the frames of an animation as one strip; raises `BadFileError`."""
+    """Decode a WebP; the frames of an animation are stacked into one strip.
+
+    Args:
+        data: The whole file.
+        max_pixels: Limit for width * height, for an animation of the whole strip.
+
+    Raises:
+        BadFileError: The file is damaged or too large. Decoders may raise other errors, too.
+    """
     chunks, end = riff_chunks(data)
-    notes = (f"{len(data) - end} bytes after the picture were left out",) * bool(data[end:].strip(b"\0"))
+    notes = trailing_note(data, end)
     frames = [c for c in chunks if c.kind == b"ANMF"]
     whole = next((bytes(6) + c.body[4:10] for c in chunks if c.kind == b"VP8X"), b"")
     if len(frames) > 1 or any(frame.body[:12] != whole for frame in frames):
@@ -93,7 +103,7 @@ def _encoding_of(bitstream: Chunk) -> WebpEncoding:
 
 
 def _animation(data: bytes, chunks: list[Chunk], frames: list[Chunk], max_pixels: int) -> tuple[Raster, WebpAnimation]:
-    """Return an animation's frames as they are shown, one below the other."""
+    """Return an animation's frames as they are shown, stacked into one strip."""
     canvas = next((c.body for c in chunks if c.kind == b"VP8X" and len(c) >= 10), None)
     control = next((c.body for c in chunks if c.kind == b"ANIM" and len(c) >= 6), None)
     if canvas is None or control is None:
@@ -102,8 +112,8 @@ def _animation(data: bytes, chunks: list[Chunk], frames: list[Chunk], max_pixels
     strip = Strip(height, len(frames))
     check_size(width, strip.height, max_pixels)
     if strip.height > _MOST_STRIP_PX:
-        raise BadFileError(f"it is an animated WebP of {len(frames)} frames, more than can be looked at in one piece. "
-                           "Save it as a video")  # fmt: skip
+        raise BadFileError(f"it is an animated WebP of {len(frames)} frames, which together are more than "
+                           f"{_MOST_STRIP_PX:,} pixels high. Save it as a video")  # fmt: skip
     told: list[tuple[WebpEncoding, int]] = []
     for frame in frames:
         bitstream = next((c for c in _frame_parts(frame) if c.kind in (b"VP8 ", b"VP8L")), None)
@@ -113,7 +123,7 @@ def _animation(data: bytes, chunks: list[Chunk], frames: list[Chunk], max_pixels
         told.append((_encoding_of(bitstream), int.from_bytes(frame.body[12:15], "little")))
     image = WebPImageFile(io.BytesIO(data))
     if image.n_frames != len(frames) or image.size != (width, height):
-        raise BadFileError("the WebP is damaged: its animation has other frames than it says")
+        raise BadFileError("the WebP is damaged: number or size of its frames differ from its header")
     shown: list[Samples] = []
     for number in range(len(frames)):
         image.seek(number)
@@ -126,19 +136,25 @@ def _animation(data: bytes, chunks: list[Chunk], frames: list[Chunk], max_pixels
 
 
 def _frame_parts(frame: Chunk) -> Iterator[Chunk]:
-    """Yield the chunks of one frame."""
     return riff_body(frame.source, frame.start + 16, frame.end)
 
 
 def encode(raster: Raster, kept: Kept, encoding: WebpEncoding | WebpAnimation, metadata: MetadataMode) -> bytes:
-    """Encode a raster as the source was; the result holds nothing but pixels and what is kept."""
+    """Encode a raster like the source.
+
+    Args:
+        raster: The pixels; for an animation, the strip of all frames.
+        kept: The metadata to write.
+        encoding: How the source was compressed.
+        metadata: "strip" or "safe".
+    """
     if isinstance(encoding, WebpAnimation):
         return _encoded_animation(raster, kept, encoding, metadata)
     return _encoded_still(raster, kept, encoding, metadata)
 
 
 def _encoded_animation(raster: Raster, kept: Kept, encoding: WebpAnimation, metadata: MetadataMode) -> bytes:
-    """Write every frame whole, so that none depends on another, with the times of the source."""
+    """Encode every frame completely, so that none depends on another, with the durations of the source."""
     width = raster.size[1]
     size = (width - 1).to_bytes(3, "little") + (encoding.strip.frame_height - 1).to_bytes(3, "little")
     body = riff_chunk(b"ANIM", encoding.control)
@@ -190,7 +206,7 @@ def _lossy_size(body: bytes) -> tuple[int, int]:
 
 
 class _BoolReader:
-    """Decode equiprobable flags and literals of VP8's arithmetic code (RFC 6386, section 7)."""
+    """Decoder for flags and literals in VP8's arithmetic code (RFC 6386, section 7)."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._next = data, 2
@@ -222,7 +238,7 @@ class _BoolReader:
         return value
 
     def optional(self, bits: int) -> int:
-        """Return a signed value behind a presence flag, 0 where absent."""
+        """Return a signed value that follows a presence flag, 0 if absent."""
         if not self.flag():
             return 0
         value = self.literal(bits)
@@ -230,7 +246,7 @@ class _BoolReader:
 
 
 def _quality(body: bytes) -> float:
-    """Return the quality that makes libwebp use this frame's quantisers."""
+    """Return the quality at which libwebp uses this frame's quantisers."""
     reader = _BoolReader(body[10:])
     reader.literal(2)
     segments: list[int] = []
@@ -256,11 +272,13 @@ def _quality(body: bytes) -> float:
 
 
 def _quality_of(indices: list[int], branches: list[float]) -> float:
-    """Return the quality behind the quantiser indices of four segments.
+    """Return the quality from the quantiser indices of four segments.
 
-    branches: the tree of segments' probabilities: of the first two together, of the first among those, of the third
-    among the others. libwebp raises one base to powers whose mean over the blocks is 1, so the weighted mean of the
-    logarithms gives the base back.
+    libwebp raises one base to powers whose mean over all blocks is 1, so the weighted mean of the logarithms gives the
+    logarithm of that base.
+
+    branches: probabilities of the segment tree: of the first two segments together, of the first of these two, and of
+        the third of the other two.
     """
     pair, first, third = branches
     weights = np.array([pair * first, pair * (1 - first), (1 - pair) * third, (1 - pair) * (1 - third)])

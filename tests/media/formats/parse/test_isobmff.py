@@ -90,7 +90,7 @@ DAMAGED = {
     "no meta": (FTYP, BadFileError, "it has no list of its pictures"),
     "no brands": (box(b"meta", b"", 0, 0), BadFileError, "it has no list of its pictures"),
     "primary cut": (FTYP + box(b"meta", box(b"pitm", b"", 0, 0), 0, 0), CutShortError, r"inside a box\."),
-    "places cut": (heif(iloc(0)[:-2] + b"\0\3"), CutShortError, "list of places"),
+    "places cut": (heif(iloc(0)[:-2] + b"\0\3"), CutShortError, "list of items"),
     "a place outside": (heif(iloc(0, struct.pack(">HHHII", 1, 0, 1, 500, 3))), CutShortError, "pixels"),
     "properties cut": (
         heif(iprp(box(b"ipma", struct.pack(">IHB", 1, 1, 4), 0, 0)), behind=box(b"mdat", bytes(20))),

@@ -1,5 +1,1 @@
-"""Parse what picture files hold, for the codecs and for the independent audit of outputs.
-
-Knows signatures, directories, profiles and boxes.
-Does not write pictures.
-"""
+"""Parsers of picture files, used by the codecs and by the independent audit of outputs. They write no pictures."""

@@ -1,7 +1,7 @@
 """Read the base quantiser of an AV1 still picture from its frame header (AV1 specification, sections 5.5 and 5.9).
 
-AVIF stores no quality, but encoders derive the base quantiser index, 0 to 255, from it. Only key frames of still
-pictures are parsed, and only up to that index.
+AVIF does not store the encoder's quality, but encoders derive the base quantiser index, 0 to 255, from it. Only key
+frames of still pictures are parsed, and only up to that index.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SELECT = 2
 
 @dataclass(frozen=True)
 class _Sequence:
-    """Hold the fields of a sequence header that the frame header's layout depends on."""
+    """Fields of a sequence header on which the layout of the frame header depends."""
 
     reduced: bool
     width_bits: int
@@ -33,7 +33,7 @@ class _Sequence:
 
 
 def base_quantiser(stream: bytes) -> int | None:
-    """Return base_q_idx of the stream's first frame, or None where it cannot be told."""
+    """Return base_q_idx of a stream's first frame, 0 to 255, None if it cannot be read."""
     try:
         sequence = None
         for kind, body in _units(stream):
@@ -47,7 +47,7 @@ def base_quantiser(stream: bytes) -> int | None:
 
 
 def _units(stream: bytes) -> list[tuple[int, bytes]]:
-    """Split a stream into (type, body) of its open bitstream units."""
+    """Split a stream into its open bitstream units as (type, first 4,096 bytes of the body), at most 16."""
     units: list[tuple[int, bytes]] = []
     position = 0
     while position < len(stream) and len(units) < 16:
@@ -139,7 +139,7 @@ def _frame_quantiser(bits: BitReader, sequence: _Sequence) -> int:
 
 
 def _skip_tiles(bits: BitReader, sequence: _Sequence, width: int, height: int) -> None:
-    """Skip the tiles' layout (tile_info)."""
+    """Skip the layout of the tiles (tile_info)."""
     shift = 5 if sequence.large_blocks else 4
     columns, rows = (-(-2 * ((side + 7) >> 3) // (1 << shift)) for side in (width, height))
     widest, largest = 4096 >> (shift + 2), (4096 * 2304) >> (2 * shift + 4)

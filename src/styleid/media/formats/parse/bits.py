@@ -1,20 +1,20 @@
-"""Read bits of coded pictures' headers."""
+"""Read bits from the headers of coded pictures."""
 
 from __future__ import annotations
 
 
 class UnsupportedStreamError(Exception):
-    """The stream ends early or uses something that is not parsed."""
+    """A stream ends too early or uses syntax that is not supported."""
 
 
 class BitReader:
-    """Read bits, the highest first."""
+    """Reader of bits, the highest bit of each byte first. Its methods raise `UnsupportedStreamError` at the end."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._position = data, 0
 
     def take(self, count: int = 1) -> int:
-        """Return an unsigned number of so many bits; 0 bits are 0."""
+        """Return an unsigned number of `count` bits, 0 for no bits."""
         end = self._position + count
         if end > 8 * len(self._data):
             raise UnsupportedStreamError
@@ -37,6 +37,6 @@ class BitReader:
         return (code + 1) // 2 if code & 1 else -(code // 2)
 
     def skip_golombs(self, count: int) -> None:
-        """Pass over so many exponential-Golomb numbers."""
+        """Skip `count` exponential-Golomb numbers."""
         for _ in range(count):
             self.golomb()

@@ -1,8 +1,8 @@
-"""Read C2PA manifest stores, and tell whether one says no more than that a picture holds generated parts.
+"""Read C2PA manifest stores, and find everything in them except the mark of generated content.
 
-A store is a tree of JUMBF boxes (ISO/IEC 19566-5) around CBOR (RFC 8949); both are read here as far as the one
-manifest needs that `styleid.media.signing` asks for: an action, the hash of the file itself, a claim and its signature.
-Thumbnails, ingredients, further manifests and every other assertion are leftovers.
+A store is a tree of JUMBF boxes (ISO/IEC 19566-5) with values in CBOR (RFC 8949). Both are parsed as far as needed for
+the manifests that `styleid.media.signing` writes: an action, the hash of the file, a claim and its signature.
+Thumbnails, ingredients, further manifests and all other assertions are leftovers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from styleid.media.containers.iso import iso_boxes
 from styleid.media.provenance import SOURCE_TYPE
 
 ISO_MANIFEST = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
-"""The identifier of a uuid box that holds a manifest store."""
+"""Identifier of a uuid box with a manifest store."""
 GIF_MANIFEST = b"!\xff\x0bC2PA_GIF\x01\x00\x00"
 TIFF_MANIFEST = 52545
 
@@ -37,7 +37,7 @@ _MOST_DEPTH = 16
 
 @dataclass(frozen=True)
 class _Node:
-    """Hold a JUMBF superbox. private: (kind, body) of what stands beside its label. contents: (kind, body)."""
+    """A JUMBF superbox: its private boxes, content boxes, both as (kind, body), and inner superboxes."""
 
     kind: bytes
     label: str
@@ -47,7 +47,7 @@ class _Node:
 
 
 def manifest_leftovers(store: bytes) -> list[str]:
-    """List what a manifest store holds beyond the mark of generated content."""
+    """List everything in a manifest store except the mark of generated content, one line each."""
     try:
         return [f"C2PA: {line}" for line in _store_leftovers(store)]
     except (BadFileError, struct.error, ValueError, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
@@ -55,7 +55,7 @@ def manifest_leftovers(store: bytes) -> list[str]:
 
 
 def jpeg_store(payloads: Sequence[bytes]) -> bytes | None:
-    """Return the store that a JPEG's APP11 segments are pieces of, or None where they hold something else."""
+    """Join the payloads of a JPEG's APP11 segments to a manifest store; return None if they contain something else."""
     pieces = {struct.unpack_from(">I", p, 4)[0]: p for p in payloads if len(p) >= 16 and p[:2] == b"JP"}
     if len(pieces) != len(payloads) or sorted(pieces) != list(range(1, len(pieces) + 1)):
         return None
@@ -63,7 +63,7 @@ def jpeg_store(payloads: Sequence[bytes]) -> bytes | None:
 
 
 def gif_store(block: bytes) -> bytes:
-    """Return the store in a GIF's application extension."""
+    """Return the manifest store in a GIF's application extension."""
     parts: list[bytes] = []
     at = len(GIF_MANIFEST)
     while at < len(block) and block[at]:
@@ -73,7 +73,10 @@ def gif_store(block: bytes) -> bytes:
 
 
 def iso_store(body: bytes) -> bytes:
-    """Return the store in a uuid box's body: behind its identifier come version, purpose and an offset of zero."""
+    """Return the manifest store in the body of a uuid box.
+
+    It follows the identifier, a version, the purpose and an offset of zero; any other header gives b"".
+    """
     head = ISO_MANIFEST + bytes(4) + b"manifest\0" + bytes(8)
     return body.removeprefix(head) if body.startswith(head) else b""
 
@@ -81,14 +84,14 @@ def iso_store(body: bytes) -> bytes:
 def _store_leftovers(store: bytes) -> list[str]:
     root = _node(store, 0, len(store))
     if (root.kind, root.label) != (b"c2pa", "c2pa") or root.contents or root.private:
-        return ["a store of another kind"]
+        return ["a manifest store of an unknown kind"]
     if len(root.nodes) != 1:
         return [f"{len(root.nodes)} manifests"]
     manifest = root.nodes[0]
     found = _Checks()
     named = manifest.kind == b"c2ma" and _LABEL.fullmatch(manifest.label)
     found.need(named, f"a manifest named {manifest.label[:60]!r}")
-    found.need(not manifest.contents and not manifest.private, "content beside a manifest's parts")
+    found.need(not manifest.contents and not manifest.private, "content besides the parts of the manifest")
     parts = {node.label: node for node in manifest.nodes}
     wanted = {"c2pa.assertions", "c2pa.claim.v2", "c2pa.signature"}
     found.need(len(parts) == len(manifest.nodes) and set(parts) <= wanted,
@@ -100,7 +103,7 @@ def _store_leftovers(store: bytes) -> list[str]:
 
 
 class _Checks:
-    """Collect what does not hold."""
+    """Collects the lines of checks that fail."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -115,7 +118,7 @@ class _Checks:
 
 def _check_assertions(store: _Node, found: _Checks) -> None:
     for node in store.nodes:
-        found.need(all(kind == b"c2sh" and len(body) <= 32 for kind, body in node.private), "data beside a label")
+        found.need(all(kind == b"c2sh" and len(body) <= 32 for kind, body in node.private), "data besides a label")
         if node.label == "c2pa.actions.v2":
             found.need(_cbor_of(node) == _ACTIONS, "actions other than the mark")
         elif node.label in _HASHES:
@@ -123,14 +126,14 @@ def _check_assertions(store: _Node, found: _Checks) -> None:
         else:
             found.lines.append(f"assertion {node.label[:60]!r}")
     found.need(len(store.nodes) == len({node.label for node in store.nodes}), "an assertion twice")
-    found.need(not store.contents and not store.private, "content beside assertions")
+    found.need(not store.contents and not store.private, "content besides assertions")
 
 
 def _check_hash(told: Any, found: _Checks) -> None:
-    found.keys(told, _HASH_KEYS, "hash with more than a hash")
-    found.need(told["alg"] == "sha256" and len(told["hash"]) == 32, "a hash of another kind")
-    found.need(told.get("name") == "jumbf manifest", "a hash's name")
-    found.need(not told.get("pad", b"").strip(b"\0"), "a hash's filler")
+    found.keys(told, _HASH_KEYS, "further keys of the hash")
+    found.need(told["alg"] == "sha256" and len(told["hash"]) == 32, "a hash other than SHA-256")
+    found.need(told.get("name") == "jumbf manifest", "another name of the hash")
+    found.need(not told.get("pad", b"").strip(b"\0"), "data in the padding of the hash")
     for part in told.get("exclusions", []):
         if "xpath" in part:
             found.keys(part, {"xpath", "data"}, "exclusion")
@@ -148,7 +151,7 @@ def _check_claim(claim: Any, label: str, found: _Checks) -> None:
     found.need(generator.get("name") == "styleid", f"claim of {str(generator.get('name'))[:40]!r}")
     found.need(all(_VERSION.fullmatch(v) for k, v in generator.items() if k != "name"), "claim's versions")
     found.need(claim["alg"] == "sha256" and _INSTANCE.fullmatch(claim["instanceID"]), "claim's identifier")
-    found.need(claim["signature"] == f"self#jumbf=/c2pa/{label}/c2pa.signature", "claim's signature is elsewhere")
+    found.need(claim["signature"] == f"self#jumbf=/c2pa/{label}/c2pa.signature", "claim with another signature")
     for one in [*claim.get("created_assertions", []), *claim.get("gathered_assertions", [])]:
         name = one["url"].removeprefix("self#jumbf=c2pa.assertions/")
         found.need(set(one) == {"url", "hash"} and len(one["hash"]) == 32, "claim's reference")
@@ -164,11 +167,11 @@ def _check_signature(signed: Any, found: _Checks) -> None:
 
 
 def _node(data: bytes, start: int, end: int, depth: int = 0) -> _Node:
-    """Read the superbox that fills a span."""
+    """Parse the superbox between two offsets."""
     (outer,) = iso_boxes(data, start, end)
     inner = iso_boxes(data, outer.start, outer.end)
     if outer.kind != b"jumb" or depth > _MOST_DEPTH or not inner or inner[0].kind != b"jumd":
-        raise BadFileError("it is no JUMBF")
+        raise BadFileError("it is no JUMBF box")
     described = data[inner[0].start : inner[0].end]
     toggles = described[16]
     label, _, rest = described[17:].partition(b"\0")
@@ -188,7 +191,7 @@ def _cbor_of(node: _Node) -> Any:
 
 
 def _cbor(body: bytes) -> Any:
-    """Decode one CBOR value that fills its bytes; tags are passed over."""
+    """Decode a CBOR value that takes all bytes; tags are skipped."""
     value, end = _cbor_at(body, 0)
     if end != len(body):
         raise BadFileError("there are bytes after a value")
@@ -206,7 +209,7 @@ def _cbor_at(data: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
         return (number if kind == 0 else -1 - number), at
     if kind in (2, 3):
         if at + number > len(data):
-            raise BadFileError("CBOR that is cut short")
+            raise BadFileError("truncated CBOR")
         part = data[at : at + number]
         return (part if kind == 2 else part.decode()), at + number
     if kind == 6:

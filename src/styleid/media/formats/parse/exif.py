@@ -1,9 +1,9 @@
-"""What is kept of a photo's metadata, and the EXIF blocks built from it.
+"""Read the metadata of a photo that may be kept, and find EXIF that may not.
 
-The list below is an allow-list and what is written is built anew from it: a tag that is not named here cannot reach
-an output. `"strip"` keeps what a viewer needs to show the picture rightly: orientation, pixel density, colour
-profile. `"safe"` adds the technical exposure fields. Dates, positions, serial numbers, makes and models, makers'
-notes, names, comments, XMP, IPTC and thumbnails are never kept.
+The tags below are an allow-list. Output metadata is built anew from it, so a tag that is not listed cannot reach an
+output. Mode "strip" keeps what a viewer needs to show the picture correctly: orientation, pixel density and colour
+profile. Mode "safe" adds exposure fields. Dates, positions, serial numbers, makes and models, maker notes, names,
+comments, XMP, IPTC and thumbnails are never kept.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from styleid.media.containers.errors import BadFileError
+from styleid.media.counts import counted
 from styleid.media.formats.parse.ifd import (
     EXIF_POINTER,
     GPS_POINTER,
@@ -59,7 +60,7 @@ EXPOSURE_TAGS: dict[int, tuple[str, tuple[int, ...]]] = {
     41993: ("Saturation", (SHORT,)),
     41994: ("Sharpness", (SHORT,)),
 }
-"""Fields of the EXIF directory that "safe" keeps, each a single number, with the types it may have."""
+"""EXIF fields that mode "safe" keeps: name and allowed types. Each must be a single number."""
 
 PREFIX = b"Exif\0\0"
 _UNCALIBRATED = 0xFFFF
@@ -68,14 +69,14 @@ _THUMBNAIL, _THUMBNAIL_LENGTH = 513, 514
 
 @dataclass(frozen=True)
 class Density:
-    """Hold the pixel density. unit: 1 none (x to y is the pixel's aspect), 2 per inch, 3 per centimetre."""
+    """Pixel density. unit: 1 for none (only the ratio of x to y has a meaning), 2 per inch, 3 per centimetre."""
 
     x: float
     y: float
     unit: int
 
     def per_metre(self) -> tuple[int, int]:
-        """Return whole pixels per metre."""
+        """Return x and y in pixels per metre, rounded."""
         factor = {2: 1 / 0.0254, 3: 100.0}.get(self.unit, 1.0)
         return round(self.x * factor), round(self.y * factor)
 
@@ -85,7 +86,14 @@ class Density:
 
 @dataclass(frozen=True)
 class ExifFacts:
-    """Hold what an EXIF block tells that may be kept; adobe_rgb where DCF names that colour space without a profile."""
+    """The contents of an EXIF block that may be kept.
+
+    Attributes:
+        orientation: 1 to 8.
+        density: Pixel density, None if unknown.
+        exposure: Fields of `EXPOSURE_TAGS`.
+        adobe_rgb: Whether the block names Adobe RGB as the colour space, in the form of DCF.
+    """
 
     orientation: int = 1
     density: Density | None = None
@@ -94,7 +102,7 @@ class ExifFacts:
 
 
 def read_exif(block: bytes) -> ExifFacts:
-    """Read an EXIF block, with or without its prefix. What is damaged counts as absent: it is not written anyway."""
+    """Read an EXIF block, with or without its prefix; a damaged block counts as absent, since it is never copied."""
     try:
         reader = TiffReader.open(block.removeprefix(PREFIX))
         return read_facts(reader, reader.directory(reader.first_offset))
@@ -103,7 +111,7 @@ def read_exif(block: bytes) -> ExifFacts:
 
 
 def read_facts(reader: TiffReader, first: Directory) -> ExifFacts:
-    """Read what may be kept from a main directory and the EXIF directory that it points to."""
+    """Read the contents that may be kept from a main directory and the EXIF directory that it points to."""
     orientation = first.integer(ORIENTATION, 1)
     exposure: tuple[Field, ...] = ()
     adobe_rgb = False
@@ -120,7 +128,7 @@ def read_facts(reader: TiffReader, first: Directory) -> ExifFacts:
 
 
 def read_density(first: Directory) -> Density | None:
-    """Return the pixel density of a main directory, or None."""
+    """Return the pixel density from a main directory, None if it is missing or impossible."""
     x, y = first.ratio(X_RESOLUTION), first.ratio(Y_RESOLUTION)
     unit = first.integer(RESOLUTION_UNIT, 2)
     if x is None or y is None or unit not in (1, 2, 3):
@@ -129,12 +137,12 @@ def read_density(first: Directory) -> Density | None:
 
 
 def is_exposure(field: Field) -> bool:
-    """Tell whether a field is one of `EXPOSURE_TAGS`, of a right type and a single number."""
+    """Return whether a field is one of `EXPOSURE_TAGS`, of an allowed type, and a single number."""
     return field.tag in EXPOSURE_TAGS and field.kind in EXPOSURE_TAGS[field.tag][1] and field.count == 1
 
 
 def exif_leftovers(block: bytes, metadata: MetadataMode) -> list[str]:
-    """List what an EXIF block holds outside the allow-list."""
+    """List everything in an EXIF block that the allow-list does not name, one line each."""
     try:
         reader = TiffReader.open(block.removeprefix(PREFIX))
         directories = reader.chain()
@@ -147,7 +155,7 @@ def exif_leftovers(block: bytes, metadata: MetadataMode) -> list[str]:
                 reader, directory, metadata, where="EXIF", allowed={ORIENTATION}, ranges=ranges
             )
         if spare := uncovered(reader.data, ranges):
-            found.append(f"EXIF: {spare} bytes outside any tag")
+            found.append(f"EXIF: {counted(spare, 'byte')} outside any tag")
     except BadFileError as error:
         return [f"EXIF that cannot be read ({error})"]
     return found
@@ -162,7 +170,16 @@ def directory_leftovers(
     allowed: Collection[int],
     ranges: list[tuple[int, int]],
 ) -> list[str]:
-    """List the tags of a main directory outside `allowed` and the exposure fields; adds to ranges what is accounted."""
+    """List the tags of a main directory, and of its EXIF and GPS directories, that are not allowed.
+
+    Args:
+        reader: The file or EXIF block.
+        directory: The main directory.
+        metadata: "strip", or "safe", which also allows exposure fields.
+        where: Name of the block for the lines.
+        allowed: Tags that the main directory may have.
+        ranges: A list to which the byte ranges of the directories, their values and a thumbnail are added.
+    """
     ranges += directory.ranges
     if _THUMBNAIL in directory.fields:
         start = directory.integer(_THUMBNAIL, 0)

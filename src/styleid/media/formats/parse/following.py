@@ -1,7 +1,8 @@
-"""Describe what follows the picture in a file: a gain map (JPEG), and the video of a motion photo (JPEG, HEIC, AVIF).
+"""XMP that describes the data after a picture: a gain map (JPEG), and a motion photo's video (JPEG, HEIC, AVIF).
 
-Google's Motion Photo format 1.0 lists both in XMP. The video is the end of the file; in HEIC and AVIF it lies in a box,
-whose header counts as padding. The packet is built from lengths alone, so that the audit can tell every byte.
+Both are listed as Google's Motion Photo format 1.0 defines. The video is at the end of the file; in HEIC and AVIF it is
+in a box, whose header counts as padding. The packet depends only on the lengths and on `MotionFacts`, so the audit can
+build it again and compare every byte.
 """
 
 from __future__ import annotations
@@ -13,22 +14,25 @@ from styleid.media.formats.parse.motion import CAMERA, CONTAINER, ITEM, NO_MOTIO
 from styleid.media.provenance import SOURCE_TYPE
 
 VIDEO_BOX = b"mpvd"
-"""The box of a HEIC or AVIF that holds a motion photo's video."""
+"""Type of the HEIC or AVIF box with a motion photo's video."""
 VIDEO_HEADER_BYTES = 8
 
 
 def told_motion(packets: bytes) -> MotionFacts:
-    """Return what a packet of `Following` says of a video, to build one that says just that and compare them."""
+    """Return the facts about a video in packets written by `Following`, so that the packet can be built again."""
     time = re.search(rb'MotionPhotoPresentationTimestampUs="(-1|\d{1,8})"', packets)
     return MotionFacts(int(time[1]) if time else UNKNOWN_TIME, b"GCamera:MicroVideo=" in packets)
 
 
 @dataclass(frozen=True)
 class Following:
-    """Say what follows the picture of a file, in this order.
+    """The data after the picture of a file: a gain map, then a video.
 
-    gain_map_bytes, video_bytes: how long both are, 0 where there is none. motion: how the video belongs to the picture.
-    picture: the media type of the picture.
+    Attributes:
+        gain_map_bytes: Length of the gain map, 0 for none.
+        video_bytes: Length of the video, 0 for none.
+        motion: How the video relates to the picture.
+        picture: Media type of the picture.
     """
 
     gain_map_bytes: int = 0
@@ -37,9 +41,10 @@ class Following:
     picture: str = "image/jpeg"
 
     def packet(self, *, marked: bool) -> bytes:
-        """Return the XMP packet that says so.
+        """Return the XMP packet.
 
-        marked: whether the file holds generated parts, see `styleid.media.provenance`.
+        Args:
+            marked: Whether to add the mark of generated content; see `styleid.media.provenance`.
         """
         names = f' xmlns:Container="{CONTAINER}" xmlns:Item="{ITEM}"' + self._gain_map_told() + self._motion_told()
         padding = "" if self.picture == "image/jpeg" else f' Item:Length="0" Item:Padding="{VIDEO_HEADER_BYTES}"'

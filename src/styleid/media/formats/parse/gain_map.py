@@ -1,12 +1,11 @@
-"""Read and build what describes a gain map: ISO 21496-1's binary block, and Google's `hdrgm` XMP.
+"""Read and build the description of a gain map: the binary block of ISO 21496-1, and Google's `hdrgm` XMP.
 
-A gain map says by how much each part of a picture is brighter on a display that can show more than white. Both forms
-hold the same numbers; Ultra HDR files may have either. What is built is built from the numbers alone, so that equal
-numbers give equal bytes.
+A gain map states how much brighter each part of a picture is on an HDR display. Both forms contain the same numbers;
+Ultra HDR files may have either. The output depends on the numbers only, so equal numbers give equal bytes.
 
 Convention
 ----------
-Gains and capacities are powers of two. Numbers are whole millionths, as they are written.
+Gains and capacities are logarithms to base 2. All numbers are integers in millionths, as they are written.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from xml.etree import ElementTree
 from styleid.media.containers.errors import BadFileError
 
 ISO_NAME = b"urn:iso:std:iso:ts:21496:-1\0"
-"""What an APP2 segment begins with that holds ISO 21496-1's block."""
+"""First bytes of an APP2 segment with the block of ISO 21496-1."""
 ISO_PRIMARY = ISO_NAME + bytes(4)
-"""The segment of the base picture: the two versions alone."""
+"""The segment in the base picture: only the two version numbers."""
 UNIT = 1_000_000
 
 _HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
@@ -36,16 +35,22 @@ _XMP_FIELDS = (
     ("OffsetSDR", "offset_sdr", "0.015625"),
     ("OffsetHDR", "offset_hdr", "0.015625"),
 )
-"""Names in XMP and here, in ISO's order, and defaults; GainMapMax and HDRCapacityMax must be there."""
+"""Name in XMP, name here, and default, in the order of ISO 21496-1. GainMapMax and HDRCapacityMax are required."""
 
 
 @dataclass(frozen=True)
 class GainMapNumbers:
-    """Hold how samples of a gain map become gains; one number for all channels, or three.
+    """How the samples of a gain map are converted to gains. Tuples have one number for all channels, or three.
 
-    low, high: the gains of samples 0 and 255. gamma: of the samples. offset_sdr, offset_hdr: added to linear colours
-    before and after. capacity_min, capacity_max: from which headroom of a display on the map is used, and wholly.
-    base_colours: whether it applies in the colour space of the base picture, not in its own.
+    Attributes:
+        low: Gain of sample 0.
+        high: Gain of sample 255.
+        gamma: Gamma of the samples, positive.
+        offset_sdr: Added to linear colours before the gain is applied.
+        offset_hdr: Subtracted from the result.
+        capacity_min: Headroom of a display from which the map has an effect.
+        capacity_max: Headroom of a display from which the map is applied fully.
+        base_colours: Whether gains apply in the colour space of the base picture, not in the map's own.
     """
 
     low: tuple[int, ...]
@@ -67,18 +72,18 @@ class GainMapNumbers:
 
     @property
     def channels(self) -> int:
-        """1 where all channels share their numbers, else 3."""
+        """Number of channels with their own numbers: 1 or 3."""
         return len(self.low)
 
     def iso(self) -> bytes:
-        """Return the gain map's own ISO segment."""
+        """Return the payload of the ISO 21496-1 segment in the gain map's JPEG."""
         flags = _BASE_COLOURS * self.base_colours | (_MULTI_CHANNEL if self.channels == 3 else 0)
         columns = (self.low, self.high, self.gamma, self.offset_sdr, self.offset_hdr)
         rows = [self.capacity_min, self.capacity_max, *(n for channel in zip(*columns, strict=True) for n in channel)]
         return ISO_NAME + bytes(4) + bytes([flags]) + b"".join(struct.pack(">iI", n, UNIT) for n in rows)
 
     def xmp(self) -> bytes:
-        """Return the gain map's own XMP packet."""
+        """Return the XMP packet in the gain map's JPEG."""
         fields = [(name, getattr(self, own)) for name, own, _ in _XMP_FIELDS]
         single = [(name, v[0]) for name, v in fields if len(v) == 1]
         single += [("HDRCapacityMin", self.capacity_min), ("HDRCapacityMax", self.capacity_max)]
@@ -97,10 +102,14 @@ class GainMapNumbers:
 
 
 def read_iso(payload: bytes) -> GainMapNumbers:
-    """Read a gain map's ISO segment; raises `BadFileError` where it is damaged or of a kind that is not known."""
+    """Read the payload of a gain map's ISO 21496-1 segment.
+
+    Raises:
+        BadFileError: It is damaged or of an unsupported kind.
+    """
     body = payload.removeprefix(ISO_NAME)
     if len(body) < 5 or body[:2] != b"\0\0" or body[4] & _BACKWARD:
-        raise BadFileError("its gain map is of a kind that is not read")
+        raise BadFileError("its gain map is of an unsupported kind")
     flags, rest = body[4], body[5:]
     channels = 3 if flags & _MULTI_CHANNEL else 1
     count = 2 + 5 * channels
@@ -120,12 +129,16 @@ def read_iso(payload: bytes) -> GainMapNumbers:
 
 
 def read_xmp(packet: bytes) -> GainMapNumbers | None:
-    """Read a gain map's XMP; None where it describes none, `BadFileError` where what it says cannot be used."""
+    """Read a gain map's XMP packet; return None if it describes no gain map.
+
+    Raises:
+        BadFileError: The description is damaged or of an unsupported kind.
+    """
     values = _hdrgm_values(packet)
     if "GainMapMax" not in values or "HDRCapacityMax" not in values:
         return None
     if values.get("BaseRenditionIsHDR", ["False"])[0].strip().lower() == "true":
-        raise BadFileError("its gain map is of a kind that is not read")
+        raise BadFileError("its gain map is of an unsupported kind")
     found = {own: _millionths(values.get(name) or [default]) for name, own, default in _XMP_FIELDS}
     channels = max(map(len, found.values()))
     columns = {own: numbers * channels if len(numbers) == 1 else numbers for own, numbers in found.items()}
@@ -139,8 +152,8 @@ def _numbers(columns: dict[str, tuple[int, ...]], least: int, most: int, *, base
 
 
 def _hdrgm_values(packet: bytes) -> dict[str, list[str]]:
-    """Return the properties of `hdrgm` in a packet, as attributes, elements or lists."""
-    if b"<!" in packet:  # no XMP has declarations, and entities may grow without end
+    """Return the `hdrgm` properties in a packet, which may be attributes, elements or lists."""
+    if b"<!" in packet:  # XMP has no declarations, and entities could expand without limit
         return {}
     try:
         root = ElementTree.fromstring(packet.strip(b"\0 \r\n\t"))

@@ -1,8 +1,8 @@
 """Find the video of a motion photo in a HEIC or AVIF file.
 
-Google's and Samsung's cameras write it into a box `mpvd` behind the picture's boxes; Samsung's trailer of named parts
-lies in a box `sefd` or behind all boxes. Videos that simply follow the picture count where XMP or the trailer names
-them.
+Google's and Samsung's cameras write it into a box `mpvd` after the picture's boxes. Samsung's trailer of named parts is
+in a box `sefd` or after all boxes. A video that follows the picture without a box is found if XMP or the trailer names
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _XMP = b"application/rdf+xml"
 
 
 def picture_end(data: bytes) -> int:
-    """Return where the boxes of a HEIC or AVIF end: before a second file that follows it, or Samsung's trailer."""
+    """Return the offset after the boxes of a HEIC or AVIF: where a second file or Samsung's trailer begins, if any."""
     trailer, at = trailer_start(data), 0
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
@@ -26,16 +26,18 @@ def picture_end(data: bytes) -> int:
             return at
         if size == 1 and at + 16 <= len(data):
             size = struct.unpack_from(">Q", data, at + 8)[0]
-        if size < 8:  # a box that reaches to the end, or none
+        if size < 8:  # a box that extends to the end, or no box
             break
         at += size
     return len(data)
 
 
 def find_heif_motion(data: bytes, file: HeifFile) -> FoundMotion | None:
-    """Return the video of a motion photo, None where the file holds none that readers find.
+    """Return the video of a motion photo, None if the file has none that other readers find.
 
-    data: the whole file. file: its structure up to `picture_end`.
+    Args:
+        data: The whole file.
+        file: Its structure up to `picture_end`.
     """
     packets = xmp_packets(data, file)
     for box in file.boxes:
@@ -48,6 +50,6 @@ def find_heif_motion(data: bytes, file: HeifFile) -> FoundMotion | None:
 
 
 def xmp_packets(data: bytes, file: HeifFile) -> list[bytes]:
-    """Return the XMP packets of a file's items."""
+    """Return the XMP packets in a file's items."""
     items = [item for item in file.items.values() if item.kind == b"mime" and _XMP in item.name]
     return [b"".join(data[start:end] for start, end in item.places) for item in items]

@@ -1,6 +1,7 @@
 """Read the quantiser of an H.265 still picture from its headers (Rec. ITU-T H.265, section 7.3).
 
-HEIC stores no quality, but the first slice's quantiser follows from it. Only what intra pictures have is parsed.
+HEIC does not store the encoder's quality, but the quantiser of the first slice depends on it. Only the syntax of intra
+pictures is parsed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ _INTRA = 2
 
 @dataclass(frozen=True)
 class StillCoding:
-    """Say how a picture was quantised. quantiser: of the first slice, for 8 bits 0 to 51. lossless: whether it was."""
+    """How a picture was quantised.
+
+    Attributes:
+        quantiser: Quantiser of the first slice; 0 to 51 for 8 bits.
+        lossless: Whether the picture parameters allow lossless blocks, as lossless encoders set them.
+    """
 
     quantiser: int
     lossless: bool
@@ -41,9 +47,11 @@ class _Picture:
 
 
 def still_coding(config: bytes, stream: bytes) -> StillCoding | None:
-    """Return how a picture was quantised, None where it cannot be told.
+    """Return how a picture was quantised, None if this cannot be read.
 
-    config: the record of its hvcC property. stream: its bytes.
+    Args:
+        config: The configuration record (property hvcC).
+        stream: The picture's data.
     """
     if not is_configuration(config):
         return None
@@ -58,9 +66,11 @@ def still_coding(config: bytes, stream: bytes) -> StillCoding | None:
 
 
 def foreign_units(config: bytes, stream: bytes) -> list[int]:
-    """Return the kinds of units that are neither parameters nor slices: messages, which may hold anything.
+    """Return the types of NAL units that are neither parameter sets nor slices; they can contain any data.
 
-    config, stream: see `still_coding`. A record that cannot be read counts as kind -1.
+    Args:
+        config: The configuration record (property hvcC). If it cannot be read, the result is [-1].
+        stream: The picture's data.
     """
     if not is_configuration(config):
         return [-1]
@@ -114,7 +124,7 @@ def _picture(bits: BitReader) -> _Picture:
 
 
 def _slice_change(bits: BitReader, kind: int, sequence: _Sequence, picture: _Picture) -> int:
-    """Return by how much a picture's first slice changes the quantiser."""
+    """Return the difference between the quantiser of the first slice and the initial quantiser (slice_qp_delta)."""
     if not bits.take() or kind not in _IDR:
         raise UnsupportedStreamError
     bits.take()

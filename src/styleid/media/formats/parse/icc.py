@@ -1,11 +1,11 @@
-"""Rebuild colour profiles without what they say about people and machines.
+"""Parse colour profiles (ICC), and find texts in them that can identify people or devices.
 
-A profile is numbers (curves, matrices, tables) and text (description, copyright, device maker and model, private
-tags, dates). The numbers are copied tag by tag from an allow-list; the two texts that the standard demands are
-written anew: the description keeps its wording only where it is a well-known public one ("sRGB IEC61966-2.1",
-"Display P3", ...), the copyright says that it was removed; device, creator, date and identifier in the header are
-cleared. A profile measured on one monitor or scanner stays recognisable by its numbers; convert such pictures to
-sRGB first where that matters.
+A profile contains numbers (curves, matrices, tables) and texts (description, copyright, maker and model of a device,
+private tags, dates). Tags with numbers are copied if they are on an allow-list. The standard requires two texts, which
+are written anew: the description is kept only if it is a well-known name ("sRGB IEC61966-2.1", "Display P3", ...), and
+the copyright says that the text was removed. Device, creator, date and identifier in the header are cleared. A profile
+that was measured on one monitor or scanner can still be recognised by its numbers; convert such pictures to sRGB first
+if that matters.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ HEADER_TEXTS = {"CMM": (4, 8), "date": (24, 36), "platform": (40, 44), "device":
 
 @dataclass(frozen=True)
 class Profile:
-    """Hold a parsed profile: header, 128 bytes; tags as (signature, data); space such as b"RGB "."""
+    """A parsed profile: its header of 128 bytes, and its tags as (signature, data)."""
 
     header: bytes
     tags: tuple[tuple[bytes, bytes], ...]
 
     @property
     def space(self) -> bytes:
-        """The colour space of the picture's numbers."""
+        """Colour space that the profile is for, such as b"RGB "."""
         return self.header[16:20]
 
     @property
     def version(self) -> int:
-        """The major version."""
+        """Major version."""
         return self.header[8]
 
 
 def parse_profile(data: bytes) -> Profile | None:
-    """Return the parsed profile, or None where it is damaged, too large or no profile."""
+    """Parse a profile; return None if it is damaged, larger than 16 MiB, or no profile."""
     if not HEADER_BYTES + 4 <= len(data) <= _MAX_BYTES or data[36:40] != b"acsp":
         return None
     count = struct.unpack_from(">I", data, HEADER_BYTES)[0]
@@ -71,7 +71,7 @@ def parse_profile(data: bytes) -> Profile | None:
 
 
 def profile_leftovers(data: bytes) -> list[str]:
-    """Say in one line what a profile holds outside the allow-list; an empty list where it holds numbers only."""
+    """Return a line that names everything in a profile except allowed numbers and texts; an empty list if none."""
     profile = parse_profile(data)
     if profile is None:
         return ["colour profile that cannot be read"]
@@ -88,7 +88,7 @@ def profile_leftovers(data: bytes) -> list[str]:
 
 
 def text_of(body: bytes) -> str:
-    """Return the text of a 'desc', 'mluc' or 'text' tag, "" where it holds none."""
+    """Return the text of a tag of type 'desc', 'mluc' (its first language) or 'text', "" for other types."""
     if body[:4] == b"desc" and len(body) >= 12:
         return body[12 : 12 + struct.unpack_from(">I", body, 8)[0]].rstrip(b"\0").decode("latin-1")
     if body[:4] == b"mluc" and len(body) >= 28:

@@ -1,7 +1,6 @@
-"""Read and build the tagged directories that TIFF files and EXIF blocks share.
+"""Read image file directories (IFDs), which TIFF files and EXIF blocks share.
 
-The reader trusts nothing: counts, offsets and chains are checked against the data and visited once. The builder
-writes little-endian classic TIFF only, from a list of fields, so what it writes holds nothing else.
+Counts and offsets are checked against the data, and no directory of a chain is read twice.
 """
 
 from __future__ import annotations
@@ -25,7 +24,13 @@ Values = tuple[int | float, ...] | bytes
 
 @dataclass(frozen=True)
 class Field:
-    """Hold one tag. values: ints, floats, or numerators and denominators in turn; bytes for ASCII and UNDEFINED."""
+    """A tag of a directory.
+
+    Attributes:
+        tag: Its number.
+        kind: Its type, such as `SHORT`.
+        values: Numbers (for rationals, numerator and denominator in turn); bytes for BYTE, ASCII and UNDEFINED.
+    """
 
     tag: int
     kind: int
@@ -33,31 +38,37 @@ class Field:
 
     @property
     def count(self) -> int:
-        """How many values the tag has, a rational being one."""
+        """Number of values; a rational counts as one."""
         return len(self.values) // (2 if self.kind in (RATIONAL, SRATIONAL) else 1)
 
 
 @dataclass(frozen=True)
 class Directory:
-    """Hold one IFD: its fields by tag, the byte ranges that it and its values take, and the next one's offset."""
+    """An image file directory.
+
+    Attributes:
+        fields: Its fields by tag.
+        ranges: Byte ranges (start, end) of the directory and of its values.
+        next_offset: Offset of the next directory, 0 for none.
+    """
 
     fields: dict[int, Field]
     ranges: tuple[tuple[int, int], ...]
     next_offset: int
 
     def ints(self, tag: int, default: Sequence[int] = ()) -> tuple[int, ...]:
-        """Return a tag's values as ints, or the default where it is missing or not of numbers."""
+        """Return a tag's values as ints, the default if it is missing or not numeric."""
         found = self.fields.get(tag)
         if found is None or isinstance(found.values, bytes):
             return tuple(default)
         return tuple(int(v) for v in found.values)
 
     def integer(self, tag: int, default: int) -> int:
-        """Return a tag's first value as an int, or the default."""
+        """Return a tag's first value as an int, the default if there is none."""
         return (self.ints(tag) or (default,))[0]
 
     def ratio(self, tag: int) -> float | None:
-        """Return a tag's first value, a rational, or None where it is missing or has no value."""
+        """Return a tag's first value if it is a rational with a denominator other than 0, else None."""
         found = self.fields.get(tag)
         if found is None or found.kind not in (RATIONAL, SRATIONAL) or found.count < 1 or not found.values[1]:
             return None
@@ -66,7 +77,14 @@ class Directory:
 
 @dataclass(frozen=True)
 class TiffReader:
-    """Read directories from a TIFF file or an EXIF block (without its "Exif" prefix)."""
+    """Reader of a TIFF file or an EXIF block (without its "Exif" prefix).
+
+    Attributes:
+        data: The file or block.
+        order: Byte order, "<" or ">".
+        big: Whether it is a BigTIFF.
+        first_offset: Offset of the first directory.
+    """
 
     data: bytes
     order: str
@@ -75,7 +93,11 @@ class TiffReader:
 
     @classmethod
     def open(cls, data: bytes) -> TiffReader:
-        """Read the header; raise `BadFileError` where it is none."""
+        """Read the header.
+
+        Raises:
+            BadFileError: It is no TIFF header.
+        """
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
         if order is None or len(data) < 8:
             raise BadFileError("it does not begin like a TIFF")
@@ -88,24 +110,32 @@ class TiffReader:
 
     @property
     def header_bytes(self) -> int:
-        """The length of the header."""
+        """Length of the header in bytes."""
         return 16 if self.big else 8
 
     def chain(self, limit: int = 1000) -> list[Directory]:
-        """Return the main directories in order; a chain that turns back on itself is damaged."""
+        """Return the main directories in order.
+
+        Raises:
+            BadFileError: The chain has a loop or more than `limit` directories, or a directory is damaged.
+        """
         directories: list[Directory] = []
         seen: set[int] = set()
         offset = self.first_offset
         while offset:
             if offset in seen or len(seen) >= limit:
-                raise BadFileError("the TIFF is damaged: its list of pages turns back on itself")
+                raise BadFileError("the TIFF is damaged: its list of pages has a loop or is too long")
             seen.add(offset)
             directories.append(self.directory(offset))
             offset = directories[-1].next_offset
         return directories
 
     def directory(self, offset: int) -> Directory:
-        """Read the directory at an offset; fields whose values lie outside the data raise `BadFileError`."""
+        """Read the directory at an offset.
+
+        Raises:
+            CutShortError: The directory, or a value of it, lies outside the data.
+        """
         count_format, pointer, entry_bytes = ("Q", "Q", 20) if self.big else ("H", "I", 12)
         start = offset + struct.calcsize(count_format)
         if start > len(self.data):
@@ -142,7 +172,7 @@ class TiffReader:
 
 
 def uncovered(data: bytes, ranges: Iterable[tuple[int, int]]) -> int:
-    """Count the non-zero bytes that no range covers."""
+    """Return the number of bytes other than 0 that no range (start, end) covers."""
     position = missing = 0
     for start, end in sorted(ranges):
         if start > position:

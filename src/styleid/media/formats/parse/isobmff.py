@@ -1,4 +1,4 @@
-"""Read the items of AVIF and HEIC files (ISO/IEC 14496-12 and 23008-12): kinds, names, places, properties, links."""
+"""Read the items of AVIF and HEIC files (ISO/IEC 14496-12 and 23008-12): type, name, data, properties, references."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ _TURNS: dict[tuple[int, int | None], int] = {
     (0, None): 1, (0, 1): 2, (2, None): 3, (0, 0): 4, (3, 1): 5, (3, None): 6, (3, 0): 7, (1, None): 8,
     (2, 1): 4, (2, 0): 2, (1, 1): 7, (1, 0): 5,
 }  # fmt: skip
-"""EXIF's orientations by the quarter turns to the left (irot) and the mirroring after them (imir), None for none."""
+"""EXIF orientation by quarter turns to the left (irot) and the mirror axis applied after them (imir; None for none)."""
 
 
 @dataclass
 class Item:
-    """Hold one item. places: (start, end) in the file. properties: (kind, body). links: (kind, ids pointed to)."""
+    """An item of a HEIF file.
+
+    Attributes:
+        kind: Its type, four bytes.
+        name: Its name; for mime items followed by the content type.
+        places: Byte ranges (start, end) of its data in the file.
+        properties: Its properties as (type, body), in order.
+        links: Its references as (type, numbers of the target items).
+    """
 
     kind: bytes = b""
     name: bytes = b""
@@ -27,13 +35,21 @@ class Item:
     links: list[tuple[bytes, tuple[int, ...]]] = field(default_factory=list[tuple[bytes, tuple[int, ...]]])
 
     def property_body(self, kind: bytes) -> bytes | None:
-        """Return the body of the first property of a kind, or None."""
+        """Return the body of the first property of a type, None if there is none."""
         return next((body for name, body in self.properties if name == kind), None)
 
 
 @dataclass(frozen=True)
 class HeifFile:
-    """Hold the file's top-level boxes, brands, meta boxes and items; primary is the shown item's identifier."""
+    """The structure of a HEIF file.
+
+    Attributes:
+        boxes: Top-level boxes.
+        brands: The major brand, then the compatible brands.
+        meta: Boxes in the meta box.
+        items: Items by their number.
+        primary: Number of the item that is shown.
+    """
 
     boxes: tuple[Box, ...]
     brands: tuple[bytes, ...]
@@ -42,7 +58,11 @@ class HeifFile:
     primary: int
 
     def picture(self) -> Item:
-        """Return the first coded picture behind the primary item: itself, or the first tile of a grid."""
+        """Return the coded picture of the primary item: the item itself, or the first tile of a grid.
+
+        Raises:
+            BadFileError: There is no such item.
+        """
         item = self.items.get(self.primary)
         seen: set[int] = set()
         while item is not None and item.kind in (b"grid", b"iden", b"iovl"):
@@ -60,13 +80,22 @@ _OF_A_PICTURE = (b"ftyp", b"meta", b"mdat", b"free", b"skip")
 
 
 def further_parts(file: HeifFile, read: int = -1) -> set[str]:
-    """Name the boxes that a file holds beside a picture's, such as a video. read: where one starts that is read."""
+    """Return names of the top-level boxes that are no part of the picture, such as a video.
+
+    Args:
+        file: The structure of the file.
+        read: Offset of the body of a box that is read and not to be named; -1 for none.
+    """
     kinds = {box.kind for box in file.boxes if box.start != read} - set(_OF_A_PICTURE)
     return {"a video" if kind == b"mpvd" else f"a box {kind.decode('latin-1')!r}" for kind in kinds}
 
 
 def read_heif(data: bytes) -> HeifFile:
-    """Parse the structure; raises `BadFileError` where it is damaged."""
+    """Parse the structure of a HEIF file.
+
+    Raises:
+        BadFileError: It is damaged or truncated.
+    """
     try:
         return _read(data)
     except struct.error as error:
@@ -120,7 +149,7 @@ def _read_places(data: bytes, box: Box, items: dict[int, Item], store: int | Non
     def number(width: int) -> int:
         nonlocal position
         if position + width > box.end:
-            raise CutShortError("the AVIF's or HEIC's list of places")
+            raise CutShortError("the AVIF's or HEIC's list of items")
         position += width
         return int.from_bytes(data[position - width : position], "big")
 
@@ -176,7 +205,7 @@ def _read_properties(data: bytes, box: Box, items: dict[int, Item]) -> None:
 
 
 def colour_points(item: Item) -> tuple[int, int, int, bool] | None:
-    """Return primaries, transfer, matrix and whether the range is full, as an item's nclx box has them, or None."""
+    """Return primaries, transfer, matrix and whether the range is full, from an item's nclx property if it has one."""
     for kind, body in item.properties:
         if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11:
             primaries, transfer, matrix = struct.unpack_from(">HHH", body, 4)
@@ -185,7 +214,7 @@ def colour_points(item: Item) -> tuple[int, int, int, bool] | None:
 
 
 def orientation_of(item: Item) -> int:
-    """Return the EXIF orientation that an item's turns and mirrors come to, whatever their number and order."""
+    """Return the EXIF orientation, 1 to 8, that equals an item's rotations and mirrorings, in any number and order."""
     turns, mirror = 0, None
     for kind, body in item.properties:
         if kind == b"irot" and body:
@@ -201,6 +230,6 @@ def orientation_of(item: Item) -> int:
 
 
 def all_properties(data: bytes, meta: Iterable[Box]) -> list[tuple[bytes, bytes]]:
-    """Return every property of the file, whether an item uses it or not."""
+    """Return all properties of the file as (type, body), also those that no item uses."""
     return [(p.kind, data[p.start : p.end]) for b in meta if b.kind == b"iprp" for c in iso_boxes(data, b.start, b.end)
             if c.kind == b"ipco" for p in iso_boxes(data, c.start, c.end)]  # fmt: skip

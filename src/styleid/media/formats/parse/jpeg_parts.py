@@ -1,4 +1,4 @@
-"""Find a gain map behind the picture in a JPEG file, and build the segment that lists both pictures.
+"""Find the gain map after the picture in a JPEG file, and build the segment that lists both pictures.
 
 A gain map is a second JPEG, listed in an MPF segment (CIPA DC-007) and in Google's container directory in XMP.
 """
@@ -19,12 +19,12 @@ _MP_ENTRIES = 0xB002
 _ENTRY_BYTES = 16
 _MOST_PICTURES = 16
 _PRIMARY_PICTURE = 0x030000
-"""MPF's type of the picture that is shown, "baseline MP primary image"; a gain map has none."""
+"""MPF's type of the picture that is shown, "baseline MP primary image"; gain maps have type 0."""
 
 
 @dataclass(frozen=True)
 class FoundGainMap:
-    """Hold where a gain map lies in a file, start to end, and its numbers."""
+    """A gain map found in a file: its byte range and its numbers."""
 
     start: int
     end: int
@@ -32,9 +32,14 @@ class FoundGainMap:
 
 
 def find_gain_map(data: bytes, parts: JpegParts) -> FoundGainMap | None:
-    """Return the first further picture of a JPEG file that says that it is a gain map, None where there is none.
+    """Return the first picture after the main one that declares itself a gain map, None if there is none.
 
-    Raises `BadFileError` where it says so and cannot be used.
+    Args:
+        data: The whole file.
+        parts: Segments of the main picture.
+
+    Raises:
+        BadFileError: The gain map's description is damaged or of an unsupported kind.
     """
     for start in further_pictures(data, parts):
         try:
@@ -47,7 +52,12 @@ def find_gain_map(data: bytes, parts: JpegParts) -> FoundGainMap | None:
 
 
 def further_pictures(data: bytes, parts: JpegParts) -> list[int]:
-    """Return where further pictures begin: those of the MPF segment, and what follows the first at once."""
+    """Return the offsets of pictures after the main one: directly after it, and those that the MPF segment lists.
+
+    Args:
+        data: The whole file.
+        parts: Segments of the main picture.
+    """
     starts = [parts.end] if data[parts.end : parts.end + 3] == b"\xff\xd8\xff" else []
     for segment in parts.segments:
         if segment.marker == 0xE2 and segment.payload.startswith(MPF_NAME):
@@ -57,7 +67,13 @@ def further_pictures(data: bytes, parts: JpegParts) -> list[int]:
 
 
 def gain_map_numbers(segments: tuple[JpegSegment, ...]) -> GainMapNumbers | None:
-    """Return the numbers that a JPEG's segments hold, if they say that it is a gain map; ISO's before Google's."""
+    """Return the numbers of a gain map from its segments, from ISO 21496-1 if present, else from XMP.
+
+    Returns None if the segments do not declare a gain map.
+
+    Raises:
+        BadFileError: The description is damaged or of an unsupported kind.
+    """
     payloads = [s.payload for s in segments if s.marker == 0xE2 and s.payload.startswith(ISO_NAME)]
     long = [p for p in payloads if len(p) > len(ISO_NAME) + 4]
     if long:
@@ -68,7 +84,13 @@ def gain_map_numbers(segments: tuple[JpegSegment, ...]) -> GainMapNumbers | None
 
 
 def mpf_payload(first_bytes: int, second_offset: int, second_bytes: int) -> bytes:
-    """Return the MPF segment of a file of two pictures. second_offset: from the segment's own byte-order mark."""
+    """Return the payload of the MPF segment for a file of two pictures.
+
+    Args:
+        first_bytes: Length of the first picture.
+        second_offset: Offset of the second picture from the byte-order mark in this segment.
+        second_bytes: Length of the second picture.
+    """
     entries_at = 8 + 2 + 3 * 12 + 4
     directory = struct.pack("<H", 3)
     directory += struct.pack("<HHI4s", 0xB000, 7, 4, b"0100")
@@ -80,7 +102,7 @@ def mpf_payload(first_bytes: int, second_offset: int, second_bytes: int) -> byte
 
 
 def _mpf_offsets(block: bytes) -> list[int]:
-    """Return the offsets of all pictures but the first, from the block's byte-order mark; none where it is damaged."""
+    """Return the offsets of all pictures but the first from the block's byte-order mark; none if it is damaged."""
     try:
         reader = TiffReader.open(block)
         field = reader.directory(reader.first_offset).fields.get(_MP_ENTRIES)

@@ -1,4 +1,4 @@
-"""Read the boxes and the head of a JPEG XL's codestream (ISO/IEC 18181-1, annex A and D; 18181-2)."""
+"""Read the boxes and the codestream header of JPEG XL (ISO/IEC 18181-1, annexes A and D; 18181-2)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ _SPOT, _PATTERN = 2, 5
 
 @dataclass(frozen=True)
 class ExtraChannel:
-    """Hold a channel beside the colours. kind: 0 is alpha, 4 black ink. premultiplied: alpha only."""
+    """An extra channel.
+
+    Attributes:
+        kind: 0 for alpha, 4 for black ink; others are not used here.
+        premultiplied: Whether colours are multiplied by it (alpha only).
+        name: Whether it has a name.
+    """
 
     kind: int
     premultiplied: bool = False
@@ -31,10 +37,17 @@ class ExtraChannel:
 
 @dataclass(frozen=True)
 class JxlHead:
-    """Say what a codestream holds.
+    """The header of a codestream.
 
-    width, height: as coded. orientation: EXIF's, which decoders apply. bits: of a sample; 0 for floating point.
-    lossless: whether samples are coded as they are, and not as what is seen (XYB).
+    Attributes:
+        width: Width as coded.
+        height: Height as coded.
+        orientation: EXIF orientation, which decoders apply.
+        preview: Whether there is a preview picture.
+        animated: Whether it is an animation.
+        bits: Depth of a sample, 0 for floating point.
+        extras: Extra channels.
+        lossless: Whether samples are coded in their own colour space, not in the perceptual space XYB.
     """
 
     width: int
@@ -48,7 +61,12 @@ class JxlHead:
 
 
 def jxl_parts(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """Return the codestream and the other boxes as (kind, body); of a bare codestream there are none."""
+    """Return the codestream and the other boxes as (type, body); a bare codestream has none.
+
+    Raises:
+        BadFileError: There is no codestream.
+        CutShortError: A box ends after the file.
+    """
     if data.startswith(BARE_SIGNATURE):
         return data, []
     try:
@@ -73,9 +91,9 @@ def jxl_box(kind: bytes, body: bytes) -> bytes:
 
 
 def jxl_exif(body: bytes) -> tuple[bytes, bytes]:
-    """Return what lies before the EXIF block of an Exif box, but for its offset, and the block itself.
+    """Split the body of an Exif box into the bytes between its offset field and the EXIF block, and the block itself.
 
-    pillow-jxl-plugin leaves the offset out.
+    pillow-jxl-plugin writes no offset field.
     """
     if body[:4] in (b"II*\0", b"MM\0*"):
         return b"", body
@@ -84,7 +102,12 @@ def jxl_exif(body: bytes) -> tuple[bytes, bytes]:
 
 
 def jxl_head(codestream: bytes) -> JxlHead:
-    """Read a codestream's head; raises `BadFileError`."""
+    """Read the header of a codestream.
+
+    Raises:
+        BadFileError: It is no codestream.
+        CutShortError: It ends inside the header.
+    """
     if not codestream.startswith(BARE_SIGNATURE):
         raise BadFileError("the JPEG XL is damaged: its picture does not begin like one")
     try:
@@ -94,7 +117,7 @@ def jxl_head(codestream: bytes) -> JxlHead:
 
 
 class _LowFirst(BitReader):
-    """Read bits, the lowest of each byte first."""
+    """Reader of bits, the lowest bit of each byte first."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(bytes(int(f"{byte:08b}"[::-1], 2) for byte in data))
@@ -103,7 +126,7 @@ class _LowFirst(BitReader):
         return sum(super(_LowFirst, self).take() << place for place in range(count))
 
     def choice(self, ways: Sequence[tuple[int, int]]) -> int:
-        """Return one of four (offset, bits): an offset and a number of so many bits."""
+        """Read a two-bit choice of (offset, bits), then a number of that many bits; return offset plus number."""
         offset, bits = ways[self.take(2)]
         return offset + self.take(bits)
 

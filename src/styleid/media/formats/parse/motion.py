@@ -1,7 +1,7 @@
-"""Find the video of a motion photo behind the picture of a file.
+"""Find the video of a motion photo after the picture of a file.
 
-Google's motion photos (version 1, and MicroVideo before it) say in XMP how long the video at the file's end is;
-Samsung's have a trailer of named parts behind it. Other bytes behind a picture are none of these and are not read.
+Google's motion photos (version 1, and MicroVideo before it) state in XMP the length of the video at the end of the
+file. Samsung's have a trailer of named parts after the video. Other data after a picture is not read.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _LONGEST_US = 60_000_000
 
 @dataclass(frozen=True)
 class MotionFacts:
-    """Hold what says how a video belongs to its picture.
+    """How a video relates to its picture.
 
-    shown_at_us: when in the video the picture was taken, microseconds, -1 where that is unknown. micro: whether
-    readers of the older MicroVideo find it too.
+    Attributes:
+        shown_at_us: Time in the video at which the picture was taken, in microseconds; -1 if unknown.
+        micro: Whether the source is declared only in the older format MicroVideo; outputs are then declared in both.
     """
 
     shown_at_us: int = UNKNOWN_TIME
@@ -38,7 +39,7 @@ NO_MOTION = MotionFacts()
 
 @dataclass(frozen=True)
 class FoundMotion:
-    """Hold where a video lies in a file, start to end, and what is said of it."""
+    """A video found in a file: its byte range and how it relates to the picture."""
 
     start: int
     end: int
@@ -46,9 +47,12 @@ class FoundMotion:
 
 
 def find_motion(data: bytes, packets: Sequence[bytes], picture_end: int) -> FoundMotion | None:
-    """Return the video of a motion photo, None where the file names none, or none is where it says.
+    """Return the video of a motion photo, None if the file names none or there is no video at the place that it names.
 
-    packets: the file's XMP packets. picture_end: where the picture ends, behind which the video must lie.
+    Args:
+        data: The whole file.
+        packets: Its XMP packets.
+        picture_end: Offset after the picture; the video must not begin before it.
     """
     told = _camera_values(packets)
     starts = [*_by_directory(data, packets), *_by_offset(data, told), *_by_trailer(data)]
@@ -59,12 +63,12 @@ def find_motion(data: bytes, packets: Sequence[bytes], picture_end: int) -> Foun
 
 
 def is_movie(data: bytes, start: int) -> bool:
-    """Say whether a video begins at an offset."""
+    """Return whether an MP4 or QuickTime file begins at an offset."""
     return data[start + 4 : start + 8] == b"ftyp"
 
 
 def motion_facts(packets: Sequence[bytes]) -> MotionFacts:
-    """Return what XMP packets say of how a video belongs to its picture."""
+    """Return how a video relates to its picture, from XMP packets."""
     told = _camera_values(packets)
     return MotionFacts(_shown_at(told), told.get("MicroVideo") == "1" and told.get("MotionPhoto") != "1")
 
@@ -78,7 +82,7 @@ def _shown_at(told: dict[str, str]) -> int:
 
 
 def _end(data: bytes, start: int) -> int:
-    """Return where the last box of a video ends that begins at an offset."""
+    """Return the offset after the last box of a video that begins at `start`."""
     at = start
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
@@ -94,10 +98,10 @@ def _end(data: bytes, start: int) -> int:
 
 
 def _roots(packets: Sequence[bytes]) -> list[ElementTree.Element]:
-    """Parse XMP packets; what cannot be parsed counts as absent."""
+    """Parse XMP packets; those that cannot be parsed are ignored."""
     roots: list[ElementTree.Element] = []
     for packet in packets:
-        if b"<!" in packet:  # no XMP has declarations
+        if b"<!" in packet:  # XMP has no declarations
             continue
         try:
             roots.append(ElementTree.fromstring(packet.strip(b"\0 \r\n\t")))
@@ -107,7 +111,7 @@ def _roots(packets: Sequence[bytes]) -> list[ElementTree.Element]:
 
 
 def _camera_values(packets: Sequence[bytes]) -> dict[str, str]:
-    """Return the properties of Google's camera namespace, as attributes or elements."""
+    """Return the properties in Google's camera namespace, which may be attributes or elements."""
     values: dict[str, str] = {}
     for element in (one for root in _roots(packets) for one in root.iter()):
         pairs = [*element.attrib.items(), (element.tag, element.text or "")]
@@ -119,7 +123,7 @@ def _camera_values(packets: Sequence[bytes]) -> dict[str, str]:
 
 
 def _by_directory(data: bytes, packets: Sequence[bytes]) -> list[int]:
-    """Return where the container directory says that the video begins: all parts are counted from the end."""
+    """Return the offsets of videos that the container directory lists; it gives lengths, counted from the end."""
     items = [one for root in _roots(packets) for one in root.iter(f"{{{CONTAINER}}}Item")]
     at, starts = len(data), list[int]()
     for item in reversed(items):
@@ -141,22 +145,22 @@ def _by_offset(data: bytes, told: dict[str, str]) -> list[int]:
 
 
 def _by_trailer(data: bytes) -> list[int]:
-    """Return where Samsung's trailer says that the video begins: behind the kind and the name of its part."""
+    """Return the offsets of videos in Samsung's trailer; a video follows the type and the name of its part."""
     videos = [begin for kind, begin in _trailer_parts(data) if kind == _SAMSUNG_VIDEO and begin + 8 <= len(data)]
     return [begin + 8 + struct.unpack_from("<I", data, begin + 4)[0] for begin in videos]
 
 
 def trailer_start(data: bytes) -> int:
-    """Return where Samsung's trailer begins, the file's end where there is none."""
+    """Return the offset of Samsung's trailer, the length of the file if there is none."""
     return min((begin for _, begin in _trailer_parts(data)), default=len(data))
 
 
 def _trailer_parts(data: bytes) -> list[tuple[int, int]]:
-    """Return the kind of each part of Samsung's trailer, and where it begins.
+    """Return type and offset of each part of Samsung's trailer.
 
     The trailer ends with the length of its list of parts and "SEFT". The list begins with "SEFH", a version and a
-    count; of each part it says the kind, how far before the list the part begins, and its length. A part begins with
-    its kind and its name.
+    count; an entry has the part's type, the distance from the part to the list, and its length. A part begins with its
+    type and its name.
     """
     if data[-4:] != b"SEFT" or len(data) < 20:
         return []

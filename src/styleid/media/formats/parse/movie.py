@@ -1,7 +1,7 @@
-"""Find what an MP4 file of one silent picture track holds besides it, as the video of a motion photo is written.
+"""Find everything in an MP4 file except one silent video track, as motion photos are written.
 
-Every box is known by its place; what lies in a box that is only passed over by players, a name, a date or a byte of
-`mdat` that is no part of a frame, is a leftover. What frames show is out of reach here.
+Only listed boxes are allowed, each in its place. Boxes that players ignore, names, dates, and bytes of `mdat` that
+belong to no frame are leftovers. The content of the frames is not examined.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import struct
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.containers.iso import Box, iso_boxes
+from styleid.media.counts import counted
 from styleid.media.provenance import ISO_XMP, PACKET
 
 _PARENTS = frozenset({b"moov", b"trak", b"edts", b"mdia", b"minf", b"dinf", b"stbl"})
@@ -29,7 +30,7 @@ _ENTRY_BYTES, _NAME_AT = 78, 42
 _NO_TAGS = bytes.fromhex(
     "000000356d657461000000000000002168646c7200000000000000006d6469726170706c00000000000000000000000008696c7374"
 )
-"""What FFmpeg writes into the user data of a file without tags: an empty list of them."""
+"""User data that FFmpeg writes into a file without tags: an empty list."""
 _EXACT = {
     b"free": b"",
     b"wide": b"",
@@ -42,7 +43,11 @@ _BRANDS = frozenset(b"isom iso2 iso4 iso5 iso6 avc1 hvc1 mp41 mp42".split())
 
 
 def movie_leftovers(data: bytes) -> list[str]:
-    """List what an MP4 holds besides one picture track, and the mark; raises `BadFileError` for no MP4 at all."""
+    """List everything in an MP4 except one video track and the mark of generated content, one line each.
+
+    Raises:
+        BadFileError: It is no MP4.
+    """
     found: list[str] = []
     leaves: list[Box] = []
     _look(data, iso_boxes(data), b"", found, leaves)
@@ -52,7 +57,7 @@ def movie_leftovers(data: bytes) -> list[str]:
         try:
             found += _spare(data, leaves)
         except struct.error:
-            found.append("a list of frames that is cut short")
+            found.append("a truncated list of frames")
     elif not found:
         found.append("no frames")
     return found
@@ -61,20 +66,20 @@ def movie_leftovers(data: bytes) -> list[str]:
 def _look(data: bytes, boxes: list[Box], parent: bytes, found: list[str], leaves: list[Box]) -> None:
     for box in boxes:
         if box.kind not in _ALLOWED[parent]:
-            found.append(f"a box {box.kind.decode('latin-1')!r} of {box.end - box.start} bytes")
+            found.append(f"a box {box.kind.decode('latin-1')!r} of {counted(box.end - box.start, 'byte')}")
         elif box.kind in _PARENTS:
             _look(data, iso_boxes(data, box.start, box.end), box.kind, found, leaves)
         else:
             leaves.append(box)
             if not _is_plain(box.kind, data[box.start : box.end]):
-                found.append(f"more in a box {box.kind.decode('latin-1')!r} than it needs")
+                found.append(f"a box {box.kind.decode('latin-1')!r} with unneeded content")
 
 
 def _is_plain(kind: bytes, body: bytes) -> bool:
-    """Say whether a box holds only what frames need to be shown."""
+    """Return whether a box contains only what players need to show the frames."""
     if kind in _EXACT:
         return body == _EXACT[kind]
-    if kind in (b"mvhd", b"tkhd", b"mdhd"):  # dates of creation and of the last change
+    if kind in (b"mvhd", b"tkhd", b"mdhd"):  # dates of creation and last change
         return not body[4 : 20 if body[:1] == b"\x01" else 12].strip(b"\0")
     if kind == b"ftyp":
         return {body[:4], *(body[at : at + 4] for at in range(8, len(body), 4))} <= _BRANDS
@@ -92,12 +97,12 @@ def _is_plain_entry(body: bytes) -> bool:
 
 
 def _spare(data: bytes, leaves: list[Box]) -> list[str]:
-    """Return a line where frames are not all that lies in `mdat`."""
+    """Return a line if `mdat` contains more than the frames."""
     held = next(box for box in leaves if box.kind == b"mdat")
     sizes = next(data[box.start : box.end] for box in leaves if box.kind == b"stsz")
     each, count = struct.unpack_from(">II", sizes, 4)
     if not each and len(sizes) != 12 + 4 * count:
-        return ["a list of frames of another length than it says"]
+        return ["a list of frames whose length is wrong"]
     frames = each * count if each else sum(struct.unpack_from(f">{count}I", sizes, 12))
     spare = held.end - held.start - frames
-    return [f"{spare} bytes beside the frames"] if spare else []
+    return [f"{counted(spare, 'byte')} besides the frames"] if spare else []

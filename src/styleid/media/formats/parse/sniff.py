@@ -1,4 +1,4 @@
-"""Tell what a file holds by its first bytes, never by its name."""
+"""Recognise the format of a picture file by its first bytes, never by its name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "HEIC": (".heic", ".heif", ".hif"),
     "JPEG XL": (".jxl",),
 }
-"""The formats that can be read and written, with the suffixes that name them."""
+"""Formats that can be read and written, with their suffixes."""
 
 IMAGE_SUFFIXES = frozenset(s for group in SUFFIXES.values() for s in group)
-"""Suffixes, in lower case, of the files that a walked folder yields."""
+"""Suffixes, in lower case, by which image files are found in folders."""
 
 _MAGICS = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -41,7 +41,14 @@ _HEAD_BYTES = 1 << 12
 
 
 def sniff(data: bytes) -> str:
-    """Return a key of `SUFFIXES`; raises `BadFileError`, saying what the bytes are instead, for anything else."""
+    """Return the format of a picture file, a key of `SUFFIXES`.
+
+    Args:
+        data: The file; its first 4,096 bytes are enough.
+
+    Raises:
+        BadFileError: It is empty or of another kind. The message says what it is, if that is recognised.
+    """
     if not data:
         raise BadFileError("the file is empty (0 bytes). Fetch or copy it again")
     for magic, kind in _MAGICS:
@@ -53,7 +60,7 @@ def sniff(data: bytes) -> str:
         return "BMP"
     if data[4:8] == b"ftyp":
         return _iso_kind(data)
-    raise BadFileError(f"it is no picture that can be read: {_described(data)}. Known are {', '.join(SUFFIXES)}")
+    raise BadFileError(f"it is no picture that can be read: {_described(data)}. Supported are {', '.join(SUFFIXES)}")
 
 
 def _iso_kind(data: bytes) -> str:
@@ -73,7 +80,7 @@ def _described(data: bytes) -> str:
     if data[:4] == b"RIFF":
         return f"it is a RIFF file of kind {data[8:12].decode('latin-1')!r}"
     if not data[:4096].strip(b"\0"):
-        return "it is all zeros, as a broken download or disk leaves it"
+        return "it consists of zeros, as after a broken download or a disk error"
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
     if head[:1] == b"<":
         return "it is a web page or XML (SVG)"

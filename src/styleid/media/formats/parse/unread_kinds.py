@@ -1,4 +1,4 @@
-"""Know kinds of files that are not read: pictures, videos and containers, by their first bytes or their endings."""
+"""Recognise files that are not read (pictures, videos, containers) by their first bytes or by their suffix."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import Enum
 from typing import NamedTuple
 
 HEAD_BYTES = 512
-"""How many of a file's first bytes tell its kind."""
+"""Number of first bytes that are enough to recognise a file."""
 
 
 class Shows(Enum):
-    """What a file may show: a picture, moving pictures, or whatever its makers put into it."""
+    """What a file may show: a picture, a video, or anything, as in an archive."""
 
     PICTURE = "picture"
     VIDEO = "video"
@@ -19,14 +19,14 @@ class Shows(Enum):
 
 
 class UnreadKind(NamedTuple):
-    """A kind of file. name: with its article."""
+    """A kind of file. name: for messages, with its article, such as "a PDF"."""
 
     name: str
     shows: Shows
 
 
 def kind_of(head: bytes) -> UnreadKind | None:
-    """Return the kind of a file that begins so, None where it is unknown or can be read as a photo."""
+    """Return the kind of a file from its first bytes, None if it is unknown or can be read as a photo."""
     for shows, kinds in _MAGICS.items():
         for name, pattern in kinds:
             if pattern.match(head):
@@ -35,9 +35,11 @@ def kind_of(head: bytes) -> UnreadKind | None:
 
 
 def unread_kind(name: str, head: bytes) -> UnreadKind | None:
-    """Return the kind of an unread picture or video, by its first bytes or by its name's ending; None for others.
+    """Return the kind of a picture or video that is not read, None for other files.
 
-    head: its first `HEAD_BYTES`, or fewer; none where they are not known.
+    Args:
+        name: Name of the file; its suffix decides if the first bytes do not.
+        head: The first `HEAD_BYTES` bytes of the file, or fewer; empty if they are not known.
     """
     kind = kind_of(head)
     if kind is not None and kind.shows is not Shows.ANYTHING:
@@ -164,7 +166,7 @@ _PICTURE_ENDINGS = {
     )
     for ending in endings.split()
 }  # fmt: skip
-"""Endings that name pictures and hardly anything else."""
+"""Suffixes that are used for pictures and hardly for anything else."""
 
 _VIDEO_ENDINGS = {
     ending: name
