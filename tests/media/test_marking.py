@@ -225,8 +225,8 @@ def test_without_a_mark_files_are_what_they_were_before_marks(name: str) -> None
     [
         ({"mark": "xmp"}, "none, iptc, c2pa"),
         ({"mark_scope": "some"}, "generated, changed, all"),
-        ({"mark": "c2pa"}, "--c2pa-certificate and --c2pa-key"),
-        ({"c2pa_timestamp": "http://stamps.example"}, "only used with --mark c2pa"),
+        ({"mark": "c2pa"}, "`c2pa_certificate` and `c2pa_key`"),
+        ({"c2pa_timestamp": "http://stamps.example"}, "only used with `mark=c2pa`"),
     ],
 )
 def test_options_that_cannot_work_are_refused(given, words) -> None:
