@@ -1,5 +1,5 @@
-"""Train networks and write bundles (extra `lab`, torch).
+"""Network training and bundle building (extra `lab`, needs torch).
 
-Knows training data, networks, tasks, export and the public StyleID release.
-Is loaded only by commands that train or build.
+Knows: training data, networks, training tasks, export, the public StyleID release.
+Loaded only by the commands that train networks or build bundles.
 """

@@ -149,8 +149,8 @@ def _target_separation(options: TaskOptions, gan: GanOptions) -> Task:
 
     pack, wide, trained = _pack_of_bank(options), _wide_pack(options), Trained.load(options.checkpoints)
     mapping = fit_bank(pack, ReadFaces.of(pack, trained), trained)
-    quick = trained.quick()
-    return TargetSeparationTask(DifferentiableComposite(wide, quick), mapping, quick, **options.sized())
+    frozen = trained.with_autocast()
+    return TargetSeparationTask(DifferentiableComposite(wide, frozen), mapping, frozen, **options.sized())
 
 
 def _swapper(options: TaskOptions, gan: GanOptions) -> Task:
@@ -164,8 +164,8 @@ def _swapper(options: TaskOptions, gan: GanOptions) -> Task:
     faces = ReadFaces.of(pack, trained)
     mapping = fit_bank(pack, faces, trained, load_target_separation(options.checkpoints, trained.model.config))
     people = faces.codes[torch.from_numpy(~pack.held_out)]
-    quick, locked = trained.quick(), not options.unlocked
-    return SwapperTask(DifferentiableComposite(wide, quick), mapping, quick, people, locked=locked, **options.sized())
+    frozen, locked = trained.with_autocast(), not options.unlocked
+    return SwapperTask(DifferentiableComposite(wide, frozen), mapping, frozen, people, locked=locked, **options.sized())
 
 
 def _pack_of_bank(options: TaskOptions) -> Pack:

@@ -212,7 +212,7 @@ def test_what_does_not_serve_is_refused(tmp_path: Path, checkpoint: Path) -> Non
         Checkpoint.read(tmp_path)
     found, shapes = Checkpoint.read(checkpoint), Parts.gather(PACK, checkpoint, "aam128", None).shapes
     nobody = replace(PACK, source=np.full(len(PACK), 2, np.int8))
-    with pytest.raises(TrainingError, match="nobody who never lived"):
+    with pytest.raises(TrainingError, match="no generated face without glasses"):
         fit_context_bank(nobody, shapes, Styles(found.generator), None)
     with pytest.raises(TrainingError, match="closed mouth"):
         build_context_bundle(replace(PACK, luma=np.zeros(len(PACK), np.float32)), checkpoint, tmp_path / "out")

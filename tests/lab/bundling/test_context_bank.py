@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from styleid.lab.bundling.context_bank import chosen_people, unlike, ways_to_differ
+from styleid.lab.bundling.context_bank import chosen_people, identity_directions, keep_dissimilar
 from styleid.lab.bundling.context_parts import Parts
 from styleid.lab.networks.context_mapping import ContextMapping
 from styleid.lab.networks.targets import round_traits
@@ -56,7 +56,7 @@ def test_truncated_targets_lie_nearer_to_the_mean_of_their_like(parts: Parts) ->
     assert torch.equal(half[:, :GEOMETRY], whole[:, :GEOMETRY])
     assert torch.allclose(half - usual, 0.5 * (whole - usual), atol=1e-5)
     chosen = mapping.choose(inputs[0], round_traits(looks), mapping.read_identity(inputs[2]))
-    assert torch.allclose(usual[:, GEOMETRY:], mapping.usual(mapping.traits[chosen]), atol=1e-5)
+    assert torch.allclose(usual[:, GEOMETRY:], mapping.mean_styles(mapping.traits[chosen]), atol=1e-5)
 
 
 def test_targets_are_strangers_to_their_source(parts: Parts) -> None:
@@ -87,14 +87,14 @@ def test_nobody_in_the_bank_is_like_another() -> None:
     assert 1 < len(rows) < PACK.is_target.sum()
     assert (alike - 2 * torch.eye(len(rows))).max() < 0.1
     near = np.array([[1, 0], [0.99, 0.14], [0, 1]], np.float32)
-    assert unlike(near, 0.9).tolist() == [0, 2]
-    assert unlike(near, 1.1).tolist() == [0, 1, 2]
+    assert keep_dissimilar(near, 0.9).tolist() == [0, 2]
+    assert keep_dissimilar(near, 1.1).tolist() == [0, 1, 2]
     _, apart = chosen_people(PACK, BankOptions(most_alike=1.1, apart=1.0))
     assert apart.mean(0).norm() < embedding.mean(0).norm()
 
 
 def test_chance_moves_identities_but_not_what_tells_age_sex_and_group() -> None:
-    ways, z = ways_to_differ(PACK), torch.randn(2000, 64, generator=torch.Generator().manual_seed(7))
+    ways, z = identity_directions(PACK), torch.randn(2000, 64, generator=torch.Generator().manual_seed(7))
     added = z @ ways
     assert abs(float(added.square().sum(1).mean()) - 1) < 0.1
     # along the direction in which women's embeddings differ most from men's, by ridge regression, nothing is added
@@ -110,7 +110,7 @@ def test_who_is_drawn_twice_is_not_the_same_twice(parts: Parts) -> None:
     mapping = ContextMapping(1, GEOMETRY, parts.styles)
     mapping.load_state_dict({name: value[:1] if name in ("people_q", "traits") else value[:, :1] if name == "directions"
                              else value for name, value in parts.mapping.state_dict().items()})  # fmt: skip
-    mapping.variety.copy_(ways_to_differ(PACK))
+    mapping.variety.copy_(identity_directions(PACK))
     with torch.no_grad():
         targets = mapping(torch.randn(2, 64), torch.zeros(2, 7), torch.zeros(2, SIZE))
     assert torch.equal(targets[0, :GEOMETRY], targets[1, :GEOMETRY])

@@ -14,7 +14,7 @@ from torch import nn
 from styleid.bundles.registry import APPEARANCE_MODEL, built_in
 from styleid.commands.train import main
 from styleid.errors import BundleError, TrainingError
-from styleid.lab.bundling.restore import restore, settle
+from styleid.lab.bundling.restore import recompute_statistics, restore
 from styleid.lab.bundling.unchanged import UNCHANGED, Unchanged, with_numbers
 from styleid.lab.export.network import export_network
 from styleid.lab.networks.aam import load_aam, save_aam
@@ -100,12 +100,12 @@ def test_training_goes_on(checkpoints, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", ["restore", "revive"])
 def test_nothing_is_overwritten(command, checkpoints, tmp_path):
-    with pytest.raises(TrainingError, match="holds a checkpoint already"):
+    with pytest.raises(TrainingError, match="already holds a checkpoint"):
         main([command, "--checkpoints", str(checkpoints)])
     (tmp_path / "aam").mkdir()
     fitted = tmp_path / "aam/aam.safetensors"
     fitted.write_bytes(b"fitted")
-    with pytest.raises(TrainingError, match="aam holds a checkpoint already"):
+    with pytest.raises(TrainingError, match="aam already holds a checkpoint"):
         main([command, "--checkpoints", str(tmp_path)])
     assert fitted.read_bytes() == b"fitted"
     assert [path.name for path in tmp_path.iterdir()] == ["aam"]
@@ -131,7 +131,7 @@ def test_networks_that_were_not_trained_on_go_into_the_next_bundle_byte_for_byte
     after = open_session(stiff.path).run(None, {"w_plus": sources})
     assert stiff.sha256 == hashlib.sha256(stiff.path.read_bytes()).hexdigest() != reports["generator"].sha256
     assert np.abs(after[1] - before[1]).max() > 1
-    with pytest.raises(TrainingError, match="holds no express"):
+    with pytest.raises(TrainingError, match="holds no buffer express"):
         with_numbers(stiff, "express", np.zeros((3, 4)))
 
 
@@ -140,7 +140,7 @@ def test_networks_that_were_trained_on_do_not_stay(checkpoints, tmp_path):
     state = tmp_path / "on/identity/state.json"
     record = json.loads(state.read_text())
     state.write_text(json.dumps(record | {"step": record["step"] + 1}))
-    with pytest.raises(TrainingError, match="identity was trained on"):
+    with pytest.raises(TrainingError, match="identity has been trained since"):
         Unchanged(APPEARANCE_MODEL, tmp_path / "on")
     state.write_text(json.dumps(record))
     model = load_aam(tmp_path / "on/aam")
@@ -192,7 +192,7 @@ def test_folded_normalisation_is_settled_by_examples(tmp_path):
     found = restore(Small(), report.path)
     with torch.no_grad():
         restored = found(x)
-        settled = settle(found, x)(x)
+        settled = recompute_statistics(found, x)(x)
         trained = found.train()(x)
         wanted = network.eval()(x)
     assert torch.allclose(settled, restored, atol=1e-4)

@@ -174,7 +174,7 @@ class Random(nn.Module):
 @pytest.mark.parametrize(
     ("network", "outputs", "says"),
     [
-        (BakesBatch(), ["y"], "any batch size"),
+        (BakesBatch(), ["y"], "a free batch size"),
         (Random(), ["y"], "differs from torch"),
         (nn.Linear(4, 4), ["y", "z"], "returns 1 tensors"),
     ],

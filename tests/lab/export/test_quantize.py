@@ -117,5 +117,5 @@ def test_too_coarse_is_refused(tmp_path: Path) -> None:
 
 def test_too_few_examples_are_refused(tmp_path: Path) -> None:
     inputs = {"image": torch.from_numpy(views(2, 0))}
-    with pytest.raises(TrainingError, match="1 examples are too few"):
+    with pytest.raises(TrainingError, match="at least 2 examples for its calibration, not 1"):
         export_network(Classifier(), inputs, ["scores"], tmp_path / "x.onnx", examples={"image": views(1, 1)})

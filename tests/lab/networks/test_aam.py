@@ -345,5 +345,5 @@ def test_levels_cover_the_rows_in_order() -> None:
 
 @pytest.mark.parametrize("wrong", [{"size_px": 50}, {"texture_hw": (30, 24)}, {"texture_hw": (32, 22)}, {"width": 7}])
 def test_configuration_rejects_the_impossible(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"divisible by 4|at least 8 channels"):
+    with pytest.raises(ValueError, match=r"divisible by 4|width must be at least 8"):
         AAMConfig(**wrong)

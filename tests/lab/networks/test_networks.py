@@ -79,12 +79,12 @@ def test_a_new_refiner_changes_nothing_and_a_critic_judges_places() -> None:
     ("kind", "wrong", "says"),
     [
         (ParserConfig, {"size_px": 100}, "divisible by 16"),
-        (ParserConfig, {"widths": (8, 8)}, "four widths"),
+        (ParserConfig, {"widths": (8, 8)}, "four numbers"),
         (AttributesConfig, {"view_px": 40}, "divisible by 16"),
-        (IdentityConfig, {"widths": (8, 8)}, "four stages"),
-        (IdentityConfig, {"blocks": (1, 0, 1, 1)}, "at least one block"),
+        (IdentityConfig, {"widths": (8, 8)}, "four numbers"),
+        (IdentityConfig, {"blocks": (1, 0, 1, 1)}, "at least 1"),
         (RefinerConfig, {"size_px": 24}, "divisible by 16"),
-        (RefinerConfig, {"widths": (8,)}, "four widths"),
+        (RefinerConfig, {"widths": (8,)}, "four numbers"),
     ],
 )
 def test_configurations_reject_the_impossible(kind: type, wrong: dict[str, object], says: str) -> None:

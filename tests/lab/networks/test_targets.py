@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from styleid.lab.bundling.bank import fit_mapping, nearer
+from styleid.lab.bundling.bank import fit_mapping, limit_distances
 from styleid.lab.data.pack import GROUPS
 from styleid.lab.export.network import export_network
 from styleid.lab.networks.aam import ATTRIBUTE_ROW, BEARD
@@ -97,7 +97,7 @@ def test_each_part_is_of_somebody_else_in_the_bank(
 
 
 def test_parts_make_up_the_whole(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="2, 3 rows do not make up W\\+ of 15"):
+    with pytest.raises(ValueError, match=r"parts must add up to 10 rows, not 2 \+ 3"):
         fit_mapping(codes, traits, bank, PARTS[:2])
 
 
@@ -189,10 +189,10 @@ def test_rounded_traits(given: tuple[float, ...], rounded: tuple[float, ...]) ->
     assert round_traits(torch.tensor([given])).tolist() == [list(rounded)]
 
 
-def test_those_far_out_are_drawn_nearer_and_keep_their_direction() -> None:
+def test_those_far_out_are_drawn_limit_distances_and_keep_their_direction() -> None:
     people = torch.randn(200, 12, 6, generator=torch.Generator().manual_seed(5))
     people[:10] *= 5
-    drawn = nearer(people)
+    drawn = limit_distances(people)
     own, before = drawn[:, ATTRIBUTE_ROW + 1 :].flatten(1), people[:, ATTRIBUTE_ROW + 1 :].flatten(1)
     assert torch.equal(drawn[:, : ATTRIBUTE_ROW + 1], people[:, : ATTRIBUTE_ROW + 1])
     assert own[:10].norm(dim=1).max() <= before[10:].norm(dim=1).max()

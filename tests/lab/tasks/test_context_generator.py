@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from styleid.cli import main
 from styleid.errors import TrainingError
 from styleid.lab.bundling.context_judges import judges_of_bundle
-from styleid.lab.tasks.context_generator import ContextTask, read_trial
+from styleid.lab.tasks.context_generator import ContextTask, read_weight_file
 from styleid.lab.tasks.context_losses import Judges, landmark_loss, looks_loss, too_near
 from styleid.lab.tasks.context_options import ContextOptions, Weights
-from styleid.lab.tasks.context_views import coarse_light, judged_maps, varied_for_judging
+from styleid.lab.tasks.context_views import augment_discriminator_maps, coarse_light, discriminator_maps
 from styleid.lab.tasks.loop import Keeping, RunState, load_checkpoint, save_checkpoint
 from styleid.pixel import guides
 from tests.lab.context import synthetic_context_pack
@@ -74,8 +74,8 @@ def test_a_checkpoint_starts_another_resolution(judges: Judges, tmp_path: Path) 
     with pytest.raises(TrainingError, match="holds no checkpoint"):
         make(judges, start_from=tmp_path / "empty")
     (tmp_path / "odd.safetensors").write_bytes(b"odd")
-    with pytest.raises(TrainingError, match=r"odd\.safetensors holds no weights"):
-        read_trial(tmp_path / "odd.safetensors")
+    with pytest.raises(TrainingError, match=r"odd\.safetensors cannot be read"):
+        read_weight_file(tmp_path / "odd.safetensors")
 
 
 def test_the_command_trains_and_says_how_fast(judges: Judges, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -88,9 +88,9 @@ def test_the_command_trains_and_says_how_fast(judges: Judges, tmp_path: Path, mo
     assert json.loads((tmp_path / "run" / "state.json").read_text())["images"] == 4
 
 
-@pytest.mark.parametrize("wrong", [{"resolution": 100}, {"batch": 5}, {"light_cells": 1}])
+@pytest.mark.parametrize("wrong", [{"resolution": 100}, {"batch": 5}, {"batch": 2}, {"light_cells": 1}, {"average": 1}])
 def test_impossible_options_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(TrainingError, match="--"):
+    with pytest.raises(TrainingError, match=f"^{next(iter(wrong))} must be"):
         ContextOptions(Path("pack.npz"), **wrong)
 
 
@@ -110,13 +110,13 @@ def test_swapped_faces_keep_pose_and_expression_and_change_shape(judges: Judges)
 
 
 def test_packs_that_do_not_fit_are_refused(judges: Judges) -> None:
-    with pytest.raises(TrainingError, match="80 px, too few for 256"):
+    with pytest.raises(TrainingError, match="80 px, too few to train at 256"):
         make(judges, resolution=256)
     nobody = replace(PACK, source=np.full(len(PACK), 2, np.int8))
-    with pytest.raises(TrainingError, match="never lived"):
+    with pytest.raises(TrainingError, match="generated faces without glasses"):
         ContextTask(nobody, judges, ContextOptions(Path("pack.npz"), resolution=64), channels=TINY)
     blind = replace(PACK, second=PACK.second[:, :0])
-    with pytest.raises(TrainingError, match="no second recogniser"):
+    with pytest.raises(TrainingError, match="no embeddings of a second recogniser"):
         ContextTask(blind, replace(judges, second=judges.identity), ContextOptions(Path("pack.npz")), channels=TINY)
 
 
@@ -163,8 +163,8 @@ def test_light_is_read_at_work_as_in_training(cells: int) -> None:
 
 
 def test_what_is_judged_is_varied_but_keeps_its_layout() -> None:
-    maps = judged_maps(torch.zeros(4, 3, 64, 64), torch.ones(4, 2, 64, 64), torch.ones(4, 1, 64, 64))
-    seen = [varied_for_judging(maps, torch.Generator().manual_seed(seed)) for seed in range(8)]
+    maps = discriminator_maps(torch.zeros(4, 3, 64, 64), torch.ones(4, 2, 64, 64), torch.ones(4, 1, 64, 64))
+    seen = [augment_discriminator_maps(maps, torch.Generator().manual_seed(seed)) for seed in range(8)]
     assert all(one.shape == maps.shape for one in seen)
     assert len({float(one.sum()) for one in seen}) == 8
     withheld = torch.stack([one[:, 3:5].amax((1, 2, 3)) == 0 for one in seen]).float().mean()
@@ -185,7 +185,7 @@ def test_the_trials_weights_load(shared: Path) -> None:
         pytest.skip("the shared folder holds no trial weights")
     from styleid.lab.networks import context_discriminator, context_generator
 
-    generator, discriminator = read_trial(path)
+    generator, discriminator = read_weight_file(path)
     network, judge = context_generator.ContextGenerator(), context_discriminator.ContextDiscriminator()
     context_generator.load_weights(network, generator)
     context_discriminator.load_weights(judge, discriminator)

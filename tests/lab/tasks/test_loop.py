@@ -166,7 +166,7 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "8 minutes", "-3s", "1h30m", "8d"])
 def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(TrainingError, match="is not a length of time"):
+    with pytest.raises(TrainingError, match="is not a duration"):
         parse_duration(text)
 
 

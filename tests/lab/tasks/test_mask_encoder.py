@@ -98,7 +98,7 @@ def test_what_labels_cannot_tell_is_the_mean_face(tmp_path: Path) -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="divisible by 16"):
         MaskEncoderConfig(40)
-    with pytest.raises(ValueError, match="four widths"):
+    with pytest.raises(ValueError, match="four numbers"):
         MaskEncoderConfig(widths=(8, 8))
 
 

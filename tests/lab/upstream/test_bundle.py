@@ -159,12 +159,12 @@ def test_a_wrong_file_leaves_nothing_behind(checkpoints: dict[str, Path], tmp_pa
     out = tmp_path / "out"
     files = ["--generator", str(checkpoints["parser"]), "--inverter", str(checkpoints["inverter"])]
     assert main(["bundles", "build", "ffhq1024", *files, "--out", str(out)]) == 1
-    assert "goes with --parser" in capsys.readouterr().err
+    assert "give it with --parser" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
     (out / "mine.txt").write_text("not a bundle")
     assert main(["bundles", "build", "ffhq1024", *files, "--out", str(out)]) == 1
-    assert "is no bundle" in capsys.readouterr().err
+    assert "is not a bundle" in capsys.readouterr().err
     assert (out / "mine.txt").exists()
 
 

@@ -53,7 +53,7 @@ def test_tensors_and_plain_values_are_read(write, tmp_path: Path) -> None:
     [
         (zipped, r"asks to run code \(posix\.system\)"),
         (old, r"asks to run code \(posix\.system\)"),
-        (pickle.dumps, "pickle of another program"),
+        (pickle.dumps, r"not written by torch\.save"),
         (
             lambda c: b"\x80\x03cdnnlib.tflib.network\nNetwork\n" + pickle.dumps(c),
             r"NVIDIA's \.pkl.*convert_weight\.py",
@@ -89,7 +89,7 @@ def test_the_canary_would_have_sung(tmp_path: Path) -> None:
 def test_files_that_were_cut_off_are_named(write, share: float, tmp_path: Path) -> None:
     path, whole = tmp_path / "cut.pt", write(STATE)
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match=r"cut off|not a torch file|pickle of another"):
+    with pytest.raises(CheckpointError, match=r"cut off|not a torch file|not written by torch\.save"):
         read_tensors(path)
 
 
@@ -118,5 +118,5 @@ def test_other_archives_and_missing_files_are_named(tmp_path: Path) -> None:
         read_tensors(path)
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_tensors(tmp_path / "missing.pt")
-    with pytest.raises(CheckpointError, match=r"no \.npy file"):
+    with pytest.raises(CheckpointError, match=r"not a \.npy file"):
         read_numbers(path)

@@ -39,7 +39,7 @@ def test_swapped_files_are_told(given: str, wanted: str, checkpoints: dict[str, 
         kinds.load_kind(checkpoints[given], BY_ROLE[wanted])
     text = str(caught.value)
     assert BY_ROLE[given].text in text
-    assert f"goes with {BY_ROLE[given].option}" in text
+    assert f"give it with {BY_ROLE[given].option}" in text
     assert "Missing: " in text or "Mis-shaped: " in text
 
 
@@ -62,16 +62,16 @@ def test_missing_unexpected_and_misshaped_tensors_are_named(role: str, tmp_path:
     assert f"Missing: {gone.removeprefix(prefix)}." in text
     assert "Unexpected: surplus.weight." in text
     assert f"Mis-shaped: {bent.removeprefix(prefix)} is" in text
-    assert "It seems to be one, but of another make or incomplete." in text
+    assert "It seems to be one of another version, or incomplete." in text
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (torch.zeros(4, ROWS, WIDTH), f"one tensor of shape 4 x {ROWS} x {WIDTH}"),
-        ([1, 2, 3], "no tensors by name"),
-        ({"epoch": 3}, "no tensors by name"),
-        ({"fc.weight": torch.zeros(2, 2)}, "nothing that styleid knows"),
+        ([1, 2, 3], "no named tensors"),
+        ({"epoch": 3}, "no named tensors"),
+        ({"fc.weight": torch.zeros(2, 2)}, "does not recognise it"),
     ],
 )
 def test_what_is_no_network_is_told(content: object, says: str, tmp_path: Path) -> None:

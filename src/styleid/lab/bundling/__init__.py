@@ -1,5 +1,5 @@
-"""Join what was trained into a bundle, and take the networks of a bundle up again.
+"""Assembly of bundles from trained networks, and the reverse: checkpoints from the networks of a bundle.
 
-Knows the bank of targets, the order of export, measured figures and bundle.json of `aam128`.
-Does not know losses, nor how a photo is anonymised but through the public pipeline.
+Knows: the target bank, the order of export, measured figures and bundle.json.
+Does not know: losses. It anonymises photos only through the public pipeline.
 """

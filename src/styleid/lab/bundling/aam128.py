@@ -1,4 +1,4 @@
-"""Join the networks of aam128 into a bundle: export, measure, describe."""
+"""Build of the bundle aam128 from checkpoints: export, measure, describe."""
 
 from __future__ import annotations
 
@@ -52,26 +52,29 @@ _SWAPS: tuple[dict[str, Any], ...] = (
     {"levels": ("light", *_IDENTITY), "strength": 1.0},
     {"levels": ("light", *_IDENTITY), "strength": 1.0, "cover": 0.06},
 )
-"""From the least change to the most; benchmarks/dial.py measures what each leaks."""
+"""Swaps in ascending order of change; benchmarks/dial.py measures the leak of each."""
 _PIXEL = {
     "levels": (("attributes", "texture"), ("light", "attributes", "texture"), ("light", *_IDENTITY)),
     "region": "full",
     "side": 0,
     "outlined": True,
 }
-"""Where the parts lie is drawn from the labels; colours, and at last the shape too, are the target's."""
+"""The method `pixel` draws the positions of parts from the labels. Colours come from the target, in the last step the
+shape, too."""
 _SAME_PERSON = 0.45
-"""Similarity by the teacher that fewer than one in ten thousand pairs of strangers reach (0.40 does on LFW)."""
+"""Similarity by the teacher from which a pair may show one person. Fewer than 1 in 10,000 pairs of strangers reach it
+(0.40 has this rate on LFW)."""
 _CLEAR_PHOTOS = ("parsing",)
-"""Sources of photos that are sharp and show more than the face."""
+"""Sources of sharp photos that show the surroundings of the face."""
 _EIGHT_BIT = ("parser", "identity", "attributes", "generator", "inverter")
-"""Networks whose time goes into convolutions, or into products."""
+"""Networks that are quantised, because convolutions or products take most of their time."""
 _EIGHT_BIT_PRODUCTS = ("inverter",)
-"""The generator's would show: a texture's first numbers are a hundred times its last."""
+"""Networks whose large products are quantised, too. The generator's are not, because the first numbers of a texture are
+a hundred times as large as the last, and the error would be visible."""
 _EXAMPLES = 256
-"""Faces by which networks are made 8-bit."""
-_WATCHED = 2400
-"""Tries by which expressions are set."""
+"""Number of faces for the calibration of 8-bit networks."""
+_EXPRESSION_ATTEMPTS = 2400
+"""Number of attempts for the fit of expressions."""
 KEEP = (
     "rectangle",
     "mean_shape",
@@ -95,12 +98,23 @@ def build_aam_bundle(
     *,
     unchanged: Path | None = None,
 ) -> None:
-    """Write the bundle to a folder, whole or not at all.
+    """Write the bundle to a folder, completely or not at all. A CARD.md that is already in the folder is kept.
 
-    wide: a pack with as much margin as the recogniser's view needs, for all that concerns the recogniser. checkpoints:
-    folder of the checkpoints aam, parser, identity, attributes, mask-encoder, refiner, spread and swapper. teachers:
-    folder of the teachers' files. unchanged: the bundle that the checkpoints were restored from, by name or folder,
-    whose networks of `styleid.lab.bundling.unchanged.UNCHANGED` go on as they are.
+    Args:
+        pack: the data pack.
+        wide: a pack with the margin that the recogniser's view needs, for the recogniser's calibration and thresholds.
+        checkpoints: folder of the checkpoints aam, parser, identity, attributes, mask-encoder, refiner, spread and
+            swapper.
+        teachers: folder of the identity teacher.
+        out: the bundle's folder.
+        say: called with lines of progress.
+        unchanged: name or folder of the bundle that the checkpoints were restored from; its networks in
+            `styleid.lab.bundling.unchanged.UNCHANGED` are copied instead of exported. None exports all networks.
+
+    Raises:
+        TrainingError: if a checkpoint or the teacher is missing or does not fit, `unchanged` cannot be used, or a file
+            differs too much from torch.
+        BundleError: if the bundle `unchanged` is missing or altered.
     """
     trained = Trained.load(checkpoints)
     model = trained.model
@@ -108,10 +122,10 @@ def build_aam_bundle(
     separation = load_target_separation(checkpoints, model.config)
     swapper = load_swapper(checkpoints, model.config)
     kept = None if unchanged is None else Unchanged(unchanged, checkpoints)
-    say("reading the pack with the networks")
+    say("running the networks on the pack")
     faces = ReadFaces.of(pack, trained)
     mapping = fit_bank(pack, faces, trained, separation)
-    say(f"a bank of {len(mapping.traits)} synthetic people")
+    say(f"a bank of {len(mapping.traits)} generated people")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -126,8 +140,8 @@ def build_aam_bundle(
     quality = {name: _history(checkpoints / name) for name in checkpointed}
     description = _describe(pack.template, model, _thresholds(partial, wide, teachers), quality)
     _write(partial, description, reports)
-    say("watching the bundle at work, so that expressions come out as strong as they are")
-    express = fit_expressions(*watch_expressions(partial, pack, _WATCHED), rows=trained.generator.rows)
+    say(f"measuring expressions in {_EXPRESSION_ATTEMPTS} attempts, to match the strength of the originals")
+    express = fit_expressions(*measure_expressions(partial, pack, _EXPRESSION_ATTEMPTS), rows=trained.generator.rows)
     if kept is not None:
         reports["generator"] = with_numbers(reports["generator"], "express", express)
     else:
@@ -135,8 +149,8 @@ def build_aam_bundle(
         reports["generator"] = _export(partial, "generator", works["generator"])
     _write(partial, description, reports)
     for role, report in reports.items():
-        eight_bit = f", 8 bits change it by {report.rounding:.3f}" if report.rounding else ""
-        say(f"{role}: {report.size_bytes / 1e6:.1f} MB, parity {report.max_error:.1e}{eight_bit}")
+        eight_bit = f", 8-bit error {report.rounding:.3f}" if report.rounding else ""
+        say(f"{role}: {report.size_bytes / 1e6:.1f} MB, difference from torch {report.max_error:.1e}{eight_bit}")
     if (out / "CARD.md").is_file():
         shutil.copy(out / "CARD.md", partial)
     shutil.rmtree(out, ignore_errors=True)
@@ -145,7 +159,7 @@ def build_aam_bundle(
 
 @dataclass(frozen=True)
 class _Work:
-    """A network to export, with examples of its inputs, by name, and the names of its outputs."""
+    """A network to export, with examples of its inputs by name and the names of its outputs."""
 
     network: nn.Module
     inputs: dict[str, torch.Tensor]
@@ -153,21 +167,27 @@ class _Work:
 
 
 def _views(wide: Pack, rows: np.ndarray) -> torch.Tensor:
-    """Return what the recogniser sees of some faces, (n, 3, 112, 112) in [-1, 1]."""
+    """Return the recogniser's views of faces, (n, 3, 112, 112) in [-1, 1]."""
     base = base_matrix(wide.template, IDENTITY_TEMPLATE).expand(len(rows), 2, 3)
     return cut_views(torch.from_numpy(wide.crops(rows)), base, IDENTITY_TEMPLATE.size_px)
 
 
 def _embed(wide: Pack, rows: np.ndarray, network: Callable[[torch.Tensor], np.ndarray]) -> np.ndarray:
-    """Return a network's embeddings of some faces."""
+    """Return a network's embeddings of faces, (n, d)."""
     with torch.no_grad():
         return np.concatenate([network(_views(wide, part)) for part in np.array_split(rows, max(1, len(rows) // 64))])
 
 
-def watch_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Let a bundle make an attempt for each of so many training faces.
+def measure_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Anonymise training faces with a bundle, one attempt each, and measure their expressions.
 
-    Returns the new faces' W+ (n, layers, width), and `expression_features` (n, 4) of the originals and of what came.
+    Args:
+        bundle: the bundle's folder.
+        pack: the data pack.
+        count: most faces.
+
+    Returns:
+        W+ of the new faces, (n, layers, width), and `expression_features` (n, 4) of the originals and of the new faces.
     """
     anonymizer = Anonymizer.from_bundle(bundle, AnonymizeOptions(privacy="low", seed=0))
     side, method, seen = pack.template.size_px, anonymizer.method, []
@@ -208,7 +228,7 @@ def _works(
     traits, codes = faces.traits[rows], faces.codes[rows]
     with torch.no_grad():
         targets = mapping(z, traits, codes)
-    # half of what the generator gets to see are people as they are, half swapped ones
+    # half of the generator's examples are original faces, half are swapped ones
     others = torch.cat([codes[::2, :ATTRIBUTE_ROW], targets[::2, ATTRIBUTE_ROW:]], 1)
     drawn = torch.cat([codes[1::2], others])
     with torch.no_grad():
@@ -235,12 +255,12 @@ def _export(folder: Path, role: str, work: _Work) -> ExportReport:
 
 
 def _thresholds(folder: Path, wide: Pack, teachers: Path) -> dict[str, dict[str, float]]:
-    """Return the similarities that bound strangers by the exported identity network, from all pairs of clear photos.
+    """Return the thresholds of the exported identity network, measured on all pairs of clear photos.
 
-    Soft faces, faces cut out tightly, children, and people drawn by one network are more alike than strangers in photos
-    are, and would make the gate lax. Photos that were trained on may serve: who is on them was not told, and those held
-    out give the same. The sources name nobody, and some people come more than once: pairs that the teacher all but
-    knows to be one person are left out.
+    Blurred or tightly cropped faces, children, and generated people are more similar to each other than strangers in
+    ordinary photos, and would make the gate too lenient. Training photos are used, too: the training did not use
+    identities, and held-out photos give the same thresholds. The photos have no names, and some people occur more than
+    once, so pairs that the teacher considers one person are left out.
     """
     clear = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in _CLEAR_PHOTOS]))[0]
     session, teacher = open_session(folder / "identity.onnx"), IdentityTeacher(teachers)
@@ -256,7 +276,7 @@ def _thresholds(folder: Path, wide: Pack, teachers: Path) -> dict[str, dict[str,
 
 
 def _history(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's last measurements, with how much it was trained."""
+    """Return a checkpoint's last figures with its training progress."""
     record = json.loads((folder / "state.json").read_text())
     last = record["history"][-1] if record["history"] else {}
     return {name: round(float(value), 4) for name, value in last.items()}
@@ -295,7 +315,7 @@ def _describe(
 
 
 def _write(folder: Path, description: dict[str, Any], reports: dict[str, ExportReport]) -> None:
-    """Write bundle.json with the networks that there are by now."""
+    """Write bundle.json with the networks that have been exported so far."""
     description["networks"] = {
         role: {"file": report.path.name, "sha256": report.sha256, "bytes": report.size_bytes, "opset": report.opset}
         for role, report in reports.items()

@@ -1,4 +1,4 @@
-"""The bank of synthetic people that the appearance model's targets are made of: who serves, and as what."""
+"""The bank of generated people from whose parts the appearance model's targets are made."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from styleid.lab.tasks.aam_fit import face_visibility, ridge
 from styleid.lab.tasks.trained import Trained
 
 _HIDDEN_SHARE = 0.3
-"""Share of the synthetic people, those with most hair and glasses before the face, that do not serve as targets."""
+"""Share of the generated people that is left out: those whose face is most covered by hair and glasses."""
 _SURE_OF_SEX = 0.6
-"""How sure the attribute network must be of the sex of somebody in the bank, as they are drawn, without their hair."""
+"""Least probability of a person's sex by the attribute network, when the face is drawn from the front without hair."""
 
 
 @dataclass(frozen=True)
 class ReadFaces:
-    """Every face of a pack as networks read it.
+    """The networks' outputs for all faces of a pack.
 
-    codes: W+ (n, layers, w). traits: (n, 7), as the attribute network gives them. bare: share of the face that is seen,
-    (n,).
+    Attributes:
+        codes: W+, (n, layers, w).
+        traits: attributes, (n, 7).
+        bare: visible share of each face, (n,) in [0, 1].
     """
 
     codes: torch.Tensor
@@ -36,7 +38,7 @@ class ReadFaces:
 
     @classmethod
     def of(cls, pack: Pack, trained: Trained) -> ReadFaces:
-        """Read a pack."""
+        """Run the networks on all faces of a pack."""
         codes, traits, bare = [], [], []
         for start in range(0, len(pack), 64):
             rows = np.arange(start, min(start + 64, len(pack)))
@@ -53,9 +55,13 @@ class ReadFaces:
 
 
 def fit_bank(pack: Pack, faces: ReadFaces, trained: Trained, separation: nn.Module | None = None) -> TargetMapping:
-    """Choose the synthetic people of a pack that serve, and make the mapping of them.
+    """Choose the bank from a pack's generated faces, and make the mapping.
 
-    separation: sets their codes (people, layers, w) further apart, as `styleid.lab.tasks.target_separation` learns to.
+    Args:
+        pack: the pack.
+        faces: the networks' outputs for it.
+        trained: the networks.
+        separation: makes the codes (people, layers, w) more distinct, see `TargetSeparation`; None leaves them as is.
     """
     nobody = pack.synthetic & ~pack.held_out
     bank = nobody & (faces.bare >= np.quantile(faces.bare[nobody], _HIDDEN_SHARE))
@@ -64,7 +70,7 @@ def fit_bank(pack: Pack, faces: ReadFaces, trained: Trained, separation: nn.Modu
 
 
 def _look_their_sex(faces: ReadFaces, chosen: np.ndarray, trained: Trained) -> np.ndarray:
-    """Return which of the chosen faces are seen as of their sex when they are drawn from the front, bool (n,)."""
+    """Return which of the chosen faces still look their sex when drawn from the front without hair, bool (n,)."""
     codes, was = faces.codes[chosen], faces.traits[chosen][:, 1].numpy()
     plain = torch.cat([torch.zeros_like(codes[:, :ATTRIBUTE_ROW]), codes[:, ATTRIBUTE_ROW:]], 1)
     with torch.no_grad():
@@ -73,7 +79,7 @@ def _look_their_sex(faces: ReadFaces, chosen: np.ndarray, trained: Trained) -> n
 
 
 _USUAL_SHARE = 0.85
-"""Share of the bank whose distance from the mean face bounds everybody's: odd light and paint lie beyond."""
+"""Quantile of the distances from the mean face that limits all distances. Beyond it are unusual light and make-up."""
 
 
 def fit_mapping(
@@ -83,17 +89,25 @@ def fit_mapping(
     parts: Sequence[int],
     separation: nn.Module | None = None,
 ) -> TargetMapping:
-    """Make the mapping from every training face's codes (n, layers, w) and traits (n, 7); bank: bool (n,), who serves.
+    """Make the mapping of a bank.
 
-    Only faces of nobody may serve. The attribute row's part is learnt from all. parts: how many rows after the
-    attribute row each of the people that make a target gives, in order. separation: what sets the people's codes
-    (people, layers, w) further apart.
+    Args:
+        codes: (n, layers, w), W+ of faces; the linear model of the attribute row is fitted to all of them.
+        traits: (n, 7), their attributes.
+        bank: bool (n,), the faces that form the bank; all must be generated ones.
+        parts: numbers of rows after the attribute row that come from one person each, in order.
+        separation: makes the codes of the bank (people, layers, w) more distinct; None leaves them unchanged.
+
+    Raises:
+        ValueError: if the parts do not add up to the rows of W+.
     """
     rounded = round_traits(traits)
     if ATTRIBUTE_ROW + 1 + sum(parts) != codes.shape[1]:
-        raise ValueError(f"Parts of {', '.join(map(str, parts))} rows do not make up W+ of {codes.shape[1]}.")
+        raise ValueError(
+            f"parts must add up to {codes.shape[1] - ATTRIBUTE_ROW - 1} rows, not {' + '.join(map(str, parts))}."
+        )
     mapping = TargetMapping(int(bank.sum()), parts, codes.shape[2])
-    people = nearer(codes[bank])
+    people = limit_distances(codes[bank])
     if separation is not None:
         with torch.no_grad():
             people = separation(people)
@@ -106,8 +120,8 @@ def fit_mapping(
     return mapping
 
 
-def nearer(people: torch.Tensor) -> torch.Tensor:
-    """Draw those of a bank's people (n, layers, w) nearer whose shape and texture lie further out than most."""
+def limit_distances(people: torch.Tensor) -> torch.Tensor:
+    """Move people (n, layers, w) with unusual shape and texture towards the mean face, to the 85 % quantile."""
     own = people[:, ATTRIBUTE_ROW + 1 :]
     distance = own.flatten(1).norm(dim=1)
     scale = (distance.quantile(_USUAL_SHARE) / distance.clamp_min(1e-6)).clamp_max(1.0)

@@ -1,4 +1,4 @@
-"""Join a trained context generator with a bundle's parser and judges into a bundle: export, measure, describe."""
+"""Build of a context bundle from a trained generator and another bundle's networks: export, measure, describe."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from styleid.version import __version__
 FORMAT = 2
 VERSION = "2"
 _LICENCE = "research, non-commercial; see CARD.md"
-_PROVENANCE = "A generator that fills a face's region from what surrounds it, trained by styleid from public face data."
+_PROVENANCE = "A generator that fills a face's region from its surroundings, trained by styleid from public face data."
 _TAKEN = ("shape", "coarse", "medium", "fine")
 _SWAPS: tuple[dict[str, Any], ...] = (
     {"levels": _TAKEN, "strength": 1.0, "light_cells": 3},
     {"levels": _TAKEN, "strength": 1.0, "light_cells": 2},
     {"levels": _TAKEN, "strength": 1.0, "light_cells": 2, "cover": 0.06},
 )
-"""From the least change to the most."""
+"""Swaps in ascending order of change."""
 _PIXEL: dict[str, Any] = {"levels": (_TAKEN[1:], _TAKEN), "region": "full", "side": 0, "outlined": False}
 _LEVELS = {
     "shape": ("shape",),
@@ -48,13 +48,13 @@ _LEVELS = {
     "medium": ("m32",),
     "fine": ("m64", "m128", "m256"),
 }
-"""How the rows' names begin, by level."""
+"""Prefixes of the rows' names, by level."""
 _COPIED = ("parser", "identity", "attributes")
-"""Networks that go on from the other bundle, byte for byte."""
+"""Networks that are copied from the other bundle."""
 _KEEP = ("mean_shape", "shape_in", "shape_out", "average", "reading", "centre", "truncation")
-"""Buffers that stay float32: landmarks and averages of pixels are made of them."""
+"""Buffers that stay float32, because landmarks and averages of pixels need the precision."""
 _EXAMPLES = 256
-"""Faces by which the generator is made 8-bit."""
+"""Number of faces for the calibration of the 8-bit generator."""
 
 
 def build_context_bundle(
@@ -67,14 +67,23 @@ def build_context_bundle(
     bank: BankOptions | None = None,
     eight_bits: bool = True,
 ) -> None:
-    """Write the bundle to a folder, whole or not at all.
+    """Write the bundle to a folder, completely or not at all. A CARD.md that is already in the folder is kept.
 
-    source: a checkpoint's folder of `styleid train context-generator`, or the trial's .safetensors file. bundle: whose
-    parser, recogniser, attribute network and shapes serve. A CARD.md that is already in `out` is kept. Raises
-    TrainingError where the checkpoint or the pack does not serve, or a file differs from torch.
+    Args:
+        pack: the context pack, whose generated people form the bank.
+        source: a checkpoint's folder of `styleid train context-generator`, or a .safetensors file of `ema.*` and `d.*`.
+        out: the bundle's folder.
+        say: called with lines of progress.
+        bundle: name or folder of the bundle that provides parser, recogniser, attribute network and appearance model.
+        bank: options of the target bank; None uses the defaults.
+        eight_bits: quantise the generator's convolutions.
+
+    Raises:
+        TrainingError: if the checkpoint, the pack or the other bundle cannot be used, or a file differs from torch.
+        BundleError: if the other bundle is missing or altered.
     """
     parts = Parts.gather(pack, source, bundle, bank)
-    say(f"a bank of {len(parts.bank)} people who never lived")
+    say(f"a bank of {len(parts.bank)} generated people")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -83,8 +92,8 @@ def build_context_bundle(
     reports |= {role: _export(partial, role, *work) for role, work in _works(parts).items()}
     reports["generator"], drawn = _export_generator(parts, partial, eight_bits)
     for role, report in reports.items():
-        say(f"{role}: {report.size_bytes / 1e6:.2f} MB, parity {report.max_error:.1e}")
-    say(f"8 bits: {drawn}" if eight_bits else "no 8 bits")
+        say(f"{role}: {report.size_bytes / 1e6:.2f} MB, difference from torch {report.max_error:.1e}")
+    say(_figures(drawn))
     description = _describe(parts, reports, neutral, drawn)
     (partial / "bundle.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     if (out / "CARD.md").is_file():
@@ -93,6 +102,15 @@ def build_context_bundle(
         (partial / "CARD.md").write_text(_card(parts, description), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
+
+
+def _figures(drawn: Drawn | None) -> str:
+    if drawn is None:
+        return "the generator's convolutions stay in floating point"
+    return (
+        f"8-bit generator: held-out faces differ from torch's by {drawn.difference} of 255, cosine {drawn.alike}; "
+        f"cosine to the target {drawn.asked} (torch {drawn.asked_before})"
+    )
 
 
 def _copy(base: Bundle, role: str, folder: Path) -> ExportReport:
@@ -105,24 +123,24 @@ def _copy(base: Bundle, role: str, folder: Path) -> ExportReport:
 
 _CARD = """# {name}
 
-A generator that fills a face's region from what surrounds it, in the bundle format of styleid: parser, recogniser and
-attribute network of {base}, inverter, geometry, mask encoder, mapping, generator. Crops are {crop} px, faces are drawn
-at {side} px; W+ has {size} numbers.
+A bundle for styleid with a generator that fills a face's region from its surroundings. It holds the parser, recogniser
+and attribute network of {base}, and an inverter, geometry, mask encoder, mapping and generator of its own. Crops have
+{crop} px, faces are drawn at {side} px; W+ has {size} numbers.
 
-**Use**: research, non-commercial. The data it was trained on is public and has those terms. It is a tool to lower the
-risk of recognition in pictures, not a guarantee.
+**Use**: research, non-commercial, because the public training data has these terms. It lowers the risk of recognition
+in pictures. It is not a guarantee.
 
-**Training**: {trained} of face photos and of people who never lived. Targets are {people} people who never lived; the
-neutral crop shows one of them, redrawn.
+**Training**: {trained} of face photos and of generated faces. The bank has {people} generated people; the neutral crop
+shows one of them, redrawn.
 
-**Figures** are in bundle.json under `quality`. What the bundle leaks was not measured when it was built.
+**Figures** are in bundle.json under `quality`. The leak of the bundle was not measured when it was built.
 """
 Work = tuple[nn.Module, dict[str, torch.Tensor], str]
 """A network, examples of its inputs by name, and the name of its output."""
 
 
 def _works(parts: Parts) -> dict[str, Work]:
-    """Return the networks to export but the generator."""
+    """Return the networks to export except the generator, by role."""
     pack, size_px = parts.pack, parts.base.spec.crop.size_px
     rows = parts.bank[:3]
     crop = torch.from_numpy(pack.crops(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -168,7 +186,7 @@ def _export(folder: Path, role: str, network: nn.Module, inputs: dict[str, torch
 
 
 def _export_generator(parts: Parts, folder: Path, eight_bits: bool) -> tuple[ExportReport, Drawn | None]:
-    """Export the generator, with 8-bit convolutions where that is asked, and say what these change."""
+    """Export the generator. With 8-bit convolutions, also return how its faces differ from torch's."""
     generator, path, first = parts.checkpoint.generator, folder / "generator.onnx", parts.shapes.numbers
     rows = np.random.default_rng(0).permutation(np.nonzero(~parts.pack.held_out)[0])[: _EXAMPLES if eight_bits else 3]
     inputs = generator_inputs(parts, draw_faces(parts, rows, varied=True))
@@ -228,7 +246,7 @@ def _describe(
 
 
 def rows_of(parts: Parts) -> list[dict[str, Any]]:
-    """Return the rows of W+, as bundle.json has them."""
+    """Return the entries of bundle.json for the rows of W+: name, first number, width."""
     config, width = parts.checkpoint.generator.config, parts.shapes.width
     names = ["pose", "placement", "expression"] + [f"shape{i}" for i in range(parts.shapes.rows - KEPT_ROWS)]
     rows = [{"name": name, "first": i * width, "width": width} for i, name in enumerate(names)]
@@ -240,7 +258,7 @@ def rows_of(parts: Parts) -> list[dict[str, Any]]:
 
 
 def levels_of(names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the first and last row (inclusive) of each level of W+."""
+    """Return the first and last row (inclusive) of each level of W+, given the rows' names."""
     levels = {name: [i, i] for i, name in enumerate(names[:KEPT_ROWS])}
     for level, prefixes in _LEVELS.items():
         if rows := [i for i, name in enumerate(names) if name.startswith(prefixes)]:
@@ -249,7 +267,7 @@ def levels_of(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _known(names: Sequence[str], levels: Mapping[str, Any]) -> list[str]:
-    """Return the levels that there are: a generator of 64 px has no fine ones."""
+    """Return the names that are in `levels`. For example, a generator of 64 px has no fine level."""
     return [name for name in names if name in levels]
 
 
@@ -258,7 +276,7 @@ def _template(crop: CropTemplate) -> dict[str, Any]:
 
 
 def _card(parts: Parts, description: Mapping[str, Any]) -> str:
-    """Return a model card of what the builder knows; figures of the whole bundle are added by hand."""
+    """Return a model card with the facts that the builder knows. Figures of the whole bundle are added by hand."""
     images = parts.checkpoint.figures.get("images")
     return _CARD.format(
         name=description["name"],

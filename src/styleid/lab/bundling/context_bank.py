@@ -1,4 +1,4 @@
-"""The bank of people who never lived that a context bundle's targets are: who serves, and as what."""
+"""The bank of generated people from which a context bundle's targets are drawn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from styleid.lab.data.context_pack import TURNED, ContextPack
 from styleid.lab.data.pack import GROUPS
 from styleid.lab.networks.appearance_encoder import AppearanceEncoder, AppearanceView
 from styleid.lab.networks.context_bundle import Geometry, Styles
-from styleid.lab.networks.context_mapping import ContextMapping, told_by_traits
+from styleid.lab.networks.context_mapping import ContextMapping, trait_features
 from styleid.lab.networks.targets import Z, round_traits
 from styleid.lab.tasks.aam_fit import ridge
 from styleid.lab.tasks.context_options import BankOptions
@@ -22,10 +22,10 @@ from styleid.pixel.guides import Part
 from styleid.types import FloatArray
 
 _READ_FROM = 8000
-"""Faces by which an embedding is read off w."""
+"""Number of faces for the linear map from w to the embedding."""
 _READING_PENALTY = 1e-3
 _LOOKS = np.array([1 / 30, *[1] * (1 + len(GROUPS))])
-"""What brings ages in years to the size of shares."""
+"""Factors that bring ages in years to the range of probabilities."""
 
 
 def fit_context_bank(
@@ -35,9 +35,20 @@ def fit_context_bank(
     appearance: AppearanceEncoder | None,
     options: BankOptions | None = None,
 ) -> tuple[ContextMapping, np.ndarray[Any, Any]]:
-    """Choose the people of a pack that serve, and make the mapping of them; also return their rows of the pack.
+    """Choose the bank from a pack's generated faces, and make the mapping.
 
-    appearance: encodes their faces; None leaves the codes 0. Raises TrainingError where nobody serves.
+    Args:
+        pack: the context pack.
+        shapes: maps landmarks to geometry rows.
+        styles: maps identity and appearance to w.
+        appearance: encodes the faces' appearance; None uses codes of 0.
+        options: options of the bank; None uses the defaults.
+
+    Returns:
+        The mapping, and the rows of the pack that form the bank.
+
+    Raises:
+        TrainingError: if no face of the pack can be in the bank.
     """
     options = options or BankOptions()
     rows, identity = chosen_people(pack, options)
@@ -51,16 +62,17 @@ def fit_context_bank(
     mapping.people_q.copy_((people / scale).round().to(torch.int8))
     mapping.traits.copy_(round_traits(torch.from_numpy(pack.known_looks()[rows])))
     mapping.reading.copy_(_reading(pack, styles))
-    mapping.variety.copy_(options.variety * ways_to_differ(pack))
+    mapping.variety.copy_(options.variety * identity_directions(pack))
     mapping.centre.copy_(_centre(mapping.traits, styles, identity, codes))
     mapping.truncation.fill_(options.truncation)
     return mapping, rows
 
 
-def ways_to_differ(pack: ContextPack) -> torch.Tensor:
-    """Return directions (64, 128) in which people of one age, sex and group differ, and none that tells these.
+def identity_directions(pack: ContextPack) -> torch.Tensor:
+    """Return directions (64, 128) of embeddings in which people of the same age, sex and group differ.
 
-    Normal numbers times them have the usual squared length 1.
+    They do not correlate with age, sex and group. A standard normal vector (64,) times the directions has an expected
+    squared length of 1.
     """
     looks = pack.known_looks().astype(np.float64) * _LOOKS
     every = pack.embedding.astype(np.float64)
@@ -77,20 +89,31 @@ def ways_to_differ(pack: ContextPack) -> torch.Tensor:
 
 
 def chosen_people(pack: ContextPack, options: BankOptions) -> tuple[np.ndarray[Any, Any], torch.Tensor]:
-    """Return rows of a pack, those seen most from the front first, and unit embeddings (n, 128); no two are alike."""
+    """Choose the bank's people: generated faces without glasses that are not turned and not too similar.
+
+    Args:
+        pack: the context pack.
+        options: options of the bank.
+
+    Returns:
+        Their rows of the pack, the most frontal first, and their unit embeddings (n, 128).
+
+    Raises:
+        TrainingError: if there is no such face.
+    """
     yaw = np.abs(geometry.expression(pack.landmarks68).yaw)
     able = np.nonzero(pack.is_target & (yaw < TURNED))[0]
     if len(able) == 0:
-        raise TrainingError("The pack holds nobody who never lived, wears no glasses and looks ahead.")
+        raise TrainingError("The pack holds no generated face without glasses that looks ahead. Make a larger pack.")
     able = able[np.argsort(yaw[able], kind="stable")]
     embedding = torch.from_numpy(pack.embedding[able].astype(np.float32))
     embedding = functional.normalize(embedding - options.apart * embedding.mean(0))
-    kept = unlike(embedding.numpy(), options.most_alike)
+    kept = keep_dissimilar(embedding.numpy(), options.most_alike)
     return able[kept], embedding[kept]
 
 
-def unlike(embedding: FloatArray, most_alike: float) -> np.ndarray[Any, Any]:
-    """Return the places of people of whom no two are as alike as that; of two that are, the first stays."""
+def keep_dissimilar(embedding: FloatArray, most_alike: float) -> np.ndarray[Any, Any]:
+    """Return indices of embeddings (n, d) no two of which are as similar as `most_alike`, preferring earlier ones."""
     alike = embedding @ embedding.T
     kept: list[int] = []
     for place in range(len(embedding)):
@@ -100,13 +123,13 @@ def unlike(embedding: FloatArray, most_alike: float) -> np.ndarray[Any, Any]:
 
 
 def inner_landmarks(pack: ContextPack, rows: np.ndarray[Any, Any], size_px: int = 160) -> torch.Tensor:
-    """Return faces' landmarks (n, 68, 2) in pixels of crops of size_px that show what the pack's do."""
+    """Return the landmarks (n, 68, 2) of faces in pixels of the same crops at side size_px."""
     scale = size_px / pack.template.size_px
     return (torch.from_numpy(pack.landmarks68[rows]) + 0.5) * scale - 0.5
 
 
 def appearance_codes(pack: ContextPack, rows: np.ndarray[Any, Any], appearance: AppearanceEncoder) -> torch.Tensor:
-    """Return faces' appearance codes, (n, numbers)."""
+    """Return the appearance codes (n, k) of faces of a pack."""
     side = pack.template.size_px
     view, found = AppearanceView(side), []
     for part in np.array_split(rows, -(-len(rows) // 64)):
@@ -118,15 +141,15 @@ def appearance_codes(pack: ContextPack, rows: np.ndarray[Any, Any], appearance: 
 
 
 def _centre(traits: torch.Tensor, styles: Styles, identity: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Return the matrix (8, width) that tells people's mean w from their traits."""
+    """Return the linear map (8, width) from `trait_features` to the mean w of such people."""
     with torch.no_grad():
         w = styles(identity, codes)[:, : styles.config.width].double()
-    told = told_by_traits(traits).double()
+    told = trait_features(traits).double()
     return torch.from_numpy(ridge(told.numpy(), w.numpy(), _READING_PENALTY)).float()
 
 
 def _reading(pack: ContextPack, styles: Styles) -> torch.Tensor:
-    """Return the matrix (width + 1, identity) that tells unit embeddings from w."""
+    """Return the linear map (width + 1, identity) from w to unit embeddings; the last row is the constant."""
     rows = np.linspace(0, len(pack) - 1, min(_READ_FROM, len(pack))).round().astype(int)
     identity = torch.from_numpy(pack.embedding[rows].astype(np.float32))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Draw batches as a context bundle's generator will, to calibrate 8 bits by and to say what these change."""
+"""Batches for the calibration of a context bundle's 8-bit generator, and the measurement of its error."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Drawn:
-    """Say how faces that a file draws differ from those that torch draws.
+    """Differences between faces that an ONNX file draws and those that torch draws.
 
-    difference: mean absolute difference inside the region, in levels of 255. alike: cosine of the recogniser's
-    embeddings of both. asked, asked_before: cosine to the identity asked for, of the file's faces and of torch's.
+    Attributes:
+        difference: mean absolute difference inside the region, in levels of 0 to 255.
+        alike: mean cosine similarity of the recogniser's embeddings of both.
+        asked: mean cosine similarity of the file's faces to the embedding that was asked for.
+        asked_before: the same for torch's faces.
     """
 
     difference: float
@@ -35,7 +38,14 @@ class Drawn:
 
 
 def draw_faces(parts: Parts, rows: np.ndarray[Any, Any], seed: int = 0, *, varied: bool) -> Batch:
-    """Return a batch of faces of the pack, half of them asked for as somebody else; varied as in training, or plain."""
+    """Return a batch of faces of the pack, half of which are to be drawn as other people.
+
+    Args:
+        parts: the bundle's components.
+        rows: faces of the pack.
+        seed: seed of random numbers.
+        varied: augment the views as in training, and draw random faces of `rows`; else use `rows` without augmentation.
+    """
     faces = ContextFaces(
         parts.pack, rows, parts.model, side=parts.checkpoint.generator.config.side, most_targets=_FEW_TARGETS
     )
@@ -44,7 +54,7 @@ def draw_faces(parts: Parts, rows: np.ndarray[Any, Any], seed: int = 0, *, varie
 
 
 def generator_inputs(parts: Parts, batch: Batch) -> dict[str, torch.Tensor]:
-    """Return what the generator sees of a batch, by the names of its inputs."""
+    """Return the generator's inputs for a batch, by name."""
     code = torch.zeros(len(batch.identity), parts.styles.config.appearance)
     with torch.no_grad():
         if parts.checkpoint.appearance is not None:
@@ -57,7 +67,13 @@ def generator_inputs(parts: Parts, batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def compare(parts: Parts, path: Path, faces: int = 64) -> Drawn:
-    """Compare what a generator's file draws of held-out faces with what torch draws."""
+    """Compare the faces that a generator's ONNX file and torch draw.
+
+    Args:
+        parts: the bundle's components.
+        path: the generator's file.
+        faces: most held-out faces to draw.
+    """
     held_out = np.nonzero(parts.pack.held_out)[0]
     rows = held_out[np.linspace(0, len(held_out) - 1, min(faces, len(held_out))).round().astype(int)]
     batch = draw_faces(parts, rows, varied=False)

@@ -1,4 +1,4 @@
-"""Take the networks of a bundle that judge the context generator while it is trained."""
+"""The frozen networks of a bundle that compute losses of the context generator."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ from styleid.lab.tasks.optim import channels_last
 
 
 def judges_of_bundle(bundle: str | Path, teachers: Path | None = None, device: str = "cpu") -> Judges:
-    """Return a bundle's parser, recogniser, attribute network and shapes, frozen.
+    """Load a bundle's parser, recogniser, attribute network and shape model for training, frozen.
 
-    teachers: folder of a second recogniser's file, None for none.
+    Args:
+        bundle: a bundle's name or folder.
+        teachers: folder of a second recogniser's file; None uses no second recogniser.
+        device: cpu or cuda.
+
+    Raises:
+        TrainingError: if the bundle's networks are of other kinds, or the second recogniser is missing.
+        BundleError: if the bundle is missing or damaged.
     """
     found = Bundle(find_bundle(bundle))
     crop = found.spec.crop

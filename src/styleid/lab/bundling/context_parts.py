@@ -1,4 +1,4 @@
-"""What a context bundle is joined of: a checkpoint of the generator, another bundle's networks, and a bank."""
+"""Components of a context bundle: a checkpoint of the generator, another bundle's networks, and a target bank."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ from styleid.lab.networks.appearance_encoder import AppearanceEncoder
 from styleid.lab.networks.context_bundle import Geometry, Styles
 from styleid.lab.networks.context_generator import ContextGenerator, config_of, load_weights
 from styleid.lab.networks.context_mapping import ContextMapping
-from styleid.lab.tasks.context_generator import read_trial
+from styleid.lab.tasks.context_generator import read_weight_file
 from styleid.lab.tasks.context_options import BankOptions
 from styleid.lab.tasks.loop import read_state
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained generator and its appearance encoder (None where there was none), in evaluation mode, with figures."""
+    """A trained generator with its appearance encoder, in evaluation mode.
+
+    Attributes:
+        generator: the generator.
+        appearance: the appearance encoder, or None.
+        figures: the training's progress and last figures.
+    """
 
     generator: ContextGenerator
     appearance: AppearanceEncoder | None
@@ -36,9 +42,16 @@ class Checkpoint:
 
     @classmethod
     def read(cls, source: Path) -> Checkpoint:
-        """Read a checkpoint's folder, or a .safetensors file of `ema.*` and `d.*`; raises TrainingError."""
+        """Read a checkpoint.
+
+        Args:
+            source: a folder, or a .safetensors file of `ema.*` and `d.*`, which has no appearance encoder.
+
+        Raises:
+            TrainingError: if the checkpoint is missing, cannot be read, or holds other networks.
+        """
         if not source.is_dir():
-            return cls(_generator(read_trial(source)[0]), None, {})
+            return cls(_generator(read_weight_file(source)[0]), None, {})
         tensors = read_state(source, "average_appearance")
         widths = tuple(len(value) for name, value in tensors.items() if name.endswith("weight") and value.ndim == 4)
         appearance = AppearanceEncoder(len(tensors["code.bias"]), widths)
@@ -57,9 +70,17 @@ def _generator(tensors: Mapping[str, torch.Tensor]) -> ContextGenerator:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a bundle is joined of.
+    """Components of a context bundle.
 
-    base: the bundle whose parser, recogniser, attribute network and appearance model serve. bank: rows of the pack.
+    Attributes:
+        pack: the context pack.
+        base: the bundle that provides parser, recogniser, attribute network and appearance model.
+        model: the appearance model of `base`.
+        checkpoint: the trained generator.
+        shapes: the linear maps between landmarks and geometry rows.
+        styles: the map from identity and appearance to w.
+        mapping: the mapping with the target bank.
+        bank: rows of the pack that form the bank.
     """
 
     pack: ContextPack
@@ -73,13 +94,23 @@ class Parts:
 
     @property
     def size(self) -> int:
-        """Numbers of W+."""
+        """Length of flat W+."""
         config = self.checkpoint.generator.config
         return self.shapes.numbers + config.layers * config.width
 
     @classmethod
     def gather(cls, pack: ContextPack, source: Path, bundle: str | Path, options: BankOptions | None) -> Parts:
-        """Read a checkpoint and a bundle, and choose the bank."""
+        """Read a checkpoint and a bundle, and choose the target bank.
+
+        Args:
+            pack: the context pack.
+            source: the checkpoint, see `Checkpoint.read`.
+            bundle: the base bundle, by name or folder.
+            options: options of the bank; None uses the defaults.
+
+        Raises:
+            TrainingError: if the checkpoint or the bundle cannot be used, or the bank would be empty.
+        """
         base, checkpoint = Bundle(find_bundle(bundle)), Checkpoint.read(source)
         model = appearance_model(base)
         shapes, styles = Geometry(model).eval(), Styles(checkpoint.generator).eval()
@@ -87,7 +118,7 @@ class Parts:
         return cls(pack, base, model, checkpoint, shapes, styles, mapping.eval(), bank)
 
     def codes(self, rows: np.ndarray[Any, Any]) -> torch.Tensor:
-        """Return appearance codes of faces of the pack, (n, numbers)."""
+        """Return the appearance codes (n, k) of faces of the pack; 0 without appearance encoder."""
         if self.checkpoint.appearance is None:
             return torch.zeros(len(rows), self.styles.config.appearance)
         return appearance_codes(self.pack, rows, self.checkpoint.appearance)

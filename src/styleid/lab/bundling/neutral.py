@@ -1,4 +1,4 @@
-"""Draw the neutral surroundings of a context bundle: a crop of nobody, for whatever renders from W+ alone."""
+"""The neutral crop of a context bundle, a generated face that provides surroundings when only W+ is given."""
 
 from __future__ import annotations
 
@@ -25,18 +25,38 @@ FILE = "neutral.npz"
 
 
 def most_average(pack: ContextPack, rows: np.ndarray[Any, Any], codes: FloatArray) -> int:
-    """Return the row of a pack whose geometry (n, numbers) is nearest to the mean's, mouth closed and well lit."""
+    """Return the row of the well-lit face with closed mouth whose geometry is nearest to the mean.
+
+    Args:
+        pack: the context pack.
+        rows: (n,), the faces to choose from.
+        codes: (n, numbers), their geometry rows.
+
+    Raises:
+        TrainingError: if no face has a closed mouth and ordinary light.
+    """
     seen = geometry.expression(pack.landmarks68[rows])
     fit = ~np.asarray(seen.mouth_is_open) & (pack.luma[rows] >= DARK_LUMA)
     if not fit.any():
-        raise TrainingError("The bank holds nobody with a closed mouth in ordinary light, to draw the neutral crop of.")
+        raise TrainingError(
+            "The bank holds no face with a closed mouth in ordinary light, which the neutral crop needs. Make a larger "
+            "pack."
+        )
     return int(rows[np.argmin(np.where(fit, np.linalg.norm(codes, axis=1), np.inf))])
 
 
 def redraw(
     pack: ContextPack, row: int, shapes: ActiveAppearanceModel, generator: ContextGenerator, code: torch.Tensor
 ) -> ImageRGB:
-    """Return a crop of a pack, uint8 (s, s, 3), its face drawn anew as itself; code: its appearance code (1, k)."""
+    """Return a face's crop, uint8 (s, s, 3), with the face redrawn as itself by the generator.
+
+    Args:
+        pack: the context pack.
+        row: the face.
+        shapes: the appearance model.
+        generator: the generator.
+        code: (1, k), the face's appearance code.
+    """
     side = max(128, generator.config.side)
     faces = ContextFaces(pack, np.array([row]), shapes, side=side, most_targets=1)
     batch = faces.plain(torch.tensor([0]), 1, torch.Generator().manual_seed(0))
@@ -53,13 +73,22 @@ def redraw(
 
 
 def draw_batch(generator: ContextGenerator, batch: Batch, code: torch.Tensor) -> torch.Tensor:
-    """Return a batch's faces as the generator draws them, of appearance codes (n, k)."""
+    """Return the generator's images of a batch, (n, 3, s, s), with appearance codes (n, k)."""
     w_plus = generator.broadcast(generator.mapping(batch.identity, code))
     return generator(batch.context, batch.region, batch.lines, batch.glasses, batch.light, w_plus)
 
 
 def write_neutral(crop: ImageRGB, bundle: Bundle, folder: Path) -> dict[str, Any]:
-    """Write a crop with its parts and landmarks, as a bundle's parser sees them; return the entry of bundle.json."""
+    """Write neutral.npz: a crop with the parts and landmarks that a bundle's parser finds in it.
+
+    Args:
+        crop: uint8 (s, s, 3), resized to the bundle's crop.
+        bundle: the bundle whose parser is used.
+        folder: the folder to write to.
+
+    Returns:
+        The entry of bundle.json: file, sha256, bytes.
+    """
     size = bundle.spec.crop.size_px
     if crop.shape[0] != size:
         crop = np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), np.uint8)

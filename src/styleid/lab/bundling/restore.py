@@ -1,11 +1,10 @@
-"""Restore the networks of a bundle: from its ONNX files to checkpoints that training goes on from.
+"""Restoration of a bundle's networks: from its ONNX files to checkpoints from which training can continue.
 
-A bundle outlives the machine that trained it. Its files keep the names of the weights, so parser, identity network,
-attributes, mask encoder, refiner and appearance model can be read back, 8-bit convolutions as the rounded values that
-they compute with. The separation of targets is multiplied into the bank: it is what makes the bundle's people of those
-that the pack gives. What is not in a bundle is what only training needed: optimisers' moments, and the refiner's
-critic, so that the refiner can be joined into a bundle again but not trained on. The swapper is learnt anew in ten
-minutes.
+It is needed if the checkpoints are lost. A bundle's files keep the names of the weights, so parser, identity network,
+attribute network, mask encoder, refiner and appearance model can be read back, 8-bit convolutions with their rounded
+values. The target separation is multiplied into the bank, and is estimated by comparing the bundle's bank with the
+pack's people. A bundle does not hold the optimisers' moments and the refiner's critic; the refiner can therefore be
+used but not trained further. The swapper is not restored, because it is trained anew in ten minutes.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ from styleid.lab.tasks.loop import RunState, save_networks
 from styleid.lab.tasks.target_separation import CHECKPOINT
 from styleid.lab.tasks.trained import Trained
 
-_SETTLING = 256
-"""Faces by which normalisation is settled."""
+_STATISTICS_FACES = 256
+"""Number of faces for the statistics of batch normalisation."""
 _EPSILON = 1e-5
-"""What batch normalisation adds to the variance; all of ours keep torch's own."""
+"""Epsilon of batch normalisation, torch's default, which all our networks use."""
 _FACES = 1000
-"""Photos of each source by which the bank's attribute row is told; the people are all there anyway."""
+"""Most photos of each source for the linear model of the attribute row. Generated faces are all used."""
 _MODEL = "network.model."
 _COUNTERS = ("num_batches_tracked",)
 
@@ -50,14 +49,21 @@ _COUNTERS = ("num_batches_tracked",)
 def restore_bundle(
     bundle: str | Path, checkpoints: Path, data: Path | None = None, say: Callable[[str], None] = print
 ) -> None:
-    """Write checkpoints of a bundle's networks but its swapper, each in a folder of its name.
+    """Write checkpoints of a bundle's networks except the swapper, each in a folder of its name.
 
-    bundle: a built-in bundle's name, or a folder. data: a data pack, by whose faces normalisation is settled, without
-    which networks can be joined but not trained on where it was folded, and from whose people the separation of targets
-    is told; there is none without it. The checkpoints know how long the bundle says that each was trained. Raises
-    TrainingError where the bundle's networks are of other kinds, a checkpoint is there already, or the pack gives other
-    people than the bundle has, when all but the separation of targets is written; BundleError where the bundle is
-    altered.
+    The checkpoints record the training time that bundle.json states.
+
+    Args:
+        bundle: a built-in bundle's name, or a folder.
+        checkpoints: the folder to write to.
+        data: a data pack. Without it the batch statistics of folded normalisations are not recomputed, so the networks
+            can be used but not trained further, and the target separation is not restored.
+        say: called with a line for each network.
+
+    Raises:
+        TrainingError: if the bundle's networks are of other kinds, a checkpoint exists already, or the pack's people do
+            not match the bundle's bank; in the last case all checkpoints but the target separation are written.
+        BundleError: if the bundle is missing or altered.
     """
     found = Bundle(find_bundle(bundle))
     side, quality = found.spec.crop.size_px, found.spec.quality
@@ -73,29 +79,29 @@ def restore_bundle(
         shape = MaskEncoderConfig(side // 2, layers=layers, width=width, shape_rows=rows)
         networks["mask-encoder"] = MaskEncoder(shape), "mask_encoder", "network.", ("student", "mask_encoder")
     if taken := [name for name in (*networks, "aam", CHECKPOINT) if any((checkpoints / name).glob("*"))]:
-        raise TrainingError(f"{checkpoints / taken[0]} holds a checkpoint already. Name another folder.")
+        raise TrainingError(f"{checkpoints / taken[0]} already holds a checkpoint. Name another folder.")
     pack = Pack.load(data) if data is not None else None
     inputs = _inputs(pack) if pack is not None else {}
     for name, (network, role, prefix, parts) in networks.items():
         found.check(role)
         restore(network, found.folder / found.spec.networks[role].file, prefix)
         if name in inputs:
-            settle(network, inputs[name])
-            if name == "parser":  # which comes first: its labels are what the mask encoder sees
+            recompute_statistics(network, inputs[name])
+            if name == "parser":  # the first network; its labels are the mask encoder's input
                 with torch.no_grad():
                     inputs["mask-encoder"] = network(inputs[name])[0].argmax(1).float()
         _save(name, dict.fromkeys(parts, network), quality, checkpoints, say)
     for role in ("generator", "inverter"):
         found.check(role)
     save_aam(appearance_model(found), checkpoints / "aam")
-    say("aam: the bundle's appearance model")
+    say("aam: the appearance model was restored")
     if pack is not None and CHECKPOINT in quality:
         separation = _separation_of(found, pack, Trained.load(checkpoints))
         _save(CHECKPOINT, {"student": separation, CHECKPOINT: separation}, quality, checkpoints, say)
 
 
 def _separation_of(bundle: Bundle, pack: Pack, trained: Trained) -> TargetSeparation:
-    """Return the separation that makes a bundle's people of a pack's, as the bundle's networks read them."""
+    """Return the separation that maps a pack's people to the bank of a bundle."""
     bundle.check("mapping")
     raw = _weights(bundle.folder / bundle.spec.networks["mapping"].file)
     (people,) = (value for value in raw.values() if value.dtype == np.int8)
@@ -125,14 +131,18 @@ def _save(
 
 
 def appearance_model(bundle: Bundle) -> ActiveAppearanceModel:
-    """Return the appearance model that a bundle's inverter and generator hold between them."""
+    """Return the appearance model whose tensors a bundle's inverter and generator hold.
+
+    Raises:
+        TrainingError: if the bundle has no appearance model, or lacks a tensor.
+    """
     raw = dict[str, np.ndarray[Any, Any]]()
     for role in ("inverter", "generator"):
         raw |= _weights(bundle.folder / bundle.spec.networks[role].file, _MODEL)
     own = {name.removeprefix(_MODEL): value for name, value in raw.items()}
     spec, levels = bundle.spec, bundle.spec.levels
     if "mask" not in own or "texture" not in levels:
-        raise TrainingError(f"{bundle.folder} holds no appearance model.")
+        raise TrainingError(f"The bundle {bundle.folder} holds no appearance model. Name a bundle such as aam128.")
     texture, mask = levels["texture"], own["mask"].astype(bool)
     height, width = mask.shape
     rows = texture[0] - SHAPE_ROW, texture[1] - texture[0] + 1
@@ -143,15 +153,15 @@ def appearance_model(bundle: Bundle) -> ActiveAppearanceModel:
     for name, value in state.items():
         if name in own:
             state[name] = torch.from_numpy(np.array(own[name])).to(value.dtype).reshape(value.shape)
-        elif not name.startswith("pack_index"):  # which the mask tells
-            raise TrainingError(f"{bundle.folder} holds another appearance model: '{name}' is not there.")
+        elif not name.startswith("pack_index"):  # these follow from the mask
+            raise TrainingError(f"The appearance model of the bundle {bundle.folder} lacks the tensor '{name}'.")
     model.load_state_dict(state)
     return model.eval()
 
 
 def _inputs(pack: Pack) -> dict[str, torch.Tensor]:
-    """Return what the networks see of some of a pack's faces."""
-    rows = np.random.default_rng(0).permutation(np.nonzero(~pack.held_out)[0])[:_SETTLING]
+    """Return inputs of the networks, by checkpoint name, for some of a pack's faces."""
+    rows = np.random.default_rng(0).permutation(np.nonzero(~pack.held_out)[0])[:_STATISTICS_FACES]
     crops = torch.from_numpy(pack.crops(rows))
     whole = crops.permute(0, 3, 1, 2).float() / 127.5 - 1
     views = cut_views(crops, base_matrix(pack.template, TEMPLATE).expand(len(rows), 2, 3), TEMPLATE.size_px)
@@ -159,11 +169,21 @@ def _inputs(pack: Pack) -> dict[str, torch.Tensor]:
 
 
 def restore(network: nn.Module, path: Path, prefix: str = "network.") -> nn.Module:
-    """Load what a file that `export_network` wrote holds of a network's weights; return it in evaluation mode.
+    """Load a network's weights from an ONNX file that `export_network` wrote.
 
-    prefix: what the file's names have before the network's own. Normalisation that was folded into a convolution comes
-    back as one that adds the convolution's bias and nothing else: `settle` makes it one to train with. Raises
-    TrainingError where something is missing or of another shape; nothing is loaded then.
+    A batch normalisation that was folded into a convolution is restored as one that only adds the convolution's bias.
+    Call `recompute_statistics` before training.
+
+    Args:
+        network: the network, changed in place.
+        path: the file.
+        prefix: prefix of the network's tensor names in the file.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        TrainingError: if a tensor is missing or has another shape; nothing is loaded then.
     """
     given, state = _weights(path), network.state_dict()
     for norm, conv in _normalized(network):
@@ -177,19 +197,25 @@ def restore(network: nn.Module, path: Path, prefix: str = "network.") -> nn.Modu
             continue
         value = given.get(prefix + name)
         if value is None or value.shape != tuple(own.shape):
-            what = "is not there" if value is None else f"has the shape {value.shape}, not {tuple(own.shape)}"
-            raise TrainingError(
-                f"{path} holds another network than {type(network).__name__}: '{prefix + name}' {what}."
-            )
+            what = "is missing" if value is None else f"has the shape {value.shape}, not {tuple(own.shape)}"
+            raise TrainingError(f"{path} does not fit {type(network).__name__}: '{prefix + name}' {what}.")
         state[name] = torch.from_numpy(np.array(value)).to(own.dtype)
     network.load_state_dict(state)
     return network.eval()
 
 
-def settle(network: nn.Module, *inputs: torch.Tensor) -> nn.Module:
-    """Give every batch normalisation the statistics of some inputs, and weights with which it computes what it did.
+def recompute_statistics(network: nn.Module, *inputs: torch.Tensor) -> nn.Module:
+    """Set the statistics of all batch normalisations to those of some inputs, without changing the network's output.
 
-    Training goes on from there as from where the statistics were lost: with others, the first batch would change all.
+    Weights and biases are adjusted to the new statistics. With wrong statistics, the first training batch would change
+    the network's function.
+
+    Args:
+        network: the network, changed in place.
+        inputs: the arguments of its `forward`.
+
+    Returns:
+        The network, in evaluation mode.
     """
 
     def take(norm: nn.Module, given: tuple[torch.Tensor]) -> None:
@@ -215,7 +241,7 @@ def settle(network: nn.Module, *inputs: torch.Tensor) -> nn.Module:
 
 
 def _normalized(network: nn.Module) -> list[tuple[str, str]]:
-    """Name each batch normalisation and the convolution that comes just before it."""
+    """Return the names of each batch normalisation and of the convolution just before it."""
     pairs = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Sequential):
@@ -226,7 +252,7 @@ def _normalized(network: nn.Module) -> list[tuple[str, str]]:
 
 
 def _weights(path: Path, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
-    """Return the numbers of an ONNX file whose names begin so, by the names that they had before they were rounded."""
+    """Return the tensors of an ONNX file whose names begin with a prefix, dequantised, by their original names."""
     from onnx import load, numpy_helper
 
     raw = {tensor.name: numpy_helper.to_array(tensor) for tensor in load(path).graph.initializer}

@@ -1,7 +1,8 @@
-"""The networks of a bundle that go on into its next version as they are, byte for byte.
+"""Networks of a bundle that are copied into its next version byte for byte.
 
-What `restore` brings back of an 8-bit network is the rounded one. To round it again, by other faces, would change it a
-little with every version, for nothing: where only the bank, the swapper or the expressions are new, the rest stays.
+`restore` returns the rounded weights of an 8-bit network. Quantising them again, calibrated on other faces, would
+change the network a little with every version. If only the bank, the swapper or the expressions are new, the other
+networks are therefore copied.
 """
 
 from __future__ import annotations
@@ -31,37 +32,44 @@ UNCHANGED = {
     "generator": "refiner",
     "inverter": "",
 }
-"""Networks that stay, by role, with the checkpoint that each has weights of besides the appearance model's."""
+"""Roles of the networks that are copied, and the checkpoint of each besides the appearance model's."""
 
 
 class Unchanged:
-    """Hand on networks of a bundle, by name or folder.
+    """A bundle whose networks are copied into its next version.
 
-    Raises TrainingError where a checkpoint of theirs has been trained since it was restored, the appearance model is
-    another, or the bundle lacks a network; BundleError where the bundle is altered.
+    Args:
+        bundle: the bundle's name or folder.
+        checkpoints: folder of the checkpoints that were restored from it.
+
+    Raises:
+        TrainingError: if a network's checkpoint has been trained since it was restored, the appearance model in
+            `checkpoints` is not the bundle's, or the bundle lacks a network.
+        BundleError: if the bundle is missing or altered.
     """
 
     def __init__(self, bundle: str | Path, checkpoints: Path) -> None:
         self._bundle = Bundle(find_bundle(bundle))
         for role, checkpoint in UNCHANGED.items():
             if not self._bundle.has(role):
-                raise TrainingError(f"{self._bundle.folder} has no {role} to hand on.")
+                raise TrainingError(f"The bundle {self._bundle.folder} has no {role} to copy. Leave --unchanged out.")
             self._bundle.check(role)
             if not checkpoint:
                 continue
             state = json.loads((checkpoints / checkpoint / "state.json").read_text(encoding="utf-8"))
             if state["step"] != int(self._bundle.spec.quality.get(checkpoint, {}).get("step", -1)):
                 raise TrainingError(
-                    f"{checkpoints / checkpoint} was trained on since it was restored from {self._bundle.folder}: "
-                    f"its network is not the bundle's. Leave --unchanged out."
+                    f"{checkpoints / checkpoint} has been trained since it was restored from {self._bundle.folder}, so "
+                    "its network is not the bundle's. Leave --unchanged out."
                 )
-
         own, theirs = load_aam(checkpoints / "aam").state_dict(), appearance_model(self._bundle).state_dict()
         if own.keys() != theirs.keys() or not all(torch.equal(own[name], theirs[name]) for name in own):
-            raise TrainingError(f"{checkpoints / 'aam'} is not the appearance model of {self._bundle.folder}.")
+            raise TrainingError(
+                f"{checkpoints / 'aam'} is not the appearance model of {self._bundle.folder}. Leave --unchanged out."
+            )
 
     def take(self, role: str, folder: Path) -> ExportReport:
-        """Copy a network's file into a folder, and return what is known of it."""
+        """Copy the file of a network, by role, into a folder, and return its report from the bundle's records."""
         spec, quality = self._bundle.spec.networks[role], self._bundle.spec.quality
         shutil.copy(self._bundle.folder / spec.file, folder / spec.file)
         parity, rounding = (float(quality.get(name, {}).get(role, 0.0)) for name in ("parity", "8 bits"))
@@ -69,9 +77,18 @@ class Unchanged:
 
 
 def with_numbers(report: ExportReport, name: str, values: np.ndarray[Any, Any]) -> ExportReport:
-    """Give a buffer of an exported network, one of those that stay float32, other numbers, and return the new report.
+    """Replace a float32 buffer of an exported network in its file.
 
-    Raises TrainingError where the file has no such numbers of that shape.
+    Args:
+        report: the exported file.
+        name: the buffer's name.
+        values: the new numbers, of the same shape.
+
+    Returns:
+        The report with the new size and hash.
+
+    Raises:
+        TrainingError: if the file has no such float32 buffer of this shape.
     """
     from onnx import load, numpy_helper
 
@@ -81,7 +98,7 @@ def with_numbers(report: ExportReport, name: str, values: np.ndarray[Any, Any]) 
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
             break
     else:
-        raise TrainingError(f"{report.path} holds no {name} of {values.shape} that could be set.")
+        raise TrainingError(f"{report.path} holds no buffer {name} of shape {values.shape}.")
     content = program.SerializeToString(deterministic=True)
     report.path.write_bytes(content)
     return replace(report, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())

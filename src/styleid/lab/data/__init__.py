@@ -1,5 +1,5 @@
-"""What trainings learn from: data packs of aligned faces, views cut and varied from them, and teachers.
+"""Training data: packs of aligned faces, augmented views of them, and teacher networks.
 
-Knows images, labels and landmarks, and the networks of others that label them.
-Does not know our own networks, nor how they are trained.
+Knows: images, labels and landmarks, and third-party networks that label them.
+Does not know: our own networks and their training.
 """

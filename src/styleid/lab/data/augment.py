@@ -1,10 +1,10 @@
-"""Cut and vary training views from a pack's crops, on the device that trains.
+"""Augmented training views of a pack's crops, computed on the training device.
 
 Convention
 ----------
 Matrices are (n, 2, 3) and map **view to crop** pixels (the direction that resampling needs), pixel centres at integers.
-Views are float32 (n, 3, size, size) in [-1, 1]. Every random number comes from the generator that is passed in, drawn
-on the CPU, so that a run can resume and two devices agree.
+Views are float32 (n, 3, size, size) in [-1, 1]. All random numbers come from the generator that is passed in and are
+drawn on the CPU, so that a resumed run repeats them and devices agree.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from styleid.faces.align import CropTemplate, fit_similarity
 
 @dataclass(frozen=True)
 class Jitter:
-    """Bound random similarities: degrees, shares of the size, log-scale; mirror: chance of a mirrored view."""
+    """Bounds of random similarity transforms.
+
+    Attributes:
+        degrees: largest rotation to either side.
+        shift: largest shift in x and y, as a share of the view's side.
+        scale: largest change of the natural logarithm of the scale.
+        mirror: probability of a mirrored view.
+    """
 
     degrees: float = 10.0
     shift: float = 0.04
@@ -30,12 +37,12 @@ class Jitter:
 
 
 def uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
-    """Draw from [low, high) on the CPU."""
+    """Return a tensor of the given shape with numbers from [low, high), drawn on the CPU."""
     return torch.rand(shape, generator=generator) * (high - low) + low
 
 
 def base_matrix(crop: CropTemplate, view: CropTemplate) -> torch.Tensor:
-    """Return the (2, 3) matrix from a view's template to a crop's."""
+    """Return the (2, 3) matrix that maps pixels of a view's template to pixels of a crop's template."""
     points = np.asarray(view.points_px, np.float32), np.asarray(crop.points_px, np.float32)
     return torch.from_numpy(fit_similarity(*points))
 
@@ -43,7 +50,18 @@ def base_matrix(crop: CropTemplate, view: CropTemplate) -> torch.Tensor:
 def random_matrices(
     base: torch.Tensor, n: int, view_px: int, jitter: Jitter, generator: torch.Generator
 ) -> torch.Tensor:
-    """Return (n, 2, 3) view-to-crop matrices: `base` after random turns, shifts and scales about the view's centre."""
+    """Return random view-to-crop matrices.
+
+    Args:
+        base: (2, 3), the view-to-crop matrix without augmentation.
+        n: number of matrices.
+        view_px: side of the view, about whose centre views are rotated, scaled and mirrored.
+        jitter: bounds of the transforms.
+        generator: source of random numbers.
+
+    Returns:
+        (n, 2, 3) on the CPU.
+    """
     angle = uniform(generator, -1, 1, n) * math.radians(jitter.degrees)
     scale = torch.exp(uniform(generator, -1, 1, n) * jitter.scale)
     shift = uniform(generator, -1, 1, n, 2) * jitter.shift * view_px
@@ -58,7 +76,17 @@ def random_matrices(
 def cut_views(
     crops_u8: torch.Tensor, matrices: torch.Tensor, view_px: int, padding: str = "reflection"
 ) -> torch.Tensor:
-    """Resample views, float32 (n, 3, view_px, view_px) in [-1, 1], from uint8 crops (n, size, size, 3)."""
+    """Resample views from crops.
+
+    Args:
+        crops_u8: uint8 (n, size, size, 3).
+        matrices: (n, 2, 3), view to crop.
+        view_px: side of the views.
+        padding: `grid_sample`'s padding mode outside the crop.
+
+    Returns:
+        float32 (n, 3, view_px, view_px) in [-1, 1], on the crops' device.
+    """
     size = crops_u8.shape[1]
     images = crops_u8.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
     return functional.grid_sample(
@@ -67,7 +95,13 @@ def cut_views(
 
 
 def sampling_grid(matrices: torch.Tensor, view_px: int, size_px: int) -> torch.Tensor:
-    """Return grid_sample's grid, (n, view_px, view_px, 2), for view-to-crop matrices."""
+    """Return the grid (n, view_px, view_px, 2) with which `grid_sample` cuts views (align_corners false).
+
+    Args:
+        matrices: (n, 2, 3), view to crop.
+        view_px: side of the views.
+        size_px: side of the crops.
+    """
     ticks = torch.arange(view_px, dtype=torch.float32, device=matrices.device)
     y, x = torch.meshgrid(ticks, ticks, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
@@ -76,7 +110,16 @@ def sampling_grid(matrices: torch.Tensor, view_px: int, size_px: int) -> torch.T
 
 
 def vary_light(images: torch.Tensor, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
-    """Vary brightness, contrast, gamma, colour cast and saturation; some views become grey."""
+    """Vary brightness, contrast, gamma, colour cast and saturation; 8 % of the views become grey.
+
+    Args:
+        images: (n, 3, s, s) in [-1, 1].
+        generator: source of random numbers.
+        strength: factor of all variations except the change to grey.
+
+    Returns:
+        The varied images, in [-1, 1].
+    """
     n = len(images)
 
     def draw(spread: float) -> torch.Tensor:
@@ -93,7 +136,16 @@ def vary_light(images: torch.Tensor, generator: torch.Generator, strength: float
 
 
 def degrade(images: torch.Tensor, generator: torch.Generator, chance: float = 0.5) -> torch.Tensor:
-    """Make some views soft (down and up again) and some noisy, as small and dark faces are."""
+    """Blur some views by resampling and add noise to some, to imitate small and dark faces.
+
+    Args:
+        images: (n, 3, s, s) in [-1, 1].
+        generator: source of random numbers.
+        chance: probability of blur; that of noise is half of it.
+
+    Returns:
+        The varied images, in [-1, 1].
+    """
     size = images.shape[-1]
     soft = torch.rand(len(images), generator=generator) < chance
     out = images
@@ -108,7 +160,16 @@ def degrade(images: torch.Tensor, generator: torch.Generator, chance: float = 0.
 
 
 def cover(images: torch.Tensor, generator: torch.Generator, chance: float = 0.2) -> torch.Tensor:
-    """Cover part of some views with a rectangle of one colour."""
+    """Cover a part of some views with a rectangle of one colour.
+
+    Args:
+        images: (n, 3, h, w) in [-1, 1].
+        generator: source of random numbers.
+        chance: probability that a view gets a rectangle.
+
+    Returns:
+        The images with the rectangles drawn in.
+    """
     n, _, height, width = images.shape
     centre = torch.rand(n, 2, generator=generator)
     half = uniform(generator, 0.04, 0.18, n, 2)

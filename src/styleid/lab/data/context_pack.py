@@ -1,10 +1,11 @@
-"""Build and read the packs that the context generator is trained on.
+"""Data packs for the context generator.
 
-Such a pack is a `Pack` whose landmarks and label maps are the bundle's own parser's, since its landmarks are what the
-generator will be asked for, and which knows what the bundle's networks see in each face, so that a training starts
-within a minute. Label maps are at half the crop's side and hold the few values of `styleid.pixel.guides.Part`.
+A context pack is a `Pack` with the outputs of a bundle's networks for each face. Landmarks and label maps come from the
+bundle's parser, because the generator gets the parser's landmarks when photos are anonymised. Embeddings and attributes
+are stored too, so that a training starts within a minute. Label maps have half the crop's side and hold values of
+`styleid.pixel.guides.Part`.
 
-Portraits come from `portraits320`, the larger form of the same photos. Numbers of sources are those of
+Portraits come from `portraits320`, larger versions of the photos in `portraits`. Source numbers are indices into
 `styleid.lab.data.pack.ARCHIVES`.
 """
 
@@ -33,11 +34,12 @@ from styleid.runtime import limited_threads, open_session, tidy_model
 from styleid.types import Faces, FloatArray, ImageRGB
 
 CONTEXT_SOURCES = tuple(name for name in ARCHIVES if name != "portraits")
-"""Archives of a context pack."""
+"""Archives that a context pack is made of."""
 SHARP_SOURCES = ("generated", "gan-samples", "parsing", "beauty", "portraits320")
 """Archives whose faces are sharp enough for 256 px."""
 TURNED, DARK_LUMA = 0.35, 105.0
-"""Yaw from which a face counts as turned, and mean grey level of the skin below which it counts as dark."""
+"""Absolute yaw (`geometry.expression`) above which a face counts as turned; mean grey level of the visible skin, 0 to
+255, below which it counts as dark."""
 _ODDS = {"utkface-0": 0.6, "utkface-1": 0.6, "beauty": 0.7, "parsing": 1.5, "wild": 1.5, "portraits320": 1.5}
 _TURNED_ODDS, _OPEN_ODDS, _DARK_ODDS = 2.5, 1.7, 2.0
 _GLASSES_SHARE = 0.01
@@ -45,7 +47,6 @@ _MOST_APART = 0.25
 _MOST_ENLARGED = 1.5
 _CHUNK = 16
 _WORKERS = 2
-_NOT_TARGETS = ("wild",)
 _POINT_STEPS = 16
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 _DETECTED_SIDE_PX = 208
@@ -53,10 +54,13 @@ _DETECTED_SIDE_PX = 208
 
 @dataclass(frozen=True)
 class ContextPackOptions(PackOptions):
-    """Choose how a context pack is made.
+    """Options of a context pack.
 
-    faces: most faces of each archive, chosen by the hash of their names; 0 takes all. sharp_only: leave out the
-    archives whose faces are soft, for 256 px (with --inner-px 256 --margin-px 32).
+    inner_px: side of the tight crop, in pixels.
+    margin_px: margin that is added on each side of the tight crop, in pixels.
+    quality: WebP quality of the crops, 1 to 100.
+    faces: most photos to read from each archive, chosen by the hash of their names; 0 reads all.
+    sharp_only: use only archives of sharp faces, for training at 256 px (with --inner-px 256 --margin-px 32).
     """
 
     quality: int = 88
@@ -65,18 +69,22 @@ class ContextPackOptions(PackOptions):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Archives to read."""
+        """Names of the archives to read."""
         return SHARP_SOURCES if self.sharp_only else CONTEXT_SOURCES
 
 
 @dataclass(frozen=True)
 class ContextPack(Pack):
-    """Hold what a `Pack` holds, and what networks see in each face.
+    """A `Pack` with the outputs of networks for each face.
 
-    embedding: float16 (n, 128), the bundle's recogniser. second: float16 (n, 128), another recogniser, or (n, 0).
-    looks: float16 (n, 7), age in years, P(female), P(group) x 5. luma: mean grey level of the visible face, 0 to 255.
-    glasses: area of glasses as a share of the visible face's. Embeddings are those of the crop, mirrored beyond its
-    border, as the training sees what the generator draws.
+    Embeddings are computed from the crop, mirrored beyond its border, as in training.
+
+    Attributes:
+        embedding: float16 (n, 128), unit embeddings of the bundle's recogniser.
+        second: float16 (n, 128), unit embeddings of a second recogniser, or (n, 0) without one.
+        looks: float16 (n, 7), attributes: age in years, P(female), P(group) x 5.
+        luma: (n,), mean grey level of the visible face, 0 to 255.
+        glasses: (n,), area of the glasses divided by the area of the visible face.
     """
 
     embedding: np.ndarray[Any, np.dtype[np.float16]]
@@ -87,16 +95,16 @@ class ContextPack(Pack):
 
     @property
     def wears_glasses(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """True where glasses cover more than a hundredth of the face, (n,)."""
+        """True if the area of the glasses exceeds 1 % of the visible face's, (n,)."""
         return self.glasses > _GLASSES_SHARE
 
     @property
     def is_target(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """True for people whose identity may be asked for: nobody real, without glasses, for training, (n,)."""
+        """True for faces that may serve as targets: generated, without glasses, not held out, (n,)."""
         return self.synthetic & ~self.wears_glasses & ~self.held_out
 
     def known_looks(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return looks, (n, 7), with age, sex and group as they are labelled where they are."""
+        """Return `looks`, float32 (n, 7), with the labelled age, sex and group in place of estimates where known."""
         looks = self.looks.astype(np.float32)
         looks[:, 0] = np.where(np.isfinite(self.age), self.age, looks[:, 0])
         looks[:, 1] = np.where(self.sex >= 0, self.sex, looks[:, 1])
@@ -105,7 +113,10 @@ class ContextPack(Pack):
         return looks
 
     def odds(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return how often each face should be drawn, (n,): turned, open-mouthed and dark ones more often."""
+        """Return unnormalised sampling weights, (n,).
+
+        Faces that are turned, dark or have an open mouth have larger weights, and so have some archives.
+        """
         seen = geometry.expression(self.landmarks68)
         by_source = np.array([_ODDS.get(name, 1.0) for name in ARCHIVES])[self.source]
         odds = by_source * np.where(np.abs(seen.yaw) > TURNED, _TURNED_ODDS, 1.0)
@@ -113,9 +124,14 @@ class ContextPack(Pack):
         return odds * np.where(self.luma < DARK_LUMA, _DARK_ODDS, 1.0)
 
     def fitted(self, most_bytes: int, quality: int) -> ContextPack:
-        """Return a pack whose file takes about most_bytes: crops at another quality, as many faces as fit.
+        """Return a smaller pack with re-encoded crops and as many faces as fit.
 
-        Held-out faces are kept one in four; of the others those come first that are drawn more often.
+        About a quarter of the held-out faces comes first, then the training faces in random order weighted by `odds`
+        (Efraimidis and Spirakis 2006), then the other held-out faces.
+
+        Args:
+            most_bytes: approximate size of the pack's file.
+            quality: WebP quality of the crops, 1 to 100.
         """
         rng = np.random.default_rng(0)
         key = rng.random(len(self)) ** (1 / self.odds())
@@ -133,7 +149,7 @@ class ContextPack(Pack):
         return self._of_crops(np.array(rows), webp)
 
     def _beside(self, row: int) -> int:
-        """Return about how many bytes a face takes beside its crop."""
+        """Return the approximate number of bytes that a face takes without its crop."""
         return int(self.labels_offsets[row + 1] - self.labels_offsets[row]) + 2 * self.second.shape[1] + 700
 
     def _of_crops(self, rows: np.ndarray[Any, Any], webp: list[np.ndarray[Any, Any]]) -> ContextPack:
@@ -145,7 +161,7 @@ class ContextPack(Pack):
         return ContextPack(**columns | {"webp": np.concatenate(parts), "offsets": offsets})
 
     def save(self, path: Path) -> None:
-        """Write the pack, whole or not at all."""
+        """Write the pack, completely or not at all."""
         names = [name for name in self.__dataclass_fields__ if name not in _PACKED]
         rows = [
             {name: getattr(self, name)[i] for name in names}
@@ -176,20 +192,31 @@ def build_context_pack(
     bundle: str = APPEARANCE_MODEL,
     say: Callable[[str], None] = print,
 ) -> dict[str, int]:
-    """Make a pack for the context generator; return how many faces each archive gave and how many were dropped.
+    """Make a pack for the context generator. The file is written completely or not at all.
 
-    data: folder of the archives (`CONTEXT_SOURCES`) as .tar files. teachers: folder of a second recogniser's file; None
-    leaves its embeddings out. bundle: whose parser, recogniser and attribute network look at the faces.
+    Args:
+        data: folder of the archives (`options.sources`) as .tar files.
+        out: the .npz file to write.
+        teachers: folder with a second recogniser, `identity_mobilefacenet.onnx`; None leaves its embeddings out.
+        options: crop size, quality and number of faces.
+        bundle: the bundle whose parser, recogniser and attribute network are applied to the faces.
+        say: called with a line of progress after each archive.
+
+    Returns:
+        The number of faces by archive, and of dropped photos by reason.
+
+    Raises:
+        TrainingError: if an archive or the second recogniser is missing, an image is unreadable, or no face is found.
     """
     options = options or ContextPackOptions()
     template = CropTemplate.tight(options.inner_px, options.margin_px)
     counts = dict.fromkeys((*options.sources, "no face", "unsure landmarks", "too small"), 0)
     rows: list[dict[str, Any]] = []
     with limited_threads(1), ThreadPoolExecutor(_WORKERS) as pool:
-        look = partial(_Looker(find_bundle(bundle), teachers, template).rows, options=options)
+        annotate = partial(_Annotator(find_bundle(bundle), teachers, template).rows, options=options)
         for source in options.sources:
             found: list[dict[str, Any]] = []
-            for chunk in _windowed(pool, look, _chunks(data / f"{source}.tar", source, options)):
+            for chunk in _windowed(pool, annotate, _chunks(data / f"{source}.tar", source, options)):
                 found += [row for row in chunk if isinstance(row, dict)]
                 for reason in (row for row in chunk if isinstance(row, str)):
                     counts[reason] += 1
@@ -197,7 +224,7 @@ def build_context_pack(
             rows += found
             say(f"{source}: {len(found)} faces")
     if not rows:
-        raise TrainingError(f"The archives in {data} hold no face.")
+        raise TrainingError(f"No face that can be used was found in the archives in {data}.")
     write_rows(out, rows, template)
     return counts
 
@@ -209,15 +236,15 @@ def _chunks(path: Path, source: str, options: ContextPackOptions) -> Iterator[tu
 
 
 def _windowed(pool: ThreadPoolExecutor, work: Callable[..., Any], items: Iterator[Any]) -> Iterator[Any]:
-    """Yield results in order, with few items in flight, so that an archive is not decoded whole."""
+    """Yield results in order. Few items are in flight at once, so that an archive is not decoded into memory."""
     waiting = [pool.submit(work, item) for item in itertools.islice(items, 2 * _WORKERS)]
     while waiting:
         yield waiting.pop(0).result()
         waiting += [pool.submit(work, item) for item in itertools.islice(items, 1)]
 
 
-class _Looker:
-    """Turn photos into rows of a pack, several threads at once."""
+class _Annotator:
+    """Turns photos into rows of a pack. Several threads may call it at once."""
 
     def __init__(self, folder: Path, teachers: Path | None, template: CropTemplate) -> None:
         self._bundle, self._template = Bundle(folder), template
@@ -225,7 +252,7 @@ class _Looker:
         self._second = None if teachers is None else _second_recogniser(teachers)
         spec = self._bundle.spec
         if spec.identity_crop is None:
-            raise TrainingError(f"The bundle {spec.name} has no crop for its recogniser.")
+            raise TrainingError(f"The bundle {spec.name} defines no identity_crop, so its recogniser cannot be used.")
         points = np.asarray(template.points_px, np.float32)
         self._to_parser = fit_similarity(points, np.asarray(spec.crop.points_px, np.float32))
         self._to_identity = fit_similarity(points, np.asarray(spec.identity_crop.points_px, np.float32))
@@ -233,7 +260,7 @@ class _Looker:
     def rows(
         self, chunk: tuple[str, list[tuple[str, ImageRGB]]], options: ContextPackOptions
     ) -> list[dict[str, Any] | str]:
-        """Return a row for each photo of a chunk, or why there is none."""
+        """Return a row for each photo of a chunk, or the reason why it was dropped. The order is not kept."""
         source, photos = chunk
         cut = [self._cut(name, image, source, options) for name, image in photos]
         kept = [row for row in cut if isinstance(row, dict)]
@@ -259,14 +286,14 @@ class _Looker:
         return row | {"crop": self._template.crop(image, matrix)}
 
     def _face(self, image: ImageRGB) -> Faces | None:
-        """Return the photo's main face, found in a small copy, which the parser then looks at closely."""
+        """Return the photo's main face, detected in a small copy for speed. The parser refines its landmarks."""
         scale = min(1.0, _DETECTED_SIDE_PX / max(image.shape[:2]))
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
         face = main_face(self._detector.detect(np.asarray(small, np.uint8)), small.shape)
         return None if face is None else face.moved(1 / scale, (0, 0))
 
     def _seen(self, crops: ImageRGB) -> list[dict[str, Any]]:
-        """Return what networks see in crops, a dictionary of columns for each."""
+        """Return the networks' outputs for crops, a dictionary of columns for each."""
         spec = self._bundle.spec
         parsed = np.stack([warp_to(crop, self._to_parser, spec.crop.size_px) for crop in crops])
         views = np.stack([warp_to(crop, self._to_identity, 112) for crop in crops])
@@ -278,7 +305,7 @@ class _Looker:
         labels = PART_OF_CLASS[logits.argmax(1)]
         return [
             {
-                "landmarks68": np.round(landmarks[i] * _POINT_STEPS) / _POINT_STEPS,  # which compresses well
+                "landmarks68": np.round(landmarks[i] * _POINT_STEPS) / _POINT_STEPS,  # rounded, to compress well
                 "labels_png": cv2.imencode(".png", labels[i], [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].reshape(-1),
                 "embedding": embedding[i].astype(np.float16),
                 "second": second[i].astype(np.float16),
@@ -301,7 +328,7 @@ class _Looker:
 def _second_recogniser(teachers: Path) -> Any:
     path = teachers / "identity_mobilefacenet.onnx"
     if not path.is_file():
-        raise TrainingError(f"The second recogniser {path} is missing.")
+        raise TrainingError(f"The second recogniser {path} is missing. Leave --teachers out to do without it.")
     return open_session(tidy_model(path))
 
 

@@ -1,9 +1,9 @@
-"""Read the inner squares of a pack's tight crops as tensors, and balance who is drawn.
+"""Inner squares of a pack's tight crops as tensors, and sampling weights.
 
 Convention
 ----------
 The inner square of ``CropTemplate.tight(inner_px, margin_px)`` is its crop without the margin. Tensors are uint8
-(n, 3, side, side), RGB; `to_float` maps 0..255 to [-1, 1] and `to_uint8` back, to (n, side, side, 3).
+(n, 3, side, side), RGB. `to_float` maps 0..255 to [-1, 1]; `to_uint8` maps back and returns (n, side, side, 3).
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ _DECODED_AT_ONCE = 4096
 
 
 def inner_square(template: CropTemplate) -> tuple[int, int]:
-    """Return (inner_px, margin_px) of a tight template; raises TrainingError where it is another template."""
+    """Return (inner_px, margin_px) of a tight template.
+
+    Raises:
+        TrainingError: if the template is not a tight one.
+    """
     points = np.asarray(template.points_px)
     inner_px = round(float((points[1, 0] - points[0, 0]) / (UTKFACE_POINTS[1][0] - UTKFACE_POINTS[0][0])))
     margin_px = (template.size_px - inner_px) // 2
@@ -32,14 +36,32 @@ def inner_square(template: CropTemplate) -> tuple[int, int]:
         tight = CropTemplate.tight(inner_px, margin_px)
         if tight.size_px == template.size_px and np.abs(np.asarray(tight.points_px) - points).max() < 0.01:
             return inner_px, margin_px
-    raise TrainingError("This training needs a pack of tight crops (CropTemplate.tight), but its template is another.")
+    raise TrainingError(
+        "This training needs a pack of tight crops (CropTemplate.tight), but this pack has another crop template. "
+        "Make one: styleid train pack --help"
+    )
 
 
 def inner_faces(pack: Pack, rows: np.ndarray[Any, Any], side_px: int) -> torch.Tensor:
-    """Return the inner squares of a pack's rows at side_px, uint8 (n, 3, side_px, side_px), averaged down if larger."""
+    """Decode the inner squares of some faces, scaled down by area averaging if necessary.
+
+    Args:
+        pack: a pack of tight crops.
+        rows: (n,), the faces.
+        side_px: side of the result; at most the pack's inner_px.
+
+    Returns:
+        uint8 (n, 3, side_px, side_px).
+
+    Raises:
+        TrainingError: if the pack's crops are not tight, or are smaller than side_px.
+    """
     inner_px, margin_px = inner_square(pack.template)
     if side_px > inner_px:
-        raise TrainingError(f"The pack's faces have {inner_px} px; they cannot train at {side_px} px.")
+        raise TrainingError(
+            f"The pack's faces have {inner_px} px, too few to train at {side_px} px. "
+            "Choose a lower resolution, or make a pack with a larger --inner-px."
+        )
     inside = slice(margin_px, margin_px + inner_px)
     faces = torch.empty(len(rows), 3, side_px, side_px, dtype=torch.uint8)
     for start in range(0, len(rows), _DECODED_AT_ONCE):
@@ -53,10 +75,16 @@ def inner_faces(pack: Pack, rows: np.ndarray[Any, Any], side_px: int) -> torch.T
 def balanced_weights(
     pack: Pack, rows: np.ndarray[Any, Any], balance: float = 0.5, most: float = 5.0
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return how often each row should be drawn, (n,), mean 1.
+    """Return sampling weights that balance age bands, sexes and groups.
 
-    balance: 0 draws each face equally often, 1 each age band, sex and group (as far as they are known). most: how much
-    more often than the mean a face is drawn at most.
+    Args:
+        pack: the pack.
+        rows: (n,), the faces.
+        balance: 0 weighs all faces equally, 1 all age bands, sexes and groups equally (as far as they are known).
+        most: largest weight relative to the mean.
+
+    Returns:
+        (n,), mean 1.
     """
     age = pack.age[rows]
     columns = [np.where(np.isnan(age), -1, np.digitize(age, _AGE_BANDS)), pack.sex[rows], pack.group[rows]]
@@ -82,7 +110,15 @@ def to_uint8(images: torch.Tensor) -> ImageRGB:
 
 
 def draw_grid(images: torch.Tensor, columns: int) -> ImageRGB:
-    """Lay float images (n, 3, side, side) in [-1, 1] out in rows of so many columns, uint8; n is a multiple of it."""
+    """Arrange images in a grid.
+
+    Args:
+        images: float (n, 3, side, side) in [-1, 1]; n is a multiple of `columns`.
+        columns: images per row.
+
+    Returns:
+        uint8 (n / columns * side, columns * side, 3).
+    """
     tiles = to_uint8(images)
     side = tiles.shape[1]
     rows = tiles.reshape(-1, columns, side, side, 3).transpose(0, 2, 1, 3, 4)

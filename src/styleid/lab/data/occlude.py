@@ -1,4 +1,4 @@
-"""Draw glasses and things before the face into training views, with their labels."""
+"""Synthetic glasses and occluding objects for training views, with their labels."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ _GLASSES, _BACKGROUND = 3, 0
 def draw_glasses(
     images: torch.Tensor, labels: torch.Tensor, landmarks: torch.Tensor, generator: torch.Generator, chance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put glasses on some faces.
+    """Draw glasses on some faces.
 
-    images: (n, 3, s, s) in [-1, 1]; labels: uint8 (n, s/2, s/2); landmarks: (n, 68, 2) pixels of the views.
+    Args:
+        images: (n, 3, s, s) in [-1, 1].
+        labels: uint8 (n, s/2, s/2), CelebAMask-HQ classes.
+        landmarks: (n, 68, 2) in pixels of the views.
+        generator: source of random numbers.
+        chance: probability that a face gets glasses.
+
+    Returns:
+        The images, and the labels with the class glasses where a frame or lens is drawn, except over hair.
     """
     chosen = torch.nonzero(torch.rand(len(images), generator=generator) < chance)[:, 0]
     if not len(chosen):
@@ -42,7 +50,17 @@ def draw_glasses(
 def draw_objects(
     images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator, chance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put an object before some faces: an ellipse, bar or slab of one colour, or of another view's texture."""
+    """Draw an object in front of some faces: an ellipse or bar of one colour or of another view's texture.
+
+    Args:
+        images: (n, 3, s, s) in [-1, 1].
+        labels: uint8 (n, s/2, s/2).
+        generator: source of random numbers.
+        chance: probability that a face gets an object.
+
+    Returns:
+        The images, and the labels with 0 (background) where an object is drawn.
+    """
     n, _, size, _ = images.shape
     device = images.device
     centre = uniform(generator, 0.1, 0.9, n, 2) * size

@@ -1,7 +1,7 @@
-"""Build and read data packs: aligned face crops with a table of labels and landmarks, in one file.
+"""Data packs: aligned face crops with labels and landmarks, in one file.
 
-A pack is an ``.npz`` file: the crops as WebP bytes end to end, and one array per column, so that a training machine
-needs one copy and decodes it in seconds. `build_pack` makes it from the source archives, `Pack.load` reads it.
+A pack is an ``.npz`` file that holds the crops as concatenated WebP files and one array per column. A training machine
+needs only this file and decodes it in seconds. `build_pack` makes it from the source archives, `Pack.load` reads it.
 
 Convention
 ----------
@@ -33,9 +33,9 @@ from styleid.lab.data.teachers import LandmarkTeacher
 from styleid.types import Faces, ImageRGB
 
 SOURCES = ("generated", "gan-samples", "parsing", "utkface-0", "utkface-1", "portraits")
-"""Archives that a pack is made of, in the order of their numbers in the column `source`."""
+"""Archives that a pack is made of. The index of an archive is its number in the column `source`."""
 ARCHIVES = (*SOURCES, "beauty", "wild", "portraits320")
-"""All archives that are known, by their numbers; new ones are appended, so that old numbers stay."""
+"""All known archives, by number. Append new ones, because packs store the numbers."""
 
 SYNTHETIC_SOURCES = (0, 1)
 GROUPS = ("White", "Black", "Asian", "Indian", "other")
@@ -47,9 +47,11 @@ _MIN_SCORE = 0.5
 
 @dataclass(frozen=True)
 class PackOptions:
-    """Choose how a pack is made.
+    """Options of a data pack.
 
-    inner_px: side of the tight crop. margin_px: more on each side. quality: of the WebP crops, 1 to 100.
+    inner_px: side of the tight crop, in pixels.
+    margin_px: margin that is added on each side of the tight crop, in pixels.
+    quality: WebP quality of the crops, 1 to 100.
     """
 
     inner_px: int = 128
@@ -59,7 +61,24 @@ class PackOptions:
 
 @dataclass(frozen=True)
 class Pack:
-    """Hold a pack's table; crops decode on request. Columns have one row per face."""
+    """A data pack in memory. Crops are decoded on request.
+
+    Attributes:
+        template: the crop template of all faces.
+        webp: the crops as WebP files, concatenated bytes.
+        offsets: (n + 1,), where each crop begins in `webp`.
+        names: (n,), file names without suffix.
+        source: (n,), index into `ARCHIVES`.
+        held_out: (n,), True for faces that are excluded from training.
+        valid_quads: (n, 4, 2), corners of the photo in crop pixels, clockwise from the upper left.
+        landmarks5: (n, 5, 2), the detector's landmarks in crop pixels.
+        landmarks68: (n, 68, 2), landmarks in crop pixels.
+        age: (n,), years, NaN if unknown.
+        sex: (n,), 0 male, 1 female, -1 unknown.
+        group: (n,), index into `GROUPS`, -1 unknown.
+        labels_png: label maps as PNG files, concatenated bytes.
+        labels_offsets: (n + 1,), where each label map begins in `labels_png`; an empty range means no map.
+    """
 
     template: CropTemplate
     webp: np.ndarray[Any, np.dtype[np.uint8]]
@@ -81,12 +100,16 @@ class Pack:
 
     @property
     def synthetic(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """True for faces of nobody, (n,)."""
+        """True for generated faces of people who do not exist, (n,)."""
         return np.isin(self.source, SYNTHETIC_SOURCES)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read a pack; raises TrainingError where the file is not one."""
+        """Read a pack.
+
+        Raises:
+            TrainingError: if the file is missing or is not a data pack.
+        """
         try:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 columns = {name: file[name] for name in file.files}
@@ -96,7 +119,17 @@ class Pack:
             raise TrainingError(f"{path} is not a data pack ({error}). Type: styleid train pack --help") from error
 
     def crops(self, indices: Sequence[int] | np.ndarray[Any, Any] | None = None) -> ImageRGB:
-        """Decode crops, uint8 (n, size, size, 3)."""
+        """Decode crops.
+
+        Args:
+            indices: the faces to decode; None decodes all.
+
+        Returns:
+            uint8 (n, size, size, 3), RGB.
+
+        Raises:
+            TrainingError: if a crop cannot be decoded.
+        """
         wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
         size = self.template.size_px
         out = np.empty((len(wanted), size, size, 3), np.uint8)
@@ -111,14 +144,24 @@ class Pack:
         return out
 
     def labels(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-        """Decode one face's label map, uint8 (size, size) of CelebAMask-HQ classes, or None where there is none."""
+        """Decode one face's label map.
+
+        Returns:
+            uint8 (size, size) of CelebAMask-HQ classes, or None if the face has no map. Context packs store
+            maps at half the size.
+
+        Raises:
+            TrainingError: if the map cannot be decoded.
+        """
         part = self.labels_png[self.labels_offsets[index] : self.labels_offsets[index + 1]]
         return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
 
     def thinned(self, most_per_source: int, *, photos_only: bool = False) -> Self:
-        """Return the pack with all held-out faces but at most so many training faces a source, chosen by name.
+        """Return a pack with fewer training faces. Held-out faces are all kept.
 
-        photos_only: keep all faces of nobody.
+        Args:
+            most_per_source: most training faces of each source, chosen by the hash of their names.
+            photos_only: keep all generated faces and limit only the photos.
         """
         order = np.argsort([_hash(str(name)) for name in self.names])
         keep = self.held_out | (self.synthetic & photos_only)
@@ -127,7 +170,7 @@ class Pack:
         return self.only(np.nonzero(keep)[0])
 
     def only(self, rows: np.ndarray[Any, Any]) -> Self:
-        """Return the pack of some rows, in their order."""
+        """Return a pack of the given rows, in the given order."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "template"}
         per_face = {name: value[rows] for name, value in columns.items() if len(value) == len(self)}
         for bytes_name, offsets_name in (("webp", "offsets"), ("labels_png", "labels_offsets")):
@@ -138,7 +181,7 @@ class Pack:
         return type(self)(self.template, **columns | per_face)
 
     def valid_mask(self, index: SupportsIndex) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Return uint8 (size, size), 255 where the crop shows the photo, 0 where it shows reflected border."""
+        """Return uint8 (size, size): 255 where the crop shows the photo, 0 where it shows the mirrored border."""
         size = self.template.size_px
         mask = np.zeros((size, size), np.uint8)
         cv2.fillConvexPoly(mask, np.round(self.valid_quads[index]).astype(np.int32), 255)
@@ -153,9 +196,19 @@ def _decoded(content: np.ndarray[Any, Any], flags: int, what: str) -> np.ndarray
 
 
 def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | None = None) -> dict[str, int]:
-    """Make a pack of the archives in `data` and return how many faces each gave and how many were dropped.
+    """Make a pack from source archives. The file is written completely or not at all.
 
-    data: folder of SOURCES as .tar files. teachers: folder of the teachers' files. The file is written whole or not.
+    Args:
+        data: folder of `SOURCES` as .tar files.
+        out: the .npz file to write.
+        teachers: folder with the landmark teacher.
+        options: crop size, margin and quality.
+
+    Returns:
+        The number of faces by source, and of dropped photos by reason ("no face", "unsure landmarks").
+
+    Raises:
+        TrainingError: if an archive or the teacher is missing, or an archive holds an unreadable image.
     """
     options = options or PackOptions()
     template = CropTemplate.tight(options.inner_px, options.margin_px)
@@ -186,13 +239,21 @@ def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | Non
 def read_archive(
     path: Path, needed: Sequence[str] = SOURCES, most: int = 0
 ) -> Iterator[tuple[str, ImageRGB, np.ndarray[Any, Any] | None]]:
-    """Yield each photo of an archive: its name without ending, itself, and its label map where there is one.
+    """Yield the photos of an archive.
 
-    needed: the archives that the pack is made of, for the message of the TrainingError where this one is missing.
-    most: read so many photos at most, chosen by the hash of their names; 0 reads all.
+    Args:
+        path: a .tar file of .webp and .jpg photos, with label maps NAME.png beside NAME.webp or NAME.jpg.
+        needed: the archives of the pack, which the error message lists if `path` is missing.
+        most: most photos to read, chosen by the hash of their names; 0 reads all.
+
+    Yields:
+        The name without suffix, the photo, and its label map or None.
+
+    Raises:
+        TrainingError: if the archive is missing or holds an unreadable image.
     """
     if not path.is_file():
-        raise TrainingError(f"{path} is missing: a pack is made of {', '.join(s + '.tar' for s in needed)}.")
+        raise TrainingError(f"{path} is missing. A pack is made from {', '.join(s + '.tar' for s in needed)}.")
     with tarfile.open(path) as archive:
         members = {m.name: m for m in archive.getmembers() if m.isfile()}
 
@@ -216,7 +277,14 @@ def _hash(name: str) -> str:
 
 
 def main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
-    """Return the face nearest to the image's centre among those at least half as large as the largest."""
+    """Return the main face of a photo, or None if there is no face.
+
+    The main face is the one nearest to the centre among those at least half as large as the largest.
+
+    Args:
+        faces: the faces of one photo.
+        shape: (height, width, ...) of the photo.
+    """
     if len(faces) == 0:
         return None
     centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1) - np.array([shape[1], shape[0]]) / 2
@@ -235,7 +303,21 @@ def face_row(
     template: CropTemplate,
     options: PackOptions,
 ) -> dict[str, Any]:
-    """Return a face's columns but its 68 landmarks; matrix: image to crop."""
+    """Return a face's row of a pack, without its 68 landmarks.
+
+    Args:
+        name: the photo's file name without suffix; see `read_labels`.
+        source: index into `ARCHIVES`.
+        image_rgb: the photo.
+        labels: label map at the photo's size, or None.
+        face: one face.
+        matrix: (2, 3), image to crop.
+        template: the crop template.
+        options: its WebP quality is used.
+
+    Returns:
+        One value per column of `Pack`; `webp` and `labels_png` are bytes as uint8 arrays.
+    """
     crop = template.crop(image_rgb, matrix)
     webp = cv2.imencode(".webp", crop[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, options.quality])[1]
     labels_png = np.zeros(0, np.uint8)
@@ -267,7 +349,15 @@ def face_row(
 
 
 def read_labels(name: str, source: str) -> tuple[float, int, int]:
-    """Return age in years, sex and group that a file is named after; nan or -1 where its name does not say."""
+    """Read age, sex and group from a file name.
+
+    Args:
+        name: file name without suffix, such as 34_1_2_0123 (UTKFace) or female_asian_17.
+        source: name of the archive, which determines how its files are named.
+
+    Returns:
+        Age in years, sex and group; NaN or -1 if unknown.
+    """
     if source.startswith("utkface") and (match := re.match(r"(\d+)_([01])_([0-4])_", name)):
         return float(match[1]), int(match[2]), int(match[3])
     if source == "generated" and (match := re.match(r"(male|female)_([a-z]+)_", name)):
@@ -278,7 +368,13 @@ def read_labels(name: str, source: str) -> tuple[float, int, int]:
 
 
 def write_rows(out: Path, rows: list[dict[str, Any]], template: CropTemplate) -> None:
-    """Write a pack of rows, one dictionary of columns a face, whole or not at all."""
+    """Write a pack, completely or not at all.
+
+    Args:
+        out: the .npz file to write.
+        rows: one dictionary per face, column name to value; the byte columns are removed from it.
+        template: the crop template of all faces.
+    """
     columns: dict[str, Any] = {
         "template_points": np.asarray(template.points_px, np.float32),
         "template_size": np.int64(template.size_px),

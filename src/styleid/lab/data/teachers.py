@@ -1,4 +1,4 @@
-"""Networks of others that ours learn from. They are read where the user keeps them and never shipped."""
+"""Third-party networks that serve as teachers. They are read from the user's folder and never shipped."""
 
 from __future__ import annotations
 
@@ -25,11 +25,19 @@ MIRRORED_68 = np.array(
         *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
     ]
 )
-"""Where each of the 68 landmarks goes when the image is mirrored."""
+"""Index of the landmark that takes each landmark's place when the image is mirrored."""
 
 
 class LandmarkTeacher:
-    """Locate 68 landmarks with PFLD, averaged over shifted, scaled, turned and mirrored views of the face."""
+    """Locates 68 landmarks with PFLD, as the median over shifted, scaled, rotated and mirrored views.
+
+    Args:
+        folder: folder of `landmarks68_pfld.onnx`.
+        views: number of views; two are the face itself and its mirror image.
+
+    Raises:
+        TrainingError: if the file is missing.
+    """
 
     side_px = 112
     _enlarge = 1.1
@@ -48,10 +56,17 @@ class LandmarkTeacher:
     def locate(
         self, image_rgb: ImageRGB, face: Faces, matrix: FloatArray, template: CropTemplate
     ) -> tuple[FloatArray, float]:
-        """Return one face's landmarks, (68, 2) pixels of the template's crop, and how far the views disagree.
+        """Locate one face's landmarks.
 
-        matrix: the face's image-to-crop similarity. The disagreement is the median over the landmarks of the views'
-        deviation, as a fraction of the inter-ocular distance.
+        Args:
+            image_rgb: the photo.
+            face: one face of it.
+            matrix: (2, 3), the face's image-to-crop similarity.
+            template: template of the crop.
+
+        Returns:
+            The landmarks, (68, 2) in crop pixels, and how much the views disagree: the standard deviation over the
+            views of a landmark's distance from the result, median over the landmarks, in inter-ocular distances.
         """
         quad = face.boxes_xyxy[0][[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2)
         corners = transform_points(quad, matrix)
@@ -95,9 +110,15 @@ def _compose(second: FloatArray, first: FloatArray) -> FloatArray:
 
 
 class IdentityTeacher(nn.Module):
-    """Embed faces with MobileFaceNet, differentiably.
+    """MobileFaceNet, frozen and differentiable with respect to its input.
 
     Input: float (n, 3, 112, 112) in [-1, 1], RGB, aligned to `CropTemplate.arcface112`. Output: (n, 128), unit length.
+
+    Args:
+        folder: folder of `identity_mobilefacenet.safetensors`.
+
+    Raises:
+        TrainingError: if the file is missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -125,7 +146,7 @@ class IdentityTeacher(nn.Module):
         fuse_normalisation(self)
 
     def train(self, mode: bool = True) -> IdentityTeacher:
-        """Stay in evaluation mode: a teacher does not learn."""
+        """Stay in evaluation mode, because a teacher is not trained."""
         del mode
         return super().train(False)
 
@@ -139,7 +160,11 @@ class IdentityTeacher(nn.Module):
 
 
 def fuse_normalisation(network: nn.Module) -> None:
-    """Fold each batch normalisation of a frozen network into the convolution before it."""
+    """Fold each batch normalisation into the convolution before it, in place.
+
+    Args:
+        network: a frozen network in evaluation mode. Only pairs inside an `nn.Sequential` are folded.
+    """
     for child in network.children():
         fuse_normalisation(child)
     if isinstance(network, nn.Sequential):

@@ -1,5 +1,5 @@
-"""From torch to the ONNX files of a bundle: float16 weights, 8-bit convolutions, and the proof that they agree.
+"""Export from torch to a bundle's ONNX files: float16 weights, 8-bit convolutions, comparison with torch.
 
-Knows how a network is written, rounded and compared.
-Does not know how it was trained, nor what else a bundle holds.
+Knows: how a network is written, quantised and compared.
+Does not know: how it was trained, and what else a bundle holds.
 """

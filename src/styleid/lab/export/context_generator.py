@@ -1,4 +1,4 @@
-"""Write a trained context generator as a file of a bundle."""
+"""Export of a trained context generator to a bundle's ONNX file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ def export_context_generator(
     geometry: int = 0,
     examples: Mapping[str, np.ndarray[Any, Any]] | None = None,
 ) -> ExportReport:
-    """Write the generator: `INPUTS` -> image (n, 3, side, side) in [-1, 1].
+    """Write a generator to an ONNX file: `INPUTS` -> image (n, 3, side, side) in [-1, 1].
 
-    inputs: maps and flat W+ (n, geometry + layers * width) to compare the file with torch on, such as a batch's; random
-    ones where it is None. geometry: how many numbers of W+ come before the generator's rows. examples: more inputs, to
-    make its convolutions 8-bit by. Raises TrainingError where the file differs from torch.
+    Args:
+        generator: the generator.
+        path: the file to write.
+        inputs: maps and flat W+ (n, geometry + layers * width) for the comparison with torch; None uses random ones.
+        geometry: length of the geometry rows, which precede the generator's rows in W+.
+        examples: more inputs, to calibrate 8-bit convolutions; None keeps floating point.
+
+    Raises:
+        TrainingError: if the file's outputs differ too much from torch's; see `export_network`.
     """
     given = inputs or _random_inputs(generator, geometry)
     ordered = {name: given[name] for name in INPUTS}
@@ -48,7 +54,7 @@ def _random_inputs(generator: ContextGenerator, geometry: int) -> dict[str, torc
 
 
 def random_maps(side: int, draw: torch.Generator) -> dict[str, torch.Tensor]:
-    """Make three rows of smooth random maps, for each of the generator's inputs that is a picture."""
+    """Return three smooth random examples of each map of the generator, by input name."""
 
     def smooth(channels: int) -> torch.Tensor:
         coarse = torch.rand(3, channels, 8, 8, generator=draw)

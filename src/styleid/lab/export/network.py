@@ -1,14 +1,14 @@
-"""Export a network to one ONNX file with half-precision weights, and prove that it computes what torch does.
+"""Export of a network to one ONNX file with half-precision weights, and comparison of the file with torch.
 
-Weights are rounded through float16 first, and the file stores exactly the rounded values, each with a Cast to float32
-after it that ONNX Runtime folds away when it loads the file. So the comparison with torch sees the exporter's errors
-and not the rounding, and what the file holds is what was compared. Where examples are given to calibrate by,
-convolutions are then made 8-bit ones (`styleid.lab.export.quantize`), and what that costs is measured on others.
+Weights are rounded to float16 first. The file stores exactly the rounded values, each followed by a Cast to float32
+that ONNX Runtime folds when it loads the file. The comparison with torch uses the rounded weights, too, so it shows the
+exporter's errors and not the rounding. If calibration examples are given, convolutions are then quantised to 8 bits
+(`styleid.lab.export.quantize`), and the quantisation error is measured on other examples.
 
 Convention
 ----------
-The first axis of every input and output is the batch and takes any length from 1. Matrices and kernels from 256 numbers
-on are stored as float16; biases, normalisation and constants of the graph that float16 cannot hold stay float32.
+The first axis of every input and output is the batch, of any length from 1. Matrices and kernels of at least 256
+numbers are stored as float16. Biases, normalisation, and constants that float16 cannot hold exactly stay float32.
 """
 
 from __future__ import annotations
@@ -35,18 +35,24 @@ _HALF_FROM = 256
 _TRACED_ROWS = 3
 _MAX_ERROR = 1e-3
 _OF_SEVERAL = {"Max", "Min", "Sum", "Mean", "Concat"}
-"""Operators that give a single input back as it is."""
+"""Operators that return a single input unchanged."""
 _OWN_SHARE = 5.0
-"""How many times as far from torch a file may be as torch is from itself, where that is further than _MAX_ERROR."""
+"""Largest error of a file relative to torch's own rounding error (`own_rounding`), if that allows more than
+_MAX_ERROR."""
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """Say what was written.
+    """Result of an export.
 
-    max_error: largest difference from torch over all outputs and batch sizes, as a share of the output's standard
-    deviation (for integer outputs: the share of differing values). sha256: of the file's bytes. rounding: by how much
-    eight bits change the outputs, root mean square, as a share of the deviation; 0 where there are none.
+    Attributes:
+        path: the file.
+        max_error: largest difference from torch over all outputs and batch sizes, in standard deviations of the output;
+            for integer outputs the share of differing values.
+        size_bytes: size of the file.
+        opset: version of the ONNX operator set.
+        sha256: hash of the file.
+        rounding: root mean square change of the outputs by 8-bit quantisation, in standard deviations; 0 without it.
     """
 
     path: Path
@@ -71,14 +77,28 @@ def export_network(
 ) -> ExportReport:
     """Write a network to an ONNX file and compare it with torch at batch sizes 1 and 3.
 
-    inputs: name to an example (n, ...), in the order of the network's arguments. outputs: one name per returned tensor.
-    keep: names of parameters or buffers that stay float32, such as sampling grids, whose rounding would shift what they
-    sample. examples: more inputs like those that the network will get, (m, ...) each, to make convolutions 8-bit by;
-    None leaves them as they are. products: with examples, make products with large constant matrices 8-bit too. The
-    network itself is not changed; the export takes a copy in evaluation mode on the CPU. Raises TrainingError where the
-    network cannot be exported for any batch size; where the file differs from torch by more than 1e-3 of an output's
-    standard deviation, unless the network blows up rounding errors so much that torch differs from itself as far
-    (`own_rounding`); and where eight bits change it by more than a tenth of that.
+    The network is not changed: a copy in evaluation mode on the CPU is exported.
+
+    Args:
+        network: the network.
+        inputs: an example (n, ...) of each input by name, in the order of the network's arguments.
+        outputs: one name per returned tensor.
+        path: the file to write.
+        opset: version of the ONNX operator set.
+        half: store large weights as float16.
+        keep: names of parameters or buffers that stay float32, such as sampling grids, which must be exact.
+        examples: more inputs, (m, ...) each, like those that the network will get, to calibrate 8-bit convolutions.
+            None keeps floating point.
+        products: with examples, also quantise products with large constant matrices.
+
+    Returns:
+        The file's measured errors, size and hash.
+
+    Raises:
+        TrainingError: if the network cannot be exported with a free batch size; if the file differs from torch by more
+            than 1e-3 of an output's standard deviation (more is allowed if torch's own rounding error is large, see
+            `own_rounding`); or if quantisation changes an output by more than a tenth of its standard deviation.
+        MissingDependencyError: if onnxscript is not installed.
     """
     own = _Positional(_rounded(network, keep) if half else _copied(network), len(outputs))
     rows = [_three_rows(example.detach().cpu()) for example in inputs.values()]
@@ -89,8 +109,8 @@ def export_network(
     allowed = _MAX_ERROR if error <= _MAX_ERROR else max(_MAX_ERROR, _OWN_SHARE * own_rounding(own, rows))
     if not error <= allowed:
         raise TrainingError(
-            f"{path.name} differs from torch by {error:.1e} of an output's standard deviation; at most "
-            f"{allowed:.0e} is allowed. Look for operations that depend on the batch or on random numbers."
+            f"{path.name} differs from torch by {error:.1e} standard deviations of an output; at most {allowed:.0e} is "
+            "allowed. Check the network for operations that depend on the batch or on random numbers."
         )
     rounding = 0.0
     if examples is not None:
@@ -106,7 +126,7 @@ def export_network(
 
 
 def _content(program: Any, half: bool) -> bytes:
-    """Return a model as a file's content, large weights in half precision where that is asked; it stays as it is."""
+    """Return a model's file content, with large weights as float16 if `half`. The model is not changed."""
     program = copy.deepcopy(program)
     if half:
         _store_half(program.graph)
@@ -114,7 +134,7 @@ def _content(program: Any, half: bool) -> bytes:
 
 
 class _Positional(nn.Module):
-    """Call a network with positional tensors only and return a tuple, whatever its own signature is."""
+    """Wraps a network so that it takes only positional tensors and returns a tuple."""
 
     def __init__(self, network: nn.Module, outputs: int) -> None:
         super().__init__()
@@ -124,7 +144,9 @@ class _Positional(nn.Module):
         result = self.network(*inputs)
         results = (result,) if isinstance(result, torch.Tensor) else tuple(result)
         if len(results) != self.outputs:
-            raise TrainingError(f"The network returns {len(results)} tensors, but {self.outputs} outputs were named.")
+            raise TrainingError(
+                f"The network returns {len(results)} tensors, but the argument outputs has {self.outputs} names."
+            )
         return results
 
 
@@ -136,18 +158,20 @@ def _rounded(network: nn.Module, keep: Sequence[str]) -> nn.Module:
     own = _copied(network)
     tensors = dict(own.named_parameters()) | dict(own.named_buffers())
     if unknown := sorted(set(keep) - tensors.keys()):
-        raise TrainingError(f"There is nothing named {', '.join(unknown)} to keep in float32 in this network.")
+        raise TrainingError(f"The network has no parameter or buffer named {', '.join(unknown)} to keep in float32.")
     for name, tensor in tensors.items():
         if name in keep or not tensor.is_floating_point() or tensor.ndim < 2 or tensor.numel() < _HALF_FROM:
             continue
         tensor.copy_(tensor.half().float())
         if not tensor.isfinite().all():
-            raise TrainingError(f"'{name}' holds values that float16 cannot: scale it down, or keep it in float32.")
+            raise TrainingError(
+                f"'{name}' holds values beyond the range of float16. Scale them down, or name it in `keep`."
+            )
     return own
 
 
 def _three_rows(example: torch.Tensor) -> torch.Tensor:
-    """Return three rows of an example; where it has fewer, rows come again, somewhat weaker each time."""
+    """Return three rows of an example. If it has fewer, rows are repeated, 10 % smaller each time."""
     n = len(example)
     rows = example[torch.arange(_TRACED_ROWS) % n]
     if not rows.is_floating_point():
@@ -157,7 +181,7 @@ def _three_rows(example: torch.Tensor) -> torch.Tensor:
 
 
 def _trace(network: nn.Module, rows: list[torch.Tensor], **options: Any) -> Any:
-    """Return the network as an ONNX model with a free batch axis, constants folded but no weight changed."""
+    """Return the network as an ONNX model with a free batch axis. Small constants are folded, weights unchanged."""
     try:
         import onnxscript.optimizer as simplifier
     except ImportError as error:
@@ -170,8 +194,8 @@ def _trace(network: nn.Module, rows: list[torch.Tensor], **options: Any) -> Any:
             raise
         except Exception as error:  # the tracer's errors share no public base class
             raise TrainingError(
-                f"The network cannot be exported for any batch size: {str(error).strip().splitlines()[0]} "
-                "Take the batch from x.shape[0] (not len(x)) or reshape with -1, and avoid branches on values."
+                f"The network cannot be exported with a free batch size: {str(error).strip().splitlines()[0]} "
+                "Take the batch size from x.shape[0] (not len(x)) or reshape with -1, and avoid branches on values."
             ) from error
         program = torch.onnx.export(traced, dynamo=True, optimize=False, verbose=False, **options)
         if program is None:
@@ -185,9 +209,9 @@ def _trace(network: nn.Module, rows: list[torch.Tensor], **options: Any) -> Any:
 
 
 def _remove_idle(graph: Any) -> None:
-    """Take out the nodes that change nothing, except those that give an output of the graph.
+    """Remove nodes that return their input unchanged, except those that produce an output of the graph.
 
-    ONNX Runtime up to 1.29 computes wrongly with a Transpose that keeps the order of its axes.
+    ONNX Runtime up to 1.29 returns wrong results for a Transpose that keeps the order of its axes.
     """
     outputs = {value.name for value in graph.output}
     kept, same = [], {}
@@ -210,7 +234,7 @@ def _changes_nothing(node: Any) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's own deprecations and its remarks about packages that it does not need."""
+    """Silence the exporter's deprecation warnings and its log lines about optional packages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -223,7 +247,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _strip(model: Any) -> None:
-    """Take out whatever tells of the machine or of the exporter's run, and name nodes by their order."""
+    """Remove metadata of the machine and the exporter's run, and number the nodes, so that files are reproducible."""
     model.producer_name, model.producer_version, model.doc_string = "styleid", "", ""
     model.graph.name, model.graph.doc_string = "network", ""
     del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
@@ -240,7 +264,7 @@ def _strip(model: Any) -> None:
 
 
 def _store_half(graph: Any) -> None:
-    """Store the large float32 tensors that float16 holds exactly as such, each with a Cast back."""
+    """Store large float32 tensors that float16 holds exactly as float16, each followed by a Cast to float32."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -271,9 +295,15 @@ def _compare(network: nn.Module, content: bytes, inputs: list[str], rows: list[t
 
 
 def own_rounding(network: nn.Module, rows: Sequence[torch.Tensor]) -> float:
-    """Return how far torch is from itself when its convolutions add in another order, as `max_error` counts it.
+    """Return torch's own rounding error: how much outputs change if convolutions sum in another order.
 
-    It is 0 for a network that does not give the same twice: that is chance and no rounding.
+    Args:
+        network: the network; it returns a tuple.
+        rows: its inputs.
+
+    Returns:
+        The difference as `ExportReport.max_error` counts it; 0 for a network with random outputs, whose differences are
+        no rounding errors.
     """
     with torch.no_grad():
         usual, again = network(*rows), network(*rows)
@@ -286,7 +316,7 @@ def own_rounding(network: nn.Module, rows: Sequence[torch.Tensor]) -> float:
 
 def _difference(given: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
     if given.shape != wanted.shape:
-        raise TrainingError(f"An exported output has shape {given.shape}, where torch gives {wanted.shape}.")
+        raise TrainingError(f"An exported output has shape {given.shape}, but torch's has {wanted.shape}.")
     if not np.issubdtype(wanted.dtype, np.floating):
         return float((given != wanted).mean())
     largest = float(np.abs(given - wanted).max(initial=0.0))

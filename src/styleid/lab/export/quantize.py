@@ -1,10 +1,10 @@
-"""Turn an exported network's convolutions and large products into 8-bit ones, which processors do three times as fast.
+"""Quantisation of an exported network's convolutions and large matrix products to 8 bits, which is three times as fast.
 
-Weights have 7 bits and a scale for each output channel, activations 8 bits and a range that examples show
-(post-training quantisation, Krishnamoorthi 2018). Seven, because processors without VNNI add two products in 16 bits,
-which 8-bit weights overflow; so every processor computes the same. All else stays as it is: sums over a heat map, warps
-and unit lengths would suffer. So does a convolution that reads the picture itself, which costs little: rounding it lost
-the recogniser six of a thousand pairs.
+Weights have 7 bits and a scale per output channel, activations 8 bits and a range that is measured on examples
+(post-training quantisation, Krishnamoorthi 2018). Weights have 7 bits because processors without VNNI add two products
+in 16 bits, which would overflow with 8; with 7, all processors compute the same. Other operations stay in floating
+point, because sums over heat maps, warps and normalisation need the precision. Convolutions of the network's inputs
+stay in floating point, too: they take little time, and quantising them cost the recogniser 6 of 1,000 pairs.
 """
 
 from __future__ import annotations
@@ -25,20 +25,27 @@ from styleid.runtime import open_session
 
 _AT_ONCE = 16
 _CALIBRATING = 0.75
-"""Share of the examples that ranges are read from; the others tell what the rounding costs."""
+"""Share of the examples that ranges are measured on. The quantisation error is measured on the others."""
 _MOST_ROUNDING = 0.1
 _LARGE = 1 << 20
-"""Numbers from which on reading a matrix takes longer than all else that its product needs."""
+"""Size of a matrix, in numbers, from which reading it dominates the time of a product."""
 _ANY_SIZE = 1 << 40
 
 Examples = Mapping[str, np.ndarray[Any, Any]]
 
 
 def quantize(model: Any, examples: Examples, *, products: bool = False) -> Any:
-    """Return an ONNX model's copy with 8-bit convolutions but those of its inputs, batch normalisation folded into all.
+    """Return a quantised copy of an ONNX model.
 
-    examples: inputs by name, (m, ...) each, like those that the network will get. products: let products with large
-    constant matrices have 8 bits too; what comes of them stays floating point.
+    Convolutions are quantised, except those of the model's inputs. Batch normalisation is folded into convolutions.
+
+    Args:
+        model: an ONNX model.
+        examples: inputs by name, (m, ...) each, like those that the network will get.
+        products: also quantise products with large constant matrices; their outputs stay in floating point.
+
+    Raises:
+        TrainingError: if there are too few examples.
     """
     from onnx import load
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -69,10 +76,10 @@ def quantize(model: Any, examples: Examples, *, products: bool = False) -> Any:
 
 
 def fold_normalization(model: Any) -> Any:
-    """Return an ONNX model's copy whose batch normalisations are part of the convolutions before them.
+    """Return a copy of an ONNX model whose batch normalisations are folded into the convolutions before them.
 
-    Left apart, each would take what an 8-bit convolution gives through floating point and back. A convolution's new
-    bias is named after its weight, so that `styleid.lab.bundling.restore` finds it.
+    Otherwise each would convert the output of an 8-bit convolution to floating point and back. A convolution's new bias
+    is named after its weight, so that `styleid.lab.bundling.restore` finds it.
     """
     from onnxscript.rewriter import rewrite
     from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule
@@ -89,7 +96,7 @@ def fold_normalization(model: Any) -> Any:
 
 
 def _fold_constants(model: Any) -> Any:
-    """Return an ONNX model's copy in which whatever depends on weights alone is computed."""
+    """Return a copy of an ONNX model in which expressions of weights alone are replaced by their values."""
     import onnxscript.optimizer as simplifier
 
     folded = copy.deepcopy(model)
@@ -105,10 +112,18 @@ def _large_products(model: Any) -> list[str]:
 
 
 def rounding_error(whole: bytes, rounded: bytes, examples: Examples) -> float:
-    """Return how far a quantised model's outputs lie from the whole one's on the examples it was not calibrated by.
+    """Return the quantisation error on the examples that were not used for calibration.
 
-    It is the root mean square as a share of the output's standard deviation, of the worst output. Raises TrainingError
-    above a tenth.
+    Args:
+        whole: file content of the floating-point model.
+        rounded: file content of the quantised model.
+        examples: the examples that were given to `quantize`.
+
+    Returns:
+        The root mean square difference in standard deviations of the output, for the worst output.
+
+    Raises:
+        TrainingError: if it exceeds a tenth, or there are too few examples.
     """
     inputs = _part(examples, calibrating=False)
     before, after = (open_session(content).run(None, dict(inputs)) for content in (whole, rounded))
@@ -116,13 +131,13 @@ def rounding_error(whole: bytes, rounded: bytes, examples: Examples) -> float:
     if not max(shares) <= _MOST_ROUNDING:
         raise TrainingError(
             f"Eight bits change an output by {max(shares):.2f} of its standard deviation; at most "
-            f"{_MOST_ROUNDING} is allowed. Give more and more varied examples, or keep the network whole."
+            f"{_MOST_ROUNDING} is allowed. Give more or more varied examples, or keep floating point."
         )
     return max(shares)
 
 
 class _Batches:
-    """Hand examples to ONNX Runtime's calibration, some at a time."""
+    """Data reader that gives examples to ONNX Runtime's calibration in small batches."""
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
@@ -139,14 +154,14 @@ def _part(examples: Examples, *, calibrating: bool) -> dict[str, np.ndarray[Any,
     count = len(next(iter(examples.values())))
     middle = round(_CALIBRATING * count)
     if not 0 < middle < count:
-        raise TrainingError(f"{count} examples are too few to calibrate eight bits by.")
+        raise TrainingError(f"8-bit quantisation needs at least 2 examples for its calibration, not {count}.")
     chosen = slice(None, middle) if calibrating else slice(middle, None)
     return {name: np.ascontiguousarray(values[chosen], np.float32) for name, values in examples.items()}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the quantiser's advice to run tools before it that have run."""
+    """Silence the quantiser's advice to run preprocessing tools, which is not needed here."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

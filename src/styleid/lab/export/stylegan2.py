@@ -1,4 +1,4 @@
-"""Write a trained StyleGAN2 as the four files of a bundle that turn numbers into faces."""
+"""Export of a trained StyleGAN2 and its inverter to ONNX files of a bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from styleid.lab.networks.stylegan2 import Generator
 
 
 def style_names(count: int) -> list[str]:
-    """Name the vectors of S as the files do: s_00, s_01, ..."""
+    """Return the names of the style vectors of S in the files: s_00, s_01, ..."""
     return [f"s_{number:02d}" for number in range(count)]
 
 
@@ -25,12 +25,24 @@ def export_stylegan2(
 ) -> dict[str, ExportReport]:
     """Write mapping.onnx, generator.onnx, affines.onnx and synthesis.onnx, with the stored noise as constants.
 
-    mapping: z (n, width) -> w (n, width), drawn towards the mean w where truncation is below 1. generator: w_plus
+    mapping: z (n, width) -> w (n, width), moved towards the mean w if truncation is below 1. generator: w_plus
     (n, layers, width) -> image (n, 3, resolution, resolution), about [-1, 1]. affines: w_plus -> s_00 ...; synthesis:
-    s_00 ... -> image. Returns one report per file. Raises TrainingError where a file differs from torch.
+    s_00 ... -> image.
+
+    Args:
+        generator: the generator.
+        folder: folder to write to.
+        truncation: share of the distance from the mean w that w keeps, above 0 and at most 1.
+        half: store large weights as float16.
+
+    Returns:
+        One report per file, by the file's name without suffix.
+
+    Raises:
+        TrainingError: if the truncation is out of range, or a file differs from torch; see `export_network`.
     """
     if not 0 < truncation <= 1:
-        raise TrainingError(f"A truncation lies above 0 and at most at 1, not {truncation}.")
+        raise TrainingError(f"truncation must be above 0 and at most 1, not {truncation}.")
     config = generator.config
     draw = torch.Generator().manual_seed(0)
     z = torch.randn(3, config.width, generator=draw)
@@ -84,7 +96,16 @@ class _Synthesis(nn.Module):
 
 
 def export_inverter(inverter: Inverter, path: Path, **options: Any) -> ExportReport:
-    """Write inverter.onnx: crop (n, 3, size_px, size_px) in [-1, 1] -> w_plus (n, layers, width)."""
+    """Write an inverter to an ONNX file: crop (n, 3, size_px, size_px) in [-1, 1] -> w_plus (n, layers, width).
+
+    Args:
+        inverter: the inverter.
+        path: the file to write.
+        options: further arguments of `export_network`.
+
+    Raises:
+        TrainingError: if the file differs from torch; see `export_network`.
+    """
     side = inverter.config.size_px
     crops = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return export_network(inverter, {"crop": crops}, ["w_plus"], path, **options)

@@ -1,5 +1,5 @@
-"""Networks, each in one file to be read from top to bottom, with a config that rejects impossible sizes.
+"""Network architectures, one file each, with configs that reject impossible sizes.
 
-Knows shapes, weights and their names; `irse`, `mobilenet`, `unet` and `mapper` are those of the StyleID release.
-Does not know losses, optimisers, checkpoints or ONNX.
+Knows: layers, shapes and weight names. `irse`, `mobilenet`, `unet` and `mapper` are those of the StyleID release.
+Does not know: losses, optimisers, checkpoints, ONNX.
 """

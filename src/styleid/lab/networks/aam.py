@@ -1,17 +1,16 @@
-"""The active appearance model (Cootes, Edwards and Taylor 2001) as the generator of a bundle.
+"""The active appearance model (Cootes, Edwards and Taylor 2001), the generator of aam128.
 
-A face is a shape (78 points) and a texture (the face warped to the mean shape). Both are linear models whose
-coordinates are ordered for anonymising: a few rows of W+ say what should stay, one says what is shared by many, and the
-rest, which is what remains when those are taken out, says who it is.
+A face is a shape (78 points) and a texture (the face warped to the mean shape). Both are linear models. Their
+coordinates are the rows of W+: the first rows should stay in an anonymised photo, the attribute row describes what many
+people share, and the remaining rows describe the person.
 
     W+ row   0      1           2            3       4            5 ... 4 + s    ... layers
              pose   placement   expression   light   attributes   shape          texture
 
-pose: yaw (twice), pitch. placement: where the face lies in its crop, how large and how turned. expression: mouth
-opening, smile, opening of each eye, gaze across and down, teeth. attributes: age, child, female, three groups,
-moustache, beard. Every row is a residual given the rows before it, so that rows of two people join without
-contradiction: an open mouth brings its teeth, a turned head its shadow. Coordinates have unit variance over the
-training faces.
+pose: yaw (two measures), pitch. placement: position, scale and rotation in the crop. expression: mouth opening, smile,
+opening of each eye, horizontal and vertical gaze, teeth. attributes: age, child, female, three groups, moustache,
+beard. Each row is fitted on the residual of the rows before it, so that rows of two people can be combined: an open
+mouth shows teeth, a turned head has its shadow. Coordinates have unit variance over the training faces.
 
 Convention
 ----------
@@ -40,24 +39,33 @@ from styleid.pixel.warp import border_anchors, thin_plate_matrix
 ANCHORS_PER_SIDE = 5
 _INVERSION_STEPS = 5
 _FURTHEST = 3.0
-"""Deviations beyond which no coordinate is believed: odd light or a hidden face would else come out as a blotch."""
+"""Coordinates are clipped to this many standard deviations, because larger ones, from unusual light or covered faces,
+are drawn as blotches."""
 
 LANDMARKS = 68
-"""Points of a shape that a parser tells; ten of the forehead follow."""
+"""The points of a shape that the parser finds; ten points of the forehead follow."""
 SINGLE_ROWS = ("pose", "placement", "expression", "light", "attributes")
 EXPRESSION_ROW, ATTRIBUTE_ROW, SHAPE_ROW = 2, 4, 5
 BEARD = slice(6, 8)
-"""Channels of the attribute row that tell how dark the upper lip and the chin are."""
+"""Channels of the attribute row that describe how dark the upper lip and the chin are."""
 SHAPE_EXPRESSIONS = 4
-"""Channels of the expression row that the shape tells."""
+"""Number of channels of the expression row that are measured in the shape."""
 TEXTURE_EXPRESSIONS = 3
-"""The channels after those, which the texture tells: gaze across, gaze down, teeth."""
+"""Number of the following channels, which are measured in the texture: horizontal gaze, vertical gaze, teeth."""
 _FILE = "aam.safetensors"
 
 
 @dataclass(frozen=True)
 class AAMConfig:
-    """Size the model: crop side, texture (height, width), channels per row, rows of shape and of texture."""
+    """Size of the model.
+
+    Attributes:
+        size_px: side of the crop, divisible by 4.
+        texture_hw: height and width of textures, divisible by 4.
+        width: channels per row of W+, at least 8.
+        shape_rows: rows of the shape.
+        texture_rows: rows of the texture.
+    """
 
     size_px: int = 160
     texture_hw: tuple[int, int] = (112, 96)
@@ -67,13 +75,13 @@ class AAMConfig:
 
     def __post_init__(self) -> None:
         if self.size_px % 4 or any(side % 4 for side in self.texture_hw):
-            raise ValueError(f"Crop and texture sides must be divisible by 4: {self}.")
+            raise ValueError(f"size_px and texture_hw must be divisible by 4, not {self.size_px}, {self.texture_hw}.")
         if self.width < 8:
-            raise ValueError(f"A row needs at least 8 channels to hold the attributes, not {self.width}.")
+            raise ValueError(f"width must be at least 8, to hold the attributes, not {self.width}.")
 
     @property
     def layers(self) -> int:
-        """Rows of W+."""
+        """Number of rows of W+."""
         return SHAPE_ROW + self.shape_rows + self.texture_rows
 
     @property
@@ -85,16 +93,20 @@ class AAMConfig:
 
     @property
     def texture_components(self) -> int:
-        """Components of the texture's basis: expression, light and attributes take some, the texture rows the rest."""
+        """Number of texture components, for the rows of expression, light, attributes and texture."""
         return TEXTURE_EXPRESSIONS + self.width * (2 + self.texture_rows)
 
 
 class ActiveAppearanceModel(nn.Module):
-    """Hold the fitted model; `styleid.lab.tasks.aam_fit` fills it.
+    """The fitted model. `styleid.lab.tasks.aam_fit` sets its buffers.
 
-    Buffers: mean_shape (78, 2); shape_in (156, w * (3 + shape rows)), shape_out its reverse; mean_texture (d,);
-    basis_q int8 (k, d) with basis_scale (k, 1); texture_in (k, k), texture_out (k, k), shape_to_texture
-    (kept shape channels, k); warps and index maps between crop, texture and packed texture.
+    Buffers: mean_shape (78, 2); shape_in (156, w * (3 + shape rows)) and shape_out, the map back; mean_texture (d,);
+    basis_q int8 (k, d) with basis_scale (k, 1); texture_in (k, k), texture_out (k, k); shape_to_texture
+    (pose and expression channels, k); warps and index maps between crop, texture and packed texture.
+
+    Args:
+        config: size of the model.
+        mask: bool (height, width), the part of textures that is stored; None stores all.
     """
 
     mean_shape: torch.Tensor
@@ -153,22 +165,22 @@ class ActiveAppearanceModel(nn.Module):
     # ------------------------------------------------------------------ shape
 
     def shape_codes(self, points: torch.Tensor) -> torch.Tensor:
-        """Return the shape's channels, (n, w * (3 + shape rows)), of (n, 78, 2) points."""
+        """Return the shape channels (n, w * (3 + shape rows)) of points (n, 78, 2)."""
         return (points - self.mean_shape).flatten(1) @ self.shape_in
 
     def points(self, wplus: torch.Tensor) -> torch.Tensor:
-        """Return the (n, 78, 2) points that a W+ places."""
+        """Return the points (n, 78, 2) of W+."""
         rows = torch.cat([wplus[:, :3], wplus[:, SHAPE_ROW : SHAPE_ROW + self.config.shape_rows]], 1)
         return (rows.flatten(1) @ self.shape_out).reshape(-1, POINTS_WITH_FOREHEAD, 2) + self.mean_shape
 
     # ---------------------------------------------------------------- texture
 
     def basis(self) -> torch.Tensor:
-        """Return the texture's basis, (k, d) float32."""
+        """Return the texture basis, (k, d) float32."""
         return self.basis_q.float() * self.basis_scale
 
     def take_texture(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Warp images (n, c, s, s) to the mean shape, (n, c, h, w)."""
+        """Warp images (n, c, s, s) with points (n, 78, 2) to the mean shape, (n, c, h, w)."""
         height, width = self.config.texture_hw
         coarse = (self.texture_warp @ (points - self.mean_shape)).reshape(-1, height // 4, width // 4, 2)
         shift = functional.interpolate(coarse.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)
@@ -178,7 +190,7 @@ class ActiveAppearanceModel(nn.Module):
         return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def pack(self, textures: torch.Tensor) -> torch.Tensor:
-        """Turn RGB textures (n, 3, h, w) in [-1, 1] into packed luma and halved chroma, (n, d)."""
+        """Pack RGB textures (n, 3, h, w) in [-1, 1] as luma and chroma at half resolution, (n, d)."""
         r, g, b = textures.unbind(1)
         luma = 0.299 * r + 0.587 * g + 0.114 * b
         chroma = functional.avg_pool2d(torch.stack([(b - luma) * 0.564, (r - luma) * 0.713], 1), 2)
@@ -186,12 +198,12 @@ class ActiveAppearanceModel(nn.Module):
         return torch.cat([luma.flatten(1)[:, self.pack_index], blue, red], 1)
 
     def pack_visible(self, visible: torch.Tensor) -> torch.Tensor:
-        """Pack one-channel textures (n, 1, h, w) of visibility, (n, d)."""
+        """Pack visibility textures (n, 1, h, w) like `pack`, (n, d)."""
         half = functional.avg_pool2d(visible, 2)[:, 0].flatten(1)[:, self.pack_index_half]
         return torch.cat([visible[:, 0].flatten(1)[:, self.pack_index], half, half], 1)
 
     def unpack(self, packed: torch.Tensor) -> torch.Tensor:
-        """Turn (n, d) back into RGB textures (n, 3, h, w); beyond the mask the nearest value goes on."""
+        """Unpack (n, d) to RGB textures (n, 3, h, w). Pixels outside the mask get the nearest value inside."""
         height, width = self.config.texture_hw
         n_luma, n_half = self.packed
         luma = packed[:, :n_luma][:, self.unpack_index].reshape(-1, 1, height, width)
@@ -211,9 +223,12 @@ class ActiveAppearanceModel(nn.Module):
     # ----------------------------------------------------------------- W+ <->
 
     def encode(self, images: torch.Tensor, landmarks: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-        """Project crops onto the model: W+ (n, layers, width).
+        """Project crops onto the model and return W+ (n, layers, width).
 
-        visible: (n, 1, s, s) in [0, 1], 0 where something hides the face: the model fills those places in.
+        Args:
+            images: (n, 3, s, s) in [-1, 1].
+            landmarks: (n, 68, 2).
+            visible: (n, 1, s, s) in [0, 1], 0 where the face is covered; the model fills these parts in.
         """
         points = with_forehead(landmarks)
         shape = self.shape_codes(points)
@@ -223,7 +238,7 @@ class ActiveAppearanceModel(nn.Module):
         return self.join(shape, codes).clamp(-_FURTHEST, _FURTHEST)
 
     def expected_texture(self, shape: torch.Tensor) -> torch.Tensor:
-        """Return the texture codes, (n, k), that a shape's pose and expression bring by themselves."""
+        """Return the texture codes (n, k) that pose and expression of shape channels predict."""
         width, row = self.config.width, EXPRESSION_ROW * self.config.width
         kept = torch.cat([shape[:, :width], shape[:, row : row + SHAPE_EXPRESSIONS]], 1)
         return kept @ self.shape_to_texture
@@ -237,7 +252,7 @@ class ActiveAppearanceModel(nn.Module):
         return codes
 
     def join(self, shape: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Order shape channels and texture codes (n, k) into W+."""
+        """Return W+ of shape channels and texture codes (n, k)."""
         width, row = self.config.width, EXPRESSION_ROW * self.config.width
         texture = (codes - self.expected_texture(shape)) @ self.texture_in
         told, texture = texture[:, :TEXTURE_EXPRESSIONS], texture[:, TEXTURE_EXPRESSIONS:]
@@ -247,7 +262,7 @@ class ActiveAppearanceModel(nn.Module):
         return flat.reshape(-1, self.config.layers, width)
 
     def texture_codes(self, wplus: torch.Tensor) -> torch.Tensor:
-        """Return a W+'s texture codes, (n, k)."""
+        """Return the texture codes (n, k) of W+."""
         expression = wplus[:, EXPRESSION_ROW]
         told = expression[:, SHAPE_EXPRESSIONS : SHAPE_EXPRESSIONS + TEXTURE_EXPRESSIONS]
         rows = wplus[:, 3:SHAPE_ROW].flatten(1), wplus[:, SHAPE_ROW + self.config.shape_rows :].flatten(1)
@@ -255,18 +270,18 @@ class ActiveAppearanceModel(nn.Module):
         return torch.cat([told, *rows], 1) @ self.texture_out + shape @ self.shape_to_texture
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Render W+: image (n, 3, s, s) in [-1, 1] and the face's coverage (n, 1, s, s) in [0, 1]."""
+        """Render W+ and return images (n, 3, s, s) in [-1, 1] and the face's coverage (n, 1, s, s) in [0, 1]."""
         mask = self.mask.float().expand(wplus.shape[0], 1, *self.config.texture_hw)
         rendered = self.place_texture(torch.cat([self.textures(wplus), mask], 1), self.points(wplus))
         return rendered[:, :3].clamp(-1, 1), rendered[:, 3:]
 
     def core(self) -> torch.Tensor:
-        """Return how far inside the face's outline each pixel of the texture lies, (1, 1, h, w): 0 at it, 1 well in."""
+        """Return a soft mask of the face in the texture, (1, 1, h, w): 0 at the outline, 1 well inside."""
         inside = functional.avg_pool2d(self.mask.float()[None, None], 15, 1, 7, count_include_pad=True)
         return ((inside - 0.6) / 0.4).clamp(0, 1)
 
     def render(self, wplus: torch.Tensor) -> torch.Tensor:
-        """Render the image of W+ alone, (n, 3, s, s) in [-1, 1]."""
+        """Render only the images of W+, (n, 3, s, s) in [-1, 1]."""
         return self.place_texture(self.textures(wplus), self.points(wplus)).clamp(-1, 1)
 
     def textures(self, wplus: torch.Tensor) -> torch.Tensor:
@@ -274,9 +289,9 @@ class ActiveAppearanceModel(nn.Module):
         return self.unpack(self.texture_codes(wplus) @ self.basis() + self.mean_texture)
 
     def _spread_basis(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the codes' usual sizes (k,) and the basis times them, (k, d).
+        """Return the scale (k,) of each code and the basis multiplied by it, (k, d).
 
-        Codes that are divided by the one first lose little in an 8-bit product with the other, small ones and large.
+        Codes divided by the scale have similar ranges, so that their 8-bit product with the scaled basis is accurate.
         """
         spread = self.texture_out.norm(dim=0).clamp_min(1e-6)
         return spread, self.basis() * spread[:, None]
@@ -286,7 +301,7 @@ class ActiveAppearanceModel(nn.Module):
         return sampled(textures, self.places(points))
 
     def places(self, points: torch.Tensor) -> torch.Tensor:
-        """Return where in the texture each pixel of the crop lies, (n, 2, s, s), x and y from -1 to 1."""
+        """Return the texture coordinates of each pixel of the crop, (n, 2, s, s), x and y from -1 to 1."""
         size, coarse = self.config.size_px, self.config.size_px // 4
         shift = (self.crop_warp @ (points - self.mean_shape)).reshape(-1, coarse, coarse, 2).permute(0, 3, 1, 2)
         ticks = torch.linspace(0, size - 1, coarse, device=shift.device)
@@ -302,7 +317,7 @@ class ActiveAppearanceModel(nn.Module):
 
 
 def save_aam(model: ActiveAppearanceModel, folder: Path) -> None:
-    """Write a fitted model to a folder, whole or not at all."""
+    """Write a fitted model to a folder, completely or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / ".aam.partial"
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -311,7 +326,7 @@ def save_aam(model: ActiveAppearanceModel, folder: Path) -> None:
 
 
 def load_aam(folder: Path) -> ActiveAppearanceModel:
-    """Read a fitted model; raises TrainingError where the folder holds none."""
+    """Load a fitted model in evaluation mode; raises TrainingError if the folder holds none."""
     path = folder / _FILE
     if not path.is_file():
         raise TrainingError(f"{path} is missing. Fit the model first: styleid train aam --out {folder}")
@@ -325,7 +340,7 @@ def load_aam(folder: Path) -> ActiveAppearanceModel:
 
 
 def with_forehead(landmarks: torch.Tensor) -> torch.Tensor:
-    """Append the ten forehead points, (n, 78, 2); `styleid.faces.geometry.with_forehead` is the reference."""
+    """Append ten forehead points to landmarks (n, 68, 2); `styleid.faces.geometry.with_forehead` is the reference."""
     brows, nose, chin = landmarks[:, 17:27], landmarks[:, 30:31], landmarks[:, 8:9]
     up = landmarks[:, 36:48].mean(1, keepdim=True) - chin
     up = up / (up * up).sum(-1, keepdim=True).sqrt()
@@ -334,21 +349,21 @@ def with_forehead(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def shape_warp(mean_shape: np.ndarray, places: np.ndarray, size_px: int) -> np.ndarray:
-    """Return the matrix (m, points) that turns (shape - mean shape) into displacements at (m, 2) places.
+    """Return the matrix (m, points) that maps shape - mean shape to displacements at places (m, 2).
 
-    The knots are the mean shape and anchors round the crop's border that stay.
+    It is a thin-plate spline with knots at the mean shape and at fixed anchors on the crop's border.
     """
     knots = np.concatenate([mean_shape, border_anchors(size_px, ANCHORS_PER_SIDE)])
     return thin_plate_matrix(knots, places)[:, : len(mean_shape)].astype(np.float32)
 
 
 def sampled(textures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Return textures (n, c, h, w) at places (n, 2, s, s), (n, c, s, s)."""
+    """Sample textures (n, c, h, w) at places (n, 2, s, s) in [-1, 1], and return (n, c, s, s)."""
     return functional.grid_sample(textures, places.permute(0, 2, 3, 1), padding_mode="border", align_corners=True)
 
 
 def nearest_packed(mask: np.ndarray) -> np.ndarray:
-    """Return, for each pixel of a mask, the packed number of the nearest pixel inside it, int64 (pixels,)."""
+    """Return, for each pixel of a mask, the packed index of the nearest pixel inside it, int64 (pixels,)."""
     inside = mask.astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(1 - inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     labels = np.asarray(labels, np.int64)

@@ -1,4 +1,4 @@
-"""The appearance model as networks of a bundle: the inverter, and the generator with its refiner.
+"""The appearance model as networks of a bundle: its inverter, and its generator with the refiner.
 
 Crops, landmarks and W+ are those of `styleid.lab.networks.aam`.
 """
@@ -22,41 +22,42 @@ from styleid.lab.networks.aam import (
 )
 
 _JAW_SHARE, _TEMPLE_SHARE, _FOREHEAD_SHARE = 0.97, 0.92, 0.6
-"""How much of the jaw's outline, of the forehead's, and of its height, textures of nearly everybody show as face."""
+"""Shares of the jaw's outline, of the forehead's outline and of its height inside which nearly all textures show only
+the face."""
 _SOFT, _COARSE = 1 / 8, 1 / 24
-"""How softly skin goes on beyond where textures are trusted, and how coarsely, in widths of a texture."""
+"""Width of the transition between trusted and filled-in skin, and cell size of the fill, in widths of a texture."""
 _DARK, _BRIGHT = 0.55, 0.8
-"""Brightness, as a share of the skin's, up to which something is no skin, and from which on it is."""
+"""Brightness relative to the skin: pixels below the first value are no skin, pixels above the second are."""
 _ANYWHERE, _RIM = 0.01, 0.6
 _BROWS_END = 1.3
-"""How high above the eyes brows reach, in heights of their lines."""
+"""Upper end of the brows above the eyes, in multiples of the height of the brow landmarks."""
 _GREENER = 1.04, 1.12
-"""Green over red, by the skin's, up to which something is skin, and from which on it is none."""
+"""Ratio of green to red relative to the skin: pixels below the first value are skin, those above the second are not."""
 _HUE_SLACK = 1.1
 _TEXTURE_ROWS = 4
-"""Rows of texture that bear on how open mouth and eyes look."""
+"""Number of texture rows that influence how open mouth and eyes look."""
 
 
 class AAMInverter(nn.Module):
-    """crop, landmarks, visible -> W+, for export."""
+    """The model's inverter, for export: crop, landmarks, visible -> W+."""
 
     def __init__(self, model: ActiveAppearanceModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, crop: torch.Tensor, landmarks: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-        """See `ActiveAppearanceModel.encode`."""
+        """Return W+ (n, layers, width); see `ActiveAppearanceModel.encode`."""
         return self.model.encode(crop, landmarks, visible)
 
 
 class AAMGenerator(nn.Module):
-    """W+ -> image and landmarks, for export: render, then refine.
+    """The model's generator with its refiner, for export: W+ -> image and landmarks.
 
-    Buffers: inward (h * w,), where in the texture each of its pixels takes its colour; trusted (1, 1, h, w), where the
-    texture shows nothing but face, and forehead (1, 2, h, 1), which rows lie above the eyes and which above the brows,
-    both 0 to 1; parts (1, 2, h, w), where the eyes and the mouth lie in it; express (rows * width + 1, 4), what the
-    shape must be told so that mouth and eyes come out as open as asked, by the first rows of W+: lips and lids of
-    textures look more open, or less, than where their landmarks are put, and everybody's in their own way.
+    Buffers: inward (h * w,), the pixel of the texture from which each pixel takes its colour; trusted (1, 1, h, w) in
+    [0, 1], where the texture shows only the face; forehead (1, 2, h, 1) in [0, 1], the rows above the eyes and those
+    above the brows; parts (1, 2, h, w), masks of the eyes and the mouth; express (rows * width + 1, 4), a linear map
+    from the first rows of W+ to corrected expression channels. The correction is needed because lips and lids of a
+    texture can look more or less open than the landmarks say, differently for each person.
     """
 
     inward: torch.Tensor
@@ -89,25 +90,32 @@ class AAMGenerator(nn.Module):
         model = self.model
         points = model.points(torch.cat([wplus[:, :EXPRESSION_ROW], row, wplus[:, EXPRESSION_ROW + 1 :]], 1))
         textures = model.textures(wplus)
-        # the outermost pixels of textures hold bits of hair and backdrop: colours go on from further in
+        # the outermost pixels of textures contain hair and background, so their colours are taken from further inside
         jaws = textures.flatten(2)[:, :, self.inward].unflatten(2, model.config.texture_hw)
         textures = jaws + (clean_forehead(textures, self.trusted, self.forehead) - jaws) * self.forehead[:, :1]
         places, size = model.places(points), model.config.size_px
         rendered = sampled(textures, places).clamp(-1, 1)
         maps = torch.cat([model.core(), self.parts], 1).expand(wplus.shape[0], 3, *model.config.texture_hw)
-        coarse = sampled(maps, _resized(places, size // 2))  # they are soft: a quarter of the samples is enough
+        coarse = sampled(maps, _resized(places, size // 2))  # the maps are smooth, so half the resolution is enough
         core, eyes, mouth = _resized(coarse, size).split(1, 1)
-        # beyond the outline there is nothing to refine, and what the refiner draws there would show as a fringe
+        # outside the outline the refiner's output would be visible as a fringe
         refined = rendered + (self.refiner(rendered) - rendered) * core
         return like_skin(refined, core, eyes, mouth).clamp(-1, 1), points[:, :LANDMARKS]
 
 
 def clean_forehead(textures: torch.Tensor, trusted: torch.Tensor, forehead: torch.Tensor) -> torch.Tensor:
-    """Return textures (n, 3, h, w) with skin for what hair left on the forehead, where a fringe would end in streaks.
+    """Replace traces of hair on the forehead by skin, because they would be drawn as streaks.
 
-    The brightness of the skin nearest to it goes on, blurred, in the colour of most skin. What is greener than skin is
-    not trusted either; what is darker, a brow or a strand, tells no brightness. trusted, forehead: as `AAMGenerator`
-    has them.
+    The fill has the blurred brightness of the nearest skin and the mean colour of the skin. Pixels that are greener
+    than skin are replaced, too. Darker pixels, such as brows or strands, do not count for the brightness.
+
+    Args:
+        textures: (n, 3, h, w) in [-1, 1].
+        trusted: (1, 1, h, w), see `AAMGenerator`.
+        forehead: (1, 2, h, 1), see `AAMGenerator`.
+
+    Returns:
+        (n, 3, h, w).
     """
     light = (textures + 1) / 2
     skin = (light * trusted).sum((2, 3), keepdim=True) / trusted.sum()
@@ -131,9 +139,16 @@ def _resized(maps: torch.Tensor, size: int | tuple[int, ...]) -> torch.Tensor:
 
 
 def like_skin(images: torch.Tensor, core: torch.Tensor, eyes: torch.Tensor, mouth: torch.Tensor) -> torch.Tensor:
-    """Take green and blue from what is more so than the skin, as where hair left its trace in a texture.
+    """Reduce green and blue in pixels whose hue is greener or bluer than the skin's, such as traces of hair.
 
-    core, eyes, mouth: (n, 1, s, s) in [0, 1]; eyes may have any colour, and teeth be as white as highlights are.
+    Args:
+        images: (n, 3, s, s) in [-1, 1].
+        core: (n, 1, s, s) in [0, 1], the face.
+        eyes: (n, 1, s, s) in [0, 1]; they may have any colour.
+        mouth: (n, 1, s, s) in [0, 1]; teeth may be as white as highlights.
+
+    Returns:
+        (n, 3, s, s).
     """
     light, skin = (images + 1) / 2, core * (1 - eyes) * (1 - mouth)
     usual = (light * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp_min(1.0)
@@ -145,7 +160,7 @@ def like_skin(images: torch.Tensor, core: torch.Tensor, eyes: torch.Tensor, mout
 
 
 def _outline(model: ActiveAppearanceModel, points: np.ndarray) -> np.ndarray:
-    """Return where the convex hull of points of the mean shape's frame lies in the texture, uint8 (h, w)."""
+    """Return a mask of the convex hull of points in the mean shape's frame, uint8 (h, w) in the texture."""
     x0, y0, x1, y1 = model.rectangle.numpy()
     height, width = model.config.texture_hw
     places = (points - [x0, y0]) / [x1 - x0, y1 - y0] * [width - 1, height - 1]
@@ -155,7 +170,7 @@ def _outline(model: ActiveAppearanceModel, points: np.ndarray) -> np.ndarray:
 
 
 def _well_inside(model: ActiveAppearanceModel) -> np.ndarray:
-    """Return where the texture shows the face and nothing else in nearly everybody, bool (h, w)."""
+    """Return where nearly all textures show only the face, bool (h, w)."""
     mean = model.mean_shape.numpy()
     brows = mean[17:27]
     forehead = brows + _FOREHEAD_SHARE * (mean[LANDMARKS:] - brows)
@@ -165,7 +180,7 @@ def _well_inside(model: ActiveAppearanceModel) -> np.ndarray:
 
 
 def _above_the_eyes(model: ActiveAppearanceModel) -> np.ndarray:
-    """Return which rows of the texture lie above the eyes, and which above the brows, float32 (1, 2, h, 1)."""
+    """Return soft masks of the texture's rows above the eyes and above the brows, float32 (1, 2, h, 1)."""
     mean, (_, y0, _, y1) = model.mean_shape.numpy(), model.rectangle.numpy()
     eyes, brows = (float(mean[part, 1].mean()) for part in (slice(36, 48), slice(17, 27)))
     up = (eyes - np.linspace(y0, y1, model.config.texture_hw[0])) / (eyes - brows)
@@ -173,7 +188,7 @@ def _above_the_eyes(model: ActiveAppearanceModel) -> np.ndarray:
 
 
 def _eyes_and_mouth(model: ActiveAppearanceModel) -> np.ndarray:
-    """Return where the eyes and the mouth lie in the texture, float32 (1, 2, h, w), with soft borders."""
+    """Return soft masks of the eyes and of the mouth in the texture, float32 (1, 2, h, w)."""
     mean = model.mean_shape.numpy()
     eyes = np.maximum(_outline(model, mean[36:42]), _outline(model, mean[42:48]))
     wider = [cv2.dilate(part, np.ones((5, 5), np.uint8)) for part in (eyes, _outline(model, mean[48:60]))]

@@ -1,7 +1,7 @@
-"""The appearance encoder: the visible face -> a small code of what a recogniser does not tell, such as skin and age.
+"""The appearance encoder: the visible face -> a short code of what an embedding does not contain, such as skin and age.
 
-It is trained with the context generator. The code is narrow and bounded, and its input has lost its light's colour and
-brightness, so that it describes a person and not a photo.
+It is trained with the context generator. The code is short and bounded, and the input is normalised in colour and
+contrast, so that the code describes the person and not the photo.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ _WIDTHS = (24, 48, 72, 96)
 
 
 class AppearanceEncoder(nn.Module):
-    """Encode faces.
+    """Encodes faces.
 
-    Input: float (n, 4, 64, 64), RGB in [-1, 1] that is 0 outside the visible face, and where the face is visible, in
-    [0, 1]. Output: (n, numbers) in (-1, 1).
+    Input: float (n, 4, 64, 64): normalised RGB (`without_light`), 0 outside the visible face, and the visible face as a
+    mask in [0, 1]. Output: (n, numbers) in (-1, 1).
+
+    Args:
+        numbers: length of the code.
+        widths: channels of the convolutions, each of which halves the side.
     """
 
     def __init__(self, numbers: int = 16, widths: tuple[int, ...] = _WIDTHS) -> None:
@@ -37,7 +41,15 @@ class AppearanceEncoder(nn.Module):
 
 
 def without_light(images: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """Return what is visible of images (n, 3, s, s), its colours' means taken out and its contrast made 1, else 0."""
+    """Return images with mean colour 0 and normalised contrast inside a mask, and 0 outside.
+
+    Args:
+        images: (n, 3, s, s) in [-1, 1].
+        visible: (n, 1, s, s) in [0, 1].
+
+    Returns:
+        (n, 3, s, s) with a standard deviation of a third inside the mask, or less for very flat images.
+    """
     area = visible.sum((2, 3), keepdim=True).clamp_min(1)
     centred = (images - (images * visible).sum((2, 3), keepdim=True) / area) * visible
     spread = (centred.square().mean(1, keepdim=True).sum((2, 3), keepdim=True) / area).sqrt()
@@ -45,9 +57,9 @@ def without_light(images: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
 
 
 class AppearanceView(nn.Module):
-    """Make the encoder's input (n, 4, 64, 64) of crops (n, 3, s, s) in [-1, 1] and their visible face (n, 1, s, s).
+    """Computes the encoder's input from crops of side `crop_px`.
 
-    Crops are averaged down; what counts as visible is more than half so.
+    Crops are scaled down by area averaging. A pixel counts as visible if more than half of its area is.
     """
 
     average: torch.Tensor
@@ -58,7 +70,7 @@ class AppearanceView(nn.Module):
         self.register_buffer("average", functional.adaptive_avg_pool1d(every_pixel, SIDE)[0].T.contiguous())
 
     def forward(self, crop: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-        """Return the encoder's input."""
+        """Return the encoder's input (n, 4, 64, 64), for crops (n, 3, s, s) in [-1, 1] and masks (n, 1, s, s)."""
         small = self.average @ torch.cat([crop, visible], 1) @ self.average.T
         shown = (small[:, 3:] > 0.5).to(small.dtype)
         return torch.cat([without_light(small[:, :3], shown), shown], 1)

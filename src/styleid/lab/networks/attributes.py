@@ -17,7 +17,13 @@ _LEFT_OUT = 0.075
 
 @dataclass(frozen=True)
 class AttributesConfig:
-    """Shape the network: crop side, side of the view that it looks at, and the convolutions' widths and blocks."""
+    """Shape of the network.
+
+    Attributes:
+        size_px: side of the crop.
+        view_px: side of the view that is cut from the crop, divisible by 16.
+        trunk: shape of the convolutions.
+    """
 
     size_px: int = 160
     view_px: int = 96
@@ -25,16 +31,19 @@ class AttributesConfig:
 
     def __post_init__(self) -> None:
         if self.view_px % 16 or self.view_px < 16:
-            raise ValueError(f"The attribute network's view needs a side divisible by 16, not {self.view_px}.")
+            raise ValueError(f"view_px must be positive and divisible by 16, not {self.view_px}.")
 
     @property
     def margin_px(self) -> int:
-        """What of the crop the view leaves out on each side; the rest holds faces as large as the recogniser's view."""
+        """Margin of the crop outside the view, in pixels. Faces in the view are as large as in the recogniser's."""
         return round(_LEFT_OUT * self.size_px)
 
 
 class AttributesNet(nn.Module):
-    """Describe faces. Input: float (n, 3, s, s) in [-1, 1]. Output: (n, 7): age in years, P(female), P(group) x 5."""
+    """Estimates age, sex and group.
+
+    Input: float (n, 3, s, s) in [-1, 1]. Output: (n, 7): age in years, P(female), P(group) x 5.
+    """
 
     def __init__(self, config: AttributesConfig | None = None) -> None:
         super().__init__()
@@ -44,7 +53,7 @@ class AttributesNet(nn.Module):
         self.heads = nn.Linear(width, YEARS + 1 + len(GROUPS))
 
     def logits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return logits of years (n, 101), of female (n,) and of groups (n, 5)."""
+        """Return logits of ages in years (n, 101), of female (n,) and of groups (n, 5)."""
         inside, side = slice(self.config.margin_px, x.shape[-1] - self.config.margin_px), self.config.view_px
         view = functional.interpolate(x[..., inside, inside], (side, side), mode="bilinear", align_corners=False)
         x = self.trunk(view).mean((2, 3))
@@ -59,5 +68,5 @@ class AttributesNet(nn.Module):
 
 
 def mean_age(years: torch.Tensor) -> torch.Tensor:
-    """Read (n, 101) logits of years as the mean of their distribution, (n,)."""
+    """Return the mean age (n,) of logits of ages in years (n, 101)."""
     return (years.softmax(1) * torch.arange(YEARS, dtype=torch.float32, device=years.device)).sum(1)

@@ -1,7 +1,7 @@
-"""The networks of a bundle round its context generator: what W+ is read from, and what is read from W+.
+"""The networks of a bundle that compute W+ for its context generator, or use it.
 
-W+ is one flat vector: the rows of the appearance model that place landmarks (pose, placement, expression, then its
-shape rows), and after them one row of w for each modulated layer of the generator.
+W+ is one flat vector. It begins with the geometry rows, the rows of the appearance model that determine landmarks
+(pose, placement, expression, shape). One row of w for each modulated layer of the generator follows.
 
 Convention
 ----------
@@ -22,15 +22,15 @@ from styleid.lab.networks.context_generator import ContextGenerator, style_of, w
 from styleid.lab.networks.mask_encoder import MaskEncoder
 
 KEPT_ROWS = 3
-"""Rows of pose, placement and expression, which come first in W+."""
+"""Number of rows of pose, placement and expression, which come first in W+ and stay with the source in a swap."""
 FURTHEST = 3.0
-"""Deviations beyond which no number of a geometry row is believed."""
+"""Numbers of geometry rows are clipped to this many standard deviations."""
 
 
 class Geometry(nn.Module):
-    """Place landmarks: W+ (n, size) -> (n, 68, 2), by the appearance model's linear maps.
+    """Computes landmarks (n, 68, 2) from W+ (n, size), by the appearance model's linear maps.
 
-    Buffers: mean_shape (78, 2); shape_in (156, numbers), shape_out its reverse.
+    Buffers: mean_shape (78, 2); shape_in (156, numbers) and shape_out, the map back.
     """
 
     mean_shape: torch.Tensor
@@ -45,7 +45,7 @@ class Geometry(nn.Module):
 
     @property
     def numbers(self) -> int:
-        """How many numbers of W+ are geometry; they are the first."""
+        """Length of the geometry rows, the first numbers of W+."""
         return self.rows * self.width
 
     def read(self, landmarks: torch.Tensor) -> torch.Tensor:
@@ -54,13 +54,13 @@ class Geometry(nn.Module):
         return codes.clamp(-FURTHEST, FURTHEST)
 
     def forward(self, w_plus: torch.Tensor) -> torch.Tensor:
-        """Return landmarks."""
+        """Return landmarks (n, 68, 2)."""
         points = (w_plus[:, : self.numbers] @ self.shape_out).reshape(-1, POINTS_WITH_FOREHEAD, 2) + self.mean_shape
         return points[:, :LANDMARKS]
 
 
 class Styles(nn.Module):
-    """Map unit embeddings (n, 128) and appearance codes to equal rows of w, flat (n, layers * width)."""
+    """Maps unit embeddings and appearance codes to w, repeated for each row."""
 
     def __init__(self, generator: ContextGenerator) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ class Styles(nn.Module):
         self.config = generator.config
 
     def forward(self, identity: torch.Tensor, appearance: torch.Tensor | None) -> torch.Tensor:
-        """Return the rows."""
+        """Return flat rows of w (n, layers * width), for embeddings (n, 128) and codes (n, k), or None for 0."""
         return style_of(self.map, self.look, identity, appearance).repeat(1, self.config.layers)
 
 
 class ContextInverter(nn.Module):
-    """crop, landmarks, visible (n, 1, s, s), identity (n, 128) -> W+ (n, size)."""
+    """The inverter: crop, landmarks, visible (n, 1, s, s), identity (n, 128) -> W+ (n, size)."""
 
     def __init__(self, geometry: Geometry, styles: Styles, appearance: AppearanceEncoder, crop_px: int) -> None:
         super().__init__()
@@ -83,32 +83,35 @@ class ContextInverter(nn.Module):
     def forward(
         self, crop: torch.Tensor, landmarks: torch.Tensor, visible: torch.Tensor, identity: torch.Tensor
     ) -> torch.Tensor:
-        """Return W+."""
+        """Return W+ (n, size)."""
         code = self.appearance(self.view(crop, visible))
         return torch.cat([self.geometry.read(landmarks), self.styles(identity, code)], 1)
 
 
 class PlainInverter(nn.Module):
-    """landmarks, identity -> W+ (n, size), for a generator whose appearance encoder was not trained."""
+    """The inverter for a generator without appearance encoder: landmarks, identity -> W+ (n, size)."""
 
     def __init__(self, geometry: Geometry, styles: Styles) -> None:
         super().__init__()
         self.geometry, self.styles = geometry, styles
 
     def forward(self, landmarks: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
-        """Return W+."""
+        """Return W+ (n, size)."""
         return torch.cat([self.geometry.read(landmarks), self.styles(identity, None)], 1)
 
 
 class GeometryEncoder(nn.Module):
-    """labels (n, s, s) -> W+ (n, size), its geometry rows by a mask encoder of the appearance model, all else 0."""
+    """The mask encoder: labels (n, s, s) -> W+ (n, size).
+
+    The appearance model's mask encoder computes the geometry rows; all other numbers are 0.
+    """
 
     def __init__(self, encoder: MaskEncoder, size: int) -> None:
         super().__init__()
         self.encoder, self.size = encoder, size
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return W+."""
+        """Return W+ (n, size)."""
         rows = self.encoder(labels)
         shape = rows[:, SHAPE_ROW : SHAPE_ROW + self.encoder.config.shape_rows]
         known = torch.cat([rows[:, :KEPT_ROWS], shape], 1).flatten(1)
@@ -116,9 +119,11 @@ class GeometryEncoder(nn.Module):
 
 
 class FlatGenerator(nn.Module):
-    """Draw as the generator does, from flat W+, faster, and bound the image, as those who composite it do.
+    """The generator for export: it takes flat W+, has strided stems, which are faster, and clips the image.
 
-    first: number of W+ at which the generator's rows begin.
+    Args:
+        generator: the generator.
+        first: index in W+ at which the generator's rows begin.
     """
 
     def __init__(self, generator: ContextGenerator, first: int) -> None:
@@ -134,7 +139,7 @@ class FlatGenerator(nn.Module):
         light: torch.Tensor,
         w_plus: torch.Tensor,
     ) -> torch.Tensor:
-        """Draw images (n, 3, side, side) in [-1, 1]."""
+        """Return images (n, 3, side, side) in [-1, 1]; the maps are those of `ContextGenerator`, w_plus is flat."""
         config = self.generator.config
         rows = w_plus[:, self.first :].reshape(-1, config.layers, config.width)
         return self.generator(context, region, lines, glasses, light, rows).clamp(-1, 1)

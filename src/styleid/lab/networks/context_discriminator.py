@@ -1,7 +1,7 @@
-"""The context generator's discriminator: it judges whether a crop is a photo that fits its lines, whole and in patches.
+"""The context generator's discriminator, which scores whether a crop is a photo that fits its lines.
 
-Residual blocks, the batch's deviation before the last one (Karras et al. 2018), and a score for each patch at 16 px
-beside the one for the whole crop. It is not shipped.
+It has residual blocks, the minibatch standard deviation (Karras et al. 2018), a score for the crop and scores for
+patches on a 16 x 16 grid. It is not shipped.
 
 Convention
 ----------
@@ -26,18 +26,26 @@ _SLOPE = 0.2
 
 @dataclass(frozen=True)
 class ContextDiscriminatorConfig:
-    """Size the judge. side: 64, 128 or 256 px. channels: at 128, 64, 32, 16 and 8 px."""
+    """Shape of a discriminator.
+
+    Attributes:
+        side: side of the crop, 64, 128 or 256 px.
+        channels: channels at 128, 64, 32, 16 and 8 px.
+
+    Raises:
+        ValueError: if the side is another.
+    """
 
     side: int = 128
     channels: tuple[int, int, int, int, int] = (24, 48, 96, 160, 256)
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
-            raise ValueError(f"The discriminator sees {SIDES} px, not {self.side}.")
+            raise ValueError(f"side must be one of {SIDES}, not {self.side}.")
 
 
 class ContextDiscriminator(nn.Module):
-    """Score crops: global scores (n,) and scores of patches (n, patches), higher is more like a photo."""
+    """Scores crops and their patches. Higher scores mean more like a photo."""
 
     def __init__(self, config: ContextDiscriminatorConfig | None = None) -> None:
         super().__init__()
@@ -47,14 +55,14 @@ class ContextDiscriminator(nn.Module):
         if config.side >= 128:
             self.stem64, self.b64 = _Conv(4 * MAPS, c64), _Block(c64, c32)
         if config.side >= 256:
-            self.stem128, self.b128 = _Conv(4 * MAPS, c128), _Block(c128, c64, starts_as_nothing=True)
+            self.stem128, self.b128 = _Conv(4 * MAPS, c128), _Block(c128, c64, starts_at_zero=True)
         self.b32, self.b16, self.b8 = _Block(c32, c16), _Block(c16, c8), _Block(c8, c8)
         self.p = nn.Conv2d(c16, 1, 1)
         self.f = _Conv(c8 + 1, c8)
         self.l = nn.Sequential(nn.Linear(16 * c8, c8), nn.LeakyReLU(_SLOPE), nn.Linear(c8, 1))
 
     def forward(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return scores of crops (n,) and of patches (n, 256)."""
+        """Return scores of crops (n,) and of patches (n, 256), for maps (n, 6, s, s)."""
         features = self.features(maps)
         x = features[-1]  # (n, c8, 4, 4)
         spread = x.float().var(0, unbiased=False).add(1e-8).sqrt().mean().to(x.dtype)
@@ -62,7 +70,7 @@ class ContextDiscriminator(nn.Module):
         return self.l(x.flatten(1))[:, 0].float(), self.p(features[-3]).flatten(1).float()
 
     def features(self, maps: torch.Tensor) -> list[torch.Tensor]:
-        """Return feature maps from large to small, the last ones at 16, 8 and 4 px."""
+        """Return the feature maps of maps (n, 6, s, s), largest first; the last three have 16, 8 and 4 px."""
         found: list[torch.Tensor] = []
         finer: torch.Tensor | None = None
         if self.config.side >= 256:
@@ -92,13 +100,13 @@ class _Conv(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions that halve the side, beside a skip that does."""
+    """A residual block that halves the side."""
 
-    def __init__(self, before: int, after: int, *, starts_as_nothing: bool = False) -> None:
+    def __init__(self, before: int, after: int, *, starts_at_zero: bool = False) -> None:
         super().__init__()
         self.a, self.b = _Conv(before, before), _Conv(before, after, stride=2)
         self.k = nn.Conv2d(before, after, 1)
-        if starts_as_nothing:
+        if starts_at_zero:
             for layer in (self.b.c, self.k):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType] # these convolutions have one
@@ -108,9 +116,16 @@ class _Block(nn.Module):
 
 
 def load_weights(discriminator: ContextDiscriminator, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Load a discriminator's tensors, of this side or another one: finer stages that they lack stay as they are.
+    """Load the tensors of a discriminator of the same or another side.
 
-    Raises TrainingError where anything else does not fit.
+    Finer stages stay as they are if the tensors lack them. Stages that are finer than this discriminator's are ignored.
+
+    Args:
+        discriminator: the discriminator, changed in place.
+        tensors: a discriminator's state dict.
+
+    Raises:
+        TrainingError: if another tensor is missing, unknown or of another shape.
     """
     own, side = discriminator.state_dict(), discriminator.config.side
     finer = {least: parts for least, parts in _FINER.items() if least > side}
@@ -120,9 +135,12 @@ def load_weights(discriminator: ContextDiscriminator, tensors: Mapping[str, torc
     strange = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
     missing = [name for name in own if name not in given and name.split(".")[0] not in optional]
     if wrong := sorted(strange + missing):
-        raise TrainingError(f"These are not tensors of a context discriminator of this size: {', '.join(wrong[:5])}.")
+        raise TrainingError(
+            f"These are not the tensors of a context discriminator of this size; the first that differ: "
+            f"{', '.join(wrong[:5])}."
+        )
     discriminator.load_state_dict(own | given)
 
 
 _FINER = {128: ("stem64", "b64"), 256: ("stem128", "b128")}
-"""Parts that only a discriminator of so many pixels, or more, has."""
+"""Modules that only discriminators of at least this side have."""

@@ -1,19 +1,18 @@
-"""The context generator: it fills a face's region from what surrounds it.
+"""The context generator, which fills a face's region from its surroundings.
 
-An encoder looks at the crop without the face and at the maps that say what to draw; a decoder whose layers are scaled
-and shifted by w draws it (StyleGAN's idea, Karras et al. 2019). Each modulated layer has its own row of w, so that W+
-is (n, layers, width); the pooled encoder gives the other half of each layer's style, which belongs to the photo and not
-to W+.
+An encoder gets the crop without the face and maps that describe the face to draw. A decoder draws the face; its layers
+are scaled and shifted by styles (after StyleGAN, Karras et al. 2019). Half of each layer's style is a row of W+,
+(n, layers, width); the other half is the pooled encoder output, which describes the photo and is not part of W+.
 
-The same weights draw at 64, 128 and 256 px: each stage adds detail to the enlarged image of the one before, and a new
-stage starts by adding nothing. There is no noise: training brought its strength to nothing, and frames of a video stay
-alike without it.
+Stages draw at 64, 128 and 256 px. Each stage adds detail to the enlarged image of the stage before, and a new stage is
+initialised so that it adds nothing. There are no noise inputs: in training their strength fell to zero, and without
+them the frames of a video are consistent.
 
 Convention
 ----------
-Maps are float (n, c, s, s), s the side that is drawn. context: RGB in [-1, 1], 0 where it is cut out. region: [0, 1].
-lines: two maps in [0, 1], outline, brows and nose, then eyes and lips. glasses: [0, 1]. light: RGB in [-1, 1], 0
-outside the region. Images are about [-1, 1].
+Maps are float (n, c, s, s), where s is the side of the image. context: RGB in [-1, 1], 0 where the face is cut out.
+region: [0, 1]. lines: two maps in [0, 1]; the first has outline, brows and nose, the second eyes and lips. glasses:
+[0, 1]. light: RGB in [-1, 1], 0 outside the region. Images are about [-1, 1].
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from styleid.errors import TrainingError
 MAPS = 10
 SIDES = (64, 128, 256)
 EMBEDDING_SCALE = 11.3
-"""What unit embeddings are multiplied by: their numbers then vary by about 1."""
+"""Factor of unit embeddings, whose numbers then have a standard deviation of about 1."""
 _MOST_SCALE = 1.5
 _SLOPE = 0.2
 _STAGES = {64: ("m8a", "m8b", "m16a", "m16b", "m32a", "m32b", "m32c"), 128: ("m64a", "m64b", "m128"), 256: ("m256",)}
@@ -40,10 +39,17 @@ _STAGES = {64: ("m8a", "m8b", "m16a", "m16b", "m32a", "m32b", "m32c"), 128: ("m6
 
 @dataclass(frozen=True)
 class ContextGeneratorConfig:
-    """Size the generator.
+    """Shape of a context generator.
 
-    side: 64, 128 or 256 px. channels: at 128 px (before the last image), 64, 32, 16 and 8 px. width: of w. identity,
-    appearance: numbers of an embedding and of an appearance code.
+    Attributes:
+        side: side of the image, 64, 128 or 256 px.
+        channels: channels at 128, 64, 32, 16 and 8 px; the first is even.
+        width: length of w.
+        identity: length of an embedding.
+        appearance: length of an appearance code.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     side: int = 128
@@ -54,23 +60,23 @@ class ContextGeneratorConfig:
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
-            raise ValueError(f"The context generator draws at {SIDES} px, not at {self.side}.")
+            raise ValueError(f"side must be one of {SIDES}, not {self.side}.")
         if len(self.channels) != 5 or min(self.channels) < 2 or self.channels[0] % 2:
-            raise ValueError(f"Five numbers of channels are needed, the first even, not {self.channels}.")
+            raise ValueError(f"channels must be five numbers of at least 2, the first even, not {self.channels}.")
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Modulated layers, coarse to fine."""
+        """Names of the modulated layers, coarse to fine."""
         return tuple(name for side in SIDES if side <= self.side for name in _STAGES[side])
 
     @property
     def layers(self) -> int:
-        """Rows of W+."""
+        """Number of rows of W+."""
         return len(self.layer_names)
 
 
 class ContextGenerator(nn.Module):
-    """Draw faces into their surroundings."""
+    """Draws faces into their surroundings; see the module's convention."""
 
     def __init__(self, config: ContextGeneratorConfig | None = None) -> None:
         super().__init__()
@@ -102,26 +108,26 @@ class ContextGenerator(nn.Module):
         self.head64 = nn.Conv2d(c32, 12, 3, padding=1)
         if config.side >= 128:
             self.stem64 = _Conv(4 * MAPS, c64)  # of 128 px, folded by two
-            self.d32 = _nothing(nn.Conv2d(c64, c32, 3, 2, 1))
+            self.d32 = _zeroed(nn.Conv2d(c64, c32, 3, 2, 1))
             self.m64a, self.m64b = _Modulated(c32, c64, width), _Modulated(c64, c64, width)
             self.k64 = nn.Conv2d(c64, c64, 1)
             self.out = nn.Conv2d(c64, 64, 3, padding=1)
             self.m128 = _Modulated(16, c128, width)
-            self.rgb = _nothing(nn.Conv2d(c128, 3, 3, padding=1))
+            self.rgb = _zeroed(nn.Conv2d(c128, 3, 3, padding=1))
         if config.side >= 256:
             self.stem128 = _Conv(4 * MAPS, c128)  # of 256 px, folded by two
-            self.d64 = _nothing(nn.Conv2d(c128, c64, 3, 2, 1))
+            self.d64 = _zeroed(nn.Conv2d(c128, c64, 3, 2, 1))
             self.k128 = nn.Conv2d(c128, c128, 1)
             self.out256 = nn.Conv2d(c128, 4 * (c128 // 2), 3, padding=1)
             self.m256 = _Modulated(c128 // 2, c128 // 2, width)
-            self.rgb256 = _nothing(nn.Conv2d(c128 // 2, 3, 3, padding=1))
+            self.rgb256 = _zeroed(nn.Conv2d(c128 // 2, 3, 3, padding=1))
 
     def mapping(self, identity: torch.Tensor, appearance: torch.Tensor | None = None) -> torch.Tensor:
-        """Return w (n, width) of unit embeddings (n, identity) and appearance codes (n, appearance)."""
+        """Return w (n, width) of unit embeddings (n, identity) and appearance codes (n, appearance), or None for 0."""
         return style_of(self.map, self.look, identity, appearance)
 
     def broadcast(self, w: torch.Tensor) -> torch.Tensor:
-        """Return W+ (n, layers, width), each row w."""
+        """Return W+ (n, layers, width) with w (n, width) in each row."""
         return w[:, None].expand(-1, self.config.layers, -1)
 
     def forward(
@@ -133,16 +139,17 @@ class ContextGenerator(nn.Module):
         light: torch.Tensor,
         w_plus: torch.Tensor,
     ) -> torch.Tensor:
-        """Draw images (n, 3, side, side)."""
+        """Return images (n, 3, side, side)."""
         encoded = self.encode(self._pyramid([context, region, lines, glasses, light]))
         photo = self.pool(encoded[8].mean((2, 3)))
         styles = {name: torch.cat([w_plus[:, row], photo], 1) for row, name in enumerate(self.config.layer_names)}
         return self.decode(encoded, styles)
 
     def _pyramid(self, parts: list[torch.Tensor]) -> dict[int, torch.Tensor]:
-        """Return the maps (n, 10, s, s) at each side from 64 on.
+        """Return the maps (n, 10, s, s) at each side from 64 px up.
 
-        They are halved before they are joined: what is joined is rounded to 8 bits, and that is slow to average.
+        They are scaled down before they are concatenated, because the concatenated maps are quantised to 8 bits, which
+        makes averaging slow.
         """
         found = {}
         for side in reversed([side for side in SIDES if side <= self.config.side]):
@@ -151,7 +158,7 @@ class ContextGenerator(nn.Module):
         return found
 
     def encode(self, maps: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
-        """Return features by side, from the maps (n, 10, s, s) at each side from 64 on."""
+        """Return features by side, given the maps (n, 10, s, s) at each side from 64 px up."""
         found: dict[int, torch.Tensor] = {}
         finer: torch.Tensor | None = None
         if self.config.side >= 256:
@@ -168,11 +175,11 @@ class ContextGenerator(nn.Module):
         return found
 
     def _folded(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return what a stem sees of maps: blocks of 2 x 2 pixels as channels, if it does not step by two itself."""
+        """Return a stem's input: blocks of 2 x 2 pixels as channels, or the maps themselves for a strided stem."""
         return functional.pixel_unshuffle(maps, 2) if self.folds else maps
 
     def decode(self, encoded: Mapping[int, torch.Tensor], styles: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the image of encoded maps and of one style (n, 2 width) a layer."""
+        """Return the image of encoded maps and one style (n, 2 * width) per layer."""
 
         def layer(name: str, x: torch.Tensor) -> torch.Tensor:
             return getattr(self, name)(x, styles[name])
@@ -216,7 +223,7 @@ class _Residual(nn.Module):
 
 
 class _Modulated(nn.Module):
-    """A convolution whose channels are scaled and shifted by a style, and its activation."""
+    """A convolution whose output channels are scaled and shifted by a style, and its activation."""
 
     def __init__(self, before: int, after: int, width: int) -> None:
         super().__init__()
@@ -227,7 +234,7 @@ class _Modulated(nn.Module):
 
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         scale, shift = self.st(style)[:, :, None, None].chunk(2, 1)
-        # bounded, since a single batch could otherwise blow the image up
+        # bounded, because otherwise a single batch could make the image diverge
         scale = 1 + _MOST_SCALE * torch.tanh(scale / _MOST_SCALE)
         return _leaky(torch.addcmul(shift, self.c(x), scale))
 
@@ -244,8 +251,8 @@ def _enlarged(image: torch.Tensor) -> torch.Tensor:
     return functional.interpolate(image, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def _nothing(layer: nn.Conv2d) -> nn.Conv2d:
-    """Return a convolution that starts as zero, so that a stage begins by adding nothing."""
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """Initialise a convolution to zero, so that a new stage adds nothing at first, and return it."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -255,7 +262,14 @@ def _nothing(layer: nn.Conv2d) -> nn.Conv2d:
 def style_of(
     layers: nn.Sequential, look: nn.Linear, identity: torch.Tensor, appearance: torch.Tensor | None
 ) -> torch.Tensor:
-    """Return w of unit embeddings and appearance codes, by a generator's layers `map` and `look`."""
+    """Return w (n, width) of embeddings and appearance codes.
+
+    Args:
+        layers: a generator's `map`.
+        look: a generator's `look`.
+        identity: (n, identity), unit embeddings.
+        appearance: (n, appearance), appearance codes; None means 0.
+    """
     first, *rest = layers.children()
     x = first(identity * EMBEDDING_SCALE)
     if appearance is not None:
@@ -266,9 +280,9 @@ def style_of(
 
 
 def with_strided_stems(generator: ContextGenerator) -> ContextGenerator:
-    """Return a copy that computes the same, its stems as convolutions of 6 x 6 that step by two.
+    """Return an equivalent copy whose stems are 6 x 6 convolutions with stride 2.
 
-    Folding pixels into channels costs ONNX Runtime two thirds as much as the convolution itself.
+    It is faster in ONNX Runtime, where folding pixels into channels takes two thirds of the convolution's time.
     """
     own = copy.deepcopy(generator)
     own.folds = False
@@ -292,9 +306,13 @@ def _strided(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def config_of(tensors: Mapping[str, torch.Tensor]) -> ContextGeneratorConfig:
-    """Return the sizes of the generator that tensors are of; raises TrainingError where they are of none.
+    """Infer a generator's shape from its tensors. Channels of missing stages are the defaults.
 
-    Channels of sides that it does not draw are those of the usual generator.
+    Args:
+        tensors: a generator's state dict.
+
+    Raises:
+        TrainingError: if the tensors are not those of a context generator.
     """
     usual = ContextGeneratorConfig()
     side = 256 if "m256.c.weight" in tensors else 128 if "m128.c.weight" in tensors else 64
@@ -303,16 +321,23 @@ def config_of(tensors: Mapping[str, torch.Tensor]) -> ContextGeneratorConfig:
         finer = [len(tensors[f"{name}.c.weight"]) for name in ("m128", "m64a")] if side > 64 else usual.channels[:2]
         width, identity = tensors["map.0.weight"].shape
     except (KeyError, ValueError) as error:
-        raise TrainingError(f"These are not tensors of a context generator: {error} is not there.") from error
+        raise TrainingError(f"These are not the tensors of a context generator: {error} is missing.") from error
     appearance = tensors["look.weight"].shape[1] if "look.weight" in tensors else usual.appearance
     return ContextGeneratorConfig(side, (*finer, *sizes), width, identity, appearance)  # type: ignore[arg-type]
 
 
 def load_weights(generator: ContextGenerator, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Load a generator's tensors, of this side or another one, and the trial's (`styleid train context-generator`).
+    """Load the tensors of a generator of the same or another side.
 
-    Parts that they lack, finer stages or the appearance code, stay as they are; parts that only a larger side has are
-    left out, and so are strengths of noise. Raises TrainingError where anything else does not fit.
+    Finer stages and the layer of the appearance code stay as they are if the tensors lack them. Stages that are finer
+    than this generator's, and the noise strengths of older generators, are ignored.
+
+    Args:
+        generator: the generator, changed in place.
+        tensors: a generator's state dict.
+
+    Raises:
+        TrainingError: if another tensor is missing, unknown or of another shape.
     """
     own = generator.state_dict()
     given = {name: value.float() for name, value in tensors.items() if not _left_out(name, generator.config.side)}
@@ -320,7 +345,10 @@ def load_weights(generator: ContextGenerator, tensors: Mapping[str, torch.Tensor
     optional = (*_FINER[128], *_FINER[256], "look")
     missing = [name for name in own if name not in given and name.split(".")[0] not in optional]
     if wrong := sorted(strange + missing):
-        raise TrainingError(f"These are not tensors of a context generator of this size: {', '.join(wrong[:5])}.")
+        raise TrainingError(
+            f"These are not the tensors of a context generator of this size; the first that differ: "
+            f"{', '.join(wrong[:5])}."
+        )
     generator.load_state_dict(own | given)
 
 
@@ -328,7 +356,7 @@ _FINER = {
     128: ("stem64", "d32", "m64a", "m64b", "k64", "out", "m128", "rgb"),
     256: ("stem128", "d64", "k128", "out256", "m256", "rgb256"),
 }
-"""Parts that only a generator of so many pixels, or more, has."""
+"""Modules that only generators of at least this side have."""
 
 
 def _left_out(name: str, side: int) -> bool:

@@ -1,8 +1,8 @@
-"""The mapping of a context bundle: z and what a target should share with its source -> W+ of somebody of a bank.
+"""The mapping of a context bundle: z, attributes and source -> W+ of a target.
 
-The person is one of a bank of people who never lived: chosen by chance among the few who are nearest to the wanted
-age, sex and group, and strangers to the source. Chance also moves their identity, in directions that tell neither age
-nor sex nor group, so that who is drawn twice is not the same twice.
+A target is one of a bank of generated people. It is drawn at random from those who are nearest in age, sex and group
+and are strangers to the source. A random vector is then added to its identity, in directions that affect neither age,
+sex nor group, so that a person of the bank gives different targets.
 """
 
 from __future__ import annotations
@@ -17,35 +17,43 @@ from styleid.lab.networks.targets import Z, round_traits
 
 _AGE_STEP = 10.0
 _AGE_WEIGHT, _SEX_WEIGHT, _GROUP_WEIGHT = 0.8, 8.0, 2.0
-"""What ten years, the other sex and another group (which differs in two numbers) cost when people are compared."""
+"""Costs of ten years, of the other sex, and of each of the two numbers in which groups differ."""
 _STRANGERS, _LIKENESS_WEIGHT = 0.1, 20.0
-"""Cosine to the source's identity from which on somebody costs, and how much a whole one would."""
+"""Cosine similarity to the source above which a person has a cost, and the cost per unit of similarity."""
 _FEW = 32
-"""How many of those who fit best are drawn from: more would fit worse, fewer would come again sooner."""
+"""Number of best-fitting people to draw from. More would fit worse, fewer would repeat sooner."""
 _MOST_WORSE = 6.0
-"""By how much more than who fits best somebody may cost: less than the other sex, or than the source, would."""
+"""Largest cost above that of the best-fitting person, less than the cost of the other sex or of the source itself."""
 _NEVER = 100.0
 _TIE = 0.01
-"""What luck counts for among those who fit alike, so that chance says who is among the few."""
+"""Weight of the random numbers in the choice of the best-fitting people, which decides ties."""
 
 
-def told_by_traits(traits: torch.Tensor) -> torch.Tensor:
-    """Return what the mean w is a linear function of, (n, 8): rounded traits (n, 7), age in centuries, and 1."""
+def trait_features(traits: torch.Tensor) -> torch.Tensor:
+    """Return the inputs (n, 8) of the linear model of the mean w: rounded traits (n, 7), age in centuries, and 1."""
     return torch.cat([traits[:, :1] / 100, traits[:, 1:], torch.ones_like(traits[:, :1])], 1)
 
 
 class ContextMapping(nn.Module):
-    """Draw targets.
+    """Draws targets.
 
-    Input: z (n, 64), attributes (n, 7) as the attribute network gives them, source W+ (n, size), of which the styles
-    tell about whom the target must not be like. Output: W+ (n, size).
+    Input: z (n, 64); attributes (n, 7), as the attribute network gives them; source W+ (n, size), whose styles give the
+    embedding that the target must differ from. Output: W+ (n, size).
 
-    Buffers: people_q int8 (people, geometry + identity + appearance), with people_scale (geometry + identity +
-    appearance,): each one's geometry rows, unit embedding and appearance code; traits (people, 7), rounded; directions
-    (64, people), which turn z into luck; variety (64, identity), which turns z into what is added to an identity;
-    reading (width + 1, identity), by which an embedding is read off w; centre (8, width), which tells
-    the mean w of people of some traits; truncation, how far from it w stays (StyleGAN's truncation trick, Karras et al.
-    2019): faces nearer to the mean are drawn with fewer faults.
+    Buffers:
+        people_q, people_scale: int8 (people, m) and (m,), the bank: geometry rows, unit embedding, appearance code.
+        traits: (people, 7), rounded.
+        directions: (64, people), map z to a random number for each person.
+        variety: (64, identity), maps z to the vector that is added to an embedding.
+        reading: (width + 1, identity), linear map from w to the embedding; the last row is the constant.
+        centre: (8, width), linear map from `trait_features` to the mean w of such people.
+        truncation: share of the distance from that mean that w keeps (StyleGAN's truncation trick, Karras et al. 2019).
+            Faces nearer to the mean have fewer artefacts.
+
+    Args:
+        people: number of people in the bank.
+        geometry: length of the geometry rows.
+        styles: maps identity and appearance to w.
     """
 
     people_q: torch.Tensor
@@ -77,29 +85,38 @@ class ContextMapping(nn.Module):
             self.register_buffer(name, value)
 
     def forward(self, z: torch.Tensor, attributes: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """Return W+ of targets."""
+        """Return W+ of targets, (n, size)."""
         chosen = self.choose(z, round_traits(attributes), self.read_identity(source))
         geometry, identity, appearance = self.people(self.people_q[chosen])
-        moved = functional.normalize(identity + self.added(z))
-        centre = self.usual(self.traits[chosen])
+        moved = functional.normalize(identity + self.identity_offset(z))
+        centre = self.mean_styles(self.traits[chosen])
         return torch.cat([geometry, centre + self.truncation * (self.styles(moved, appearance) - centre)], 1)
 
-    def usual(self, traits: torch.Tensor) -> torch.Tensor:
-        """Return the usual styles of people of such rounded traits (n, 7)."""
-        w = told_by_traits(traits) @ self.centre
+    def mean_styles(self, traits: torch.Tensor) -> torch.Tensor:
+        """Return the mean rows of w (n, layers * width) of people with rounded traits (n, 7)."""
+        w = trait_features(traits) @ self.centre
         return w.repeat(1, self.styles.config.layers)
 
-    def added(self, z: torch.Tensor) -> torch.Tensor:
-        """Return what z adds to whoever's unit embedding, (n, 128)."""
-        return z.roll(Z // 2, 1) @ self.variety  # rolled, so that it has little to do with luck
+    def identity_offset(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the vectors (n, identity) that are added to the chosen people's unit embeddings."""
+        return z.roll(Z // 2, 1) @ self.variety  # rolled, so that it hardly correlates with the choice of the person
 
     def choose(self, z: torch.Tensor, wanted: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """Return who of the bank is taken, (n,); wanted: rounded traits (n, 7); source: unit embeddings (n, 128)."""
+        """Choose people of the bank.
+
+        Args:
+            z: (n, 64).
+            wanted: (n, 7), rounded traits.
+            source: (n, identity), unit embeddings of the sources.
+
+        Returns:
+            (n,), indices into the bank.
+        """
         apart = (wanted[:, None] - self.traits[None]).abs()
         age, sex, group = apart[..., 0] / _AGE_STEP, apart[..., 1], apart[..., 2:].sum(-1)
         mismatch = _AGE_WEIGHT * age + _SEX_WEIGHT * sex + _GROUP_WEIGHT * group
-        identity, added = self.people(self.people_q)[1], self.added(z)
-        # of each person's identity with what is added to it
+        identity, added = self.people(self.people_q)[1], self.identity_offset(z)
+        # length of each person's embedding plus the offset
         size = (1 + 2 * added @ identity.T + (added * added).sum(1, keepdim=True)).clamp_min(1e-6).sqrt()
         alike = (source @ identity.T + (source * added).sum(1, keepdim=True)) / size
         mismatch = mismatch + _LIKENESS_WEIGHT * (alike - _STRANGERS).relu()
@@ -110,13 +127,13 @@ class ContextMapping(nn.Module):
         return few.gather(1, (luck.gather(1, few) - _NEVER * unfit).argmax(1, keepdim=True))[:, 0]
 
     def people(self, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return geometry rows, unit embeddings and appearance codes of people as they are stored."""
+        """Return geometry rows, unit embeddings and appearance codes of people, given their rows of `people_q`."""
         numbers = rounded.float() * self.people_scale
         end = self.geometry + self.identity
         identity = functional.normalize(numbers[:, self.geometry : end])
         return numbers[:, : self.geometry], identity, numbers[:, end:]
 
     def read_identity(self, w_plus: torch.Tensor) -> torch.Tensor:
-        """Return about whose unit embedding W+ was made of, (n, 128)."""
+        """Return an estimate of the unit embedding that W+ was made from, (n, identity)."""
         w = w_plus[:, self.geometry :].reshape(w_plus.shape[0], -1, self.width).mean(1)
         return functional.normalize(w @ self.reading[:-1] + self.reading[-1])

@@ -1,7 +1,7 @@
-"""The StyleGAN2 discriminator (residual, minibatch standard deviation), in rosinality's tensor names.
+"""StyleGAN2's discriminator (residual, minibatch standard deviation), with rosinality's tensor names.
 
-It is about twice as wide as the generator that it judges and is not shipped. Its features serve as a perceptual
-distance for the networks that learn to reconstruct.
+By default it is twice as wide as its generator. It is not shipped. Its features serve as a perceptual distance for the
+training of the inverter.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ from styleid.lab.networks.stylegan2 import Blur, EqualLinear, GeneratorConfig, a
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Shape a discriminator.
+    """Shape of a discriminator.
 
-    resolution: side of the image, a power of two from 8 on. channels: feature channels at each side from 4 on. group:
-    how many images of a batch are compared with one another; the batch is cut into groups of at most so many.
+    Attributes:
+        resolution: side of the image, a power of two of at least 8.
+        channels: feature channels by side, from 4 to `resolution`.
+        group: largest number of images over which the minibatch standard deviation is computed.
+
+    Raises:
+        ValueError: if a value is out of range or a side has no channels.
     """
 
     resolution: int = 1024
@@ -33,7 +38,7 @@ class DiscriminatorConfig:
     def __post_init__(self) -> None:
         GeneratorConfig(self.resolution, channels=self.channels)
         if self.group < 1:
-            raise ValueError(f"A group has at least one image, not {self.group}.")
+            raise ValueError(f"group must be at least 1, not {self.group}.")
 
     @classmethod
     def beside(cls, generator: GeneratorConfig, wider: float = 2.0, most: int = 512) -> DiscriminatorConfig:
@@ -43,7 +48,7 @@ class DiscriminatorConfig:
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> DiscriminatorConfig:
-        """Read the shape off a state dict, ours or upstream's; raises TrainingError where it is no discriminator's."""
+        """Infer the shape from a state dict, ours or upstream's; raises TrainingError if it is no discriminator's."""
         try:
             channels, side = {4: state["final_conv.0.weight"].shape[0]}, 4
             blocks = sum(name.startswith("convs.") and name.endswith(".skip.1.weight") for name in state)
@@ -56,7 +61,7 @@ class DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """Judge images: float (n, 3, resolution, resolution) in [-1, 1] to float32 (n,), higher is more real."""
+    """Scores images, float (n, 3, resolution, resolution) in [-1, 1]. Higher scores mean more real."""
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
         super().__init__()
@@ -69,13 +74,13 @@ class Discriminator(nn.Module):
         self.final_linear = nn.Sequential(EqualLinear(c[4] * 16, c[4], activated=True), EqualLinear(c[4], 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Score each image."""
+        """Return a score for each image, float32 (n,)."""
         x = self.convs(images)  # (n, c4, 4, 4)
         x = self.final_conv(torch.cat([x, self._spread(x)], 1))
         return self.final_linear(x.flatten(1))[:, 0]
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return the feature maps at each side below the resolution, (n, channels, side, side), large to small."""
+        """Return the feature maps at each side below the resolution, (n, channels, side, side), largest first."""
         first, *blocks = self.convs.children()
         x, found = first(images), []
         for block in blocks:

@@ -15,7 +15,13 @@ TEMPLATE = CropTemplate.arcface112()
 
 @dataclass(frozen=True)
 class IdentityConfig:
-    """Shape the network: widths and blocks per stage at 56, 28, 14 and 7 px."""
+    """Shape of the network.
+
+    Attributes:
+        widths: channels of the stages at 56, 28, 14 and 7 px.
+        blocks: number of blocks of each stage.
+        embedding: length of the embedding.
+    """
 
     widths: tuple[int, ...] = (32, 64, 128, 192)
     blocks: tuple[int, ...] = (1, 2, 4, 1)
@@ -23,13 +29,16 @@ class IdentityConfig:
 
     def __post_init__(self) -> None:
         if len(self.widths) != 4 or len(self.blocks) != 4 or min(self.blocks) < 1:
-            raise ValueError("The identity network has four stages of at least one block each.")
+            raise ValueError(
+                "widths and blocks must have four numbers, and blocks must be at least 1, not "
+                f"{self.widths} and {self.blocks}."
+            )
 
 
 class IdentityNet(nn.Module):
-    """Embed faces.
+    """Embeds faces.
 
-    Input: float (n, 3, 112, 112) in [-1, 1], RGB, ArcFace template. Output: (n, embedding), unit length.
+    Input: float (n, 3, 112, 112) in [-1, 1], RGB, under `CropTemplate.arcface112`. Output: (n, embedding), unit length.
     """
 
     def __init__(self, config: IdentityConfig | None = None) -> None:
@@ -46,7 +55,7 @@ class IdentityNet(nn.Module):
 
 
 def face_trunk(config: IdentityConfig) -> nn.Sequential:
-    """Return the convolutions that turn an image (n, 3, h, w) in [-1, 1] into features (n, widths[-1], h/16, w/16)."""
+    """Return the convolutions from images (n, 3, h, w) in [-1, 1] to features (n, widths[-1], h/16, w/16)."""
     width = config.widths[0]
     layers: list[nn.Module] = [_conv(3, width, 3, 2), nn.LeakyReLU(0.1, inplace=True)]
     for stage, (after, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):

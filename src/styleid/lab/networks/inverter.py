@@ -1,4 +1,9 @@
-"""The inverter of a StyleGAN2: a face's crop -> W+, a main w plus a delta per row (after e4e, Tov et al. 2021)."""
+"""The inverter of a StyleGAN2: a face's crop -> W+, a main w plus a delta per row (after e4e, Tov et al. 2021).
+
+Convention
+----------
+Crops are float (n, 3, size_px, size_px), RGB in [-1, 1], under `CropTemplate.tight(size_px)`.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +26,20 @@ _SMALLEST_SIDE = 4
 
 @dataclass(frozen=True)
 class InverterConfig:
-    """Shape an inverter.
+    """Shape of an inverter.
 
-    layers, width: of W+. size_px: side of the crop, a power of two from 16 on. levels: the first row of each level
-    after the coarse one; each level reads a feature map of twice the side of the level before, from 4 px on. widths:
-    channels at size_px / 2, / 4, ... 4. lateral: channels in which the levels' maps are merged. pooled: channels that a
-    head reads at 4 x 4.
+    Attributes:
+        layers: rows of W+.
+        width: width of W+.
+        size_px: side of the crop, a power of two of at least 16.
+        levels: the first row of each level after the coarse one. The coarse level uses the feature map of 4 px, each
+            further level one of twice the side.
+        widths: channels at sides size_px / 2, size_px / 4, ... 4.
+        lateral: channels of the merged feature maps.
+        pooled: channels of a head's input at 4 x 4.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     layers: int = 12
@@ -39,16 +52,27 @@ class InverterConfig:
 
     def __post_init__(self) -> None:
         if self.size_px < 16 or self.size_px & (self.size_px - 1):
-            raise ValueError(f"An inverter's crop has a power of two of pixels from 16 on, not {self.size_px}.")
+            raise ValueError(f"size_px must be a power of two of at least 16, not {self.size_px}.")
         if len(self.widths) != self.size_px.bit_length() - 3:
-            raise ValueError(f"{self.size_px} px need {self.size_px.bit_length() - 3} widths, not {len(self.widths)}.")
+            raise ValueError(
+                f"widths must have {self.size_px.bit_length() - 3} numbers for {self.size_px} px, not "
+                f"{len(self.widths)}."
+            )
         starts = (0, *self.levels, self.layers)
         if any(a >= b for a, b in pairwise(starts)) or len(self.levels) >= len(self.widths):
-            raise ValueError(f"Levels {self.levels} do not divide {self.layers} rows over {len(self.widths)} maps.")
+            raise ValueError(
+                f"levels must be increasing row numbers below {self.layers}, fewer than {len(self.widths)}, not "
+                f"{self.levels}."
+            )
 
     @classmethod
     def beside(cls, generator: GeneratorConfig, most_channels: int = 256) -> InverterConfig:
-        """Return an inverter for a generator, in thirds of its rows."""
+        """Return the shape of an inverter for a generator, with three levels of equal size where the side allows it.
+
+        Args:
+            generator: the generator's shape.
+            most_channels: upper limit of all channels.
+        """
         stages = generator.resolution.bit_length() - 3
         widths = tuple(min(32 << i, 192 if i == 3 else 256, most_channels) for i in range(stages))
         third = generator.layers / 3
@@ -58,7 +82,7 @@ class InverterConfig:
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> InverterConfig:
-        """Read the shape off a state dict; raises TrainingError where it is no inverter's."""
+        """Infer the shape from a state dict; raises TrainingError if it is no inverter's."""
         try:
             width = state["mean"].shape[0]
             widths = [
@@ -73,7 +97,10 @@ class InverterConfig:
 
 
 class Inverter(nn.Module):
-    """Read W+ off crops; see the module's convention. `mean` and `spread` are those of the generator's w."""
+    """Computes W+ from crops.
+
+    Buffers: mean and spread, (width,), mean and standard deviation of the generator's w.
+    """
 
     mean: torch.Tensor
     spread: torch.Tensor
@@ -92,7 +119,12 @@ class Inverter(nn.Module):
         self.register_buffer("spread", torch.ones(config.width))
 
     def forward(self, crops: torch.Tensor, active: int | None = None) -> torch.Tensor:
-        """Return W+; rows from `active` on get no delta."""
+        """Return W+ (n, layers, width).
+
+        Args:
+            crops: (n, 3, size_px, size_px).
+            active: rows from this number on get no delta; None uses all deltas.
+        """
         x = self.stem(crops)
         maps = []
         for stage in self.stages:
@@ -116,7 +148,7 @@ def _conv(before: int, after: int, stride: int = 1, kernel: int = 3) -> nn.Seque
 
 
 class _Down(nn.Module):
-    """Halve the side, with a residual block after it."""
+    """Halves the side; a residual block follows."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -143,7 +175,12 @@ class _PooledFlat(nn.Module):
 
 
 class InnerEmbedder(nn.Module):
-    """Let a network for `CropTemplate.arcface112` views embed faces in the generator's frame, differentiably."""
+    """Embeds faces in the generator's crop with a network for `CropTemplate.arcface112`, differentiably.
+
+    Args:
+        network: the recogniser.
+        side_px: side of the generator's image.
+    """
 
     grid: torch.Tensor
 
@@ -155,7 +192,7 @@ class InnerEmbedder(nn.Module):
         self.register_buffer("grid", augment.sampling_grid(matrix[None], view.size_px, side_px))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Embed (n, 3, side_px, side_px) to (n, d), unit length."""
+        """Return unit embeddings (n, d) of images (n, 3, side_px, side_px)."""
         grid = self.grid.expand(images.shape[0], -1, -1, -1)
         return self.network(
             functional.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)

@@ -1,8 +1,8 @@
-"""Residual networks of face recognisers (IR, IR-SE) and what the public StyleID release builds on them.
+"""Residual networks of face recognisers (IR, IR-SE), and the public StyleID release's networks based on them.
 
 `StyleEncoder` is pSp's GradualStyleEncoder (Richardson et al. 2021) and e4e's Encoder4Editing (Tov et al. 2021), which
-share their tensors and differ in how the rows of W+ are put together. `FaceEmbedder` is CurricularFace's IR-101 (Huang
-et al. 2020). Tensors are named as upstream names them.
+have the same tensors and differ in how they combine the rows of W+. `FaceEmbedder` is CurricularFace's IR-101 (Huang
+et al. 2020). Tensors have upstream's names.
 
 Convention
 ----------
@@ -23,7 +23,7 @@ from styleid.errors import TrainingError
 from styleid.lab.networks.stylegan2 import EqualLinear
 
 Stages = tuple[tuple[int, int], ...]
-"""(channels, blocks) of each of the four stages."""
+"""Channels and number of blocks of each of the four stages."""
 
 IR_50: Stages = ((64, 3), (128, 4), (256, 14), (512, 3))
 IR_101: Stages = ((64, 3), (128, 13), (256, 30), (512, 3))
@@ -32,10 +32,19 @@ _SQUEEZE = 16
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape a style encoder.
+    """Shape of a style encoder.
 
-    channels: of the input, 3 for images, 19 for label maps. side: of the input, pixels. rows, width: of W+. stages: of
-    the trunk. coarse, middle: rows of W+ below these numbers are read off the deepest and the middle features.
+    Attributes:
+        channels: channels of the input, 3 for images, 19 for label maps.
+        side: side of the input in pixels, a power of two of at least 32.
+        rows: rows of W+.
+        width: width of W+.
+        stages: stages of the trunk; the last has `width` channels.
+        coarse: rows of W+ below this number are computed from the deepest features.
+        middle: rows from `coarse` to below this number are computed from the middle features.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     channels: int = 3
@@ -48,13 +57,13 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         if self.side < 32 or self.side & (self.side - 1):
-            raise ValueError(f"An encoder's input is a power of two from 32 px on, not {self.side} px.")
+            raise ValueError(f"side must be a power of two of at least 32, not {self.side}.")
         if len(self.stages) != 4 or self.stages[-1][0] != self.width:
-            raise ValueError("An encoder has four stages, the last as wide as W+.")
+            raise ValueError(f"stages must be four, the last with width = {self.width} channels, not {self.stages}.")
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> EncoderConfig:
-        """Read the shape off a state dict; raises TrainingError where it is no style encoder's."""
+        """Infer the shape from a state dict; raises TrainingError if it is no style encoder's."""
         try:
             rows = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("styles."))
             convs = sum(name.startswith("styles.0.convs.") and name.endswith(".weight") for name in state)
@@ -66,7 +75,13 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class EmbedderConfig:
-    """Shape a face embedder. side: of the input, pixels; embedding: length of the output."""
+    """Shape of a face embedder.
+
+    Attributes:
+        side: side of the input in pixels.
+        embedding: length of the embedding.
+        stages: stages of the trunk.
+    """
 
     side: int = 112
     embedding: int = 512
@@ -74,7 +89,7 @@ class EmbedderConfig:
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> EmbedderConfig:
-        """Read the shape off a state dict; raises TrainingError where it is no embedder's."""
+        """Infer the shape from a state dict; raises TrainingError if it is no face embedder's."""
         try:
             stages = stages_of(state)
             after, before = state["output_layer.3.weight"].shape
@@ -84,10 +99,14 @@ class EmbedderConfig:
 
 
 def stages_of(state: Mapping[str, torch.Tensor]) -> Stages:
-    """Read the trunk's stages off a state dict: every stage but the first starts with a shortcut that widens.
+    """Infer the trunk's stages from a state dict.
 
-    A stage that is as wide as the one before has no shortcut and cannot be told apart. Raises KeyError or ValueError
-    where there is no such trunk.
+    Each stage but the first begins with a block that has a shortcut convolution, because the number of channels
+    changes. Two stages of the same width therefore count as one.
+
+    Raises:
+        KeyError: if a tensor is missing.
+        ValueError: if there is no trunk.
     """
     blocks = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("body."))
     widths = [state[f"body.{block}.res_layer.1.weight"].shape[0] for block in range(blocks)]
@@ -97,7 +116,7 @@ def stages_of(state: Mapping[str, torch.Tensor]) -> Stages:
 
 
 class _Squeeze(nn.Module):
-    """Squeeze-and-excitation: weigh channels by what their means say."""
+    """Squeeze-and-excitation: scales channels by a function of their means."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -131,7 +150,7 @@ class _Block(nn.Module):
 
 
 def _trunk(channels: int, stages: Stages, squeeze: bool) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return the input layer and the body; each stage halves the side in its first block."""
+    """Return the input layer and the body, whose stages halve the side in their first block."""
     width = stages[0][0]
     first = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width))
     blocks = []
@@ -143,7 +162,7 @@ def _trunk(channels: int, stages: Stages, squeeze: bool) -> tuple[nn.Sequential,
 
 
 class _StyleBlock(nn.Module):
-    """Halve a feature map down to one pixel, which becomes a row of W+."""
+    """Reduces a feature map to one pixel, which becomes a row of W+."""
 
     def __init__(self, width: int, halvings: int) -> None:
         super().__init__()
@@ -156,10 +175,13 @@ class _StyleBlock(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Encode images or label maps, (n, channels, side, side), as W+, (n, rows, width).
+    """Encodes images or label maps (n, channels, side, side) as W+ (n, rows, width).
 
-    deltas: e4e's way, where the first row is the whole face's w and the others add to it; else pSp's, where every row
-    is its own. latent_avg, (width) or (rows, width), is added; upstream stores it beside the network.
+    Buffers: latent_avg, (width,) or (rows, width), the mean w, which is added to W+; upstream stores it separately.
+
+    Args:
+        config: shape of the encoder; None uses the default.
+        deltas: the first row is added to the other rows, as in e4e; else the rows are independent, as in pSp.
     """
 
     latent_avg: torch.Tensor
@@ -177,7 +199,7 @@ class StyleEncoder(nn.Module):
         self.register_buffer("latent_avg", torch.zeros(width), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return W+ with latent_avg added."""
+        """Return W+ (n, rows, width) with latent_avg added."""
         coarse, middle, fine = self._features(x)
         rows = []
         for number, style in enumerate(self.styles):
@@ -189,7 +211,7 @@ class StyleEncoder(nn.Module):
         return w + self.latent_avg
 
     def _features(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return a feature pyramid: sides of a sixteenth, an eighth and a quarter, all `width` channels."""
+        """Return a feature pyramid at 1/16, 1/8 and 1/4 of the side, each with `width` channels."""
         x, taps, ends = self.input_layer(x), [], []
         for _, count in self.config.stages:
             ends.append((ends[-1] if ends else -1) + count)
@@ -207,7 +229,7 @@ def _enlarged(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 class FaceEmbedder(nn.Module):
-    """Embed aligned faces, (n, 3, side, side), as unit vectors (n, embedding)."""
+    """Embeds aligned faces (n, 3, side, side) as unit vectors (n, embedding)."""
 
     def __init__(self, config: EmbedderConfig | None = None) -> None:
         super().__init__()
@@ -223,5 +245,5 @@ class FaceEmbedder(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return unit embeddings."""
+        """Return unit embeddings (n, embedding)."""
         return functional.normalize(self.output_layer(self.body(self.input_layer(x))))

@@ -1,8 +1,8 @@
-"""The latent swapper of StyleID: how much of each number of W+ to take from the target (METHODS: latent swapper).
+"""StyleID's latent swapper, which computes the target's share of each number of W+.
 
 Convention
 ----------
-source, target: W+, (n, rows, width). The answer, (n, rows, width) in [0, 1], is the target's share.
+source, target: W+, (n, rows, width). Output: the target's share, (n, rows, width) in [0, 1].
 """
 
 from __future__ import annotations
@@ -17,19 +17,24 @@ from styleid.errors import TrainingError
 from styleid.lab.networks.stylegan2 import EqualLinear
 
 LEVELS = {"coarse": (0, 5), "identity": (5, 8), "medium": (8, 12), "fine": (12, 18)}
-"""First row and the row after the last, of StyleID's levels."""
+"""First row and the row after the last of each of StyleID's levels."""
 
 
 @dataclass(frozen=True)
 class MapperConfig:
-    """Shape a mapper. width: of W+. locked: take the identity rows from the target whole, as upstream does."""
+    """Shape of a mapper.
+
+    Attributes:
+        width: width of W+.
+        locked: take the identity rows completely from the target, as upstream does.
+    """
 
     width: int = 512
     locked: bool = True
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> MapperConfig:
-        """Read the shape off a state dict; raises TrainingError where it is no mapper's."""
+        """Infer the shape from a state dict; raises TrainingError if it is no mapper's."""
         try:
             return cls(state["course_mapping.mapping.2.weight"].shape[0])
         except (KeyError, IndexError) as error:
@@ -37,7 +42,7 @@ class MapperConfig:
 
 
 class _AxisNorm(nn.Module):
-    """Bring (n, rows, width) to unit power over an axis. Upstream's PixelNorm runs over 1, the *rows* of a level."""
+    """Scales (n, rows, width) to a mean square of 1 over an axis. Upstream's PixelNorm uses axis 1, the rows."""
 
     def __init__(self, axis: int) -> None:
         super().__init__()
@@ -48,7 +53,7 @@ class _AxisNorm(nn.Module):
 
 
 class _Activated(nn.Module):
-    """`EqualLinear` on the last axis of (n, rows, before): leaky ReLU with upstream's gain."""
+    """`EqualLinear` on the last axis of (n, rows, before), with leaky ReLU and upstream's gain."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -62,9 +67,11 @@ class _Activated(nn.Module):
 
 
 class MapperLevel(nn.Module):
-    """Weigh a level's rows: source and target (n, rows, width) -> the target's share, in [0, 1].
+    """Weighs source against target in the rows of one level.
 
-    axis: which one is brought to unit power first, 1 (rows), as upstream does, or 2 (the numbers of each row).
+    Args:
+        width: width of W+.
+        axis: axis of the normalisation, 1 (over rows), as upstream does, or 2 (over the numbers of a row).
     """
 
     def __init__(self, width: int, axis: int = 1) -> None:
@@ -77,7 +84,7 @@ class MapperLevel(nn.Module):
 
 
 class LevelsMapper(nn.Module):
-    """Weigh source against target, level by level; the rows of a level share weights."""
+    """Weighs source against target, level by level. The rows of a level share weights."""
 
     def __init__(self, config: MapperConfig | None = None) -> None:
         super().__init__()

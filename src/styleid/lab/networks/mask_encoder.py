@@ -14,9 +14,15 @@ from styleid.lab.networks.wrappers import OneHot
 
 @dataclass(frozen=True)
 class MaskEncoderConfig:
-    """Shape the network: side of the label map, widths at 1/2, 1/4, 1/8 and 1/16 of it, channels that are read there.
+    """Shape of the network.
 
-    layers, width: of W+. shape_rows: how many rows hold the shape.
+    Attributes:
+        side_px: side of the label map, divisible by 16.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the side.
+        pooled: channels at 1/16 of the side that the last layer uses.
+        layers: rows of W+.
+        width: width of W+.
+        shape_rows: rows of the shape.
     """
 
     side_px: int = 80
@@ -28,7 +34,7 @@ class MaskEncoderConfig:
 
     def __post_init__(self) -> None:
         if self.side_px % 16 or len(self.widths) != 4:
-            raise ValueError(f"The mask encoder needs a side divisible by 16 and four widths, not {self}.")
+            raise ValueError(f"side_px must be divisible by 16 and widths must be four numbers, not {self}.")
 
     @classmethod
     def of(cls, model: ActiveAppearanceModel) -> MaskEncoderConfig:
@@ -38,7 +44,7 @@ class MaskEncoderConfig:
 
 
 class MaskEncoder(nn.Module):
-    """Read W+ off label maps, (n, side, side) -> (n, layers, width)."""
+    """Computes W+ from label maps: pose, placement, expression and shape. All other numbers are 0."""
 
     def __init__(self, config: MaskEncoderConfig | None = None) -> None:
         super().__init__()
@@ -53,7 +59,7 @@ class MaskEncoder(nn.Module):
         self.network = OneHot(read, CLASSES)
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return W+, in which what labels cannot tell is 0."""
+        """Return W+ (n, layers, width) of label maps (n, side, side)."""
         rows = self.network(labels).float().unflatten(1, (-1, self.config.width))
         before, shape = rows[:, : EXPRESSION_ROW + 1], rows[:, EXPRESSION_ROW + 1 :]
         seen = torch.arange(self.config.width, device=rows.device) < SHAPE_EXPRESSIONS

@@ -1,4 +1,4 @@
-"""The attribute network of the public StyleID release: a MobileNet (Howard et al. 2017) with Mish, of 40 attributes.
+"""The attribute network of the public StyleID release: a MobileNet (Howard et al. 2017) with Mish and 40 attributes.
 
 Convention
 ----------
@@ -23,18 +23,23 @@ SIDE_PX = 256
 
 @dataclass(frozen=True)
 class MobileNetConfig:
-    """Shape the network. widths: channels after the first convolution and after each of the 13 blocks."""
+    """Shape of the network.
+
+    Attributes:
+        widths: channels after the first convolution and after each of the 13 blocks.
+        attributes: number of attributes.
+    """
 
     widths: tuple[int, ...] = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)
     attributes: int = 40
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(_STRIDES) + 1:
-            raise ValueError(f"The network has {len(_STRIDES)} blocks, not {len(self.widths) - 1}.")
+            raise ValueError(f"widths must have {len(_STRIDES) + 1} numbers, not {len(self.widths)}.")
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> MobileNetConfig:
-        """Read the shape off a state dict; raises TrainingError where it is not this network's."""
+        """Infer the shape from a state dict; raises TrainingError if it is not this network's."""
         try:
             blocks = [state[f"features.{number}.3.weight"].shape[0] for number in range(1, len(_STRIDES) + 1)]
             return cls((state["features.0.0.weight"].shape[0], *blocks), state["fc.weight"].shape[0])
@@ -43,7 +48,7 @@ class MobileNetConfig:
 
 
 class AttributeMobileNet(nn.Module):
-    """Tell 40 attributes of a face."""
+    """Estimates 40 attributes of a face; see the module's convention."""
 
     def __init__(self, config: MobileNetConfig | None = None) -> None:
         super().__init__()
@@ -55,7 +60,7 @@ class AttributeMobileNet(nn.Module):
         self.fc = nn.Linear(widths[-1], self.config.attributes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return probabilities, (n, 40)."""
+        """Return the probabilities of the attributes, (n, 40)."""
         return torch.sigmoid(self.fc(self.features(x).flatten(1)))
 
 

@@ -14,21 +14,26 @@ LANDMARKS = 68
 
 @dataclass(frozen=True)
 class ParserConfig:
-    """Shape the network: crop side and the widths at 1/2, 1/4, 1/8 and 1/16 of it."""
+    """Shape of the parser.
+
+    Attributes:
+        size_px: side of the crop, divisible by 16.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the side.
+    """
 
     size_px: int = 160
     widths: tuple[int, ...] = (24, 48, 96, 128)
 
     def __post_init__(self) -> None:
         if self.size_px % 16 or len(self.widths) != 4:
-            raise ValueError(f"The parser needs a side divisible by 16 and four widths, not {self}.")
+            raise ValueError(f"size_px must be divisible by 16 and widths must be four numbers, not {self}.")
 
 
 class ParserNet(nn.Module):
-    """Parse crops. Input: float (n, 3, s, s) in [-1, 1]. Output: label logits (n, 19, s/2, s/2), landmarks (n, 68, 2).
+    """Labels the pixels of crops and locates landmarks.
 
-    Landmarks are pixels of the crop, pixel centres at integers, read off heat maps at s/4 by their mean (Sun et al.
-    2018).
+    Input: float (n, 3, s, s) in [-1, 1]. Output: label logits (n, 19, s/2, s/2) and landmarks (n, 68, 2) in pixels of
+    the crop, pixel centres at integers. Landmarks are the means of heat maps at s/4 (Sun et al. 2018).
     """
 
     def __init__(self, config: ParserConfig | None = None) -> None:
@@ -55,11 +60,11 @@ class ParserNet(nn.Module):
         return self.labels(self._join(0, x, features)).float(), landmarks
 
     def locate(self, x: torch.Tensor) -> torch.Tensor:
-        """Return landmarks (n, 68, 2) alone, without the label map's cost."""
+        """Return only landmarks (n, 68, 2), which is faster."""
         return self.read_heat(self.heat(self._quarter(x)[1]).float())
 
     def _quarter(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Return the encoder's features and the decoder's at s/4."""
+        """Return the encoder's features, and the decoder's features at s/4."""
         features = []
         for stage in self.down:
             x = stage(x)
@@ -73,10 +78,10 @@ class ParserNet(nn.Module):
         return self.smooth[i](self.up[i](torch.cat([x, features[i]], 1)))
 
     def read_heat(self, heat: torch.Tensor) -> torch.Tensor:
-        """Return landmarks, (n, 68, 2) in pixels of the crop, of heat maps (n, 68, side, side)."""
+        """Return the landmarks (n, 68, 2), in pixels of the crop, of heat maps (n, 68, s/4, s/4)."""
         side = self.config.size_px // 4
         weight = heat.flatten(2).softmax(2).reshape(-1, LANDMARKS, side, side)
-        # the heat map reaches half a crop beyond each border, so that hidden landmarks can lie outside
+        # the heat map covers 1.25 times the crop, so that landmarks can lie outside it
         ticks = (torch.arange(side, device=heat.device, dtype=heat.dtype) - (side - 1) / 2) * 4 * 1.25
         centre = (self.config.size_px - 1) / 2
         return torch.stack([(weight.sum(2) * ticks).sum(2), (weight.sum(3) * ticks).sum(2)], 2) + centre

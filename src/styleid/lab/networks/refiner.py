@@ -1,4 +1,4 @@
-"""The refiner, which makes what the appearance model renders as sharp as a photo, and its critic."""
+"""The refiner, which makes the appearance model's renderings as sharp as photos, and its critic."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class RefinerConfig:
-    """Shape the U-Net: widths at 1/2, 1/4, 1/8 and 1/16 of the side."""
+    """Shape of the U-Net.
+
+    Attributes:
+        size_px: side of the image, divisible by 16.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the side.
+    """
 
     size_px: int = 160
     widths: tuple[int, ...] = (16, 32, 48, 64)
 
     def __post_init__(self) -> None:
         if self.size_px % 16 or len(self.widths) != 4:
-            raise ValueError(f"The refiner needs a side divisible by 16 and four widths, not {self}.")
+            raise ValueError(f"size_px must be divisible by 16 and widths must be four numbers, not {self}.")
 
 
 class Refiner(nn.Module):
-    """Refine rendered faces: (n, 3, s, s) in [-1, 1] -> the same, not clamped."""
+    """Refines rendered faces (n, 3, s, s) in [-1, 1]. The output has the same shape and is not clipped."""
 
     noise: torch.Tensor
 
@@ -67,7 +72,7 @@ class _Block(nn.Module):
 
 
 class FaceCritic(nn.Module):
-    """Judge faces: (n, 3, s, s) -> logits (n, places); returns the features of each stage beside them."""
+    """Scores faces (n, 3, s, s) at several positions. Higher logits mean more real."""
 
     steps: torch.Tensor
 
@@ -80,7 +85,7 @@ class FaceCritic(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Return logits, (n, places), and the features of each stage."""
+        """Return logits (n, positions) and the feature maps of each stage."""
         x = self.enter(functional.pixel_unshuffle(x, 2))
         features = []
         for level, stage in enumerate(self.stages):

@@ -1,15 +1,15 @@
-"""The StyleGAN2 generator (Karras et al. 2020), in the tensor names of rosinality/stylegan2-pytorch.
+"""StyleGAN2's generator (Karras et al. 2020), with the tensor names of rosinality/stylegan2-pytorch.
 
-z -> `mapping` -> w -> `broadcast` -> W+ -> `styles` -> S -> `synthesis` -> image. A convolution is modulated in the
-folded form: the input's channels are scaled by the style, one kernel serves the whole batch, and the output's channels
-are demodulated after it. `ModulatedConv2d.plain` is the same as the paper writes it, one kernel per sample.
+z -> `mapping` -> w -> `broadcast` -> W+ -> `styles` -> S -> `synthesis` -> image. Modulated convolutions use the folded
+form: the style scales the input channels, one kernel serves the whole batch, and the output channels are demodulated
+afterwards. `ModulatedConv2d.plain` is the paper's form with one kernel per sample, as a reference.
 
 Convention
 ----------
 Images are float (n, 3, resolution, resolution), RGB, about [-1, 1]. W+ is (n, layers, width) with
 layers = 2 log2(resolution) - 2. S is a list of (n, channels): conv1, to_rgb1, then conv, conv, to_rgb per resolution
-from 8 px on. The rows of W+ feed the styled convolutions in order; a to_rgb reads the row of the convolution after it.
-Mapping, styles and demodulation are computed in float32 whatever autocast says; convolutions follow autocast.
+from 8 px on. The rows of W+ feed the styled convolutions in order; a to_rgb uses the row of the convolution after it.
+Mapping, styles and demodulation are always computed in float32; convolutions follow autocast.
 """
 
 from __future__ import annotations
@@ -27,22 +27,28 @@ from torch.nn import functional
 from styleid.errors import TrainingError
 
 MINI_CHANNELS = {4: 256, 8: 256, 16: 192, 32: 128, 64: 64, 128: 32}
-"""The channel table of the built-in bundles' generator."""
+"""Channels by side of a small generator, the default of `styleid train generator`."""
 
 _SLOPE = 0.2
 
 
 def upstream_channels(multiplier: int = 2) -> dict[int, int]:
-    """Return rosinality's channel table, 4 to 1024 px; multiplier 2 is config-f."""
+    """Return rosinality's channels by side, 4 to 1024 px; multiplier 2 is config-f."""
     return {4: 512, 8: 512, 16: 512, 32: 512} | {64 << i: (256 >> i) * multiplier for i in range(5)}
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Shape a generator.
+    """Shape of a generator.
 
-    resolution: side of the image, a power of two from 8 on. width: of z and w. mapping_layers: fully connected layers
-    from z to w. channels: feature channels at each side from 4 to resolution; sides beyond are ignored.
+    Attributes:
+        resolution: side of the image, a power of two of at least 8.
+        width: length of z and w.
+        mapping_layers: number of fully connected layers from z to w.
+        channels: feature channels by side, from 4 to `resolution`; larger sides are ignored.
+
+    Raises:
+        ValueError: if a value is out of range or a side has no channels.
     """
 
     resolution: int = 1024
@@ -52,23 +58,23 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         if self.resolution < 8 or self.resolution & (self.resolution - 1):
-            raise ValueError(f"A generator's resolution is a power of two from 8 on, not {self.resolution}.")
+            raise ValueError(f"resolution must be a power of two of at least 8, not {self.resolution}.")
         if self.width < 1 or self.mapping_layers < 1:
-            raise ValueError("A generator needs a width and a number of mapping layers of at least 1.")
+            raise ValueError("width and mapping_layers must be at least 1.")
         if missing := [side for side in self.sides if self.channels.get(side, 0) < 1]:
-            raise ValueError(f"The channel table says nothing for {missing} px; it has {dict(self.channels)}.")
+            raise ValueError(f"channels must have an entry for {missing} px, not only {dict(self.channels)}.")
 
     @classmethod
     def mini(
         cls, resolution: int = 128, width: int = 256, mapping_layers: int = 8, most_channels: int = 256
     ) -> GeneratorConfig:
-        """Return the built-in bundles' shape at up to 128 px, with at most so many channels anywhere."""
+        """Return a small shape with `MINI_CHANNELS`, at most `most_channels`; resolution: at most 128 px."""
         channels = {side: min(count, most_channels) for side, count in MINI_CHANNELS.items() if side <= resolution}
         return cls(resolution, width, mapping_layers, channels)
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> GeneratorConfig:
-        """Read the shape off a state dict, ours or upstream's; raises TrainingError where it is no generator's."""
+        """Infer the shape from a state dict, ours or upstream's; raises TrainingError if it is no generator's."""
         try:
             first = state["conv1.conv.weight"].shape[1]
             mapping_layers = sum(name.startswith("style.") and name.endswith(".weight") for name in state)
@@ -100,19 +106,19 @@ class GeneratorConfig:
 
 
 def single(x: torch.Tensor) -> AbstractContextManager[object]:
-    """Compute in float32 inside: switch autocast off where it is on."""
+    """Return a context without autocast, on the tensor's device."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def activate(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Add a bias per channel (axis 1), apply leaky ReLU and keep the variance."""
+    """Add a bias per channel (axis 1) and apply a leaky ReLU with StyleGAN2's gain, which keeps the variance."""
     bias = bias.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
     return functional.leaky_relu(x + bias, _SLOPE) * math.sqrt(2)
 
 
 def blur_kernel(gain: float = 1.0) -> torch.Tensor:
-    """Return the (4, 4) binomial kernel."""
+    """Return the (4, 4) binomial kernel with sum `gain`."""
     row = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return row[:, None] * row * (gain / 64)
 
@@ -132,7 +138,7 @@ def _filter(x: torch.Tensor, kernel: torch.Tensor, how: _How) -> torch.Tensor:
 
 
 class _Filter(torch.autograd.Function):
-    """Make every derivative of a filter a filter: PyTorch's second derivative takes one convolution per channel."""
+    """A filter whose derivatives are filters too, because PyTorch's second derivative is slow for many groups."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, kernel: torch.Tensor, how: _How) -> torch.Tensor:
@@ -148,7 +154,7 @@ class _Filter(torch.autograd.Function):
 
 
 class Blur(nn.Module):
-    """Low-pass each channel with a binomial kernel; gain 4 makes up for the zeros of an upsampling."""
+    """Filters each channel with a binomial kernel; gain 4 compensates the zeros that upsampling inserts."""
 
     kernel: torch.Tensor
 
@@ -164,7 +170,7 @@ class Blur(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double the side of an image, low-passed, in float32."""
+    """Doubles the side of an image with a low-pass filter, in float32."""
 
     kernel: torch.Tensor
 
@@ -185,7 +191,7 @@ class _PixelNorm(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """A linear layer with the learning rate equalised; it works in its weights' precision, never in less."""
+    """A linear layer with equalised learning rate, computed in the precision of its weights."""
 
     def __init__(
         self, before: int, after: int, *, bias_init: float = 0.0, lr_mul: float = 1.0, activated: bool = False
@@ -205,7 +211,7 @@ class EqualLinear(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """A convolution whose input channels are scaled per sample, to unit variance where it demodulates."""
+    """A convolution whose input channels are scaled by a style per sample; demodulation restores unit variance."""
 
     def __init__(
         self, before: int, after: int, kernel: int, width: int, *, demodulate: bool = True, upsample: bool = False
@@ -218,7 +224,7 @@ class ModulatedConv2d(nn.Module):
         self.scale = 1 / math.sqrt(before * kernel * kernel)
 
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        """Convolve (n, before, h, w) under styles (n, before), in the folded form."""
+        """Convolve (n, before, h, w) with styles (n, before), in the folded form."""
         weight = self.weight[0] * self.scale
         x = x * style.to(x.dtype)[:, :, None, None]
         if self.blur is not None:
@@ -232,7 +238,7 @@ class ModulatedConv2d(nn.Module):
         return x
 
     def plain(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        """Compute what `forward` does with one kernel per sample: the reference."""
+        """Compute the same as `forward` with one kernel per sample, as a reference."""
         n, before, height, width = x.shape
         weight = self.weight * self.scale * style[:, None, :, None, None]  # (n, after, before, k, k)
         if self.demodulate:
@@ -294,7 +300,7 @@ class _Input(nn.Module):
 
 
 class Generator(nn.Module):
-    """Generate faces from z, w, W+ or S. `forward` takes W+."""
+    """Generates faces from z, w, W+ or S. `forward` takes W+."""
 
     def __init__(self, config: GeneratorConfig | None = None) -> None:
         super().__init__()
@@ -318,11 +324,11 @@ class Generator(nn.Module):
         return self.style(z)
 
     def broadcast(self, w: torch.Tensor) -> torch.Tensor:
-        """Repeat w, (n, width), into W+."""
+        """Return W+ (n, layers, width) with w (n, width) in each row."""
         return w[:, None].expand(-1, self.config.layers, -1)
 
     def styles(self, w_plus: torch.Tensor) -> list[torch.Tensor]:
-        """Return S of W+: one (n, channels) per modulated convolution."""
+        """Return S of W+: one style (n, channels) per modulated convolution."""
         rows = [0, 1, *[row for start in range(1, self.config.layers - 1, 2) for row in (start, start + 1, start + 2)]]
         affines = [layer.get_submodule("conv.modulation") for layer in self._styled_layers()]
         return [affine(w_plus[:, row]) for affine, row in zip(affines, rows, strict=True)]
@@ -330,7 +336,9 @@ class Generator(nn.Module):
     def synthesis(self, styles: Sequence[torch.Tensor], noises: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
         """Draw the images of S, float32 (n, 3, resolution, resolution).
 
-        noises: one (n or 1, 1, side, side) per styled convolution; the stored ones where it is None.
+        Args:
+            styles: one (n, channels) per modulated convolution.
+            noises: one (n or 1, 1, side, side) per styled convolution; None uses the stored ones.
         """
         noise = iter(noises if noises is not None else self.stored_noises())
         style = iter(styles)
@@ -348,16 +356,16 @@ class Generator(nn.Module):
         return self.synthesis(self.styles(w_plus), noises)
 
     def stored_noises(self) -> list[torch.Tensor]:
-        """Return the noise maps that are part of the network, one (1, 1, side, side) per styled convolution."""
+        """Return the noise maps that the network stores, one (1, 1, side, side) per styled convolution."""
         return list(self.noises.buffers())
 
     def random_noises(self, n: int, generator: torch.Generator) -> list[torch.Tensor]:
-        """Draw fresh noise maps, (n, 1, side, side) each, on the generator's device."""
+        """Draw new noise maps, (n, 1, side, side) each, on the generator's device."""
         shapes = [(n, *noise.shape[1:]) for noise in self.stored_noises()]
         return [torch.randn(shape, generator=generator, device=generator.device) for shape in shapes]
 
     def mean_w(self, draws: int = 4096, seed: int = 0) -> torch.Tensor:
-        """Return the mean of w, (width,), over z drawn on the CPU."""
+        """Return the mean of w, (width,), over `draws` random z, which are drawn on the CPU."""
         z = torch.randn(draws, self.config.width, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
             return self.mapping(z.to(self.input.input.device)).mean(0)

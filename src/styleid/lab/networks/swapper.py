@@ -1,4 +1,4 @@
-"""The latent swapper of the appearance model: how much of each number to take from the target."""
+"""The latent swapper of the appearance model, which computes the target's share of each number of W+."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from styleid.lab.networks.mapper import MapperLevel
 from styleid.lab.networks.targets import part_rows
 
 _KEPT_ROWS = 3
-"""Pose, placement and expression, which stay with the source."""
+"""Rows of pose, placement and expression, which stay with the source."""
 _FIRST_PART = ATTRIBUTE_ROW + 1
 _LOCKED_PARTS = 3
-"""How many parts of a target the identity lock takes whole: both of the shape, and the coarsest texture."""
+"""Number of parts that the identity lock takes completely from the target: the two of the shape and the coarsest
+texture."""
 
 
 class Swapper(nn.Module):
-    """Weigh source against target: W+ (n, layers, w) of both -> the target's share, (n, layers, w) in [0, 1].
+    """Weighs source against target.
 
-    parts: rows of each part, as `TargetMapping` has them; every row before them is a level of its own, of which the
-    first three stay. locked: take the first parts from the target whole.
+    Args:
+        parts: numbers of rows of each part, see `TargetMapping`. Each row before the parts is a level of its own; the
+            first three stay with the source.
+        width: channels per row of W+.
+        locked: take the first parts completely from the target (identity lock).
     """
 
     def __init__(self, parts: Sequence[int], width: int, *, locked: bool = True) -> None:
@@ -37,11 +41,11 @@ class Swapper(nn.Module):
 
     @staticmethod
     def is_locked(state: Mapping[str, torch.Tensor]) -> bool:
-        """Say whether a state dict is that of a locked swapper, which has no weights for the parts taken whole."""
+        """Return whether a state dict is a locked swapper's, which has no weights for the locked parts."""
         return not any(name.startswith(f"levels.{_FIRST_PART}.") for name in state)
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the target's share, (n, layers, w)."""
+        """Return the target's share, (n, layers, w) in [0, 1], for W+ (n, layers, w) of both."""
         shares = []
         for number, (level, (start, end)) in enumerate(zip(self.levels, self.rows, strict=True)):
             own, other = source[:, start:end], target[:, start:end]

@@ -1,4 +1,4 @@
-"""The matrices that set the people of a target bank apart."""
+"""Linear maps that make the people of a target bank more distinct."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from styleid.lab.networks.targets import part_rows
 
 _FURTHEST = 4.5
 _STRETCH = 1.3
-"""How much further from the mean face than the bank's its people come to lie."""
+"""Initial factor by which people are moved away from the mean face."""
 _LEAST_SHARE = 1e-3
 _SAME_ROWS = 0.3
-"""How much nearer than anybody else in the bank somebody must be to their own codes in a bundle."""
+"""Largest ratio of the distances to the nearest and second nearest person for which the nearest counts as a match."""
 
 
 class TargetSeparation(nn.Module):
-    """Set a bank's people apart: codes (..., layers, w) -> codes (..., layers, w); rows before the parts stay.
+    """Makes a bank's people more distinct by one linear map per part of W+. Rows before the parts do not change.
 
-    Each part has a matrix, in coordinates in which the bank's people differ by 1 whichever way one looks: so it tells
-    which ways of faces to differ become larger than they are, and which smaller.
-    parts: rows of each part, as `TargetMapping` has them. Buffers: the way into those coordinates and back, and how
-    much further from the mean face (parts,) people come to lie than the bank's do, which a part's matrix does not
-    change.
+    The maps act in whitened coordinates, in which the bank has unit variance in every direction. They therefore
+    determine which differences between faces become larger and which smaller.
+
+    Parameters: turns, one (side, side) matrix per part, added to the identity and then scaled to the part's stretch.
+    Buffers: even*, uneven*, the whitening matrix of each part and its inverse; stretch (parts,), the factor by which
+    people move away from the mean face.
+
+    Args:
+        parts: numbers of rows of each part, see `TargetMapping`.
+        width: channels per row of W+.
     """
 
     stretch: torch.Tensor
@@ -40,8 +45,8 @@ class TargetSeparation(nn.Module):
             self.register_buffer(f"even{number}", torch.eye(side))
             self.register_buffer(f"uneven{number}", torch.eye(side))
 
-    def know(self, people: torch.Tensor) -> None:
-        """Take from a bank's people, (people, layers, w), how faces differ."""
+    def fit_whitening(self, people: torch.Tensor) -> None:
+        """Set the whitening matrices from the codes of a bank's people, (people, layers, w)."""
         for number, (start, end) in enumerate(self.rows):
             part = people[:, start:end].flatten(1)
             squares, ways = torch.linalg.eigh(part.T @ part / len(part))
@@ -50,7 +55,7 @@ class TargetSeparation(nn.Module):
             self.get_buffer(f"uneven{number}").copy_(ways * deviations @ ways.T)
 
     def forward(self, people: torch.Tensor) -> torch.Tensor:
-        """Return people further apart."""
+        """Return the separated codes, for codes (..., layers, w)."""
         out = [people[..., : self.rows[0][0], :]]
         for number, (start, end) in enumerate(self.rows):
             matrix = self.get_buffer(f"even{number}") @ self._matrix(number) @ self.get_buffer(f"uneven{number}")
@@ -59,24 +64,36 @@ class TargetSeparation(nn.Module):
         return torch.cat(out, -2)
 
     def deviations(self) -> torch.Tensor:
-        """Return by how much people differ each way, by how much the bank's do, the largest of each part first."""
+        """Return the standard deviations after the maps relative to the bank's, one per direction, (directions,).
+
+        They are the singular values of the maps, in descending order for each part.
+        """
         return torch.cat([torch.linalg.svdvals(self._matrix(number)) for number in range(len(self.rows))])
 
     def recover(self, people: torch.Tensor, given: torch.Tensor) -> TargetSeparation:
-        """Become the separation that made of a bank's people (people, layers, w) those that a bundle's bank holds.
+        """Set the maps to those with which a bundle's bank was made.
 
-        given: the bundle's codes of all or most of the people, (others, layers, w), in any order. Who is who is told by
-        the rows that no separation changes; the matrices are those of least squares. Raises TrainingError where fewer
-        than half of `given` are among the people.
+        The rows that a separation does not change identify the people. The maps are fitted by least squares.
+
+        Args:
+            people: (people, layers, w), codes of the bank before the separation.
+            given: (others, layers, w), codes in the bundle of all or most of these people, in any order.
+
+        Returns:
+            This module.
+
+        Raises:
+            TrainingError: if fewer than half of `given` are found among the people.
         """
         fixed = slice(0, self.rows[0][0])
         near, who = torch.cdist(given[:, fixed].flatten(1), people[:, fixed].flatten(1)).topk(2, largest=False)
         known = near[:, 0] < _SAME_ROWS * near[:, 1]
         if 2 * int(known.sum()) < len(given):
             raise TrainingError(
-                "The bundle's bank holds other people than this pack gives. Train target-separation anew."
+                "The people in the bundle's bank do not match this pack's. Use the pack that the bundle was made from, "
+                "or train target-separation anew."
             )
-        self.know(people)
+        self.fit_whitening(people)
         before, after = people[who[known, 0]], given[known]
         for number, (start, end) in enumerate(self.rows):
             even = self.get_buffer(f"even{number}")

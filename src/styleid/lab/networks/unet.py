@@ -22,18 +22,23 @@ SIDE_PX = 512
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Shape the network. widths: channels from the full side down to a sixteenth of it."""
+    """Shape of the network.
+
+    Attributes:
+        widths: channels at 1, 1/2, 1/4, 1/8 and 1/16 of the side.
+        classes: number of classes.
+    """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     classes: int = 19
 
     def __post_init__(self) -> None:
         if len(self.widths) != 5:
-            raise ValueError(f"The network has five depths, not {len(self.widths)}.")
+            raise ValueError(f"widths must have 5 numbers, not {len(self.widths)}.")
 
     @classmethod
     def of_state(cls, state: Mapping[str, torch.Tensor]) -> UNetConfig:
-        """Read the shape off a state dict; raises TrainingError where it is not this network's."""
+        """Infer the shape from a state dict; raises TrainingError if it is not this network's."""
         try:
             names = ["conv1", "conv2", "conv3", "conv4", "center"]
             widths = tuple(state[f"{name}.conv1.0.weight"].shape[0] for name in names)
@@ -63,7 +68,7 @@ class _Up(nn.Module):
 
 
 class ParsingUNet(nn.Module):
-    """Label the pixels of a face."""
+    """Labels the pixels of a face; see the module's convention."""
 
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
@@ -76,7 +81,7 @@ class ParsingUNet(nn.Module):
         self.final = nn.Conv2d(a, self.config.classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits, (n, 19, h, w)."""
+        """Return logits (n, 19, h, w) of images (n, 3, h, w)."""
         whole = self.conv1(x)
         half = self.conv2(functional.max_pool2d(whole, 2))
         quarter = self.conv3(functional.max_pool2d(half, 2))

@@ -1,9 +1,11 @@
-"""Fit networks to a bundle's crop: upstream's, which look at smaller images, and the built-in's, at another crop.
+"""Adapters that run upstream's and the built-in bundle's networks on the crop of a bundle built from StyleID's files.
+
+Upstream's networks take smaller images; the built-in bundle's networks take another crop.
 
 Convention
 ----------
-A bundle's crop is float (n, 3, side, side), RGB in [-1, 1], aligned as FFHQ. Matrices are (2, 3) and map the built-in
-bundle's crop to this one, pixel centres at integers.
+The bundle's crop is float (n, 3, side, side), RGB in [-1, 1], aligned as FFHQ. Matrices are (2, 3) and map the built-in
+bundle's crop (the inner crop) to this one, pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -20,19 +22,31 @@ _OUTSIDE = 10.0
 
 
 class Resized(nn.Module):
-    """Bring a crop to the side that a network was trained at, averaging down or interpolating up, and run it."""
+    """Resizes a crop to the side that a network was trained at, and runs the network.
+
+    Args:
+        network: the network.
+        side: side of the crop.
+        network_side: side of the network's input.
+    """
 
     def __init__(self, network: nn.Module, side: int, network_side: int) -> None:
         super().__init__()
         self.network, self.side, self.network_side = network, side, network_side
 
     def forward(self, crop: torch.Tensor) -> torch.Tensor:
-        """Return what the network says of crops (n, 3, side, side)."""
+        """Return the network's output for crops (n, 3, side, side)."""
         return self.network(resized(crop, self.side, self.network_side))
 
 
 def resized(crop: torch.Tensor, side: int, wanted: int) -> torch.Tensor:
-    """Return a crop at another side; both sides are powers of two, or the wanted one is larger."""
+    """Resize crops (n, 3, side, side), by averaging down or interpolating up.
+
+    Args:
+        crop: the crops.
+        side: their side.
+        wanted: the new side; if it is smaller, it must divide `side`.
+    """
     if side == wanted:
         return crop
     if side > wanted:
@@ -41,7 +55,7 @@ def resized(crop: torch.Tensor, side: int, wanted: int) -> torch.Tensor:
 
 
 class OneHot(nn.Module):
-    """Turn label numbers, float (n, h, w), into one-hot maps, and run an encoder on them."""
+    """Converts label numbers, float (n, h, w), to one-hot maps (n, labels, h, w), and runs an encoder on them."""
 
     numbers: torch.Tensor
 
@@ -51,12 +65,18 @@ class OneHot(nn.Module):
         self.register_buffer("numbers", torch.arange(labels).float().view(1, -1, 1, 1))
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return W+ of label maps."""
+        """Return the encoder's output for label maps (n, h, w)."""
         return self.encoder(((labels[:, None] - self.numbers).abs() < 0.5).to(self.numbers.dtype))
 
 
 class ToOtherCrop(nn.Module):
-    """Cut the built-in bundle's crop, (n, 3, inner, inner), out of this one: averaged down, then interpolated."""
+    """Resamples the inner crop from this one, by averaging down and interpolation.
+
+    Args:
+        matrix: (2, 3), inner crop to this crop.
+        side: side of this crop.
+        inner: side of the inner crop.
+    """
 
     grid: torch.Tensor
 
@@ -68,16 +88,21 @@ class ToOtherCrop(nn.Module):
         self.register_buffer("grid", _to_grid(places, side, inner))
 
     def forward(self, crop: torch.Tensor) -> torch.Tensor:
-        """Return the other crop."""
+        """Return inner crops (n, 3, inner, inner) of crops (n, 3, side, side)."""
         small = functional.avg_pool2d(crop, self.factor) if self.factor > 1 else crop
         grid = self.grid.expand(crop.shape[0], -1, -1, -1)
         return functional.grid_sample(small, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 class FromOtherCrop(nn.Module):
-    """Bring the built-in parser's answer into this crop: logits (n, 19, out, out), landmarks (n, 68, 2).
+    """Maps the built-in parser's output from the inner crop to this one. Pixels outside the inner crop are background.
 
-    What the other crop does not show is background.
+    Args:
+        matrix: (2, 3), inner crop to this crop.
+        side: side of this crop.
+        inner: side of the inner crop.
+        out: side of the returned logits.
+        labels: number of classes.
     """
 
     grid: torch.Tensor
@@ -101,28 +126,28 @@ class FromOtherCrop(nn.Module):
         self.register_buffer("shift", torch.from_numpy(matrix[:, 2].astype(np.float32)))
 
     def forward(self, logits: torch.Tensor, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits and landmarks in this crop."""
+        """Return logits (n, labels, out, out) and landmarks (n, 68, 2) in this crop."""
         grid = self.grid.expand(logits.shape[0], -1, -1, -1)
         moved = functional.grid_sample(logits, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return moved * self.inside + self.outside, landmarks @ self.turn + self.shift
 
 
 class Described(nn.Module):
-    """Join what two networks say of a face: age and group by the built-in, sex by CelebA's attribute."""
+    """Combines two attribute networks: age and group from the built-in one, sex from CelebA's attribute Male."""
 
     def forward(self, described: torch.Tensor, celeba: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (n, 7), age, P(female), P(group) x 5; and the 40 attributes as they are."""
+        """Return attributes (n, 7), age, P(female), P(group) x 5, and the 40 CelebA attributes unchanged."""
         female = 1 - celeba[:, MALE : MALE + 1]
         return torch.cat([described[:, :1], female, described[:, 2:]], 1), celeba + 0
 
 
 def _grid_places(side: int) -> FloatArray:
-    """Return the places (x, y) of a square's pixels, (side * side, 2)."""
+    """Return the coordinates (x, y) of a square's pixels, (side * side, 2)."""
     x, y = np.meshgrid(np.arange(side, dtype=np.float64), np.arange(side, dtype=np.float64))
     return np.stack([x, y], -1).reshape(-1, 2)
 
 
 def _to_grid(places: FloatArray, source_side: int, side: int) -> torch.Tensor:
-    """Return places (x, y) in a square of source_side as `grid_sample` wants them, (1, side, side, 2)."""
+    """Convert coordinates (x, y) in a square of source_side to `grid_sample`'s grid, (1, side, side, 2)."""
     grid = (2 * places + 1) / source_side - 1
     return torch.from_numpy(grid.reshape(1, side, side, 2).astype(np.float32))

@@ -1,5 +1,5 @@
-"""Trainings: each a `Task` of the run contract (`loop`), with its losses, data and figures.
+"""Training tasks: each module implements `loop.Task` for one network, with its losses, data and figures.
 
-Knows networks, optimisers, schedules and checkpoints.
-Does not know bundles, nor the command line.
+Knows: networks, optimisers, schedules, checkpoints.
+Does not know: bundles and the command line.
 """

@@ -1,8 +1,8 @@
-"""Fit the active appearance model to a pack: linear algebra only, some minutes on two cores.
+"""Fit of the active appearance model to a pack: linear algebra only, a few minutes on two cores.
 
-Each block of W+ is read off what the blocks before it leave over: a ridge regression finds the directions along which a
-named quantity (yaw, mouth opening, age, ...) can be read, and what goes with those directions is taken out before the
-next block. Principal components order what remains.
+The blocks of W+ are fitted one after another, each on the residual of those before it. For a named quantity (yaw, mouth
+opening, age, ...) a ridge regression finds the directions that predict it, and everything that correlates with these
+directions is removed before the next block is fitted. The last blocks are principal components of what remains.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _HULL_MARGIN_PX = 6
 _BASIS_FACES = 9000
 _FILL_ROUNDS = 3
 _LEAST_DEVIATION = 0.3
-"""How much codes must vary, in deviations of faces, for what comes of them to be told apart."""
+"""Directions of codes with a smaller standard deviation are ignored in `fit_expressions`."""
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A linear block: `read` (d, k) reads unit-variance coordinates, `write` (k, d) takes them back."""
+    """A linear block: `read` (d, k) maps data to coordinates of unit variance, `write` (k, d) maps them back."""
 
     read: Array
     write: Array
 
-    def left_over(self, data: Array) -> Array:
-        """Return what the block does not explain of (n, d) data."""
+    def residual(self, data: Array) -> Array:
+        """Return the part of data (n, d) that the block does not explain."""
         return data - data @ self.read @ self.write
 
 
@@ -54,7 +54,11 @@ def fit_aam(
 ) -> ActiveAppearanceModel:
     """Fit the model to a pack's training faces.
 
-    parser: a `ParserNet` for the pack's crops that says where each face is hidden; None takes every face as bare.
+    Args:
+        pack: the pack.
+        parser: a `ParserNet` for the pack's crops; it finds where faces are covered. None treats all as uncovered.
+        config: size of the model; None takes the pack's crop size.
+        say: called with the name of each stage.
     """
     config = config or AAMConfig(pack.template.size_px)
     train = ~pack.held_out
@@ -73,7 +77,12 @@ def fit_aam(
 
 
 def face_visibility(parser: nn.Module, crops: torch.Tensor) -> torch.Tensor:
-    """Return how much of each pixel is bare face, (n, 1, s, s) in [0, 1], of crops (n, 3, s, s) in [-1, 1]."""
+    """Return the probability that each pixel shows the uncovered face, (n, 1, s, s).
+
+    Args:
+        parser: a `ParserNet`.
+        crops: (n, 3, s, s) in [-1, 1].
+    """
     with torch.no_grad(), autocast(str(crops.device)):
         labels = parser(crops.contiguous(memory_format=torch.channels_last))[0].softmax(1)
         face = labels[:, list(FACE_CLASSES)].sum(1, keepdim=True)
@@ -100,7 +109,12 @@ def _empty_model(config: AAMConfig, mean: np.ndarray) -> ActiveAppearanceModel:
 
 
 def rectangle_around(mean: np.ndarray, config: AAMConfig) -> Array:
-    """Return what of the mean shape's frame a texture shows, (4,): x0, y0, x1, y1."""
+    """Return the rectangle of the mean shape's frame that textures cover, (4,): x0, y0, x1, y1 in pixels.
+
+    Args:
+        mean: (78, 2), the mean shape.
+        config: size of the model.
+    """
     low = np.maximum(mean.min(0) - _HULL_MARGIN_PX, 0)
     return np.array([*low, *np.minimum(mean.max(0) + _HULL_MARGIN_PX, config.size_px - 1)])
 
@@ -121,14 +135,14 @@ def _textures(model: ActiveAppearanceModel, pack: Pack, parser: nn.Module | None
 
 
 def pose_features(landmarks: np.ndarray) -> Array:
-    """Return yaw (by the sides of the face, by the nose) and pitch of (n, 68, 2) landmarks, (n, 3)."""
+    """Return two measures of yaw (by the face's sides and by the nose) and pitch of landmarks (n, 68, 2), (n, 3)."""
     face = geometry.expression(landmarks)
     sideways = (landmarks[:, 30, 0] - landmarks[:, 36:48, 0].mean(1)) / geometry.inter_ocular(landmarks)
     return np.stack([face.yaw, sideways, face.pitch], 1)
 
 
 def placement_features(landmarks: np.ndarray, mean: np.ndarray) -> Array:
-    """Return shift across and down, size and turn of (n, 68, 2) landmarks against a mean shape, (n, 4)."""
+    """Return shift in x and y, scale and rotation of landmarks (n, 68, 2) relative to a mean shape (68, 2), (n, 4)."""
     centred, reference = landmarks - landmarks.mean(1, keepdims=True), mean - mean.mean(0)
     z, z0 = centred @ np.array([1, 1j]), reference @ np.array([1, 1j])
     turn = (z * np.conj(z0)).sum(1) / (np.abs(z0) ** 2).sum()
@@ -137,7 +151,7 @@ def placement_features(landmarks: np.ndarray, mean: np.ndarray) -> Array:
 
 
 def expression_features(landmarks: np.ndarray) -> Array:
-    """Return mouth opening, smile, left and right eye opening of (n, 68, 2) landmarks, (n, 4)."""
+    """Return mouth opening, smile and the opening of each eye of landmarks (n, 68, 2), (n, 4)."""
     unit = geometry.inter_ocular(landmarks)
 
     def between(a: int, b: int) -> np.ndarray:
@@ -149,11 +163,19 @@ def expression_features(landmarks: np.ndarray) -> Array:
 
 
 def fit_expressions(wplus: np.ndarray, asked: Array, came: Array, rows: int) -> Array:
-    """Return `AAMGenerator.express` from codes (n, layers, width) and what was drawn with them.
+    """Fit `AAMGenerator.express`, which corrects the expression channels so that new faces match their originals.
 
-    asked, came: `expression_features` (n, 4) of the faces whose expression the codes have, and of the new ones. rows:
-    how many rows of W+ bear on what comes. What hardly varies among the codes tells nothing: in the codes of a photo it
-    may lie a hundred times as far out, and would take mouth and eyes along.
+    Directions in which the codes hardly vary are ignored: the regression could not estimate them, and a photo whose
+    code lies far out in such a direction would get a distorted expression.
+
+    Args:
+        wplus: (n, layers, width), codes of new faces.
+        asked: (n, 4), `expression_features` of the original faces.
+        came: (n, 4), `expression_features` of the new faces.
+        rows: number of rows of W+, from the first, that influence the expression.
+
+    Returns:
+        (rows * width + 1, 4); the last row is the constant.
     """
     told = slice(EXPRESSION_ROW * wplus.shape[2], EXPRESSION_ROW * wplus.shape[2] + SHAPE_EXPRESSIONS)
     codes = wplus[:, :rows].reshape(len(wplus), -1).astype(np.float64)
@@ -168,7 +190,7 @@ def fit_expressions(wplus: np.ndarray, asked: Array, came: Array, rows: int) -> 
 
 
 def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.ndarray) -> Array:
-    """Fill the shape's matrices and return what of the training faces' shapes bears on texture, (n, w + 4)."""
+    """Set the shape's matrices. Return the shape channels that predict texture, pose and expression, (n, w + 4)."""
     width, mean = model.config.width, model.mean_shape.numpy()
     rest = data = (points - mean).reshape(len(points), -1).astype(np.float64)
     blocks = []
@@ -178,7 +200,7 @@ def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.n
         expression_features(landmarks),
     ):
         blocks.append(reading_block(rest, np.pad(wanted, ((0, 0), (0, width - wanted.shape[1])))))
-        rest = blocks[-1].left_over(rest)
+        rest = blocks[-1].residual(rest)
     blocks.append(component_block(rest, width * model.config.shape_rows))
     read, write = chain(blocks)
     _set(model, "shape_in", read)
@@ -189,7 +211,7 @@ def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.n
 
 
 def _fit_basis(model: ActiveAppearanceModel, packed: np.ndarray, seen: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Fill basis and mean, filling in what is hidden, and return every face's codes, (n, k) float32."""
+    """Set the texture basis and mean, filling in hidden pixels, and return the codes of all faces, (n, k) float32."""
     k = model.config.texture_components
     weight = seen[train].sum(0).clip(1)
     mean = (packed[train] * seen[train]).sum(0) / weight
@@ -229,15 +251,15 @@ def _fit_texture(
     rest = data - shape @ expected
     told = np.concatenate([_gaze(model, packed[train]), _teeth(model, packed[train])], 1)
     blocks = [reading_block(rest, told)]
-    rest = blocks[-1].left_over(rest)
+    rest = blocks[-1].residual(rest)
     blocks.append(_light_block(model, rest))
-    rest = blocks[-1].left_over(rest)
+    rest = blocks[-1].residual(rest)
     labelled = np.isfinite(pack.age[train])
     age, sex, group = (column[train][labelled].astype(np.float64) for column in (pack.age, pack.sex, pack.group))
     beard = _beard(model, packed[train])[labelled]
     wanted = np.stack([age, age < 12, sex, *(group == k for k in (1, 2, 3)), *beard.T], 1).astype(np.float64)
     blocks.append(reading_block(rest, wanted[:, :width], rows=labelled, penalty=3e-3))
-    rest = blocks[-1].left_over(rest)
+    rest = blocks[-1].residual(rest)
     blocks.append(component_block(rest, width * model.config.texture_rows))
     read, write = chain(blocks)
     _set(model, "texture_in", read)
@@ -246,7 +268,7 @@ def _fit_texture(
 
 
 def _gaze(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:
-    """Return where the dark of the eyes lies between their corners, across and down, (n, 2)."""
+    """Return the position of the dark part of the eyes relative to the eye, horizontal and vertical, (n, 2)."""
     luma = np.stack([t.numpy() for t in _luma_images(model, packed)])
     x0, y0, x1, y1 = model.rectangle.numpy()
     height, width = model.config.texture_hw
@@ -263,7 +285,7 @@ def _gaze(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:
 
 
 def _teeth(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:
-    """Return how much brighter than the lips the inside of the mouth is, (n, 1)."""
+    """Return the brightness of the inside of the mouth minus that of the lips, (n, 1)."""
     x0, y0, x1, y1 = model.rectangle.numpy()
     height, width = model.config.texture_hw
     mean = (model.mean_shape.numpy() - [x0, y0]) / [x1 - x0, y1 - y0] * [width - 1, height - 1]
@@ -275,7 +297,7 @@ def _teeth(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:
 
 
 def _beard(model: ActiveAppearanceModel, packed: np.ndarray) -> Array:
-    """Return how much darker than the cheeks the upper lip and the chin are, (n, 2)."""
+    """Return the brightness of the cheeks minus that of the upper lip and of the chin, (n, 2)."""
     x0, y0, x1, y1 = model.rectangle.numpy()
     height, width = model.config.texture_hw
     mean = (model.mean_shape.numpy() - [x0, y0]) / [x1 - x0, y1 - y0] * [width - 1, height - 1]
@@ -297,7 +319,7 @@ def _luma_images(model: ActiveAppearanceModel, packed: np.ndarray) -> Any:
 
 
 def _light_block(model: ActiveAppearanceModel, rest: Array) -> Block:
-    """Return the block of what remains of textures after a strong blur: light and tone."""
+    """Return the block of strongly blurred textures, which describe light and tone."""
     basis = model.basis().numpy()
     n_luma, n_half = model.packed
     height, width = model.config.texture_hw
@@ -317,18 +339,19 @@ def _light_block(model: ActiveAppearanceModel, rest: Array) -> Block:
 
 
 def ridge(inputs: Array, outputs: Array, penalty: float = 1e-3) -> Array:
-    """Return the (a, b) weights that map inputs (n, a) nearest to outputs (n, b).
-
-    penalty: relative to the inputs' variance.
-    """
+    """Return the ridge regression (a, b) of outputs (n, b) on inputs (n, a); penalty: relative to their variance."""
     strength = penalty * len(inputs) * max(float(inputs.var(0).mean()), 1e-12)
     return np.linalg.solve(inputs.T @ inputs + strength * np.eye(inputs.shape[1]), inputs.T @ outputs)
 
 
 def reading_block(data: Array, wanted: Array, rows: np.ndarray | None = None, penalty: float = 1e-4) -> Block:
-    """Return the block that reads the wanted quantities (m, k) off data (n, d).
+    """Return the block whose coordinates predict given quantities.
 
-    rows: bool (n,), where `wanted` is known. Quantities that do not vary give channels that are zero.
+    Args:
+        data: (n, d).
+        wanted: (m, k), the quantities. Those that do not vary give channels that are 0.
+        rows: bool (n,), the m rows of data for which they are known; None means all.
+        penalty: see `ridge`.
     """
     known = data if rows is None else data[rows]
     spread = wanted.std(0)
@@ -337,7 +360,7 @@ def reading_block(data: Array, wanted: Array, rows: np.ndarray | None = None, pe
 
 
 def block_from_reading(data: Array, reading: Array) -> Block:
-    """Scale a reading (d, k) to unit variance and find what goes with it in the data."""
+    """Return the block of a linear map (d, k), scaled to unit variance, and its regression back to the data (n, d)."""
     spread = (data @ reading).std(0)
     alive = spread > 1e-6
     read = np.where(alive, reading / np.where(alive, spread, 1.0), 0.0)
@@ -345,7 +368,7 @@ def block_from_reading(data: Array, reading: Array) -> Block:
 
 
 def component_block(data: Array, count: int) -> Block:
-    """Return the first principal components, scaled to unit variance."""
+    """Return the block of the first `count` principal components of data (n, d), scaled to unit variance."""
     covariance = data.T @ data / len(data)
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
@@ -356,7 +379,7 @@ def component_block(data: Array, count: int) -> Block:
 
 
 def chain(blocks: list[Block]) -> tuple[Array, Array]:
-    """Join blocks, each of which reads what the ones before it leave over, into one reading and one writing matrix."""
+    """Join blocks, each fitted on the residual of those before, to one `read` (d, k) and one `write` (k, d) matrix."""
     d = len(blocks[0].read)
     remaining, reads = np.eye(d), []
     for block in blocks:

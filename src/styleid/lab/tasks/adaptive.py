@@ -1,14 +1,14 @@
 """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with limited data").
 
-Real and generated images are varied alike before the discriminator sees them, each kind of variation with probability
-p. p rises while the discriminator knows its training images too well (the mean sign of its scores on them is above the
-target) and falls otherwise. p and the mean live in buffers, so they are part of a checkpoint and need no read-back from
-the device.
+Real and generated images are augmented in the same way before the discriminator gets them, each augmentation with
+probability p. p rises while the discriminator overfits (the mean sign of its scores on training images exceeds the
+target) and falls otherwise. p and the mean sign are buffers, so checkpoints include them, and they are updated without
+synchronisation with the device.
 
 Convention
 ----------
 Images are float (n, 3, s, s), about [-1, 1]. Matrices are (n, 3, 3) and map **output to input** points in the units of
-`torch.nn.functional.affine_grid` (the image spans [-1, 1], align_corners false); beyond the border lies the reflection.
+`torch.nn.functional.affine_grid` (the image spans [-1, 1], align_corners false). Images are mirrored at their border.
 """
 
 from __future__ import annotations
@@ -27,10 +27,16 @@ _LUMA = 1 / math.sqrt(3)
 
 @dataclass(frozen=True)
 class AdaptiveOptions:
-    """Choose how the augmentation adapts.
+    """Options of the adaptive augmentation.
 
-    target: mean sign of the scores on real images to hold. images: number of images in which p moves by 1. most: upper
-    bound of p. start: p at the beginning.
+    Attributes:
+        target: mean sign of the scores on real images to keep, between -1 and 1.
+        images: number of images after which p has changed by 1.
+        most: upper limit of p, below 1; 0 turns the adaptation off.
+        start: initial p.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     target: float = 0.6
@@ -40,13 +46,18 @@ class AdaptiveOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.most < 1:
-            raise ValueError(f"The augmentation needs 0 <= start <= most < 1, not {self.start} and {self.most}.")
+            raise ValueError(f"0 <= start <= most < 1 must hold, but start is {self.start} and most is {self.most}.")
         if self.images < 1 or not -1 < self.target < 1:
-            raise ValueError("The augmentation needs a positive number of images and a target between -1 and 1.")
+            raise ValueError(
+                f"images must be at least 1 and target between -1 and 1, not {self.images} and {self.target}."
+            )
 
 
 class AdaptiveAugment(nn.Module):
-    """Vary images with an adaptive probability, differentiably; random numbers come from a CPU generator."""
+    """Augments images with an adaptive probability p, differentiably.
+
+    Buffers: p, the probability; sign, the running mean sign of the scores on real images.
+    """
 
     p: torch.Tensor
     sign: torch.Tensor
@@ -58,7 +69,7 @@ class AdaptiveAugment(nn.Module):
         self.register_buffer("sign", torch.tensor(options.target))
 
     def adapt(self, real_scores: torch.Tensor) -> None:
-        """Move p after the discriminator's scores on (augmented) real images, (n,)."""
+        """Update p from the discriminator's scores (n,) on augmented real images."""
         options = self.options
         if options.most == 0:
             return
@@ -68,7 +79,12 @@ class AdaptiveAugment(nn.Module):
             self.p.add_((self.sign - options.target).sign() * step).clamp_(0, options.most)
 
     def forward(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return the images varied, float32 of the same shape."""
+        """Return the augmented images, float32 of the same shape.
+
+        Args:
+            images: (n, 3, s, s).
+            generator: CPU generator, source of random numbers.
+        """
         n, device = len(images), images.device
         chances = torch.rand(n, 13, generator=generator).to(device, non_blocking=True)
         uniform = torch.rand(n, 9, generator=generator).to(device, non_blocking=True)
@@ -86,7 +102,7 @@ class AdaptiveAugment(nn.Module):
 
 
 def _geometry(on: torch.Tensor, uniform: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-    """Compose flips, quarter turns, shifts, scales and turns where they are on, (n, 3, 3)."""
+    """Compose the enabled flips, quarter turns, shifts, scalings and rotations to matrices (n, 3, 3)."""
     signed = uniform * 2 - 1
     zero = torch.zeros_like(uniform[:, 0])
     flip = torch.where(on[:, 0] & (uniform[:, 0] < 0.5), -1.0, 1.0)
@@ -113,7 +129,7 @@ def _turn(angle: torch.Tensor) -> torch.Tensor:
 
 
 def _colours(on: torch.Tensor, uniform: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-    """Compose brightness, contrast, luma flip, hue and saturation where they are on, (n, 3, 4)."""
+    """Compose the enabled changes of brightness, contrast, luma flip, hue and saturation to matrices (n, 3, 4)."""
     eye = torch.eye(3, device=on.device)
     luma = torch.full((3, 3), 1 / 3, device=on.device)
     zero = torch.zeros_like(uniform)
@@ -127,7 +143,7 @@ def _colours(on: torch.Tensor, uniform: torch.Tensor, normal: torch.Tensor) -> t
     def each(value: torch.Tensor) -> torch.Tensor:
         return value[:, None, None]
 
-    # Rodrigues' rotation about the grey axis, after the luma flip (a reflection) and before the saturation
+    # hue: Rodrigues' rotation about the grey axis, applied after the luma flip (a reflection) and before the saturation
     hue = each(angle.cos()) * eye + each(angle.sin()) * cross + each(1 - angle.cos()) * luma
     mixed = (luma + (eye - luma) * each(saturation)) @ hue @ (eye - each(flip) * luma) * each(contrast)
     offset = mixed.sum(2, keepdim=True) * each(brightness)

@@ -1,11 +1,11 @@
-"""The attribute network: crop -> age, sex, group.
+"""Training of the attribute network: crop -> age, sex, group.
 
-Who can tell people apart can also tell what they look like: the network starts from the recogniser's convolutions,
-which know more of faces than the labels could teach. A linear reading of what these see finds the sex of 93 % of faces,
-where a network that learnt from the labels alone finds that of 90 %.
+The network starts from the recogniser's convolutions, whose features contain more than the few labels can teach: a
+linear classifier on these features gets the sex of 93 % of faces right, a network trained on the labels alone 90 %.
 
-Age is learnt as a distribution over years (Gao et al. 2018, DLDL-v2) and read as its mean. Cells of age band, sex and
-group are drawn evenly (by the root of their inverse size), so that the rare ones count.
+Age is learned as a distribution over years (Gao et al. 2018, DLDL-v2); the estimate is its mean. Faces are sampled by
+the inverse square root of the number of faces of the same age band, sex and group, so that rare ones are seen more
+often.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ from styleid.lab.tasks.student import StudentTask
 
 _WEIGHTS = {"age": 1.0, "sex": 1.0, "group": 0.5}
 AGE_BANDS = (3, 10, 20, 30, 40, 50, 60, 75)
-"""Upper ends, in years, of the bands that figures are given by; the last band is open."""
+"""Upper limits, in years, of the age bands for sampling. The last band is open."""
 
 
 class AttributesTask(StudentTask[AttributesNet]):
-    """Train an `AttributesNet` on the faces of a pack that have a known sex.
+    """Trains an `AttributesNet` on the faces of a pack whose sex is known.
 
-    recogniser: whose convolutions a training begins with; without one, with random ones.
+    Args:
+        pack: training and held-out faces.
+        recogniser: network that provides the initial convolutions; None starts from random ones.
+        config: size of the network; None takes the pack's crop size.
+        batch: images per step.
+        learning_rate: peak of the learning rate.
+        device: cpu or cuda.
     """
 
     def __init__(
@@ -67,7 +73,7 @@ class AttributesTask(StudentTask[AttributesNet]):
         index = index.to(self.device)
         views = augment.cut_views(data.crops[index], matrices, size)
         views = augment.cover(augment.degrade(augment.vary_light(views, generator), generator), generator, 0.3)
-        # dropout draws from the global generator: seeded here so that a resumed run repeats
+        # dropout uses the global generator, which is seeded here so that a resumed run repeats it
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         with autocast(self.device):
             years, female, group = self._student.logits(views.contiguous(memory_format=torch.channels_last))
@@ -79,7 +85,7 @@ class AttributesTask(StudentTask[AttributesNet]):
         return {"age": age_loss, "sex": sex_loss, "group": group_loss}
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`."""
+        """Return the mean age error in years and the shares of right sexes and groups; see `Task.evaluate`."""
         self._average.eval()
         with torch.no_grad():
             eye = torch.eye(2, 3).expand(128, 2, 3)

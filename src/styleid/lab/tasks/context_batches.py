@@ -1,12 +1,13 @@
-"""Draw the batches that the context generator learns from: views of faces, and what it is told of each.
+"""Training batches of the context generator: views of faces with the generator's inputs.
 
-The first half of a batch asks for the face that is there, the second for somebody else's identity and shape in the same
-pose and expression. All that the generator sees is drawn by `styleid.pixel.guides`, as at work.
+The first half of a batch asks for the original face, the second half for another person's identity and face shape in
+the original pose and expression. The generator's inputs are drawn by `styleid.pixel.guides`, as when photos are
+anonymised.
 
 Convention
 ----------
 Views are float32 (n, c, s, s), RGB in [-1, 1]; landmarks are (n, 68, 2) pixels of the view; label maps hold
-`styleid.pixel.guides.Part` values. Random numbers come from the generator that is passed in, drawn on the CPU.
+`styleid.pixel.guides.Part` values. Random numbers come from the generator that is passed in and are drawn on the CPU.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ from styleid.types import FloatArray
 _JITTER = augment.Jitter(degrees=6, shift=0.03, scale=0.08)
 _STILL = augment.Jitter(degrees=0, shift=0, scale=0, mirror=0)
 _ALIKE, _ALIKE_SHARE = 48, 32
-"""How many people most alike in sex, age and group one is drawn from: so many, but one in so many at most."""
+"""A target is drawn from this many targets that are nearest in age, sex and group, but from at most one in this many
+of all."""
 _LOOKS = (0.08, 8.0, 3.0, 3.0, 3.0, 3.0, 3.0)
-"""What a year, sex and the groups count for when people are compared."""
+"""Weights of a year, the sex and each group when people are compared."""
 _FURTHEST = 3.0
 
 
@@ -47,13 +49,27 @@ _UNVARIED = BatchOptions((3, 3), 0, 0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Batch:
-    """Hold a batch; the first `own` rows ask for the face that is there.
+    """A batch. The first `own` faces are to be drawn as themselves, the others as targets.
 
-    image: the views. context, region, lines, glasses, light: what the generator sees. own_lines: the lines of the face
-    that is there. cells: of light, a side. fine: weights of eyes and the mouth's inside, in [0, 1]. landmarks: where
-    they are asked for. identity, second: embeddings asked for; source_identity, source_second: those of the photo's
-    face. looks: of the photo's face, as the attribute network sees it. appearance: the asked person's visible face for
-    the appearance encoder. to_view: (n, 2, 3), from pixels of the pack's crop to the view's.
+    Attributes:
+        own: number of faces that are to be drawn as themselves.
+        cells: number of light cells per side.
+        image: the views, (n, 3, s, s).
+        context: input, the view with the region cut out.
+        region: input, the region to draw, (n, 1, s, s) in [0, 1].
+        lines: input, lines of the face to draw, (n, 2, s, s) in [0, 1].
+        own_lines: lines of the original face, (n, 2, s, s) in [0, 1].
+        glasses: input, (n, 1, s, s) in [0, 1].
+        light: input, colour means by light cell, (n, 3, s, s).
+        fine: weights of the eyes and the inside of the mouth, (n, 1, s, s) in [0, 1].
+        landmarks: landmarks of the face to draw, (n, 68, 2).
+        identity: embeddings of the face to draw, (n, 128).
+        second: the same by the second recogniser, (n, 128) or (n, 0).
+        source_identity: embeddings of the original face, (n, 128).
+        source_second: the same by the second recogniser.
+        looks: attributes of the original face, estimated, (n, 7).
+        appearance: input of the appearance encoder, the visible face of the person to draw, (n, 4, 64, 64).
+        to_view: (n, 2, 3), pixels of the pack's crop to pixels of the view.
     """
 
     own: int
@@ -76,11 +92,11 @@ class Batch:
     to_view: torch.Tensor
 
     def composed(self, drawn: torch.Tensor) -> torch.Tensor:
-        """Return the drawn faces in their surroundings."""
+        """Return the composites of drawn faces (n, 3, s, s) with the views."""
         return self.image + (drawn - self.image) * self.region
 
     def to(self, device: str) -> Batch:
-        """Return the batch on a device, its maps channels last."""
+        """Return the batch on a device, with its maps in channels-last layout."""
         moved = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -91,7 +107,7 @@ class Batch:
 
 
 class ContextFaces:
-    """Some faces of a pack as tensors on the device that trains, from which batches are drawn."""
+    """Faces of a pack as tensors on the training device, and the source of batches."""
 
     def __init__(
         self,
@@ -106,16 +122,28 @@ class ContextFaces:
     ) -> None:
         """Decode faces.
 
-        rows: whose views are drawn. shapes: the appearance model whose shape rows are swapped. side: of the views, 64,
-        128 or 256 px. most_targets: how many of the pack's targets are asked for; 0 takes all.
+        Args:
+            pack: the pack.
+            rows: (n,), the faces whose views batches hold.
+            shapes: the appearance model whose shape rows are swapped.
+            side: side of the views, 64, 128 or 256 px.
+            device: cpu or cuda.
+            options: augmentation of `batch`; None uses the defaults.
+            most_targets: approximate number of the pack's targets to use; 0 uses all.
+
+        Raises:
+            TrainingError: if there is no face or no target, the crops are smaller than the views, or the pack has no
+                label maps.
         """
         targets = np.nonzero(pack.is_target)[0]
         if len(rows) == 0 or len(targets) == 0:
-            raise TrainingError("The pack needs faces to train on, and people who never lived and wear no glasses.")
+            raise TrainingError(
+                "The pack must hold faces to train on and generated faces without glasses, which serve as targets."
+            )
         if side > 128 and pack.template.size_px < side:
             raise TrainingError(
-                f"This pack's crops have {pack.template.size_px} px, too few for {side}. Make one of larger crops: "
-                "styleid train context-pack ... --inner-px 256 --margin-px 32 --sharp-only"
+                f"This pack's crops have {pack.template.size_px} px, too few to train at {side} px. Make a pack of "
+                "larger crops: styleid train context-pack ... --inner-px 256 --margin-px 32 --sharp-only"
             )
         self.side, self.device, self.options = side, device, options or BatchOptions()
         self._drawn_side = max(side, 128)
@@ -140,12 +168,18 @@ class ContextFaces:
         return len(self._rows)
 
     def batch(self, n: int, generator: torch.Generator) -> Batch:
-        """Draw a varied batch of n faces, the first half to be drawn as who they are."""
+        """Draw an augmented batch of n random faces; the first half is to be drawn as themselves."""
         places = torch.multinomial(self._odds, n, replacement=True, generator=generator)
         return self._batch(places, n // 2, self.options, _JITTER, generator)
 
     def plain(self, places: torch.Tensor, own: int, generator: torch.Generator) -> Batch:
-        """Return an unvaried batch of the faces at some places; the first `own` are asked for as who they are."""
+        """Return a batch without augmentation.
+
+        Args:
+            places: (n,), indices into the `rows` of the constructor.
+            own: number of faces, the first ones, that are to be drawn as themselves.
+            generator: source of random numbers for the choice of targets.
+        """
         return self._batch(places, own, _UNVARIED, _STILL, generator)
 
     def _batch(
@@ -196,7 +230,7 @@ class ContextFaces:
         return augment.cut_views(self._crops[at], matrices.to(self.device), self._drawn_side)
 
     def _drawn_face(self, labels: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-        """Return where the light on the face is read, (n, 1, s, s): visible skin inside the region."""
+        """Return where the light on the face is measured, (n, 1, s, s): visible face inside the region."""
         face = (labels == guides.Part.FACE)[:, None].float()
         return functional.interpolate(face, region.shape[-1], mode="nearest") * region
 
@@ -213,7 +247,7 @@ class ContextFaces:
 
 
 class _ShapeSwap:
-    """Give faces the shape of others, in the appearance model's rows, with their own pose, placement, expression."""
+    """Combines one face's pose, placement and expression with another's shape, in the appearance model's rows."""
 
     def __init__(self, model: ActiveAppearanceModel, landmarks: torch.Tensor, size_px: int) -> None:
         self._model, self._scale = model, model.config.size_px / size_px
@@ -224,7 +258,7 @@ class _ShapeSwap:
         self._codes = rows.reshape(len(landmarks), -1, model.config.width)
 
     def swapped(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return landmarks (n, 68, 2) in pixels of the pack's crop."""
+        """Return landmarks (n, 68, 2) in pixels of the pack's crop, for indices of sources and targets (n,)."""
         rows = torch.cat([self._codes[source, :3], self._codes[target, 3:]], 1)
         model = self._model
         w_plus = torch.zeros(len(rows), model.config.layers, model.config.width)
@@ -237,12 +271,12 @@ class _ShapeSwap:
 def _labels_of(pack: ContextPack, row: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     labels = pack.labels(row)
     if labels is None:
-        raise TrainingError("This pack has no label maps. Make one: styleid train context-pack --help")
+        raise TrainingError("This pack has no label maps. Make a context pack: styleid train context-pack --help")
     return labels
 
 
 def _most_alike(looks: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return, for each row, the places among the targets of other people who are most alike, (n, few)."""
+    """Return, for each row, the indices of the targets that are nearest in age, sex and group, (n, few)."""
     weighed = looks * torch.tensor(_LOOKS)
     few = min(_ALIKE, max(1, len(targets) // _ALIKE_SHARE))
     parts = []
@@ -254,7 +288,7 @@ def _most_alike(looks: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) 
 
 
 def _scaled(from_px: int, to_px: int) -> torch.Tensor:
-    """Return the (2, 3) matrix from pixels of a view of to_px to those of a crop of from_px that shows the same."""
+    """Return the (2, 3) matrix from pixels of a view with side to_px to pixels of the same crop with side from_px."""
     k = from_px / to_px
     return torch.tensor([[k, 0, (k - 1) / 2], [0, k, (k - 1) / 2]])
 
@@ -272,7 +306,7 @@ def _to_float(crops: torch.Tensor) -> torch.Tensor:
 def _moved_labels(
     labels: torch.Tensor, matrices: torch.Tensor, view_px: int, crop_px: int, side: int | None = None
 ) -> torch.Tensor:
-    """Return label maps of views at half their side, or at `side`, uint8, from those of the pack's crops."""
+    """Return the views' label maps, uint8, at half the views' side or at `side`."""
     side = side or view_px // 2
     grid = augment.sampling_grid(matrices, side, crop_px) if side == view_px else _half_grid(matrices, view_px, crop_px)
     if side != grid.shape[1]:
@@ -291,7 +325,7 @@ def _half_grid(matrices: torch.Tensor, view_px: int, crop_px: int) -> torch.Tens
 def _drawn(
     labels: np.ndarray, old: FloatArray, new: FloatArray, covered: FloatArray, side: int
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-    """Draw the maps of each view."""
+    """Draw the maps of each view: region, lines, own_lines, glasses and fine."""
 
     def draw(i: int) -> tuple[FloatArray, ...]:
         region = guides.face_region(labels[i], old[i], covered[i], side)
@@ -311,7 +345,7 @@ def _drawn(
 
 @contextmanager
 def _one_cv2_thread() -> Iterator[None]:
-    """Let OpenCV use one thread a call: these maps are small, and several are drawn at once."""
+    """Limit OpenCV to one thread per call, because the maps are small and several are drawn at once."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

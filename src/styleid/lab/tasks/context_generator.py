@@ -1,8 +1,9 @@
-"""Train the context generator: `styleid train context-generator`.
+"""Training of the context generator: `styleid train context-generator`.
 
-A generator fills the face's region of a photo from what surrounds it; a discriminator judges the composite. Half of
-each batch asks for the face that is there, so that drawing is learnt; half asks for another person in another shape, so
-that swapping is. The appearance encoder learns along. What is kept is a moving average of generator and encoder.
+The generator fills the face's region of a photo from its surroundings, and a discriminator scores the composite. The
+first half of each batch asks for the original face, which teaches drawing; the second half asks for another person with
+another face shape, which teaches swapping. The appearance encoder is trained with the generator. The result is a moving
+average of generator and encoder.
 """
 
 from __future__ import annotations
@@ -28,26 +29,29 @@ from styleid.lab.tasks import context_losses
 from styleid.lab.tasks.context_batches import Batch, ContextFaces
 from styleid.lab.tasks.context_losses import Judges
 from styleid.lab.tasks.context_options import ContextOptions, Weights
-from styleid.lab.tasks.context_views import BatchOptions, judged_maps, light_cells, varied_for_judging
+from styleid.lab.tasks.context_views import BatchOptions, augment_discriminator_maps, discriminator_maps, light_cells
 from styleid.lab.tasks.loop import Keeping, read_state, update_average
 from styleid.lab.tasks.optim import autocast, channels_last
 
 CHANNELS = (24, 48, 96, 160, 256)
-"""Of generator and discriminator, at 128, 64, 32, 16 and 8 px."""
+"""Channels of generator and discriminator at 128, 64, 32, 16 and 8 px."""
 _CHECKPOINT_BYTES = 32_000_000
 _WHOLE_BYTES = 400_000_000
 _CLIP = 5.0
 _WARM_UP = 50
-_UNASKED = 0.3
-"""Share of faces whose appearance code is left out, so that identity alone draws a face too."""
+_WITHOUT_CODE = 0.3
+"""Share of faces that are drawn without appearance code, so that the generator can also draw from identity alone."""
 _HELD_OUT = 64
-_FEW = 512
-"""Targets that held-out faces are drawn as."""
+_HELD_OUT_TARGETS = 512
+"""Number of targets for held-out faces."""
 _SHEET_FACES = 12
 
 
 class ContextTask:
-    """Train a `ContextGenerator`; `networks["average"]` and `networks["average_appearance"]` are the result."""
+    """Trains a `ContextGenerator`; implements `styleid.lab.tasks.loop.Task`.
+
+    The results are `networks["average"]` and `networks["average_appearance"]`.
+    """
 
     def __init__(
         self,
@@ -58,7 +62,19 @@ class ContextTask:
         *,
         channels: tuple[int, int, int, int, int] | None = None,
     ) -> None:
-        """Set up a training. channels: of generator and discriminator, None takes their own."""
+        """Set up a training.
+
+        Args:
+            pack: training and held-out faces.
+            judges: frozen networks for the losses.
+            options: options of the training.
+            weights: weights of the loss terms; None uses the defaults.
+            channels: channels of generator and discriminator at 128, 64, 32, 16 and 8 px; None uses `CHANNELS`.
+
+        Raises:
+            TrainingError: if the pack has no held-out face or target, its crops are too small, it lacks embeddings of
+                the second recogniser, or `options.start_from` cannot be used.
+        """
         torch.manual_seed(0)
         self.options, self.weights, self._judges = options, weights or Weights(), judges
         self.device, self.images_per_step = options.torch_device, options.batch
@@ -68,13 +84,17 @@ class ContextTask:
         self._template = pack.template
         train, test = np.nonzero(~pack.held_out)[0], np.nonzero(pack.held_out)[0]
         if len(test) == 0:
-            raise TrainingError("The pack holds no face that is held out from training.")
+            raise TrainingError("The pack holds no held-out face. Make a larger pack.")
         if judges.second is not None and pack.second.shape[1] == 0:
-            raise TrainingError("This pack knows no second recogniser. Make it with --teachers, or train without.")
+            raise TrainingError(
+                "The pack holds no embeddings of a second recogniser. Make it with --teachers, or train without "
+                "--teachers."
+            )
         common: dict[str, Any] = {"side": options.resolution, "device": self.device}
         varied = BatchOptions((2, options.light_cells))
         self.faces = ContextFaces(pack, train, judges.shapes, options=varied, **common)
-        self._held_out = ContextFaces(pack, _spread_out(test, _HELD_OUT), judges.shapes, most_targets=_FEW, **common)
+        few = _evenly_spaced(test, _HELD_OUT)
+        self._held_out = ContextFaces(pack, few, judges.shapes, most_targets=_HELD_OUT_TARGETS, **common)
         self._generator = channels_last(ContextGenerator(config), self.device)
         self._appearance = channels_last(AppearanceEncoder(config.appearance), self.device)
         self._discriminator = channels_last(
@@ -116,15 +136,15 @@ class ContextTask:
     # ------------------------------------------------------------------ steps
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
-        del progress  # the rate is constant: the moving average does what a schedule would
+        """Train the discriminator, then the generator, on one batch; see `Task.step`."""
+        del progress  # the learning rate is constant, because the moving average replaces a schedule
         step = self._begin_step()
         batch = self.faces.batch(self.images_per_step, generator)
         drawn = self._drawn(batch, generator)
         composed = batch.composed(drawn)
         self._train_discriminator(batch, composed.detach(), step, generator)
         self._train_generator(batch, drawn, composed, step, generator)
-        # a fixed reach would, from nothing, average over weights that knew nothing yet
+        # with random initial weights, a fixed decay would average over untrained weights at first
         most = self.options.average
         decay = most if self._has_start else min(most, step / (step + 10))
         update_average(self._average, self._generator, decay)
@@ -132,7 +152,7 @@ class ContextTask:
         return self._seen
 
     def _begin_step(self) -> int:
-        """Count the step; warm the rates up wherever Adam starts without its moments."""
+        """Count the step and set the learning rates, which warm up if Adam starts without its moments."""
         step = int(self._state.steps)
         if not self.optimizers["generator"].state:
             self._state.warm_from.fill_(step)
@@ -145,16 +165,16 @@ class ContextTask:
 
     def _drawn(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
         """Draw a batch's faces, some without an appearance code."""
-        asked = (torch.rand(len(batch.image), 1, generator=generator) >= _UNASKED).to(self.device)
+        has_code = (torch.rand(len(batch.image), 1, generator=generator) >= _WITHOUT_CODE).to(self.device)
         with autocast(self.device):
-            code = self._appearance(batch.appearance) * asked
+            code = self._appearance(batch.appearance) * has_code
             w_plus = self._generator.broadcast(self._generator.mapping(batch.identity, code))
             return self._draw(*_maps(batch), w_plus).float()
 
     def _train_discriminator(self, batch: Batch, composed: torch.Tensor, step: int, generator: torch.Generator) -> None:
         self._discriminator.requires_grad_(True)
-        real = varied_for_judging(judged_maps(batch.image, batch.own_lines, batch.region), generator)
-        fake = varied_for_judging(judged_maps(composed, batch.lines, batch.region), generator)
+        real = augment_discriminator_maps(discriminator_maps(batch.image, batch.own_lines, batch.region), generator)
+        fake = augment_discriminator_maps(discriminator_maps(composed, batch.lines, batch.region), generator)
         with autocast(self.device):
             on_real, on_fake = self._judge(real), self._judge(fake)
         loss = _mistaken([-scores for scores in on_real]) + _mistaken(on_fake)
@@ -166,7 +186,7 @@ class ContextTask:
         self._note({"on_real": on_real[0].mean(), "on_fake": on_fake[0].mean()})
 
     def _slope(self, real: torch.Tensor) -> torch.Tensor:
-        """Return the square of the scores' gradient at photos (R1, Mescheder et al. 2018)."""
+        """Return the squared gradient of the scores at photos (R1, Mescheder et al. 2018)."""
         image = real[:, :3].detach().requires_grad_(True)
         with autocast(self.device):
             scores, patches = self._discriminator(torch.cat([image, real[:, 3:]], 1))
@@ -177,9 +197,9 @@ class ContextTask:
         self, batch: Batch, drawn: torch.Tensor, composed: torch.Tensor, step: int, generator: torch.Generator
     ) -> None:
         self._discriminator.requires_grad_(False)
-        judged = judged_maps(composed, batch.lines, batch.region)
+        judged = discriminator_maps(composed, batch.lines, batch.region)
         with autocast(self.device):
-            scores = self._judge(varied_for_judging(judged, generator))
+            scores = self._judge(augment_discriminator_maps(judged, generator))
         terms = {"fool": _mistaken([-one for one in scores])}
         terms |= self._own_terms(batch, drawn, composed, step)
         terms |= self._swapped_terms(batch, composed, step, generator)
@@ -190,7 +210,7 @@ class ContextTask:
     def _own_terms(
         self, batch: Batch, drawn: torch.Tensor, composed: torch.Tensor, step: int
     ) -> dict[str, torch.Tensor]:
-        """Return the losses of the half that asks for the face that is there."""
+        """Return the loss terms of the first half of the batch, which asks for the original face."""
         n, weights = batch.own, self.weights
         own, photo, region = composed[:n], batch.image[:n], batch.region[:n]
         weight = region * (1 + (weights.fine - 1) * batch.fine[:n])
@@ -198,8 +218,8 @@ class ContextTask:
         lines = batch.own_lines[:n]
         with autocast(self.device):
             with torch.no_grad():
-                wanted = self._discriminator.features(judged_maps(photo, lines, region))
-            given = self._discriminator.features(judged_maps(own, lines, region))
+                wanted = self._discriminator.features(discriminator_maps(photo, lines, region))
+            given = self._discriminator.features(discriminator_maps(own, lines, region))
         apart = [(a.float() - b.float()).abs().mean() for a, b in zip(given, wanted, strict=True)]
         terms["features"] = torch.stack(apart).mean()
         if step % weights.own_every == 0:
@@ -211,7 +231,7 @@ class ContextTask:
     def _swapped_terms(
         self, batch: Batch, composed: torch.Tensor, step: int, generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
-        """Return the losses of the half that asks for somebody else."""
+        """Return the loss terms of the second half of the batch, which asks for another person."""
         rest, weights, judges = slice(batch.own, None), self.weights, self._judges
         other, region = composed[rest], batch.region[rest]
         asked_light = light_cells(batch.light[rest], region, batch.cells)
@@ -234,7 +254,7 @@ class ContextTask:
         return {f"{prefix}landmarks": landmarks, f"{prefix}expression": expression}
 
     def _note(self, terms: Mapping[str, torch.Tensor]) -> None:
-        """Remember terms, averaged over about twenty times that they were computed."""
+        """Update the printed averages of terms, which extend over about twenty values."""
         for name, term in terms.items():
             value = term.detach()
             self._seen[name] = torch.lerp(self._seen.get(name, value), value, 0.05)
@@ -250,7 +270,7 @@ class ContextTask:
     # ---------------------------------------------------------------- results
 
     def evaluate(self) -> dict[str, float]:
-        """Measure held-out faces, drawn as themselves and as others."""
+        """Return figures of held-out faces, drawn as themselves (`own_*`) and as other people; see `Task.evaluate`."""
         n = len(self._held_out)
         found: dict[str, list[torch.Tensor]] = {}
         for part in torch.arange(n).split(16):
@@ -274,7 +294,7 @@ class ContextTask:
 
     @torch.no_grad()
     def _results(self, index: torch.Tensor, own: bool) -> tuple[Batch, torch.Tensor]:
-        """Return held-out faces as the average draws them."""
+        """Return a batch of held-out faces and the composites that the moving average draws."""
         draws = torch.Generator().manual_seed(1)
         batch = self._held_out.plain(index, len(index) if own else 0, draws)
         average = self._average
@@ -284,42 +304,49 @@ class ContextTask:
         return batch, batch.composed(drawn).clamp(-1, 1)
 
     def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Show, for each of some held-out faces: photo, what is told of it, drawn as itself, drawn as another."""
+        """Show held-out faces: the photo, the generator's inputs, the face drawn as itself and as another person."""
         index = torch.linspace(0, len(self._held_out) - 1, _SHEET_FACES).long()
         batch, own = self._results(index, True)
         swapped, other = self._results(index, False)
-        told = swapped.context + swapped.light * swapped.region
-        told = torch.maximum(told, swapped.lines.amax(1, keepdim=True) * 2 - 1)
-        tiles = torch.cat([batch.image, told, own, other], 3)  # (n, 3, s, 4 s)
+        inputs = swapped.context + swapped.light * swapped.region
+        inputs = torch.maximum(inputs, swapped.lines.amax(1, keepdim=True) * 2 - 1)
+        tiles = torch.cat([batch.image, inputs, own, other], 3)  # (n, 3, s, 4 s)
         columns = torch.cat(list(tiles), 1) if len(tiles) % 2 else _two_columns(tiles)
         return ((columns.permute(1, 2, 0).cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
     def _start_from(self, source: Path) -> None:
-        """Load a generator, an appearance encoder where there is one, and a discriminator."""
+        """Load generator, discriminator and, from a checkpoint's folder, the appearance encoder."""
         if source.is_dir():
             generator, discriminator = read_state(source, "average"), read_state(source, "discriminator")
             appearance = {key: value.float() for key, value in read_state(source, "average_appearance").items()}
             self._appearance.load_state_dict(appearance)
         else:
-            generator, discriminator = read_trial(source)
+            generator, discriminator = read_weight_file(source)
         context_generator.load_weights(self._generator, generator)
         context_discriminator.load_weights(self._discriminator, discriminator)
 
 
-def read_trial(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Return generator and discriminator of a .safetensors file of `ema.*` and `d.*`."""
+def read_weight_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Read a .safetensors file of a generator's moving average (`ema.*`) and a discriminator (`d.*`).
+
+    Returns:
+        The tensors of generator and discriminator by name, without prefix.
+
+    Raises:
+        TrainingError: if the file cannot be read or lacks one of the networks.
+    """
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{path} holds no weights that can be read ({error}).") from error
+        raise TrainingError(f"The weights in {path} cannot be read ({error}).") from error
     parts = [{key[len(p) :]: v for key, v in tensors.items() if key.startswith(p)} for p in ("ema.", "d.")]
     if not all(parts):
-        raise TrainingError(f"{path} holds no context generator: tensors of 'ema.' and 'd.' are needed.")
+        raise TrainingError(f"{path} holds no context generator. It must hold tensors named 'ema.*' and 'd.*'.")
     return parts[0], parts[1]
 
 
 def _mistaken(scores: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the logistic loss of scores that should be low, of crops and of patches."""
+    """Return the logistic loss of scores that should be low, summed over crops and patches."""
     return torch.stack([functional.softplus(one).mean() for one in scores]).sum()
 
 
@@ -332,8 +359,8 @@ def _two_columns(tiles: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.cat(list(left), 1), torch.cat(list(right), 1)], 2)
 
 
-def _spread_out(rows: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:
-    """Return at most so many rows, evenly spread over all, so that every archive is there."""
+def _evenly_spaced(rows: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:
+    """Return at most `most` rows, evenly spaced, so that all archives are represented."""
     return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]
 
 
@@ -344,7 +371,7 @@ def _prepare(device: str) -> None:
 
 
 class _State(nn.Module):
-    """Count steps on the CPU, where reading the count costs nothing."""
+    """Step counters on the CPU, where reading them needs no synchronisation with the GPU."""
 
     steps: torch.Tensor
     warm_from: torch.Tensor

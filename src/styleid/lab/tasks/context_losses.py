@@ -1,7 +1,8 @@
-"""What frozen networks say of the faces that the context generator draws, as losses.
+"""Losses of the context generator that are computed by frozen networks.
 
-Landmarks are compared as the parser reads them, identity as recognisers see it: one is the bundle's, another may join,
-so that none is fooled alone. Recognisers that measure the product (dlib's, SFace) have no place here.
+The parser locates landmarks, recognisers embed faces, the attribute network estimates age, sex and group. A second
+recogniser can be added, so that the generator does not adapt to the weaknesses of one. The recognisers with which
+styleid is evaluated (dlib's, SFace) must not be used here.
 """
 
 from __future__ import annotations
@@ -25,18 +26,24 @@ from styleid.lab.tasks.optim import autocast
 _LANDMARKS = torch.ones(68)
 _LANDMARKS[:17], _LANDMARKS[36:48], _LANDMARKS[48:] = 0.3, 2.0, 3.0
 _ALLOWED = 0.03
-"""Error of a landmark, in inter-ocular distances, that the parser makes itself."""
+"""Landmark displacement without penalty, in inter-ocular distances: the parser's own error."""
 _STRANGE = 0.15
-"""Likeness to the photo's own face, as a cosine, from which on it costs."""
+"""Cosine similarity to the photo's face above which there is a penalty."""
 _YEARS_ALLOWED, _YEARS_SCALE = 3.0, 20.0
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Frozen networks of a bundle, in half the precision where that pays.
+    """Frozen networks for the losses. They run under `styleid.lab.tasks.optim.autocast`.
 
-    second: another recogniser, None where there is none. crop: the template of the parser's crop. shapes: the
-    appearance model whose shapes are swapped.
+    Attributes:
+        parser: the bundle's parser.
+        identity: the bundle's recogniser.
+        attributes: the bundle's attribute network.
+        shapes: the appearance model whose shape rows are swapped.
+        crop: the template of the parser's and the attribute network's crop.
+        second: a second recogniser, or None.
+        device: cpu or cuda.
     """
 
     parser: ParserNet
@@ -48,14 +55,14 @@ class Judges:
     device: str = "cpu"
 
     def locate(self, images: torch.Tensor) -> torch.Tensor:
-        """Return landmarks (n, 68, 2) in pixels of the views."""
+        """Return landmarks (n, 68, 2) in pixels of the views (n, 3, s, s)."""
         side, size = images.shape[-1], self.crop.size_px
         with autocast(self.device):
             found = self.parser.locate(_resized(images, size))
         return (found.float() + 0.5) * (side / size) - 0.5
 
     def describe(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return logits of years (n, 101), of female (n,) and of groups (n, 5)."""
+        """Return logits of ages in years (n, 101), of female (n,) and of groups (n, 5)."""
         with autocast(self.device):
             years, female, group = self.attributes.logits(_resized(images, self.crop.size_px))
         return years.float(), female.float(), group.float()
@@ -63,13 +70,20 @@ class Judges:
     def embed(
         self, images: torch.Tensor, to_view: torch.Tensor, crop: CropTemplate, *, second: bool = False
     ) -> torch.Tensor:
-        """Return unit embeddings of views.
+        """Return unit embeddings (n, d) of views.
 
-        to_view: (n, 2, 3), from pixels of the crops under the template `crop`, which the views were cut from.
+        Args:
+            images: views, (n, 3, s, s) in [-1, 1].
+            to_view: (n, 2, 3), pixels of the crop that each view was cut from to pixels of the view.
+            crop: template of those crops.
+            second: use the second recogniser.
+
+        Raises:
+            TrainingError: if there is no second recogniser.
         """
         network = self.second if second else self.identity
         if network is None:
-            raise TrainingError("There is no second recogniser: name its folder by --teachers.")
+            raise TrainingError("There is no second recogniser. Name its folder with --teachers.")
         base = augment.base_matrix(crop, TEMPLATE).to(to_view.device)
         linear = to_view[:, :, :2]
         matrices = torch.cat([linear @ base[:, :2], linear @ base[:, 2:] + to_view[:, :, 2:]], 2)
@@ -87,7 +101,16 @@ def _resized(images: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def landmark_loss(found: torch.Tensor, asked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how far landmarks (n, 68, 2) lie from where they were asked, and how far expressions do."""
+    """Return the landmark loss and the expression loss.
+
+    Args:
+        found: (n, 68, 2), landmarks of the drawn faces.
+        asked: (n, 68, 2), the landmarks that were asked for, in the same pixels.
+
+    Returns:
+        Two scalars. The landmark loss is the mean displacement above `_ALLOWED`, in inter-ocular distances, with
+        weights for lips, lids and outline. The expression loss is the mean absolute difference of `expression`.
+    """
     unit = inter_ocular(asked)
     apart = (found - asked).square().sum(-1).add(1e-6).sqrt() / unit[:, None]
     weights = _LANDMARKS.to(apart.device)
@@ -96,12 +119,17 @@ def landmark_loss(found: torch.Tensor, asked: torch.Tensor) -> tuple[torch.Tenso
 
 
 def inter_ocular(landmarks: torch.Tensor) -> torch.Tensor:
-    """Return the distance between the eyes' centres, (n,)."""
+    """Return the inter-ocular distance (n,) of landmarks (n, 68, 2), at least 4 px."""
     return (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=-1).clamp_min(4)
 
 
 def expression(landmarks: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
-    """Return opening of the mouth, opening of the eyes and rise of the mouth's corners, (n, 3), in units."""
+    """Return the opening of the mouth, the opening of the eyes and the rise of the mouth's corners, (n, 3).
+
+    Args:
+        landmarks: (n, 68, 2).
+        unit: (n,), the length that results are divided by.
+    """
 
     def between(*pairs: tuple[int, int]) -> torch.Tensor:
         first, second = zip(*pairs, strict=True)
@@ -114,14 +142,27 @@ def expression(landmarks: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
 
 
 def too_near(embeddings: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """Return by how much faces are more like the photo's own than strangers are."""
+    """Return the mean cosine similarity to the source's embedding above a margin.
+
+    Args:
+        embeddings: (n, d), unit length, of the drawn faces.
+        source: (n, d), unit length, of the photos' faces.
+    """
     return ((embeddings * source).sum(1) - _STRANGE).relu().mean()
 
 
 def looks_loss(
     described: tuple[torch.Tensor, torch.Tensor, torch.Tensor], looks: torch.Tensor
 ) -> Mapping[str, torch.Tensor]:
-    """Return how far age, sex and group are from looks (n, 7), as the attribute network gives them."""
+    """Return the losses of age, sex and group.
+
+    Args:
+        described: logits as `Judges.describe` returns them.
+        looks: (n, 7), the attributes to reach: age in years, P(female), P(group) x 5.
+
+    Returns:
+        `age`, the mean error above 3 years divided by 20; `sex` and `group`, cross-entropies.
+    """
     years, female, group = described
     age = (years.softmax(1) * torch.arange(years.shape[1], device=years.device)).sum(1)
     return {

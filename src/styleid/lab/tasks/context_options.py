@@ -1,6 +1,6 @@
 """Options of the context generator's training and of its bundle, and the weights of its losses.
 
-No torch is imported before it is needed, so that the command line can show the help without it.
+torch is imported only where it is used, so that the command line can show the help without it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,25 @@ RESOLUTIONS = (64, 128, 256)
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """Choose how the context generator is trained.
+    """Options of the context generator's training.
 
-    data: the pack, an .npz file that `styleid train context-pack` made.
-    resolution: side of the images, 64, 128 or 256 px. Begin at 64, and go on at 128 with --start-from.
-    start_from: weights to begin with, a checkpoint's folder of any resolution or a .safetensors file of `ema.*` and
-      `d.*`; of no effect where --resume-from holds a checkpoint.
-    teachers: folder of a second recogniser (identity_mobilefacenet.safetensors) for the losses.
-    bundle: whose parser, recogniser and attribute network judge; a built-in bundle's name, or a folder.
-    batch: images per step.
-    rate: learning rate of the generator; the discriminator has half of it. 6e-4 from nothing, 4e-4 later.
-    light_cells: most cells of light a side; at least 2 are drawn.
-    r1: weight of the gradient penalty.
-    average: how much of the moving average a step leaves; 0.99 reaches over some 3,000 images, 0.998 over 16,000.
-    whole: keep weights and moments in float32 too, about 120 MB, so that a resume loses nothing.
-    compiled: use torch.compile; pays on CUDA in runs of more than some minutes.
-    device: cpu or cuda; auto takes cuda where there is one.
+    data: the context pack, an .npz file made by `styleid train context-pack`.
+    resolution: side of the images, 64, 128 or 256 px; train at 64 px first and continue at 128 px with --start-from.
+    start_from: initial weights, a checkpoint's folder of any resolution or a .safetensors file of `ema.*` and `d.*`;
+      ignored if --resume-from holds a checkpoint.
+    teachers: folder with a second recogniser (identity_mobilefacenet.safetensors) for the losses; without it only the
+      bundle's recogniser is used.
+    bundle: bundle whose parser, recogniser and attribute network the losses use, a built-in bundle's name or a folder.
+    batch: images per step, an even number of at least 4.
+    rate: learning rate of the generator; the discriminator's is half of it. Use 6e-4 for random initial weights and
+      4e-4 later.
+    light_cells: largest number of light cells per side, at least 2; each batch draws a number from 2 to this.
+    r1: weight of the gradient penalty (R1) on photos; 0 turns it off.
+    average: decay of the moving average of the weights per step, between 0 and 1; with the default batch, 0.99 extends
+      over about 3,000 images and 0.998 over 16,000.
+    whole: store all weights and moments in float32 (about 150 MB), so that resuming changes nothing.
+    compiled: use torch.compile, which pays off on CUDA in runs of more than a few minutes.
+    device: cpu or cuda; auto uses cuda if there is a device.
     """
 
     data: Path
@@ -50,16 +53,17 @@ class ContextOptions:
 
     def __post_init__(self) -> None:
         if self.resolution not in RESOLUTIONS:
-            raise TrainingError(f"--resolution is one of {RESOLUTIONS}, not {self.resolution}.")
-        if self.batch < 4 or self.batch % 2 or self.light_cells < 2:
-            raise TrainingError("--batch is even and at least 4, and --light-cells at least 2.")
-
+            raise TrainingError(f"resolution must be one of {RESOLUTIONS}, not {self.resolution}.")
+        if self.batch < 4 or self.batch % 2:
+            raise TrainingError(f"batch must be even and at least 4, not {self.batch}.")
+        if self.light_cells < 2:
+            raise TrainingError(f"light_cells must be at least 2, not {self.light_cells}.")
         if not 0 < self.average < 1:
-            raise TrainingError(f"--average lies between 0 and 1, not at {self.average}.")
+            raise TrainingError(f"average must be between 0 and 1, not {self.average}.")
 
     @property
     def torch_device(self) -> str:
-        """The device, with auto resolved."""
+        """The device, cpu or cuda, with auto resolved."""
         if self.device != "auto":
             return self.device
         import torch
@@ -69,9 +73,27 @@ class ContextOptions:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weigh the losses. Some are computed in some steps only (`*_every`), and then count so many times as much.
+    """Weights of the loss terms; docs/training.md describes them.
 
-    second_faces: how many faces of a batch the second recogniser looks at.
+    Some terms are computed only every few steps (`*_every`) and are then multiplied by that number.
+
+    Attributes:
+        pixels: L1 inside the region.
+        fine: factor of `pixels` at the eyes and inside the mouth.
+        features: L1 of the discriminator's features.
+        own_identity: identity of faces that are drawn as themselves.
+        light: colour means by light cell.
+        identity: 1 - cosine to the target's embedding.
+        second: the same by the second recogniser.
+        strange: cosine to the embedding of the photo's face, above a margin.
+        landmarks: landmark displacement above a margin, in inter-ocular distances.
+        expression: opening of mouth and eyes, rise of the mouth's corners.
+        looks: age, sex and group.
+        r1_every: steps between gradient penalties.
+        own_every: steps between identity and landmark terms of faces that are drawn as themselves.
+        looks_every: steps between `looks` terms.
+        second_every: steps between terms of the second recogniser.
+        second_faces: number of faces per batch that the second recogniser gets.
     """
 
     pixels: float = 8.0
@@ -92,7 +114,7 @@ class Weights:
     second_faces: int = 8
 
     def of(self, term: str) -> float:
-        """Return what a term of the generator's loss is multiplied by."""
+        """Return the factor of a term of the generator's loss, by the term's name."""
         own, looks, second = self.own_every, self.looks_every * self.looks, self.second_every
         table = {
             "fool": 1.0,
@@ -110,11 +132,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class BankOptions:
-    """Choose a bank.
+    """Options of the target bank.
 
-    most_alike: cosine that no two people's embeddings reach. apart: share of the mean embedding of all that is taken
-    out of each, since people drawn by one network have more in common than people do. variety: length of what chance
-    adds to a target's unit embedding. truncation: how far from the bank's mean targets stay, as a share.
+    most_alike: upper limit of the cosine similarity of any two people's embeddings.
+    apart: share of the mean embedding that is subtracted from each embedding, 0 to 1, because generated people are more
+      similar to each other than real ones.
+    variety: typical length of the random vector that is added to a target's unit embedding; 0 adds none.
+    truncation: share of the distance from the mean of people of the same age, sex and group that targets keep, 0 to 1;
+      1 turns the truncation trick off.
     """
 
     most_alike: float = 0.6

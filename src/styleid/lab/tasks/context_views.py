@@ -1,9 +1,9 @@
-"""Vary the views that the context generator learns from, and read the light off them.
+"""Augmentation of the context generator's views, and measurement of their light.
 
 Convention
 ----------
 Views are float32 (n, 3, s, s), RGB in [-1, 1]; masks are (n, 1, s, s). Random numbers come from the generator that is
-passed in, drawn on the CPU.
+passed in and are drawn on the CPU.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from styleid.pixel.guides import FILL
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """Say how views are varied.
+    """Augmentation of views. Shares are from 0 to 1.
 
-    cells: least and most cells of light a side. degraded, recoloured, compressed: shares of views that are resampled to
-    48 to 120 px (of 128), get another gamma and colour cast, and were JPEG files. objects: share with something drawn
-    before the face. enlarged: share of own faces whose region also covers another shape. neighbours: share with a hole
-    in the context, as other people's faces leave.
+    Attributes:
+        cells: smallest and largest number of light cells per side.
+        degraded: share of views that are resampled to 48 to 120 px (of 128).
+        recoloured: share of views with changed gamma and colour cast.
+        compressed: share of views that are JPEG-compressed.
+        objects: share of views with an object in front of the face.
+        enlarged: share of faces drawn as themselves whose region also covers another face shape.
+        neighbours: share of views with a hole in the context, as other faces in a photo leave it.
     """
 
     cells: tuple[int, int] = (2, 4)
@@ -41,7 +45,17 @@ class BatchOptions:
 def varied(
     images: torch.Tensor, labels: torch.Tensor, options: BatchOptions, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return views (n, 3, s, s) as other cameras and files would have them, and their label maps (n, s / 2, s / 2)."""
+    """Augment views and their label maps.
+
+    Args:
+        images: (n, 3, s, s) in [-1, 1].
+        labels: (n, s / 2, s / 2).
+        options: shares of the augmentations.
+        generator: source of random numbers.
+
+    Returns:
+        Images and label maps of the same shapes.
+    """
     if options.objects:
         images, labels = occlude.draw_objects(images, labels, generator, options.objects)
     if options.recoloured:
@@ -86,7 +100,14 @@ def _compressed(images: torch.Tensor, share: float, generator: torch.Generator) 
 
 
 def holes(n: int, side: int, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Return (n, 1, side, side), False inside an ellipse at the border of some views."""
+    """Return bool (n, 1, side, side), False inside a random ellipse near the border of some views.
+
+    Args:
+        n: number of views.
+        side: side of the views.
+        share: probability that a view has an ellipse.
+        generator: source of random numbers.
+    """
     angle = augment.uniform(generator, 0, 6.28, n, 1, 1)
     centre = 0.5 + 0.48 * torch.stack([torch.cos(angle), torch.sin(angle)])
     radius = augment.uniform(generator, 0.08, 0.22, 2, n, 1, 1)
@@ -97,9 +118,14 @@ def holes(n: int, side: int, share: float, generator: torch.Generator) -> torch.
 
 
 def coarse_light(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.Tensor:
-    """Return colour means over the face on a grid of cells x cells over the crop, enlarged smoothly, (n, 3, s, s).
+    """Return the face's colour means on a grid of cells x cells, interpolated to the views' side, (n, 3, s, s).
 
-    shown: (n, 1, s, s) in [0, 1], where the face is seen. `styleid.pixel.guides.coarse_light` does the same at work.
+    `styleid.pixel.guides.coarse_light` computes the same when photos are anonymised.
+
+    Args:
+        images: (n, 3, s, s).
+        shown: (n, 1, s, s) in [0, 1], where the face is visible.
+        cells: light cells per side.
     """
     return functional.interpolate(
         light_cells(images, shown, cells), images.shape[-1], mode="bilinear", align_corners=False
@@ -107,23 +133,30 @@ def coarse_light(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch
 
 
 def light_cells(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.Tensor:
-    """Return the means themselves, (n, 3, cells, cells)."""
+    """Return the face's colour means by light cell, (n, 3, cells, cells); arguments as in `coarse_light`."""
     area = functional.adaptive_avg_pool2d(shown, cells)
     mean = (images * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1e-3)
     sums = functional.adaptive_avg_pool2d(images * shown, cells)
     return (sums + FILL * mean) / (area + FILL)
 
 
-def judged_maps(images: torch.Tensor, lines: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-    """Return what the discriminator sees, (n, 6, s, s)."""
+def discriminator_maps(images: torch.Tensor, lines: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
+    """Return the discriminator's input (n, 6, s, s): image (3 channels), lines (2) and region (1)."""
     return torch.cat([images, lines, region], 1).contiguous(memory_format=torch.channels_last)
 
 
-def varied_for_judging(maps: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Vary what the discriminator sees, photos and new faces alike, so that it does not learn the photos by heart.
+def augment_discriminator_maps(maps: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Augment the discriminator's input, photos and composites alike, so that it does not memorise the photos.
 
-    Brightness, saturation, contrast and colour casts, each in half of the images; shifts of up to 10 px (of 128) in
-    70 % of the batches; a hole of 40 px in 40 % of them; line maps withheld in 35 % of the images.
+    Brightness, saturation, contrast and colour cast change in half of the images each. 70 % of the batches are shifted
+    by up to 10 px (of 128), 40 % get a hole of 40 px. 35 % of the images lose their line maps.
+
+    Args:
+        maps: (n, 6, s, s), see `discriminator_maps`.
+        generator: source of random numbers.
+
+    Returns:
+        Maps of the same shape.
     """
     n, side = len(maps), maps.shape[-1]
     device = maps.device

@@ -1,9 +1,10 @@
-"""Composite new faces of the appearance model into photos with gradients, so that networks learn from what is seen.
+"""Differentiable composites of the appearance model's faces with photos, for training.
 
-What a recogniser says of a new face depends on all that the photo keeps: hair, outline, light, pose. So a training that
-cares how alike two new faces are must see them in photos, as the pipeline puts them there: within their outline, behind
-hair and glasses, gone below the hair, as bright as the face was. The finished composite (`styleid.pixel.composite`)
-also moves the surroundings and follows the direction of the light; neither has a gradient, and neither is needed here.
+A recogniser's output for a new face also depends on what the photo keeps: hair, outline, light, pose. A training that
+compares embeddings of new faces therefore needs them composited as in the pipeline: inside their outline, behind hair
+and glasses, fading out up the forehead, and with the original face's brightness. The pipeline
+(`styleid.pixel.composite`) also warps the surroundings and matches the direction of the light. Both are omitted here,
+because they have no gradient and are not needed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from styleid.lab.tasks.trained import Trained
 from styleid.pixel.regions import gone_up_the_forehead
 
 _PHOTOS = ("parsing", "portraits")
-"""Sources of photos that show more than the face."""
+"""Sources whose photos show the surroundings of the face."""
 _MOST_GAIN, _DARKEST = 0.5, 0.06
 _SOFT_PX = 5
 
@@ -33,8 +34,11 @@ _SOFT_PX = 5
 class CompositedFaces:
     """New faces in their photos.
 
-    views: what a recogniser sees, (n, 3, 112, 112) in [-1, 1]. crops: the photos, as a bundle crops them, and images:
-    the faces alone, as drawn, both (n, 3, s, s). landmarks: (n, 68, 2) in pixels of the crop.
+    Attributes:
+        views: the recogniser's view of the composites, (n, 3, 112, 112) in [-1, 1].
+        crops: the composites under the bundle's crop template, (n, 3, s, s).
+        images: the generator's images, (n, 3, s, s).
+        landmarks: (n, 68, 2) in pixels of the crop.
     """
 
     views: torch.Tensor
@@ -44,9 +48,20 @@ class CompositedFaces:
 
 
 class DifferentiableComposite:
-    """The photos of a wide pack, with what is known of each; rows are numbers of photos, (n,).
+    """Photos of a wide pack into which faces are composited. Methods take `rows`, (n,) indices of photos.
 
-    codes: W+ (photos, layers, w). traits: (photos, 7), rounded as targets know them. held_out: bool (photos,).
+    Args:
+        wide: a pack with the margin that the recogniser needs; see `require_whole_views`.
+        trained: the networks that draw and evaluate faces.
+
+    Attributes:
+        codes: W+ of the original faces, (photos, layers, w).
+        traits: rounded attributes, (photos, 7); see `round_traits`.
+        landmarks: (photos, 68, 2) in pixels of the bundle's crop.
+        held_out: bool (photos,).
+
+    Raises:
+        TrainingError: if the pack has no suitable photos or its crops are smaller than the model's.
     """
 
     def __init__(self, wide: Pack, trained: Trained) -> None:
@@ -54,7 +69,9 @@ class DifferentiableComposite:
         photos = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in _PHOTOS]))[0]
         margin = (wide.template.size_px - side) // 2
         if margin < 0 or len(photos) == 0:
-            raise TrainingError(f"Faces are tried in photos of {' and '.join(_PHOTOS)}, cut {side} px wide or wider.")
+            raise TrainingError(
+                f"The wide pack must hold faces of {' or '.join(_PHOTOS)} in crops of at least {side} px."
+            )
         self._inside = slice(margin, margin + side)
         self._crops = torch.from_numpy(wide.crops(photos))
         matrix = augment.base_matrix(wide.template, IDENTITY_TEMPLATE)[None]
@@ -75,9 +92,14 @@ class DifferentiableComposite:
         return len(self._crops)
 
     def alike(self, row: int, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return a photo and others of people of its sex and group, the nearest in age that chance brings, (count,).
+        """Return a photo and others of people with the same sex and group and a similar age, (count,) indices.
 
-        Those held out go with those held out only.
+        Held-out photos are combined with held-out photos only.
+
+        Args:
+            row: the photo.
+            count: number of photos; fewer are returned if there are fewer in all.
+            generator: source of random numbers.
         """
         apart = (self.traits - self.traits[row]).abs()
         other = (apart[:, 1:].sum(1) > 0) | (self.held_out != self.held_out[row])
@@ -86,11 +108,11 @@ class DifferentiableComposite:
         return order.topk(min(count, len(self)), largest=False)[1]
 
     def originals(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return what a recogniser sees of the photos as they are, (n, 3, 112, 112)."""
+        """Return the recogniser's view of the original photos, (n, 3, 112, 112)."""
         return self._seen(self._photos(rows))
 
     def put(self, rows: torch.Tensor, wplus: torch.Tensor) -> CompositedFaces:
-        """Draw W+ (n, layers, w) into photos."""
+        """Draw the faces of W+ (n, layers, w) into the photos `rows`."""
         images, landmarks = self._generator(wplus)
         model = self._generator.model
         mask = model.mask.float().expand(len(wplus), 1, *model.config.texture_hw)
@@ -106,7 +128,7 @@ class DifferentiableComposite:
         return CompositedFaces(self._seen(photos + around), own + change, images, landmarks)
 
     def _on_forehead(self, landmarks: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Return how much of new faces is left going up the foreheads, (n, 1, s, s)."""
+        """Return the opacity of new faces, which falls up the forehead, (n, 1, s, s)."""
         side = self._inside.stop - self._inside.start
         pairs = zip(landmarks.detach().numpy(), self.landmarks[rows].numpy(), strict=True)
         gone = np.stack([gone_up_the_forehead(new, old, side) for new, old in pairs])
@@ -121,6 +143,6 @@ class DifferentiableComposite:
 
 
 def _level(images: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
-    """Return the logarithm of how bright each colour is within a cover, (n, 3, 1, 1)."""
+    """Return the logarithm of the mean of each colour channel inside a cover, (n, 3, 1, 1)."""
     mean = ((images + 1) / 2 * cover).sum((2, 3), keepdim=True) / cover.sum((2, 3), keepdim=True).clamp_min(1.0)
     return (mean + _DARKEST).log()

@@ -1,4 +1,4 @@
-"""Measure generated faces: the Frechet distance to real ones in a named feature, and whether faces are found."""
+"""Figures of generated faces: the Fréchet distance to real faces, and the share in which a face is detected."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ from styleid.faces.detect import FaceDetector
 from styleid.types import ImageRGB
 
 Features = Callable[[torch.Tensor], torch.Tensor]
-"""Images, float (n, 3, side, side) in [-1, 1], to feature vectors (n, d)."""
+"""Maps images, float (n, 3, side, side) in [-1, 1], to feature vectors (n, d)."""
 
 _SURROUND = 0.25
 
 
 def pixels8(images: torch.Tensor) -> torch.Tensor:
-    """Return the images averaged down to 8 x 8 px, (n, 192): the feature that needs no network."""
+    """Return the images averaged down to 8 x 8 px, (n, 192), a feature that needs no network."""
     return functional.adaptive_avg_pool2d(images.float(), 8).flatten(1)
 
 
 def describe(images: torch.Tensor, features: Features, batch: int = 64) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the features of images, float64 (n, d)."""
+    """Return the features of images, float64 (n, d).
+
+    Args:
+        images: float (n, 3, side, side) in [-1, 1].
+        features: the feature function.
+        batch: images per call.
+    """
     with torch.no_grad():
         return torch.cat([features(part).float().cpu() for part in images.split(batch)]).double().numpy()
 
 
 def frechet_distance(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    """Return the Frechet distance of two sets of features, (n, d) and (m, d), taken as Gaussians.
+    """Return the Fréchet distance of Gaussians fitted to two sets of features, (n, d) and (m, d).
 
-    It is biased upwards for small sets, so compare only figures over equally many images.
+    The formula is that of FID (Heusel et al. 2017). The distance is biased upwards for small sets, so compare only
+    figures from equally many images.
     """
     covariances = [np.atleast_2d(np.cov(part, rowvar=False)) for part in (one, other)]
     root = _square_root(covariances[0])
@@ -47,9 +54,13 @@ def _square_root(covariance: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def share_with_face(images_rgb: ImageRGB, detector: FaceDetector | None = None) -> float:
-    """Return the share of tight crops, uint8 (n, side, side, 3), in which a face is found.
+    """Return the share of tight crops in which a face is detected.
 
-    The detector expects surroundings, so each crop gets its own border, stretched outwards, on every side.
+    The detector expects surroundings, so each crop is padded with its own edge pixels.
+
+    Args:
+        images_rgb: uint8 (n, side, side, 3).
+        detector: None uses the default detector.
     """
     detector = detector or FaceDetector()
     around = round(images_rgb.shape[1] * _SURROUND)

@@ -1,13 +1,13 @@
-"""Train the StyleGAN2 generator on a pack's faces.
+"""Training of a StyleGAN2 generator on a pack's faces.
 
 Non-saturating logistic loss, lazy R1 and path-length regularisation, style mixing, adaptive augmentation, and a moving
-average of the generator, which is what is shipped (Karras et al. 2020, both papers).
+average of the generator, which is the result (Karras et al. 2020, both papers).
 
 Convention
 ----------
 Faces are the inner square of a tight crop (`CropTemplate.tight` without its margin), float (n, 3, resolution,
-resolution), RGB in [-1, 1]. z and every other random number are drawn on the CPU from the step's generator, except the
-noise maps in training, which are drawn on the device from a seed that the generator gives.
+resolution), RGB in [-1, 1]. z and all other random numbers are drawn on the CPU from the step's generator, except the
+noise maps in training, which are drawn on the device with a seed from that generator.
 """
 
 from __future__ import annotations
@@ -38,14 +38,25 @@ _SHEET_SIDE = 8
 
 @dataclass(frozen=True)
 class GeneratorOptions:
-    """Choose how a generator is trained.
+    """Options of a generator's training.
 
-    learning_rate: Adam's, for both networks. r1, r1_every: weight of the gradient penalty on real images, and every how
-    many steps it is applied. path_length, path_every: the same for path-length regularisation; a weight of 0 is off.
-    mixing: share of images that mix two w. average_images: half-life of the moving average, in images. wider: the
-    discriminator's channels over the generator's. balance: 0 draws faces as the pack has them, 1 draws age bands, sexes
-    and groups equally often. synthetic_only: learn from faces of nobody alone. compiled: use torch.compile. detected:
-    how many samples the face detector looks at in an evaluation.
+    Attributes:
+        learning_rate: Adam's learning rate, for both networks.
+        r1: weight of the gradient penalty on real images; 0 turns it off.
+        r1_every: steps between gradient penalties.
+        path_length: weight of the path-length regularisation; 0 turns it off.
+        path_every: steps between path-length regularisations.
+        mixing: share of generated images that mix two w, 0 to 1.
+        average_images: half-life of the moving average, in images.
+        wider: the discriminator's channels divided by the generator's.
+        balance: 0 draws all faces equally often, 1 all age bands, sexes and groups.
+        synthetic_only: train only on generated faces.
+        compiled: use torch.compile.
+        detected: number of samples that the face detector gets in an evaluation; 0 skips it.
+        adaptive: options of the adaptive augmentation.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     learning_rate: float = 2e-3
@@ -64,15 +75,18 @@ class GeneratorOptions:
 
     def __post_init__(self) -> None:
         if self.r1_every < 1 or self.path_every < 1 or self.average_images < 1:
-            raise ValueError("Regularisation intervals and the average's half-life are at least 1.")
+            raise ValueError("r1_every, path_every and average_images must be at least 1.")
         if not 0 <= self.mixing <= 1 or not 0 <= self.balance <= 1:
-            raise ValueError("mixing and balance are shares between 0 and 1.")
+            raise ValueError("mixing and balance must be between 0 and 1.")
         if self.learning_rate <= 0 or self.wider <= 0 or self.r1 < 0 or self.path_length < 0:
-            raise ValueError("Rates and widths are positive, weights are not negative.")
+            raise ValueError("learning_rate and wider must be positive; r1 and path_length must not be negative.")
 
 
 class GeneratorTask:
-    """Train a `Generator` against a `Discriminator`; `networks["average"]` is the result."""
+    """Trains a `Generator` against a `Discriminator`; implements `styleid.lab.tasks.loop.Task`.
+
+    The result is `networks["average"]`.
+    """
 
     def __init__(
         self,
@@ -87,7 +101,18 @@ class GeneratorTask:
     ) -> None:
         """Set up a training.
 
-        features: what the Frechet distance is measured in; 8 x 8 px images ("pixels8") where it is None.
+        Args:
+            pack: a pack of tight crops.
+            config: the generator's shape; None takes the pack's inner square, at most 128 px.
+            options: options of the training.
+            batch: images per step.
+            device: cpu or cuda.
+            features: feature function of the Fréchet distance; None uses images of 8 x 8 px ("pixels8").
+            features_name: name of the features in the figures.
+
+        Raises:
+            TrainingError: if the pack has no training face or fewer than two held-out faces, its crops are not tight,
+                or they are smaller than the resolution.
         """
         torch.manual_seed(0)
         _prepare(device)
@@ -98,7 +123,10 @@ class GeneratorTask:
         chosen = pack.synthetic if options.synthetic_only else np.ones(len(pack), bool)
         train, test = np.nonzero(chosen & ~pack.held_out)[0], np.nonzero(chosen & pack.held_out)[0]
         if len(train) == 0 or len(test) < 2:
-            raise TrainingError("The pack needs faces to train on and at least two that are held out.")
+            raise TrainingError(
+                f"The pack holds {len(train)} training and {len(test)} held-out faces that can be used. "
+                "At least 1 and 2 are needed."
+            )
         self._faces = inner_faces(pack, train, config.resolution).to(device)
         self._held_out = inner_faces(pack, test[:2048], config.resolution).to(device)
         self._weights = torch.from_numpy(balanced_weights(pack, train, options.balance))
@@ -130,7 +158,7 @@ class GeneratorTask:
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
         """Train the discriminator, then the generator, on one batch each."""
-        del progress  # the rate is constant: the moving average does what a schedule would
+        del progress  # the learning rate is constant, because the moving average replaces a schedule
         step = self._begin_step()
         self._seen |= {"discriminator": self._train_discriminator(generator, step)}
         self._seen |= {"generator": self._train_generator(generator, step)}
@@ -140,7 +168,10 @@ class GeneratorTask:
         return self._seen | {"p": self._augment.p.clone(), "sign": self._augment.sign.clone()}
 
     def evaluate(self) -> dict[str, float]:
-        """Compare samples of the average with held-out faces, and held-out faces with as many of the training's."""
+        """Return the Fréchet distance of samples to held-out faces and, for comparison, of training to held-out faces.
+
+        Also returns the augmentation's p and, if `options.detected`, the share of samples with a detected face.
+        """
         n = min(len(self._held_out), len(self._faces))
         images = self._samples(n, seed=1)
         made, real, other = (
@@ -158,11 +189,11 @@ class GeneratorTask:
         return measured
 
     def sheet(self) -> ImageRGB:
-        """Draw 8 x 8 samples of the average, the same z each time."""
+        """Draw 8 x 8 samples of the moving average, always with the same z."""
         return draw_grid(self._samples(_SHEET_SIDE**2, seed=0), _SHEET_SIDE)
 
     def _begin_step(self) -> int:
-        """Count the step; warm the rates up wherever Adam starts without its moments."""
+        """Count the step and set the learning rates, which warm up if Adam starts without its moments."""
         step = int(self._state.steps)
         if not self._optimizers["generator"].state:
             self._state.warm_from.fill_(step)
@@ -206,7 +237,7 @@ class GeneratorTask:
         return loss.detach()
 
     def _path_penalty(self, generator: torch.Generator) -> torch.Tensor:
-        """Return how unevenly steps in W+ change the image, in float32 on half a batch."""
+        """Return the path-length penalty (Karras et al. 2020), in float32 on half a batch."""
         w_plus, noises = self._latents(generator, max(1, self.images_per_step // 2))
         images = self._generator(w_plus, noises)
         probe = torch.randn(images.shape, generator=generator).to(images.device) / self.config.resolution
@@ -222,7 +253,7 @@ class GeneratorTask:
         optimizer.step()
 
     def _latents(self, generator: torch.Generator, n: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Draw W+, two w mixed in most rows of the batch, and noise maps."""
+        """Draw W+ and noise maps. A share `options.mixing` of the images mixes two w (style mixing)."""
         layers = self.config.layers
         z = torch.randn(2 * n, self.config.width, generator=generator).to(self.device, non_blocking=True)
         cut = torch.randint(1, layers, (n, 1), generator=generator)
@@ -241,7 +272,7 @@ class GeneratorTask:
         return torch.where(mirrored.to(self.device, non_blocking=True), images.flip(3), images)
 
     def _samples(self, n: int, seed: int) -> torch.Tensor:
-        """Return n images of the average in [-1, 1], with its stored noise."""
+        """Return n images of the moving average in [-1, 1], drawn with its stored noise."""
         z = torch.randn(n, self.config.width, generator=torch.Generator().manual_seed(seed))
         average = self._average
         with torch.no_grad():
@@ -250,7 +281,7 @@ class GeneratorTask:
 
 
 class _State(nn.Module):
-    """Count steps on the CPU, where reading the count costs nothing."""
+    """Step counters on the CPU, where reading them needs no synchronisation with the GPU."""
 
     steps: torch.Tensor
     warm_from: torch.Tensor
@@ -270,7 +301,7 @@ class _Mean(nn.Module):
 
 
 def _adam(network: nn.Module, options: GeneratorOptions, every: int) -> torch.optim.Adam:
-    """Return Adam with its pace corrected for an extra step every so many steps (0: none)."""
+    """Return Adam, corrected for one extra regularisation step every `every` steps (0: none), as StyleGAN2 does."""
     pace = every / (every + 1) if every else 1.0
     return torch.optim.Adam(network.parameters(), options.learning_rate * pace, (0.0, 0.99**pace), fused=True)
 
@@ -282,7 +313,15 @@ def _prepare(device: str) -> None:
 
 
 def load_generator(folder: Path, name: str = "average") -> Generator:
-    """Load a checkpoint's generator, frozen and in evaluation mode; its shape is read off its tensors."""
+    """Load a checkpoint's generator, frozen and in evaluation mode. Its shape is inferred from its tensors.
+
+    Args:
+        folder: the checkpoint's folder.
+        name: the network's name in the checkpoint.
+
+    Raises:
+        TrainingError: if the checkpoint is missing, cannot be read, or does not hold the network.
+    """
     state = read_state(folder, name)
     generator = Generator(GeneratorConfig.of_state(state))
     generator.load_state_dict(state, strict=True)
@@ -290,7 +329,14 @@ def load_generator(folder: Path, name: str = "average") -> Generator:
 
 
 def load_discriminator(folder: Path) -> Discriminator:
-    """Load a checkpoint's discriminator, frozen and in evaluation mode; its shape is read off its tensors."""
+    """Load a checkpoint's discriminator, frozen and in evaluation mode. Its shape is inferred from its tensors.
+
+    Args:
+        folder: the checkpoint's folder.
+
+    Raises:
+        TrainingError: if the checkpoint is missing, cannot be read, or does not hold a discriminator.
+    """
     state = read_state(folder, "discriminator")
     discriminator = Discriminator(DiscriminatorConfig.of_state(state))
     discriminator.load_state_dict(state, strict=True)

@@ -1,12 +1,11 @@
-"""The identity network: aligned face -> unit embedding, distilled from a teacher.
+"""Training of the identity network: aligned face -> unit embedding, distilled from a teacher.
 
-The student sees what the teacher sees, over and over in other views and in blends of two people, and learns the
-teacher as a function ("a good teacher is patient and consistent", Beyer et al. 2022), so that a small set of faces
-goes a long way.
+Student and teacher get the same views, augmented and blended between two people, and the student learns to reproduce
+the teacher's output ("function matching", Beyer et al. 2022). This needs few faces.
 
-Many faces of a pack were cropped tightly by those who collected them, so that views end at the forehead. Mirrored
-borders there would teach what no photo shows; a face without surroundings gets those of another, and both networks see
-the same picture. A pack with a margin of 40 px holds whole views of the faces that came with their surroundings.
+Many source photos were cropped tightly and end at the forehead. A view of such a face is filled with the surroundings
+of another face, for both networks, because mirrored borders occur in no photo. Other photos have surroundings, and a
+pack with a margin of 40 px keeps all that the view shows.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from styleid.lab.tasks.optim import autocast, channels_last
 from styleid.lab.tasks.student import StudentTask
 
 _ODDS = {"parsing": 4.0, "portraits": 4.0}
-"""How much likelier than others faces of a source are drawn: photos as people take them are few in the pack."""
+"""Sampling weights of sources. Ordinary photos are few in the pack."""
 
 _WEIGHTS = {"distance": 1.0, "relations": 2.0}
 _FEATHER_PX = 6.0
@@ -36,7 +35,19 @@ _WHOLE = 0.95
 
 
 class IdentityTask(StudentTask[IdentityNet]):
-    """Distil the identity teacher into an `IdentityNet`."""
+    """Distils the identity teacher into an `IdentityNet`.
+
+    Args:
+        pack: a pack with enough margin, see `require_whole_views`.
+        teachers: folder of the identity teacher.
+        config: size of the network; None uses the default.
+        batch: images per step.
+        learning_rate: peak of the learning rate.
+        device: cpu or cuda.
+
+    Raises:
+        TrainingError: if the teacher is missing.
+    """
 
     def __init__(
         self,
@@ -64,7 +75,11 @@ class IdentityTask(StudentTask[IdentityNet]):
         )
 
     def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Return how far embeddings lie from the teacher's, and the similarities of pairs from those of its."""
+        """Return the loss terms.
+
+        `distance` is 1 - cosine to the teacher's embeddings; `relations` the mean squared difference of all pairwise
+        similarities from the teacher's.
+        """
         del progress
         views = self._views(generator)
         with torch.no_grad(), autocast(self.device):
@@ -84,7 +99,7 @@ class IdentityTask(StudentTask[IdentityNet]):
         return blend_people(views, generator).contiguous(memory_format=torch.channels_last)
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`."""
+        """Return the mean and the 5 % quantile of the cosine similarity to the teacher; see `Task.evaluate`."""
         self._average.eval()
         similarity = []
         generator = torch.Generator().manual_seed(0)
@@ -97,7 +112,7 @@ class IdentityTask(StudentTask[IdentityNet]):
 
 
 class FaceViews:
-    """Cut views of some faces of a pack, filled beyond a photo's border with another face's surroundings."""
+    """Faces of a pack and their views, filled beyond the photo's border with another face's surroundings."""
 
     def __init__(self, pack: Pack, rows: np.ndarray[Any, Any], base: torch.Tensor, device: str) -> None:
         self._crops = torch.from_numpy(pack.crops(rows)).to(device)
@@ -111,11 +126,20 @@ class FaceViews:
         return len(self._crops)
 
     def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the places of n faces, with repeats, (n,)."""
+        """Draw the indices of n faces with replacement, (n,)."""
         return torch.multinomial(self._odds, n, replacement=True, generator=generator)
 
     def views(self, index: torch.Tensor, matrices: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return views (n, 3, 112, 112) in [-1, 1] of the faces at `index`, by view-to-crop matrices (n, 2, 3)."""
+        """Return views of faces.
+
+        Args:
+            index: (n,), the faces.
+            matrices: (n, 2, 3), view to crop.
+            generator: source of random numbers for the choice of surroundings.
+
+        Returns:
+            (n, 3, 112, 112) in [-1, 1].
+        """
         size, device = TEMPLATE.size_px, self._crops.device
         views = augment.cut_views(self._crops[index.to(device)], matrices, size)
         if len(self._whole) == 0:
@@ -129,22 +153,29 @@ class FaceViews:
 
 
 def require_whole_views(pack: Pack) -> Pack:
-    """Return a pack whose crops hold all that the recogniser sees; raises TrainingError where they do not."""
+    """Return the pack unchanged if its crops contain the recogniser's view.
+
+    Raises:
+        TrainingError: if the crops are too tight.
+    """
     side = TEMPLATE.size_px - 1
     corners = np.array([[0, 0, 1], [side, 0, 1], [side, side, 1], [0, side, 1]], np.float32)
     seen = corners @ augment.base_matrix(pack.template, TEMPLATE).numpy().T
     if seen.min() < -0.5 or seen.max() > pack.template.size_px - 0.5:
         raise TrainingError(
-            "The recogniser sees more forehead than this pack's crops hold, and would learn mirrored borders. "
-            "Make a wider one: styleid train pack ... --margin-px 40"
+            "This pack's crops are too tight: the recogniser's view reaches beyond them. "
+            "Make a pack with a wider margin: styleid train pack ... --margin-px 40"
         )
     return pack
 
 
 def photo_mask(quads: torch.Tensor, matrices: torch.Tensor, crop_px: int) -> torch.Tensor:
-    """Return where views show a photo, (n, 1, 112, 112): 1 inside, falling to 0 at its border and the crop's.
+    """Return where views show the photo, (n, 1, 112, 112): 1 inside, falling to 0 towards the photo's or crop's border.
 
-    quads: corners of the photos in crop pixels, clockwise from the upper left, (n, 4, 2). matrices: view to crop.
+    Args:
+        quads: (n, 4, 2), corners of the photos in crop pixels, clockwise from the upper left.
+        matrices: (n, 2, 3), view to crop.
+        crop_px: side of the crops.
     """
     grid = augment.sampling_grid(matrices, TEMPLATE.size_px, crop_px)  # in [-1, 1] inside the crop
     points = (grid + 1) * (crop_px / 2) - 0.5
@@ -157,7 +188,16 @@ def photo_mask(quads: torch.Tensor, matrices: torch.Tensor, crop_px: int) -> tor
 
 
 def blend_people(views: torch.Tensor, generator: torch.Generator, chance: float = 0.35) -> torch.Tensor:
-    """Blend some views with another of the batch, in any share: people between people."""
+    """Blend some views with another view of the batch, which gives faces between two people.
+
+    Args:
+        views: (n, 3, h, w).
+        generator: source of random numbers.
+        chance: probability that a view is blended; the share of the other view is uniform in [0, 1).
+
+    Returns:
+        Views of the same shape.
+    """
     n = len(views)
     other = views[torch.randperm(n, generator=generator).to(views.device)]
     share = torch.rand(n, 1, 1, 1, generator=generator)

@@ -1,12 +1,13 @@
-"""The inverter: a face's crop -> W+, a main w plus a delta per row (after e4e, Tov et al. 2021).
+"""Training of the inverter: a face's crop -> W+, a main w plus a delta per row (after e4e, Tov et al. 2021).
 
-It learns from real faces, by how the generator draws what it said, and from generated ones, whose W+ is known. Deltas
-are kept small, which keeps the codes where the generator is at its best and edits behave.
+The inverter learns from real faces, by comparing the generator's reconstruction with the crop, and from generated
+faces, whose W+ is known. Deltas are kept small, because near the generator's w distribution images are better and edits
+work as expected.
 
 Convention
 ----------
-Crops are float (n, 3, size_px, size_px), RGB in [-1, 1], under `CropTemplate.tight(size_px)`: the frame that the
-generator draws in. Outputs are W+, float32 (n, layers, width).
+Crops are float (n, 3, size_px, size_px), RGB in [-1, 1], under `CropTemplate.tight(size_px)`, the crop that the
+generator was trained on. Outputs are W+, float32 (n, layers, width).
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from styleid.lab.tasks.student import StudentTask
 from styleid.types import ImageRGB
 
 Embedder = Callable[[torch.Tensor], torch.Tensor]
-"""Faces in the generator's frame, float (n, 3, side, side) in [-1, 1], to unit vectors (n, d)."""
+"""Maps faces in the generator's crop, float (n, 3, side, side) in [-1, 1], to unit embeddings (n, d)."""
 
 _TERMS = ("pixels", "features", "identity", "latent", "delta")
-"""Loss terms, each of which has a weight of its name in `InverterOptions`."""
+"""Names of the loss terms. `InverterOptions` has a weight of each name."""
 
 
 def feature_distance(discriminator: Discriminator, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return how far two batches of images lie apart in a discriminator's normalised features, (n,)."""
+    """Return the squared distance of two batches of images in a discriminator's normalised features, (n,)."""
     pairs = zip(discriminator.features(one), discriminator.features(other), strict=True)
     gaps = [
         (functional.normalize(a.float(), dim=1) - functional.normalize(b.float(), dim=1)).square().sum(1).mean((1, 2))
@@ -52,12 +53,20 @@ def feature_distance(discriminator: Discriminator, one: torch.Tensor, other: tor
 
 @dataclass(frozen=True)
 class InverterOptions:
-    """Choose how an inverter is trained.
+    """Options of an inverter's training.
 
-    learning_rate: its peak. pixels, features, identity, latent, delta: weights of the squared error, the distance in
-    the discriminator's features, one minus the cosine of identities, the squared error of known W+, and the squared
-    deltas, the last two in units of w's spread. progressive: share of the run in which the rows' deltas are let in one
-    after the other. mixing: share of generated faces that mix two w.
+    Attributes:
+        learning_rate: peak of the learning rate.
+        pixels: weight of the squared pixel error.
+        features: weight of the distance in the discriminator's features.
+        identity: weight of 1 - cosine of the embeddings.
+        latent: weight of the squared error of known W+, in standard deviations of w.
+        delta: weight of the squared deltas, in standard deviations of w.
+        progressive: share of the run, 0 to 1, over which the deltas of the rows are enabled one after another.
+        mixing: share of generated faces that mix two w, 0 to 1.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     learning_rate: float = 1e-3
@@ -72,13 +81,13 @@ class InverterOptions:
     def __post_init__(self) -> None:
         weights = (self.pixels, self.features, self.identity, self.latent, self.delta)
         if self.learning_rate <= 0 or min(weights) < 0 or not any(weights):
-            raise ValueError("An inverter's learning rate is positive; its weights are not negative, nor all zero.")
+            raise ValueError("learning_rate must be positive; weights must not be negative, and not all 0.")
         if not 0 <= self.progressive <= 1 or not 0 <= self.mixing <= 1:
-            raise ValueError("progressive and mixing are shares between 0 and 1.")
+            raise ValueError("progressive and mixing must be between 0 and 1.")
 
 
 class InverterTask(StudentTask[Inverter]):
-    """Train an `Inverter` for a frozen generator; `networks["inverter"]` is the result."""
+    """Trains an `Inverter` for a frozen generator; the result is `networks["inverter"]`."""
 
     def __init__(
         self,
@@ -92,7 +101,21 @@ class InverterTask(StudentTask[Inverter]):
         batch: int = 32,
         device: str = "cpu",
     ) -> None:
-        """Set up a training; without a discriminator or an identity network their losses are left out."""
+        """Set up a training.
+
+        Args:
+            pack: a pack of tight crops.
+            generator: the generator to invert.
+            discriminator: provides features for a loss; None leaves the loss out.
+            identity: embeds faces for a loss; None leaves the loss out.
+            config: shape of the inverter; None takes `InverterConfig.beside(generator.config)`.
+            options: options of the training.
+            batch: images per step, half real and half generated.
+            device: cpu or cuda.
+
+        Raises:
+            TrainingError: if the pack's crops are not tight, or the inverter does not fit the generator.
+        """
         torch.manual_seed(0)
         inner_square(pack.template)
         self.options = options or InverterOptions()
@@ -115,7 +138,7 @@ class InverterTask(StudentTask[Inverter]):
         super().__init__("inverter", student, weights, batch=batch, learning_rate=rate, device=device)
 
     def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Return the losses of half a batch of real faces and half a batch of generated ones."""
+        """Return the loss terms of half a batch of real faces and half a batch of generated ones."""
         options = self.options
         known, made = self._generated(self.images_per_step // 2, generator)
         wanted = torch.cat([self._real(self.images_per_step - len(made), generator), made])
@@ -132,7 +155,7 @@ class InverterTask(StudentTask[Inverter]):
         return losses
 
     def evaluate(self) -> dict[str, float]:
-        """Reconstruct held-out faces; `..._of_mean` is the same figure for the mean face."""
+        """Return reconstruction errors of held-out faces; `*_of_mean` are the same figures for the mean face."""
         wanted = self._plain(self._held_out)
         sums: dict[str, float] = {}
         with torch.no_grad():
@@ -145,7 +168,7 @@ class InverterTask(StudentTask[Inverter]):
         return sums
 
     def sheet(self) -> ImageRGB:
-        """Draw up to 32 held-out faces, each row of eight over its reconstructions."""
+        """Draw up to 32 held-out faces: rows of eight faces, each above the row of their reconstructions."""
         count = min(32, len(self._held_out)) // 8 * 8 or len(self._held_out)
         wanted = self._plain(self._held_out[:count])
         with torch.no_grad():
@@ -172,7 +195,7 @@ class InverterTask(StudentTask[Inverter]):
         return augment.cut_views(crops, self._base.expand(len(crops), 2, 3), self.config.size_px)
 
     def _generated(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return W+ and the images that the generator draws of it."""
+        """Return random W+ and the generator's images of them."""
         z = torch.randn(2 * n, self.config.width, generator=generator).to(self.device)
         cut = torch.randint(1, self.config.layers, (n, 1), generator=generator)
         mixed = torch.rand(n, 1, generator=generator) < self.options.mixing
@@ -191,7 +214,11 @@ def _statistics(generator: Generator, draws: int = 4096) -> tuple[torch.Tensor, 
 
 
 def load_inverter(folder: Path) -> Inverter:
-    """Load a checkpoint's inverter, frozen and in evaluation mode; its shape is read off its tensors."""
+    """Load a checkpoint's inverter, frozen and in evaluation mode. Its shape is inferred from its tensors.
+
+    Raises:
+        TrainingError: if the checkpoint is missing, cannot be read, or does not hold an inverter.
+    """
     state = read_state(folder, "inverter")
     inverter = Inverter(InverterConfig.of_state(state))
     inverter.load_state_dict(state, strict=True)

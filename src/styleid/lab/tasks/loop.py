@@ -1,10 +1,11 @@
-"""Run a training under a time budget: save as it goes, resume from what it saved.
+"""The training loop: runs a task within a time budget, saves checkpoints and resumes from them.
 
-A `Task` holds networks and optimisers and knows one step. Every step draws from a generator seeded by the run's seed
-and the step's number, so that a run that was stopped and resumed ends with the same weights as one that was not.
+A `Task` holds networks and optimisers and trains one step at a time. Each step gets a random generator seeded by the
+run's seed and the step's number. If the number of steps is limited and the checkpoint is exact, a run that was stopped
+and resumed on a CPU therefore ends with the same weights as one that was not stopped.
 
-A checkpoint is a folder: ``state.json`` and tensors in safetensors files of at most 15 MB. It is written under new
-names and becomes valid when ``state.json`` is replaced, which is atomic.
+A checkpoint is a folder: ``state.json`` and tensors in safetensors files of at most 15 MB. Tensors are written under
+new names; the checkpoint becomes valid when ``state.json`` is replaced, which is atomic.
 """
 
 from __future__ import annotations
@@ -31,37 +32,54 @@ from styleid.errors import TrainingError
 Network = TypeVar("Network", bound=nn.Module)
 
 MAX_PART_BYTES = 14_900_000
-"""Of tensors; a file's header comes on top, and the whole stays under 15 MB."""
+"""Most bytes of tensors in a file. With the file's header it stays under 15 MB."""
 MAX_TOTAL_BYTES = 60_000_000
 _PRINT_EVERY_S = 20.0
 
 
 class Task(Protocol):
-    """What a training must bring. Every tensor that matters lives in `networks` or `optimizers`."""
+    """A training task. All state that a checkpoint must keep is in `networks` or `optimizers`.
+
+    Attributes:
+        networks: networks by their names in the checkpoint.
+        optimizers: optimisers by their names in the checkpoint.
+        images_per_step: number of images that a step counts as.
+    """
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     images_per_step: int
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor | float]:
-        """Train one step; progress runs from 0 to 1 over the run's planned steps or time."""
+        """Train one step.
+
+        Args:
+            generator: source of all random numbers of the step.
+            progress: share of the planned steps or time that is over, 0 to 1, for schedules.
+
+        Returns:
+            Losses by name, scalars.
+        """
         ...
 
     def evaluate(self) -> dict[str, float]:
-        """Measure the networks on held-out faces."""
+        """Return figures by name, measured on held-out faces."""
         ...
 
     def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-        """Draw samples, uint8 RGB, or None where there is nothing to see."""
+        """Return a picture of samples, uint8 (h, w, 3), RGB, or None if the task has no picture."""
         ...
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """Say what a task's checkpoint holds.
+    """What a task's checkpoint keeps if its tensors exceed a limit.
 
-    most_bytes: of its tensors. essential: where not everything fits, these networks alone are kept, in float16, without
-    optimisers' moments; a network that is not kept begins again as a copy of the one named here, itself for those kept.
+    Attributes:
+        most_bytes: limit of the tensors' size.
+        essential: maps each network to the network whose weights it gets on resuming; a network that is kept maps to
+            itself. Above the limit only these kept networks are stored, in float16 and without the optimisers' moments.
+            If it is empty, all weights are stored, and the moments in bfloat16 if they fit.
     """
 
     most_bytes: int = MAX_TOTAL_BYTES
@@ -70,15 +88,15 @@ class Keeping:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Bound a run.
+    """Limits, checkpoint folders and seed of a run.
 
-    time_budget: this slice's length, such as 8m, 90s or 2h; it stops by itself, having saved.
-    total_time: length of the whole training over all its slices, which schedules follow; 0 means this slice is all.
-    steps: stop after so many steps in all; 0 sets no such bound. With it, schedules follow steps, not time.
-    save_every: time between saves.
-    resume_from: folder of a checkpoint to go on from; one that is empty or absent starts afresh.
-    save_to: folder that the checkpoint is written to.
-    seed: of everything random.
+    time_budget: duration of this slice, such as 90s, 8m or 2h; the run then saves a checkpoint and stops.
+    total_time: planned duration of all slices together, which schedules follow; with 0 this slice ends the schedules.
+    steps: most steps of all slices together; 0 sets no limit. With a limit, schedules follow steps instead of time.
+    save_every: time between checkpoints, such as 90s or 4m.
+    resume_from: folder of a checkpoint to continue from; if it is empty or missing, the training starts anew.
+    save_to: folder to write the checkpoint to.
+    seed: seed of all random numbers.
     """
 
     time_budget: str = "8m"
@@ -92,7 +110,14 @@ class TrainingOptions:
 
 @dataclass
 class RunState:
-    """Count what a training has done so far."""
+    """Progress of a training over all its slices.
+
+    Attributes:
+        step: number of steps.
+        seconds: training time.
+        images: number of images seen.
+        history: one record per finished slice: step, seconds, images and the figures of `Task.evaluate`.
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -101,15 +126,31 @@ class RunState:
 
 
 def parse_duration(text: str) -> float:
-    """Return seconds from 90s, 8m, 2h or a bare number of seconds."""
+    """Return the seconds of a duration such as 90s, 8m, 2h or 90.
+
+    Raises:
+        TrainingError: if the text is not a duration.
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if match is None:
-        raise TrainingError(f"'{text}' is not a length of time. Write 90s, 8m or 2h.")
+        raise TrainingError(f"'{text}' is not a duration. Write, for example, 90s, 8m or 2h.")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def run(task: Task, options: TrainingOptions, say: Callable[[str], None] = print) -> RunState:
-    """Train a task within its budget and return what was done in all; the checkpoint is in options.save_to."""
+    """Train a task within its time budget, evaluate it, and save the checkpoint to `options.save_to`.
+
+    Args:
+        task: the task.
+        options: limits, folders and seed.
+        say: called with a line of progress every 20 seconds and at the end.
+
+    Returns:
+        The progress over all slices.
+
+    Raises:
+        TrainingError: if a duration or the checkpoint cannot be read, or a loss is not finite.
+    """
     started = time.monotonic()
     budget, save_every = parse_duration(options.time_budget), parse_duration(options.save_every)
     state = load_checkpoint(task, options.resume_from, say) if options.resume_from else RunState()
@@ -147,7 +188,10 @@ def _numbers(losses: Mapping[str, torch.Tensor | float], step: int) -> dict[str,
     values = {name: float(value) for name, value in losses.items()}
     for name, value in values.items():
         if not np.isfinite(value):
-            raise TrainingError(f"The loss '{name}' is {value} at step {step}: lower the learning rate, or resume.")
+            raise TrainingError(
+                f"The loss '{name}' is {value} at step {step}. Resume from the last checkpoint, or lower the learning "
+                "rate."
+            )
     return values
 
 
@@ -157,7 +201,13 @@ def _line(state: RunState, rate: float, losses: Mapping[str, float]) -> str:
 
 
 def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
-    """Write a checkpoint so that the folder holds a whole one at every moment, and draw its sheet."""
+    """Write a checkpoint and its sheet.png. The folder holds a complete checkpoint at any time.
+
+    Args:
+        task: the task to save.
+        state: its progress.
+        folder: the checkpoint's folder; it is created if necessary, and older tensors in it are removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors, exact = _kept(task)
     files: list[str] = []
@@ -175,7 +225,7 @@ def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
 
 
 def _kept(task: Task) -> tuple[dict[str, torch.Tensor], bool]:
-    """Return the tensors of a task's checkpoint, and whether they are all that there is."""
+    """Return the tensors of a task's checkpoint, and whether they are complete and exact."""
     keeping = _keeping(task)
     weights, moments = _tensors(task)
     if _bytes(weights) + _bytes(moments) <= keeping.most_bytes:
@@ -190,22 +240,29 @@ def _kept(task: Task) -> tuple[dict[str, torch.Tensor], bool]:
 
 
 def _keeping(task: Task) -> Keeping:
-    """Return what a task's checkpoint holds; most tasks leave it at the usual."""
+    """Return what a task's checkpoint keeps; most tasks use the default."""
     return getattr(task, "keeping", Keeping(MAX_TOTAL_BYTES))
 
 
 def _unused_stem(folder: Path, step: int) -> str:
-    """Return a beginning of file names that no file has: a step can be saved twice, and the first must stay whole."""
+    """Return an unused prefix for file names. A step can be saved twice, and the first checkpoint must stay intact."""
     stems = (f"part-{step:08d}" + (f"-again{n}" if n else "") for n in itertools.count())
     return next(stem for stem in stems if not any(folder.glob(f"{stem}-[0-9]*")))
 
 
 def load_checkpoint(task: Task, folder: Path, say: Callable[[str], None] | None = None) -> RunState:
-    """Bring a task back to where a checkpoint left it; a folder without one starts afresh.
+    """Restore a task from a checkpoint.
 
-    say: told what the checkpoint did not hold.
+    Args:
+        task: the task, whose networks and optimisers are overwritten.
+        folder: the checkpoint's folder; if it holds no checkpoint, the task is left as it is.
+        say: called with a line about each part that the checkpoint does not hold.
 
-    Raises TrainingError where the checkpoint cannot be read or is one of other networks.
+    Returns:
+        The progress that the checkpoint records.
+
+    Raises:
+        TrainingError: if the checkpoint cannot be read, or its networks are not the task's.
     """
     path = folder / "state.json"
     if not path.is_file():
@@ -218,32 +275,50 @@ def load_checkpoint(task: Task, folder: Path, say: Callable[[str], None] | None 
             with safe_open(folder / name, "pt") as file:
                 tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise TrainingError(f"{folder} holds no whole checkpoint ({error}). Resume from another.") from error
+        raise TrainingError(f"The checkpoint {folder} cannot be read ({error}). Resume from another one.") from error
     copies = _keeping(task).essential
     for name, network in task.networks.items():
         held = any(key.startswith(f"network.{name}.") for key in tensors)
         prefix = f"network.{name if held else copies.get(name, name)}."
         if not held and say is not None:
-            say(f"The checkpoint has no '{name}' of its own: it goes on from '{copies.get(name, name)}'.")
+            say(f"The checkpoint does not hold the network '{name}'. It starts from '{copies.get(name, name)}'.")
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         try:
             network.load_state_dict(own, strict=True)
         except RuntimeError as error:
-            raise TrainingError(f"{folder} holds another network than '{name}': {error}") from error
+            raise TrainingError(f"The network '{name}' in {folder} does not fit this task: {error}") from error
     for name, optimizer in task.optimizers.items():
         _restore_optimizer(optimizer, {k: v for k, v in tensors.items() if k.startswith(f"optimizer.{name}.")})
         if say is not None and not optimizer.state:
-            say(f"The checkpoint has no moments of the optimiser '{name}': it gathers them anew.")
+            say(f"The checkpoint does not hold the moments of the optimiser '{name}'. They start at zero.")
     return state
 
 
 def save_networks(networks: dict[str, nn.Module], state: RunState, folder: Path) -> None:
-    """Write networks as a checkpoint that training can go on from, without optimisers' moments."""
+    """Write networks as a checkpoint to continue training from, without optimisers' moments.
+
+    Args:
+        networks: networks by their names in the checkpoint.
+        state: the progress to record.
+        folder: the checkpoint's folder.
+    """
     save_checkpoint(_Holder(networks, {}), state, folder)
 
 
 def load_network(network: Network, folder: Path, name: str) -> Network:
-    """Load one network of a checkpoint, strictly, and return it in evaluation mode."""
+    """Load one network of a checkpoint.
+
+    Args:
+        network: the network, whose weights are overwritten.
+        folder: the checkpoint's folder.
+        name: the network's name in the checkpoint.
+
+    Returns:
+        The network in evaluation mode, without gradients.
+
+    Raises:
+        TrainingError: if the folder holds no checkpoint, or its tensors do not fit the network exactly.
+    """
     holder = _Holder({name: network}, {})
     if not (folder / "state.json").is_file():
         raise TrainingError(f"{folder} holds no checkpoint (state.json is missing). Train '{name}' first.")
@@ -252,7 +327,18 @@ def load_network(network: Network, folder: Path, name: str) -> Network:
 
 
 def read_state(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    """Read one network's tensors of a checkpoint; raises TrainingError where it holds none."""
+    """Read one network's tensors of a checkpoint.
+
+    Args:
+        folder: the checkpoint's folder.
+        name: the network's name in the checkpoint.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        TrainingError: if the checkpoint is missing, cannot be read, or does not hold the network.
+    """
     prefix = f"network.{name}."
     state: dict[str, torch.Tensor] = {}
     if (folder / "state.json").is_file():
@@ -261,7 +347,7 @@ def read_state(folder: Path, name: str) -> dict[str, torch.Tensor]:
                 with safe_open(folder / part, "pt") as file:
                     state |= {k[len(prefix) :]: file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise TrainingError(f"{folder} holds a checkpoint that cannot be read: {error}") from error
+            raise TrainingError(f"The checkpoint {folder} cannot be read: {error}") from error
     if not state:
         raise TrainingError(f"{folder} holds no checkpoint with a network '{name}'. Type: styleid train --help")
     return state
@@ -284,7 +370,13 @@ class _Holder:
 
 
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move an exponential moving average of a network's weights one step; buffers are copied."""
+    """Update an exponential moving average of a network's weights by one step. Buffers are copied.
+
+    Args:
+        average: the average, changed in place.
+        network: a network of the same architecture.
+        decay: share of the old average that is kept, 0 to 1.
+    """
     with torch.no_grad():
         parameters = dict(network.named_parameters())
         targets: list[torch.Tensor] = [p for _, p in average.named_parameters()]
@@ -318,7 +410,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torc
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     for parameter, restored in optimizer.state.items():
         for key, value in restored.items():
-            # fused optimisers pair moments with weights by address, so both must lie in memory alike
+            # fused optimisers pair moments with weights by memory position, so both need the same strides
             if value.shape == parameter.shape and value.stride() != parameter.stride():
                 restored[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
@@ -337,7 +429,7 @@ def _split(tensors: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
 
 
 def replace_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there, so that it is never half written."""
+    """Write a file atomically: to a temporary file beside it, which is then renamed."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
     partial.replace(path)

@@ -1,12 +1,12 @@
-"""The mask encoder of the appearance model: labels -> W+, for the method pixel (after pSp's seg-to-face encoder).
+"""Training of the appearance model's mask encoder: labels -> W+, for the method pixel (after pSp's seg-to-face).
 
-A label map tells where a face's parts lie and nothing of its colours. So the rows for pose, placement, expression and
-shape are read off it, and all others are the mean face's, until a target gives its own. What comes of it is bounded by
-the map: no measurement of the face's skin can pass.
+A label map contains the positions of a face's parts, but no colours. The encoder therefore predicts only the rows of
+pose, placement, expression and shape. All other rows are 0, the mean face, and the target replaces them. So W+ contains
+no measurement of the face's colours or texture.
 
 Convention
 ----------
-Labels are float (n, side, side) over CelebAMask-HQ's numbers, of a crop twice as large, as the parser gives them.
+Labels are float (n, side, side), CelebAMask-HQ's class numbers as the parser gives them, at half the crop's side.
 Landmarks are (n, 68, 2) pixels of the crop, pixel centres at integers.
 """
 
@@ -31,11 +31,21 @@ from styleid.types import ImageRGB
 
 _AT_ONCE = 64
 _WEIGHTS = {"landmarks": 1.0, "codes": 0.02}
-"""Of several codes that place landmarks alike the usual one is right: hence the small weight of the codes."""
+"""The small weight of `codes` selects the usual code among those that give the same landmarks."""
 
 
 class MaskEncoderTask(StudentTask[MaskEncoder]):
-    """Train a `MaskEncoder` by the maps that a parser gives of a pack's faces, and the teacher's landmarks."""
+    """Trains a `MaskEncoder` on a parser's label maps of a pack's faces and on the pack's landmarks.
+
+    Args:
+        pack: training and held-out faces.
+        model: the fitted appearance model.
+        parser: a `ParserNet` for the pack's crops.
+        config: size of the encoder; None takes one that fits the model.
+        batch: images per step.
+        learning_rate: peak of the learning rate.
+        device: cpu or cuda.
+    """
 
     def __init__(
         self,
@@ -60,7 +70,7 @@ class MaskEncoderTask(StudentTask[MaskEncoder]):
         super().__init__("mask_encoder", student, _WEIGHTS, batch=batch, learning_rate=learning_rate, device=device)
 
     def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Return how far the points that codes place lie from the right ones, and the codes from the usual ones."""
+        """Return the mean landmark error in inter-ocular distances and the mean squared error of the codes."""
         del progress
         index = self._train[torch.randint(len(self._train), (self.images_per_step,), generator=generator)]
         jitter = augment.Jitter(degrees=12, shift=0.04, scale=0.08)
@@ -74,7 +84,7 @@ class MaskEncoderTask(StudentTask[MaskEncoder]):
         return {"landmarks": errors.mean(), "codes": apart.mean()}
 
     def _compare(self, codes: torch.Tensor, landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return how far the points that codes place lie from the right ones, in inter-ocular distances, and codes."""
+        """Return, for each face, the mean landmark error in inter-ocular distances and the squared error of codes."""
         points = with_forehead(landmarks)
         eyes = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=-1).clamp_min(8)
         errors = (self._model.points(codes) - points).norm(dim=-1).mean(1) / eyes
@@ -84,7 +94,7 @@ class MaskEncoderTask(StudentTask[MaskEncoder]):
         return errors, (given - wanted).square().mean((1, 2))
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`. `..._of_mean` is the same figure for the mean face."""
+        """Return the landmark error in inter-ocular distances; `*_of_mean` is the same figure for the mean face."""
         self._average.eval()
         sums = torch.zeros(2)
         with torch.no_grad():
@@ -96,7 +106,7 @@ class MaskEncoderTask(StudentTask[MaskEncoder]):
         return {"landmark_error": given, "landmark_error_of_mean": of_mean}
 
     def sheet(self) -> ImageRGB:
-        """Draw held-out label maps, each row over the mean face drawn as it says."""
+        """Draw held-out label maps over the mean face, which is drawn with the predicted pose, expression and shape."""
         index = self._test[: max(8, min(24, len(self._test)) // 8 * 8)]
         with torch.no_grad():
             codes = self._average.eval()(self._labels[index].float())
@@ -106,7 +116,7 @@ class MaskEncoderTask(StudentTask[MaskEncoder]):
 
 
 def _parsed(pack: Pack, parser: nn.Module, device: str) -> torch.Tensor:
-    """Return the label maps that a parser gives of a pack's faces, uint8 (n, s / 2, s / 2)."""
+    """Return a parser's label maps of a pack's faces, uint8 (n, s / 2, s / 2)."""
     parts = []
     for rows in np.array_split(np.arange(len(pack)), max(1, len(pack) // _AT_ONCE)):
         crops = torch.from_numpy(pack.crops(rows)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1

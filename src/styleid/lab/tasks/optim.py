@@ -1,4 +1,4 @@
-"""Optimisers, schedules and precision that the trainers share."""
+"""Optimisers, schedules and precision that the tasks share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from torch import nn
 
 from styleid.lab.tasks.loop import Network, update_average
 
-_STEEPEST = 5.0
-"""Norm that a gradient is brought down to."""
+_MAX_GRADIENT_NORM = 5.0
+"""Larger gradients are scaled down to this norm."""
 
 
 def autocast(device: str) -> torch.autocast:
-    """Compute in bfloat16 where it pays: on CUDA, and on CPUs that multiply it; others only imitate it, slowly."""
+    """Return a context that computes in bfloat16 if that is faster.
+
+    It is enabled on CUDA and on CPUs with bfloat16 instructions. Other CPUs emulate bfloat16, which is slow.
+
+    Args:
+        device: a torch device, such as cpu or cuda.
+    """
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind != "cpu" or _cpu_multiplies_bfloat16())
 
@@ -28,9 +34,12 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 def channels_last(network: Network, device: str) -> Network:
-    """Move a network to a device, its kernels laid out as convolutions of bfloat16 read them fastest.
+    """Move a network to a device, with channels-last convolution kernels, which bfloat16 convolutions read fastest.
 
-    Kernels of more dimensions, such as those that StyleGAN2 modulates, stay as they are.
+    Parameters with more than four dimensions, such as StyleGAN2's modulated kernels, keep their layout.
+
+    Returns:
+        The same network.
     """
     for parameter in network.to(device).parameters():
         if parameter.ndim == 4:
@@ -38,21 +47,21 @@ def channels_last(network: Network, device: str) -> Network:
     return network
 
 
-class Quick(nn.Module):
-    """Compute a network that is only looked through as `autocast` says, from float32 to float32; gradients pass."""
+class AutocastModule(nn.Module):
+    """Wraps a network that is not trained: it runs under `autocast` and returns float32. Gradients pass through."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = channels_last(network, "cpu")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the network's output for images (n, c, h, w)."""
+        """Return the network's output, float32, for images (n, c, h, w)."""
         with autocast(images.device.type):
             return self.network(images.contiguous(memory_format=torch.channels_last)).float()
 
 
 def adam_with_decay(network: nn.Module, learning_rate: float, decay: float = 0.01) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices and kernels, but neither biases nor normalisation."""
+    """Return an AdamW optimiser with weight decay for matrices and kernels, but not for biases and normalisation."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
@@ -62,7 +71,14 @@ def adam_with_decay(network: nn.Module, learning_rate: float, decay: float = 0.0
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: float, warm_up: float = 0.02) -> None:
-    """Set a warm-up followed by a cosine to 1 % of the peak."""
+    """Set the learning rate: a linear warm-up, then a cosine down to 1 % of the peak.
+
+    Args:
+        optimizer: the optimiser to change.
+        peak: the largest learning rate.
+        progress: 0 to 1 over the run.
+        warm_up: share of the run that the warm-up takes.
+    """
     if progress < warm_up:
         rate = peak * max(progress / warm_up, 0.05)
     else:
@@ -72,18 +88,22 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: f
 
 
 def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, network: nn.Module, average: nn.Module) -> None:
-    """Take one step down a loss, its gradient bounded, and let the network's moving average follow."""
+    """Take one optimiser step with clipped gradients, and update the network's moving average."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), _STEEPEST)
+    nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
     optimizer.step()
     update_average(average, network, averaging_decay(optimizer))
 
 
 def averaging_decay(optimizer: torch.optim.Optimizer, most: float = 0.999) -> float:
-    """Return the decay of a moving average of the weights, whose reach is a twentieth of the steps so far.
+    """Return the decay of a moving average of the weights that extends over about a twentieth of the steps so far.
 
-    A fixed long reach would, in a short run, average over weights that knew nothing yet.
+    In a short run, an average over a fixed long range would include weights from the beginning of the training.
+
+    Args:
+        optimizer: its step count is read.
+        most: upper limit of the decay.
     """
     steps = max((float(state["step"]) for state in optimizer.state.values()), default=0.0)
     return min(most, steps / (steps + 20))

@@ -1,8 +1,8 @@
-"""The parser: crop -> face labels (CelebAMask-HQ classes) and 68 landmarks.
+"""Training of the parser: crop -> face labels (CelebAMask-HQ classes) and 68 landmarks.
 
-Learns landmarks from a teacher on every face, and labels from the photos that have label maps; later in the run its own
-average labels the other faces (mean teacher, Tarvainen and Valpola 2017). Glasses and things before the face are drawn
-into the views, since the labelled photos have few.
+Landmarks are learned on all faces from a teacher, labels on the photos that have label maps. Later in the run the
+moving average of the parser labels the other faces (mean teacher, Tarvainen and Valpola 2017). Glasses and occluding
+objects are drawn into the views, because few of the labelled photos show them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,15 @@ _CONFIDENT = 0.7
 
 
 class ParserTask(StudentTask[ParserNet]):
-    """Train a `ParserNet` on a pack."""
+    """Trains a `ParserNet` on a pack.
+
+    Args:
+        pack: training and held-out faces; some must have label maps.
+        config: size of the parser; None takes the pack's crop size.
+        batch: images per step, half of them with label maps.
+        learning_rate: peak of the learning rate.
+        device: cpu or cuda.
+    """
 
     def __init__(
         self,
@@ -51,7 +59,7 @@ class ParserTask(StudentTask[ParserNet]):
         super().__init__("parser", student, _WEIGHTS, batch=batch, learning_rate=learning_rate, device=device)
 
     def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Return the losses of labels and of landmarks, the latter in inter-ocular distances."""
+        """Return the cross-entropy of labels and the mean landmark error in inter-ocular distances."""
         half = self.images_per_step // 2
         jitter = augment.Jitter(degrees=15, shift=0.05, scale=0.12)
         parts = [faces.views(half, jitter, generator) for faces in (self.labelled, self._others)]
@@ -70,9 +78,9 @@ class ParserTask(StudentTask[ParserNet]):
         return {"labels": label_loss, "landmarks": point_loss}
 
     def _own_labels(self, images: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
-        """Return the average's own labels where it is sure, except that a face's outline holds no background.
+        """Return the moving average's labels where it is confident; background inside the face's outline becomes skin.
 
-        Without that bound it would, once it has mistaken skin for an object before the face, teach itself to go on.
+        Without that correction the parser would reinforce a mistake such as taking skin for an occluding object.
         """
         self._average.eval()
         with torch.no_grad(), autocast(self.device):
@@ -82,7 +90,7 @@ class ParserTask(StudentTask[ParserNet]):
         return torch.where((inside > 0) & ((labels == 0) | (labels == _UNKNOWN)), inside, labels)
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`."""
+        """Return the landmark error in inter-ocular distances and the IoU of some classes; see `Task.evaluate`."""
         self._average.eval()
         errors, overlap = [], np.zeros((2, CLASSES))
         with torch.no_grad():
@@ -102,7 +110,7 @@ class ParserTask(StudentTask[ParserNet]):
         return measured | {f"iou_{name}": float(iou[k]) for k, name in names.items() if overlap[1, k]}
 
     def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Draw parses of held-out faces."""
+        """Draw labels and landmarks of held-out faces."""
         self._average.eval()
         images, _, _ = next(self._test.plain(24))
         with torch.no_grad():
@@ -111,7 +119,7 @@ class ParserTask(StudentTask[ParserNet]):
 
 
 def _skin_and_nose(landmarks: np.ndarray, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return uint8 (n, side, side): 1 from jaw to forehead, 2 on the nose, else 0; landmarks are at twice the side."""
+    """Return uint8 (n, side, side): 1 from jaw to forehead, 2 on the nose, else 0. Landmarks are for twice the side."""
     masks = np.zeros((len(landmarks), side, side), np.uint8)
     for mask, points in zip(masks, landmarks / 2, strict=True):
         for label, part in ((1, geometry.with_forehead(points)), (2, points[27:36])):
@@ -120,7 +128,16 @@ def _skin_and_nose(landmarks: np.ndarray, side: int) -> np.ndarray[Any, np.dtype
 
 
 def draw_parses(images: torch.Tensor, logits: torch.Tensor, landmarks: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Draw crops with their labels tinted in and their landmarks dotted, eight a row, uint8 RGB."""
+    """Draw crops with their labels as a tint and their landmarks as dots.
+
+    Args:
+        images: (n, 3, s, s) in [-1, 1]; only complete rows of eight are drawn, so n is at least 8.
+        logits: (n, classes, h, w).
+        landmarks: (n, 68, 2) in pixels of the crops.
+
+    Returns:
+        uint8 RGB, eight crops per row.
+    """
     palette = np.random.default_rng(3).integers(40, 255, (CLASSES, 3)).astype(np.float32)
     size = images.shape[-1]
     tiles = []
@@ -137,7 +154,7 @@ def draw_parses(images: torch.Tensor, logits: torch.Tensor, landmarks: torch.Ten
 
 
 class _Faces:
-    """A part of a pack as tensors: crops, landmarks and labels at half the crop's side."""
+    """Faces of a pack as tensors. Views have labels at half their side, or `_UNKNOWN` if a face has none."""
 
     def __init__(self, pack: Pack, index: np.ndarray[Any, Any], device: str) -> None:
         self.size = pack.template.size_px
@@ -172,14 +189,31 @@ class _Faces:
 
 
 def moved_landmarks(landmarks: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Return where landmarks (n, 68, 2) of crops come to lie in views; matrices: (n, 2, 3), view to crop."""
+    """Map landmarks from crops to views. Landmarks of mirrored views are reordered.
+
+    Args:
+        landmarks: (n, 68, 2) in pixels of the crops.
+        matrices: (n, 2, 3), view to crop.
+
+    Returns:
+        (n, 68, 2) in pixels of the views.
+    """
     linear = torch.linalg.inv(matrices[:, :, :2])
     points = (landmarks - matrices[:, None, :, 2]) @ linear.transpose(1, 2)
     return torch.where(_mirrored(matrices)[:, None, None], points[:, MIRRORED_68], points)
 
 
 def moved_labels(labels: torch.Tensor, matrices: torch.Tensor, size_px: int) -> torch.Tensor:
-    """Return the labels of views at half the side, uint8 (n, s / 2, s / 2), from label maps (n, h, w) of crops."""
+    """Map label maps from crops to views. Left and right labels of mirrored views are exchanged.
+
+    Args:
+        labels: uint8 (n, h, w), label maps of the crops, CelebAMask-HQ classes.
+        matrices: (n, 2, 3), view to crop.
+        size_px: side of crops and views.
+
+    Returns:
+        uint8 (n, size_px / 2, size_px / 2).
+    """
     grid = augment.sampling_grid(matrices, size_px, size_px)
     centres = (grid[:, ::2, ::2] + grid[:, 1::2, 1::2]) / 2
     moved = functional.grid_sample(

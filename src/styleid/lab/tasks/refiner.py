@@ -1,8 +1,8 @@
-"""The refiner: makes what the appearance model renders as sharp as a photo.
+"""Training of the refiner, which makes the appearance model's renderings as sharp as photos.
 
-A small U-Net, trained to rebuild real faces from their codes and, against a discriminator that sees faces only, to make
-faces of mixed codes (one person's pose, expression and light, other people's everything else) look real. It may sharpen
-and add detail; a low-pass term keeps it from changing what the code says.
+The refiner is a small U-Net. It learns to reconstruct real faces from their codes and, against a discriminator that
+gets only the face, to make faces of mixed codes look real. Mixed codes have one person's pose, expression and light and
+everything else from other people. A low-pass term lets the refiner add detail but not change the face.
 """
 
 from __future__ import annotations
@@ -27,7 +27,19 @@ _R1_EVERY = 16
 
 
 class RefinerTask:
-    """Train a `Refiner` for a fitted appearance model."""
+    """Trains a `Refiner` for a fitted appearance model; implements `styleid.lab.tasks.loop.Task`.
+
+    The result is `networks["refiner"]`.
+
+    Args:
+        pack: training and held-out faces.
+        model: the fitted appearance model.
+        parser: a `ParserNet` for the pack's crops; it finds where a face is covered.
+        config: size of the refiner; None uses the default.
+        batch: images per step, half of them real faces and half mixed codes.
+        learning_rate: learning rate of both networks.
+        device: cpu or cuda.
+    """
 
     def __init__(
         self,
@@ -70,7 +82,7 @@ class RefinerTask:
         }
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """See `Task.step`."""
+        """Train the critic, then the refiner, on one batch; see `Task.step`."""
         rate = self.learning_rate * (1.0 if progress < 0.6 else max(0.02, (1 - progress) / 0.4))
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -158,7 +170,11 @@ class RefinerTask:
         return functional.interpolate(small, self._crops.shape[1], mode="bilinear")
 
     def mixed_codes(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Return codes whose first rows are one face's and whose others mix a few synthetic people."""
+        """Return random codes (n, layers, w) that combine a face with a mix of three generated people.
+
+        Pose, placement, expression and light come from a training face; the attribute row from it or from the mix;
+        shape and texture from the mix.
+        """
         sources = self._sources[torch.randint(len(self._sources), (n,), generator=generator)]
         people = self._people[torch.randint(len(self._people), (n, 3), generator=generator)]
         share = -torch.log(torch.rand(n, 3, generator=generator).clamp_min(1e-6))
@@ -172,7 +188,10 @@ class RefinerTask:
         return mixed
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`."""
+        """Return the reconstruction error, and the fine detail of renderings before and after refinement.
+
+        Detail is relative to that of the photos; see `Task.evaluate`.
+        """
         photo = self._images(self._test)
         with torch.no_grad():
             rendered, coverage = self._model(self.codes[self._test.to(self.device)])
@@ -184,7 +203,7 @@ class RefinerTask:
         return {"rebuilt": float(error)} | shares
 
     def sheet(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Show, four rows each: photo, rendered, refined; then mixed codes rendered and refined."""
+        """Show rows of eight held-out photos, their renderings and refinements, then of mixed codes, also both."""
         index = self._test[:: max(1, len(self._test) // 8)][:8]
         with torch.no_grad():
             mixed = self.mixed_codes(16, torch.Generator().manual_seed(1))
@@ -200,7 +219,10 @@ class RefinerTask:
 
 
 class _Codes:
-    """Every face of a pack as codes, with how much of it is seen and how sharp it is."""
+    """The codes of a pack's faces, and which faces are visible and sharp enough to train on.
+
+    `bare` and `sharp` are the faces above a quantile of the visible share and of the fine detail.
+    """
 
     def __init__(self, pack: Pack, model: ActiveAppearanceModel, parser: nn.Module) -> None:
         codes, shown, bare, sharpness = [], [], [], []
@@ -233,7 +255,7 @@ def _detail(images: torch.Tensor, cover: torch.Tensor) -> float:
 
 
 def _even_weights(pack: Pack) -> torch.Tensor:
-    """Weigh faces so that sources, age bands and groups are drawn more evenly than they come."""
+    """Return sampling weights that make sources, age bands and groups more equal."""
     band = np.where(np.isfinite(pack.age), np.digitize(np.nan_to_num(pack.age), (12, 30, 50, 65)), 9)
     cells = np.stack([pack.source // 3, band, pack.group], 1)
     _, cell, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)

@@ -1,8 +1,7 @@
-"""What trainings of one network share: a student that descends, and its moving average, which is what is shipped.
+"""Base class of tasks that train one network, the student. Its moving average is the result.
 
-A training of a `StudentTask` says which loss terms a step has and how its result is measured; the terms are weighted
-and summed here. Adversarial trainings (`generator`, `refiner`) have two networks that descend in turn, and run their
-own steps.
+A subclass defines the loss terms of a step and how the result is measured. The base class weights and sums the terms.
+Adversarial tasks (`generator`, `refiner`, `context_generator`) train two networks in turn and have their own steps.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from styleid.types import ImageRGB
 
 
 class StudentTask(ABC, Generic[Network]):
-    """Train one network by AdamW, with a warm-up and a cosine; see `styleid.lab.tasks.loop.Task`."""
+    """Trains one network by AdamW with a warm-up and a cosine schedule; implements `styleid.lab.tasks.loop.Task`."""
 
     def __init__(
         self,
@@ -37,12 +36,12 @@ class StudentTask(ABC, Generic[Network]):
         """Set up networks and optimiser.
 
         Args:
-            name: of the moving average in a checkpoint. The student's is "student".
-            student: the network as training begins with it.
-            weights: of each loss term, by name.
+            name: name of the moving average in the checkpoint. The student's name is "student".
+            student: the network to train.
+            weights: weight of each loss term, by name.
             batch: images per step.
-            learning_rate: its peak.
-            decay: of matrices and kernels.
+            learning_rate: peak of the learning rate.
+            decay: weight decay of matrices and kernels.
             device: cpu or cuda.
         """
         self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
@@ -54,7 +53,7 @@ class StudentTask(ABC, Generic[Network]):
         self.optimizers: dict[str, torch.optim.Optimizer] = {"student": self._optimizer}
 
     def step(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Take one step down the weighted sum of the terms, and return the terms."""
+        """Take one optimiser step on the weighted sum of the terms, and return the terms."""
         set_learning_rate(self._optimizer, self.learning_rate, progress)
         self._student.train()
         terms = self.terms(generator, progress)
@@ -64,17 +63,17 @@ class StudentTask(ABC, Generic[Network]):
 
     @abstractmethod
     def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Return the loss terms of one batch, scalars, by name; each name has a weight.
+        """Return the loss terms of one batch, scalars by name. Each name has a weight.
 
         Args:
-            generator: what every random number of the step comes from.
-            progress: from 0 to 1 over the run.
+            generator: source of all random numbers of the step.
+            progress: 0 to 1 over the run.
         """
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Measure the moving average on held-out faces."""
+        """Return figures of the moving average by name, measured on held-out faces."""
 
     def sheet(self) -> ImageRGB | None:
-        """Draw samples; None where there is nothing to see."""
+        """Return a picture of samples, or None if the task has no picture."""
         return None

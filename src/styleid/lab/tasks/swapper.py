@@ -1,8 +1,8 @@
-"""The latent swapper of the appearance model: how much of each number to take from the target (StyleID's mapper).
+"""Training of the appearance model's latent swapper (StyleID's mapper), which weighs source against target.
 
-For each level of W+ a mapper sees the rows of source and target and says the target's share in each number; rows of a
-level share its weights. It learns to keep what a recogniser does not go by: the new face is to be a stranger to the old
-one and otherwise to stay near it. With the identity lock the levels that matter most come from the target whole.
+For each level of W+ a mapper gets the rows of source and target and returns the target's share of each number. All rows
+of a level use the same weights. The swapper learns to make the new face a stranger to the original for a recogniser,
+and otherwise to stay close to it. With the identity lock, the levels that matter most come completely from the target.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from styleid.lab.tasks.trained import Trained
 from styleid.types import ImageRGB
 
 _MARGIN = (0.3, 0.05)
-"""Similarity to the original that is strange enough, in the beginning and in the end."""
+"""Cosine similarity to the original without penalty, at the beginning and from half of the run on."""
 _WEIGHTS = {"identity": 4.0, "landmarks": 0.4, "latent": 0.2, "traits": 0.2}
 _YEARS = 20.0
 _PHOTO_SHARE = 0.5
@@ -32,10 +32,17 @@ _INNER = slice(17, 68)
 
 
 class SwapperTask(StudentTask[Swapper]):
-    """Train a `Swapper` on photos and on people in photos of others.
+    """Trains a `Swapper` on photos, and on other people's faces that are drawn into photos.
 
-    people: W+ of further faces, (n, layers, w), that lend photos somebody to replace. learning_rate: of weights that
-    the mapper multiplies by .01.
+    Args:
+        composite: the photos.
+        mapping: draws targets.
+        trained: recogniser and attribute network for the losses.
+        people: (n, layers, w), W+ of further faces, which replace the source in half of the photos.
+        locked: take the first parts completely from the target (identity lock).
+        batch: photos per step.
+        learning_rate: peak of the learning rate; it is large because the mapper multiplies its weights by 0.01.
+        far: similarity from which `evaluate` counts two faces as the same person.
     """
 
     def __init__(
@@ -59,9 +66,11 @@ class SwapperTask(StudentTask[Swapper]):
         super().__init__("swapper", student, _WEIGHTS, batch=batch, learning_rate=learning_rate, decay=0.0)
 
     def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Return how like new faces are to their originals, how far from them otherwise, and how unlike what is meant.
+        """Return the loss terms of new faces.
 
-        The similarity counts from a margin on, which falls over the first half of the run.
+        `identity` is the similarity to the original above a margin, which falls over the first half of the run;
+        `landmarks` the squared displacement; `latent` the squared distance in W+; `traits` the difference in age, sex
+        and group from those of the photo.
         """
         rows = self._train[torch.randint(len(self._train), (self.images_per_step,), generator=generator)]
         source, before, landmarks = self._sources(rows, generator)
@@ -79,7 +88,7 @@ class SwapperTask(StudentTask[Swapper]):
     def _sources(
         self, rows: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return whom to replace: W+, the recogniser's embeddings of them, landmarks. Some photos lend their place."""
+        """Return the faces to replace: W+, embeddings and landmarks. Some photos get another person's face first."""
         own, count = self._composite.codes[rows], round(_PHOTO_SHARE * len(rows))
         lent = self._people[torch.randint(len(self._people), (len(rows) - count,), generator=generator)]
         others = torch.cat([own[count:, :ATTRIBUTE_ROW], lent[:, ATTRIBUTE_ROW:]], 1)
@@ -100,7 +109,7 @@ class SwapperTask(StudentTask[Swapper]):
         return (age + (seen[:, 1:] - wanted[:, 1:]).abs().sum(1)).mean()
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`: the original is known again (`as_one`), and how much is taken (`share`)."""
+        """Return the mean similarity to the original, the share recognised (`as_one`) and the target's mean share."""
         generator, alike, shares, rows = torch.Generator().manual_seed(5), [], [], self._test
         with torch.no_grad():
             for part in rows.split(24):
@@ -116,7 +125,7 @@ class SwapperTask(StudentTask[Swapper]):
         return {"alike": float(joined.mean()), "as_one": known, "share": float(torch.cat(shares).mean())}
 
     def sheet(self) -> ImageRGB:
-        """Show held-out photos, what the target alone makes of each, and what the swapper makes of it."""
+        """Show held-out photos, the same with the complete target, and with the swapper's mix."""
         rows = self._test[:8]
         source = self._composite.codes[rows]
         with torch.no_grad():
@@ -137,7 +146,15 @@ def _mixed(source: torch.Tensor, target: torch.Tensor, share: torch.Tensor) -> t
 
 
 def load_swapper(checkpoints: Path, config: AAMConfig) -> Swapper:
-    """Read the checkpoint `swapper` of a folder; whether it is locked is read off its tensors."""
+    """Load the checkpoint `swapper`. Whether it is locked is inferred from its tensors.
+
+    Args:
+        checkpoints: folder that holds the folder `swapper`.
+        config: size of the appearance model.
+
+    Raises:
+        TrainingError: if the checkpoint is missing or does not fit.
+    """
     folder = checkpoints / "swapper"
     locked = Swapper.is_locked(read_state(folder, "swapper"))
     return load_network(Swapper(parts_of(config), config.width, locked=locked), folder, "swapper")

@@ -1,11 +1,10 @@
-"""Set the people of a target bank apart, as a recogniser sees them in photos, by contrast.
+"""Training of the target separation, which makes targets consistent across photos and distinct from each other.
 
-A target is to be one person in every photo, and another than every other target, even in the very same photo. What the
-appearance model calls large differences is seldom what a recogniser goes by. So each part of a person's codes goes
-through a matrix that learns to put what the part may differ by, on the whole little more than in the bank, where faces
-in photos are told apart: targets in several photos are alike with themselves and strangers to each other (a contrastive
-loss with margins: Hadsell, Chopra and LeCun 2006), look their sex, age and group, and differ no way far more than faces
-do. The matrices are multiplied into the bank when a bundle is built, and cost nothing at work.
+Learns one linear map per code block. A contrastive loss with margins (Hadsell, Chopra and LeCun 2006) makes each target
+consistent across photos and distinct from the others, even in the same photo, for the recogniser. The maps are needed
+because large differences in the appearance model's codes are often small for a recogniser. Further losses make targets
+look their sex, age and group, and bound the variation in each direction, so that faces stay plausible. The maps are
+multiplied into the bank when a bundle is built, so they cost nothing at run time.
 """
 
 from __future__ import annotations
@@ -28,22 +27,23 @@ from styleid.lab.tasks.trained import Trained
 from styleid.types import ImageRGB
 
 CHECKPOINT = "spread"
-"""The training's name in checkpoints, which older versions of styleid wrote too."""
+"""Name of the checkpoint and of its network, unchanged from older versions of styleid."""
 _STRANGERS, _NEARLY, _SELF = 0.05, 0.3, 0.75
-"""Similarities below which two targets are apart enough, or not nearly one, and above which one is like itself."""
+"""Margins of the similarity: two targets should be below the first (squared loss) and the second (linear loss); one
+target in two photos should be above the third."""
 _WEIGHTS = {"strangers": 1.0, "itself": 0.5, "sex": 0.5, "group": 0.3, "age": 0.05, "plain": 10.0}
 _SURE, _SURE_OF_GROUP, _YEARS_OFF = 0.8, 0.6, 8.0
-"""How likely a target's sex and group are to be, as the attribute network sees it in a photo, and its years aside."""
+"""Margins of the attribute losses: probability of the wanted sex, of the wanted group, and age error in years."""
 _LARGEST = 3.0
-"""How much more than the bank's its people may differ any one way, from which on they count as odd: lids, brows and
-shadows that nobody has."""
+"""Standard deviation in any direction, relative to the bank's, above which there is a penalty. Beyond it eyelids, brows
+and shadows look implausible."""
 _TARGETS, _PHOTOS = 8, 3
 _WATCHED = 24
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Every target in every photo: `target` and `photo` number them, (n,); wanted: rounded traits, (n, 7)."""
+    """Every target in every photo: `target` and `photo` are indices, (n,); `wanted` are rounded traits, (n, 7)."""
 
     faces: CompositedFaces
     target: torch.Tensor
@@ -52,7 +52,16 @@ class _Batch:
 
 
 class TargetSeparationTask(StudentTask[TargetSeparation]):
-    """Train a `TargetSeparation` for a mapping whose people are as they were read."""
+    """Trains a `TargetSeparation` for the bank of a mapping.
+
+    Args:
+        composite: the photos.
+        mapping: the mapping, whose bank was made without a separation.
+        trained: recogniser and attribute network for the losses.
+        batch: composites per step, three photos for each target.
+        learning_rate: peak of the learning rate.
+        far: similarity from which `evaluate` counts two faces as the same person.
+    """
 
     def __init__(
         self,
@@ -71,11 +80,15 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
         self._far = far
         self._train, self._test = (torch.nonzero(composite.held_out == held)[:, 0] for held in (False, True))
         student = TargetSeparation(mapping.parts, self._people.shape[2])
-        student.know(self._people)
+        student.fit_whitening(self._people)
         super().__init__(CHECKPOINT, student, _WEIGHTS, batch=self._targets * _PHOTOS, learning_rate=learning_rate)
 
     def terms(self, generator: torch.Generator, progress: float) -> Mapping[str, torch.Tensor]:
-        """Return how far targets are from being one person each, strangers to the others, and as they are meant."""
+        """Return the loss terms.
+
+        `strangers` and `itself` are the contrastive losses of different targets and of one target in two photos; `sex`,
+        `group` and `age` compare with the wanted attributes; `plain` bounds the variation in each direction.
+        """
         del progress
         batch = self._draw(self._student, self._train, generator)
         alike, pairs = self._alike(batch)
@@ -83,7 +96,7 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
         strangers = (others - _STRANGERS).relu().square().mean() + (others - _NEARLY).relu().mean()
         itself = (_SELF - alike[pairs["itself"]]).relu().square().mean()
         years, sexes, groups = self._looks(batch.faces.crops, batch.wanted)
-        faces = self._looks(batch.faces.images, batch.wanted)[1]  # hair would tell the sex
+        faces = self._looks(batch.faces.images, batch.wanted)[1]  # without hair, which could decide the sex alone
         sex = (_SURE - torch.cat([sexes, faces])).relu().mean()
         group = (_SURE_OF_GROUP - groups).relu().mean()
         age = (years - _YEARS_OFF).relu().mean() / 20
@@ -91,13 +104,13 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
         return {"strangers": strangers, "itself": itself, "sex": sex, "group": group, "age": age, "plain": plain}
 
     def _looks(self, crops: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return how many years aside faces look, and how likely of the sex and of the group wanted, each (n,)."""
+        """Return the age errors in years and the probabilities of the wanted sex and group, each (n,)."""
         seen = self._attributes(crops)
         sex = torch.where(wanted[:, 1] > 0.5, seen[:, 1], 1 - seen[:, 1])
         return (seen[:, 0] - wanted[:, 0]).abs(), sex, (seen[:, 2:] * wanted[:, 2:]).sum(1)
 
     def _draw(self, separation: nn.Module, photos: torch.Tensor, generator: torch.Generator) -> _Batch:
-        """Put new targets for one person's sex, age and group into photos of such people; rarer groups more often."""
+        """Draw new targets with one random photo's attributes into similar photos; rarer groups come more often."""
         composite, mapping = self._composite, self._mapping
         groups = composite.traits[photos, 2:]
         rare = groups @ groups.sum(0).clamp_min(1).rsqrt()
@@ -114,7 +127,7 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
         return _Batch(composite.put(rows[photo], wplus), target, photo, wanted[target])
 
     def _alike(self, batch: _Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Return similarities (n, n), and which pairs are what, each pair once."""
+        """Return similarities (n, n), and a mask of each kind of pair with each pair once."""
         embeddings = self._recogniser(batch.faces.views)
         upper = torch.ones(len(embeddings), len(embeddings), dtype=torch.bool).triu(1)
         one = batch.target[:, None] == batch.target
@@ -123,7 +136,10 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
         return embeddings @ embeddings.T, pairs
 
     def evaluate(self) -> dict[str, float]:
-        """See `Task.evaluate`: shares of pairs seen as one, of targets seen as meant, and both of the bank before."""
+        """Return shares of pairs that are recognised as one person, and of targets with the wanted sex and group.
+
+        `*_before` are the same figures without the separation; see `Task.evaluate`.
+        """
         out = {}
         for name, separation in (("", self._average), ("_before", nn.Identity())):
             found: dict[str, list[torch.Tensor]] = {}
@@ -140,7 +156,7 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
         return out
 
     def sheet(self) -> ImageRGB:
-        """Show targets, one column each, in photos that are held out, as the bank was and, below, set apart."""
+        """Show targets, one column each, in held-out photos: first without the separation, below with it."""
         generator, bands = torch.Generator().manual_seed(3), []
         for _ in range(3):
             state = generator.get_state()
@@ -155,5 +171,13 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
 
 
 def load_target_separation(checkpoints: Path, config: AAMConfig) -> TargetSeparation:
-    """Read the checkpoint `spread` of a folder of checkpoints."""
+    """Load the checkpoint `spread`.
+
+    Args:
+        checkpoints: folder that holds the folder `spread`.
+        config: size of the appearance model.
+
+    Raises:
+        TrainingError: if the checkpoint is missing or does not fit.
+    """
     return load_network(TargetSeparation(parts_of(config), config.width), checkpoints / CHECKPOINT, CHECKPOINT)

@@ -1,4 +1,4 @@
-"""The trained networks that make and judge faces of the appearance model, read from their checkpoints together."""
+"""The trained networks that draw and evaluate faces of the appearance model, loaded from their checkpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from styleid.lab.networks.identity import IdentityNet
 from styleid.lab.networks.parser import ParserConfig, ParserNet
 from styleid.lab.networks.refiner import Refiner, RefinerConfig
 from styleid.lab.tasks.loop import load_network
-from styleid.lab.tasks.optim import Quick
+from styleid.lab.tasks.optim import AutocastModule
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Networks in evaluation mode, without gradients of their own."""
+    """Networks in evaluation mode, with frozen weights.
+
+    Attributes:
+        parser: labels and landmarks.
+        identity: the recogniser.
+        attributes: age, sex and group.
+        generator: the appearance model with its refiner.
+    """
 
     parser: ParserNet
     identity: nn.Module
@@ -32,16 +39,23 @@ class Trained:
         """The appearance model behind the generator."""
         return self.generator.model
 
-    def quick(self) -> Trained:
-        """Return the same networks to be looked through by a training: those of images compute as `autocast` says."""
+    def with_autocast(self) -> Trained:
+        """Return a copy for use in a training: refiner, recogniser and attribute network run under `autocast`."""
         generator = copy.deepcopy(self.generator)
-        generator.refiner = Quick(generator.refiner)
-        judges = {name: Quick(copy.deepcopy(getattr(self, name))) for name in ("identity", "attributes")}
+        generator.refiner = AutocastModule(generator.refiner)
+        judges = {name: AutocastModule(copy.deepcopy(getattr(self, name))) for name in ("identity", "attributes")}
         return replace(self, generator=generator, **judges)
 
     @classmethod
     def load(cls, checkpoints: Path) -> Trained:
-        """Read the checkpoints aam, parser, identity, attributes and refiner of a folder."""
+        """Load the checkpoints aam, parser, identity, attributes and refiner.
+
+        Args:
+            checkpoints: folder that holds a folder of each name.
+
+        Raises:
+            TrainingError: if one is missing or does not fit.
+        """
         model = load_aam(checkpoints / "aam")
         side = model.config.size_px
         refiner = load_network(Refiner(RefinerConfig(side)), checkpoints / "refiner", "refiner")

@@ -1,5 +1,5 @@
-"""From the files of the public StyleID release to a bundle.
+"""Conversion of the public StyleID release's files to a bundle.
 
-Knows the files, their tensors by name, and how the built-in networks stand in for those not given.
-Does not know how networks are trained.
+Knows: the files, their tensor names, and how the built-in networks replace files that are not given.
+Does not know: how networks are trained.
 """

@@ -1,7 +1,8 @@
-"""Build a bundle from the public StyleID release's files: load strictly, export, let the built-in bundle stand in.
+"""Build of a bundle from the public StyleID release's files: load them strictly, export the networks, describe them.
 
-What no file is given for comes from the built-in bundle where it can: recogniser, attributes, labels; landmarks always
-do. The built-in networks look at another crop, so they are joined with the resampling between the two.
+Recogniser, attribute network and parser can be left out; the built-in bundle's networks replace them. Landmarks always
+come from the built-in parser. The built-in networks take another crop, so they are joined with the resampling between
+the two crops.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from styleid.lab.upstream import kinds
 from styleid.lab.upstream.describe import Parts, write_description
 from styleid.lab.upstream.graphs import GraphPart, join
 from styleid.lab.upstream.rankings import read_rankings
-from styleid.lab.upstream.thresholds import strangers_of
+from styleid.lab.upstream.thresholds import thresholds_of
 from styleid.runtime import open_session
 
 _LABELS_AT_MOST = 256
@@ -37,13 +38,24 @@ Say = Callable[[str], None]
 
 
 def build_ffhq_bundle(options: BuildOptions, say: Say = print) -> Path:
-    """Write a bundle to a folder, whole or not at all, and return the folder.
+    """Write a bundle to a folder, completely or not at all. An older bundle in the folder is replaced.
 
-    Raises CheckpointError for a file that is not what it should be, and OutputError where the folder is in use.
+    Args:
+        options: the files to build from, and the folder.
+        say: called with a line of progress for each file.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: if a file cannot be read, is of another kind, or does not fit the generator.
+        OptionError: if thresholds cannot be measured with `options.strangers`.
+        OutputError: if `options.out` exists and is neither a bundle nor an empty folder.
+        TrainingError: if an exported file differs from torch.
     """
     out = options.out
     if out.exists() and not (out.is_dir() and ((out / "bundle.json").is_file() or not any(out.iterdir()))):
-        raise OutputError(out, "it exists and is no bundle; name a folder that does not exist yet.")
+        raise OutputError(out, "it exists and is not a bundle. Name a folder that does not exist yet.")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -87,8 +99,8 @@ class _Build:
             self._attributes()
             self._identity()
         crop = CropTemplate.ffhq(self.side)
-        identity_crop, thresholds, how = strangers_of(self.options, self.stand_in, self.folder)
-        parts = Parts(crop, identity_crop, self.layers, width, thresholds, how, self.reports, rankings)
+        identity_crop, thresholds, origin = thresholds_of(self.options, self.stand_in, self.folder)
+        parts = Parts(crop, identity_crop, self.layers, width, thresholds, origin, self.reports, rankings)
         write_description(self.folder, self.options, parts, self.stand_in)
 
     def _generator(self, generator: Generator) -> None:
@@ -143,9 +155,9 @@ class _Build:
             names = {"crop": "inner", "attributes": "attributes"}
             self._join("attributes", [self._cut(), self._built_in("attributes", names)], ["attributes"])
             return
-        seeing = self._load(self.options.attributes, kinds.ATTRIBUTES).network
-        network = Resized(seeing, self.side, mobilenet.SIDE_PX)
-        given = {"described": torch.rand(3, 7), "seen": torch.rand(3, seeing.config.attributes)}
+        attributes = self._load(self.options.attributes, kinds.ATTRIBUTES).network
+        network = Resized(attributes, self.side, mobilenet.SIDE_PX)
+        given = {"described": torch.rand(3, 7), "seen": torch.rand(3, attributes.config.attributes)}
         parts = [
             self._cut(),
             self._built_in("attributes", {"crop": "inner", "attributes": "described"}),
@@ -170,13 +182,13 @@ class _Build:
         return kinds.load_kind(path, kind)
 
     def _fitted(self, loaded: kinds.Loaded, mean_w: torch.Tensor, path: Path) -> kinds.StyleEncoder:
-        """Return an encoder with its mean w; raises CheckpointError where its W+ is not the generator's."""
+        """Return an encoder with its mean w set; raises CheckpointError if its W+ does not fit the generator's."""
         encoder = loaded.network
         if (encoder.config.rows, encoder.config.width) != (self.layers, len(mean_w)):
             raise CheckpointError(
                 path,
-                f"it encodes W+ of {encoder.config.rows} x {encoder.config.width}, the generator takes {self.layers} x "
-                f"{len(mean_w)}: they belong to different generators.",
+                f"it encodes W+ of {encoder.config.rows} x {encoder.config.width}, but the generator takes "
+                f"{self.layers} x {len(mean_w)}. Give the encoder that belongs to the generator.",
             )
         average = mean_w if loaded.latent_avg is None else loaded.latent_avg
         if average.shape not in ((len(mean_w),), (self.layers, len(mean_w))):
@@ -185,7 +197,7 @@ class _Build:
         return encoder
 
     def _cut(self) -> GraphPart:
-        """Return the part that cuts the built-in bundle's crop out of this one."""
+        """Return the graph that resamples the built-in bundle's crop from this one."""
         network = ToOtherCrop(self.matrix, self.side, self.stand_in.spec.crop.size_px)
         return self._helper("cut", network, {"crop": self.crop}, ["inner"])
 

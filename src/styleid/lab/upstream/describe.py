@@ -1,4 +1,4 @@
-"""Write what a bundle built from upstream files says of itself: bundle.json, rankings.npz, CARD.md."""
+"""Description of a bundle built from upstream files: bundle.json, rankings.npz, CARD.md."""
 
 from __future__ import annotations
 
@@ -25,29 +25,47 @@ VERSION = "1"
 _LICENCE = "research, non-commercial: the terms of each file it was built from apply, see CARD.md; do not pass it on"
 _SWAPS = (("identity",), ("identity", "medium"), ("identity", "medium", "fine"))
 _PIXEL_ROWS = ((5, 9), (5, 11))
-"""Rows that the target gives in the public code: by default, and where attributes are asked for."""
+"""Rows that come from the target in the public code, first and last: by default, and if attributes are requested."""
 _PAPER_SIDE_PX = 256
 _PAPER_SHARE = 3
-"""The public code swaps the best of a ranking but takes their number from its user: a third of them is our choice."""
+"""The preset `paper` swaps the best third of a ranking. The public code leaves the number to its user."""
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a built bundle consists of. how: where the thresholds come from."""
+    """Components of a built bundle.
+
+    Attributes:
+        crop: template of the generator's crop.
+        identity_crop: template of the recogniser's crop.
+        layers: rows of W+.
+        width: width of W+.
+        thresholds: `low` and `high` similarity of strangers by false-match rate.
+        origin: a text about the origin of the thresholds.
+        reports: exported files by role.
+        rankings: scores by name, see `read_rankings`.
+    """
 
     crop: CropTemplate
     identity_crop: CropTemplate
     layers: int
     width: int
     thresholds: Bounds
-    how: str
+    origin: str
     reports: Mapping[str, ExportReport]
     rankings: Mapping[str, FloatArray]
 
 
 def write_description(folder: Path, options: BuildOptions, parts: Parts, stand_in: Bundle) -> None:
-    """Write bundle.json, CARD.md and, where rankings were given, rankings.npz."""
+    """Write bundle.json, CARD.md and, if there are rankings, rankings.npz.
+
+    Args:
+        folder: the bundle's folder.
+        options: the files that it was built from.
+        parts: its components.
+        stand_in: the built-in bundle, whose networks replace missing ones.
+    """
     sources = {role: (path.name, _sha256(path)) for role, path in _given(options).items()}
     levels = {name: (first, min(stop, parts.layers) - 1) for name, (first, stop) in LEVELS.items()}
     levels = {name: rows for name, rows in levels.items() if rows[0] <= rows[1]}
@@ -71,7 +89,7 @@ def write_description(folder: Path, options: BuildOptions, parts: Parts, stand_i
         "max_landmark_error": stand_in.spec.max_landmark_error,
         "networks": {role: _entry(report) for role, report in parts.reports.items()},
         "quality": {
-            "thresholds": parts.how,
+            "thresholds": parts.origin,
             "parity": {role: float(f"{report.max_error:.1e}") for role, report in parts.reports.items()},
         },
     }
@@ -83,7 +101,7 @@ def write_description(folder: Path, options: BuildOptions, parts: Parts, stand_i
 
 
 def _methods(parts: Parts) -> dict[str, Any]:
-    """Return how the method `pixel` works here, and the settings of the public code."""
+    """Return the settings of the method `pixel` and the preset `paper` with the public code's settings."""
     counts = [f"{name}:{max(1, scores.size // _PAPER_SHARE)}" for name, scores in sorted(parts.rankings.items())]
     paper: dict[str, Any] = {"units": counts[0] if counts else ""}
     out: dict[str, Any] = {"presets": {"paper": paper}}
@@ -107,8 +125,8 @@ def _card(options: BuildOptions, parts: Parts, sources: Mapping[str, tuple[str, 
     lines = [
         f"# {options.out.name}",
         "",
-        "Built by `styleid bundles build` from files that its user brought. For research, non-commercial use; the",
-        "terms of each file apply (styleid's THIRD_PARTY.md lists them), and most forbid passing the bundle on.",
+        "Built by `styleid bundles build` from the files below. For research and non-commercial use only. The terms of",
+        "each file apply (styleid's THIRD_PARTY.md lists them); most do not allow you to pass the bundle on.",
         "",
         "| role | file | SHA-256 |",
         "|---|---|---|",
@@ -118,7 +136,7 @@ def _card(options: BuildOptions, parts: Parts, sources: Mapping[str, tuple[str, 
         + "".join(f", {role}" for role in ("parser", "attributes", "identity") if role not in sources)
         + ".",
         "",
-        f"Similarities of strangers: {parts.how}. Nothing else was measured: see styleid's docs/ffhq1024.md.",
+        f"Thresholds of the gate: {parts.origin}. Nothing else was measured; see styleid's docs/ffhq1024.md.",
     ]
     return "\n".join(lines) + "\n"
 

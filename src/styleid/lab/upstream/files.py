@@ -1,8 +1,8 @@
-"""Read files of weights without running what they may carry.
+"""Readers of weight files that never run code from a file.
 
-A .pt or .pth file is a pickle, and a pickle is a program. `torch.load(weights_only=True)` runs only the few calls that
-build tensors and plain values; whatever asks for more is refused here and the call named. A .npy file of numbers holds
-no program, one of objects does and is refused too.
+A .pt or .pth file is a pickle, and loading a pickle can run code. `torch.load(weights_only=True)` allows only the calls
+that build tensors and plain values. Files that need other calls are refused, and the error names the call. A .npy file
+of numbers contains no code; one of Python objects does and is refused.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ import torch
 from styleid.errors import CheckpointError
 
 _TORCH_LEGACY = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-"""The number that files of torch before 1.6 start with, after the pickle's header."""
+"""The magic number of files of torch before 1.6, which follows the pickle's header."""
 _HEAD_BYTES = 1 << 16
 _NVIDIA = (b"dnnlib", b"torch_utils.persistence", b"torch_utils\npersistence")
 _DEMANDS = re.compile(r"(?:Unsupported global: GLOBAL|GLOBAL|class) '?([\w.]+)'?")
 
 
 def read_tensors(path: Path) -> Any:
-    """Return what a torch checkpoint holds: tensors, plain values, and dictionaries and lists of them.
+    """Read a torch checkpoint.
 
-    Raises CheckpointError for a file that is missing, empty, cut off, of another kind, or that asks to run code; no
-    code of the file has run then.
+    Returns:
+        The content: tensors, plain values, and dictionaries and lists of them.
+
+    Raises:
+        CheckpointError: if the file is missing, empty, damaged, of another format, or needs to run code. No code of the
+            file has run then.
     """
     head = _head(path)
     zipped = zipfile.is_zipfile(path)
@@ -47,9 +51,9 @@ def read_tensors(path: Path) -> Any:
         asks = f" ({found.group(1)})" if found else ""
         raise CheckpointError(
             path,
-            f"it asks to run code{asks}, which a file of weights has no need to. It was refused and nothing of it ran. "
-            "Get the file from its authors again; if it really is theirs, load it where nothing can be lost and save "
-            "its state dict alone.",
+            f"it asks to run code{asks}, which a weight file does not need. It was refused, and no code was run. "
+            "Download the file from its authors again. If the authors' file is like this, load it in an isolated "
+            "environment and save only its state dict.",
         ) from error
     except (RuntimeError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OSError) as error:
         first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
@@ -57,16 +61,20 @@ def read_tensors(path: Path) -> Any:
 
 
 def read_numbers(path: Path) -> np.ndarray[Any, Any]:
-    """Return the array of a .npy file; raises CheckpointError for anything else, and for arrays of objects."""
+    """Read the array of a .npy file.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another format, or does not hold numbers.
+    """
     head = _head(path)
     if not head.startswith(b"\x93NUMPY"):
-        raise CheckpointError(path, "it is no .npy file of numbers.")
+        raise CheckpointError(path, "it is not a .npy file of numbers.")
     try:
         values = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError) as error:
         if "allow_pickle" in str(error):
             raise CheckpointError(
-                path, "it holds Python objects, which can run code, not numbers. It was refused and nothing of it ran."
+                path, "it holds Python objects, which can run code, not numbers. It was refused, and no code was run."
             ) from error
         raise CheckpointError(path, f"it is damaged or cut off ({error}). Download it again.") from error
     if values.dtype.kind not in "fiu":
@@ -86,7 +94,7 @@ def _head(path: Path) -> bytes:
 
 
 def _plain_values() -> list[Any]:
-    """Return what checkpoints keep beside tensors (options, losses) and is only data."""
+    """Return the types of plain data that checkpoints hold besides tensors, such as options and losses."""
     from numpy._core.multiarray import scalar
 
     dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
@@ -103,24 +111,24 @@ def _plain_values() -> list[Any]:
 def _not_torch(head: bytes) -> str:
     start = head.lstrip()[:64].lower()
     if start.startswith((b"<!doctype", b"<html")):
-        return "it is a web page, not weights: a download site asked a question instead. Open the link in a browser."
+        return "it is a web page, not a weight file: the download site shows a page first. Open the link in a browser."
     if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the weights themselves. Type: git lfs pull"
+        return "it is a Git LFS pointer, not the weight file itself. Type: git lfs pull"
     if head.startswith(b"PK"):
         return "it is a torch file that was cut off. Download it again."
     if head.startswith(b"\x80"):
         return (
-            "it is a pickle of another program, which can run any code when it is loaded. It was refused and nothing "
-            "of it ran. styleid reads files written by torch.save only."
+            "it is a pickle that was not written by torch.save, and loading it could run any code. It was refused, and "
+            "no code was run."
         )
     if head.startswith(b"\x93NUMPY"):
-        return "it is a NumPy array, not a network. Rankings go with --rankings."
+        return "it is a NumPy array, not a network. Give rankings with --rankings."
     return "it is not a torch file (.pt or .pth)."
 
 
 _NVIDIA_REFUSED = (
-    "it is one of NVIDIA's .pkl files. They carry program code that runs when they are loaded, so styleid does not "
-    "load them. Take the same network as a .pt file, which the StyleID release links; or convert it where nothing can "
-    "be lost, in a container without network, by convert_weight.py of rosinality/stylegan2-pytorch, and give styleid "
-    "the .pt file that comes out."
+    "it is one of NVIDIA's .pkl files. They contain program code that runs when they are loaded, so styleid does not "
+    "load them. Use the same network as a .pt file, which the StyleID release links. Or convert it with "
+    "convert_weight.py of rosinality/stylegan2-pytorch in an isolated environment, such as a container without network "
+    "access, and give styleid the resulting .pt file."
 )

@@ -1,4 +1,4 @@
-"""Join ONNX files into one, so that the built-in networks can stand in at another crop."""
+"""Joining of ONNX files into one, to run the built-in networks on another crop."""
 
 from __future__ import annotations
 
@@ -12,16 +12,30 @@ from styleid.errors import TrainingError
 
 @dataclass(frozen=True)
 class GraphPart:
-    """One network of a joined one. names: its inputs and outputs to the names they have in the whole."""
+    """One network of a joined model.
+
+    Attributes:
+        file: the network's ONNX file.
+        names: maps names of its inputs and outputs to their names in the joined model.
+    """
 
     file: Path
     names: Mapping[str, str]
 
 
 def join(parts: Sequence[GraphPart], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """Return one model that runs the parts in order; raises TrainingError where they do not fit together.
+    """Join networks into one model that runs them in order.
 
-    inputs, outputs: of the whole; each is one of some part's. Parts may share inputs.
+    Args:
+        parts: the networks; they may share inputs.
+        inputs: names of the joined model's inputs, each of which is an input of a part.
+        outputs: names of its outputs, each of which is an output of a part.
+
+    Returns:
+        The joined model's file content.
+
+    Raises:
+        TrainingError: if the networks have different ONNX operator sets or do not fit together.
     """
     import onnx
 
@@ -49,7 +63,7 @@ def join(parts: Sequence[GraphPart], inputs: Sequence[str], outputs: Sequence[st
 
 
 def _rename(graph: Any, names: Mapping[str, str], prefix: str) -> None:
-    """Give everything in a graph its name in the whole: those that the caller named, and a prefix for the rest."""
+    """Rename all values of a graph: the given names are replaced, all others get a prefix."""
 
     def new(name: str) -> str:
         return names.get(name, prefix + name) if name else name

@@ -1,8 +1,8 @@
-"""Tell the upstream release's networks apart and load each strictly.
+"""Identification and strict loading of the StyleID release's networks.
 
-A file is unwrapped (`g_ema`, `state_dict`, `model_state_dict`; a prefix such as `encoder.`), its shape read off its
-tensors, and every name and shape compared with the network's. What does not fit is named, and so is what the file seems
-to be instead.
+A file is unwrapped (`g_ema`, `state_dict`, `model_state_dict`; a prefix such as `encoder.`), the network's shape is
+inferred from its tensors, and every name and shape is compared with the network's. Error messages name the tensors that
+do not fit and what the file seems to be instead.
 """
 
 from __future__ import annotations
@@ -31,11 +31,17 @@ LABELS = 19
 
 @dataclass(frozen=True)
 class CheckpointKind:
-    """Describe one kind of network.
+    """One kind of network.
 
-    option: the flag that takes it. text: what it is, with its usual file's name. prefix: of its tensors in a larger
-    state dict. marker: a tensor that only it has; channels: of its input, where two kinds share their tensors. config:
-    its published shape; of_state reads a shape off tensors; build makes the network.
+    Attributes:
+        option: the command-line flag that takes its file.
+        text: what it is, with the usual name of its file.
+        prefix: prefix of its tensors in a larger state dict.
+        marker: name of a tensor that only this kind has.
+        config: its published shape.
+        of_state: infers the shape from a state dict.
+        build: makes the network of a shape.
+        channels: channels of its input if two kinds have the same tensor names, else 0.
     """
 
     option: str
@@ -48,7 +54,7 @@ class CheckpointKind:
     channels: int = 0
 
     def matches(self, state: State) -> bool:
-        """Say whether the tensors seem to be of this kind."""
+        """Return whether a state dict seems to be of this kind."""
         if self.marker not in state:
             return False
         first = state.get("input_layer.0.weight")
@@ -125,7 +131,13 @@ KINDS = (GENERATOR, INVERTER, MASK_ENCODER, SWAPPER, IDENTITY, ATTRIBUTES, PARSE
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network and what its file says beside it. latent_avg: the mean of w, or None; options: the training's own."""
+    """A loaded network.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        latent_avg: the mean of w that the file stores, or None.
+        options: the training options that the file stores.
+    """
 
     network: Any
     latent_avg: torch.Tensor | None
@@ -135,13 +147,18 @@ class Loaded:
 def load_kind(path: Path, kind: CheckpointKind) -> Loaded:
     """Load a file strictly as one kind of network, in evaluation mode on the CPU.
 
-    Raises CheckpointError for a file that cannot be read, and for one that is something else: it then names the first
-    missing, unexpected and mis-shaped tensors, and what the file seems to be.
+    Args:
+        path: the file.
+        kind: the expected kind.
+
+    Raises:
+        CheckpointError: if the file cannot be read, is not of this kind, or holds values that are not finite. The
+            message names the first missing, unexpected and mis-shaped tensors, and what the file seems to be.
     """
     content = read_tensors(path)
     state = unwrap(content, kind.prefix)
     if not state:
-        raise CheckpointError(path, f"it holds no tensors by name; expected {kind.text}.{_seems(content, kind)}")
+        raise CheckpointError(path, f"it holds no named tensors; expected {kind.text}.{_seems(content, kind)}")
     try:
         config = kind.of_state(state) if kind.matches(state) else kind.config
     except TrainingError:
@@ -152,7 +169,7 @@ def load_kind(path: Path, kind: CheckpointKind) -> Loaded:
         raise CheckpointError(path, f"it is not {kind.text}.{_seems(content, kind)} {problems}")
     network.load_state_dict(state, strict=True, assign=True)
     for name, buffer in network.named_buffers():
-        if buffer.is_meta:  # what upstream stores beside the network
+        if buffer.is_meta:  # upstream stores these buffers separately
             owner, _, last = name.rpartition(".")
             network.get_submodule(owner).register_buffer(last, torch.zeros(buffer.shape), persistent=False)
     for name, value in network.state_dict().items():
@@ -162,7 +179,12 @@ def load_kind(path: Path, kind: CheckpointKind) -> Loaded:
 
 
 def unwrap(content: Any, prefix: str) -> dict[str, torch.Tensor]:
-    """Return the tensors by name inside what a checkpoint holds, without their common prefix."""
+    """Return the named tensors of a checkpoint's content, without a common prefix.
+
+    Args:
+        content: what `read_tensors` returns.
+        prefix: if some names begin with this prefix and a dot, only these tensors are returned.
+    """
     if not isinstance(content, Mapping):
         return {}
     inside = next((content[name] for name in _CONTAINERS if isinstance(content.get(name), Mapping)), content)
@@ -173,7 +195,7 @@ def unwrap(content: Any, prefix: str) -> dict[str, torch.Tensor]:
 
 
 def differences(state: State, wanted: State) -> str:
-    """Name the first tensors that are missing, unexpected or of another shape; "" where all fit."""
+    """Return a text that names the first tensors that are missing, unexpected or of another shape; "" if all fit."""
     missing = [name for name in wanted if name not in state]
     unexpected = [name for name in state if name not in wanted]
     shared = [name for name in wanted if name in state]
@@ -187,7 +209,7 @@ def differences(state: State, wanted: State) -> str:
 
 
 def seems(content: Any) -> CheckpointKind | None:
-    """Return the kind that a checkpoint's tensors look like, if any."""
+    """Return the kind that a checkpoint's tensors seem to be of, or None."""
     return next((kind for kind in KINDS if kind.matches(unwrap(content, kind.prefix))), None)
 
 
@@ -196,12 +218,12 @@ def _seems(content: Any, wanted: CheckpointKind) -> str:
     if isinstance(content, torch.Tensor):
         return f" It seems to be one tensor of shape {_shape(content)}, such as a file of latent codes."
     if found is None:
-        return " It seems to be nothing that styleid knows."
+        return " styleid does not recognise it."
     if "body.0.res_layer.5.fc1.weight" in unwrap(content, "module") and found is IDENTITY:
         return " It seems to be an IR-SE face recogniser (model_ir_se50.pth), which styleid does not use."
     if found is wanted:
-        return " It seems to be one, but of another make or incomplete."
-    return f" It seems to be {found.text}, which goes with {found.option}."
+        return " It seems to be one of another version, or incomplete."
+    return f" It seems to be {found.text}; give it with {found.option}."
 
 
 def _beside(content: Any) -> tuple[torch.Tensor | None, Mapping[str, Any]]:

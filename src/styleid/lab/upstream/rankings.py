@@ -1,7 +1,7 @@
-"""Read the authors' rankings: scores of single channels of W+ and of groups of 256, as they stored them.
+"""Reader of the StyleID authors' rankings of W+: scores of channels and of groups of 256 channels.
 
-`channels_rank.npy` holds one score per number of W+, `group_256_rank.npy` one per group of 256 in a row; a higher score
-is better to swap (the public code's `top_n` and `expand_step`).
+`channels_rank.npy` holds one score per number of W+, `group_256_rank.npy` one per group of 256 consecutive numbers. The
+channels with the highest scores are swapped first (`top_n` and `expand_step` in the public code).
 """
 
 from __future__ import annotations
@@ -20,10 +20,19 @@ _FILES = ("channels_rank.npy", "group_256_rank.npy")
 
 
 def read_rankings(paths: Sequence[Path], layers: int, width: int) -> dict[str, FloatArray]:
-    """Return scores by name, channels (layers, width) and groups (layers, width / 256).
+    """Read rankings. The number of scores determines which ranking a file holds.
 
-    paths: files, or folders that hold them under upstream's names. A file is told by its number of scores. Raises
-    CheckpointError for one that fits neither, and for two of one kind.
+    Args:
+        paths: files, or folders that hold them under upstream's names.
+        layers: rows of W+.
+        width: width of W+.
+
+    Returns:
+        Scores by name, `channels` (layers, width) and `groups` (layers, width / 256), as far as files are given.
+
+    Raises:
+        CheckpointError: if a file cannot be read, its number of scores fits neither ranking, a score is not finite, or
+            two files hold the same ranking.
     """
     found: dict[str, FloatArray] = {}
     named = [part for path in paths for part in ([path / name for name in _FILES] if path.is_dir() else [path])]
@@ -36,7 +45,7 @@ def read_rankings(paths: Sequence[Path], layers: int, width: int) -> dict[str, F
         else:
             raise CheckpointError(
                 path,
-                f"it holds {scores.size} scores; W+ of {layers} x {width} has {layers * width} channels and "
+                f"it holds {scores.size} scores, but W+ of {layers} x {width} has {layers * width} channels and "
                 f"{layers * width // GROUP} groups of {GROUP}.",
             )
         if not np.isfinite(scores).all():

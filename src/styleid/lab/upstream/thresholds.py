@@ -1,10 +1,10 @@
-"""Say how alike strangers are to a bundle's recogniser, which is what the gate judges by.
+"""The gate's thresholds: similarities of strangers by a bundle's recogniser, for several false-match rates.
 
-The built-in recogniser brings its own thresholds. For another they are measured on photos of different people; without
-such photos the strictest bounds are taken that a network of its kind can have: those of embeddings that are spread
-evenly over the sphere, whose similarity has the deviation 1 / sqrt(d). No network can spread strangers wider apart: the
-mean square of the similarity of independent unit vectors is at least 1 / d. So a gate with these bounds refuses more
-faces than it must.
+The built-in recogniser has its own thresholds. Another recogniser's are measured on photos of different people. Without
+such photos the strictest possible thresholds are used, those of embeddings that are uniformly distributed on the
+sphere. Their similarity has the standard deviation 1 / sqrt(d), and no recogniser can have less, because the mean
+square of the similarity of independent unit vectors is at least 1 / d. A gate with these thresholds rejects more faces
+than necessary.
 """
 
 from __future__ import annotations
@@ -27,17 +27,28 @@ from styleid.types import FloatArray
 FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 Bounds = Mapping[str, Mapping[str, float]]
 _PAIRS_BEYOND = 30
-"""Pairs that must lie beyond a bound for it to count as measured."""
+"""Number of pairs that must lie beyond a threshold for it to count as measured."""
 
 
-def strangers_of(options: BuildOptions, stand_in: Bundle, folder: Path) -> tuple[CropTemplate, Bounds, str]:
-    """Return the recogniser's crop, the similarities that bound strangers by false-match rate, and where from."""
+def thresholds_of(options: BuildOptions, stand_in: Bundle, folder: Path) -> tuple[CropTemplate, Bounds, str]:
+    """Return the recogniser's crop template, its thresholds by false-match rate, and a text about their origin.
+
+    Args:
+        options: `identity` and `strangers` determine the origin.
+        stand_in: the built-in bundle.
+        folder: the new bundle's folder, which holds identity.onnx.
+
+    Raises:
+        OptionError: if `options.strangers` is given without `options.identity`, or has too few faces.
+    """
     if options.identity is None:
         if options.strangers is not None:
-            raise OptionError("--strangers", "the built-in recogniser has its thresholds; it goes with --identity.")
+            raise OptionError(
+                "--strangers", "give it only with --identity: the built-in recogniser already has thresholds."
+            )
         own = stand_in.spec
         bounds = {f"{rate:g}": {"low": r.low, "high": r.high} for rate, r in own.thresholds.items()}
-        return own.identity_crop, bounds, f"the built-in bundle {own.name}'s own, of its recogniser"
+        return own.identity_crop, bounds, f"copied from the built-in bundle {own.name} with its recogniser"
     session = open_session(folder / "identity.onnx")
     crop = CropTemplate.arcface112()
     side = session.get_inputs()[0].shape[-1]
@@ -52,7 +63,14 @@ def strangers_of(options: BuildOptions, stand_in: Bundle, folder: Path) -> tuple
 
 
 def evenly_spread(length: int) -> dict[str, dict[str, float]]:
-    """Return the bounds of vectors spread evenly over the sphere in so many dimensions."""
+    """Return the thresholds of uniformly distributed unit vectors.
+
+    Args:
+        length: number of dimensions.
+
+    Returns:
+        `low` and `high` by false-match rate: the similarities that this share of pairs falls below or exceeds.
+    """
     bounds = {}
     for rate in FALSE_MATCH_RATES:
         high = NormalDist().inv_cdf(1 - rate) / np.sqrt(length)
@@ -61,9 +79,16 @@ def evenly_spread(length: int) -> dict[str, dict[str, float]]:
 
 
 def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
-    """Return the bounds of strangers by false-match rate, for the rates that so many people can tell.
+    """Return the measured thresholds of strangers, for the false-match rates that so many people allow to measure.
 
-    embeddings: (n, d), one of each person.
+    Args:
+        embeddings: (n, d), one of each person.
+
+    Returns:
+        `low` and `high` by false-match rate.
+
+    Raises:
+        OptionError: if there are too few people for a false-match rate of 0.001.
     """
     upper = np.triu(np.ones((len(embeddings), len(embeddings)), bool), 1)
     similarities = (embeddings @ embeddings.T)[upper]
@@ -75,14 +100,23 @@ def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
     if "0.001" not in bounds:
         raise OptionError(
             "--strangers",
-            f"{len(embeddings)} people make {len(similarities)} pairs, too few for a false-match rate of 0.001: give "
+            f"{len(embeddings)} people give {len(similarities)} pairs, too few for a false-match rate of 0.001. Give "
             "photos of at least 246 people, one each (776 for 0.0001).",
         )
     return bounds
 
 
 def embed_people(folder: Path, session: Any, crop: CropTemplate) -> FloatArray:
-    """Return the embedding of the largest face in each photo of a folder that has one, (n, d)."""
+    """Return the embeddings (n, d) of the largest face in each photo. Photos without a face are skipped.
+
+    Args:
+        folder: folder of photos.
+        session: ONNX Runtime session of the recogniser.
+        crop: the recogniser's crop template.
+
+    Raises:
+        OptionError: if no face is found.
+    """
     from styleid.media.image import read_photo
     from styleid.media.storage.files import walk_inputs
 
