@@ -13,7 +13,7 @@ PARSER, ATTRIBUTES = ParserConfig(32, (4, 6, 8, 8)), AttributesConfig(32, 32, ID
 
 
 class Bare(nn.Module):
-    """Stand for a parser that sees bare skin everywhere."""
+    """Replaces a parser; it labels everything as skin."""
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         n, _, height, width = crops.shape
@@ -27,7 +27,7 @@ def crops(n: int, size: int = 32) -> torch.Tensor:
 
 
 def lived_in(network: nn.Module) -> nn.Module:
-    """Give normalisation layers statistics as after training, so that an export has something to fold."""
+    """Give normalisation layers random statistics, as after training, so that the export can fold them."""
     draw = torch.Generator().manual_seed(1)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):

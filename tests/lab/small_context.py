@@ -1,4 +1,4 @@
-"""A tiny context generator's checkpoint and a pack of cartoon faces to make a bundle of."""
+"""A tiny context generator's checkpoint and a pack of cartoon faces, to build a bundle from."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ SIZE = GEOMETRY + CONFIG.layers * CONFIG.width
 
 
 def pack() -> ContextPack:
-    """Return a pack of cartoon faces with closed mouths in ordinary light, so that somebody serves as neutral."""
+    """Return a pack of cartoon faces with closed mouths in ordinary light, from which a neutral crop can be drawn."""
     found = synthetic_context_pack(40)
     landmarks = found.landmarks68.copy()
     landmarks[:, 65:68] = landmarks[:, [63, 62, 61]]
@@ -34,6 +34,6 @@ def networks() -> dict[str, nn.Module]:
 
 
 def write_checkpoint(folder: Path) -> Path:
-    """Write the networks as a training does, and return the folder."""
+    """Write the networks as a checkpoint, and return its folder."""
     save_networks(networks(), RunState(7, 60.0, 1234, [{"step": 7.0, "identity": 0.71234}]), folder)
     return folder

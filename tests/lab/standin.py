@@ -1,4 +1,4 @@
-"""Stand-ins for files of others that may be absent."""
+"""Replacements for third-party files that may be absent."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Teacher(nn.Module):
-    """Stand for the identity teacher, whose file may be absent."""
+    """Replaces the identity teacher, whose file may be absent."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

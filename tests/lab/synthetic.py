@@ -1,4 +1,4 @@
-"""A data pack of cartoon faces, so that trainings can be tested without data.
+"""A data pack of cartoon faces, to test trainings without data.
 
 Convention
 ----------

@@ -1,6 +1,7 @@
-"""What holds for every training, checked in one place.
+"""Checks for all trainings.
 
-Losses are finite, a run that was stopped and resumed ends as one that was not, and an export computes what torch does.
+Losses are finite, a run that was stopped and resumed ends with the same weights as one that was not, and an export
+computes the same as torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the tests of bundles' builders share."""
+"""Fixtures for the tests of bundle building."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from styleid import Bundle
 
 @pytest.fixture(scope="session")
 def bundle(appearance_model: Bundle) -> Bundle:
-    """The bundle of the appearance model, whose networks the builders go on from."""
+    """The appearance model's bundle, whose networks are restored and copied."""
     return appearance_model

@@ -1,4 +1,4 @@
-"""The bank of a context bundle: whom it holds, and whom the mapping takes of it."""
+"""The target bank of a context bundle: which people it holds, and whom the mapping chooses."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     return Parts.gather(PACK, checkpoint, "aam128", BankOptions(most_alike=0.9, variety=0, truncation=1))
 
 
-def test_targets_are_somebody_of_the_bank(parts: Parts) -> None:
+def test_targets_are_people_of_the_bank(parts: Parts) -> None:
     mapping, n = parts.mapping, 40
     draw = torch.Generator().manual_seed(4)
     looks = torch.tensor([[30.0, 0.9, 0.2, 0.5, 0.1, 0.1, 0.1]]).expand(n, -1)
@@ -41,7 +41,7 @@ def test_targets_are_somebody_of_the_bank(parts: Parts) -> None:
     assert parts.pack.is_target[parts.bank].all()
 
 
-def test_truncated_targets_lie_nearer_to_the_mean_of_their_like(parts: Parts) -> None:
+def test_truncated_targets_are_nearer_to_the_mean_of_similar_people(parts: Parts) -> None:
     mapping, n = parts.mapping, 8
     draw = torch.Generator().manual_seed(5)
     looks = torch.tensor([[30.0, 0.9, 0.2, 0.5, 0.1, 0.1, 0.1]]).expand(n, -1)
@@ -60,7 +60,7 @@ def test_truncated_targets_lie_nearer_to_the_mean_of_their_like(parts: Parts) ->
 
 
 def test_targets_are_strangers_to_their_source(parts: Parts) -> None:
-    """Whoever the source is, among people of one sex, age and group the one who is the source is not taken."""
+    """If the source is a person of the bank, that person is not chosen, even if all have the same traits."""
     styles, people = parts.styles, 12
     mapping = ContextMapping(people, GEOMETRY, styles)
     draw = torch.Generator().manual_seed(6)
@@ -81,7 +81,7 @@ def test_targets_are_strangers_to_their_source(parts: Parts) -> None:
             assert (chosen != torch.arange(people)).all()
 
 
-def test_nobody_in_the_bank_is_like_another() -> None:
+def test_no_two_people_of_the_bank_are_similar() -> None:
     rows, embedding = chosen_people(PACK, BankOptions(most_alike=0.1))
     alike = embedding @ embedding.T
     assert 1 < len(rows) < PACK.is_target.sum()
@@ -93,7 +93,7 @@ def test_nobody_in_the_bank_is_like_another() -> None:
     assert apart.mean(0).norm() < embedding.mean(0).norm()
 
 
-def test_chance_moves_identities_but_not_what_tells_age_sex_and_group() -> None:
+def test_variety_changes_identities_but_not_age_sex_and_group() -> None:
     ways, z = identity_directions(PACK), torch.randn(2000, 64, generator=torch.Generator().manual_seed(7))
     added = z @ ways
     assert abs(float(added.square().sum(1).mean()) - 1) < 0.1
@@ -106,7 +106,7 @@ def test_chance_moves_identities_but_not_what_tells_age_sex_and_group() -> None:
     assert np.abs(along).max() < 0.01
 
 
-def test_who_is_drawn_twice_is_not_the_same_twice(parts: Parts) -> None:
+def test_a_person_of_the_bank_gives_different_targets(parts: Parts) -> None:
     mapping = ContextMapping(1, GEOMETRY, parts.styles)
     mapping.load_state_dict({name: value[:1] if name in ("people_q", "traits") else value[:, :1] if name == "directions"
                              else value for name, value in parts.mapping.state_dict().items()})  # fmt: skip

@@ -1,4 +1,4 @@
-"""A bundle's networks come back as checkpoints: they compute what the bundle computes, and training goes on."""
+"""Networks restored from a bundle compute the same as the bundle, and can be trained further."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def checkpoints(tmp_path_factory) -> Path:
     return folder
 
 
-def test_restored_networks_compute_what_the_bundle_does(checkpoints, bundle, astronaut):
+def test_restored_networks_compute_the_same_as_the_bundle(checkpoints, bundle, astronaut):
     side = bundle.spec.crop.size_px
     start = [(80, 60), (100, 140), (60, 200)]
     crops = np.stack([astronaut[y : y + side, x : x + side] for y, x in start])
@@ -62,7 +62,7 @@ def test_restored_networks_compute_what_the_bundle_does(checkpoints, bundle, ast
     assert np.abs(codes - bundle.encode_labels(maps)).max() < 0.02
 
 
-def test_the_appearance_model_is_the_bundles(checkpoints, bundle, astronaut):
+def test_the_appearance_model_is_that_of_the_bundle(checkpoints, bundle, astronaut):
     model, side = load_aam(checkpoints / "aam"), bundle.spec.crop.size_px
     crop = torch.from_numpy(astronaut[None, 60 : 60 + side, 140 : 140 + side]).permute(0, 3, 1, 2).float() / 127.5 - 1
     landmarks, visible = model.mean_shape[None, :68] + 1.5, torch.ones(1, 1, side, side)
@@ -79,7 +79,7 @@ def test_the_appearance_model_is_the_bundles(checkpoints, bundle, astronaut):
     assert (again - codes)[:, 5:].square().mean() < 0.2 * codes[:, 5:].square().mean()
 
 
-def test_checkpoints_know_how_long_they_were_trained(checkpoints):
+def test_checkpoints_record_the_training_time(checkpoints):
     record = json.loads((built_in()[APPEARANCE_MODEL] / "bundle.json").read_text())
     for name in ("parser", "identity", "attributes", "mask-encoder", "refiner"):
         state = json.loads((checkpoints / name / "state.json").read_text())
@@ -87,7 +87,7 @@ def test_checkpoints_know_how_long_they_were_trained(checkpoints):
         assert state["history"][-1] == record["quality"][name]
 
 
-def test_training_goes_on(checkpoints, tmp_path, monkeypatch):
+def test_training_continues_from_restored_networks(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setattr(identity_module, "IdentityTeacher", Teacher)
     task = IdentityTask(synthetic_pack(40, 24, 4), tmp_path, batch=4)
     before = json.loads((checkpoints / "identity/state.json").read_text())
@@ -119,7 +119,7 @@ def test_an_altered_bundle_is_refused(tmp_path):
         main(["restore", "--bundle", str(tmp_path / "bundle"), "--checkpoints", str(tmp_path / "c")])
 
 
-def test_networks_that_were_not_trained_on_go_into_the_next_bundle_byte_for_byte(checkpoints, tmp_path, bundle):
+def test_unchanged_networks_are_copied_into_the_next_bundle(checkpoints, tmp_path, bundle):
     kept = Unchanged(APPEARANCE_MODEL, checkpoints)
     reports = {role: kept.take(role, tmp_path) for role in UNCHANGED}
     for role, report in reports.items():
@@ -135,7 +135,7 @@ def test_networks_that_were_not_trained_on_go_into_the_next_bundle_byte_for_byte
         with_numbers(stiff, "express", np.zeros((3, 4)))
 
 
-def test_networks_that_were_trained_on_do_not_stay(checkpoints, tmp_path):
+def test_networks_that_were_trained_further_are_not_copied(checkpoints, tmp_path):
     shutil.copytree(checkpoints, tmp_path / "on")
     state = tmp_path / "on/identity/state.json"
     record = json.loads(state.read_text())
@@ -165,7 +165,7 @@ class Small(nn.Module):
 
 
 @pytest.mark.parametrize("eight_bit", [False, True])
-def test_any_exported_network_comes_back(tmp_path, eight_bit):
+def test_any_exported_network_can_be_restored(tmp_path, eight_bit):
     torch.manual_seed(0)
     network = Small()
     network(torch.randn(64, 3, 32, 32))  # statistics of its own
@@ -181,7 +181,7 @@ def test_any_exported_network_comes_back(tmp_path, eight_bit):
     assert torch.allclose(twice(x), found(x), atol=2e-3)
 
 
-def test_folded_normalisation_is_settled_by_examples(tmp_path):
+def test_statistics_of_folded_normalisation_are_recomputed(tmp_path):
     torch.manual_seed(0)
     network, x = Small(), 3 + 2 * torch.randn(64, 3, 32, 32)
     for _ in range(50):
@@ -200,7 +200,7 @@ def test_folded_normalisation_is_settled_by_examples(tmp_path):
     assert float((settled - wanted).square().mean().sqrt()) < 0.05 * float(wanted.std())
 
 
-def test_another_network_is_refused_by_name(tmp_path):
+def test_a_network_that_does_not_fit_is_refused(tmp_path):
     export_network(Small(), {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "n.onnx")
     other = Small(20)
     before = {name: value.clone() for name, value in other.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Packs for the context generator: made of the archives, weighed, made smaller."""
+"""Packs for the context generator: building, sampling weights, smaller packs."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +14,7 @@ from styleid.pixel.guides import Part
 from tests.lab.context import synthetic_context_pack
 
 
-def test_old_numbers_of_archives_stay() -> None:
+def test_numbers_of_archives_do_not_change() -> None:
     assert ARCHIVES[: len(SOURCES)] == SOURCES
     assert "portraits" not in CONTEXT_SOURCES
     assert read_labels("female_asian_0", "beauty")[1:] == (1, 2)
@@ -32,7 +32,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert again.template.size_px == pack.template.size_px
 
 
-def test_a_plain_pack_is_refused(tmp_path: Path) -> None:
+def test_a_pack_without_network_outputs_is_refused(tmp_path: Path) -> None:
     from tests.lab.synthetic import synthetic_pack, write_pack
 
     write_pack(synthetic_pack(4), tmp_path / "plain.npz")
@@ -53,7 +53,7 @@ def test_rare_faces_are_drawn_more_often() -> None:
     assert np.delete(changed, [2, 4, 6]).tolist() == [1.0] * 9
 
 
-def test_labels_count_more_than_what_a_network_sees() -> None:
+def test_labels_have_priority_over_estimates() -> None:
     pack = synthetic_context_pack(28)
     looks = pack.known_looks()
     labelled = pack.sex >= 0
@@ -66,7 +66,7 @@ def test_labels_count_more_than_what_a_network_sees() -> None:
 
 
 @pytest.mark.parametrize("share", [0.4, 0.8])
-def test_smaller_packs_fit(share: float, tmp_path: Path) -> None:
+def test_smaller_packs_have_the_requested_size(share: float, tmp_path: Path) -> None:
     pack = synthetic_context_pack(40)
     whole = len(pack.webp) + len(pack.labels_png) + 40 * (2 * 128 + 700)
     small = pack.fitted(int(share * whole), quality=95)

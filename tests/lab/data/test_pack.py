@@ -1,4 +1,4 @@
-"""Data packs: written, read, split, refused."""
+"""Data packs: writing, reading, split, errors."""
 
 import hashlib
 import io
@@ -44,7 +44,7 @@ def test_crops_come_in_the_order_asked_for_and_rgb() -> None:
     assert (nose[:, 0] > nose[:, 2].astype(int) + 10).all()
 
 
-def test_label_maps_and_what_the_photo_covers() -> None:
+def test_label_maps_and_valid_masks() -> None:
     pack = synthetic_pack(6, 32, 4)
     labels = [pack.labels(i) for i in range(6)]
     assert [m is not None for m in labels] == [True, False, False] * 2
@@ -109,7 +109,7 @@ NOT_PACKS = {
 
 
 @pytest.mark.parametrize("kind", NOT_PACKS)
-def test_what_is_no_pack_is_named(kind: str, tmp_path: Path) -> None:
+def test_files_that_are_not_packs_are_named(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "strange.npz"
     NOT_PACKS[kind](path)
     with pytest.raises(TrainingError, match=r"strange\.npz is not a data pack"):
@@ -128,12 +128,12 @@ def test_a_damaged_crop_is_named() -> None:
 
 
 def is_held_out(name: str) -> bool:
-    """Say what the split is: by the hash of the name, one in twenty."""
+    """Return whether a name is held out: about one in twenty, by the hash."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32 < 0.05
 
 
 def some_members(archive: tarfile.TarFile, count: int) -> list[tarfile.TarInfo]:
-    """Return photos of an archive, one of them held out, with the label maps beside them."""
+    """Return photos of an archive, one of them held out, with their label maps."""
     members = {m.name: m for m in archive.getmembers()}
     photos = [name for name in sorted(members) if name.endswith((".webp", ".jpg"))]
     held_out = next(name for name in photos if is_held_out(Path(name).stem))
@@ -226,7 +226,7 @@ def test_missing_archives_and_unreadable_photos_are_named(shared: Path, tmp_path
     assert not (tmp_path / "pack.npz").exists()
 
 
-def test_sex_group_and_age_are_read_off_names() -> None:
+def test_sex_group_and_age_are_read_from_names() -> None:
     nan = float("nan")
     cases = {
         ("utkface-0", "34_1_2_20170112213500903"): (34, 1, 2),
@@ -241,7 +241,7 @@ def test_sex_group_and_age_are_read_off_names() -> None:
         assert packs.read_labels(name, source) == pytest.approx(wanted, nan_ok=True)
 
 
-def test_main_face_is_the_central_one_of_the_large() -> None:
+def test_main_face_is_the_most_central_of_the_large_ones() -> None:
     boxes = np.float32([[0, 0, 40, 40], [45, 45, 55, 55], [60, 40, 90, 70]])
     faces = packs.Faces(boxes, np.ones(3, np.float32), np.zeros((3, 5, 2), np.float32))
     assert packs.main_face(faces, (100, 100, 3)).boxes_xyxy.tolist() == [[60, 40, 90, 70]]

@@ -1,4 +1,4 @@
-"""Teachers compute what their published files do."""
+"""Teachers compute the same as their published files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Networks of the kinds that the bundles use, through the exporter."""
+"""Export of networks with the operations that bundles use."""
 
 import hashlib
 from pathlib import Path
@@ -33,7 +33,7 @@ class Warp(nn.Module):
 
 
 class Convolutional(nn.Module):
-    """Normalisation, pooling, enlargement and two kinds of outputs."""
+    """Normalisation, pooling, upsampling and two kinds of outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def test_any_batch_size_agrees_with_torch(name: str, tmp_path: Path) -> None:
     assert_export_agrees(report.path, network.eval(), many, of_deviation=0.01)
 
 
-def test_file_tells_nothing_of_its_making_and_is_the_same_twice(tmp_path: Path) -> None:
+def test_files_are_reproducible_and_hold_no_build_metadata(tmp_path: Path) -> None:
     torch.manual_seed(2)
     network = Convolutional()
     inputs = {"image": torch.randn(2, 3, 32, 32)}
@@ -118,7 +118,7 @@ def test_file_tells_nothing_of_its_making_and_is_the_same_twice(tmp_path: Path) 
         assert word not in content
 
 
-def test_weights_are_half_and_no_inputs(tmp_path: Path) -> None:
+def test_weights_are_float16_and_not_inputs(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = Warp()
     inputs = {"codes": torch.randn(2, 24)}
@@ -136,7 +136,7 @@ def test_weights_are_half_and_no_inputs(tmp_path: Path) -> None:
 
 
 class LookedUp(nn.Module):
-    """Rows of a table, which PyTorch exports with a Transpose that changes nothing, and a product with them."""
+    """A lookup in a table, which PyTorch exports with a Transpose that changes nothing, and a product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class LookedUp(nn.Module):
         return self.linear(rows), self.table[x.argmin(1)]
 
 
-def test_nodes_that_change_nothing_are_left_out(tmp_path: Path) -> None:
+def test_nodes_that_change_nothing_are_removed(tmp_path: Path) -> None:
     torch.manual_seed(5)
     report = export_network(LookedUp(), {"x": torch.randn(7, 20)}, ["y", "row"], tmp_path / "network.onnx")
     graph = onnx.load(report.path).graph
@@ -179,13 +179,15 @@ class Random(nn.Module):
         (nn.Linear(4, 4), ["y", "z"], "returns 1 tensors"),
     ],
 )
-def test_what_cannot_be_exported_is_named(network: nn.Module, outputs: list[str], says: str, tmp_path: Path) -> None:
+def test_networks_that_cannot_be_exported_are_refused(
+    network: nn.Module, outputs: list[str], says: str, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match=says):
         export_network(network, {"x": torch.randn(2, 4)}, outputs, tmp_path / "network.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_beyond_half_are_refused(tmp_path: Path) -> None:
+def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     network = nn.Linear(32, 32)
     with torch.no_grad():
         network.weight[0, 0] = 1e6
@@ -198,7 +200,7 @@ def test_weights_beyond_half_are_refused(tmp_path: Path) -> None:
 
 
 class Unsteady(nn.Module):
-    """A convolution whose rounding errors are blown up until nothing of the output is certain."""
+    """A convolution whose rounding errors are amplified until they dominate the output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +210,7 @@ class Unsteady(nn.Module):
         return torch.sin(self.conv(x) * 1e6)
 
 
-def test_networks_that_torch_itself_cannot_repeat_are_measured_by_that(tmp_path: Path) -> None:
+def test_the_allowed_error_grows_with_the_rounding_error_of_torch(tmp_path: Path) -> None:
     torch.manual_seed(4)
     x = torch.randn(2, 64, 24, 24)
     report = export_network(Unsteady(), {"x": x}, ["y"], tmp_path / "network.onnx")

@@ -1,4 +1,4 @@
-"""8-bit convolutions: that they are, that they are near enough, and that they are refused where they are not."""
+"""8-bit convolutions: they are quantised, close to floating point, and refused if the error is too large."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from styleid.runtime import open_session
 
 
 class Classifier(nn.Module):
-    """Convolutions, of which the first reads the picture, then a matrix that stays as it is."""
+    """Convolutions, of which the first gets the image, then a matrix that is not quantised."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def test_the_same_examples_give_the_same_file(tmp_path: Path) -> None:
 
 
 class Projection(nn.Module):
-    """Project onto a large matrix that is kept as integers and back, with a small one beside it."""
+    """A projection onto a large matrix that is stored as integers, and back, and a small matrix."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Projection(nn.Module):
         return (x @ basis.T) @ basis, (x @ basis.T) @ self.small
 
 
-def test_large_products_become_8_bit_where_that_is_asked(tmp_path: Path) -> None:
+def test_large_products_become_8_bit_on_request(tmp_path: Path) -> None:
     def x(count: int, seed: int) -> np.ndarray:
         return np.random.default_rng(seed).uniform(-1, 1, (count, 6000)).astype(np.float32)
 
@@ -97,7 +97,7 @@ def test_large_products_become_8_bit_where_that_is_asked(tmp_path: Path) -> None
 
 
 class Unfit(nn.Module):
-    """Tell small differences on top of a large constant, which eight bits do not hold."""
+    """Depends on small differences on top of a large constant, which 8 bits cannot represent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Unfit(nn.Module):
         return self.conv(x) - 1000
 
 
-def test_too_coarse_is_refused(tmp_path: Path) -> None:
+def test_a_large_quantisation_error_is_refused(tmp_path: Path) -> None:
     image = 1000 + np.random.default_rng(5).standard_normal((16, 1, 8, 8)).astype(np.float32)
     with pytest.raises(TrainingError, match="Eight bits change an output"):
         export_network(Unfit(), {"x": torch.from_numpy(image[:2])}, ["y"], tmp_path / "x.onnx", examples={"x": image})

@@ -1,4 +1,4 @@
-"""The active appearance model, fitted to cartoon faces: what its rows hold, and that files and exports keep it."""
+"""The active appearance model, fitted to cartoon faces: the meaning of its rows, its file and its exports."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def model(pack: Pack) -> ActiveAppearanceModel:
 
 @pytest.fixture(scope="module")
 def inputs(pack: Pack) -> dict[str, torch.Tensor]:
-    """The training faces as the inverter takes them, all bare."""
+    """The training faces as inputs of the inverter, all uncovered."""
     rows = np.nonzero(~pack.held_out)[0]
     crop = torch.from_numpy(pack.crops(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1
     landmarks = torch.from_numpy(pack.landmarks68[rows])
@@ -57,7 +57,7 @@ def codes(model: ActiveAppearanceModel, inputs: dict[str, torch.Tensor]) -> torc
 
 
 def keep(network: nn.Module) -> list[str]:
-    """Name the buffers that the bundle's exports keep in float32."""
+    """Return the names of the buffers that the bundle's exports keep in float32."""
     return [name for name, _ in network.named_buffers() if name.rsplit(".", 1)[-1] in aam_bundle.KEEP]
 
 
@@ -65,7 +65,7 @@ def mouth_opening(points: torch.Tensor) -> np.ndarray:
     return geometry.expression(points[:, :68].numpy()).mouth_opening
 
 
-def test_a_rebuilt_face_is_nearer_than_the_mean_face(
+def test_a_reconstruction_is_nearer_than_the_mean_face(
     model: ActiveAppearanceModel, inputs: dict[str, torch.Tensor], codes: torch.Tensor
 ) -> None:
     crop = inputs["crop"]
@@ -107,14 +107,14 @@ def test_shape_channels_round_trip(
 
 
 @pytest.mark.parametrize("rows", [(3,), (ATTRIBUTE_ROW,), tuple(range(TEXTURE_ROW, CONFIG.layers))])
-def test_rows_of_texture_move_no_landmark(rows: tuple[int, ...], model: ActiveAppearanceModel, codes) -> None:
+def test_texture_rows_do_not_move_landmarks(rows: tuple[int, ...], model: ActiveAppearanceModel, codes) -> None:
     other = codes.clone()
     other[:, list(rows)] = codes.roll(1, 0)[:, list(rows)]
     assert torch.equal(model.points(other), model.points(codes))
     assert (model.textures(other) - model.textures(codes)).abs().mean() > 1e-3
 
 
-def test_expression_goes_with_its_row(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
+def test_the_expression_row_determines_the_expression(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
     own = mouth_opening(model.points(codes))
     taken = codes.clone()
     taken[:, EXPRESSION_ROW] = codes.roll(1, 0)[:, EXPRESSION_ROW]
@@ -129,15 +129,15 @@ def test_expression_goes_with_its_row(model: ActiveAppearanceModel, codes: torch
     assert np.corrcoef(mouth_opening(model.points(rest)), own)[0, 1] > 0.8
 
 
-def test_placement_goes_with_its_row(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
+def test_the_placement_row_determines_the_placement(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
     taken = codes.clone()
     taken[:, 1] = codes.roll(1, 0)[:, 1]
     centre, other = (model.points(w)[:, :68].mean(1) for w in (codes, taken))
     assert (other - centre.roll(1, 0)).norm(dim=1).mean() < 0.5 * (other - centre).norm(dim=1).mean()
 
 
-def test_rows_are_residuals(codes: torch.Tensor) -> None:
-    """No channel of the shape's rows can be told from another row's: they join without contradiction."""
+def test_shape_rows_are_uncorrelated(codes: torch.Tensor) -> None:
+    """Channels of different rows are uncorrelated, so that rows of two people can be combined."""
     expression = codes[:, EXPRESSION_ROW, :SHAPE_EXPRESSIONS]
     blocks = [codes[:, 0], codes[:, 1], expression, codes[:, SHAPE_ROW:TEXTURE_ROW].flatten(1)]
     channels = torch.cat(blocks, 1)
@@ -147,7 +147,7 @@ def test_rows_are_residuals(codes: torch.Tensor) -> None:
     assert correlation[owner[alive][:, None] != owner[alive][None, :]].max() < 0.05
 
 
-def test_hidden_places_are_filled_in(model: ActiveAppearanceModel, inputs: dict[str, torch.Tensor], codes) -> None:
+def test_hidden_pixels_are_filled_in(model: ActiveAppearanceModel, inputs: dict[str, torch.Tensor], codes) -> None:
     crop, landmarks, visible = (value[:16].clone() for value in inputs.values())
     crop[:, :, :, 14:24], visible[:, :, :, 14:24] = 1.0, 0.0
     known = model.render(model.encode(crop, landmarks, visible))
@@ -168,7 +168,7 @@ def test_textures_round_trip_through_packing(model: ActiveAppearanceModel) -> No
     assert torch.allclose(model.pack(model.unpack(model.pack(noise)))[:, luma], model.pack(noise)[:, luma], atol=2e-3)
 
 
-def test_packed_visibility_counts_like_packed_texture(model: ActiveAppearanceModel) -> None:
+def test_visibility_is_packed_like_textures(model: ActiveAppearanceModel) -> None:
     visible = torch.ones(1, 1, 32, 24)
     visible[..., 10:20, :] = 0
     packed = model.pack_visible(visible)
@@ -179,7 +179,7 @@ def test_packed_visibility_counts_like_packed_texture(model: ActiveAppearanceMod
     assert torch.equal(packed[:, n : n + model.packed[1]], packed[:, n + model.packed[1] :])
 
 
-def test_beyond_the_mask_the_nearest_value_goes_on() -> None:
+def test_pixels_outside_the_mask_get_the_nearest_value() -> None:
     mask = np.zeros((32, 24), bool)
     mask[8:24, 6:18] = True
     model = ActiveAppearanceModel(CONFIG, mask)
@@ -203,7 +203,7 @@ def test_warps_are_inverse(model: ActiveAppearanceModel, inputs: dict[str, torch
     assert error < 0.4 * unmoved
 
 
-def test_forehead_as_in_the_runtime() -> None:
+def test_the_forehead_agrees_with_the_runtime() -> None:
     landmarks = synthetic_pack(8, 40, 4, seed=3).landmarks68
     turned = landmarks @ np.array([[0.8, 0.6], [-0.6, 0.8]], np.float32)
     for points in (landmarks, turned):
@@ -250,7 +250,7 @@ def test_generator_exports_as_torch_computes(model: ActiveAppearanceModel, codes
     assert torch.equal(landmarks, model.points(codes[:3])[:, :68])
 
 
-def test_a_blue_trace_of_hair_turns_to_a_shade_of_the_skin_and_eyes_teeth_and_highlights_stay() -> None:
+def test_traces_of_hair_get_the_hue_of_the_skin_but_not_eyes_teeth_and_highlights() -> None:
     skin, hair, highlight, teeth, iris = (
         torch.tensor(c, dtype=torch.float32) / 127.5 - 1
         for c in ((200, 150, 120), (70, 120, 125), (250, 245, 240), (230, 240, 250), (80, 110, 150))
@@ -271,7 +271,7 @@ def test_a_blue_trace_of_hair_turns_to_a_shade_of_the_skin_and_eyes_teeth_and_hi
     assert out[0, :, 10, 10].tolist() == pytest.approx([200, 150, 120], abs=0.1)
 
 
-def test_the_border_of_a_texture_goes_on_from_further_in(model: ActiveAppearanceModel) -> None:
+def test_the_border_of_a_texture_is_filled_from_further_inside(model: ActiveAppearanceModel) -> None:
     generator = AAMGenerator(model, nn.Identity())
     mask, taken = model.mask.numpy().reshape(-1), np.unique(generator.inward.numpy())
     assert mask[taken].all()
@@ -279,7 +279,7 @@ def test_the_border_of_a_texture_goes_on_from_further_in(model: ActiveAppearance
     assert (generator.inward.numpy()[taken] == taken).all(), "what lies well inside stays"
 
 
-def test_a_forehead_is_skin_where_hair_left_its_trace(model: ActiveAppearanceModel) -> None:
+def test_traces_of_hair_on_the_forehead_become_skin(model: ActiveAppearanceModel) -> None:
     generator, mask = AAMGenerator(model, nn.Identity()), model.mask
     trusted, forehead = generator.trusted[0, 0], generator.forehead[0, :, :, 0]
     assert trusted[~mask].max() == 0
@@ -297,11 +297,11 @@ def test_a_forehead_is_skin_where_hair_left_its_trace(model: ActiveAppearanceMod
     assert (clean[0, :, trusted == 0] - skin[0, :, -1, :1]).abs().max() < 0.1
 
 
-def test_expressions_are_told_so_that_they_come_out_as_asked() -> None:
+def test_fitted_expressions_match_those_asked_for() -> None:
     draw, rows = np.random.default_rng(0), 7
     codes = draw.standard_normal((400, CONFIG.layers, CONFIG.width)).astype(np.float32)
     flat = codes[:, :rows].reshape(400, -1).astype(np.float64)
-    own = draw.normal(0, 0.002, (flat.shape[1], 4))  # lips and lids of each face are open in their own way
+    own = draw.normal(0, 0.002, (flat.shape[1], 4))  # lips and lids look differently open in each face
     own[EXPRESSION_ROW * CONFIG.width :][:4] = np.diag([0.025, 0.02, 0.006, 0.006]) + 0.001
 
     def come(told: np.ndarray) -> np.ndarray:
@@ -316,17 +316,17 @@ def test_expressions_are_told_so_that_they_come_out_as_asked() -> None:
     assert np.allclose(come(flat @ express[:-1] + express[-1]), asked)
 
 
-def test_expressions_do_not_hang_on_what_hardly_varies() -> None:
+def test_fitted_expressions_ignore_directions_that_hardly_vary() -> None:
     draw, rows = np.random.default_rng(0), 7
     codes = draw.standard_normal((400, CONFIG.layers, CONFIG.width)).astype(np.float32)
-    codes[:, 6] *= 0.02  # as in targets whose people were set apart
+    codes[:, 6] *= 0.02  # as in targets after a separation
     came = codes[:, EXPRESSION_ROW, :4].astype(np.float64) + draw.normal(0, 0.5, (400, 4))
     express = fit_expressions(codes, codes[:, EXPRESSION_ROW, :4].astype(np.float64), came, rows)
     photo = draw.standard_normal((50, rows, CONFIG.width))
     assert np.abs(photo.reshape(50, -1) @ express[:-1] + express[-1] - photo[:, EXPRESSION_ROW, :4]).max() < 0.7
 
 
-def test_the_generator_draws_the_expression_that_it_is_told(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
+def test_the_generator_applies_the_fitted_expressions(model: ActiveAppearanceModel, codes: torch.Tensor) -> None:
     generator = AAMGenerator(model, nn.Identity())
     with torch.no_grad():
         usual = generator(codes[:3])[1]
@@ -344,6 +344,6 @@ def test_levels_cover_the_rows_in_order() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"size_px": 50}, {"texture_hw": (30, 24)}, {"texture_hw": (32, 22)}, {"width": 7}])
-def test_configuration_rejects_the_impossible(wrong: dict[str, object]) -> None:
+def test_the_configuration_rejects_invalid_sizes(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"divisible by 4|width must be at least 8"):
         AAMConfig(**wrong)

@@ -1,4 +1,4 @@
-"""The context generator and its discriminator: stages that begin as nothing, and their export."""
+"""The context generator and its discriminator: new stages that add nothing, loading, export."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_each_layer_has_a_row_of_w() -> None:
 
 
 @pytest.mark.parametrize("side", [64, 128])
-def test_a_finer_stage_begins_by_adding_nothing(side: int) -> None:
+def test_a_new_stage_adds_nothing_at_first(side: int) -> None:
     coarse, fine = network(side), network(2 * side)
     context_generator.load_weights(fine, coarse.state_dict())
     large = maps(2 * side)
@@ -45,7 +45,7 @@ def test_a_finer_stage_begins_by_adding_nothing(side: int) -> None:
     torch.testing.assert_close(given, enlarged)
 
 
-def test_a_larger_generators_weights_serve_a_smaller_one() -> None:
+def test_a_smaller_generator_loads_the_weights_of_a_larger_one() -> None:
     small, large = network(64), network(256)
     context_generator.load_weights(small, large.state_dict())
     state = large.state_dict()
@@ -78,7 +78,7 @@ def test_rows_of_w_act_on_their_own_layer() -> None:
 
 
 @pytest.mark.parametrize("kind", ["generator", "discriminator"])
-def test_other_tensors_are_refused_by_name(kind: str) -> None:
+def test_tensors_that_do_not_fit_are_named(kind: str) -> None:
     if kind == "generator":
         one, load = network(64), context_generator.load_weights
     else:
@@ -101,7 +101,7 @@ def test_discriminators_score_crops_and_patches(side: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"side": 100}, {"channels": (3, 4, 4, 4, 4)}, {"channels": (4, 4)}])
-def test_impossible_sizes_are_refused(wrong: dict) -> None:
+def test_invalid_sizes_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"channels must|side must"):
         ContextGeneratorConfig(**wrong)
 
@@ -123,7 +123,7 @@ def test_export_computes_what_torch_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [64, 128, 256])
-def test_sizes_are_told_by_the_tensors(side: int) -> None:
+def test_sizes_are_inferred_from_the_tensors(side: int) -> None:
     own = network(side)
     found = config_of(own.state_dict())
     assert (found.side, found.width, found.identity, found.appearance) == (side, 16, 8, 4)
@@ -133,7 +133,7 @@ def test_sizes_are_told_by_the_tensors(side: int) -> None:
 
 
 @pytest.mark.parametrize("side", [64, 80, 160])
-def test_the_appearance_encoder_sees_averages_of_what_is_visible(side: int) -> None:
+def test_the_appearance_encoder_gets_averages_of_visible_pixels(side: int) -> None:
     draw = torch.Generator().manual_seed(side)
     crop, visible = torch.rand(2, 3, side, side, generator=draw) * 2 - 1, torch.zeros(2, 1, side, side)
     visible[..., side // 4 :, :] = 1

@@ -30,7 +30,7 @@ def test_parser_gives_labels_and_landmarks() -> None:
 
 
 @pytest.mark.parametrize("place", [(0, 0), (3, 5), (7, 2)])
-def test_landmarks_are_read_off_heat_maps_in_pixels_of_the_crop(place: tuple[int, int]) -> None:
+def test_landmarks_of_heat_maps_are_in_pixels_of_the_crop(place: tuple[int, int]) -> None:
     network, (x, y) = ParserNet(PARSER), place
     heat = torch.zeros(1, LANDMARKS, 8, 8)
     heat[:, :, y, x] = 50.0
@@ -49,7 +49,7 @@ def test_identity_gives_unit_embeddings() -> None:
     assert (embeddings[0] - embeddings[1]).norm() > 1e-3
 
 
-def test_attributes_are_years_and_probabilities() -> None:
+def test_attributes_are_an_age_and_probabilities() -> None:
     torch.manual_seed(0)
     network = lived_in(AttributesNet(ATTRIBUTES))
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_attributes_are_years_and_probabilities() -> None:
     assert mean_age(years).tolist() == pytest.approx([30, 30], abs=1e-3)
 
 
-def test_a_new_refiner_changes_nothing_and_a_critic_judges_places() -> None:
+def test_a_new_refiner_changes_nothing_and_a_critic_scores_positions() -> None:
     torch.manual_seed(0)
     network, images = Refiner(REFINER), crops(2)
     assert torch.equal(network(images), images)
@@ -87,7 +87,7 @@ def test_a_new_refiner_changes_nothing_and_a_critic_judges_places() -> None:
         (RefinerConfig, {"widths": (8,)}, "four numbers"),
     ],
 )
-def test_configurations_reject_the_impossible(kind: type, wrong: dict[str, object], says: str) -> None:
+def test_configurations_reject_invalid_sizes(kind: type, wrong: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         kind(**wrong)
 

@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator against upstream's numbers, and its fast path against its plain one."""
+"""The StyleGAN2 generator compared with upstream's output, and its folded convolution with the plain one."""
 
 import json
 import zlib
@@ -26,7 +26,7 @@ def read_case(shared: Path, name: str) -> dict[str, dict]:
 
 
 def state_of(case: dict[str, dict], network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Draw each tensor from its own name, as the cases' README says."""
+    """Draw each tensor with a seed from its name, as the cases' README defines."""
     state = {}
     own = network.state_dict()
     for name, how in case.items():
@@ -83,7 +83,7 @@ def test_filters_differentiate_twice(layer: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize("kind", ["conv", "up", "rgb"])
-def test_folded_convolution_is_the_plain_one(kind: str) -> None:
+def test_the_folded_convolution_equals_the_plain_one(kind: str) -> None:
     torch.manual_seed(0)
     conv = {
         "conv": ModulatedConv2d(12, 8, 3, 16),
@@ -103,7 +103,7 @@ def test_folded_convolution_is_the_plain_one(kind: str) -> None:
     torch.testing.assert_close(*single, rtol=1e-4, atol=1e-5)
 
 
-def test_configuration_rejects_the_impossible() -> None:
+def test_the_configuration_rejects_invalid_sizes() -> None:
     for wrong in ({"resolution": 48}, {"resolution": 4}, {"resolution": 2048}, {"width": 0}, {"mapping_layers": 0}):
         with pytest.raises(ValueError, match=r"resolution must|width and mapping_layers must|channels must"):
             GeneratorConfig(**wrong)
@@ -113,7 +113,7 @@ def test_configuration_rejects_the_impossible() -> None:
 
 
 @pytest.mark.parametrize("config", [TINY, GeneratorConfig.mini(), GeneratorConfig(resolution=256)])
-def test_configuration_reads_off_a_state_dict(config: GeneratorConfig) -> None:
+def test_the_configuration_is_inferred_from_a_state_dict(config: GeneratorConfig) -> None:
     with torch.device("meta"):
         state = Generator(config).state_dict()
     read = GeneratorConfig.of_state(state)
@@ -127,7 +127,7 @@ def test_configuration_reads_off_a_state_dict(config: GeneratorConfig) -> None:
         GeneratorConfig.of_state({"conv1.weight": torch.zeros(1)})
 
 
-def test_noise_is_fixed_unless_it_is_given() -> None:
+def test_the_stored_noise_is_used_unless_noise_is_given() -> None:
     torch.manual_seed(0)
     generator = Generator(TINY)
     with torch.no_grad():

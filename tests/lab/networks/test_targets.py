@@ -1,4 +1,4 @@
-"""The mapping of the appearance model: whose parts a target has, and what it keeps of what was wanted."""
+"""The mapping of the appearance model: from whom a target's parts come, and whether it has the wanted traits."""
 
 import itertools
 
@@ -16,7 +16,7 @@ WIDTH, EACH = 8, 16
 CELLS = list(itertools.product((20.0, 40.0, 60.0), (0.0, 1.0), (0, 1, 2)))
 PEOPLE = len(CELLS) * EACH
 FIRST = ATTRIBUTE_ROW + 1
-"""First of the rows that say who somebody is: each holds the person's number, an octal digit a channel."""
+"""The first row of the parts. Each of these rows encodes the person's number, one octal digit per channel."""
 PARTS = (2, 3, 5)
 LAYERS = FIRST + sum(PARTS)
 DIGITS = 8 ** torch.arange(3)
@@ -38,7 +38,7 @@ def bank() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def codes(traits: torch.Tensor) -> torch.Tensor:
-    """W+ of people whose attribute row is linear in their traits, and whose later rows number them."""
+    """W+ of people whose attribute row is linear in their traits, and whose later rows encode their numbers."""
     draw = torch.Generator().manual_seed(0)
     out = torch.randn(PEOPLE, LAYERS, WIDTH, generator=draw)
     out[:, ATTRIBUTE_ROW] = (traits - traits.mean(0)) @ torch.randn(2 + len(GROUPS), WIDTH, generator=draw) / 10
@@ -49,7 +49,7 @@ def codes(traits: torch.Tensor) -> torch.Tensor:
 
 
 def numbers(wplus: torch.Tensor) -> torch.Tensor:
-    """Return whose each row after the attribute row is, (n, rows)."""
+    """Return the person that each row after the attribute row comes from, (n, rows)."""
     return (wplus[:, FIRST:, :3].round().long() * DIGITS).sum(2)
 
 
@@ -63,13 +63,13 @@ def draws(n: int, seed: int = 1) -> torch.Tensor:
 
 
 def draw_from(mapping: TargetMapping, z: torch.Tensor, wanted: torch.Tensor, beard: float = 0.0) -> torch.Tensor:
-    """Draw targets for sources of whom nothing but the beard is known."""
+    """Draw targets for sources whose W+ is 0 except for the beard."""
     source = torch.zeros(len(z), LAYERS, WIDTH)
     source[:, ATTRIBUTE_ROW, BEARD] = beard
     return mapping(z, wanted, source)
 
 
-def test_of_the_source_only_a_rounded_beard_is_read(mapping: TargetMapping, traits: torch.Tensor) -> None:
+def test_only_the_rounded_beard_of_the_source_is_used(mapping: TargetMapping, traits: torch.Tensor) -> None:
     z = draws(PEOPLE)
     bearded, shaven = draw_from(mapping, z, traits, 1.9), draw_from(mapping, z, traits, 0.1)
     assert torch.equal(bearded[:, ATTRIBUTE_ROW, BEARD], torch.full((PEOPLE, 2), 2.0))
@@ -78,7 +78,7 @@ def test_of_the_source_only_a_rounded_beard_is_read(mapping: TargetMapping, trai
     assert torch.equal(bearded, shaven)
 
 
-def test_each_part_is_of_somebody_else_in_the_bank(
+def test_each_part_comes_from_one_person_of_the_bank(
     mapping: TargetMapping, bank: np.ndarray, traits: torch.Tensor
 ) -> None:
     wplus = draw_from(mapping, draws(PEOPLE), traits)
@@ -93,15 +93,15 @@ def test_each_part_is_of_somebody_else_in_the_bank(
     for part in chosen.T:
         assert len(part.unique()) > 0.4 * bank.sum()
     together = {tuple(row) for row in chosen.tolist()}
-    assert len(together) > 0.95 * PEOPLE  # far more than there are people to choose from
+    assert len(together) > 0.95 * PEOPLE  # far more combinations than people
 
 
-def test_parts_make_up_the_whole(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray) -> None:
+def test_parts_must_add_up_to_the_rows(codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"parts must add up to 10 rows, not 2 \+ 3"):
         fit_mapping(codes, traits, bank, PARTS[:2])
 
 
-def test_a_separation_goes_into_the_bank(
+def test_a_separation_is_applied_to_the_bank(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor, bank: np.ndarray
 ) -> None:
     class Longer(torch.nn.Module):
@@ -126,7 +126,7 @@ def test_wanted_sex_age_and_group_are_respected(mapping: TargetMapping, traits: 
         assert (given[..., 0] - age).abs().mean() < 8
 
 
-def test_attribute_row_goes_where_the_wanted_traits_are(
+def test_the_attribute_row_matches_the_wanted_traits(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor
 ) -> None:
     # wanted traits that the first person has: the row is theirs, but for what is exaggerated
@@ -152,14 +152,14 @@ def test_ages_sexes_and_groups_are_exaggerated() -> None:
     assert torch.allclose(given[:, 2:], torch.tensor([[-0.2, 1.8, -0.2, -0.2, -0.2], [-0.2, -0.2, 1.8, -0.2, -0.2]]))
 
 
-def test_a_target_knows_rounded_traits_only(mapping: TargetMapping) -> None:
+def test_a_target_depends_on_rounded_traits_only(mapping: TargetMapping) -> None:
     z = draws(8)
     exact = torch.tensor([[37.9, 0.93, 0.1, 0.5, 0.2, 0.1, 0.1]]).expand(8, -1)
     rough = torch.tensor([[40.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]]).expand(8, -1)
     assert torch.equal(draw_from(mapping, z, exact), draw_from(mapping, z, rough))
 
 
-def test_z_alone_decides(mapping: TargetMapping, traits: torch.Tensor) -> None:
+def test_z_determines_the_target(mapping: TargetMapping, traits: torch.Tensor) -> None:
     wanted, z = traits[:1].expand(30, -1), draws(30)
     first = draw_from(mapping, z, wanted)
     assert torch.equal(first, draw_from(mapping, z, wanted))
@@ -189,7 +189,7 @@ def test_rounded_traits(given: tuple[float, ...], rounded: tuple[float, ...]) ->
     assert round_traits(torch.tensor([given])).tolist() == [list(rounded)]
 
 
-def test_those_far_out_are_drawn_limit_distances_and_keep_their_direction() -> None:
+def test_distant_people_are_moved_towards_the_mean_in_their_direction() -> None:
     people = torch.randn(200, 12, 6, generator=torch.Generator().manual_seed(5))
     people[:10] *= 5
     drawn = limit_distances(people)

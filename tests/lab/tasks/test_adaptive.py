@@ -1,4 +1,4 @@
-"""Adaptive augmentation: nothing at p = 0, differentiable and repeatable above, and p follows the scores."""
+"""Adaptive augmentation: no change at p = 0, differentiable and repeatable above, and p follows the scores."""
 
 import pytest
 import torch
@@ -16,12 +16,12 @@ def images() -> torch.Tensor:
     return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def test_p_zero_changes_nothing() -> None:
+def test_p_of_zero_changes_nothing() -> None:
     before = images()
     torch.testing.assert_close(AdaptiveAugment()(before, seeded(0)), before, rtol=0, atol=1e-4)
 
 
-def test_variation_is_repeatable_differentiable_and_grows_with_p() -> None:
+def test_augmentation_is_repeatable_differentiable_and_grows_with_p() -> None:
     before = images().requires_grad_()
     distances = []
     for p in (0.1, 0.4, 0.8):
@@ -48,7 +48,7 @@ def test_p_follows_the_scores_within_its_bounds() -> None:
     assert set(augment.state_dict()) == {"p", "sign"}
 
 
-def test_options_reject_the_impossible() -> None:
+def test_invalid_options_are_refused() -> None:
     for wrong in ({"start": 0.9}, {"most": 1.0}, {"target": 1.0}, {"images": 0}):
         with pytest.raises(ValueError, match=r"most < 1 must hold|images must be"):
             AdaptiveOptions(**wrong)

@@ -1,4 +1,4 @@
-"""Trainings that see new faces in photos: the composite itself, the separation of targets, the latent swapper."""
+"""Trainings that composite new faces into photos: the composite, the target separation, the latent swapper."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ SMALL = IdentityConfig((4, 6, 8, 8), (1, 1, 1, 1), 16)
 
 
 class Skin(ParserNet):
-    """Take everything for bare skin."""
+    """A parser that labels everything as skin."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = torch.zeros(len(x), 19, x.shape[-1] // 2, x.shape[-1] // 2)
@@ -44,7 +44,7 @@ class Skin(ParserNet):
 
 
 class Colours(IdentityNet):
-    """Know faces by where they are lighter or darker than others; `usual` are the colours of these."""
+    """A recogniser that embeds faces by the difference of their colours from `usual`."""
 
     usual: torch.Tensor | float = 0.0
 
@@ -56,7 +56,7 @@ class Colours(IdentityNet):
 
 
 class Groups(AttributesNet):
-    """See people of two groups, by how bright they are, all surely male and about thirty, so that all may serve."""
+    """An attribute network: all faces are male and about thirty, and of two groups by their brightness."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bright = x.mean((1, 2, 3))[:, None]
@@ -66,7 +66,7 @@ class Groups(AttributesNet):
 
 @pytest.fixture(scope="module")
 def packs() -> tuple[Pack, Pack]:
-    """Return the same faces twice, the second time with more around them; odd ones are photos."""
+    """Return a pack and the same faces with a wider margin; every second face is a photo."""
     narrow, wide = (synthetic_pack(160, 56, margin_px) for margin_px in (4, 4 + MARGIN))
     source = np.where(narrow.source == 3, SOURCES.index("portraits"), narrow.source).astype(np.int8)
     return replace(narrow, source=source), replace(wide, source=source)
@@ -115,7 +115,7 @@ def task_of(
 # ------------------------------------------------------------------- composite
 
 
-def test_a_new_face_changes_its_place_alone(composite: DifferentiableComposite) -> None:
+def test_a_new_face_changes_only_its_region(composite: DifferentiableComposite) -> None:
     rows = torch.arange(6)
     before, codes = composite.originals(rows), composite.codes[rows].flip(0).clone().requires_grad_(True)
     after = composite.put(rows, codes)
@@ -142,7 +142,7 @@ def test_crops_are_the_photos_with_new_faces(composite: DifferentiableComposite,
     assert not kept[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8].any()
 
 
-def test_a_face_put_back_is_nearly_itself(composite: DifferentiableComposite, packs: tuple[Pack, Pack]) -> None:
+def test_an_original_face_put_back_hardly_changes(composite: DifferentiableComposite, packs: tuple[Pack, Pack]) -> None:
     rows, middle = torch.arange(12), slice(3 * SIDE // 8, 5 * SIDE // 8)  # without hair, which no new face brings
     wide = packs[1]
     shown = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in ("parsing", "portraits")]))[0][:12]
@@ -158,7 +158,7 @@ def test_a_face_put_back_is_nearly_itself(composite: DifferentiableComposite, pa
     assert own[1] < 0.5 * other[1]
 
 
-def test_networks_that_are_quick_see_the_same(packs: tuple[Pack, Pack], trained: Trained) -> None:
+def test_networks_with_autocast_give_similar_outputs(packs: tuple[Pack, Pack], trained: Trained) -> None:
     torch.manual_seed(4)
     plain = replace(trained, identity=IdentityNet(SMALL).eval(), attributes=AttributesNet(trained.attributes.config))
     plain.generator.refiner.requires_grad_(False)
@@ -177,7 +177,7 @@ def test_networks_that_are_quick_see_the_same(packs: tuple[Pack, Pack], trained:
     assert not isinstance(plain.generator.refiner, type(quick.generator.refiner))
 
 
-def test_those_alike_share_sex_group_and_side(composite: DifferentiableComposite) -> None:
+def test_similar_photos_share_sex_group_and_split(composite: DifferentiableComposite) -> None:
     for row in (0, 5, 11):
         chosen = composite.alike(row, 6, torch.Generator().manual_seed(row))
         assert chosen[0] == row
@@ -197,7 +197,7 @@ def test_a_composite_needs_photos_with_surroundings(packs: tuple[Pack, Pack], tr
 # ------------------------------------------------------------------------ bank
 
 
-def test_only_faces_of_nobody_are_in_the_bank(
+def test_only_generated_faces_are_in_the_bank(
     packs: tuple[Pack, Pack], faces: ReadFaces, trained: Trained, mapping: TargetMapping
 ) -> None:
     nobody = packs[0].synthetic & ~packs[0].held_out
@@ -206,9 +206,7 @@ def test_only_faces_of_nobody_are_in_the_bank(
     assert torch.equal(fit_bank(packs[0], moved, trained).people_q, mapping.people_q)
 
 
-def test_a_target_is_joined_of_those_who_were_chosen(
-    mapping: TargetMapping, composite: DifferentiableComposite
-) -> None:
+def test_a_target_combines_the_chosen_people(mapping: TargetMapping, composite: DifferentiableComposite) -> None:
     z = torch.randn(9, Z, generator=torch.Generator().manual_seed(0))
     traits, source = composite.traits[:9], composite.codes[:9]
     chosen = mapping.choose(z, traits)
@@ -229,7 +227,7 @@ def turned_separation(people: torch.Tensor, mapping: TargetMapping) -> TargetSep
     return separation
 
 
-def test_a_separation_takes_people_as_far_as_it_is_to_and_keeps_the_rest(mapping: TargetMapping) -> None:
+def test_a_separation_stretches_its_parts_and_keeps_other_rows(mapping: TargetMapping) -> None:
     people = mapping.people()
     separation = turned_separation(people, mapping)
     with torch.no_grad():
@@ -248,7 +246,7 @@ def test_a_separation_takes_people_as_far_as_it_is_to_and_keeps_the_rest(mapping
         assert torch.allclose(separation.deviations(), torch.ones(1), atol=1e-4)
 
 
-def test_a_separation_is_told_by_what_it_made_of_people(mapping: TargetMapping) -> None:
+def test_a_separation_is_recovered_from_its_results(mapping: TargetMapping) -> None:
     people = mapping.people()
     separation = turned_separation(people, mapping)
     with torch.no_grad():
@@ -265,7 +263,7 @@ def test_a_separation_is_told_by_what_it_made_of_people(mapping: TargetMapping) 
 
 
 @pytest.mark.slow
-def test_targets_come_apart(composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained) -> None:
+def test_target_separation_learns(composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained) -> None:
     task = TargetSeparationTask(composite, mapping, trained, batch=12, learning_rate=3e-2, far=0.9)
     seen = train(task, 0, 160, 160)
     assert set(seen[0]) == {"strangers", "itself", "sex", "group", "age", "plain"}
@@ -280,7 +278,7 @@ def test_targets_come_apart(composite: DifferentiableComposite, mapping: TargetM
 # --------------------------------------------------------------------- swapper
 
 
-def test_the_lock_takes_shape_and_coarse_texture_whole_and_expressions_stay(trained: Trained) -> None:
+def test_the_lock_takes_shape_and_coarse_texture_completely_and_keeps_expressions(trained: Trained) -> None:
     config = trained.model.config
     source, target = torch.randn(2, 5, config.layers, config.width, generator=torch.Generator().manual_seed(0))
     locked, free = (Swapper(parts_of(config), config.width, locked=lock) for lock in (True, False))
@@ -296,14 +294,16 @@ def test_the_lock_takes_shape_and_coarse_texture_whole_and_expressions_stay(trai
 
 
 @pytest.mark.parametrize("locked", [True, False])
-def test_a_checkpoint_tells_whether_the_swapper_is_locked(locked: bool, trained: Trained, tmp_path: Path) -> None:
+def test_whether_the_swapper_is_locked_is_inferred_from_its_checkpoint(
+    locked: bool, trained: Trained, tmp_path: Path
+) -> None:
     config = trained.model.config
     network = Swapper(parts_of(config), config.width, locked=locked)
     save_networks({"student": network, "swapper": network}, RunState(1), tmp_path / "swapper")
     assert load_swapper(tmp_path, config).whole == network.whole
 
 
-def test_a_checkpoint_of_another_size_is_no_swapper(trained: Trained, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_size_is_refused(trained: Trained, tmp_path: Path) -> None:
     config = trained.model.config
     network = Swapper(parts_of(config), config.width + 1)
     save_networks({"swapper": network}, RunState(1), tmp_path / "swapper")
@@ -314,7 +314,7 @@ def test_a_checkpoint_of_another_size_is_no_swapper(trained: Trained, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_swapper_learns_who_must_change(
+def test_the_swapper_learns(
     composite: DifferentiableComposite, mapping: TargetMapping, trained: Trained, faces: ReadFaces, tmp_path: Path
 ) -> None:
     task = SwapperTask(composite, mapping, trained, faces.codes, locked=False, batch=8)

@@ -1,4 +1,4 @@
-"""The context generator's training on cartoon faces: finite, resumable to the bit, kept small where asked."""
+"""The context generator's training on cartoon faces: finite losses, exact resuming, small checkpoints."""
 
 import json
 from dataclasses import replace
@@ -55,8 +55,8 @@ def test_a_small_checkpoint_holds_the_average_and_the_discriminator(judges: Judg
 
     again, said = make(judges), list[str]()
     load_checkpoint(again, tmp_path, said.append)
-    assert sum("goes on from 'average" in line for line in said) == 2
-    assert sum("no moments" in line for line in said) == 2
+    assert sum("It starts from 'average" in line for line in said) == 2
+    assert sum("does not hold the moments" in line for line in said) == 2
     for own, kept in (("generator", "average"), ("appearance", "average_appearance")):
         wanted = task.networks[kept].state_dict()
         for name, value in again.networks[own].state_dict().items():
@@ -64,7 +64,7 @@ def test_a_small_checkpoint_holds_the_average_and_the_discriminator(judges: Judg
     assert train(again, 1, 2, 10)
 
 
-def test_a_checkpoint_starts_another_resolution(judges: Judges, tmp_path: Path) -> None:
+def test_a_checkpoint_can_start_a_training_at_another_resolution(judges: Judges, tmp_path: Path) -> None:
     small = make(judges)
     save_checkpoint(small, RunState(0), tmp_path)
     large = make(judges, resolution=128, start_from=tmp_path)
@@ -78,7 +78,7 @@ def test_a_checkpoint_starts_another_resolution(judges: Judges, tmp_path: Path) 
         read_weight_file(tmp_path / "odd.safetensors")
 
 
-def test_the_command_trains_and_says_how_fast(judges: Judges, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_the_command_trains(judges: Judges, tmp_path: Path, monkeypatch, capsys) -> None:
     PACK.save(tmp_path / "pack.npz")
     monkeypatch.setattr("styleid.lab.tasks.context_generator.CHANNELS", TINY)
     arguments = ["context-generator", "--data", "pack.npz", "--resolution", "64", "--batch", "4", "--steps", "1"]
@@ -89,7 +89,7 @@ def test_the_command_trains_and_says_how_fast(judges: Judges, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("wrong", [{"resolution": 100}, {"batch": 5}, {"batch": 2}, {"light_cells": 1}, {"average": 1}])
-def test_impossible_options_are_refused(wrong: dict[str, int]) -> None:
+def test_invalid_options_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(TrainingError, match=f"^{next(iter(wrong))} must be"):
         ContextOptions(Path("pack.npz"), **wrong)
 
@@ -109,7 +109,7 @@ def test_swapped_faces_keep_pose_and_expression_and_change_shape(judges: Judges)
     assert (batch.identity[4:] != batch.source_identity[4:]).any(1).all()
 
 
-def test_packs_that_do_not_fit_are_refused(judges: Judges) -> None:
+def test_unsuitable_packs_are_refused(judges: Judges) -> None:
     with pytest.raises(TrainingError, match="80 px, too few to train at 256"):
         make(judges, resolution=256)
     nobody = replace(PACK, source=np.full(len(PACK), 2, np.int8))
@@ -120,12 +120,12 @@ def test_packs_that_do_not_fit_are_refused(judges: Judges) -> None:
         ContextTask(blind, replace(judges, second=judges.identity), ContextOptions(Path("pack.npz")), channels=TINY)
 
 
-def test_people_with_glasses_are_never_asked_for() -> None:
+def test_people_with_glasses_are_never_targets() -> None:
     assert not (PACK.is_target & PACK.wears_glasses).any()
     assert not (PACK.is_target & ~PACK.synthetic).any()
 
 
-def test_losses_are_zero_where_nothing_is_amiss() -> None:
+def test_losses_of_a_perfect_result_are_zero() -> None:
     points = torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(0)) * 60
     assert [float(loss) for loss in landmark_loss(points, points)] == [0, 0]
     moved = points.clone()
@@ -140,7 +140,7 @@ def test_losses_are_zero_where_nothing_is_amiss() -> None:
     assert max(float(loss) for loss in sure.values()) < 1e-6
 
 
-def test_coarse_light_is_the_faces_own() -> None:
+def test_coarse_light_is_measured_on_the_face() -> None:
     image = torch.full((1, 3, 32, 32), -1.0)
     image[..., 16:] = 1
     shown = torch.zeros(1, 1, 32, 32)
@@ -153,7 +153,7 @@ def test_coarse_light_is_the_faces_own() -> None:
 
 
 @pytest.mark.parametrize("cells", [2, 3, 4])
-def test_light_is_read_at_work_as_in_training(cells: int) -> None:
+def test_runtime_and_training_measure_the_same_light(cells: int) -> None:
     rng = np.random.default_rng(cells)
     image, shown = rng.uniform(-1, 1, (128, 128, 3)).astype(np.float32), np.zeros((128, 128), np.float32)
     shown[30:110, 40:90] = rng.uniform(0, 1, (80, 50))
@@ -162,7 +162,7 @@ def test_light_is_read_at_work_as_in_training(cells: int) -> None:
     assert np.abs(guides.coarse_light(image, shown, cells) - wanted).max() < 1e-4
 
 
-def test_what_is_judged_is_varied_but_keeps_its_layout() -> None:
+def test_discriminator_maps_are_augmented_and_keep_their_layout() -> None:
     maps = discriminator_maps(torch.zeros(4, 3, 64, 64), torch.ones(4, 2, 64, 64), torch.ones(4, 1, 64, 64))
     seen = [augment_discriminator_maps(maps, torch.Generator().manual_seed(seed)) for seed in range(8)]
     assert all(one.shape == maps.shape for one in seen)
@@ -179,7 +179,7 @@ def test_small_checkpoints_need_names_that_exist(judges: Judges) -> None:
 
 
 @pytest.mark.shared
-def test_the_trials_weights_load(shared: Path) -> None:
+def test_weight_files_load(shared: Path) -> None:
     path = shared / "trial" / "context_generator_trial.safetensors"
     if not path.is_file():
         pytest.skip("the shared folder holds no trial weights")

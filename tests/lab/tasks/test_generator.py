@@ -1,4 +1,4 @@
-"""The generator's training at 32 px on cartoon faces: finite, resumable to the bit, exported as torch computes it."""
+"""The generator's training at 32 px on cartoon faces: finite losses, exact resuming, export."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_steps_are_finite_and_a_stop_changes_nothing(pack, tmp_path: Path) -> No
     assert (tmp_path / "sheet.png").is_file()
 
 
-def test_rates_warm_up_again_where_moments_are_lost(pack) -> None:
+def test_rates_warm_up_again_if_moments_are_lost(pack) -> None:
     task = make(pack)
     train(task, 0, 2, 10)
     before = task.optimizers["generator"].param_groups[0]["lr"]
@@ -110,7 +110,7 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path, content: str) -> None:
         read_state(tmp_path, "generator")
 
 
-def test_discriminator_scores_an_image_by_its_group() -> None:
+def test_discriminator_compares_images_within_a_group() -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(DiscriminatorConfig(32, dict.fromkeys((4, 8, 16, 32), 16), group=4)).eval()
     images = torch.randn(8, 3, 32, 32)
@@ -132,7 +132,7 @@ def test_inner_faces_are_the_square_within_the_margin(pack) -> None:
         inner_square(CropTemplate.arcface112())
 
 
-def test_balanced_weights_lift_the_rare() -> None:
+def test_balanced_weights_are_larger_for_rare_faces() -> None:
     pack = synthetic_pack(200, 8, 0, seed=1)
     rows = np.nonzero(pack.sex >= 0)[0]
     rows = np.concatenate([rows[pack.sex[rows] == 0], rows[pack.sex[rows] == 1][:10]])

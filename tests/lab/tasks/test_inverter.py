@@ -1,4 +1,4 @@
-"""The inverter's training at 32 px on cartoon faces: finite, resumable to the bit, exported as torch computes it."""
+"""The inverter's training at 32 px on cartoon faces: finite losses, exact resuming, export."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ CONFIG = InverterConfig.beside(SHAPE, most_channels=16)
 
 
 class Embedding(nn.Module):
-    """Stand for an identity network on 112 px views."""
+    """Replaces an identity network for 112 px views."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def test_checkpoint_exports_as_torch_computes(pack, tmp_path: Path) -> None:
         InverterConfig.of_state({"mean": torch.zeros(3)})
 
 
-def test_trainings_follow_one_another_by_name(pack, tmp_path: Path) -> None:
+def test_generator_and_inverter_are_trained_by_command(pack, tmp_path: Path) -> None:
     write_pack(pack, tmp_path / "pack.npz")
     options = f"--data {tmp_path}/pack.npz --checkpoints {tmp_path} --device cpu --batch 4 --width 16 --channels 8"
     options += " --steps 1 --time-budget 60s"
@@ -120,7 +120,7 @@ def test_feature_distance_and_a_generator_that_does_not_fit(pack) -> None:
         InverterTask(pack, Generator(SHAPE), config=InverterConfig(8, 64, 32, (4,), (8, 8, 8)))
 
 
-def test_configuration_rejects_the_impossible() -> None:
+def test_the_configuration_rejects_invalid_sizes() -> None:
     assert InverterConfig.beside(GeneratorConfig.mini()) == InverterConfig()
     for wrong in ({"size_px": 100}, {"widths": (8,)}, {"levels": (8, 4)}, {"levels": (1, 2, 3, 4, 5)}, {"layers": 6}):
         with pytest.raises(ValueError, match=r"size_px must|widths must|levels must"):

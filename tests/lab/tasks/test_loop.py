@@ -1,4 +1,4 @@
-"""The run contract: budgets, schedules, checkpoints that are whole at every moment, stops that change nothing."""
+"""The training loop: budgets, schedules, checkpoints that are complete at any time, exact resuming."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ from tests.lab.training_tester import differing, tensors
 
 
 class TinyTask:
-    """Fit a line to noise: enough weights to compare, and a clock that a test can turn."""
+    """Fits a line to noise. It has enough weights to compare, and advances a clock that a test controls."""
 
     images_per_step = 4
 
@@ -107,7 +107,7 @@ def test_a_stop_changes_nothing(make: Callable[..., Task], pack, tmp_path: Path,
 
 
 def clock(monkeypatch) -> Callable[[float], None]:
-    """Replace the loop's clock by one that stands still until it is moved on."""
+    """Replace the loop's clock by one that only a test advances."""
     now = [100.0]
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -117,7 +117,7 @@ def clock(monkeypatch) -> Callable[[float], None]:
     return move
 
 
-def test_a_budget_ends_the_run_and_saves_go_on_meanwhile(tmp_path: Path, monkeypatch) -> None:
+def test_a_run_saves_regularly_and_ends_with_its_budget(tmp_path: Path, monkeypatch) -> None:
     move, saves, said = clock(monkeypatch), [], list[str]()
     task = TinyTask(tick=lambda: move(1.0))
     monkeypatch.setattr(loop, "save_checkpoint", lambda task, state, folder: saves.append(state.step))
@@ -141,14 +141,14 @@ def test_schedules_follow_the_whole_training_over_its_slices(tmp_path: Path, mon
     assert [record["step"] for record in state.history] == [4, 8, 12]
 
 
-def test_steps_bound_the_run_over_its_slices(tmp_path: Path) -> None:
+def test_steps_limit_all_slices_together(tmp_path: Path) -> None:
     for steps in (3, 5, 5):
         state = run(TinyTask(), TrainingOptions("60s", steps=steps, resume_from=tmp_path, save_to=tmp_path), quiet)
         assert state.step == steps
     assert (tmp_path / "sheet.png").is_file()
 
 
-def test_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch) -> None:
     move = clock(monkeypatch)
     task = TinyTask(tick=lambda: move(30.0))
     with torch.no_grad():
@@ -160,12 +160,12 @@ def test_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch) -> Non
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("8m", 480), ("1.5h", 5400), ("12", 12), (" 2 m ", 120), ("0s", 0)]
 )
-def test_lengths_of_time(text: str, seconds: float) -> None:
+def test_durations_are_parsed(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "m", "8 minutes", "-3s", "1h30m", "8d"])
-def test_what_is_no_length_of_time(text: str) -> None:
+def test_invalid_durations_are_refused(text: str) -> None:
     with pytest.raises(TrainingError, match="is not a duration"):
         parse_duration(text)
 
@@ -175,7 +175,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("steps", [0, 2], ids=["same step again", "later step"])
-def test_the_folder_holds_a_whole_checkpoint_at_every_moment(steps: int, tmp_path: Path, monkeypatch) -> None:
+def test_the_folder_holds_a_complete_checkpoint_at_any_time(steps: int, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(loop, "MAX_PART_BYTES", 16)  # several parts, even of a line
     task, folder = TinyTask(), tmp_path / "checkpoint"
     task.step(torch.Generator().manual_seed(0), 0.0)
@@ -258,7 +258,7 @@ def test_parts_stay_under_15_megabytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("most", "exact", "kept"), [(20_000, True, True), (9000, False, True), (6000, False, False)])
-def test_moments_are_kept_as_well_as_there_is_room(
+def test_moments_are_stored_as_exactly_as_the_size_limit_allows(
     most: int, exact: bool, kept: bool, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(loop, "MAX_TOTAL_BYTES", most)
@@ -274,7 +274,7 @@ def test_moments_are_kept_as_well_as_there_is_room(
     assert all(m["exp_avg"].dtype == torch.float32 for m in moments.values())
 
 
-def test_an_absent_or_empty_folder_starts_afresh(tmp_path: Path) -> None:
+def test_an_absent_or_empty_folder_starts_a_new_training(tmp_path: Path) -> None:
     assert load_checkpoint(TinyTask(), tmp_path) == RunState()
     assert load_checkpoint(TinyTask(), tmp_path / "absent") == RunState()
     with pytest.raises(TrainingError, match=r"absent holds no checkpoint.*Train 'line' first"):
@@ -324,7 +324,7 @@ def other_names(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [no_state, no_part, half_a_part, other_record, a_list, other_widths, other_names])
-def test_broken_and_foreign_checkpoints_are_named(harm: Callable[[Path], None], tmp_path: Path) -> None:
+def test_damaged_and_unsuitable_checkpoints_are_named(harm: Callable[[Path], None], tmp_path: Path) -> None:
     folder = tmp_path / "precious"
     save(TinyTask(), RunState(1), folder)
     harm(folder)

@@ -1,4 +1,4 @@
-"""The mask encoder: what labels tell lands in the rows that they tell, and in no other."""
+"""The mask encoder: it predicts the rows that labels determine, and no others."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def model(pack: Pack) -> ActiveAppearanceModel:
 
 
 class Outlines(nn.Module):
-    """Stand for a parser: draw the parts of a pack's faces, asked for in order."""
+    """Replaces a parser: returns the true labels of a pack's faces, which must be given in order."""
 
     def __init__(self, pack: Pack) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def task_of(pack: Pack, model: ActiveAppearanceModel, batch: int = 16) -> MaskEn
     return MaskEncoderTask(pack, model, Outlines(pack), config, batch=batch, learning_rate=5e-3)
 
 
-def test_it_learns_where_the_parts_lie(pack: Pack, model: ActiveAppearanceModel) -> None:
+def test_the_mask_encoder_learns(pack: Pack, model: ActiveAppearanceModel) -> None:
     task = task_of(pack, model)
     before = task.evaluate()
     assert before["landmark_error"] == pytest.approx(before["landmark_error_of_mean"], rel=0.1)
@@ -75,7 +75,7 @@ def test_a_stop_changes_nothing(pack: Pack, model: ActiveAppearanceModel, tmp_pa
     assert_a_stop_changes_nothing(lambda: task_of(pack, model, 4), tmp_path, 6, 400)
 
 
-def test_what_labels_cannot_tell_is_the_mean_face(tmp_path: Path) -> None:
+def test_rows_that_labels_do_not_determine_are_zero(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = MaskEncoder(MaskEncoderConfig(32, (4, 4, 4, 4), 4, 12, 8, 3)).eval()
     nn.init.normal_(network.network.encoder[-1].weight)  # type: ignore[union-attr, index]
@@ -95,7 +95,7 @@ def test_what_labels_cannot_tell_is_the_mean_face(tmp_path: Path) -> None:
     assert session.run(None, {"labels": labels[:2].numpy()})[0].shape == (2, 12, 8)
 
 
-def test_shapes_that_do_not_fit_are_refused() -> None:
+def test_invalid_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="divisible by 16"):
         MaskEncoderConfig(40)
     with pytest.raises(ValueError, match="four numbers"):

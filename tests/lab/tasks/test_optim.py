@@ -31,7 +31,7 @@ def test_kernels_are_laid_out_channels_last_and_compute_the_same() -> None:
     assert torch.allclose(before, after, atol=1e-5)
 
 
-def test_kernels_that_are_modulated_stay_as_they_are() -> None:
+def test_modulated_kernels_keep_their_layout() -> None:
     generator = channels_last(Generator(GeneratorConfig.mini(8, 16, most_channels=8)), "cpu")
     modulated = [parameter for parameter in generator.parameters() if parameter.ndim == 5]
     assert modulated

@@ -1,4 +1,4 @@
-"""What trainings of one network share: weighted terms, the moving average, checkpoints that go on."""
+"""The base class of tasks that train one network: weighted terms, the moving average, checkpoints."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ WEIGHTS = {"near": 1.0, "small": 0.25}
 
 
 class Line(StudentTask[nn.Linear]):
-    """Learn the sum of three numbers, by a small layer."""
+    """Learns the sum of three numbers with a small layer."""
 
     def __init__(self, weights: Mapping[str, float] = WEIGHTS) -> None:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Trainings of parser, identity, attributes and refiner: some steps each."""
+"""Trainings of parser, identity, attributes and refiner, a few steps each."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def pack():
     return synthetic_pack(80, 24, 4)  # 32 px crops
 
 
-def test_a_mask_is_one_inside_the_photo_and_falls_to_nothing_at_its_border() -> None:
+def test_a_photo_mask_falls_from_one_inside_to_zero_at_the_border() -> None:
     square = torch.tensor([[[20.0, 10.0], [90.0, 10.0], [90.0, 100.0], [20.0, 100.0]]])
     same = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     mask = photo_mask(square, same, 112)[0, 0]
@@ -99,7 +99,7 @@ def test_attributes_learn(pack) -> None:
     assert task.sheet() is None
 
 
-def test_attributes_begin_with_what_the_recogniser_sees(pack) -> None:
+def test_attributes_start_from_the_convolutions_of_the_recogniser(pack) -> None:
     torch.manual_seed(5)
     recogniser = lived_in(IdentityNet(IDENTITY))
     task = AttributesTask(pack, recogniser, ATTRIBUTES, batch=4)

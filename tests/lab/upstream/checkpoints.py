@@ -1,4 +1,4 @@
-"""Make checkpoints in the upstream release's layout: the same names and nesting, narrow and random."""
+"""Small random checkpoints in the upstream release's layout, with its names and nesting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NETWORKS: dict[str, Any] = {
 
 
 def wrapped(role: str, network: nn.Module) -> Any:
-    """Return a network's state nested as upstream's file nests it."""
+    """Return a network's state dict with the nesting of upstream's file."""
     state = network.state_dict()
     if role == "generator":
         return {"g_ema": state, "latent_avg": torch.randn(WIDTH) / 9}
@@ -45,7 +45,7 @@ def wrapped(role: str, network: nn.Module) -> Any:
 
 
 def write_checkpoints(folder: Path) -> dict[str, Path]:
-    """Write one file per role and return the files."""
+    """Write one file per role, and return their paths."""
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
     files = {}

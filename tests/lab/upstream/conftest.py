@@ -18,7 +18,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def built(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole bundle of small networks."""
+    """A complete bundle of small networks."""
     if APPEARANCE_MODEL not in built_in():
         pytest.skip("no bundle is built in, so none can stand in")
     folder = tmp_path_factory.mktemp("built")

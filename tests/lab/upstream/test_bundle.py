@@ -31,7 +31,7 @@ def bundle(built: Path) -> Bundle:
     return Bundle(built)
 
 
-def test_the_bundle_verifies_and_says_what_it_is(built: Path, bundle: Bundle, checkpoints: dict[str, Path]) -> None:
+def test_the_bundle_verifies_and_is_described(built: Path, bundle: Bundle, checkpoints: dict[str, Path]) -> None:
     assert verify(built) == []
     spec = bundle.spec
     assert (spec.resolution, spec.layers, spec.size, spec.crop.rule) == (SIDE, ROWS, ROWS * WIDTH, "ffhq")
@@ -59,7 +59,9 @@ def test_the_bundle_verifies_and_says_what_it_is(built: Path, bundle: Bundle, ch
     ],
     ids=str,
 )
-def test_a_photo_runs_end_to_end_and_random_networks_pass_no_face(bundle: Bundle, astronaut, options: dict) -> None:
+def test_a_photo_runs_end_to_end_and_no_face_of_random_networks_passes(
+    bundle: Bundle, astronaut, options: dict
+) -> None:
     outcome = Anonymizer(bundle, AnonymizeOptions(seed=1, tries=2, **options)).anonymize(astronaut, name="a")
     assert [face.action for face in outcome.faces] == [Action.OBSCURED]
     assert outcome.faces[0].tries == 2
@@ -67,7 +69,7 @@ def test_a_photo_runs_end_to_end_and_random_networks_pass_no_face(bundle: Bundle
     assert np.array_equal(outcome.image_rgb[~outcome.region_mask], astronaut[~outcome.region_mask])
 
 
-def test_the_built_in_networks_stand_in_at_the_new_crop(bundle: Bundle, astronaut) -> None:
+def test_the_built_in_networks_work_on_the_new_crop(bundle: Bundle, astronaut) -> None:
     own, other = load_bundle(), bundle
     face = FaceDetector().detect(astronaut).landmarks_px[0]
     matrices = [spec.crop.matrix(face) for spec in (own.spec, other.spec)]
@@ -83,7 +85,7 @@ def test_the_built_in_networks_stand_in_at_the_new_crop(bundle: Bundle, astronau
     assert np.allclose(other.run("attributes", crop=crops[1].transpose(0, 3, 1, 2) / 127.5 - 1)[1].shape, (1, 40))
 
 
-def test_ranked_channels_are_the_best_ones(bundle: Bundle) -> None:
+def test_units_take_the_channels_with_the_highest_scores(bundle: Bundle) -> None:
     way = choose_method(AnonymizeOptions(units="channels:40"), bundle, privacy_level("low", bundle.spec.thresholds))
     assert way.steps[0].channels == tuple(range(ROWS * WIDTH - 40, ROWS * WIDTH))
     source, target = np.zeros((1, ROWS * WIDTH), np.float32), np.ones((1, ROWS * WIDTH), np.float32)
@@ -92,7 +94,7 @@ def test_ranked_channels_are_the_best_ones(bundle: Bundle) -> None:
     assert not source.any()
 
 
-def test_units_of_s_are_ranked_without_those_that_only_paint(bundle: Bundle) -> None:
+def test_units_of_s_are_ranked_without_to_rgb_styles(bundle: Bundle) -> None:
     ranking = rank_units(bundle, RankOptions(units="layers", space="s", pairs=1, people=10))
     space = StyleSpace(bundle)
     grid = ranking.arrays()["s.layers@d_id"][:, 0]
@@ -107,7 +109,7 @@ def test_codes_of_s_draw_what_w_plus_draws(bundle: Bundle) -> None:
     assert np.allclose(space.render(space.codes(wplus))[0], bundle.render(wplus)[0], atol=0.05)
 
 
-def test_the_swapper_weighs_and_takes_the_identity_whole(bundle: Bundle) -> None:
+def test_the_swapper_takes_identity_rows_completely_from_the_target(bundle: Bundle) -> None:
     rng = np.random.default_rng(0)
     source, target = (rng.standard_normal((2, ROWS * WIDTH)).astype(np.float32) for _ in range(2))
     way = choose_method(AnonymizeOptions(method="swapper"), bundle, privacy_level("low", bundle.spec.thresholds))
@@ -130,13 +132,13 @@ def test_the_swapper_weighs_and_takes_the_identity_whole(bundle: Bundle) -> None
         ({"method": "pixel", "units": "layers:5"}, "what latent swaps"),
     ],
 )
-def test_options_that_do_not_fit_are_named(bundle: Bundle, options: dict, says: str) -> None:
+def test_unsuitable_options_are_named(bundle: Bundle, options: dict, says: str) -> None:
     with pytest.raises(OptionError, match=says):
         Anonymizer(bundle, AnonymizeOptions(**options))
 
 
 @pytest.mark.parametrize(("method", "needs"), [("pixel", "mask_encoder"), ("swapper", "swapper")])
-def test_bundles_without_the_network_say_so(method: str, needs: str) -> None:
+def test_a_missing_network_is_named(method: str, needs: str) -> None:
     bundle = load_bundle()
     networks = {role: file for role, file in bundle.spec.networks.items() if role != needs}
     bundle.spec = replace(bundle.spec, networks=networks)
@@ -144,7 +146,7 @@ def test_bundles_without_the_network_say_so(method: str, needs: str) -> None:
         Anonymizer(bundle, AnonymizeOptions(method=method))
 
 
-def test_switching_is_one_flag(built: Path, tmp_path: Path, astronaut) -> None:
+def test_the_bundle_is_selected_by_one_flag(built: Path, tmp_path: Path, astronaut) -> None:
     from PIL import Image
 
     (tmp_path / "in").mkdir()
@@ -155,7 +157,7 @@ def test_switching_is_one_flag(built: Path, tmp_path: Path, astronaut) -> None:
     assert line["settings"]["bundle"] == built.name
 
 
-def test_a_wrong_file_leaves_nothing_behind(checkpoints: dict[str, Path], tmp_path: Path, capsys) -> None:
+def test_a_failed_build_leaves_nothing_behind(checkpoints: dict[str, Path], tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     files = ["--generator", str(checkpoints["parser"]), "--inverter", str(checkpoints["inverter"])]
     assert main(["bundles", "build", "ffhq1024", *files, "--out", str(out)]) == 1
@@ -168,7 +170,7 @@ def test_a_wrong_file_leaves_nothing_behind(checkpoints: dict[str, Path], tmp_pa
     assert (out / "mine.txt").exists()
 
 
-def test_rankings_are_told_by_their_size(tmp_path: Path) -> None:
+def test_rankings_are_identified_by_their_size(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "channels_rank.npy", rng.random(18 * 512))
     np.save(tmp_path / "group_256_rank.npy", rng.random((18, 2)))
@@ -182,7 +184,7 @@ def test_rankings_are_told_by_their_size(tmp_path: Path) -> None:
         read_rankings((tmp_path / "odd.npy",), 18, 512)
 
 
-def test_thresholds_are_measured_where_there_are_people_enough() -> None:
+def test_thresholds_are_measured_if_there_are_enough_people() -> None:
     rng = np.random.default_rng(0)
     people = rng.standard_normal((400, 64))
     people /= np.linalg.norm(people, axis=1, keepdims=True)
@@ -211,7 +213,7 @@ def test_people_are_embedded_from_their_photos(built: Path, bundle: Bundle, tmp_
         thresholds.embed_people(tmp_path, bundle.session("identity"), crop)
 
 
-def test_the_crop_is_ffhqs() -> None:
+def test_the_crop_is_that_of_ffhq() -> None:
     rng = np.random.default_rng(0)
     face = np.array([[40.0, 50], [72, 51], [56, 70], [45, 90], [70, 91]]) + rng.normal(0, 3, (5, 2))
     across, mouth = face[1] - face[0], face[3:].mean(0) - face[:2].mean(0)

@@ -1,4 +1,4 @@
-"""Files that are cut off, of another kind, or that carry code: each gets its error, and no code of theirs runs."""
+"""Damaged files, files of other formats and files with code: each gives its error, and no code runs."""
 
 import collections
 import io
@@ -18,7 +18,7 @@ STATE = {"a.weight": torch.arange(600.0).reshape(2, 300), "steps": 3, "loss": np
 
 
 class Canary:
-    """Runs when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,7 +78,7 @@ def test_code_in_a_ranking_is_refused_and_does_not_run(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-def test_the_canary_would_have_sung(tmp_path: Path) -> None:
+def test_the_canary_runs_when_unpickled(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     pickle.loads(pickle.dumps(Canary(canary)))
     assert canary.exists()
@@ -103,7 +103,7 @@ def test_files_that_were_cut_off_are_named(write, share: float, tmp_path: Path) 
         (b"something else", "not a torch file"),
     ],
 )
-def test_files_of_another_kind_are_named(content: bytes, says: str, tmp_path: Path) -> None:
+def test_files_of_other_formats_are_named(content: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=says):

@@ -41,15 +41,15 @@ CASES: dict[str, tuple[Any, dict[str, str], str]] = {
 }
 LARGE = ("curricularface_ir101", "e4e_encoder", "psp_seg_encoder")
 UNSTEADY = ("e4e_encoder", "psp_seg_encoder")
-"""With these weights the gates of squeeze-and-excitation get inputs of ten thousand and more, and rounding errors grow
-to a hundredth of the output's deviation. What upstream gave is itself that far from what exact arithmetic gives, so no
-other processor or program comes closer to it: it, and the file, must be as near to the exact result as float32 comes.
-With the gates calmed (`calm`), the same networks and inputs are held to `TOLERANCE`."""
+"""With these weights the gates of squeeze-and-excitation get inputs of 10,000 and more, and rounding errors grow to a
+hundredth of the output's standard deviation. Upstream's own output has this error. Upstream's output and the file are
+therefore compared with a float64 computation, and may have a few times the rounding error of float32. With small gate
+inputs (`scale_gates`), the same networks and inputs must meet `TOLERANCE`."""
 TOLERANCE = 1e-4
 
 
 def drawn_state(shared: Path, name: str) -> dict[str, torch.Tensor]:
-    """Draw each tensor from its own name, as the cases' README says; counters stay zero."""
+    """Draw each tensor with a seed from its name, as the cases' README defines; counters stay zero."""
     state = {}
     for tensor, how in json.loads((shared / "interop" / f"{name}.json").read_text()).items():
         if how.get("fixed"):
@@ -62,7 +62,7 @@ def drawn_state(shared: Path, name: str) -> dict[str, torch.Tensor]:
 
 
 def load_case(shared: Path, case: str) -> tuple[nn.Module, dict[str, torch.Tensor], str, np.ndarray]:
-    """Return a case's network, its inputs by name, the output's name, and the output that upstream gave."""
+    """Return a case's network, its inputs by name, the output's name, and upstream's output."""
     make, inputs, output = CASES[case]
     name = "levels_join_mapper" if case == "unlocked" else case
     with torch.device("meta"):
@@ -95,11 +95,11 @@ def in_onnx(network: nn.Module, inputs: dict[str, torch.Tensor], output: str, pa
 
 
 def in_double(network: nn.Module, inputs: dict[str, torch.Tensor]) -> np.ndarray:
-    """Compute in float64: exact, as far as float32 can tell."""
+    """Compute in float64, which is exact at the precision of float32."""
     return in_torch(copy.deepcopy(network).double(), {name: value.double() for name, value in inputs.items()})
 
 
-def calm(network: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
+def scale_gates(network: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
     """Scale each squeeze-and-excitation gate so that its inputs stay between -1 and 1 on these inputs."""
 
     def scale(layer: nn.Module, _: Any, given: torch.Tensor) -> torch.Tensor:
@@ -117,7 +117,7 @@ def calm(network: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("case", [case for case in CASES if case not in UNSTEADY])
-def test_upstream_numbers(case: str, shared: Path, tmp_path: Path) -> None:
+def test_networks_match_upstream(case: str, shared: Path, tmp_path: Path) -> None:
     network, inputs, output, wanted = load_case(shared, case)
     assert deviation(in_torch(network, inputs), wanted) <= TOLERANCE
     if case not in LARGE or os.environ.get("STYLEID_SLOW"):
@@ -127,7 +127,7 @@ def test_upstream_numbers(case: str, shared: Path, tmp_path: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
 @pytest.mark.parametrize("case", UNSTEADY)
-def test_upstream_encoders_numbers(case: str, shared: Path, tmp_path: Path) -> None:
+def test_encoders_match_upstream(case: str, shared: Path, tmp_path: Path) -> None:
     network, inputs, output, wanted = load_case(shared, case)
     exact = in_double(network, inputs)
     rounding = deviation(in_torch(network, inputs), exact)
@@ -142,16 +142,16 @@ def test_upstream_encoders_numbers(case: str, shared: Path, tmp_path: Path) -> N
 @pytest.mark.shared
 @pytest.mark.skipif("STYLEID_SLOW" not in os.environ, reason="a large export; set STYLEID_SLOW")
 @pytest.mark.parametrize("case", UNSTEADY)
-def test_calmed_encoders_numbers_in_onnx(case: str, shared: Path, tmp_path: Path) -> None:
+def test_encoders_with_small_gate_inputs_match_upstream_in_onnx(case: str, shared: Path, tmp_path: Path) -> None:
     network, inputs, output, _ = load_case(shared, case)
-    calm(network, inputs)
+    scale_gates(network, inputs)
     exact = in_double(network, inputs)
     assert deviation(in_torch(network, inputs), exact) <= TOLERANCE
     assert deviation(in_onnx(network, inputs, output, tmp_path / "network.onnx"), exact) <= TOLERANCE
 
 
 @pytest.mark.parametrize("deltas", [True, False])
-def test_encoders_keep_their_numbers_in_onnx(deltas: bool, tmp_path: Path) -> None:
+def test_encoders_match_torch_in_onnx(deltas: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     stages = ((8, 2), (12, 2), (16, 2), (WIDTH, 2))
     network = StyleEncoder(EncoderConfig(3, 64, 18, WIDTH, stages), deltas=deltas).eval()
@@ -167,7 +167,7 @@ def test_encoders_keep_their_numbers_in_onnx(deltas: bool, tmp_path: Path) -> No
 
 
 @pytest.mark.shared
-def test_upstream_generator_in_onnx(shared: Path, tmp_path: Path) -> None:
+def test_the_generator_matches_upstream_in_onnx(shared: Path, tmp_path: Path) -> None:
     with torch.device("meta"):
         generator = Generator(GeneratorConfig(resolution=32))
     state = drawn_state(shared, "stylegan2_size32")
@@ -182,7 +182,7 @@ def test_upstream_generator_in_onnx(shared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_upstream_files_are_told_apart_and_their_shapes_read(shared: Path) -> None:
+def test_upstream_files_are_identified_and_their_shapes_inferred(shared: Path) -> None:
     files = [
         (kinds.GENERATOR, "stylegan2_size1024"),
         (kinds.INVERTER, "e4e_encoder"),

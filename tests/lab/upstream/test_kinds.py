@@ -1,4 +1,4 @@
-"""Checkpoints of one kind given for another, incomplete ones, and those of another make."""
+"""Checkpoints that are given for another kind, incomplete, or of another version."""
 
 import itertools
 from pathlib import Path
@@ -22,7 +22,7 @@ BY_ROLE = {
 
 
 @pytest.mark.parametrize("role", BY_ROLE)
-def test_each_file_loads_as_what_it_is(role: str, checkpoints: dict[str, Path]) -> None:
+def test_each_file_loads_as_its_kind(role: str, checkpoints: dict[str, Path]) -> None:
     loaded = kinds.load_kind(checkpoints[role], BY_ROLE[role])
     stored = kinds.unwrap(torch.load(checkpoints[role], weights_only=False), BY_ROLE[role].prefix)
     state = loaded.network.state_dict()
@@ -34,7 +34,7 @@ def test_each_file_loads_as_what_it_is(role: str, checkpoints: dict[str, Path]) 
 
 
 @pytest.mark.parametrize(("given", "wanted"), list(itertools.permutations(BY_ROLE, 2)))
-def test_swapped_files_are_told(given: str, wanted: str, checkpoints: dict[str, Path]) -> None:
+def test_a_file_given_for_another_kind_is_identified(given: str, wanted: str, checkpoints: dict[str, Path]) -> None:
     with pytest.raises(CheckpointError) as caught:
         kinds.load_kind(checkpoints[given], BY_ROLE[wanted])
     text = str(caught.value)
@@ -74,7 +74,7 @@ def test_missing_unexpected_and_misshaped_tensors_are_named(role: str, tmp_path:
         ({"fc.weight": torch.zeros(2, 2)}, "does not recognise it"),
     ],
 )
-def test_what_is_no_network_is_told(content: object, says: str, tmp_path: Path) -> None:
+def test_files_without_a_network_are_refused(content: object, says: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "odd.pt")
     with pytest.raises(CheckpointError, match=says):
         kinds.load_kind(tmp_path / "odd.pt", kinds.GENERATOR)

@@ -12,7 +12,7 @@ from styleid.lab.networks.targets import part_rows
 
 _FURTHEST = 4.5
 _STRETCH = 1.3
-"""Initial factor by which people are moved away from the mean face."""
+"""Root mean square factor by which people are moved away from the mean face."""
 _LEAST_SHARE = 1e-3
 _SAME_ROWS = 0.3
 """Largest ratio of the distances to the nearest and second nearest person for which the nearest counts as a match."""

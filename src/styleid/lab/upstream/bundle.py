@@ -229,4 +229,4 @@ class _Build:
 
     def _keep(self, role: str, report: ExportReport) -> None:
         self.reports[role] = report
-        self.say(f"{role}: {report.size_bytes / 1e6:.1f} MB, parity {report.max_error:.1e}")
+        self.say(f"{role}: {report.size_bytes / 1e6:.1f} MB, difference from torch {report.max_error:.1e}")
