@@ -32,7 +32,7 @@ class _Sized(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """Choose what a network learns from and where it is trained.
+    """Options of a network's training: data, folders, sizes and device.
 
     data: the data pack, an .npz file that `styleid train pack` wrote.
     teachers: folder of the teachers' files, for networks that are distilled from a teacher.
@@ -42,8 +42,8 @@ class TaskOptions:
       number.
     wide: a data pack with 40 px of margin. New faces are drawn into its photos, and aam128 sets its thresholds on it.
     device: cpu or cuda; auto takes cuda where there is one.
-    unchanged: for aam128, the bundle that the checkpoints were restored from. Its parser, recogniser, attributes,
-      inverter, mask encoder and generator are copied byte for byte instead of being rounded again.
+    unchanged: for aam128, the bundle that the checkpoints were restored from. Its parser, recogniser, attribute
+      network, inverter, mask encoder and generator are copied byte for byte instead of being quantised again.
     unlocked: let the swapper also weigh shape and coarse texture, which otherwise come from the target alone.
     """
 
@@ -59,23 +59,23 @@ class TaskOptions:
 
     @property
     def torch_device(self) -> str:
-        """The device, with auto resolved."""
+        """The device, cpu or cuda, with auto resolved."""
         if self.device != "auto":
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def sized(self) -> _Sized:
-        """Return the batch as a keyword argument; none where the network's own number is wanted."""
+        """Return `batch` as a keyword argument, or nothing if the network's own number is to be used."""
         return {"batch": self.batch} if self.batch else {}
 
 
 @dataclass(frozen=True)
 class GanOptions:
-    """Choose the sizes of a generator and its inverter.
+    """Sizes of a generator and its inverter.
 
     resolution: side of the images in pixels; 0 takes the pack's inner square, at most 128 px.
-    width: numbers in a row of W.
-    channels: most channels of a layer.
+    width: length of w.
+    channels: upper limit of the channels of a layer.
     compiled: use torch.compile.
     """
 
@@ -176,7 +176,7 @@ def _wide_pack(options: TaskOptions) -> Pack:
     from styleid.lab.tasks.identity import require_whole_views
 
     if options.wide is None:
-        raise TrainingError("`wide` is missing: the recogniser sees more of a photo than the other networks do.")
+        raise TrainingError("`wide` is missing. Give a pack with a margin of 40 px, which the recogniser's view needs.")
     return require_whole_views(Pack.load(options.wide))
 
 
@@ -234,7 +234,7 @@ TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
     "generator": ("train a StyleGAN2 generator with adaptive augmentation", _generator),
     "inverter": ("train the network from crops to W+ of a generator; needs generator, uses identity", _inverter),
 }
-"""What each network is, and how its task is made, by the network's name."""
+"""A description of each network's training, and the function that makes its task, by the network's name."""
 
 
 def train_network(
@@ -243,14 +243,14 @@ def train_network(
     """Train one network, as `styleid train NAME` does, and write its checkpoint to `training.save_to`.
 
     Args:
-        name: identity, parser, attributes, refiner, mask-encoder, target-separation, swapper, generator or inverter.
-        options: What the network learns from, and where it is trained.
+        name: Identity, parser, attributes, refiner, mask-encoder, target-separation, swapper, generator or inverter.
+        options: Data, folders, sizes and device.
         training: Time budget, checkpoints and seed.
         gan: Sizes of a generator or inverter.
         say: Called with lines of progress.
 
     Returns:
-        Steps, images and seconds of all runs so far, and what was measured on held-out faces.
+        Steps, images and seconds of all slices so far, and the figures on held-out faces.
 
     Raises:
         OptionError: The name is unknown.
@@ -273,7 +273,7 @@ def train_appearance_model(options: TaskOptions, out: Path, say: Say = print) ->
     """Fit the appearance model, as `styleid train aam` does.
 
     Args:
-        options: `data`, `checkpoints` (with the parser's) and `faces` count.
+        options: `data`, `checkpoints` (for the parser's) and `faces` are used.
         out: Folder to write.
         say: Called with lines of progress.
 
@@ -292,16 +292,16 @@ def train_context_generator(options: ContextOptions, training: TrainingOptions, 
     """Train the context generator, as `styleid train context-generator` does.
 
     Args:
-        options: What it learns from, and how.
+        options: Data, sizes and weights of the training.
         training: Time budget, checkpoints and seed.
         say: Called with lines of progress.
 
     Returns:
-        Steps, images and seconds of all runs so far, and what was measured on held-out faces.
+        Steps, images and seconds of all slices so far, and the figures on held-out faces.
 
     Raises:
         TrainingError: The context pack or a checkpoint is missing or does not fit, or a loss is not finite.
-        BundleError: The bundle whose networks judge cannot be used.
+        BundleError: The bundle whose networks compute losses cannot be used.
     """
     from styleid.lab.bundling.context_judges import judges_of_bundle
     from styleid.lab.tasks.context_generator import ContextTask
@@ -314,12 +314,13 @@ def join_appearance_bundle(options: TaskOptions, out: Path, say: Say = print) ->
     """Join the appearance model and the networks trained for it into a bundle, as `styleid train aam128` does.
 
     Args:
-        options: `data`, `wide`, `teachers`, `checkpoints`, `faces` and `unchanged` count.
+        options: `data`, `wide`, `teachers`, `checkpoints`, `faces` and `unchanged` are used.
         out: Folder to write.
         say: Called with lines of progress.
 
     Raises:
         TrainingError: A data pack or a checkpoint is missing or does not fit.
+        BundleError: The bundle `unchanged` cannot be used.
     """
     from styleid.lab.bundling.aam128 import build_aam_bundle
 
@@ -340,11 +341,11 @@ def join_context_bundle(
     """Join a trained context generator into a bundle, as `styleid train context128` does.
 
     Args:
-        data: The context pack, whose people make the bank of targets.
+        data: The context pack, whose generated people form the target bank.
         checkpoint: A checkpoint's folder of `train_context_generator`, or a .safetensors file.
         out: Folder to write.
-        bundle: The bundle whose parser, recogniser and attribute network are taken over.
-        bank: How the bank of targets is made.
+        bundle: The bundle that provides parser, recogniser, attribute network and appearance model.
+        bank: Options of the target bank.
         whole: Keep the generator's convolutions in floating point instead of 8 bits.
         say: Called with lines of progress.
 
@@ -359,7 +360,7 @@ def join_context_bundle(
 
 
 def shrink_context_pack(source: Path, out: Path, most_mb: float = 45.0, quality: int = 88) -> ContextPack:
-    """Write a smaller context pack with the same people and fewer of their faces.
+    """Write a smaller context pack: crops at another quality, and as many faces as fit.
 
     Args:
         source: A context pack.

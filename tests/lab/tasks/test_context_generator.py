@@ -90,7 +90,7 @@ def test_the_command_trains(judges: Judges, tmp_path: Path, monkeypatch, capsys)
 
 @pytest.mark.parametrize("wrong", [{"resolution": 100}, {"batch": 5}, {"batch": 2}, {"light_cells": 1}, {"average": 1}])
 def test_invalid_options_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(TrainingError, match=f"^{next(iter(wrong))} must be"):
+    with pytest.raises(TrainingError, match=f"^`{next(iter(wrong))}` must be"):
         ContextOptions(Path("pack.npz"), **wrong)
 
 

@@ -99,7 +99,7 @@ def test_files_that_were_cut_off_are_named(write, share: float, tmp_path: Path) 
         (b"", "it is empty"),
         (b"<!DOCTYPE html><title>Google Drive - Virus scan warning</title>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"\x93NUMPY\x01\x00", "--rankings"),
+        (b"\x93NUMPY\x01\x00", "Give rankings with `rankings`"),
         (b"something else", "not a torch file"),
     ],
 )

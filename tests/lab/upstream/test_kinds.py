@@ -39,7 +39,7 @@ def test_a_file_given_for_another_kind_is_identified(given: str, wanted: str, ch
         kinds.load_kind(checkpoints[given], BY_ROLE[wanted])
     text = str(caught.value)
     assert BY_ROLE[given].text in text
-    assert f"give it with {BY_ROLE[given].option}" in text
+    assert f"give it with `{BY_ROLE[given].option}`" in text
     assert "Missing: " in text or "Mis-shaped: " in text
 
 

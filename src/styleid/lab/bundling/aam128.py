@@ -101,20 +101,20 @@ def build_aam_bundle(
     """Write the bundle to a folder, completely or not at all. A CARD.md that is already in the folder is kept.
 
     Args:
-        pack: the data pack.
-        wide: a pack with the margin that the recogniser's view needs, for the recogniser's calibration and thresholds.
-        checkpoints: folder of the checkpoints aam, parser, identity, attributes, mask-encoder, refiner, spread and
+        pack: The data pack.
+        wide: A pack with the margin that the recogniser's view needs, for the recogniser's calibration and thresholds.
+        checkpoints: Folder of the checkpoints aam, parser, identity, attributes, mask-encoder, refiner, spread and
             swapper.
-        teachers: folder of the identity teacher.
-        out: the bundle's folder.
-        say: called with lines of progress.
-        unchanged: name or folder of the bundle that the checkpoints were restored from; its networks in
+        teachers: Folder of the identity teacher.
+        out: The bundle's folder.
+        say: Called with lines of progress.
+        unchanged: Name or folder of the bundle that the checkpoints were restored from; its networks in
             `styleid.lab.bundling.unchanged.UNCHANGED` are copied instead of exported. None exports all networks.
 
     Raises:
-        TrainingError: if a checkpoint or the teacher is missing or does not fit, `unchanged` cannot be used, or a file
+        TrainingError: If a checkpoint or the teacher is missing or does not fit, `unchanged` cannot be used, or a file
             differs too much from torch.
-        BundleError: if the bundle `unchanged` is missing or altered.
+        BundleError: If the bundle `unchanged` is missing or altered.
     """
     trained = Trained.load(checkpoints)
     model = trained.model
@@ -182,9 +182,9 @@ def measure_expressions(bundle: Path, pack: Pack, count: int) -> tuple[np.ndarra
     """Anonymise training faces with a bundle, one attempt each, and measure their expressions.
 
     Args:
-        bundle: the bundle's folder.
-        pack: the data pack.
-        count: most faces.
+        bundle: The bundle's folder.
+        pack: The data pack.
+        count: Most faces.
 
     Returns:
         W+ of the new faces, (n, layers, width), and `expression_features` (n, 4) of the originals and of the new faces.

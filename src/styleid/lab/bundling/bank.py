@@ -28,8 +28,8 @@ class ReadFaces:
 
     Attributes:
         codes: W+, (n, layers, w).
-        traits: attributes, (n, 7).
-        bare: visible share of each face, (n,) in [0, 1].
+        traits: Attributes, (n, 7).
+        bare: Visible share of each face, (n,) in [0, 1].
     """
 
     codes: torch.Tensor
@@ -58,10 +58,10 @@ def fit_bank(pack: Pack, faces: ReadFaces, trained: Trained, separation: nn.Modu
     """Choose the bank from a pack's generated faces, and make the mapping.
 
     Args:
-        pack: the pack.
-        faces: the networks' outputs for it.
-        trained: the networks.
-        separation: makes the codes (people, layers, w) more distinct, see `TargetSeparation`; None leaves them as is.
+        pack: The pack.
+        faces: The networks' outputs for it.
+        trained: The networks.
+        separation: Makes the codes (people, layers, w) more distinct, see `TargetSeparation`; None leaves them as is.
     """
     nobody = pack.synthetic & ~pack.held_out
     bank = nobody & (faces.bare >= np.quantile(faces.bare[nobody], _HIDDEN_SHARE))
@@ -95,11 +95,11 @@ def fit_mapping(
         codes: (n, layers, w), W+ of faces; the linear model of the attribute row is fitted to all of them.
         traits: (n, 7), their attributes.
         bank: bool (n,), the faces that form the bank; all must be generated ones.
-        parts: numbers of rows after the attribute row that come from one person each, in order.
-        separation: makes the codes of the bank (people, layers, w) more distinct; None leaves them unchanged.
+        parts: Numbers of rows after the attribute row that come from one person each, in order.
+        separation: Makes the codes of the bank (people, layers, w) more distinct; None leaves them unchanged.
 
     Raises:
-        ValueError: if the parts do not add up to the rows of W+.
+        ValueError: If the parts do not add up to the rows of W+.
     """
     rounded = round_traits(traits)
     if ATTRIBUTE_ROW + 1 + sum(parts) != codes.shape[1]:

@@ -70,17 +70,17 @@ def build_context_bundle(
     """Write the bundle to a folder, completely or not at all. A CARD.md that is already in the folder is kept.
 
     Args:
-        pack: the context pack, whose generated people form the bank.
-        source: a checkpoint's folder of `styleid train context-generator`, or a .safetensors file of `ema.*` and `d.*`.
-        out: the bundle's folder.
-        say: called with lines of progress.
-        bundle: name or folder of the bundle that provides parser, recogniser, attribute network and appearance model.
-        bank: options of the target bank; None uses the defaults.
-        eight_bits: quantise the generator's convolutions.
+        pack: The context pack, whose generated people form the bank.
+        source: A checkpoint's folder of `styleid train context-generator`, or a .safetensors file of `ema.*` and `d.*`.
+        out: The bundle's folder.
+        say: Called with lines of progress.
+        bundle: Name or folder of the bundle that provides parser, recogniser, attribute network and appearance model.
+        bank: Options of the target bank; None uses the defaults.
+        eight_bits: Quantise the generator's convolutions.
 
     Raises:
-        TrainingError: if the checkpoint, the pack or the other bundle cannot be used, or a file differs from torch.
-        BundleError: if the other bundle is missing or altered.
+        TrainingError: If the checkpoint, the pack or the other bundle cannot be used, or a file differs from torch.
+        BundleError: If the other bundle is missing or altered.
     """
     parts = Parts.gather(pack, source, bundle, bank)
     say(f"a bank of {len(parts.bank)} generated people")

@@ -38,17 +38,17 @@ def fit_context_bank(
     """Choose the bank from a pack's generated faces, and make the mapping.
 
     Args:
-        pack: the context pack.
-        shapes: maps landmarks to geometry rows.
-        styles: maps identity and appearance to w.
-        appearance: encodes the faces' appearance; None uses codes of 0.
-        options: options of the bank; None uses the defaults.
+        pack: The context pack.
+        shapes: Maps landmarks to geometry rows.
+        styles: Maps identity and appearance to w.
+        appearance: Encodes the faces' appearance; None uses codes of 0.
+        options: Options of the bank; None uses the defaults.
 
     Returns:
         The mapping, and the rows of the pack that form the bank.
 
     Raises:
-        TrainingError: if no face of the pack can be in the bank.
+        TrainingError: If no face of the pack can be in the bank.
     """
     options = options or BankOptions()
     rows, identity = chosen_people(pack, options)
@@ -92,14 +92,14 @@ def chosen_people(pack: ContextPack, options: BankOptions) -> tuple[np.ndarray[A
     """Choose the bank's people: generated faces without glasses that are not turned and not too similar.
 
     Args:
-        pack: the context pack.
-        options: options of the bank.
+        pack: The context pack.
+        options: Options of the bank.
 
     Returns:
         Their rows of the pack, the most frontal first, and their unit embeddings (n, 128).
 
     Raises:
-        TrainingError: if there is no such face.
+        TrainingError: If there is no such face.
     """
     yaw = np.abs(geometry.expression(pack.landmarks68).yaw)
     able = np.nonzero(pack.is_target & (yaw < TURNED))[0]

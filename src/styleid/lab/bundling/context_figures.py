@@ -25,10 +25,10 @@ class Drawn:
     """Differences between faces that an ONNX file draws and those that torch draws.
 
     Attributes:
-        difference: mean absolute difference inside the region, in levels of 0 to 255.
-        alike: mean cosine similarity of the recogniser's embeddings of both.
-        asked: mean cosine similarity of the file's faces to the embedding that was asked for.
-        asked_before: the same for torch's faces.
+        difference: Mean absolute difference inside the region, in levels of 0 to 255.
+        alike: Mean cosine similarity of the recogniser's embeddings of both.
+        asked: Mean cosine similarity of the file's faces to the embedding that was asked for.
+        asked_before: The same for torch's faces.
     """
 
     difference: float
@@ -41,10 +41,10 @@ def draw_faces(parts: Parts, rows: np.ndarray[Any, Any], seed: int = 0, *, varie
     """Return a batch of faces of the pack, half of which are to be drawn as other people.
 
     Args:
-        parts: the bundle's components.
-        rows: faces of the pack.
-        seed: seed of random numbers.
-        varied: augment the views as in training, and draw random faces of `rows`; else use `rows` without augmentation.
+        parts: The bundle's components.
+        rows: Faces of the pack.
+        seed: Seed of random numbers.
+        varied: Augment the views as in training, and draw random faces of `rows`; else use `rows` without augmentation.
     """
     faces = ContextFaces(
         parts.pack, rows, parts.model, side=parts.checkpoint.generator.config.side, most_targets=_FEW_TARGETS
@@ -70,9 +70,9 @@ def compare(parts: Parts, path: Path, faces: int = 64) -> Drawn:
     """Compare the faces that a generator's ONNX file and torch draw.
 
     Args:
-        parts: the bundle's components.
-        path: the generator's file.
-        faces: most held-out faces to draw.
+        parts: The bundle's components.
+        path: The generator's file.
+        faces: Most held-out faces to draw.
     """
     held_out = np.nonzero(parts.pack.held_out)[0]
     rows = held_out[np.linspace(0, len(held_out) - 1, min(faces, len(held_out))).round().astype(int)]

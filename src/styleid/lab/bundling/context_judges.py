@@ -21,13 +21,13 @@ def judges_of_bundle(bundle: str | Path, teachers: Path | None = None, device: s
     """Load a bundle's parser, recogniser, attribute network and shape model for training, frozen.
 
     Args:
-        bundle: a bundle's name or folder.
-        teachers: folder of a second recogniser's file; None uses no second recogniser.
+        bundle: A bundle's name or folder.
+        teachers: Folder of a second recogniser's file; None uses no second recogniser.
         device: cpu or cuda.
 
     Raises:
-        TrainingError: if the bundle's networks are of other kinds, or the second recogniser is missing.
-        BundleError: if the bundle is missing or damaged.
+        TrainingError: If the bundle's networks are of other kinds, or the second recogniser is missing.
+        BundleError: If the bundle is missing or damaged.
     """
     found = Bundle(find_bundle(bundle))
     crop = found.spec.crop

@@ -31,9 +31,9 @@ class Checkpoint:
     """A trained generator with its appearance encoder, in evaluation mode.
 
     Attributes:
-        generator: the generator.
-        appearance: the appearance encoder, or None.
-        figures: the training's progress and last figures.
+        generator: The generator.
+        appearance: The appearance encoder, or None.
+        figures: The training's progress and last figures.
     """
 
     generator: ContextGenerator
@@ -45,10 +45,10 @@ class Checkpoint:
         """Read a checkpoint.
 
         Args:
-            source: a folder, or a .safetensors file of `ema.*` and `d.*`, which has no appearance encoder.
+            source: A folder, or a .safetensors file of `ema.*` and `d.*`, which has no appearance encoder.
 
         Raises:
-            TrainingError: if the checkpoint is missing, cannot be read, or holds other networks.
+            TrainingError: If the checkpoint is missing, cannot be read, or holds other networks.
         """
         if not source.is_dir():
             return cls(_generator(read_weight_file(source)[0]), None, {})
@@ -73,14 +73,14 @@ class Parts:
     """Components of a context bundle.
 
     Attributes:
-        pack: the context pack.
-        base: the bundle that provides parser, recogniser, attribute network and appearance model.
-        model: the appearance model of `base`.
-        checkpoint: the trained generator.
-        shapes: the linear maps between landmarks and geometry rows.
-        styles: the map from identity and appearance to w.
-        mapping: the mapping with the target bank.
-        bank: rows of the pack that form the bank.
+        pack: The context pack.
+        base: The bundle that provides parser, recogniser, attribute network and appearance model.
+        model: The appearance model of `base`.
+        checkpoint: The trained generator.
+        shapes: The linear maps between landmarks and geometry rows.
+        styles: The map from identity and appearance to w.
+        mapping: The mapping with the target bank.
+        bank: Rows of the pack that form the bank.
     """
 
     pack: ContextPack
@@ -103,13 +103,13 @@ class Parts:
         """Read a checkpoint and a bundle, and choose the target bank.
 
         Args:
-            pack: the context pack.
-            source: the checkpoint, see `Checkpoint.read`.
-            bundle: the base bundle, by name or folder.
-            options: options of the bank; None uses the defaults.
+            pack: The context pack.
+            source: The checkpoint, see `Checkpoint.read`.
+            bundle: The base bundle, by name or folder.
+            options: Options of the bank; None uses the defaults.
 
         Raises:
-            TrainingError: if the checkpoint or the bundle cannot be used, or the bank would be empty.
+            TrainingError: If the checkpoint or the bundle cannot be used, or the bank would be empty.
         """
         base, checkpoint = Bundle(find_bundle(bundle)), Checkpoint.read(source)
         model = appearance_model(base)

@@ -28,12 +28,12 @@ def most_average(pack: ContextPack, rows: np.ndarray[Any, Any], codes: FloatArra
     """Return the row of the well-lit face with closed mouth whose geometry is nearest to the mean.
 
     Args:
-        pack: the context pack.
+        pack: The context pack.
         rows: (n,), the faces to choose from.
         codes: (n, numbers), their geometry rows.
 
     Raises:
-        TrainingError: if no face has a closed mouth and ordinary light.
+        TrainingError: If no face has a closed mouth and ordinary light.
     """
     seen = geometry.expression(pack.landmarks68[rows])
     fit = ~np.asarray(seen.mouth_is_open) & (pack.luma[rows] >= DARK_LUMA)
@@ -51,10 +51,10 @@ def redraw(
     """Return a face's crop, uint8 (s, s, 3), with the face redrawn as itself by the generator.
 
     Args:
-        pack: the context pack.
-        row: the face.
-        shapes: the appearance model.
-        generator: the generator.
+        pack: The context pack.
+        row: The face.
+        shapes: The appearance model.
+        generator: The generator.
         code: (1, k), the face's appearance code.
     """
     side = max(128, generator.config.side)
@@ -83,8 +83,8 @@ def write_neutral(crop: ImageRGB, bundle: Bundle, folder: Path) -> dict[str, Any
 
     Args:
         crop: uint8 (s, s, 3), resized to the bundle's crop.
-        bundle: the bundle whose parser is used.
-        folder: the folder to write to.
+        bundle: The bundle whose parser is used.
+        folder: The folder to write to.
 
     Returns:
         The entry of bundle.json: file, sha256, bytes.

@@ -54,16 +54,16 @@ def restore_bundle(
     The checkpoints record the training time that bundle.json states.
 
     Args:
-        bundle: a built-in bundle's name, or a folder.
-        checkpoints: the folder to write to.
-        data: a data pack. Without it the batch statistics of folded normalisations are not recomputed, so the networks
+        bundle: A built-in bundle's name, or a folder.
+        checkpoints: The folder to write to.
+        data: A data pack. Without it the batch statistics of folded normalisations are not recomputed, so the networks
             can be used but not trained further, and the target separation is not restored.
-        say: called with a line for each network.
+        say: Called with a line for each network.
 
     Raises:
-        TrainingError: if the bundle's networks are of other kinds, a checkpoint exists already, or the pack's people do
+        TrainingError: If the bundle's networks are of other kinds, a checkpoint exists already, or the pack's people do
             not match the bundle's bank; in the last case all checkpoints but the target separation are written.
-        BundleError: if the bundle is missing or altered.
+        BundleError: If the bundle is missing or altered.
     """
     found = Bundle(find_bundle(bundle))
     side, quality = found.spec.crop.size_px, found.spec.quality
@@ -134,7 +134,7 @@ def appearance_model(bundle: Bundle) -> ActiveAppearanceModel:
     """Return the appearance model whose tensors a bundle's inverter and generator hold.
 
     Raises:
-        TrainingError: if the bundle has no appearance model, or lacks a tensor.
+        TrainingError: If the bundle has no appearance model, or lacks a tensor.
     """
     raw = dict[str, np.ndarray[Any, Any]]()
     for role in ("inverter", "generator"):
@@ -175,15 +175,15 @@ def restore(network: nn.Module, path: Path, prefix: str = "network.") -> nn.Modu
     Call `recompute_statistics` before training.
 
     Args:
-        network: the network, changed in place.
-        path: the file.
-        prefix: prefix of the network's tensor names in the file.
+        network: The network, changed in place.
+        path: The file.
+        prefix: Prefix of the network's tensor names in the file.
 
     Returns:
         The network, in evaluation mode.
 
     Raises:
-        TrainingError: if a tensor is missing or has another shape; nothing is loaded then.
+        TrainingError: If a tensor is missing or has another shape; nothing is loaded then.
     """
     given, state = _weights(path), network.state_dict()
     for norm, conv in _normalized(network):
@@ -211,8 +211,8 @@ def recompute_statistics(network: nn.Module, *inputs: torch.Tensor) -> nn.Module
     the network's function.
 
     Args:
-        network: the network, changed in place.
-        inputs: the arguments of its `forward`.
+        network: The network, changed in place.
+        inputs: The arguments of its `forward`.
 
     Returns:
         The network, in evaluation mode.

@@ -39,20 +39,20 @@ class Unchanged:
     """A bundle whose networks are copied into its next version.
 
     Args:
-        bundle: the bundle's name or folder.
-        checkpoints: folder of the checkpoints that were restored from it.
+        bundle: The bundle's name or folder.
+        checkpoints: Folder of the checkpoints that were restored from it.
 
     Raises:
-        TrainingError: if a network's checkpoint has been trained since it was restored, the appearance model in
+        TrainingError: If a network's checkpoint has been trained since it was restored, the appearance model in
             `checkpoints` is not the bundle's, or the bundle lacks a network.
-        BundleError: if the bundle is missing or altered.
+        BundleError: If the bundle is missing or altered.
     """
 
     def __init__(self, bundle: str | Path, checkpoints: Path) -> None:
         self._bundle = Bundle(find_bundle(bundle))
         for role, checkpoint in UNCHANGED.items():
             if not self._bundle.has(role):
-                raise TrainingError(f"The bundle {self._bundle.folder} has no {role} to copy. Leave --unchanged out.")
+                raise TrainingError(f"The bundle {self._bundle.folder} has no {role} to copy. Leave `unchanged` out.")
             self._bundle.check(role)
             if not checkpoint:
                 continue
@@ -60,12 +60,12 @@ class Unchanged:
             if state["step"] != int(self._bundle.spec.quality.get(checkpoint, {}).get("step", -1)):
                 raise TrainingError(
                     f"{checkpoints / checkpoint} has been trained since it was restored from {self._bundle.folder}, so "
-                    "its network is not the bundle's. Leave --unchanged out."
+                    "its network is not the bundle's. Leave `unchanged` out."
                 )
         own, theirs = load_aam(checkpoints / "aam").state_dict(), appearance_model(self._bundle).state_dict()
         if own.keys() != theirs.keys() or not all(torch.equal(own[name], theirs[name]) for name in own):
             raise TrainingError(
-                f"{checkpoints / 'aam'} is not the appearance model of {self._bundle.folder}. Leave --unchanged out."
+                f"{checkpoints / 'aam'} is not the appearance model of {self._bundle.folder}. Leave `unchanged` out."
             )
 
     def take(self, role: str, folder: Path) -> ExportReport:
@@ -80,15 +80,15 @@ def with_numbers(report: ExportReport, name: str, values: np.ndarray[Any, Any]) 
     """Replace a float32 buffer of an exported network in its file.
 
     Args:
-        report: the exported file.
-        name: the buffer's name.
-        values: the new numbers, of the same shape.
+        report: The exported file.
+        name: The buffer's name.
+        values: The new numbers, of the same shape.
 
     Returns:
         The report with the new size and hash.
 
     Raises:
-        TrainingError: if the file has no such float32 buffer of this shape.
+        TrainingError: If the file has no such float32 buffer of this shape.
     """
     from onnx import load, numpy_helper
 

@@ -24,10 +24,10 @@ class Jitter:
     """Bounds of random similarity transforms.
 
     Attributes:
-        degrees: largest rotation to either side.
-        shift: largest shift in x and y, as a share of the view's side.
-        scale: largest change of the natural logarithm of the scale.
-        mirror: probability of a mirrored view.
+        degrees: Largest rotation to either side.
+        shift: Largest shift in x and y, as a share of the view's side.
+        scale: Largest change of the natural logarithm of the scale.
+        mirror: Probability of a mirrored view.
     """
 
     degrees: float = 10.0
@@ -54,10 +54,10 @@ def random_matrices(
 
     Args:
         base: (2, 3), the view-to-crop matrix without augmentation.
-        n: number of matrices.
-        view_px: side of the view, about whose centre views are rotated, scaled and mirrored.
-        jitter: bounds of the transforms.
-        generator: source of random numbers.
+        n: Number of matrices.
+        view_px: Side of the view, about whose centre views are rotated, scaled and mirrored.
+        jitter: Bounds of the transforms.
+        generator: Source of random numbers.
 
     Returns:
         (n, 2, 3) on the CPU.
@@ -81,7 +81,7 @@ def cut_views(
     Args:
         crops_u8: uint8 (n, size, size, 3).
         matrices: (n, 2, 3), view to crop.
-        view_px: side of the views.
+        view_px: Side of the views.
         padding: `grid_sample`'s padding mode outside the crop.
 
     Returns:
@@ -99,8 +99,8 @@ def sampling_grid(matrices: torch.Tensor, view_px: int, size_px: int) -> torch.T
 
     Args:
         matrices: (n, 2, 3), view to crop.
-        view_px: side of the views.
-        size_px: side of the crops.
+        view_px: Side of the views.
+        size_px: Side of the crops.
     """
     ticks = torch.arange(view_px, dtype=torch.float32, device=matrices.device)
     y, x = torch.meshgrid(ticks, ticks, indexing="ij")
@@ -114,8 +114,8 @@ def vary_light(images: torch.Tensor, generator: torch.Generator, strength: float
 
     Args:
         images: (n, 3, s, s) in [-1, 1].
-        generator: source of random numbers.
-        strength: factor of all variations except the change to grey.
+        generator: Source of random numbers.
+        strength: Factor of all variations except the change to grey.
 
     Returns:
         The varied images, in [-1, 1].
@@ -140,8 +140,8 @@ def degrade(images: torch.Tensor, generator: torch.Generator, chance: float = 0.
 
     Args:
         images: (n, 3, s, s) in [-1, 1].
-        generator: source of random numbers.
-        chance: probability of blur; that of noise is half of it.
+        generator: Source of random numbers.
+        chance: Probability of blur; that of noise is half of it.
 
     Returns:
         The varied images, in [-1, 1].
@@ -164,8 +164,8 @@ def cover(images: torch.Tensor, generator: torch.Generator, chance: float = 0.2)
 
     Args:
         images: (n, 3, h, w) in [-1, 1].
-        generator: source of random numbers.
-        chance: probability that a view gets a rectangle.
+        generator: Source of random numbers.
+        chance: Probability that a view gets a rectangle.
 
     Returns:
         The images with the rectangles drawn in.

@@ -60,7 +60,7 @@ class ContextPackOptions(PackOptions):
     margin_px: margin that is added on each side of the tight crop, in pixels.
     quality: WebP quality of the crops, 1 to 100.
     faces: most photos to read from each archive, chosen by the hash of their names; 0 reads all.
-    sharp_only: use only archives of sharp faces, for training at 256 px (with --inner-px 256 --margin-px 32).
+    sharp_only: use only archives of sharp faces, for training at 256 px (with `inner_px=256` and `margin_px=32`).
     """
 
     quality: int = 88
@@ -130,7 +130,7 @@ class ContextPack(Pack):
         (Efraimidis and Spirakis 2006), then the other held-out faces.
 
         Args:
-            most_bytes: approximate size of the pack's file.
+            most_bytes: Approximate size of the pack's file.
             quality: WebP quality of the crops, 1 to 100.
         """
         rng = np.random.default_rng(0)
@@ -195,18 +195,18 @@ def build_context_pack(
     """Make a pack for the context generator. The file is written completely or not at all.
 
     Args:
-        data: folder of the archives (`options.sources`) as .tar files.
-        out: the .npz file to write.
-        teachers: folder with a second recogniser, `identity_mobilefacenet.onnx`; None leaves its embeddings out.
-        options: crop size, quality and number of faces.
-        bundle: the bundle whose parser, recogniser and attribute network are applied to the faces.
-        say: called with a line of progress after each archive.
+        data: Folder of the archives (`options.sources`) as .tar files.
+        out: The .npz file to write.
+        teachers: Folder with a second recogniser, `identity_mobilefacenet.onnx`; None leaves its embeddings out.
+        options: Crop size, quality and number of faces.
+        bundle: The bundle whose parser, recogniser and attribute network are applied to the faces.
+        say: Called with a line of progress after each archive.
 
     Returns:
         The number of faces by archive, and of dropped photos by reason.
 
     Raises:
-        TrainingError: if an archive or the second recogniser is missing, an image is unreadable, or no face is found.
+        TrainingError: If an archive or the second recogniser is missing, an image is unreadable, or no face is found.
     """
     options = options or ContextPackOptions()
     template = CropTemplate.tight(options.inner_px, options.margin_px)
@@ -328,7 +328,7 @@ class _Annotator:
 def _second_recogniser(teachers: Path) -> Any:
     path = teachers / "identity_mobilefacenet.onnx"
     if not path.is_file():
-        raise TrainingError(f"The second recogniser {path} is missing. Leave --teachers out to do without it.")
+        raise TrainingError(f"The second recogniser {path} is missing. Leave `teachers` out to do without it.")
     return open_session(tidy_model(path))
 
 

@@ -27,7 +27,7 @@ def inner_square(template: CropTemplate) -> tuple[int, int]:
     """Return (inner_px, margin_px) of a tight template.
 
     Raises:
-        TrainingError: if the template is not a tight one.
+        TrainingError: If the template is not a tight one.
     """
     points = np.asarray(template.points_px)
     inner_px = round(float((points[1, 0] - points[0, 0]) / (UTKFACE_POINTS[1][0] - UTKFACE_POINTS[0][0])))
@@ -46,21 +46,21 @@ def inner_faces(pack: Pack, rows: np.ndarray[Any, Any], side_px: int) -> torch.T
     """Decode the inner squares of some faces, scaled down by area averaging if necessary.
 
     Args:
-        pack: a pack of tight crops.
+        pack: A pack of tight crops.
         rows: (n,), the faces.
-        side_px: side of the result; at most the pack's inner_px.
+        side_px: Side of the result; at most the pack's inner_px.
 
     Returns:
         uint8 (n, 3, side_px, side_px).
 
     Raises:
-        TrainingError: if the pack's crops are not tight, or are smaller than side_px.
+        TrainingError: If the pack's crops are not tight, or are smaller than side_px.
     """
     inner_px, margin_px = inner_square(pack.template)
     if side_px > inner_px:
         raise TrainingError(
             f"The pack's faces have {inner_px} px, too few to train at {side_px} px. "
-            "Choose a lower resolution, or make a pack with a larger --inner-px."
+            "Choose a lower `resolution`, or make a pack with a larger `inner_px`."
         )
     inside = slice(margin_px, margin_px + inner_px)
     faces = torch.empty(len(rows), 3, side_px, side_px, dtype=torch.uint8)
@@ -78,10 +78,10 @@ def balanced_weights(
     """Return sampling weights that balance age bands, sexes and groups.
 
     Args:
-        pack: the pack.
+        pack: The pack.
         rows: (n,), the faces.
         balance: 0 weighs all faces equally, 1 all age bands, sexes and groups equally (as far as they are known).
-        most: largest weight relative to the mean.
+        most: Largest weight relative to the mean.
 
     Returns:
         (n,), mean 1.
@@ -114,7 +114,7 @@ def draw_grid(images: torch.Tensor, columns: int) -> ImageRGB:
 
     Args:
         images: float (n, 3, side, side) in [-1, 1]; n is a multiple of `columns`.
-        columns: images per row.
+        columns: Images per row.
 
     Returns:
         uint8 (n / columns * side, columns * side, 3).

@@ -21,8 +21,8 @@ def draw_glasses(
         images: (n, 3, s, s) in [-1, 1].
         labels: uint8 (n, s/2, s/2), CelebAMask-HQ classes.
         landmarks: (n, 68, 2) in pixels of the views.
-        generator: source of random numbers.
-        chance: probability that a face gets glasses.
+        generator: Source of random numbers.
+        chance: Probability that a face gets glasses.
 
     Returns:
         The images, and the labels with the class glasses where a frame or lens is drawn, except over hair.
@@ -55,8 +55,8 @@ def draw_objects(
     Args:
         images: (n, 3, s, s) in [-1, 1].
         labels: uint8 (n, s/2, s/2).
-        generator: source of random numbers.
-        chance: probability that a face gets an object.
+        generator: Source of random numbers.
+        chance: Probability that a face gets an object.
 
     Returns:
         The images, and the labels with 0 (background) where an object is drawn.

@@ -64,8 +64,8 @@ class Pack:
     """A data pack in memory. Crops are decoded on request.
 
     Attributes:
-        template: the crop template of all faces.
-        webp: the crops as WebP files, concatenated bytes.
+        template: The crop template of all faces.
+        webp: The crops as WebP files, concatenated bytes.
         offsets: (n + 1,), where each crop begins in `webp`.
         names: (n,), file names without suffix.
         source: (n,), index into `ARCHIVES`.
@@ -76,7 +76,7 @@ class Pack:
         age: (n,), years, NaN if unknown.
         sex: (n,), 0 male, 1 female, -1 unknown.
         group: (n,), index into `GROUPS`, -1 unknown.
-        labels_png: label maps as PNG files, concatenated bytes.
+        labels_png: Label maps as PNG files, concatenated bytes.
         labels_offsets: (n + 1,), where each label map begins in `labels_png`; an empty range means no map.
     """
 
@@ -108,7 +108,7 @@ class Pack:
         """Read a pack.
 
         Raises:
-            TrainingError: if the file is missing or is not a data pack.
+            TrainingError: If the file is missing or is not a data pack.
         """
         try:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -122,13 +122,13 @@ class Pack:
         """Decode crops.
 
         Args:
-            indices: the faces to decode; None decodes all.
+            indices: The faces to decode; None decodes all.
 
         Returns:
             uint8 (n, size, size, 3), RGB.
 
         Raises:
-            TrainingError: if a crop cannot be decoded.
+            TrainingError: If a crop cannot be decoded.
         """
         wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
         size = self.template.size_px
@@ -151,7 +151,7 @@ class Pack:
             maps at half the size.
 
         Raises:
-            TrainingError: if the map cannot be decoded.
+            TrainingError: If the map cannot be decoded.
         """
         part = self.labels_png[self.labels_offsets[index] : self.labels_offsets[index + 1]]
         return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
@@ -160,8 +160,8 @@ class Pack:
         """Return a pack with fewer training faces. Held-out faces are all kept.
 
         Args:
-            most_per_source: most training faces of each source, chosen by the hash of their names.
-            photos_only: keep all generated faces and limit only the photos.
+            most_per_source: Most training faces of each source, chosen by the hash of their names.
+            photos_only: Keep all generated faces and limit only the photos.
         """
         order = np.argsort([_hash(str(name)) for name in self.names])
         keep = self.held_out | (self.synthetic & photos_only)
@@ -199,16 +199,16 @@ def build_pack(data: Path, out: Path, teachers: Path, options: PackOptions | Non
     """Make a pack from source archives. The file is written completely or not at all.
 
     Args:
-        data: folder of `SOURCES` as .tar files.
-        out: the .npz file to write.
-        teachers: folder with the landmark teacher.
-        options: crop size, margin and quality.
+        data: Folder of `SOURCES` as .tar files.
+        out: The .npz file to write.
+        teachers: Folder with the landmark teacher.
+        options: Crop size, margin and quality.
 
     Returns:
         The number of faces by source, and of dropped photos by reason ("no face", "unsure landmarks").
 
     Raises:
-        TrainingError: if an archive or the teacher is missing, or an archive holds an unreadable image.
+        TrainingError: If an archive or the teacher is missing, or an archive holds an unreadable image.
     """
     options = options or PackOptions()
     template = CropTemplate.tight(options.inner_px, options.margin_px)
@@ -242,15 +242,15 @@ def read_archive(
     """Yield the photos of an archive.
 
     Args:
-        path: a .tar file of .webp and .jpg photos, with label maps NAME.png beside NAME.webp or NAME.jpg.
-        needed: the archives of the pack, which the error message lists if `path` is missing.
-        most: most photos to read, chosen by the hash of their names; 0 reads all.
+        path: A .tar file of .webp and .jpg photos, with label maps NAME.png beside NAME.webp or NAME.jpg.
+        needed: The archives of the pack, which the error message lists if `path` is missing.
+        most: Most photos to read, chosen by the hash of their names; 0 reads all.
 
     Yields:
         The name without suffix, the photo, and its label map or None.
 
     Raises:
-        TrainingError: if the archive is missing or holds an unreadable image.
+        TrainingError: If the archive is missing or holds an unreadable image.
     """
     if not path.is_file():
         raise TrainingError(f"{path} is missing. A pack is made from {', '.join(s + '.tar' for s in needed)}.")
@@ -282,7 +282,7 @@ def main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
     The main face is the one nearest to the centre among those at least half as large as the largest.
 
     Args:
-        faces: the faces of one photo.
+        faces: The faces of one photo.
         shape: (height, width, ...) of the photo.
     """
     if len(faces) == 0:
@@ -306,14 +306,14 @@ def face_row(
     """Return a face's row of a pack, without its 68 landmarks.
 
     Args:
-        name: the photo's file name without suffix; see `read_labels`.
-        source: index into `ARCHIVES`.
-        image_rgb: the photo.
-        labels: label map at the photo's size, or None.
-        face: one face.
+        name: The photo's file name without suffix; see `read_labels`.
+        source: Index into `ARCHIVES`.
+        image_rgb: The photo.
+        labels: Label map at the photo's size, or None.
+        face: One face.
         matrix: (2, 3), image to crop.
-        template: the crop template.
-        options: its WebP quality is used.
+        template: The crop template.
+        options: Its WebP quality is used.
 
     Returns:
         One value per column of `Pack`; `webp` and `labels_png` are bytes as uint8 arrays.
@@ -352,8 +352,8 @@ def read_labels(name: str, source: str) -> tuple[float, int, int]:
     """Read age, sex and group from a file name.
 
     Args:
-        name: file name without suffix, such as 34_1_2_0123 (UTKFace) or female_asian_17.
-        source: name of the archive, which determines how its files are named.
+        name: File name without suffix, such as 34_1_2_0123 (UTKFace) or female_asian_17.
+        source: Name of the archive, which determines how its files are named.
 
     Returns:
         Age in years, sex and group; NaN or -1 if unknown.
@@ -371,9 +371,9 @@ def write_rows(out: Path, rows: list[dict[str, Any]], template: CropTemplate) ->
     """Write a pack, completely or not at all.
 
     Args:
-        out: the .npz file to write.
-        rows: one dictionary per face, column name to value; the byte columns are removed from it.
-        template: the crop template of all faces.
+        out: The .npz file to write.
+        rows: One dictionary per face, column name to value; the byte columns are removed from it.
+        template: The crop template of all faces.
     """
     columns: dict[str, Any] = {
         "template_points": np.asarray(template.points_px, np.float32),

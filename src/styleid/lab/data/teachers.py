@@ -32,11 +32,11 @@ class LandmarkTeacher:
     """Locates 68 landmarks with PFLD, as the median over shifted, scaled, rotated and mirrored views.
 
     Args:
-        folder: folder of `landmarks68_pfld.onnx`.
-        views: number of views; two are the face itself and its mirror image.
+        folder: Folder of `landmarks68_pfld.onnx`.
+        views: Number of views; two are the face itself and its mirror image.
 
     Raises:
-        TrainingError: if the file is missing.
+        TrainingError: If the file is missing.
     """
 
     side_px = 112
@@ -59,10 +59,10 @@ class LandmarkTeacher:
         """Locate one face's landmarks.
 
         Args:
-            image_rgb: the photo.
-            face: one face of it.
+            image_rgb: The photo.
+            face: One face of it.
             matrix: (2, 3), the face's image-to-crop similarity.
-            template: template of the crop.
+            template: Template of the crop.
 
         Returns:
             The landmarks, (68, 2) in crop pixels, and how much the views disagree: the standard deviation over the
@@ -115,10 +115,10 @@ class IdentityTeacher(nn.Module):
     Input: float (n, 3, 112, 112) in [-1, 1], RGB, aligned to `CropTemplate.arcface112`. Output: (n, 128), unit length.
 
     Args:
-        folder: folder of `identity_mobilefacenet.safetensors`.
+        folder: Folder of `identity_mobilefacenet.safetensors`.
 
     Raises:
-        TrainingError: if the file is missing.
+        TrainingError: If the file is missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -163,7 +163,7 @@ def fuse_normalisation(network: nn.Module) -> None:
     """Fold each batch normalisation into the convolution before it, in place.
 
     Args:
-        network: a frozen network in evaluation mode. Only pairs inside an `nn.Sequential` are folded.
+        network: A frozen network in evaluation mode. Only pairs inside an `nn.Sequential` are folded.
     """
     for child in network.children():
         fuse_normalisation(child)

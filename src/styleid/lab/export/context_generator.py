@@ -29,14 +29,14 @@ def export_context_generator(
     """Write a generator to an ONNX file: `INPUTS` -> image (n, 3, side, side) in [-1, 1].
 
     Args:
-        generator: the generator.
-        path: the file to write.
-        inputs: maps and flat W+ (n, geometry + layers * width) for the comparison with torch; None uses random ones.
-        geometry: length of the geometry rows, which precede the generator's rows in W+.
-        examples: more inputs, to calibrate 8-bit convolutions; None keeps floating point.
+        generator: The generator.
+        path: The file to write.
+        inputs: Maps and flat W+ (n, geometry + layers * width) for the comparison with torch; None uses random ones.
+        geometry: Length of the geometry rows, which precede the generator's rows in W+.
+        examples: More inputs, to calibrate 8-bit convolutions; None keeps floating point.
 
     Raises:
-        TrainingError: if the file's outputs differ too much from torch's; see `export_network`.
+        TrainingError: If the file's outputs differ too much from torch's; see `export_network`.
     """
     given = inputs or _random_inputs(generator, geometry)
     ordered = {name: given[name] for name in INPUTS}

@@ -46,13 +46,13 @@ class ExportReport:
     """Result of an export.
 
     Attributes:
-        path: the file.
-        max_error: largest difference from torch over all outputs and batch sizes, in standard deviations of the output;
+        path: The file.
+        max_error: Largest difference from torch over all outputs and batch sizes, in standard deviations of the output;
             for integer outputs the share of differing values.
-        size_bytes: size of the file.
-        opset: version of the ONNX operator set.
-        sha256: hash of the file.
-        rounding: root mean square change of the outputs by 8-bit quantisation, in standard deviations; 0 without it.
+        size_bytes: Size of the file.
+        opset: Version of the ONNX operator set.
+        sha256: Hash of the file.
+        rounding: Root mean square change of the outputs by 8-bit quantisation, in standard deviations; 0 without it.
     """
 
     path: Path
@@ -80,25 +80,25 @@ def export_network(
     The network is not changed: a copy in evaluation mode on the CPU is exported.
 
     Args:
-        network: the network.
-        inputs: an example (n, ...) of each input by name, in the order of the network's arguments.
-        outputs: one name per returned tensor.
-        path: the file to write.
-        opset: version of the ONNX operator set.
-        half: store large weights as float16.
-        keep: names of parameters or buffers that stay float32, such as sampling grids, which must be exact.
-        examples: more inputs, (m, ...) each, like those that the network will get, to calibrate 8-bit convolutions.
+        network: The network.
+        inputs: An example (n, ...) of each input by name, in the order of the network's arguments.
+        outputs: One name per returned tensor.
+        path: The file to write.
+        opset: Version of the ONNX operator set.
+        half: Store large weights as float16.
+        keep: Names of parameters or buffers that stay float32, such as sampling grids, which must be exact.
+        examples: More inputs, (m, ...) each, like those that the network will get, to calibrate 8-bit convolutions.
             None keeps floating point.
-        products: with examples, also quantise products with large constant matrices.
+        products: With examples, also quantise products with large constant matrices.
 
     Returns:
         The file's measured errors, size and hash.
 
     Raises:
-        TrainingError: if the network cannot be exported with a free batch size; if the file differs from torch by more
+        TrainingError: If the network cannot be exported with a free batch size; if the file differs from torch by more
             than 1e-3 of an output's standard deviation (more is allowed if torch's own rounding error is large, see
             `own_rounding`); or if quantisation changes an output by more than a tenth of its standard deviation.
-        MissingDependencyError: if onnxscript is not installed.
+        MissingDependencyError: If onnxscript is not installed.
     """
     own = _Positional(_rounded(network, keep) if half else _copied(network), len(outputs))
     rows = [_three_rows(example.detach().cpu()) for example in inputs.values()]
@@ -298,8 +298,8 @@ def own_rounding(network: nn.Module, rows: Sequence[torch.Tensor]) -> float:
     """Return torch's own rounding error: how much outputs change if convolutions sum in another order.
 
     Args:
-        network: the network; it returns a tuple.
-        rows: its inputs.
+        network: The network; it returns a tuple.
+        rows: Its inputs.
 
     Returns:
         The difference as `ExportReport.max_error` counts it; 0 for a network with random outputs, whose differences are

@@ -40,12 +40,12 @@ def quantize(model: Any, examples: Examples, *, products: bool = False) -> Any:
     Convolutions are quantised, except those of the model's inputs. Batch normalisation is folded into convolutions.
 
     Args:
-        model: an ONNX model.
-        examples: inputs by name, (m, ...) each, like those that the network will get.
-        products: also quantise products with large constant matrices; their outputs stay in floating point.
+        model: An ONNX model.
+        examples: Inputs by name, (m, ...) each, like those that the network will get.
+        products: Also quantise products with large constant matrices; their outputs stay in floating point.
 
     Raises:
-        TrainingError: if there are too few examples.
+        TrainingError: If there are too few examples.
     """
     from onnx import load
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -115,15 +115,15 @@ def rounding_error(whole: bytes, rounded: bytes, examples: Examples) -> float:
     """Return the quantisation error on the examples that were not used for calibration.
 
     Args:
-        whole: file content of the floating-point model.
-        rounded: file content of the quantised model.
-        examples: the examples that were given to `quantize`.
+        whole: File content of the floating-point model.
+        rounded: File content of the quantised model.
+        examples: The examples that were given to `quantize`.
 
     Returns:
         The root mean square difference in standard deviations of the output, for the worst output.
 
     Raises:
-        TrainingError: if it exceeds a tenth, or there are too few examples.
+        TrainingError: If it exceeds a tenth, or there are too few examples.
     """
     inputs = _part(examples, calibrating=False)
     before, after = (open_session(content).run(None, dict(inputs)) for content in (whole, rounded))

@@ -30,16 +30,16 @@ def export_stylegan2(
     s_00 ... -> image.
 
     Args:
-        generator: the generator.
-        folder: folder to write to.
-        truncation: share of the distance from the mean w that w keeps, above 0 and at most 1.
-        half: store large weights as float16.
+        generator: The generator.
+        folder: Folder to write to.
+        truncation: Share of the distance from the mean w that w keeps, above 0 and at most 1.
+        half: Store large weights as float16.
 
     Returns:
         One report per file, by the file's name without suffix.
 
     Raises:
-        TrainingError: if the truncation is out of range, or a file differs from torch; see `export_network`.
+        TrainingError: If the truncation is out of range, or a file differs from torch; see `export_network`.
     """
     if not 0 < truncation <= 1:
         raise TrainingError(f"truncation must be above 0 and at most 1, not {truncation}.")
@@ -99,12 +99,12 @@ def export_inverter(inverter: Inverter, path: Path, **options: Any) -> ExportRep
     """Write an inverter to an ONNX file: crop (n, 3, size_px, size_px) in [-1, 1] -> w_plus (n, layers, width).
 
     Args:
-        inverter: the inverter.
-        path: the file to write.
-        options: further arguments of `export_network`.
+        inverter: The inverter.
+        path: The file to write.
+        options: Further arguments of `export_network`.
 
     Raises:
-        TrainingError: if the file differs from torch; see `export_network`.
+        TrainingError: If the file differs from torch; see `export_network`.
     """
     side = inverter.config.size_px
     crops = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1

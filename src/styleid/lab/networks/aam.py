@@ -60,11 +60,11 @@ class AAMConfig:
     """Size of the model.
 
     Attributes:
-        size_px: side of the crop, divisible by 4.
-        texture_hw: height and width of textures, divisible by 4.
-        width: channels per row of W+, at least 8.
-        shape_rows: rows of the shape.
-        texture_rows: rows of the texture.
+        size_px: Side of the crop, divisible by 4.
+        texture_hw: Height and width of textures, divisible by 4.
+        width: Channels per row of W+, at least 8.
+        shape_rows: Rows of the shape.
+        texture_rows: Rows of the texture.
     """
 
     size_px: int = 160
@@ -105,7 +105,7 @@ class ActiveAppearanceModel(nn.Module):
     (pose and expression channels, k); warps and index maps between crop, texture and packed texture.
 
     Args:
-        config: size of the model.
+        config: Size of the model.
         mask: bool (height, width), the part of textures that is stored; None stores all.
     """
 

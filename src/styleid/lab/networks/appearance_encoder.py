@@ -21,8 +21,8 @@ class AppearanceEncoder(nn.Module):
     mask in [0, 1]. Output: (n, numbers) in (-1, 1).
 
     Args:
-        numbers: length of the code.
-        widths: channels of the convolutions, each of which halves the side.
+        numbers: Length of the code.
+        widths: Channels of the convolutions, each of which halves the side.
     """
 
     def __init__(self, numbers: int = 16, widths: tuple[int, ...] = _WIDTHS) -> None:

@@ -20,9 +20,9 @@ class AttributesConfig:
     """Shape of the network.
 
     Attributes:
-        size_px: side of the crop.
-        view_px: side of the view that is cut from the crop, divisible by 16.
-        trunk: shape of the convolutions.
+        size_px: Side of the crop.
+        view_px: Side of the view that is cut from the crop, divisible by 16.
+        trunk: Shape of the convolutions.
     """
 
     size_px: int = 160

@@ -122,8 +122,8 @@ class FlatGenerator(nn.Module):
     """The generator for export: it takes flat W+, has strided stems, which are faster, and clips the image.
 
     Args:
-        generator: the generator.
-        first: index in W+ at which the generator's rows begin.
+        generator: The generator.
+        first: Index in W+ at which the generator's rows begin.
     """
 
     def __init__(self, generator: ContextGenerator, first: int) -> None:

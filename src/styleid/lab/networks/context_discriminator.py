@@ -29,11 +29,11 @@ class ContextDiscriminatorConfig:
     """Shape of a discriminator.
 
     Attributes:
-        side: side of the crop, 64, 128 or 256 px.
-        channels: channels at 128, 64, 32, 16 and 8 px.
+        side: Side of the crop, 64, 128 or 256 px.
+        channels: Channels at 128, 64, 32, 16 and 8 px.
 
     Raises:
-        ValueError: if the side is another.
+        ValueError: If the side is another.
     """
 
     side: int = 128
@@ -121,11 +121,11 @@ def load_weights(discriminator: ContextDiscriminator, tensors: Mapping[str, torc
     Finer stages stay as they are if the tensors lack them. Stages that are finer than this discriminator's are ignored.
 
     Args:
-        discriminator: the discriminator, changed in place.
-        tensors: a discriminator's state dict.
+        discriminator: The discriminator, changed in place.
+        tensors: A discriminator's state dict.
 
     Raises:
-        TrainingError: if another tensor is missing, unknown or of another shape.
+        TrainingError: If another tensor is missing, unknown or of another shape.
     """
     own, side = discriminator.state_dict(), discriminator.config.side
     finer = {least: parts for least, parts in _FINER.items() if least > side}

@@ -42,14 +42,14 @@ class ContextGeneratorConfig:
     """Shape of a context generator.
 
     Attributes:
-        side: side of the image, 64, 128 or 256 px.
-        channels: channels at 128, 64, 32, 16 and 8 px; the first is even.
-        width: length of w.
-        identity: length of an embedding.
-        appearance: length of an appearance code.
+        side: Side of the image, 64, 128 or 256 px.
+        channels: Channels at 128, 64, 32, 16 and 8 px; the first is even.
+        width: Length of w.
+        identity: Length of an embedding.
+        appearance: Length of an appearance code.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: If a value is out of range.
     """
 
     side: int = 128
@@ -265,8 +265,8 @@ def style_of(
     """Return w (n, width) of embeddings and appearance codes.
 
     Args:
-        layers: a generator's `map`.
-        look: a generator's `look`.
+        layers: A generator's `map`.
+        look: A generator's `look`.
         identity: (n, identity), unit embeddings.
         appearance: (n, appearance), appearance codes; None means 0.
     """
@@ -309,10 +309,10 @@ def config_of(tensors: Mapping[str, torch.Tensor]) -> ContextGeneratorConfig:
     """Infer a generator's shape from its tensors. Channels of missing stages are the defaults.
 
     Args:
-        tensors: a generator's state dict.
+        tensors: A generator's state dict.
 
     Raises:
-        TrainingError: if the tensors are not those of a context generator.
+        TrainingError: If the tensors are not those of a context generator.
     """
     usual = ContextGeneratorConfig()
     side = 256 if "m256.c.weight" in tensors else 128 if "m128.c.weight" in tensors else 64
@@ -333,11 +333,11 @@ def load_weights(generator: ContextGenerator, tensors: Mapping[str, torch.Tensor
     than this generator's, and the noise strengths of older generators, are ignored.
 
     Args:
-        generator: the generator, changed in place.
-        tensors: a generator's state dict.
+        generator: The generator, changed in place.
+        tensors: A generator's state dict.
 
     Raises:
-        TrainingError: if another tensor is missing, unknown or of another shape.
+        TrainingError: If another tensor is missing, unknown or of another shape.
     """
     own = generator.state_dict()
     given = {name: value.float() for name, value in tensors.items() if not _left_out(name, generator.config.side)}

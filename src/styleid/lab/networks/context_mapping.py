@@ -47,13 +47,13 @@ class ContextMapping(nn.Module):
         variety: (64, identity), maps z to the vector that is added to an embedding.
         reading: (width + 1, identity), linear map from w to the embedding; the last row is the constant.
         centre: (8, width), linear map from `trait_features` to the mean w of such people.
-        truncation: share of the distance from that mean that w keeps (StyleGAN's truncation trick, Karras et al. 2019).
+        truncation: Share of the distance from that mean that w keeps (StyleGAN's truncation trick, Karras et al. 2019).
             Faces nearer to the mean have fewer artefacts.
 
     Args:
-        people: number of people in the bank.
-        geometry: length of the geometry rows.
-        styles: maps identity and appearance to w.
+        people: Number of people in the bank.
+        geometry: Length of the geometry rows.
+        styles: Maps identity and appearance to w.
     """
 
     people_q: torch.Tensor

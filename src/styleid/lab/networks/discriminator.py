@@ -23,12 +23,12 @@ class DiscriminatorConfig:
     """Shape of a discriminator.
 
     Attributes:
-        resolution: side of the image, a power of two of at least 8.
-        channels: feature channels by side, from 4 to `resolution`.
-        group: largest number of images over which the minibatch standard deviation is computed.
+        resolution: Side of the image, a power of two of at least 8.
+        channels: Feature channels by side, from 4 to `resolution`.
+        group: Largest number of images over which the minibatch standard deviation is computed.
 
     Raises:
-        ValueError: if a value is out of range or a side has no channels.
+        ValueError: If a value is out of range or a side has no channels.
     """
 
     resolution: int = 1024

@@ -18,9 +18,9 @@ class IdentityConfig:
     """Shape of the network.
 
     Attributes:
-        widths: channels of the stages at 56, 28, 14 and 7 px.
-        blocks: number of blocks of each stage.
-        embedding: length of the embedding.
+        widths: Channels of the stages at 56, 28, 14 and 7 px.
+        blocks: Number of blocks of each stage.
+        embedding: Length of the embedding.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 192)

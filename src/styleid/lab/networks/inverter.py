@@ -29,17 +29,17 @@ class InverterConfig:
     """Shape of an inverter.
 
     Attributes:
-        layers: rows of W+.
-        width: width of W+.
-        size_px: side of the crop, a power of two of at least 16.
-        levels: the first row of each level after the coarse one. The coarse level uses the feature map of 4 px, each
+        layers: Rows of W+.
+        width: Width of W+.
+        size_px: Side of the crop, a power of two of at least 16.
+        levels: The first row of each level after the coarse one. The coarse level uses the feature map of 4 px, each
             further level one of twice the side.
-        widths: channels at sides size_px / 2, size_px / 4, ... 4.
-        lateral: channels of the merged feature maps.
-        pooled: channels of a head's input at 4 x 4.
+        widths: Channels at sides size_px / 2, size_px / 4, ... 4.
+        lateral: Channels of the merged feature maps.
+        pooled: Channels of a head's input at 4 x 4.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: If a value is out of range.
     """
 
     layers: int = 12
@@ -70,8 +70,8 @@ class InverterConfig:
         """Return the shape of an inverter for a generator, with three levels of equal size where the side allows it.
 
         Args:
-            generator: the generator's shape.
-            most_channels: upper limit of all channels.
+            generator: The generator's shape.
+            most_channels: Upper limit of all channels.
         """
         stages = generator.resolution.bit_length() - 3
         widths = tuple(min(32 << i, 192 if i == 3 else 256, most_channels) for i in range(stages))
@@ -123,7 +123,7 @@ class Inverter(nn.Module):
 
         Args:
             crops: (n, 3, size_px, size_px).
-            active: rows from this number on get no delta; None uses all deltas.
+            active: Rows from this number on get no delta; None uses all deltas.
         """
         x = self.stem(crops)
         maps = []
@@ -178,8 +178,8 @@ class InnerEmbedder(nn.Module):
     """Embeds faces in the generator's crop with a network for `CropTemplate.arcface112`, differentiably.
 
     Args:
-        network: the recogniser.
-        side_px: side of the generator's image.
+        network: The recogniser.
+        side_px: Side of the generator's image.
     """
 
     grid: torch.Tensor

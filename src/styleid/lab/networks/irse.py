@@ -35,16 +35,16 @@ class EncoderConfig:
     """Shape of a style encoder.
 
     Attributes:
-        channels: channels of the input, 3 for images, 19 for label maps.
-        side: side of the input in pixels, a power of two of at least 32.
-        rows: rows of W+.
-        width: width of W+.
-        stages: stages of the trunk; the last has `width` channels.
-        coarse: rows of W+ below this number are computed from the deepest features.
-        middle: rows from `coarse` to below this number are computed from the middle features.
+        channels: Channels of the input, 3 for images, 19 for label maps.
+        side: Side of the input in pixels, a power of two of at least 32.
+        rows: Rows of W+.
+        width: Width of W+.
+        stages: Stages of the trunk; the last has `width` channels.
+        coarse: Rows of W+ below this number are computed from the deepest features.
+        middle: Rows from `coarse` to below this number are computed from the middle features.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: If a value is out of range.
     """
 
     channels: int = 3
@@ -78,9 +78,9 @@ class EmbedderConfig:
     """Shape of a face embedder.
 
     Attributes:
-        side: side of the input in pixels.
-        embedding: length of the embedding.
-        stages: stages of the trunk.
+        side: Side of the input in pixels.
+        embedding: Length of the embedding.
+        stages: Stages of the trunk.
     """
 
     side: int = 112
@@ -105,8 +105,8 @@ def stages_of(state: Mapping[str, torch.Tensor]) -> Stages:
     changes. Two stages of the same width therefore count as one.
 
     Raises:
-        KeyError: if a tensor is missing.
-        ValueError: if there is no trunk.
+        KeyError: If a tensor is missing.
+        ValueError: If there is no trunk.
     """
     blocks = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("body."))
     widths = [state[f"body.{block}.res_layer.1.weight"].shape[0] for block in range(blocks)]
@@ -180,8 +180,8 @@ class StyleEncoder(nn.Module):
     Buffers: latent_avg, (width,) or (rows, width), the mean w, which is added to W+; upstream stores it separately.
 
     Args:
-        config: shape of the encoder; None uses the default.
-        deltas: the first row is added to the other rows, as in e4e; else the rows are independent, as in pSp.
+        config: Shape of the encoder; None uses the default.
+        deltas: The first row is added to the other rows, as in e4e; else the rows are independent, as in pSp.
     """
 
     latent_avg: torch.Tensor

@@ -25,8 +25,8 @@ class MapperConfig:
     """Shape of a mapper.
 
     Attributes:
-        width: width of W+.
-        locked: take the identity rows completely from the target, as upstream does.
+        width: Width of W+.
+        locked: Take the identity rows completely from the target, as upstream does.
     """
 
     width: int = 512
@@ -70,8 +70,8 @@ class MapperLevel(nn.Module):
     """Weighs source against target in the rows of one level.
 
     Args:
-        width: width of W+.
-        axis: axis of the normalisation, 1 (over rows), as upstream does, or 2 (over the numbers of a row).
+        width: Width of W+.
+        axis: Axis of the normalisation, 1 (over rows), as upstream does, or 2 (over the numbers of a row).
     """
 
     def __init__(self, width: int, axis: int = 1) -> None:

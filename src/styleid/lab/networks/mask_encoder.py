@@ -17,12 +17,12 @@ class MaskEncoderConfig:
     """Shape of the network.
 
     Attributes:
-        side_px: side of the label map, divisible by 16.
-        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the side.
-        pooled: channels at 1/16 of the side that the last layer uses.
-        layers: rows of W+.
-        width: width of W+.
-        shape_rows: rows of the shape.
+        side_px: Side of the label map, divisible by 16.
+        widths: Channels at 1/2, 1/4, 1/8 and 1/16 of the side.
+        pooled: Channels at 1/16 of the side that the last layer uses.
+        layers: Rows of W+.
+        width: Width of W+.
+        shape_rows: Rows of the shape.
     """
 
     side_px: int = 80

@@ -26,8 +26,8 @@ class MobileNetConfig:
     """Shape of the network.
 
     Attributes:
-        widths: channels after the first convolution and after each of the 13 blocks.
-        attributes: number of attributes.
+        widths: Channels after the first convolution and after each of the 13 blocks.
+        attributes: Number of attributes.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)

@@ -17,8 +17,8 @@ class ParserConfig:
     """Shape of the parser.
 
     Attributes:
-        size_px: side of the crop, divisible by 16.
-        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the side.
+        size_px: Side of the crop, divisible by 16.
+        widths: Channels at 1/2, 1/4, 1/8 and 1/16 of the side.
     """
 
     size_px: int = 160

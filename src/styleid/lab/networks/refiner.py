@@ -14,8 +14,8 @@ class RefinerConfig:
     """Shape of the U-Net.
 
     Attributes:
-        size_px: side of the image, divisible by 16.
-        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the side.
+        size_px: Side of the image, divisible by 16.
+        widths: Channels at 1/2, 1/4, 1/8 and 1/16 of the side.
     """
 
     size_px: int = 160

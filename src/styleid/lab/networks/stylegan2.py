@@ -42,13 +42,13 @@ class GeneratorConfig:
     """Shape of a generator.
 
     Attributes:
-        resolution: side of the image, a power of two of at least 8.
-        width: length of z and w.
-        mapping_layers: number of fully connected layers from z to w.
-        channels: feature channels by side, from 4 to `resolution`; larger sides are ignored.
+        resolution: Side of the image, a power of two of at least 8.
+        width: Length of z and w.
+        mapping_layers: Number of fully connected layers from z to w.
+        channels: Feature channels by side, from 4 to `resolution`; larger sides are ignored.
 
     Raises:
-        ValueError: if a value is out of range or a side has no channels.
+        ValueError: If a value is out of range or a side has no channels.
     """
 
     resolution: int = 1024
@@ -337,8 +337,8 @@ class Generator(nn.Module):
         """Draw the images of S, float32 (n, 3, resolution, resolution).
 
         Args:
-            styles: one (n, channels) per modulated convolution.
-            noises: one (n or 1, 1, side, side) per styled convolution; None uses the stored ones.
+            styles: One (n, channels) per modulated convolution.
+            noises: One (n or 1, 1, side, side) per styled convolution; None uses the stored ones.
         """
         noise = iter(noises if noises is not None else self.stored_noises())
         style = iter(styles)

@@ -23,10 +23,10 @@ class Swapper(nn.Module):
     """Weighs source against target.
 
     Args:
-        parts: numbers of rows of each part, see `TargetMapping`. Each row before the parts is a level of its own; the
+        parts: Numbers of rows of each part, see `TargetMapping`. Each row before the parts is a level of its own; the
             first three stay with the source.
-        width: channels per row of W+.
-        locked: take the first parts completely from the target (identity lock).
+        width: Channels per row of W+.
+        locked: Take the first parts completely from the target (identity lock).
     """
 
     def __init__(self, parts: Sequence[int], width: int, *, locked: bool = True) -> None:

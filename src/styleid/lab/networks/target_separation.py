@@ -29,8 +29,8 @@ class TargetSeparation(nn.Module):
     people move away from the mean face.
 
     Args:
-        parts: numbers of rows of each part, see `TargetMapping`.
-        width: channels per row of W+.
+        parts: Numbers of rows of each part, see `TargetMapping`.
+        width: Channels per row of W+.
     """
 
     stretch: torch.Tensor
@@ -83,7 +83,7 @@ class TargetSeparation(nn.Module):
             This module.
 
         Raises:
-            TrainingError: if fewer than half of `given` are found among the people.
+            TrainingError: If fewer than half of `given` are found among the people.
         """
         fixed = slice(0, self.rows[0][0])
         near, who = torch.cdist(given[:, fixed].flatten(1), people[:, fixed].flatten(1)).topk(2, largest=False)

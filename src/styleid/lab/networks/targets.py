@@ -45,10 +45,10 @@ class TargetMapping(nn.Module):
         directions: (64, people), map z to a random number for each person.
 
     Args:
-        people: number of people in the bank.
-        parts: numbers of rows after the attribute row that come from one person each. The rows before come from the
+        people: Number of people in the bank.
+        parts: Numbers of rows after the attribute row that come from one person each. The rows before come from the
             person of the first part.
-        width: channels per row of W+.
+        width: Channels per row of W+.
     """
 
     people_q: torch.Tensor

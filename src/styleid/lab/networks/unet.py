@@ -25,8 +25,8 @@ class UNetConfig:
     """Shape of the network.
 
     Attributes:
-        widths: channels at 1, 1/2, 1/4, 1/8 and 1/16 of the side.
-        classes: number of classes.
+        widths: Channels at 1, 1/2, 1/4, 1/8 and 1/16 of the side.
+        classes: Number of classes.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)

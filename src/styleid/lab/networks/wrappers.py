@@ -25,9 +25,9 @@ class Resized(nn.Module):
     """Resizes a crop to the side that a network was trained at, and runs the network.
 
     Args:
-        network: the network.
-        side: side of the crop.
-        network_side: side of the network's input.
+        network: The network.
+        side: Side of the crop.
+        network_side: Side of the network's input.
     """
 
     def __init__(self, network: nn.Module, side: int, network_side: int) -> None:
@@ -43,9 +43,9 @@ def resized(crop: torch.Tensor, side: int, wanted: int) -> torch.Tensor:
     """Resize crops (n, 3, side, side), by averaging down or interpolating up.
 
     Args:
-        crop: the crops.
-        side: their side.
-        wanted: the new side; if it is smaller, it must divide `side`.
+        crop: The crops.
+        side: Their side.
+        wanted: The new side; if it is smaller, it must divide `side`.
     """
     if side == wanted:
         return crop
@@ -74,8 +74,8 @@ class ToOtherCrop(nn.Module):
 
     Args:
         matrix: (2, 3), inner crop to this crop.
-        side: side of this crop.
-        inner: side of the inner crop.
+        side: Side of this crop.
+        inner: Side of the inner crop.
     """
 
     grid: torch.Tensor
@@ -99,10 +99,10 @@ class FromOtherCrop(nn.Module):
 
     Args:
         matrix: (2, 3), inner crop to this crop.
-        side: side of this crop.
-        inner: side of the inner crop.
-        out: side of the returned logits.
-        labels: number of classes.
+        side: Side of this crop.
+        inner: Side of the inner crop.
+        out: Side of the returned logits.
+        labels: Number of classes.
     """
 
     grid: torch.Tensor

@@ -55,10 +55,10 @@ def fit_aam(
     """Fit the model to a pack's training faces.
 
     Args:
-        pack: the pack.
-        parser: a `ParserNet` for the pack's crops; it finds where faces are covered. None treats all as uncovered.
-        config: size of the model; None takes the pack's crop size.
-        say: called with the name of each stage.
+        pack: The pack.
+        parser: A `ParserNet` for the pack's crops; it finds where faces are covered. None treats all as uncovered.
+        config: Size of the model; None takes the pack's crop size.
+        say: Called with the name of each stage.
     """
     config = config or AAMConfig(pack.template.size_px)
     train = ~pack.held_out
@@ -80,7 +80,7 @@ def face_visibility(parser: nn.Module, crops: torch.Tensor) -> torch.Tensor:
     """Return the probability that each pixel shows the uncovered face, (n, 1, s, s).
 
     Args:
-        parser: a `ParserNet`.
+        parser: A `ParserNet`.
         crops: (n, 3, s, s) in [-1, 1].
     """
     with torch.no_grad(), autocast(str(crops.device)):
@@ -113,7 +113,7 @@ def rectangle_around(mean: np.ndarray, config: AAMConfig) -> Array:
 
     Args:
         mean: (78, 2), the mean shape.
-        config: size of the model.
+        config: Size of the model.
     """
     low = np.maximum(mean.min(0) - _HULL_MARGIN_PX, 0)
     return np.array([*low, *np.minimum(mean.max(0) + _HULL_MARGIN_PX, config.size_px - 1)])
@@ -172,7 +172,7 @@ def fit_expressions(wplus: np.ndarray, asked: Array, came: Array, rows: int) -> 
         wplus: (n, layers, width), codes of new faces.
         asked: (n, 4), `expression_features` of the original faces.
         came: (n, 4), `expression_features` of the new faces.
-        rows: number of rows of W+, from the first, that influence the expression.
+        rows: Number of rows of W+, from the first, that influence the expression.
 
     Returns:
         (rows * width + 1, 4); the last row is the constant.
@@ -351,7 +351,7 @@ def reading_block(data: Array, wanted: Array, rows: np.ndarray | None = None, pe
         data: (n, d).
         wanted: (m, k), the quantities. Those that do not vary give channels that are 0.
         rows: bool (n,), the m rows of data for which they are known; None means all.
-        penalty: see `ridge`.
+        penalty: See `ridge`.
     """
     known = data if rows is None else data[rows]
     spread = wanted.std(0)

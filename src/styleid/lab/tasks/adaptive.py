@@ -30,13 +30,13 @@ class AdaptiveOptions:
     """Options of the adaptive augmentation.
 
     Attributes:
-        target: mean sign of the scores on real images to keep, between -1 and 1.
-        images: number of images after which p has changed by 1.
-        most: upper limit of p, below 1; 0 turns the adaptation off.
-        start: initial p.
+        target: Mean sign of the scores on real images to keep, between -1 and 1.
+        images: Number of images after which p has changed by 1.
+        most: Upper limit of p, below 1; 0 turns the adaptation off.
+        start: Initial p.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: If a value is out of range.
     """
 
     target: float = 0.6

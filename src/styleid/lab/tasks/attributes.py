@@ -32,11 +32,11 @@ class AttributesTask(StudentTask[AttributesNet]):
     """Trains an `AttributesNet` on the faces of a pack whose sex is known.
 
     Args:
-        pack: training and held-out faces.
-        recogniser: network that provides the initial convolutions; None starts from random ones.
-        config: size of the network; None takes the pack's crop size.
-        batch: images per step.
-        learning_rate: peak of the learning rate.
+        pack: Training and held-out faces.
+        recogniser: Network that provides the initial convolutions; None starts from random ones.
+        config: Size of the network; None takes the pack's crop size.
+        batch: Images per step.
+        learning_rate: Peak of the learning rate.
         device: cpu or cuda.
     """
 

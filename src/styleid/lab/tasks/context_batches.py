@@ -52,23 +52,23 @@ class Batch:
     """A batch. The first `own` faces are to be drawn as themselves, the others as targets.
 
     Attributes:
-        own: number of faces that are to be drawn as themselves.
-        cells: number of light cells per side.
-        image: the views, (n, 3, s, s).
-        context: input, the view with the region cut out.
-        region: input, the region to draw, (n, 1, s, s) in [0, 1].
-        lines: input, lines of the face to draw, (n, 2, s, s) in [0, 1].
-        own_lines: lines of the original face, (n, 2, s, s) in [0, 1].
-        glasses: input, (n, 1, s, s) in [0, 1].
-        light: input, colour means by light cell, (n, 3, s, s).
-        fine: weights of the eyes and the inside of the mouth, (n, 1, s, s) in [0, 1].
-        landmarks: landmarks of the face to draw, (n, 68, 2).
-        identity: embeddings of the face to draw, (n, 128).
-        second: the same by the second recogniser, (n, 128) or (n, 0).
-        source_identity: embeddings of the original face, (n, 128).
-        source_second: the same by the second recogniser.
-        looks: attributes of the original face, estimated, (n, 7).
-        appearance: input of the appearance encoder, the visible face of the person to draw, (n, 4, 64, 64).
+        own: Number of faces that are to be drawn as themselves.
+        cells: Number of light cells per side.
+        image: The views, (n, 3, s, s).
+        context: Input, the view with the region cut out.
+        region: Input, the region to draw, (n, 1, s, s) in [0, 1].
+        lines: Input, lines of the face to draw, (n, 2, s, s) in [0, 1].
+        own_lines: Lines of the original face, (n, 2, s, s) in [0, 1].
+        glasses: Input, (n, 1, s, s) in [0, 1].
+        light: Input, colour means by light cell, (n, 3, s, s).
+        fine: Weights of the eyes and the inside of the mouth, (n, 1, s, s) in [0, 1].
+        landmarks: Landmarks of the face to draw, (n, 68, 2).
+        identity: Embeddings of the face to draw, (n, 128).
+        second: The same by the second recogniser, (n, 128) or (n, 0).
+        source_identity: Embeddings of the original face, (n, 128).
+        source_second: The same by the second recogniser.
+        looks: Attributes of the original face, estimated, (n, 7).
+        appearance: Input of the appearance encoder, the visible face of the person to draw, (n, 4, 64, 64).
         to_view: (n, 2, 3), pixels of the pack's crop to pixels of the view.
     """
 
@@ -123,16 +123,16 @@ class ContextFaces:
         """Decode faces.
 
         Args:
-            pack: the pack.
+            pack: The pack.
             rows: (n,), the faces whose views batches hold.
-            shapes: the appearance model whose shape rows are swapped.
-            side: side of the views, 64, 128 or 256 px.
+            shapes: The appearance model whose shape rows are swapped.
+            side: Side of the views, 64, 128 or 256 px.
             device: cpu or cuda.
-            options: augmentation of `batch`; None uses the defaults.
-            most_targets: approximate number of the pack's targets to use; 0 uses all.
+            options: Augmentation of `batch`; None uses the defaults.
+            most_targets: Approximate number of the pack's targets to use; 0 uses all.
 
         Raises:
-            TrainingError: if there is no face or no target, the crops are smaller than the views, or the pack has no
+            TrainingError: If there is no face or no target, the crops are smaller than the views, or the pack has no
                 label maps.
         """
         targets = np.nonzero(pack.is_target)[0]
@@ -177,8 +177,8 @@ class ContextFaces:
 
         Args:
             places: (n,), indices into the `rows` of the constructor.
-            own: number of faces, the first ones, that are to be drawn as themselves.
-            generator: source of random numbers for the choice of targets.
+            own: Number of faces, the first ones, that are to be drawn as themselves.
+            generator: Source of random numbers for the choice of targets.
         """
         return self._batch(places, own, _UNVARIED, _STILL, generator)
 

@@ -65,14 +65,14 @@ class ContextTask:
         """Set up a training.
 
         Args:
-            pack: training and held-out faces.
-            judges: frozen networks for the losses.
-            options: options of the training.
-            weights: weights of the loss terms; None uses the defaults.
-            channels: channels of generator and discriminator at 128, 64, 32, 16 and 8 px; None uses `CHANNELS`.
+            pack: Training and held-out faces.
+            judges: Frozen networks for the losses.
+            options: Options of the training.
+            weights: Weights of the loss terms; None uses the defaults.
+            channels: Channels of generator and discriminator at 128, 64, 32, 16 and 8 px; None uses `CHANNELS`.
 
         Raises:
-            TrainingError: if the pack has no held-out face or target, its crops are too small, it lacks embeddings of
+            TrainingError: If the pack has no held-out face or target, its crops are too small, it lacks embeddings of
                 the second recogniser, or `options.start_from` cannot be used.
         """
         torch.manual_seed(0)
@@ -87,8 +87,8 @@ class ContextTask:
             raise TrainingError("The pack holds no held-out face. Make a larger pack.")
         if judges.second is not None and pack.second.shape[1] == 0:
             raise TrainingError(
-                "The pack holds no embeddings of a second recogniser. Make it with --teachers, or train without "
-                "--teachers."
+                "The pack holds no embeddings of a second recogniser. Make it with `teachers`, or train without "
+                "`teachers`."
             )
         common: dict[str, Any] = {"side": options.resolution, "device": self.device}
         varied = BatchOptions((2, options.light_cells))
@@ -333,7 +333,7 @@ def read_weight_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, tor
         The tensors of generator and discriminator by name, without prefix.
 
     Raises:
-        TrainingError: if the file cannot be read or lacks one of the networks.
+        TrainingError: If the file cannot be read or lacks one of the networks.
     """
     try:
         tensors = load_file(path)

@@ -37,12 +37,12 @@ class Judges:
     """Frozen networks for the losses. They run under `styleid.lab.tasks.optim.autocast`.
 
     Attributes:
-        parser: the bundle's parser.
-        identity: the bundle's recogniser.
-        attributes: the bundle's attribute network.
-        shapes: the appearance model whose shape rows are swapped.
-        crop: the template of the parser's and the attribute network's crop.
-        second: a second recogniser, or None.
+        parser: The bundle's parser.
+        identity: The bundle's recogniser.
+        attributes: The bundle's attribute network.
+        shapes: The appearance model whose shape rows are swapped.
+        crop: The template of the parser's and the attribute network's crop.
+        second: A second recogniser, or None.
         device: cpu or cuda.
     """
 
@@ -73,17 +73,17 @@ class Judges:
         """Return unit embeddings (n, d) of views.
 
         Args:
-            images: views, (n, 3, s, s) in [-1, 1].
+            images: Views, (n, 3, s, s) in [-1, 1].
             to_view: (n, 2, 3), pixels of the crop that each view was cut from to pixels of the view.
-            crop: template of those crops.
-            second: use the second recogniser.
+            crop: Template of those crops.
+            second: Use the second recogniser.
 
         Raises:
-            TrainingError: if there is no second recogniser.
+            TrainingError: If there is no second recogniser.
         """
         network = self.second if second else self.identity
         if network is None:
-            raise TrainingError("There is no second recogniser. Name its folder with --teachers.")
+            raise TrainingError("There is no second recogniser. Name its folder with `teachers`.")
         base = augment.base_matrix(crop, TEMPLATE).to(to_view.device)
         linear = to_view[:, :, :2]
         matrices = torch.cat([linear @ base[:, :2], linear @ base[:, 2:] + to_view[:, :, 2:]], 2)
@@ -157,7 +157,7 @@ def looks_loss(
     """Return the losses of age, sex and group.
 
     Args:
-        described: logits as `Judges.describe` returns them.
+        described: Logits as `Judges.describe` returns them.
         looks: (n, 7), the attributes to reach: age in years, P(female), P(group) x 5.
 
     Returns:

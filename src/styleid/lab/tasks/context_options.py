@@ -19,9 +19,9 @@ class ContextOptions:
     """Options of the context generator's training.
 
     data: the context pack, an .npz file made by `styleid train context-pack`.
-    resolution: side of the images, 64, 128 or 256 px; train at 64 px first and continue at 128 px with --start-from.
+    resolution: side of the images, 64, 128 or 256 px; train at 64 px first and continue at 128 px with `start_from`.
     start_from: initial weights, a checkpoint's folder of any resolution or a .safetensors file of `ema.*` and `d.*`;
-      ignored if --resume-from holds a checkpoint.
+      ignored if `resume_from` holds a checkpoint.
     teachers: folder with a second recogniser (identity_mobilefacenet.safetensors) for the losses; without it only the
       bundle's recogniser is used.
     bundle: bundle whose parser, recogniser and attribute network the losses use, a built-in bundle's name or a folder.
@@ -53,13 +53,13 @@ class ContextOptions:
 
     def __post_init__(self) -> None:
         if self.resolution not in RESOLUTIONS:
-            raise TrainingError(f"resolution must be one of {RESOLUTIONS}, not {self.resolution}.")
+            raise TrainingError(f"`resolution` must be one of {RESOLUTIONS}, not {self.resolution}.")
         if self.batch < 4 or self.batch % 2:
-            raise TrainingError(f"batch must be even and at least 4, not {self.batch}.")
+            raise TrainingError(f"`batch` must be even and at least 4, not {self.batch}.")
         if self.light_cells < 2:
-            raise TrainingError(f"light_cells must be at least 2, not {self.light_cells}.")
+            raise TrainingError(f"`light_cells` must be at least 2, not {self.light_cells}.")
         if not 0 < self.average < 1:
-            raise TrainingError(f"average must be between 0 and 1, not {self.average}.")
+            raise TrainingError(f"`average` must be between 0 and 1, not {self.average}.")
 
     @property
     def torch_device(self) -> str:
@@ -79,21 +79,21 @@ class Weights:
 
     Attributes:
         pixels: L1 inside the region.
-        fine: factor of `pixels` at the eyes and inside the mouth.
+        fine: Factor of `pixels` at the eyes and inside the mouth.
         features: L1 of the discriminator's features.
-        own_identity: identity of faces that are drawn as themselves.
-        light: colour means by light cell.
+        own_identity: Identity of faces that are drawn as themselves.
+        light: Colour means by light cell.
         identity: 1 - cosine to the target's embedding.
-        second: the same by the second recogniser.
-        strange: cosine to the embedding of the photo's face, above a margin.
-        landmarks: landmark displacement above a margin, in inter-ocular distances.
-        expression: opening of mouth and eyes, rise of the mouth's corners.
-        looks: age, sex and group.
-        r1_every: steps between gradient penalties.
-        own_every: steps between identity and landmark terms of faces that are drawn as themselves.
-        looks_every: steps between `looks` terms.
-        second_every: steps between terms of the second recogniser.
-        second_faces: number of faces per batch that the second recogniser gets.
+        second: The same by the second recogniser.
+        strange: Cosine to the embedding of the photo's face, above a margin.
+        landmarks: Landmark displacement above a margin, in inter-ocular distances.
+        expression: Opening of mouth and eyes, rise of the mouth's corners.
+        looks: Age, sex and group.
+        r1_every: Steps between gradient penalties.
+        own_every: Steps between identity and landmark terms of faces that are drawn as themselves.
+        looks_every: Steps between `looks` terms.
+        second_every: Steps between terms of the second recogniser.
+        second_faces: Number of faces per batch that the second recogniser gets.
     """
 
     pixels: float = 8.0

@@ -24,13 +24,13 @@ class BatchOptions:
     """Augmentation of views. Shares are from 0 to 1.
 
     Attributes:
-        cells: smallest and largest number of light cells per side.
-        degraded: share of views that are resampled to 48 to 120 px (of 128).
-        recoloured: share of views with changed gamma and colour cast.
-        compressed: share of views that are JPEG-compressed.
-        objects: share of views with an object in front of the face.
-        enlarged: share of faces drawn as themselves whose region also covers another face shape.
-        neighbours: share of views with a hole in the context, as other faces in a photo leave it.
+        cells: Smallest and largest number of light cells per side.
+        degraded: Share of views that are resampled to 48 to 120 px (of 128).
+        recoloured: Share of views with changed gamma and colour cast.
+        compressed: Share of views that are JPEG-compressed.
+        objects: Share of views with an object in front of the face.
+        enlarged: Share of faces drawn as themselves whose region also covers another face shape.
+        neighbours: Share of views with a hole in the context, as other faces in a photo leave it.
     """
 
     cells: tuple[int, int] = (2, 4)
@@ -50,8 +50,8 @@ def varied(
     Args:
         images: (n, 3, s, s) in [-1, 1].
         labels: (n, s / 2, s / 2).
-        options: shares of the augmentations.
-        generator: source of random numbers.
+        options: Shares of the augmentations.
+        generator: Source of random numbers.
 
     Returns:
         Images and label maps of the same shapes.
@@ -103,10 +103,10 @@ def holes(n: int, side: int, share: float, generator: torch.Generator) -> torch.
     """Return bool (n, 1, side, side), False inside a random ellipse near the border of some views.
 
     Args:
-        n: number of views.
-        side: side of the views.
-        share: probability that a view has an ellipse.
-        generator: source of random numbers.
+        n: Number of views.
+        side: Side of the views.
+        share: Probability that a view has an ellipse.
+        generator: Source of random numbers.
     """
     angle = augment.uniform(generator, 0, 6.28, n, 1, 1)
     centre = 0.5 + 0.48 * torch.stack([torch.cos(angle), torch.sin(angle)])
@@ -125,7 +125,7 @@ def coarse_light(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch
     Args:
         images: (n, 3, s, s).
         shown: (n, 1, s, s) in [0, 1], where the face is visible.
-        cells: light cells per side.
+        cells: Light cells per side.
     """
     return functional.interpolate(
         light_cells(images, shown, cells), images.shape[-1], mode="bilinear", align_corners=False
@@ -153,7 +153,7 @@ def augment_discriminator_maps(maps: torch.Tensor, generator: torch.Generator) -
 
     Args:
         maps: (n, 6, s, s), see `discriminator_maps`.
-        generator: source of random numbers.
+        generator: Source of random numbers.
 
     Returns:
         Maps of the same shape.

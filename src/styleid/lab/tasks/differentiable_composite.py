@@ -35,9 +35,9 @@ class CompositedFaces:
     """New faces in their photos.
 
     Attributes:
-        views: the recogniser's view of the composites, (n, 3, 112, 112) in [-1, 1].
-        crops: the composites under the bundle's crop template, (n, 3, s, s).
-        images: the generator's images, (n, 3, s, s).
+        views: The recogniser's view of the composites, (n, 3, 112, 112) in [-1, 1].
+        crops: The composites under the bundle's crop template, (n, 3, s, s).
+        images: The generator's images, (n, 3, s, s).
         landmarks: (n, 68, 2) in pixels of the crop.
     """
 
@@ -51,17 +51,17 @@ class DifferentiableComposite:
     """Photos of a wide pack into which faces are composited. Methods take `rows`, (n,) indices of photos.
 
     Args:
-        wide: a pack with the margin that the recogniser needs; see `require_whole_views`.
-        trained: the networks that draw and evaluate faces.
+        wide: A pack with the margin that the recogniser needs; see `require_whole_views`.
+        trained: The networks that draw and evaluate faces.
 
     Attributes:
         codes: W+ of the original faces, (photos, layers, w).
-        traits: rounded attributes, (photos, 7); see `round_traits`.
+        traits: Rounded attributes, (photos, 7); see `round_traits`.
         landmarks: (photos, 68, 2) in pixels of the bundle's crop.
         held_out: bool (photos,).
 
     Raises:
-        TrainingError: if the pack has no suitable photos or its crops are smaller than the model's.
+        TrainingError: If the pack has no suitable photos or its crops are smaller than the model's.
     """
 
     def __init__(self, wide: Pack, trained: Trained) -> None:
@@ -97,9 +97,9 @@ class DifferentiableComposite:
         Held-out photos are combined with held-out photos only.
 
         Args:
-            row: the photo.
-            count: number of photos; fewer are returned if there are fewer in all.
-            generator: source of random numbers.
+            row: The photo.
+            count: Number of photos; fewer are returned if there are fewer in all.
+            generator: Source of random numbers.
         """
         apart = (self.traits - self.traits[row]).abs()
         other = (apart[:, 1:].sum(1) > 0) | (self.held_out != self.held_out[row])

@@ -28,8 +28,8 @@ def describe(images: torch.Tensor, features: Features, batch: int = 64) -> np.nd
 
     Args:
         images: float (n, 3, side, side) in [-1, 1].
-        features: the feature function.
-        batch: images per call.
+        features: The feature function.
+        batch: Images per call.
     """
     with torch.no_grad():
         return torch.cat([features(part).float().cpu() for part in images.split(batch)]).double().numpy()

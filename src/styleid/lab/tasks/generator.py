@@ -42,21 +42,21 @@ class GeneratorOptions:
 
     Attributes:
         learning_rate: Adam's learning rate, for both networks.
-        r1: weight of the gradient penalty on real images; 0 turns it off.
-        r1_every: steps between gradient penalties.
-        path_length: weight of the path-length regularisation; 0 turns it off.
-        path_every: steps between path-length regularisations.
-        mixing: share of generated images that mix two w, 0 to 1.
-        average_images: half-life of the moving average, in images.
-        wider: the discriminator's channels divided by the generator's.
+        r1: Weight of the gradient penalty on real images; 0 turns it off.
+        r1_every: Steps between gradient penalties.
+        path_length: Weight of the path-length regularisation; 0 turns it off.
+        path_every: Steps between path-length regularisations.
+        mixing: Share of generated images that mix two w, 0 to 1.
+        average_images: Half-life of the moving average, in images.
+        wider: The discriminator's channels divided by the generator's.
         balance: 0 draws all faces equally often, 1 all age bands, sexes and groups.
-        synthetic_only: train only on generated faces.
-        compiled: use torch.compile.
-        detected: number of samples that the face detector gets in an evaluation; 0 skips it.
-        adaptive: options of the adaptive augmentation.
+        synthetic_only: Train only on generated faces.
+        compiled: Use torch.compile.
+        detected: Number of samples that the face detector gets in an evaluation; 0 skips it.
+        adaptive: Options of the adaptive augmentation.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: If a value is out of range.
     """
 
     learning_rate: float = 2e-3
@@ -102,16 +102,16 @@ class GeneratorTask:
         """Set up a training.
 
         Args:
-            pack: a pack of tight crops.
-            config: the generator's shape; None takes the pack's inner square, at most 128 px.
-            options: options of the training.
-            batch: images per step.
+            pack: A pack of tight crops.
+            config: The generator's shape; None takes the pack's inner square, at most 128 px.
+            options: Options of the training.
+            batch: Images per step.
             device: cpu or cuda.
-            features: feature function of the Fréchet distance; None uses images of 8 x 8 px ("pixels8").
-            features_name: name of the features in the figures.
+            features: Feature function of the Fréchet distance; None uses images of 8 x 8 px ("pixels8").
+            features_name: Name of the features in the figures.
 
         Raises:
-            TrainingError: if the pack has no training face or fewer than two held-out faces, its crops are not tight,
+            TrainingError: If the pack has no training face or fewer than two held-out faces, its crops are not tight,
                 or they are smaller than the resolution.
         """
         torch.manual_seed(0)
@@ -316,11 +316,11 @@ def load_generator(folder: Path, name: str = "average") -> Generator:
     """Load a checkpoint's generator, frozen and in evaluation mode. Its shape is inferred from its tensors.
 
     Args:
-        folder: the checkpoint's folder.
-        name: the network's name in the checkpoint.
+        folder: The checkpoint's folder.
+        name: The network's name in the checkpoint.
 
     Raises:
-        TrainingError: if the checkpoint is missing, cannot be read, or does not hold the network.
+        TrainingError: If the checkpoint is missing, cannot be read, or does not hold the network.
     """
     state = read_state(folder, name)
     generator = Generator(GeneratorConfig.of_state(state))
@@ -332,10 +332,10 @@ def load_discriminator(folder: Path) -> Discriminator:
     """Load a checkpoint's discriminator, frozen and in evaluation mode. Its shape is inferred from its tensors.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: The checkpoint's folder.
 
     Raises:
-        TrainingError: if the checkpoint is missing, cannot be read, or does not hold a discriminator.
+        TrainingError: If the checkpoint is missing, cannot be read, or does not hold a discriminator.
     """
     state = read_state(folder, "discriminator")
     discriminator = Discriminator(DiscriminatorConfig.of_state(state))

@@ -38,15 +38,15 @@ class IdentityTask(StudentTask[IdentityNet]):
     """Distils the identity teacher into an `IdentityNet`.
 
     Args:
-        pack: a pack with enough margin, see `require_whole_views`.
-        teachers: folder of the identity teacher.
-        config: size of the network; None uses the default.
-        batch: images per step.
-        learning_rate: peak of the learning rate.
+        pack: A pack with enough margin, see `require_whole_views`.
+        teachers: Folder of the identity teacher.
+        config: Size of the network; None uses the default.
+        batch: Images per step.
+        learning_rate: Peak of the learning rate.
         device: cpu or cuda.
 
     Raises:
-        TrainingError: if the teacher is missing.
+        TrainingError: If the teacher is missing.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class FaceViews:
         Args:
             index: (n,), the faces.
             matrices: (n, 2, 3), view to crop.
-            generator: source of random numbers for the choice of surroundings.
+            generator: Source of random numbers for the choice of surroundings.
 
         Returns:
             (n, 3, 112, 112) in [-1, 1].
@@ -156,7 +156,7 @@ def require_whole_views(pack: Pack) -> Pack:
     """Return the pack unchanged if its crops contain the recogniser's view.
 
     Raises:
-        TrainingError: if the crops are too tight.
+        TrainingError: If the crops are too tight.
     """
     side = TEMPLATE.size_px - 1
     corners = np.array([[0, 0, 1], [side, 0, 1], [side, side, 1], [0, side, 1]], np.float32)
@@ -175,7 +175,7 @@ def photo_mask(quads: torch.Tensor, matrices: torch.Tensor, crop_px: int) -> tor
     Args:
         quads: (n, 4, 2), corners of the photos in crop pixels, clockwise from the upper left.
         matrices: (n, 2, 3), view to crop.
-        crop_px: side of the crops.
+        crop_px: Side of the crops.
     """
     grid = augment.sampling_grid(matrices, TEMPLATE.size_px, crop_px)  # in [-1, 1] inside the crop
     points = (grid + 1) * (crop_px / 2) - 0.5
@@ -192,8 +192,8 @@ def blend_people(views: torch.Tensor, generator: torch.Generator, chance: float 
 
     Args:
         views: (n, 3, h, w).
-        generator: source of random numbers.
-        chance: probability that a view is blended; the share of the other view is uniform in [0, 1).
+        generator: Source of random numbers.
+        chance: Probability that a view is blended; the share of the other view is uniform in [0, 1).
 
     Returns:
         Views of the same shape.

@@ -56,17 +56,17 @@ class InverterOptions:
     """Options of an inverter's training.
 
     Attributes:
-        learning_rate: peak of the learning rate.
-        pixels: weight of the squared pixel error.
-        features: weight of the distance in the discriminator's features.
-        identity: weight of 1 - cosine of the embeddings.
-        latent: weight of the squared error of known W+, in standard deviations of w.
-        delta: weight of the squared deltas, in standard deviations of w.
-        progressive: share of the run, 0 to 1, over which the deltas of the rows are enabled one after another.
-        mixing: share of generated faces that mix two w, 0 to 1.
+        learning_rate: Peak of the learning rate.
+        pixels: Weight of the squared pixel error.
+        features: Weight of the distance in the discriminator's features.
+        identity: Weight of 1 - cosine of the embeddings.
+        latent: Weight of the squared error of known W+, in standard deviations of w.
+        delta: Weight of the squared deltas, in standard deviations of w.
+        progressive: Share of the run, 0 to 1, over which the deltas of the rows are enabled one after another.
+        mixing: Share of generated faces that mix two w, 0 to 1.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: If a value is out of range.
     """
 
     learning_rate: float = 1e-3
@@ -104,17 +104,17 @@ class InverterTask(StudentTask[Inverter]):
         """Set up a training.
 
         Args:
-            pack: a pack of tight crops.
-            generator: the generator to invert.
-            discriminator: provides features for a loss; None leaves the loss out.
-            identity: embeds faces for a loss; None leaves the loss out.
-            config: shape of the inverter; None takes `InverterConfig.beside(generator.config)`.
-            options: options of the training.
-            batch: images per step, half real and half generated.
+            pack: A pack of tight crops.
+            generator: The generator to invert.
+            discriminator: Provides features for a loss; None leaves the loss out.
+            identity: Embeds faces for a loss; None leaves the loss out.
+            config: Shape of the inverter; None takes `InverterConfig.beside(generator.config)`.
+            options: Options of the training.
+            batch: Images per step, half real and half generated.
             device: cpu or cuda.
 
         Raises:
-            TrainingError: if the pack's crops are not tight, or the inverter does not fit the generator.
+            TrainingError: If the pack's crops are not tight, or the inverter does not fit the generator.
         """
         torch.manual_seed(0)
         inner_square(pack.template)
@@ -217,7 +217,7 @@ def load_inverter(folder: Path) -> Inverter:
     """Load a checkpoint's inverter, frozen and in evaluation mode. Its shape is inferred from its tensors.
 
     Raises:
-        TrainingError: if the checkpoint is missing, cannot be read, or does not hold an inverter.
+        TrainingError: If the checkpoint is missing, cannot be read, or does not hold an inverter.
     """
     state = read_state(folder, "inverter")
     inverter = Inverter(InverterConfig.of_state(state))

@@ -41,9 +41,9 @@ class Task(Protocol):
     """A training task. All state that a checkpoint must keep is in `networks` or `optimizers`.
 
     Attributes:
-        networks: networks by their names in the checkpoint.
-        optimizers: optimisers by their names in the checkpoint.
-        images_per_step: number of images that a step counts as.
+        networks: Networks by their names in the checkpoint.
+        optimizers: Optimisers by their names in the checkpoint.
+        images_per_step: Number of images that a step counts as.
     """
 
     networks: dict[str, nn.Module]
@@ -54,8 +54,8 @@ class Task(Protocol):
         """Train one step.
 
         Args:
-            generator: source of all random numbers of the step.
-            progress: share of the planned steps or time that is over, 0 to 1, for schedules.
+            generator: Source of all random numbers of the step.
+            progress: Share of the planned steps or time that is over, 0 to 1, for schedules.
 
         Returns:
             Losses by name, scalars.
@@ -76,8 +76,8 @@ class Keeping:
     """What a task's checkpoint keeps if its tensors exceed a limit.
 
     Attributes:
-        most_bytes: limit of the tensors' size.
-        essential: maps each network to the network whose weights it gets on resuming; a network that is kept maps to
+        most_bytes: Limit of the tensors' size.
+        essential: Maps each network to the network whose weights it gets on resuming; a network that is kept maps to
             itself. Above the limit only these kept networks are stored, in float16 and without the optimisers' moments.
             If it is empty, all weights are stored, and the moments in bfloat16 if they fit.
     """
@@ -113,10 +113,10 @@ class RunState:
     """Progress of a training over all its slices.
 
     Attributes:
-        step: number of steps.
-        seconds: training time.
-        images: number of images seen.
-        history: one record per finished slice: step, seconds, images and the figures of `Task.evaluate`.
+        step: Number of steps.
+        seconds: Training time.
+        images: Number of images seen.
+        history: One record per finished slice: step, seconds, images and the figures of `Task.evaluate`.
     """
 
     step: int = 0
@@ -129,7 +129,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds of a duration such as 90s, 8m, 2h or 90.
 
     Raises:
-        TrainingError: if the text is not a duration.
+        TrainingError: If the text is not a duration.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if match is None:
@@ -141,15 +141,15 @@ def run(task: Task, options: TrainingOptions, say: Callable[[str], None] = print
     """Train a task within its time budget, evaluate it, and save the checkpoint to `options.save_to`.
 
     Args:
-        task: the task.
-        options: limits, folders and seed.
-        say: called with a line of progress every 20 seconds and at the end.
+        task: The task.
+        options: Limits, folders and seed.
+        say: Called with a line of progress every 20 seconds and at the end.
 
     Returns:
         The progress over all slices.
 
     Raises:
-        TrainingError: if a duration or the checkpoint cannot be read, or a loss is not finite.
+        TrainingError: If a duration or the checkpoint cannot be read, or a loss is not finite.
     """
     started = time.monotonic()
     budget, save_every = parse_duration(options.time_budget), parse_duration(options.save_every)
@@ -204,9 +204,9 @@ def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
     """Write a checkpoint and its sheet.png. The folder holds a complete checkpoint at any time.
 
     Args:
-        task: the task to save.
-        state: its progress.
-        folder: the checkpoint's folder; it is created if necessary, and older tensors in it are removed.
+        task: The task to save.
+        state: Its progress.
+        folder: The checkpoint's folder; it is created if necessary, and older tensors in it are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors, exact = _kept(task)
@@ -254,15 +254,15 @@ def load_checkpoint(task: Task, folder: Path, say: Callable[[str], None] | None 
     """Restore a task from a checkpoint.
 
     Args:
-        task: the task, whose networks and optimisers are overwritten.
-        folder: the checkpoint's folder; if it holds no checkpoint, the task is left as it is.
-        say: called with a line about each part that the checkpoint does not hold.
+        task: The task, whose networks and optimisers are overwritten.
+        folder: The checkpoint's folder; if it holds no checkpoint, the task is left as it is.
+        say: Called with a line about each part that the checkpoint does not hold.
 
     Returns:
         The progress that the checkpoint records.
 
     Raises:
-        TrainingError: if the checkpoint cannot be read, or its networks are not the task's.
+        TrainingError: If the checkpoint cannot be read, or its networks are not the task's.
     """
     path = folder / "state.json"
     if not path.is_file():
@@ -298,9 +298,9 @@ def save_networks(networks: dict[str, nn.Module], state: RunState, folder: Path)
     """Write networks as a checkpoint to continue training from, without optimisers' moments.
 
     Args:
-        networks: networks by their names in the checkpoint.
-        state: the progress to record.
-        folder: the checkpoint's folder.
+        networks: Networks by their names in the checkpoint.
+        state: The progress to record.
+        folder: The checkpoint's folder.
     """
     save_checkpoint(_Holder(networks, {}), state, folder)
 
@@ -309,15 +309,15 @@ def load_network(network: Network, folder: Path, name: str) -> Network:
     """Load one network of a checkpoint.
 
     Args:
-        network: the network, whose weights are overwritten.
-        folder: the checkpoint's folder.
-        name: the network's name in the checkpoint.
+        network: The network, whose weights are overwritten.
+        folder: The checkpoint's folder.
+        name: The network's name in the checkpoint.
 
     Returns:
         The network in evaluation mode, without gradients.
 
     Raises:
-        TrainingError: if the folder holds no checkpoint, or its tensors do not fit the network exactly.
+        TrainingError: If the folder holds no checkpoint, or its tensors do not fit the network exactly.
     """
     holder = _Holder({name: network}, {})
     if not (folder / "state.json").is_file():
@@ -330,14 +330,14 @@ def read_state(folder: Path, name: str) -> dict[str, torch.Tensor]:
     """Read one network's tensors of a checkpoint.
 
     Args:
-        folder: the checkpoint's folder.
-        name: the network's name in the checkpoint.
+        folder: The checkpoint's folder.
+        name: The network's name in the checkpoint.
 
     Returns:
         Tensors by name.
 
     Raises:
-        TrainingError: if the checkpoint is missing, cannot be read, or does not hold the network.
+        TrainingError: If the checkpoint is missing, cannot be read, or does not hold the network.
     """
     prefix = f"network.{name}."
     state: dict[str, torch.Tensor] = {}
@@ -373,9 +373,9 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
     """Update an exponential moving average of a network's weights by one step. Buffers are copied.
 
     Args:
-        average: the average, changed in place.
-        network: a network of the same architecture.
-        decay: share of the old average that is kept, 0 to 1.
+        average: The average, changed in place.
+        network: A network of the same architecture.
+        decay: Share of the old average that is kept, 0 to 1.
     """
     with torch.no_grad():
         parameters = dict(network.named_parameters())

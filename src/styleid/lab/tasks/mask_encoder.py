@@ -38,12 +38,12 @@ class MaskEncoderTask(StudentTask[MaskEncoder]):
     """Trains a `MaskEncoder` on a parser's label maps of a pack's faces and on the pack's landmarks.
 
     Args:
-        pack: training and held-out faces.
-        model: the fitted appearance model.
-        parser: a `ParserNet` for the pack's crops.
-        config: size of the encoder; None takes one that fits the model.
-        batch: images per step.
-        learning_rate: peak of the learning rate.
+        pack: Training and held-out faces.
+        model: The fitted appearance model.
+        parser: A `ParserNet` for the pack's crops.
+        config: Size of the encoder; None takes one that fits the model.
+        batch: Images per step.
+        learning_rate: Peak of the learning rate.
         device: cpu or cuda.
     """
 

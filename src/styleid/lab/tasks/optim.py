@@ -20,7 +20,7 @@ def autocast(device: str) -> torch.autocast:
     It is enabled on CUDA and on CPUs with bfloat16 instructions. Other CPUs emulate bfloat16, which is slow.
 
     Args:
-        device: a torch device, such as cpu or cuda.
+        device: A torch device, such as cpu or cuda.
     """
     kind = torch.device(device).type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind != "cpu" or _cpu_multiplies_bfloat16())
@@ -74,10 +74,10 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: f
     """Set the learning rate: a linear warm-up, then a cosine down to 1 % of the peak.
 
     Args:
-        optimizer: the optimiser to change.
-        peak: the largest learning rate.
+        optimizer: The optimiser to change.
+        peak: The largest learning rate.
         progress: 0 to 1 over the run.
-        warm_up: share of the run that the warm-up takes.
+        warm_up: Share of the run that the warm-up takes.
     """
     if progress < warm_up:
         rate = peak * max(progress / warm_up, 0.05)
@@ -102,8 +102,8 @@ def averaging_decay(optimizer: torch.optim.Optimizer, most: float = 0.999) -> fl
     In a short run, an average over a fixed long range would include weights from the beginning of the training.
 
     Args:
-        optimizer: its step count is read.
-        most: upper limit of the decay.
+        optimizer: Its step count is read.
+        most: Upper limit of the decay.
     """
     steps = max((float(state["step"]) for state in optimizer.state.values()), default=0.0)
     return min(most, steps / (steps + 20))

@@ -33,10 +33,10 @@ class ParserTask(StudentTask[ParserNet]):
     """Trains a `ParserNet` on a pack.
 
     Args:
-        pack: training and held-out faces; some must have label maps.
-        config: size of the parser; None takes the pack's crop size.
-        batch: images per step, half of them with label maps.
-        learning_rate: peak of the learning rate.
+        pack: Training and held-out faces; some must have label maps.
+        config: Size of the parser; None takes the pack's crop size.
+        batch: Images per step, half of them with label maps.
+        learning_rate: Peak of the learning rate.
         device: cpu or cuda.
     """
 
@@ -209,7 +209,7 @@ def moved_labels(labels: torch.Tensor, matrices: torch.Tensor, size_px: int) -> 
     Args:
         labels: uint8 (n, h, w), label maps of the crops, CelebAMask-HQ classes.
         matrices: (n, 2, 3), view to crop.
-        size_px: side of crops and views.
+        size_px: Side of crops and views.
 
     Returns:
         uint8 (n, size_px / 2, size_px / 2).

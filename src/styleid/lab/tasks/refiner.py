@@ -32,12 +32,12 @@ class RefinerTask:
     The result is `networks["refiner"]`.
 
     Args:
-        pack: training and held-out faces.
-        model: the fitted appearance model.
-        parser: a `ParserNet` for the pack's crops; it finds where a face is covered.
-        config: size of the refiner; None uses the default.
-        batch: images per step, half of them real faces and half mixed codes.
-        learning_rate: learning rate of both networks.
+        pack: Training and held-out faces.
+        model: The fitted appearance model.
+        parser: A `ParserNet` for the pack's crops; it finds where a face is covered.
+        config: Size of the refiner; None uses the default.
+        batch: Images per step, half of them real faces and half mixed codes.
+        learning_rate: Learning rate of both networks.
         device: cpu or cuda.
     """
 

@@ -36,12 +36,12 @@ class StudentTask(ABC, Generic[Network]):
         """Set up networks and optimiser.
 
         Args:
-            name: name of the moving average in the checkpoint. The student's name is "student".
-            student: the network to train.
-            weights: weight of each loss term, by name.
-            batch: images per step.
-            learning_rate: peak of the learning rate.
-            decay: weight decay of matrices and kernels.
+            name: Name of the moving average in the checkpoint. The student's name is "student".
+            student: The network to train.
+            weights: Weight of each loss term, by name.
+            batch: Images per step.
+            learning_rate: Peak of the learning rate.
+            decay: Weight decay of matrices and kernels.
             device: cpu or cuda.
         """
         self.device, self.images_per_step, self.learning_rate = device, batch, learning_rate
@@ -66,7 +66,7 @@ class StudentTask(ABC, Generic[Network]):
         """Return the loss terms of one batch, scalars by name. Each name has a weight.
 
         Args:
-            generator: source of all random numbers of the step.
+            generator: Source of all random numbers of the step.
             progress: 0 to 1 over the run.
         """
 

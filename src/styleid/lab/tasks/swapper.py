@@ -35,14 +35,14 @@ class SwapperTask(StudentTask[Swapper]):
     """Trains a `Swapper` on photos, and on other people's faces that are drawn into photos.
 
     Args:
-        composite: the photos.
-        mapping: draws targets.
-        trained: recogniser and attribute network for the losses.
+        composite: The photos.
+        mapping: Draws targets.
+        trained: Recogniser and attribute network for the losses.
         people: (n, layers, w), W+ of further faces, which replace the source in half of the photos.
-        locked: take the first parts completely from the target (identity lock).
-        batch: photos per step.
-        learning_rate: peak of the learning rate; it is large because the mapper multiplies its weights by 0.01.
-        far: similarity from which `evaluate` counts two faces as the same person.
+        locked: Take the first parts completely from the target (identity lock).
+        batch: Photos per step.
+        learning_rate: Peak of the learning rate; it is large because the mapper multiplies its weights by 0.01.
+        far: Similarity from which `evaluate` counts two faces as the same person.
     """
 
     def __init__(
@@ -149,11 +149,11 @@ def load_swapper(checkpoints: Path, config: AAMConfig) -> Swapper:
     """Load the checkpoint `swapper`. Whether it is locked is inferred from its tensors.
 
     Args:
-        checkpoints: folder that holds the folder `swapper`.
-        config: size of the appearance model.
+        checkpoints: Folder that holds the folder `swapper`.
+        config: Size of the appearance model.
 
     Raises:
-        TrainingError: if the checkpoint is missing or does not fit.
+        TrainingError: If the checkpoint is missing or does not fit.
     """
     folder = checkpoints / "swapper"
     locked = Swapper.is_locked(read_state(folder, "swapper"))

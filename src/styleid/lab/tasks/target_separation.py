@@ -55,12 +55,12 @@ class TargetSeparationTask(StudentTask[TargetSeparation]):
     """Trains a `TargetSeparation` for the bank of a mapping.
 
     Args:
-        composite: the photos.
-        mapping: the mapping, whose bank was made without a separation.
-        trained: recogniser and attribute network for the losses.
-        batch: composites per step, three photos for each target.
-        learning_rate: peak of the learning rate.
-        far: similarity from which `evaluate` counts two faces as the same person.
+        composite: The photos.
+        mapping: The mapping, whose bank was made without a separation.
+        trained: Recogniser and attribute network for the losses.
+        batch: Composites per step, three photos for each target.
+        learning_rate: Peak of the learning rate.
+        far: Similarity from which `evaluate` counts two faces as the same person.
     """
 
     def __init__(
@@ -174,10 +174,10 @@ def load_target_separation(checkpoints: Path, config: AAMConfig) -> TargetSepara
     """Load the checkpoint `spread`.
 
     Args:
-        checkpoints: folder that holds the folder `spread`.
-        config: size of the appearance model.
+        checkpoints: Folder that holds the folder `spread`.
+        config: Size of the appearance model.
 
     Raises:
-        TrainingError: if the checkpoint is missing or does not fit.
+        TrainingError: If the checkpoint is missing or does not fit.
     """
     return load_network(TargetSeparation(parts_of(config), config.width), checkpoints / CHECKPOINT, CHECKPOINT)

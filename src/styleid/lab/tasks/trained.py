@@ -23,10 +23,10 @@ class Trained:
     """Networks in evaluation mode, with frozen weights.
 
     Attributes:
-        parser: labels and landmarks.
-        identity: the recogniser.
-        attributes: age, sex and group.
-        generator: the appearance model with its refiner.
+        parser: Labels and landmarks.
+        identity: The recogniser.
+        attributes: Age, sex and group.
+        generator: The appearance model with its refiner.
     """
 
     parser: ParserNet
@@ -51,10 +51,10 @@ class Trained:
         """Load the checkpoints aam, parser, identity, attributes and refiner.
 
         Args:
-            checkpoints: folder that holds a folder of each name.
+            checkpoints: Folder that holds a folder of each name.
 
         Raises:
-            TrainingError: if one is missing or does not fit.
+            TrainingError: If one is missing or does not fit.
         """
         model = load_aam(checkpoints / "aam")
         side = model.config.size_px

@@ -41,17 +41,17 @@ def build_ffhq_bundle(options: BuildOptions, say: Say = print) -> Path:
     """Write a bundle to a folder, completely or not at all. An older bundle in the folder is replaced.
 
     Args:
-        options: the files to build from, and the folder.
-        say: called with a line of progress for each file.
+        options: The files to build from, and the folder.
+        say: Called with a line of progress for each file.
 
     Returns:
         The folder.
 
     Raises:
-        CheckpointError: if a file cannot be read, is of another kind, or does not fit the generator.
-        OptionError: if thresholds cannot be measured with `options.strangers`.
-        OutputError: if `options.out` exists and is neither a bundle nor an empty folder.
-        TrainingError: if an exported file differs from torch.
+        CheckpointError: If a file cannot be read, is of another kind, or does not fit the generator.
+        OptionError: If thresholds cannot be measured with `options.strangers`.
+        OutputError: If `options.out` exists and is neither a bundle nor an empty folder.
+        TrainingError: If an exported file differs from torch.
     """
     out = options.out
     if out.exists() and not (out.is_dir() and ((out / "bundle.json").is_file() or not any(out.iterdir()))):

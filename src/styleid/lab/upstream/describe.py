@@ -37,14 +37,14 @@ class Parts:
     """Components of a built bundle.
 
     Attributes:
-        crop: template of the generator's crop.
-        identity_crop: template of the recogniser's crop.
-        layers: rows of W+.
-        width: width of W+.
+        crop: Template of the generator's crop.
+        identity_crop: Template of the recogniser's crop.
+        layers: Rows of W+.
+        width: Width of W+.
         thresholds: `low` and `high` similarity of strangers by false-match rate.
-        origin: a text about the origin of the thresholds.
-        reports: exported files by role.
-        rankings: scores by name, see `read_rankings`.
+        origin: A text about the origin of the thresholds.
+        reports: Exported files by role.
+        rankings: Scores by name, see `read_rankings`.
     """
 
     crop: CropTemplate
@@ -61,10 +61,10 @@ def write_description(folder: Path, options: BuildOptions, parts: Parts, stand_i
     """Write bundle.json, CARD.md and, if there are rankings, rankings.npz.
 
     Args:
-        folder: the bundle's folder.
-        options: the files that it was built from.
-        parts: its components.
-        stand_in: the built-in bundle, whose networks replace missing ones.
+        folder: The bundle's folder.
+        options: The files that it was built from.
+        parts: Its components.
+        stand_in: The built-in bundle, whose networks replace missing ones.
     """
     sources = {role: (path.name, _sha256(path)) for role, path in _given(options).items()}
     levels = {name: (first, min(stop, parts.layers) - 1) for name, (first, stop) in LEVELS.items()}

@@ -34,7 +34,7 @@ def read_tensors(path: Path) -> Any:
         The content: tensors, plain values, and dictionaries and lists of them.
 
     Raises:
-        CheckpointError: if the file is missing, empty, damaged, of another format, or needs to run code. No code of the
+        CheckpointError: If the file is missing, empty, damaged, of another format, or needs to run code. No code of the
             file has run then.
     """
     head = _head(path)
@@ -64,7 +64,7 @@ def read_numbers(path: Path) -> np.ndarray[Any, Any]:
     """Read the array of a .npy file.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, of another format, or does not hold numbers.
+        CheckpointError: If the file is missing, damaged, of another format, or does not hold numbers.
     """
     head = _head(path)
     if not head.startswith(b"\x93NUMPY"):
@@ -122,7 +122,7 @@ def _not_torch(head: bytes) -> str:
             "no code was run."
         )
     if head.startswith(b"\x93NUMPY"):
-        return "it is a NumPy array, not a network. Give rankings with --rankings."
+        return "it is a NumPy array, not a network. Give rankings with `rankings`."
     return "it is not a torch file (.pt or .pth)."
 
 

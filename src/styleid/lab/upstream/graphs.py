@@ -15,8 +15,8 @@ class GraphPart:
     """One network of a joined model.
 
     Attributes:
-        file: the network's ONNX file.
-        names: maps names of its inputs and outputs to their names in the joined model.
+        file: The network's ONNX file.
+        names: Maps names of its inputs and outputs to their names in the joined model.
     """
 
     file: Path
@@ -27,15 +27,15 @@ def join(parts: Sequence[GraphPart], inputs: Sequence[str], outputs: Sequence[st
     """Join networks into one model that runs them in order.
 
     Args:
-        parts: the networks; they may share inputs.
-        inputs: names of the joined model's inputs, each of which is an input of a part.
-        outputs: names of its outputs, each of which is an output of a part.
+        parts: The networks; they may share inputs.
+        inputs: Names of the joined model's inputs, each of which is an input of a part.
+        outputs: Names of its outputs, each of which is an output of a part.
 
     Returns:
         The joined model's file content.
 
     Raises:
-        TrainingError: if the networks have different ONNX operator sets or do not fit together.
+        TrainingError: If the networks have different ONNX operator sets or do not fit together.
     """
     import onnx
 

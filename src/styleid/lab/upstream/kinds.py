@@ -34,14 +34,14 @@ class CheckpointKind:
     """One kind of network.
 
     Attributes:
-        option: the command-line flag that takes its file.
-        text: what it is, with the usual name of its file.
-        prefix: prefix of its tensors in a larger state dict.
-        marker: name of a tensor that only this kind has.
-        config: its published shape.
-        of_state: infers the shape from a state dict.
-        build: makes the network of a shape.
-        channels: channels of its input if two kinds have the same tensor names, else 0.
+        option: The field of `BuildOptions` that takes its file.
+        text: What it is, with the usual name of its file.
+        prefix: Prefix of its tensors in a larger state dict.
+        marker: Name of a tensor that only this kind has.
+        config: Its published shape.
+        of_state: Infers the shape from a state dict.
+        build: Makes the network of a shape.
+        channels: Channels of its input if two kinds have the same tensor names, else 0.
     """
 
     option: str
@@ -62,7 +62,7 @@ class CheckpointKind:
 
 
 GENERATOR = CheckpointKind(
-    "--generator",
+    "generator",
     "a StyleGAN2 generator (stylegan2-ffhq-config-f.pt)",
     "generator",
     "conv1.conv.modulation.weight",
@@ -71,7 +71,7 @@ GENERATOR = CheckpointKind(
     Generator,
 )
 INVERTER = CheckpointKind(
-    "--inverter",
+    "inverter",
     "an image encoder (e4e_ffhq_encode.pt)",
     "encoder",
     "styles.0.linear.weight",
@@ -81,7 +81,7 @@ INVERTER = CheckpointKind(
     3,
 )
 MASK_ENCODER = CheckpointKind(
-    "--mask-encoder",
+    "mask_encoder",
     "a label map encoder (psp_celebs_seg_to_face.pt)",
     "encoder",
     "styles.0.linear.weight",
@@ -91,7 +91,7 @@ MASK_ENCODER = CheckpointKind(
     LABELS,
 )
 SWAPPER = CheckpointKind(
-    "--swapper",
+    "swapper",
     "a latent mapper (mapper.pt)",
     "mapper",
     "course_mapping.mapping.1.weight",
@@ -100,7 +100,7 @@ SWAPPER = CheckpointKind(
     LevelsMapper,
 )
 IDENTITY = CheckpointKind(
-    "--identity",
+    "identity",
     "a CurricularFace recogniser (CurricularFace_Backbone.pth)",
     "module",
     "output_layer.3.weight",
@@ -109,7 +109,7 @@ IDENTITY = CheckpointKind(
     FaceEmbedder,
 )
 ATTRIBUTES = CheckpointKind(
-    "--attributes",
+    "attributes",
     "an attribute MobileNet (mobilenet_celeba.pth)",
     "module",
     "features.13.3.weight",
@@ -118,7 +118,7 @@ ATTRIBUTES = CheckpointKind(
     AttributeMobileNet,
 )
 PARSER = CheckpointKind(
-    "--parser",
+    "parser",
     "a parsing U-Net (unet_model.pth)",
     "module",
     "up_concat1.up.weight",
@@ -134,9 +134,9 @@ class Loaded:
     """A loaded network.
 
     Attributes:
-        network: the network, in evaluation mode.
-        latent_avg: the mean of w that the file stores, or None.
-        options: the training options that the file stores.
+        network: The network, in evaluation mode.
+        latent_avg: The mean of w that the file stores, or None.
+        options: The training options that the file stores.
     """
 
     network: Any
@@ -148,11 +148,11 @@ def load_kind(path: Path, kind: CheckpointKind) -> Loaded:
     """Load a file strictly as one kind of network, in evaluation mode on the CPU.
 
     Args:
-        path: the file.
-        kind: the expected kind.
+        path: The file.
+        kind: The expected kind.
 
     Raises:
-        CheckpointError: if the file cannot be read, is not of this kind, or holds values that are not finite. The
+        CheckpointError: If the file cannot be read, is not of this kind, or holds values that are not finite. The
             message names the first missing, unexpected and mis-shaped tensors, and what the file seems to be.
     """
     content = read_tensors(path)
@@ -182,8 +182,8 @@ def unwrap(content: Any, prefix: str) -> dict[str, torch.Tensor]:
     """Return the named tensors of a checkpoint's content, without a common prefix.
 
     Args:
-        content: what `read_tensors` returns.
-        prefix: if some names begin with this prefix and a dot, only these tensors are returned.
+        content: What `read_tensors` returns.
+        prefix: If some names begin with this prefix and a dot, only these tensors are returned.
     """
     if not isinstance(content, Mapping):
         return {}
@@ -223,7 +223,7 @@ def _seems(content: Any, wanted: CheckpointKind) -> str:
         return " It seems to be an IR-SE face recogniser (model_ir_se50.pth), which styleid does not use."
     if found is wanted:
         return " It seems to be one of another version, or incomplete."
-    return f" It seems to be {found.text}; give it with {found.option}."
+    return f" It seems to be {found.text}; give it with `{found.option}`."
 
 
 def _beside(content: Any) -> tuple[torch.Tensor | None, Mapping[str, Any]]:

@@ -23,15 +23,15 @@ def read_rankings(paths: Sequence[Path], layers: int, width: int) -> dict[str, F
     """Read rankings. The number of scores determines which ranking a file holds.
 
     Args:
-        paths: files, or folders that hold them under upstream's names.
-        layers: rows of W+.
-        width: width of W+.
+        paths: Files, or folders that hold them under upstream's names.
+        layers: Rows of W+.
+        width: Width of W+.
 
     Returns:
         Scores by name, `channels` (layers, width) and `groups` (layers, width / 256), as far as files are given.
 
     Raises:
-        CheckpointError: if a file cannot be read, its number of scores fits neither ranking, a score is not finite, or
+        CheckpointError: If a file cannot be read, its number of scores fits neither ranking, a score is not finite, or
             two files hold the same ranking.
     """
     found: dict[str, FloatArray] = {}

@@ -35,16 +35,16 @@ def thresholds_of(options: BuildOptions, stand_in: Bundle, folder: Path) -> tupl
 
     Args:
         options: `identity` and `strangers` determine the origin.
-        stand_in: the built-in bundle.
-        folder: the new bundle's folder, which holds identity.onnx.
+        stand_in: The built-in bundle.
+        folder: The new bundle's folder, which holds identity.onnx.
 
     Raises:
-        OptionError: if `options.strangers` is given without `options.identity`, or has too few faces.
+        OptionError: If `options.strangers` is given without `options.identity`, or has too few faces.
     """
     if options.identity is None:
         if options.strangers is not None:
             raise OptionError(
-                "--strangers", "give it only with --identity: the built-in recogniser already has thresholds."
+                "strangers", "give it only with `identity`: the built-in recogniser already has thresholds."
             )
         own = stand_in.spec
         bounds = {f"{rate:g}": {"low": r.low, "high": r.high} for rate, r in own.thresholds.items()}
@@ -66,7 +66,7 @@ def evenly_spread(length: int) -> dict[str, dict[str, float]]:
     """Return the thresholds of uniformly distributed unit vectors.
 
     Args:
-        length: number of dimensions.
+        length: Number of dimensions.
 
     Returns:
         `low` and `high` by false-match rate: the similarities that this share of pairs falls below or exceeds.
@@ -88,7 +88,7 @@ def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
         `low` and `high` by false-match rate.
 
     Raises:
-        OptionError: if there are too few people for a false-match rate of 0.001.
+        OptionError: If there are too few people for a false-match rate of 0.001.
     """
     upper = np.triu(np.ones((len(embeddings), len(embeddings)), bool), 1)
     similarities = (embeddings @ embeddings.T)[upper]
@@ -99,7 +99,7 @@ def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
             bounds[f"{rate:g}"] = {"low": round(float(low), 4), "high": round(float(high), 4)}
     if "0.001" not in bounds:
         raise OptionError(
-            "--strangers",
+            "strangers",
             f"{len(embeddings)} people give {len(similarities)} pairs, too few for a false-match rate of 0.001. Give "
             "photos of at least 246 people, one each (776 for 0.0001).",
         )
@@ -110,12 +110,12 @@ def embed_people(folder: Path, session: Any, crop: CropTemplate) -> FloatArray:
     """Return the embeddings (n, d) of the largest face in each photo. Photos without a face are skipped.
 
     Args:
-        folder: folder of photos.
+        folder: Folder of photos.
         session: ONNX Runtime session of the recogniser.
-        crop: the recogniser's crop template.
+        crop: The recogniser's crop template.
 
     Raises:
-        OptionError: if no face is found.
+        OptionError: If no face is found.
     """
     from styleid.media.image import read_photo
     from styleid.media.storage.files import walk_inputs
@@ -128,5 +128,5 @@ def embed_people(folder: Path, session: Any, crop: CropTemplate) -> FloatArray:
             largest = faces.landmarks_px[int(np.argmax(faces.min_sides_px))]
             crops.append(crop.crop(image, crop.matrix(largest)))
     if not crops:
-        raise OptionError("--strangers", f"no face was found in the photos of {folder}.")
+        raise OptionError("strangers", f"no face was found in the photos of {folder}.")
     return run_batched(session, {"crop": to_float(np.stack(crops))})[0]
