@@ -29,7 +29,7 @@ def pack() -> ContextPack:
 def networks() -> dict[str, nn.Module]:
     torch.manual_seed(3)
     generator, appearance = ContextGenerator(CONFIG), AppearanceEncoder(4, (4, 8))
-    nn.init.normal_(generator.look.weight, std=100)  # so that codes are seen in w
+    nn.init.normal_(generator.look.weight, std=100)  # so that codes have a clear effect on w
     return {"average": generator.eval(), "average_appearance": appearance.eval()}
 
 

@@ -133,7 +133,7 @@ def test_the_inverter_computes_what_torch_does(built: Path, parts: Parts) -> Non
     rows = found[:, GEOMETRY:].reshape(7, 7, 16)
     assert torch.equal(rows, rows[:, :1].expand_as(rows))
     other = run(built, "inverter", **given | {"crop": -given["crop"]})
-    assert (other - found)[:, GEOMETRY:].abs().max() > 1e-3  # the appearance code bears on w
+    assert (other - found)[:, GEOMETRY:].abs().max() > 1e-3  # the appearance code affects w
     assert torch.equal(other[:, :GEOMETRY], found[:, :GEOMETRY])
 
 
@@ -157,7 +157,9 @@ def test_images_of_the_generator_are_in_range(built: Path) -> None:
     assert image.shape == (7, 3, side, side)
     assert image.abs().max() <= 1
     elsewhere = torch.cat([torch.zeros(7, GEOMETRY), codes[:, GEOMETRY:]], 1)
-    assert torch.equal(run(built, "generator", **maps, w_plus=elsewhere), image)  # lines tell it of geometry
+    assert torch.equal(
+        run(built, "generator", **maps, w_plus=elsewhere), image
+    )  # geometry reaches it through the lines only
 
 
 def test_the_mask_encoder_sets_geometry_rows_only(built: Path, bundle: Bundle) -> None:
@@ -190,7 +192,7 @@ def test_the_neutral_crop_is_redrawn_and_parsed(built: Path, parts: Parts) -> No
     assert (landmarks.shape, landmarks.dtype) == ((68, 2), np.float32)
     photos = functional.interpolate(torch.from_numpy(PACK.crops(parts.bank)).permute(0, 3, 1, 2).float(), 160)
     apart = (photos - torch.from_numpy(crop).permute(2, 0, 1)).abs().amax(1)
-    assert apart.mean((1, 2)).min() > 1  # no photo's face is in it
+    assert apart.mean((1, 2)).min() > 1  # it is none of the photos
 
 
 @pytest.mark.slow

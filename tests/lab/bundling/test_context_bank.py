@@ -97,7 +97,7 @@ def test_variety_changes_identities_but_not_age_sex_and_group() -> None:
     ways, z = identity_directions(PACK), torch.randn(2000, 64, generator=torch.Generator().manual_seed(7))
     added = z @ ways
     assert abs(float(added.square().sum(1).mean()) - 1) < 0.1
-    # along the direction in which women's embeddings differ most from men's, by ridge regression, nothing is added
+    # nothing is added along the direction that predicts the sex by ridge regression
     looks, embedding = PACK.known_looks().astype(np.float64), PACK.embedding.astype(np.float64)
     centred, female = embedding - embedding.mean(0), looks[:, 1] - looks[:, 1].mean()
     strength = 1e-3 * len(centred) * centred.var(0).mean()

@@ -73,7 +73,7 @@ def test_the_appearance_model_is_that_of_the_bundle(checkpoints, bundle, astrona
         codes = model.encode(crop, landmarks, visible)
         points = model.points(codes)[:, :68].numpy()
     assert np.abs(codes.numpy() - wanted).mean() < 0.05 * np.abs(wanted).mean()  # the bundle's has 8 bits
-    # the textures, by their own basis: what is taken in comes out again
+    # textures made from the basis are reproduced
     assert np.abs(points - landmarks.numpy()).mean() < 0.02 * side
     again = model.encode(model(codes)[0].detach(), torch.from_numpy(points), visible)
     assert (again - codes)[:, 5:].square().mean() < 0.2 * codes[:, 5:].square().mean()
@@ -168,7 +168,7 @@ class Small(nn.Module):
 def test_any_exported_network_can_be_restored(tmp_path, eight_bit):
     torch.manual_seed(0)
     network = Small()
-    network(torch.randn(64, 3, 32, 32))  # statistics of its own
+    network(torch.randn(64, 3, 32, 32))  # gives normalisation layers statistics
     examples = {"x": torch.randn(64, 3, 32, 32).numpy()} if eight_bit else None
     report = export_network(network, {"x": torch.randn(2, 3, 32, 32)}, ["y"], tmp_path / "n.onnx", examples=examples)
     found, x = restore(Small(), report.path), torch.randn(8, 3, 32, 32)

@@ -39,7 +39,7 @@ def test_crops_come_in_the_order_asked_for_and_rgb() -> None:
     assert every.dtype == np.uint8
     assert np.array_equal(pack.crops([7, 2, 7]), every[[7, 2, 7]])
     assert pack.crops([]).shape == (0, 40, 40, 3)
-    # skin is redder than blue, whoever it is of
+    # skin of all groups has more red than blue
     nose = every[np.arange(12), pack.landmarks68[:, 28, 1].astype(int), pack.landmarks68[:, 28, 0].astype(int)]
     assert (nose[:, 0] > nose[:, 2].astype(int) + 10).all()
 
@@ -187,7 +187,7 @@ def test_faces_lie_where_the_template_has_them(built: tuple[Pack, dict[str, int]
     template = np.asarray(pack.template.points_px)
     eyes = np.linalg.norm(template[1] - template[0])
     assert np.linalg.norm(pack.landmarks5 - template, axis=-1).mean() < 0.1 * eyes
-    # two networks, the detector and the landmark teacher, agree about the same crop
+    # two networks, the detector and the landmark teacher, agree on the same crop
     assert np.linalg.norm(five_points(pack.landmarks68) - pack.landmarks5, axis=-1).mean() < 0.12 * eyes
     for i in np.nonzero([pack.labels(k) is not None for k in range(len(pack))])[0]:
         x, y = pack.landmarks68[i, 27:31].mean(0).round().astype(int)
@@ -199,7 +199,7 @@ def test_split_is_by_the_hash_of_the_name(built: tuple[Pack, dict[str, int]], sh
     pack = built[0]
     assert pack.held_out.tolist() == [is_held_out(str(name)) for name in pack.names]
     assert 0 < pack.held_out.sum() < len(pack)
-    # fewer photos, in another order: everyone stays on their side
+    # with fewer photos in another order, the split of each face stays the same
     small_archives(shared / "data", tmp_path / "sources", 1, reverse=True)
     build_pack(tmp_path / "sources", tmp_path / "other.npz", shared / "data" / "teachers", PackOptions(32, 4))
     other = Pack.load(tmp_path / "other.npz")

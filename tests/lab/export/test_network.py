@@ -156,7 +156,7 @@ def test_nodes_that_change_nothing_are_removed(tmp_path: Path) -> None:
     (product,) = (node for node in graph.node if node.op_type in {"Gemm", "MatMul"})
     makers = {name: node.op_type for node in graph.node for name in node.output}
     assert makers[product.input[0]] == "GatherND"
-    assert makers["row"] == "Transpose"  # what gives an output stays: the output needs its name
+    assert makers["row"] == "Transpose"  # a node that produces an output is kept
     for node in graph.node:
         assert node.op_type not in {"Identity", "Max", "Concat"} or len(node.input) > 1
 

@@ -42,9 +42,7 @@ def test_convolutions_become_8_bit_and_stay_near(tmp_path: Path) -> None:
     kernels = [tensor for tensor in graph.initializer if len(tensor.dims) == 4]
     assert [tensor.dims[0] for tensor in kernels if tensor.data_type != onnx.TensorProto.INT8] == [24]  # the first
     (inner,) = (tensor for tensor in kernels if tensor.data_type == onnx.TensorProto.INT8)
-    assert (
-        np.abs(onnx.numpy_helper.to_array(inner)).max() <= 64
-    )  # seven bits, so that two products fit into 16 on every processor
+    assert np.abs(onnx.numpy_helper.to_array(inner)).max() <= 64  # seven bits, so that two products fit into 16
     fresh = views(40, 2)
     wanted, given = (open_session(path).run(None, {"image": fresh})[0] for path in (whole.path, report.path))
     assert 0 < np.sqrt(((given - wanted) ** 2).mean()) < 0.1 * wanted.std()

@@ -83,7 +83,7 @@ def test_a_reconstruction_is_nearer_than_the_mean_face(
 
 def test_codes_have_unit_variance_and_mean_zero(codes: torch.Tensor) -> None:
     spread, mean = codes.std(0, correction=0), codes.mean(0)
-    # channels that nothing varies (a row has more of them than named quantities) are zero
+    # unused channels are zero: a row has more channels than named quantities
     alive = spread > 1e-3
     assert alive.float().mean() > 0.6
     shape = torch.cat([spread[:3], spread[SHAPE_ROW:TEXTURE_ROW]])
@@ -98,7 +98,7 @@ def test_shape_channels_round_trip(
     points = with_forehead(inputs["landmarks"])
     read = model.shape_codes(points)
     again = model.shape_codes(model.points(codes))
-    believed = (read.abs() < 3).all(1)  # beyond three deviations coordinates are cut
+    believed = (read.abs() < 3).all(1)  # coordinates are clipped at three standard deviations
     assert believed.float().mean() > 0.5
     assert torch.allclose(read[believed], again[believed], atol=2e-2)
     placed = (model.points(codes) - points).norm(dim=-1).mean()
@@ -119,11 +119,11 @@ def test_the_expression_row_determines_the_expression(model: ActiveAppearanceMod
     taken = codes.clone()
     taken[:, EXPRESSION_ROW] = codes.roll(1, 0)[:, EXPRESSION_ROW]
     assert (model.points(taken) - model.points(codes)).abs().max() > 0.3
-    # these faces never nod, so what their pitch tells is the mouth again: it goes along
+    # these faces never nod, so their pitch measures the mouth, too, and is taken with it
     taken[:, 0] = codes.roll(1, 0)[:, 0]
     given, wanted = mouth_opening(model.points(taken)), np.roll(own, 1)
     assert np.corrcoef(given, wanted)[0, 1] > 0.8
-    # what the row does not hold stays: taking everything else leaves the mouth as it was
+    # other rows do not hold the expression: taking them all leaves the mouth as it was
     rest = codes.roll(1, 0)
     rest[:, : EXPRESSION_ROW + 1] = codes[:, : EXPRESSION_ROW + 1]
     assert np.corrcoef(mouth_opening(model.points(rest)), own)[0, 1] > 0.8
@@ -192,7 +192,7 @@ def test_pixels_outside_the_mask_get_the_nearest_value() -> None:
 
 def test_warps_are_inverse(model: ActiveAppearanceModel, inputs: dict[str, torch.Tensor]) -> None:
     points = with_forehead(inputs["landmarks"][:8])
-    # textures that say where each of their pixels lies, in pixels
+    # textures whose values are the coordinates of their pixels
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(24.0), indexing="ij")
     places = torch.stack([x, y]).expand(8, -1, -1, -1)
     again = model.take_texture(model.place_texture(places, points), points)

@@ -74,7 +74,7 @@ def test_rows_of_w_act_on_their_own_layer() -> None:
             other = w_plus.clone()
             other[:, row] = 1
             changed = (generator(*given.values(), other) - plain).abs().max() > 0
-            assert changed == (row < 7)  # the last stage starts by adding nothing
+            assert changed == (row < 7)  # the last stage adds nothing at first
 
 
 @pytest.mark.parametrize("kind", ["generator", "discriminator"])
@@ -141,6 +141,6 @@ def test_the_appearance_encoder_gets_averages_of_visible_pixels(side: int) -> No
     small = functional.interpolate(torch.cat([crop, visible], 1), SIDE, mode="area")
     shown = (small[:, 3:] > 0.5).float()
     torch.testing.assert_close(seen, torch.cat([without_light(small[:, :3], shown), shown], 1), atol=1e-5, rtol=1e-5)
-    # what is hidden, and how bright and of what colour the light is, makes no difference
+    # hidden pixels, and the brightness and colour of the light, make no difference
     lit = torch.where(visible > 0, crop * 0.5 + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.ones(()))
     torch.testing.assert_close(AppearanceView(side)(lit, visible), seen, atol=1e-4, rtol=1e-4)

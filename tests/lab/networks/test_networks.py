@@ -23,7 +23,7 @@ def test_parser_gives_labels_and_landmarks() -> None:
         alone = network(crops(3)[1:2])
     assert labels.shape == (3, CLASSES, 16, 16)
     assert landmarks.shape == (3, LANDMARKS, 2)
-    # a mean over places that reach a quarter beyond each border
+    # a mean over positions in 1.25 times the crop
     assert landmarks.min() > -0.25 * 32
     assert landmarks.max() < 1.25 * 32
     assert torch.allclose(alone[1], landmarks[1:2], atol=1e-3)
@@ -35,7 +35,7 @@ def test_landmarks_of_heat_maps_are_in_pixels_of_the_crop(place: tuple[int, int]
     heat = torch.zeros(1, LANDMARKS, 8, 8)
     heat[:, :, y, x] = 50.0
     read = network.read_heat(heat)[0, 0]
-    # places are 5 px apart and lie about the crop's centre, 15.5
+    # positions are 5 px apart and centred on the crop's centre, 15.5
     assert read.tolist() == pytest.approx([15.5 + (x - 3.5) * 5, 15.5 + (y - 3.5) * 5], abs=1e-3)
 
 

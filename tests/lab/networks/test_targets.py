@@ -43,7 +43,7 @@ def codes(traits: torch.Tensor) -> torch.Tensor:
     out = torch.randn(PEOPLE, LAYERS, WIDTH, generator=draw)
     out[:, ATTRIBUTE_ROW] = (traits - traits.mean(0)) @ torch.randn(2 + len(GROUPS), WIDTH, generator=draw) / 10
     digits = (torch.arange(PEOPLE)[:, None] // DIGITS % 8).float()
-    filler = (3 * 7**2 - (digits**2).sum(1, keepdim=True)).sqrt()  # all lie equally far out
+    filler = (3 * 7**2 - (digits**2).sum(1, keepdim=True)).sqrt()  # all have the same norm
     out[:, FIRST:] = torch.cat([digits, filler, torch.zeros(PEOPLE, WIDTH - 4)], 1)[:, None]
     return out
 
@@ -88,7 +88,7 @@ def test_each_part_comes_from_one_person_of_the_bank(
     assert [part.shape for part in parts] == [(PEOPLE, 1)] * len(PARTS)  # one person each
     chosen = torch.cat(parts, 1)
     assert bank[chosen].all()
-    for one, other in itertools.combinations(range(len(PARTS)), 2):  # of twelve people a pair is the same by chance
+    for one, other in itertools.combinations(range(len(PARTS)), 2):  # seldom the same of twelve people
         assert (chosen[:, one] == chosen[:, other]).float().mean() < 0.2
     for part in chosen.T:
         assert len(part.unique()) > 0.4 * bank.sum()
@@ -129,17 +129,17 @@ def test_wanted_sex_age_and_group_are_respected(mapping: TargetMapping, traits: 
 def test_the_attribute_row_matches_the_wanted_traits(
     mapping: TargetMapping, codes: torch.Tensor, traits: torch.Tensor
 ) -> None:
-    # wanted traits that the first person has: the row is theirs, but for what is exaggerated
+    # the first person has the wanted traits, so the row is theirs plus the exaggeration
     z, row = draws(60), codes[::EACH, ATTRIBUTE_ROW]
     for cell, wanted in enumerate(traits[::EACH]):
         wplus = draw_from(mapping, z, wanted.expand(len(z), -1))
         same = (traits[numbers(wplus)[:, 0]] == wanted).all(1)
         assert same.any()
         more = 2 * (exaggerated(wanted[None]) - wanted) @ mapping.trait_row[:-1]
-        expected = (row[cell] + more[0]).clamp(-5, 5)  # as far as a target goes
+        expected = (row[cell] + more[0]).clamp(-5, 5)  # the limit of the attribute row
         off = wplus[same, ATTRIBUTE_ROW, : BEARD.start] - expected[: BEARD.start]
         assert off.abs().max() < 0.05 * row.std()
-    # an age beyond the bank's: the row overshoots towards it
+    # the age is beyond the bank's, so the row overshoots towards it
     old, oldest = (torch.tensor([attributes(age, 0.0, 0)]).expand(60, -1) for age in (90.0, 60.0))
     along = row[CELLS.index((60.0, 0.0, 0))] - row[CELLS.index((40.0, 0.0, 0))]
     apart = draw_from(mapping, z, old) - draw_from(mapping, z, oldest)
@@ -165,7 +165,7 @@ def test_z_determines_the_target(mapping: TargetMapping, traits: torch.Tensor) -
     assert torch.equal(first, draw_from(mapping, z, wanted))
     assert torch.allclose(first[4:5], draw_from(mapping, z[4:5], wanted[4:5]), atol=1e-5)
     apart = torch.cdist(first.flatten(1), first.flatten(1)) + 10 * torch.eye(30)
-    assert (apart > 0.01).float().mean() > 0.99  # of twelve people, three can seldom be the same
+    assert (apart > 0.01).float().mean() > 0.99  # three parts seldom come from the same of twelve people
 
 
 @pytest.mark.slow

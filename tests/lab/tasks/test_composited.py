@@ -143,7 +143,7 @@ def test_crops_are_the_photos_with_new_faces(composite: DifferentiableComposite,
 
 
 def test_an_original_face_put_back_hardly_changes(composite: DifferentiableComposite, packs: tuple[Pack, Pack]) -> None:
-    rows, middle = torch.arange(12), slice(3 * SIDE // 8, 5 * SIDE // 8)  # without hair, which no new face brings
+    rows, middle = torch.arange(12), slice(3 * SIDE // 8, 5 * SIDE // 8)  # without hair, which new faces do not have
     wide = packs[1]
     shown = np.nonzero(np.isin(wide.source, [SOURCES.index(name) for name in ("parsing", "portraits")]))[0][:12]
     photos = torch.from_numpy(wide.crops(shown)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]).permute(0, 3, 1, 2) / 127.5 - 1
@@ -238,7 +238,7 @@ def test_a_separation_stretches_its_parts_and_keeps_other_rows(mapping: TargetMa
             for number, (start, end) in enumerate(separation.rows):
                 even = separation.get_buffer(f"even{number}")
                 before, after = ((codes[:, start:end].flatten(1) @ even).square().sum() for codes in (people, turned))
-                assert after == pytest.approx(stretch**2 * float(before), rel=0.02)  # a few numbers end at the furthest
+                assert after == pytest.approx(stretch**2 * float(before), rel=0.02)  # a few numbers are clipped
         for turn in separation.turns:
             turn.zero_()
         separation.stretch.fill_(1.0)
@@ -324,7 +324,7 @@ def test_the_swapper_learns(
     assert set(after[0]) == {"identity", "landmarks", "latent", "traits"}
     weights = {"identity": 4.0, "landmarks": 0.4, "latent": 0.2, "traits": 0.2}
     lost = [sum(weight * one[name] for one in seen for name, weight in weights.items()) for seen in (before, after)]
-    assert lost[1] < 0.985 * lost[0]  # most of it is what no swapper could change
+    assert lost[1] < 0.985 * lost[0]  # no swapper can change most of this loss
     measured = task.evaluate()
     assert set(measured) == {"alike", "as_one", "share"}
     assert 0 < measured["share"] < 1

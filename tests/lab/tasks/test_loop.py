@@ -176,12 +176,12 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("steps", [0, 2], ids=["same step again", "later step"])
 def test_the_folder_holds_a_complete_checkpoint_at_any_time(steps: int, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(loop, "MAX_PART_BYTES", 16)  # several parts, even of a line
+    monkeypatch.setattr(loop, "MAX_PART_BYTES", 16)  # several parts even for this small network
     task, folder = TinyTask(), tmp_path / "checkpoint"
     task.step(torch.Generator().manual_seed(0), 0.0)
     save(task, RunState(1), folder)
     old = {name: value.clone() for name, value in tensors(task).items()}
-    for step in range(steps + 1):  # the weights always move on, also where the number of steps does not
+    for step in range(steps + 1):  # the weights change even if the step does not
         task.step(torch.Generator().manual_seed(1 + step), 0.5)
     seen = []
 
@@ -209,7 +209,7 @@ def test_the_folder_holds_a_complete_checkpoint_at_any_time(steps: int, tmp_path
     assert len(seen) >= 8
     assert all(right for _, right in seen)
     assert seen_new()
-    # nothing of the old one is left behind
+    # no file of the old checkpoint is left
     parts = {path.name for path in folder.iterdir()} - {"state.json", "sheet.png"}
     assert parts == set(json.loads((folder / "state.json").read_text())["files"])
 

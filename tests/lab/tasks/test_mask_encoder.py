@@ -66,7 +66,7 @@ def test_the_mask_encoder_learns(pack: Pack, model: ActiveAppearanceModel) -> No
     assert fell(seen, "landmarks", 20) < 0.85  # a pixel of the map is a twelfth of the eyes' distance
     after = task.evaluate()
     assert after["landmark_error_of_mean"] == pytest.approx(before["landmark_error_of_mean"])
-    assert after["landmark_error"] < 0.05  # these faces hardly differ but for how they were turned in training
+    assert after["landmark_error"] < 0.05  # these faces differ mainly by the rotations of the training
     height, width, _ = task.sheet().shape
     assert (width, height % 64) == (8 * 64, 0)
 
@@ -91,7 +91,7 @@ def test_rows_that_labels_do_not_determine_are_zero(tmp_path: Path) -> None:
     report = export_network(network, {"labels": labels}, ["w_plus"], tmp_path / "encoder.onnx")
     assert report.max_error <= 1e-3
     session = open_session(report.path)
-    assert session.get_inputs()[0].shape[1:] == [32, 32]  # so that the runtime knows how large a map to give
+    assert session.get_inputs()[0].shape[1:] == [32, 32]  # the runtime reads the size of label maps here
     assert session.run(None, {"labels": labels[:2].numpy()})[0].shape == (2, 12, 8)
 
 

@@ -55,7 +55,9 @@ def test_a_step_descends_the_weighted_sum(weight: float) -> None:
     (wanted,) = torch.autograd.grad(terms["near"] + weight * terms["small"], layer)
     task.step(torch.Generator().manual_seed(1), 0.5)
     assert layer.grad is not None
-    assert torch.allclose(layer.grad / layer.grad.norm(), wanted / wanted.norm(), atol=1e-5)  # which may be bounded
+    assert torch.allclose(
+        layer.grad / layer.grad.norm(), wanted / wanted.norm(), atol=1e-5
+    )  # the gradient may be clipped
 
 
 def test_a_term_without_a_weight_is_an_error() -> None:

@@ -35,7 +35,7 @@ def test_a_photo_mask_falls_from_one_inside_to_zero_at_the_border() -> None:
     assert mask[30:80, 40:70].min() == 1
     assert mask[:10].max() == mask[:, :20].max() == mask[:, 91:].max() == mask[101:].max() == 0
     assert 0 < mask[50, 23] < 1
-    assert 0.9 < mask.sum() / ((70 - 6) * (90 - 6)) < 1.1  # as if it ended in mid-feather
+    assert 0.9 < mask.sum() / ((70 - 6) * (90 - 6)) < 1.1  # as if it ended inside the feather
     turned = photo_mask(square, torch.tensor([[[0.0, -1.0, 111.0], [1.0, 0.0, 0.0]]]), 112)[0, 0]
     assert torch.allclose(turned, mask.T.flip(0), atol=1e-5)
 
@@ -54,7 +54,7 @@ def test_a_face_cropped_tightly_gets_the_surroundings_of_another_instead_of_a_mi
     assert torch.allclose(filled[shown == 1], plain[shown == 1], atol=1e-6)
     outside = shown[:, 0] == 0
     for i in np.nonzero(tight)[0]:
-        there = outside[i] & (filled[i].abs().amax(0) < 0.99)  # brighter or darker than its face lets it be, it is cut
+        there = outside[i] & (filled[i].abs().amax(0) < 0.99)  # not clipped
         light = [(filled[i] - plain[j])[:, there] for j in np.nonzero(~tight)[0]]
         assert min(float((d - d.median(1, keepdim=True).values).abs().median()) for d in light) < 1e-5
 

@@ -190,7 +190,7 @@ def test_thresholds_are_measured_if_there_are_enough_people() -> None:
     people /= np.linalg.norm(people, axis=1, keepdims=True)
     measured, spread = thresholds.measured(people), thresholds.evenly_spread(64)
     assert set(measured) == {"0.1", "0.01", "0.001"}
-    for rate, bounds in measured.items():  # evenly spread vectors have the bounds of evenly spread vectors
+    for rate, bounds in measured.items():  # these vectors are evenly spread
         assert bounds["high"] == pytest.approx(spread[rate]["high"], rel=0.06)
         assert bounds["low"] == pytest.approx(spread[rate]["low"], rel=0.06)
     with pytest.raises(OptionError, match="at least 246 people"):

@@ -131,7 +131,7 @@ def test_encoders_match_upstream(case: str, shared: Path, tmp_path: Path) -> Non
     network, inputs, output, wanted = load_case(shared, case)
     exact = in_double(network, inputs)
     rounding = deviation(in_torch(network, inputs), exact)
-    with torch.backends.mkldnn.flags(enabled=False):  # the sums in another order
+    with torch.backends.mkldnn.flags(enabled=False):  # sums in another order
         rounding = max(rounding, deviation(in_torch(network, inputs), exact))
     assert rounding < 0.1
     assert deviation(wanted, exact) <= 3 * rounding
@@ -157,7 +157,7 @@ def test_encoders_match_torch_in_onnx(deltas: bool, tmp_path: Path) -> None:
     network = StyleEncoder(EncoderConfig(3, 64, 18, WIDTH, stages), deltas=deltas).eval()
     for name, value in network.state_dict().items():
         if name.startswith("styles") and name.endswith("weight"):
-            value.mul_(3)  # so that every row of W+ shows
+            value.mul_(3)  # so that every row of W+ matters
     image = torch.rand(2, 3, 64, 64) * 2 - 1
     report = export_network(network, {"crop": image}, ["w_plus"], tmp_path / "encoder.onnx", half=False)
     found = open_session(report.path).run(None, {"crop": image.numpy()})[0]
