@@ -110,7 +110,7 @@ def process_video(
     encode, side = encode or EncodeOptions(), side or TrackOptions()
     check_signing(options.marking)
     if not options.frames:
-        container_of(options.out, encode.codec)
+        container_of(options.out, encode)
     if source.exists() and options.out.exists() and source.samefile(options.out):
         raise OptionError("out", f"{options.out} is the input and would be overwritten.")
     clocked = _Clock(watch)

@@ -12,6 +12,13 @@ from styleid.errors import OptionError, OutputError
 from styleid.media.provenance import SOURCE_TYPE, MarkOptions
 from styleid.media.storage.files import os_reason
 from styleid.media.video.audit import find_leftovers
+from styleid.media.video.encoders import (
+    HARDWARE_FORMAT,
+    encoder_name,
+    hardware_settings,
+    require_encoder,
+    usual_bit_rate,
+)
 from styleid.media.video.live_address import LiveAddress, LivePlace
 from styleid.media.video.live_source import LiveFormat, LiveFrame
 from styleid.media.video.marks import MATROSKA_TAG, mark_file, untag_matroska
@@ -22,7 +29,6 @@ from styleid.types import ImageRGB, MaskArray
 
 _TICKS = 90_000
 """Units of time a second, as in transport streams."""
-_ENCODERS = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
 _FAST = {
     "h264": {"preset": "veryfast", "tune": "zerolatency"},
     "h265": {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none"},
@@ -73,15 +79,15 @@ class LiveSink:
         self._container.start_encoding()
 
     def _video_stream(self, encode: EncodeOptions) -> Any:
-        form, codec = self._form, encode.codec
-        options = dict(_FAST[codec])
-        if codec in _CRF:
-            options["crf"] = _CRF[codec] if encode.quality == "source" else encode.quality
-        stream = self._container.add_stream(_ENCODERS[codec], rate=form.rate, options=options)
+        form = self._form
+        name = encoder_name(encode.codec, encode.encoder)
+        stream = self._container.add_stream(name, rate=form.rate, options=_settings(encode))
         self._pixels = _pixel_format(form, encode)
         stream.width, stream.height, stream.pix_fmt = form.width, form.height, self._pixels
         context, colours = stream.codec_context, form.colours
         stream.time_base = context.time_base = Fraction(1, _TICKS)
+        if encode.encoder != "software" and encode.quality == "source":
+            context.bit_rate = usual_bit_rate(form.width, form.height, form.rate)
         context.gop_size = max(1, round(_KEY_EVERY_S * form.rate))
         context.colorspace = colours.coded_matrix if colours.matrix == _OF_RGB else colours.matrix
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
@@ -166,14 +172,26 @@ def live_container(out: LivePlace, encode: EncodeOptions, marking: MarkOptions) 
     if marking.mark == "c2pa":
         raise OptionError("mark", "c2pa signs a finished file, and `live` writes as it goes. Use iptc or none.")
     if isinstance(out, Path):
-        return container_of(out, encode.codec)
+        return container_of(out, encode)
     if encode.codec == "ffv1":
         raise OptionError("codec", "ffv1 does not go into a stream; choose h264 or h265.")
+    require_encoder(encode.codec, encode.encoder, encode.quality)
     return out.container
+
+
+def _settings(encode: EncodeOptions) -> dict[str, str]:
+    """Return the options of the encoder: as fast, and with as little delay, as it can be."""
+    if encode.encoder != "software":
+        return hardware_settings(encode.encoder, encode.quality, live=True)
+    usual = _CRF.get(encode.codec)
+    quality = {} if usual is None else {"crf": usual if encode.quality == "source" else encode.quality}
+    return _FAST[encode.codec] | quality
 
 
 def _pixel_format(form: LiveFormat, encode: EncodeOptions) -> str:
     """Return 8 bits with a quarter of the colour samples, which every player shows; ffv1 keeps what there is."""
     if encode.codec == "ffv1":
         return pixel_format_for(form.pixel_format, "ffv1", (form.width, form.height)).replace("gbrp", "yuv444p")
+    if encode.encoder != "software":
+        return HARDWARE_FORMAT
     return "yuv444p" if form.width % 2 or form.height % 2 else "yuv420p"

@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 
@@ -20,6 +20,17 @@ from styleid.media.signing import SIGNED_FORMATS, SigningError, sign_file
 from styleid.media.storage.files import os_reason
 from styleid.media.video.audit import find_leftovers
 from styleid.media.video.clip import ClipFrame
+from styleid.media.video.encoders import (
+    CODECS,
+    ENCODERS,
+    HARDWARE_FORMAT,
+    Codec,
+    Encoder,
+    encoder_name,
+    hardware_settings,
+    require_encoder,
+    usual_bit_rate,
+)
 from styleid.media.video.marks import MATROSKA_TAG, mark_file, says_generated, untag_matroska
 from styleid.media.video.planes import blacken, fresh_copy, repaint
 from styleid.media.video.pyav import import_av
@@ -27,10 +38,8 @@ from styleid.media.video.reader import VideoClip
 from styleid.media.video.side_tracks import SideTracks, TrackOptions
 from styleid.types import ImageRGB, MaskArray
 
-Codec = Literal["h264", "h265", "ffv1"]
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _CARRIES = {"mp4": ("h264", "h265"), "mov": ("h264", "h265"), "matroska": ("h264", "h265", "ffv1")}
-_ENCODERS = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
 _PACKED = {("ffv1", "gbrp"): "bgr0"}
 """What an encoder takes instead of a planar format, with the same samples."""
 _OF_RGB, _UNKNOWN_MATRIX = 0, 2
@@ -60,25 +69,35 @@ class EncodeOptions:
 
     codec: h264, h265, or ffv1, which is lossless: pixels outside the faces stay bit for bit.
     quality: source keeps near the source's bit rate; a number is a constant rate factor, lower is better, such as 18.
+    encoder: software, or the hardware that encodes h264 or h265: nvenc (NVIDIA), vaapi (Intel and AMD on Linux) or
+        videotoolbox (macOS). The same pictures give other bytes on other hardware.
     """
 
     codec: Codec = "h264"
     quality: str = "source"
+    encoder: Encoder = "software"
 
     def __post_init__(self) -> None:
-        if self.codec not in _ENCODERS:
-            raise OptionError("codec", f"'{self.codec}' is unknown; choose one of {', '.join(_ENCODERS)}.")
+        if self.codec not in CODECS:
+            raise OptionError("codec", f"'{self.codec}' is unknown; choose one of {', '.join(CODECS)}.")
+        if self.encoder not in ENCODERS:
+            raise OptionError("encoder", f"'{self.encoder}' is unknown; choose one of {', '.join(ENCODERS)}.")
         if self.quality != "source" and not (self.quality.isdigit() and int(self.quality) <= 51):
             raise OptionError("quality", f"'{self.quality}' is neither 'source' nor a whole number from 0 to 51.")
 
 
-def container_of(out: Path, codec: Codec) -> str:
-    """Return FFmpeg's name of the container that a file's suffix asks for; raises OptionError where it cannot serve."""
+def container_of(out: Path, encode: EncodeOptions) -> str:
+    """Return FFmpeg's name of the container that a file's suffix asks for; raises OptionError where it cannot serve.
+
+    That is also where the encoder does not work on this machine.
+    """
+    codec = encode.codec
     container = _CONTAINERS.get(out.suffix.lower())
     if container is None:
         raise OptionError("out", f"{out} names no container that is written: end it in {', '.join(_CONTAINERS)}.")
     if codec not in _CARRIES[container]:
         raise OptionError("codec", f"{codec} does not go into {out.suffix}: end the output in .mkv.")
+    require_encoder(codec, encode.encoder, encode.quality)
     return container
 
 
@@ -93,7 +112,7 @@ class VideoSink:
         tracks: TrackOptions,
         marking: MarkOptions | None = None,
     ) -> None:
-        container = container_of(out, encode.codec)
+        container = container_of(out, encode)
         self._clip, self._out, self._av = clip, out, import_av()
         self._file = PartFile(out)
         self._durations: dict[int, int] = {}
@@ -112,7 +131,9 @@ class VideoSink:
         facts = self._clip.facts
         options = {"fflags": "+bitexact", "max_interleave_delta": "0"}
         self._container = self._av.open(self._file, "w", format=container, container_options=options)
-        self._format = pixel_format_for(facts.pixel_format, encode.codec, (facts.width, facts.height))
+        size = facts.width, facts.height
+        software = encode.encoder == "software"
+        self._format = pixel_format_for(facts.pixel_format, encode.codec, size) if software else HARDWARE_FORMAT
         self._coded_format = _PACKED.get((encode.codec, self._format), self._format)
         self._stream = self._video_stream(encode)
         self.side = SideTracks(self._clip, self._container, container, tracks)
@@ -122,7 +143,9 @@ class VideoSink:
 
     def _video_stream(self, encode: EncodeOptions) -> Any:
         facts, rate = self._clip.facts, self._clip.info.rate
-        stream = self._container.add_stream(_ENCODERS[encode.codec], rate=rate, options=_settings(encode, facts))
+        stream = self._container.add_stream(
+            encoder_name(encode.codec, encode.encoder), rate=rate, options=_settings(encode, facts)
+        )
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, self._coded_format
         stream.time_base = context.time_base = facts.time_base
@@ -137,6 +160,8 @@ class VideoSink:
             stream.set_display_matrix(facts.matrix)
         if (rate_wanted := _bit_rate(encode, facts)) is not None:
             context.bit_rate = rate_wanted
+        elif encode.encoder != "software" and encode.quality == "source":
+            context.bit_rate = usual_bit_rate(facts.width, facts.height, rate)
         return stream
 
     def _format_notes(self) -> tuple[str, ...]:
@@ -336,6 +361,8 @@ def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
 
 def _settings(encode: EncodeOptions, facts: Any) -> Mapping[str, str]:
     options: dict[str, str] = {}
+    if encode.encoder != "software":
+        return hardware_settings(encode.encoder, encode.quality)
     if encode.codec == "ffv1":
         return {"level": "3", "slicecrc": "1", "g": "1"}
     if encode.codec == "h265":

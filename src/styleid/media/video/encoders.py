@@ -1,0 +1,69 @@
+"""FFmpeg's encoders: those that run on the processor, and those of graphics hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal, get_args
+
+from styleid.errors import OptionError
+from styleid.media.video.pyav import import_av
+
+Codec = Literal["h264", "h265", "ffv1"]
+Encoder = Literal["software", "nvenc", "vaapi", "videotoolbox"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
+HARDWARE_FORMAT = "yuv420p"
+"""What all hardware encoders take."""
+_SOFTWARE: dict[Codec, str] = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
+_PREFIXES: dict[Codec, str] = {"h264": "h264", "h265": "hevc"}
+_QUALITY: dict[Encoder, str] = {"nvenc": "cq", "vaapi": "qp"}
+"""The option that keeps a constant quality, by encoder; VideoToolbox has none on all its machines."""
+_LIVE: dict[Encoder, Mapping[str, str]] = {
+    "nvenc": {"preset": "p1", "tune": "ull", "delay": "0", "zerolatency": "1"},
+    "vaapi": {"async_depth": "1"},
+    "videotoolbox": {"realtime": "1", "prio_speed": "1"},
+}
+_TRIED_SIDE_PX = 256
+_BITS_A_PIXEL = 0.1
+
+
+def encoder_name(codec: Codec, encoder: Encoder) -> str:
+    """Return FFmpeg's name of an encoder."""
+    return _SOFTWARE[codec] if encoder == "software" else f"{_PREFIXES[codec]}_{encoder}"
+
+
+def require_encoder(codec: Codec, encoder: Encoder, quality: str) -> None:
+    """Raise OptionError where a hardware encoder does not fit the codec or quality, or does not work here."""
+    if encoder == "software":
+        return
+    if codec not in _PREFIXES:
+        raise OptionError("encoder", f"{encoder} does not write {codec}. Choose `codec=h264` or `codec=h265`.")
+    if quality != "source" and encoder not in _QUALITY:
+        raise OptionError("quality", f"{encoder} keeps a bit rate and no constant quality; leave it at 'source'.")
+    av, name = import_av(), encoder_name(codec, encoder)
+    if name not in av.codecs_available:
+        raise OptionError("encoder", f"the FFmpeg that PyAV is linked to has no {name}. Use `encoder=software`, or "
+                          "install a PyAV that is built against an FFmpeg with it.")  # fmt: skip
+    context = av.CodecContext.create(name, "w")
+    context.width = context.height = _TRIED_SIDE_PX
+    context.pix_fmt, context.time_base = HARDWARE_FORMAT, Fraction(1, 25)
+    try:
+        context.open()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError("encoder", f"{name} cannot be opened: its hardware or driver is missing, or PyAV cannot use "
+                          f"it ({reason}). Use `encoder=software`.") from error  # fmt: skip
+
+
+def hardware_settings(encoder: Encoder, quality: str, *, live: bool = False) -> dict[str, str]:
+    """Return a hardware encoder's options. quality: 'source' for a bit rate, or a constant quality."""
+    chosen = {"rc": "vbr"} if encoder == "nvenc" else {}
+    if quality != "source":
+        chosen[_QUALITY[encoder]] = quality
+    return chosen | (_LIVE[encoder] if live else {})
+
+
+def usual_bit_rate(width: int, height: int, rate: Fraction) -> int:
+    """Return the bits a second for a video of unknown bit rate."""
+    return round(_BITS_A_PIXEL * width * height * rate)
