@@ -21,7 +21,7 @@ def test_without_pyav_the_error_says_what_to_install(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("gone.mp4", "it does not exist"), ("folder", "it is a folder: name the pattern of its frames with --frames")],
+    [("gone.mp4", "it does not exist"), ("folder", "it is a folder: name the pattern of its frames with `frames`")],
 )
 def test_what_is_no_file_is_named(tmp_path, name, says):
     (tmp_path / "folder").mkdir()

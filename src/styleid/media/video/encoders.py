@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -19,7 +18,7 @@ _SOFTWARE: dict[Codec, str] = {"h264": "libx264", "h265": "libx265", "ffv1": "ff
 _PREFIXES: dict[Codec, str] = {"h264": "h264", "h265": "hevc"}
 _QUALITY: dict[Encoder, str] = {"nvenc": "cq", "vaapi": "qp"}
 """The option that keeps a constant quality, by encoder; VideoToolbox has none on all its machines."""
-_LIVE: dict[Encoder, Mapping[str, str]] = {
+_LIVE: dict[Encoder, dict[str, str]] = {
     "nvenc": {"preset": "p1", "tune": "ull", "delay": "0", "zerolatency": "1"},
     "vaapi": {"async_depth": "1"},
     "videotoolbox": {"realtime": "1", "prio_speed": "1"},
