@@ -10,7 +10,6 @@ NOT_TRIED = {
     "lab": "trains networks; its torch is pinned in constraints.txt",
     "dev": "tests and linters",
     "docs": "builds the documentation site; pinned in constraints.txt",
-    "openvino": "takes the place of onnxruntime",
     "ray": "is large; tests/engine/test_ray.py runs where it is installed",
 }
 """Extras whose versions `make check` does not try, and why."""

@@ -16,14 +16,18 @@ import numpy as np
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.onnx_file import without_idle_transposes
 
-Device = Literal["cpu", "cuda", "openvino"]
+Device = Literal["cpu", "cuda", "tensorrt", "coreml"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
 _PROVIDERS: dict[Device, tuple[str, str]] = {
     "cpu": ("CPUExecutionProvider", "onnxruntime"),
     "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
-    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime"),
 }
+"""By device, ONNX Runtime's provider and the package whose build has it; CoreML's is in the one for macOS only."""
+_BEFORE_CPU: dict[Device, tuple[str, ...]] = {"tensorrt": ("CUDAExecutionProvider",)}
+"""What runs the nodes that the provider does not, before the CPU does."""
 _ERRORS_ONLY = 3
 _LARGE_BYTES = 1 << 25
 """From this size on memory counts more than the last tenth of speed: weights are not copied into the layout that is
@@ -45,12 +49,14 @@ def shadowed_runtime() -> dict[Device, str]:
     All builds install the same Python package, so where there are several, one hides the others.
     """
     missing: list[Device] = [device for device in DEVICES if device not in available_devices()]
-    return {device: _says_shadowed(_PROVIDERS[device][1]) for device in missing if _installed(_PROVIDERS[device][1])}
+    packages = {device: _PROVIDERS[device][1] for device in missing}
+    return {device: _says_shadowed(package) for device, package in packages.items() if _is_hidden(package)}
 
 
-def _installed(package: str) -> bool:
+def _is_hidden(package: str) -> bool:
+    """Say whether a build that has a missing provider is installed; the plain one hides none."""
     try:
-        return bool(importlib.metadata.version(package))
+        return package != "onnxruntime" and bool(importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
         return False
 
@@ -120,8 +126,10 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
         raise OptionError("device", f"'{device}' is unknown; choose one of {', '.join(DEVICES)}.")
     provider, package = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
-        if _installed(package):
+        if _is_hidden(package):
             raise OptionError("device", _says_shadowed(package))
+        if device == "coreml":
+            raise OptionError("device", "CoreML is in ONNX Runtime's package for macOS only. Use `device=cpu`.")
         raise MissingDependencyError(f"the ONNX Runtime provider for '{device}'", package)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_threads()
@@ -137,11 +145,15 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
         options.enable_cpu_mem_arena = False
     elif _share_arena():
         options.add_session_config_entry("session.use_env_allocators", "1")
-    providers = [provider] if device == "cpu" else [provider, "CPUExecutionProvider"]
+    providers = [provider, *(() if device == "cpu" else (*_BEFORE_CPU.get(device, ()), "CPUExecutionProvider"))]
     if not plain:
         model = without_idle_transposes(model)
     source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=providers)
+    session = onnxruntime.InferenceSession(source, options, providers=providers)
+    if session.get_providers()[0] != provider:  # ONNX Runtime goes on with the next one and says so on its log only
+        raise OptionError("device", f"{provider} cannot start: its driver or libraries are missing or too old. "
+                          "Use `device=cpu`.")  # fmt: skip
+    return session
 
 
 @cache

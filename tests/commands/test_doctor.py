@@ -51,10 +51,10 @@ def test_a_self_test_that_breaks_is_one_line(capsys, monkeypatch) -> None:
 
 @pytest.fixture
 def beside(monkeypatch) -> None:
-    """OpenVINO's build of ONNX Runtime, installed beside the plain one, which is what Python loads."""
+    """The GPU build of ONNX Runtime, installed beside the plain one, which is what Python loads."""
     real = importlib.metadata.version
     monkeypatch.setattr(
-        importlib.metadata, "version", lambda name: "1.24.1" if name == "onnxruntime-openvino" else real(name)
+        importlib.metadata, "version", lambda name: "1.24.1" if name == "onnxruntime-gpu" else real(name)
     )
     monkeypatch.setattr(runtime, "available_devices", lambda: ["cpu"])
 
@@ -63,19 +63,19 @@ def beside(monkeypatch) -> None:
 def test_a_build_that_is_hidden_is_named_with_what_to_type(capsys, monkeypatch) -> None:
     monkeypatch.setattr("styleid.api.installation.checks_of", lambda *_: {})
     assert doctor() == 0
-    typed = "pip uninstall -y onnxruntime onnxruntime-openvino && pip install --no-deps onnxruntime-openvino"
-    assert "note: onnxruntime-openvino is installed beside another build of ONNX Runtime, which is used" in (
+    typed = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install --no-deps onnxruntime-gpu"
+    assert "note: onnxruntime-gpu is installed beside another build of ONNX Runtime, which is used" in (
         out := capsys.readouterr().out
     )
     assert typed in out
-    with pytest.raises(OptionError, match="pip uninstall -y onnxruntime onnxruntime-openvino"):
-        runtime.open_session(b"", "openvino")
+    with pytest.raises(OptionError, match="pip uninstall -y onnxruntime onnxruntime-gpu"):
+        runtime.open_session(b"", "cuda")
 
 
 def test_a_build_that_is_not_installed_is_named_as_before() -> None:
     assert runtime.shadowed_runtime() == {}
-    with pytest.raises(MissingDependencyError, match="pip install onnxruntime-openvino"):
-        runtime.open_session(b"", "openvino")
+    with pytest.raises(MissingDependencyError, match="pip install onnxruntime-gpu"):
+        runtime.open_session(b"", "cuda")
 
 
 def test_plain_sessions_give_the_same(own: Path) -> None:

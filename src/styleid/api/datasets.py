@@ -53,7 +53,7 @@ def anonymize_dataset(
         annotations: What annotations are used for, and how they change.
         coco: Where a COCO data set keeps its annotations and photos.
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
-        device: Where networks run: cpu, cuda or openvino.
+        device: Where networks run: cpu, cuda, tensorrt or coreml.
         watch: Called after each photo with the number of photos done, the number of all, and the name of the last.
 
     Returns:
@@ -99,7 +99,7 @@ def anonymize_shards(
         options: How faces are anonymised.
         shards: What happens to the members that are no photos.
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
-        device: Where networks run: cpu, cuda or openvino.
+        device: Where networks run: cpu, cuda, tensorrt or coreml.
         watch: Called after each shard with the number of shards done, the number of all, and the name of the last.
 
     Returns:

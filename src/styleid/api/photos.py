@@ -61,7 +61,7 @@ def anonymize_files(
         options: How faces are anonymised.
         people: Who gets which face, and who is kept.
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
-        device: Where networks run: cpu, cuda or openvino.
+        device: Where networks run: cpu, cuda, tensorrt or coreml.
         boxes: Further face boxes: (n, 4), x0 y0 x1 y1, in pixels of the upright photo, by the name of the photo
             relative to its input folder; or a JSON file of them.
         decisions: JSON file of what a person decided about the faces. Its seed and settings replace those of `run`,
@@ -156,7 +156,7 @@ def anonymize_bytes(
         people: Who gets which face, and who is kept. Groups of k cannot be made from one photo.
         run: How the file is written: `metadata`, `marking`, `require_faces` and `max_pixels` count.
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
-        device: Where networks run: cpu, cuda or openvino.
+        device: Where networks run: cpu, cuda, tensorrt or coreml.
         boxes: Further face boxes, (n, 4), x0 y0 x1 y1, in pixels of the upright photo.
         name: Name of the photo, on which a seed's targets depend.
 

@@ -55,7 +55,7 @@ def rank_bundle(
         out: File for the scores; it ends in .npz.
         options: Which units are ranked, and on whom.
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
-        device: Where networks run: cpu, cuda or openvino.
+        device: Where networks run: cpu, cuda, tensorrt or coreml.
         identity: Recogniser that ranks: gate (the bundle's own), dlib, or an .onnx file with a card.
         judge: Recogniser that measures the curves of privacy and utility.
         plot: Also measure those curves, and draw them and heat maps as PNG beside `out`.

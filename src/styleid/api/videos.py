@@ -47,7 +47,7 @@ def anonymize_video(
         encode: Codec and quality of the output.
         side_tracks: What happens to sound, subtitles and metadata.
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
-        device: Where networks run: cpu, cuda or openvino.
+        device: Where networks run: cpu, cuda, tensorrt or coreml.
         decisions: JSON file of what a person decided about the tracks. Its seed and settings replace those of `video`,
             `options` and `people`.
         fixed: Names of the options whose values the decisions file must not contradict.

@@ -26,9 +26,9 @@ from styleid.types import FloatArray
 
 BATCHES = (2, ROWS)
 MOST_DIFFERENCE, MOST_DIFFERENCE_8_BIT = 0.05, 0.25
-"""Root mean square over a row, as a share of the output's standard deviation. OpenVINO computes in bfloat16 where the
-processor can, which costs some hundredths; 8-bit networks on other processors differ by up to an eighth. The matrix
-that ONNX Runtime turned by mistake differed by 0.7."""
+"""Root mean square over a row, as a share of the output's standard deviation. Some providers compute in bfloat16 or
+float16, which costs some hundredths; 8-bit networks on other processors differ by up to an eighth. The matrix that ONNX
+Runtime turned by mistake differed by 0.7."""
 KNOWN = Path(__file__).with_name("known_outputs.json")
 _DIGEST = 24
 _PLAIN_ROWS = 2

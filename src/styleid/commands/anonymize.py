@@ -29,7 +29,7 @@ class CommandOptions:
     """Choose what the command uses and prints.
 
     bundle: name of a built-in bundle, or a folder with a bundle.json.
-    device: where networks run: cpu, cuda or openvino.
+    device: where networks run: cpu, cuda, tensorrt or coreml.
     boxes: JSON file of further face boxes, {"name.jpg": [[x0, y0, x1, y1], ...]} in pixels of the upright photo.
     copy_others: also copy the files in the folders that are no photos and are known to be harmless: text without a
         picture in it, which may still name people.

@@ -25,7 +25,7 @@ class DatasetCommandOptions:
     """Choose what the command uses and prints.
 
     bundle: name of a built-in bundle, or a folder with a bundle.json.
-    device: where networks run: cpu, cuda or openvino.
+    device: where networks run: cpu, cuda, tensorrt or coreml.
     json: print a summary as one line of JSON on standard output.
     quiet: show no progress bar.
     """

@@ -22,7 +22,7 @@ class RankCommandOptions:
 
     out: file for the scores, .npz.
     bundle: name of a built-in bundle, or a folder with a bundle.json.
-    device: where networks run: cpu, cuda or openvino.
+    device: where networks run: cpu, cuda, tensorrt or coreml.
     identity: recogniser that ranks: gate (the bundle's own), dlib, or an .onnx file with a card as styleid evaluate
         reads it.
     judge: recogniser that measures the curves; a recogniser that did not rank shows more.

@@ -29,7 +29,7 @@ class VideoCommandOptions:
     """Choose what the command uses and prints.
 
     bundle: name of a built-in bundle, or a folder with a bundle.json.
-    device: where networks run: cpu, cuda or openvino.
+    device: where networks run: cpu, cuda, tensorrt or coreml.
     decisions: JSON file of what a person decided about the tracks: keep, hide, another face (docs/decisions.md). Its
         seed and settings replace the defaults.
     export_decisions: where to write such a file about all tracks, for a person to edit.

@@ -88,7 +88,7 @@ class ServeOptions:
     webhook_secret: file with the secret that notices are signed with. By default STYLEID_WEBHOOK_SECRET.
     webhook_host: hosts that may be told; the webhook must name one of them. By default its own.
     bundle: a built-in bundle's name, or a folder with a bundle.json.
-    device: where networks run: cpu, cuda or openvino.
+    device: where networks run: cpu, cuda, tensorrt or coreml.
     """
 
     host: str = "127.0.0.1"
