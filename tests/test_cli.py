@@ -133,7 +133,7 @@ def test_help_and_version_are_no_failures(call, arguments):
     status, out, _ = call(*arguments)
     assert status == 0
     assert "usage: styleid" in out
-    assert "exit status: 0 all written and passed" in out or arguments[0] == "bundles"
+    assert "exit status:" in out or arguments == ("--help",)
     assert call("--version")[:2] == (0, f"styleid {styleid.__version__}\n")
 
 
@@ -294,7 +294,7 @@ def test_an_interrupt_is_told(call, monkeypatch):
     monkeypatch.setattr("styleid.core.pipeline.Anonymizer.anonymize", stop)
     status, _, err = call("anonymize", "IN", "--out", "OUT", *NONE)
     assert status == 1
-    assert "--resume goes on from here" in err
+    assert "--resume continues from here" in err
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Let `python -m styleid` be the command."""
+"""Run the command line: `python -m styleid`."""
 
 import sys
 

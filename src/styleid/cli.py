@@ -1,22 +1,65 @@
-"""The command line: a table of commands. What they do lives in `styleid.commands` and the library below it."""
+"""The command line: a table of commands and their arguments. `styleid.commands` runs them."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import styleid
 from styleid.commands.messages import message
 from styleid.errors import MissingDependencyError, OptionError, StyleIDError
 from styleid.version import __version__
 
-_EPILOG = """exit status: 0 all written and passed; 2 usage; 3 finished, with some faces obscured against the asked
-method or some inputs withheld, unreadable or missing (each is named on standard error and in the journal or report);
-1 failure."""
+_STATUS = """exit status:
+  0  everything was written, and every face passed
+  1  failure
+  2  wrong usage; nothing was written
+  3  finished, but faces were obscured although new ones were asked for, or
+     inputs were not written; each is named on standard error and in the journal"""
+_STATUS_PLAIN = "exit status: 0 success, 1 failure, 2 wrong usage"
+_STATUS_EVALUATE = """exit status:
+  0  every file could be read and compared
+  1  failure
+  2  wrong usage
+  3  finished, but files were unreadable or missing; each is named in the report"""
+_STATUS_CERTIFY = """exit status:
+  0  nothing was found, people looked at the whole sample, and all recognisers
+     attacked
+  1  failure
+  2  wrong usage
+  3  the certificate is written, but it has findings, is partial, or nobody has
+     looked at the sample yet"""
+_STATUS_VERIFY = """exit status:
+  0  every file is as it was certified, and the given key signed the certificate
+  1  something does not match, or failure
+  2  wrong usage
+  3  files and certificate match, but without --public-key the signer is unknown"""
+_EXAMPLES = {
+    "anonymize": """examples:
+  styleid anonymize photos/ --out anonymised/ --report
+  styleid anonymize photos/ --out anonymised/ --privacy high --seed 7
+  styleid anonymize - --out - < a.jpg > b.jpg""",
+    "dataset": """examples:
+  styleid dataset coco coco/ coco-anonymised/ --boxes from-annotations
+  styleid dataset shards shards/ shards-anonymised/""",
+    "video": """examples:
+  styleid video in.mp4 --out out.mp4 --review
+  styleid video frames/ --frames '*.png' --fps 25 --out frames-anonymised/""",
+    "serve": """examples:
+  styleid serve
+  styleid serve token add ann""",
+    "evaluate": """example:
+  styleid evaluate photos/ anonymised/ --out report/""",
+    "certify": """example:
+  styleid certify photos/ anonymised/ --out certificate/""",
+    "verify": """example:
+  styleid verify certificate/certificate.json anonymised/ --public-key board.key.pub""",
+}
 
-_INPUTS = """files, folders, fsspec URLs of either, @LIST (a text file of names, one a line, or a Parquet file with a
-column path), or -"""
+_INPUTS = """files, folders, URLs of either (fsspec), @LIST (a text file with one name per line, or a Parquet file with
+a column path), or - for standard input"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,21 +80,29 @@ def _guarded(command: Callable[[], int], positional: Mapping[str, str] | None = 
         print(f"styleid: {message(error, positional)}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
     except KeyboardInterrupt:
-        print("styleid: interrupted; what is written is whole, and --resume goes on from here", file=sys.stderr)
+        print("styleid: interrupted; every written file is complete, and --resume continues from here", file=sys.stderr)
         return 1
 
 
 def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser, with the options of the command that the arguments name."""
-    parser = argparse.ArgumentParser(prog="styleid", description=styleid.__doc__, epilog=_EPILOG)
+    about = "styleid COMMAND --help lists the options of a command."
+    parser = argparse.ArgumentParser(prog="styleid", description=styleid.__doc__, epilog=about)
     parser.add_argument("--version", action="version", version=f"styleid {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (text, fill) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
+    for name, (text, fill, status) in _COMMANDS.items():
+        command = _add(commands, name, text, status)
         if given[:1] == [name]:  # a command's options are built only when it is called: importing them takes time
             fill(command)
     commands.add_parser("train", help="train the networks of a bundle (needs the extra lab)", add_help=False)
     return parser
+
+
+def _add(commands: Any, name: str, text: str, status: str) -> argparse.ArgumentParser:
+    about = "\n\n".join(filter(None, (_EXAMPLES.get(name), status)))
+    return commands.add_parser(
+        name, help=text, description=text, epilog=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +111,9 @@ def _fill_anonymize(parser: argparse.ArgumentParser) -> None:
     from styleid.core.options import AnonymizeOptions, PeopleOptions
     from styleid.engine.local import RunOptions
 
+    parser.usage = "%(prog)s INPUT [INPUT ...] --out FOLDER [options]"
     parser.add_argument("inputs", nargs="+", type=here_or_url, metavar="INPUT", help=_INPUTS)
-    for cls in (RunOptions, AnonymizeOptions, PeopleOptions, CommandOptions):
+    for cls in (RunOptions, CommandOptions, AnonymizeOptions, PeopleOptions):
         add_options(parser, cls, skip=("anonymize_video", "live_photos"))
 
     def run(parsed: argparse.Namespace) -> int:
@@ -84,13 +136,14 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
     from styleid.video.live_options import LiveOptions
     from styleid.video.options import VideoOptions
 
+    parser.usage = "%(prog)s INPUT --out FILE [options]"
     parser.add_argument("source", type=place_of, metavar="INPUT", help="a video; with --frames a folder of frames; "
                         "with --live also a camera device or the address of a stream")  # fmt: skip
     parser.add_argument("--out", type=place_of, required=True, metavar="PATH", help="the video to write; its suffix "
                         "names the container: .mp4, .mov or .mkv. With --frames, a folder; with --live also the "
                         "address of a stream")  # fmt: skip
-    groups = (VideoOptions, LiveOptions, AnonymizeOptions, PeopleOptions, EncodeOptions, TrackOptions)
-    for cls in (*groups, VideoCommandOptions):
+    groups = (LiveOptions, AnonymizeOptions, PeopleOptions, EncodeOptions, TrackOptions)
+    for cls in (VideoOptions, VideoCommandOptions, *groups):
         add_options(parser, cls, skip=("out",))
 
     def run(parsed: argparse.Namespace) -> int:
@@ -130,18 +183,19 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
 
     forms = parser.add_subparsers(dest="form", metavar="FORMAT", required=True)
     for name, text, own in (
-        ("coco", "JSON files of instances, keypoints or panoptic segments", (CocoOptions, AnnotationOptions)),
-        ("yolo", "labels beside the photos or in labels/, with a data.yaml", (AnnotationOptions,)),
-        ("voc", "JPEGImages, Annotations and ImageSets of Pascal VOC", (AnnotationOptions,)),
-        ("shards", "WebDataset's tar files", (ShardOptions,)),
+        ("coco", "COCO: JSON files of instances, keypoints or panoptic segments", (CocoOptions, AnnotationOptions)),
+        ("yolo", "YOLO: labels beside the photos or in labels/, with a data.yaml", (AnnotationOptions,)),
+        ("voc", "Pascal VOC: JPEGImages, Annotations and ImageSets", (AnnotationOptions,)),
+        ("shards", "WebDataset: tar files", (ShardOptions,)),
     ):
-        form = forms.add_parser(name, help=text, description=text, epilog=_EPILOG)
+        form = _add(forms, name, text, _STATUS)
+        form.usage = "%(prog)s IN OUT [options]"
         is_tar = name == "shards"
         reader, more = (here_or_url, ", one shard, or the URL of either") if is_tar else (here, "")
-        form.add_argument("source", type=reader, metavar="IN", help=f"the data set's folder{more}")
+        form.add_argument("source", type=reader, metavar="IN", help=f"folder of the data set{more}")
         form.add_argument("out", type=reader, metavar="OUT", help="folder for the new one, empty or of an earlier run")
         unused = () if is_tar else ("shard",)  # a part of the photos would leave the annotations of the others behind
-        for cls in (*own, RunOptions, AnonymizeOptions, dataset.DatasetCommandOptions):
+        for cls in (RunOptions, dataset.DatasetCommandOptions, *own, AnonymizeOptions):
             add_options(form, cls, skip=("out", "anonymize_video", "live_photos", *unused))
     parser.set_defaults(run=run, positional={"source": "IN", "out": "OUT"})
 
@@ -151,18 +205,17 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
     from styleid.commands import bundles
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the built-in bundles")
+    listing = actions.add_parser("list", help="list the built-in bundles")
     listing.set_defaults(run=lambda parsed: bundles.list_bundles())
     for name, text, action in (
-        ("show", "what a bundle holds, and its measured figures", bundles.show_bundle),
-        ("verify", "check every file of a bundle against bundle.json", bundles.verify_bundle),
+        ("show", "show the networks of a bundle and its measured figures", bundles.show_bundle),
+        ("verify", "check every file of a bundle against its bundle.json", bundles.verify_bundle),
     ):
         command = actions.add_parser(name, help=text)
         command.add_argument("bundle", nargs="?", default=DEFAULT, help=f"name or folder (default: {DEFAULT})")
         command.set_defaults(run=lambda parsed, action=action: action(parsed.bundle))
-    _fill_build(
-        actions.add_parser("build", help="make a bundle from somebody else's checkpoints (needs the extra lab)")
-    )
+    text = "build a bundle from the checkpoints of the StyleID release (needs the extra lab)"
+    _fill_build(actions.add_parser("build", help=text, description=text))
 
 
 def _fill_build(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +223,7 @@ def _fill_build(parser: argparse.ArgumentParser) -> None:
     from styleid.commands import bundles
     from styleid.commands.arguments import add_options, read_options
 
-    parser.add_argument("recipe", choices=bundles.RECIPES, help="ffhq1024: the public StyleID release's files")
+    parser.add_argument("recipe", choices=bundles.RECIPES, help="ffhq1024: the files of the public StyleID release")
     add_options(parser, BuildOptions)
     parser.set_defaults(run=lambda parsed: bundles.build_bundle(read_options(BuildOptions, vars(parsed))))
 
@@ -180,10 +233,10 @@ def _fill_key(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.key import make_key, make_signing_key
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    new = actions.add_parser("new", help="write a new key into a file that does not exist yet")
-    new.add_argument("file", type=here, metavar="FILE", help="where to")
-    new.add_argument("--signing", action="store_true", help="make a pair of keys (Ed25519) to sign certificates with; "
-                     "the public one goes to FILE.pub")  # fmt: skip
+    new = actions.add_parser("new", help="write a new key")
+    new.add_argument("file", type=here, metavar="FILE", help="file for the key; it must not exist")
+    new.add_argument("--signing", action="store_true", help="write a pair of keys (Ed25519) to sign certificates with; "
+                     "the public key goes to FILE.pub")  # fmt: skip
     new.set_defaults(run=lambda parsed: (make_signing_key if parsed.signing else make_key)(parsed.file))
 
 
@@ -192,10 +245,9 @@ def _fill_certify(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.certify import CertifyCommandOptions, certify_run
     from styleid.evaluate.certificate.certify import CertifyOptions
 
-    parser.epilog = """exit status: 0 nothing was found, people looked, and all recognisers attacked; 3 the certificate
-is written, but it names findings, is partial, or nobody has looked yet; 2 usage; 1 failure."""
-    parser.add_argument("originals", type=here, metavar="ORIGINALS", help="what the run was given: a folder or a video")
-    parser.add_argument("outputs", type=here, metavar="OUTPUTS", help="what it made, with its journal")
+    parser.usage = "%(prog)s ORIGINALS OUTPUTS --out FOLDER [options]"
+    parser.add_argument("originals", type=here, metavar="ORIGINALS", help="the input of the run: a folder or a video")
+    parser.add_argument("outputs", type=here, metavar="OUTPUTS", help="the output of the run, with its journal")
     for cls in (CertifyOptions, CertifyCommandOptions):
         add_options(parser, cls)
 
@@ -211,11 +263,9 @@ def _fill_verify(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.arguments import here
     from styleid.commands.verify import verify
 
-    parser.epilog = """exit status: 0 every file is as it was certified and the given key signed; 1 something does not
-hold; 2 usage; 3 files and certificate fit together, but without --public-key nothing says who signed."""
-    parser.add_argument("certificate", type=here, metavar="CERTIFICATE", help="certificate.json, as certify wrote it")
+    parser.add_argument("certificate", type=here, metavar="CERTIFICATE", help="certificate.json of styleid certify")
     parser.add_argument("outputs", type=here, metavar="OUTPUTS", help="the folder or video that was certified")
-    parser.add_argument("--public-key", type=here, metavar="FILE", help="the public key of who should have signed")
+    parser.add_argument("--public-key", type=here, metavar="FILE", help="public key of who should have signed")
     parser.set_defaults(run=lambda parsed: verify(parsed.certificate, parsed.outputs, parsed.public_key))
 
 
@@ -234,11 +284,11 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.evaluate import EvaluateCommandOptions, evaluate
     from styleid.evaluate.suite import EvaluateOptions
 
-    parser.add_argument("originals", type=here, metavar="ORIGINALS", help="folder of the photos as they were")
-    parser.add_argument("anonymized", type=here, metavar="ANONYMIZED", help="folder of what a tool made of them")
-    parser.add_argument(
-        "--compare", nargs="+", type=here, default=[], metavar="DIR", help="what other tools made of the same originals"
-    )
+    parser.usage = "%(prog)s ORIGINALS ANONYMIZED --out FOLDER [options]"
+    parser.add_argument("originals", type=here, metavar="ORIGINALS", help="folder of the original photos")
+    parser.add_argument("anonymized", type=here, metavar="ANONYMIZED", help="folder of the anonymised photos")
+    parser.add_argument("--compare", nargs="+", type=here, default=[], metavar="FOLDER", help="folders of the same "
+                        "photos, anonymised by other tools")  # fmt: skip
     for cls in (EvaluateOptions, EvaluateCommandOptions):
         add_options(parser, cls)
 
@@ -255,23 +305,24 @@ def _fill_serve(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.arguments import add_options, here, read_options
     from styleid.serve.options import ServeOptions
 
+    parser.usage = "%(prog)s [options]\n       %(prog)s token ACTION"
     add_options(parser, ServeOptions)
     parser.set_defaults(run=lambda parsed: serve.serve(read_options(ServeOptions, vars(parsed))))
     topics = parser.add_subparsers(metavar="token", required=False)
-    token = topics.add_parser("token", help="make, list and remove the tokens that people sign in with")
+    token = topics.add_parser("token", help="make, list or remove the tokens that people sign in with")
     actions = token.add_subparsers(metavar="ACTION", required=True)
     for name, text, action in (
-        ("add", "make a token and show it, this once", serve.add_token),
-        ("remove", "remove a token", serve.remove_token),
+        ("add", "make a token and show it, only this once", serve.add_token),
+        ("remove", "remove a token; who signed in with it is signed out", serve.remove_token),
     ):
         command = actions.add_parser(name, help=text)
-        command.add_argument("owner", metavar="NAME", help="who acts with it")
+        command.add_argument("owner", metavar="NAME", help="name of the person")
         command.set_defaults(run=lambda parsed, action=action: action(parsed.owner, parsed.data))
-    listing = actions.add_parser("list", help="whose tokens there are")
+    listing = actions.add_parser("list", help="list the owners of tokens")
     listing.set_defaults(run=lambda parsed: serve.list_tokens(parsed.data))
     for command in actions.choices.values():
         command.set_defaults(positional={"owner": "NAME"})
-        command.add_argument("--data", type=here, default=argparse.SUPPRESS, help="the folder of the service")
+        command.add_argument("--data", type=here, default=argparse.SUPPRESS, help="the service's folder")
 
 
 def _fill_rank(parser: argparse.ArgumentParser) -> None:
@@ -279,6 +330,7 @@ def _fill_rank(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.rank import RankCommandOptions, rank
     from styleid.ranking.run import RankOptions
 
+    parser.usage = "%(prog)s --out FILE.npz [options]"
     for cls in (RankOptions, RankCommandOptions):
         add_options(parser, cls)
 
@@ -297,21 +349,18 @@ def _train(arguments: Sequence[str]) -> int:
     return train(arguments)
 
 
-_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "anonymize": ("replace the faces in photos by faces of nobody", _fill_anonymize),
-    "dataset": ("the same in COCO, YOLO and VOC data sets and tar shards, annotations carried through", _fill_dataset),
-    "video": ("the same in videos: one person, one new face", _fill_video),
-    "serve": ("the review desk: a service on this machine and its page (needs the extra web)", _fill_serve),
-    "evaluate": ("attack what any tool anonymised, and measure what it is still good for", _fill_evaluate),
-    "rank": ("score a bundle's latent units by how much identity, and how little else, they change", _fill_rank),
-    "bundles": ("list, show and verify bundles of networks", _fill_bundles),
-    "key": ("make the secret key that --targets consistent needs, or keys to sign certificates with", _fill_key),
-    "certify": (
-        "say of a finished run what attackers find and, once people looked, how many faces were missed",
-        _fill_certify,
-    ),
-    "verify": ("check a certificate: are these the files, and who signed?", _fill_verify),
-    "doctor": ("say what is installed and test that it works", _fill_doctor),
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
+    "anonymize": ("replace the faces in photos with faces of people who do not exist", _fill_anonymize, _STATUS),
+    "dataset": ("replace the faces in COCO, YOLO and VOC data sets and in tar shards", _fill_dataset, _STATUS),
+    "video": ("replace the faces in a video, one new face for each person", _fill_video, _STATUS),
+    "serve": ("run the review desk, a web service on this machine (needs the extra web)", _fill_serve, _STATUS_PLAIN),
+    "evaluate": ("attack anonymised photos, and measure what they are good for", _fill_evaluate, _STATUS_EVALUATE),
+    "certify": ("attack a finished run, and bound how many faces were missed", _fill_certify, _STATUS_CERTIFY),
+    "verify": ("compare a certificate with its files and its signer", _fill_verify, _STATUS_VERIFY),
+    "key": ("make a key for --targets consistent, or keys to sign certificates with", _fill_key, _STATUS_PLAIN),
+    "bundles": ("list, show, verify or build bundles of networks", _fill_bundles, _STATUS_PLAIN),
+    "rank": ("rank a bundle's latent units by how much identity they change", _fill_rank, _STATUS_PLAIN),
+    "doctor": ("show what is installed, and test it", _fill_doctor, _STATUS_PLAIN),
 }
 
 

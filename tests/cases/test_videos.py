@@ -67,7 +67,7 @@ def test_the_default_track_is_the_picture(video):
 def test_a_face_in_samples_of_ten_bits_is_found(case, video, method):
     result, frames = video("low-range-16-bit", "gray16low.mkv", "out.mkv", "--codec", "ffv1", "--method", method)
     assert (result.status, len(frames)) == (0, 12)
-    assert "1 tracks of 1 people" in result.stdout
+    assert "1 track of 1 person" in result.stdout
     before = list(VideoClip(case("low-range-16-bit") / "gray16low.mkv").frames())
     for one, other in zip(before, frames, strict=True):
         assert np.abs(one.image_rgb[120:200, 100:180].astype(int) - other.image_rgb[120:200, 100:180]).mean() > 10

@@ -53,7 +53,7 @@ def test_what_does_not_go_together_is_said(typed, said, tmp_path, monkeypatch, c
 def test_a_url_of_another_kind_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["video", "s3://bucket/in.mp4", "--out", "a.mp4"])
-    assert "must lie on this machine" in capsys.readouterr().err
+    assert "give a path on this machine" in capsys.readouterr().err
 
 
 def test_a_file_is_played(tmp_path, capsys):

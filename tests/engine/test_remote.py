@@ -235,9 +235,9 @@ def test_the_command_takes_urls(photos, store, capsys):
     [
         (["anonymize", "nowhere://a", "--out", "o"], "nowhere://a: fsspec cannot open such URLs"),
         (["anonymize", "a", "--out", "zip://a.zip::memory://b"], "chained URLs are not supported"),
-        (["anonymize", "a", "--out", "memory://o", "--keep", "memory://k"], "what goes here must lie on this machine"),
-        (["video", "memory://a.mp4", "--out", "b.mp4"], "what goes here must lie on this machine"),
-        (["dataset", "coco", "memory://a", "b"], "what goes here must lie on this machine"),
+        (["anonymize", "a", "--out", "memory://o", "--keep", "memory://k"], "give a path on this machine"),
+        (["video", "memory://a.mp4", "--out", "b.mp4"], "give a path on this machine"),
+        (["dataset", "coco", "memory://a", "b"], "give a path on this machine"),
         (["anonymize", "memory://nothing", "--out", "o", "--method", "none"], "memory://nothing does not exist"),
         (["anonymize", "memory://a", "--out", "o", "--method", "none", "--copy-others"], "of this machine only"),
     ],

@@ -161,7 +161,7 @@ def scene_of_eve(tmp_path_factory, astronaut):
 def test_the_command_takes_people_and_refuses_groups(source, staff, tmp_path, capsys):
     out = str(tmp_path / "out.mkv")
     assert main(["video", str(source), "--out", out, "--method", "none", "--keep", str(staff), "--quiet"]) == 0
-    assert "1 tracks left as they are" in capsys.readouterr().out
+    assert "1 track kept as in the original" in capsys.readouterr().out
     assert main(["video", str(source), "--out", out, "--targets", "k=5", "--quiet"]) == 2
     assert "not of one video" in capsys.readouterr().err
     with pytest.raises(OptionError, match=r"^key_file: "):

@@ -1,5 +1,4 @@
-"""Commands: each turns options into calls of the library and reports the result on the terminal.
+"""Commands: each calls one function of the library and prints its result.
 
-Knows options and messages.
-Holds no logic of its own.
+Options and messages are handled here. There is no other logic: programs call the same functions.
 """

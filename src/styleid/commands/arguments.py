@@ -21,13 +21,31 @@ from styleid.media.storage.remote import Place, RemotePath, place
 T = TypeVar("T")
 
 
-def add_options(parser: argparse.ArgumentParser, cls: type[Any], skip: Collection[str] = ()) -> None:
-    """Add an argument for each field of an option class but those to skip."""
+_TITLES = {
+    "AnonymizeOptions": "new faces",
+    "AnnotationOptions": "annotations",
+    "CocoOptions": "places of a COCO data set",
+    "DetectorOptions": "face detection",
+    "EncodeOptions": "encoding",
+    "Limits": "limits",
+    "LiveOptions": "live pictures",
+    "MarkOptions": "marks of generated faces",
+    "PeopleOptions": "people",
+    "ShardOptions": "shards",
+    "TrackOptions": "sound and other tracks",
+}
+"""Titles in the help of groups of options, by the name of the option class. Other classes' options have none."""
+
+
+def add_options(parent: argparse.ArgumentParser, cls: type[Any], skip: Collection[str] = ()) -> None:
+    """Add an argument for each field of an option class, except the fields in skip."""
     texts, hints = field_help(cls), get_type_hints(cls)
+    title = _TITLES.get(cls.__name__)
+    parser = parent if title is None else parent.add_argument_group(title)
     for field in (one for one in dataclasses.fields(cls) if one.name not in skip):
         kind = _unwrapped(hints[field.name])
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            add_options(parser, kind, skip)
+            add_options(parent, kind, skip)
             continue
         flag = "--" + field.name.replace("_", "-")
         default = _default(field)
@@ -56,9 +74,12 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any], skip: Collectio
 
 
 def typed_names(parser: argparse.ArgumentParser, parsed: argparse.Namespace, given: Sequence[str]) -> set[str]:
-    """Return the names of those arguments that were typed; the others have their defaults.
+    """Return the names of the arguments that were typed; the others have their defaults.
 
-    parser, given: what read parsed, and what it read.
+    Args:
+        parser: The parser that read the arguments.
+        parsed: What it returned.
+        given: What it read.
     """
     untyped = object()
     again = parser.parse_args(given, argparse.Namespace(**dict.fromkeys(vars(parsed), untyped)))
@@ -66,7 +87,7 @@ def typed_names(parser: argparse.ArgumentParser, parsed: argparse.Namespace, giv
 
 
 def read_options(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Build an option class from parsed arguments; what a command leaves out has its default."""
+    """Build an option class from parsed arguments. Fields that a command does not offer have their defaults."""
     hints = get_type_hints(cls)
     chosen = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -81,7 +102,7 @@ def read_options(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 def field_help(cls: type[Any]) -> dict[str, str]:
-    """Return each field's description from the class docstring."""
+    """Return the help text of each field, from the class docstring."""
     names = "|".join(field.name for field in dataclasses.fields(cls))
     text = re.sub(r"\s+", " ", cls.__doc__ or "")
     parts = re.split(rf"(?:^|(?<=\. )|(?<=\.))\s*({names}): ", text)
@@ -96,7 +117,7 @@ def _unwrapped(kind: Any) -> Any:
 
 
 def here_or_url(text: str) -> Place:
-    """Read a path or an fsspec URL, as an argument's type."""
+    """Read a path or an fsspec URL; for the type of an argument."""
     try:
         return place(text)
     except StyleIDError as error:
@@ -104,11 +125,11 @@ def here_or_url(text: str) -> Place:
 
 
 def here(text: str) -> Path:
-    """Read the path of a file or folder of this machine, as an argument's type."""
+    """Read the path of a file or folder of this machine; for the type of an argument."""
     found = here_or_url(text)
     if isinstance(found, Path):
         return found
-    raise argparse.ArgumentTypeError(f"{found} is a URL, and what goes here must lie on this machine.")
+    raise argparse.ArgumentTypeError(f"{found} is a URL; give a path on this machine.")
 
 
 def _reader(hint: Any) -> Callable[[str], Any]:

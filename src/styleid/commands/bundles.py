@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from styleid.bundles import registry
 from styleid.bundles.build_options import BuildOptions
-from styleid.bundles.registry import DEFAULT, built_in, find_bundle, verify
+from styleid.bundles.registry import DEFAULT, built_in, find_bundle
 from styleid.bundles.spec import BundleSpec, purpose
 from styleid.errors import MissingDependencyError
 
@@ -14,7 +15,7 @@ RECIPES = ("ffhq1024",)
 
 
 def list_bundles() -> int:
-    """Print the built-in bundles, the default marked."""
+    """Print the built-in bundles, with a star at the default; return the exit status."""
     for name, folder in built_in().items():
         spec = BundleSpec.read(folder)
         size = sum(file.bytes for file in spec.networks.values()) / 1e6
@@ -24,7 +25,7 @@ def list_bundles() -> int:
 
 
 def show_bundle(name: str) -> int:
-    """Print what a bundle says of itself."""
+    """Print the contents of a bundle and its measured figures; return the exit status."""
     folder = find_bundle(name)
     spec = BundleSpec.read(folder)
     print(f"{spec.name} {spec.version}\n{spec.provenance}\nLicence: {spec.licence}\nFolder: {folder}\n")
@@ -49,8 +50,8 @@ def show_bundle(name: str) -> int:
 
 
 def verify_bundle(name: str) -> int:
-    """Check every file of a bundle; the status is 1 where something is wrong."""
-    problems = verify(find_bundle(name))
+    """Check every file of a bundle; return 1 if something is wrong, else 0."""
+    problems = registry.verify_bundle(name)
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
@@ -59,7 +60,7 @@ def verify_bundle(name: str) -> int:
 
 
 def build_bundle(options: BuildOptions) -> int:
-    """Build a bundle from upstream's files, check it, and say how to use it."""
+    """Build a bundle from upstream's files, check it, and print how to use it; return the exit status."""
     try:
         from styleid.lab.upstream.bundle import build_ffhq_bundle
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from styleid.commands.messages import warn_of_each, with_flags
+from styleid.commands.messages import counted, warn_of_each, with_flags
 from styleid.commands.progress import progress
 from styleid.engine.journal import to_json_line
 from styleid.evaluate.folders import evaluate_folders
@@ -52,9 +52,9 @@ def _warn_of_failures(evaluation: Evaluation) -> None:
 
 def _readable(evaluation: Evaluation, pages: Sequence[Path]) -> str:
     table = evaluation.table
-    lines = [f"{len(table.seen)} originals, {len(table.subjects)} faces"]
+    lines = [f"{counted(len(table.seen), 'original')}, {counted(len(table.subjects), 'face')}"]
     if (floor := evaluation.exposed_floor) is not None:
-        lines.append(f"with every face filled, {floor.value:.3f} of them are recognised by their surroundings alone")
+        lines.append(f"with every face filled, {floor.value:.3f} of them are still recognised, by their surroundings")
     for verdict in evaluation.verdicts:
         lines += _summary(verdict)
     lines += [f"not measured: {with_flags(why)}" for why in evaluation.not_measured]
@@ -68,15 +68,15 @@ def _summary(verdict: Verdict) -> list[str]:
         one, floor = found.estimate, found.floor
         beside = "" if floor is None else f", with the face filled {floor.value:.3f}"
         lines.append(
-            f"  strongest attack: {found.attack} {found.name}, {found.recogniser}: finds {one.value:.3f} "
+            f"  strongest attack: {found.attack} {found.name}, {found.recogniser}: recognises {one.value:.3f} "
             f"({one.low:.3f} to {one.high:.3f}) of {one.count}; chance {found.chance:.3f}{beside}"
         )
     if (exposed := verdict.exposed) is not None:
         share = f"{exposed.value:.3f} ({exposed.low:.3f} to {exposed.high:.3f})"
-        lines.append(f"  faces exposed end to end: {share} of {exposed.count}")
+        lines.append(f"  exposed faces: {share} of {exposed.count}")
     sides = [result.side for result in verdict.table.results if result.side is not None]
     if sides:
-        lines.append(f"  files that tell more than their picture: {sum(s.tells for s in sides)} of {len(sides)}")
+        lines.append(f"  files that reveal more than the picture: {sum(s.tells for s in sides)} of {len(sides)}")
     if (score := verdict.kept.get(SCORE)) is not None:
         lines.append(f"  {SCORE}: {score.value:.3f} ({score.low:.3f} to {score.high:.3f})")
     return lines

@@ -45,7 +45,7 @@ def place_of(text: str) -> LivePlace:
     """Read a path or the address of a stream, as an argument's type."""
     found = live_place(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text} is a URL, and what goes here must lie on this machine.")
+        raise argparse.ArgumentTypeError(f"{text} is a URL; give a path on this machine.")
     return found
 
 
@@ -118,7 +118,7 @@ def _readable(summary: LiveSummary, out: LivePlace) -> str:
             f"{delay['p100']:.2f} s",
             f"{record['people'] or record['tracks']} {'people' if record['people'] else 'tracks'}: "
             f"{faces['anonymised']} faces anonymised, {faces['obscured']} obscured",
-            *record["notes"],
+            *map(with_flags, record["notes"]),
             f"{summary.seconds:.1f} s",
         ]
     )

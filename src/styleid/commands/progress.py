@@ -11,7 +11,11 @@ Watch = Callable[[int, int, str], None]
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Watch | None]:
-    """Show a progress bar on a terminal; yield what a run calls with done, total and a name, or None."""
+    """Show a progress bar on a terminal.
+
+    Yields:
+        What a run calls with the number done, the number of all and a name; None where there is no terminal.
+    """
     if quiet or not sys.stderr.isatty():
         yield None
         return

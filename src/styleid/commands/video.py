@@ -13,7 +13,7 @@ from typing import Any
 
 from styleid.api.videos import anonymize_video
 from styleid.bundles.registry import DEFAULT
-from styleid.commands.messages import warn, warn_of_each, with_flags
+from styleid.commands.messages import counted, warn, warn_of_each, with_flags
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.engine.journal import to_json_line
 from styleid.media.video.side_tracks import TrackOptions
@@ -105,13 +105,14 @@ def _readable(summary: VideoSummary, out: Path) -> str:
     passed, hidden = (sum(track[name] for track in tracks) for name in ("anonymised", "obscured"))
     kept = sum(track["action"] == "kept" for track in tracks)
     lines = [
-        f"{seen['frames']} frames, {seen['seconds']:.2f} s, written to {out}",
-        f"{len(tracks)} tracks of {people} people: {passed} faces anonymised, {hidden} obscured"
-        + (f"; {kept} tracks left as they are" if kept else "")
+        f"{counted(seen['frames'], 'frame')}, {seen['seconds']:.2f} s, written to {out}",
+        f"{counted(len(tracks), 'track')} of {counted(people, 'person', 'people')}: "
+        f"{counted(passed, 'face')} anonymised, {hidden} obscured"
+        + (f"; {counted(kept, 'track')} kept as in the original" if kept else "")
         if tracks
         else "no face was found",
         *map(with_flags, summary.record["notes"]),
-        f"{summary.seconds:.1f} s, {summary.seconds / max(seen['frames'], 1) * 1000:.0f} ms a frame",
+        f"{summary.seconds:.1f} s, {summary.seconds / max(seen['frames'], 1) * 1000:.0f} ms per frame",
     ]
     if summary.page is not None:
         lines.append(f"review: {summary.page}")
