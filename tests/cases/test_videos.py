@@ -49,7 +49,7 @@ def test_a_joined_recording_goes_on(video):
     assert (result.status, len(frames)) == (0, 24)
     assert [f.time_s for f in frames] == pytest.approx([i / 10 for i in range(24)], abs=1e-3)
     assert frames[-1].time_s + frames[-1].duration_s == pytest.approx(2.4, abs=1e-3)
-    assert "2 recordings were joined" in result.stdout
+    assert "it consists of 2 joined recordings" in result.stdout
 
 
 def test_a_segment_that_starts_late_is_whole(video):

@@ -265,7 +265,7 @@ def test_videos_are_signed_where_the_container_can_hold_it(suffix: str, signed_b
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", out.name]
     if suffix == ".mkv":
         assert sink.mark == "iptc"
-        assert any("Matroska has no place for a C2PA manifest" in note for note in sink.notes)
+        assert any("Matroska cannot hold a C2PA manifest" in note for note in sink.notes)
         return
     data = out.read_bytes()
     assert sink.mark == "c2pa"

@@ -238,7 +238,7 @@ def test_frames_in_a_folder(scene, tmp_path):
     for i in range(4):
         now = np.asarray(Image.open(out / f"f{i + 8}.png"))
         assert 0.01 < (np.abs(now.astype(int) - scene.image(i)).max(-1) > 0).mean() < 0.3
-    with pytest.raises(OptionError, match="is there already"):
+    with pytest.raises(OptionError, match="exists already"):
         process_video(folder, Anonymizer(None, AnonymizeOptions(method="none")), VideoOptions(out, frames="*.png"))
 
 

@@ -56,7 +56,7 @@ def test_encoders_have_ffmpegs_names(codec, encoder, name):
     ("codec", "encoder", "quality", "says"),
     [
         ("ffv1", "nvenc", "source", "encoder: nvenc does not write ffv1"),
-        ("h264", "videotoolbox", "18", "quality: videotoolbox keeps a bit rate"),
+        ("h264", "videotoolbox", "18", "quality: videotoolbox has no constant quality"),
     ],
 )
 def test_what_an_encoder_cannot_do_is_said(codec, encoder, quality, says):

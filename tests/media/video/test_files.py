@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from styleid.errors import MissingDependencyError, OutputError, VideoError
+from styleid.media.video.part_file import PartFile
 from styleid.media.video.pyav import import_av
 from styleid.media.video.reader import VideoClip
-from styleid.media.video.writer import PartFile
 
 pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
 

@@ -69,7 +69,7 @@ def test_what_a_viewer_may_show_of_a_frame_is_looked_at_too(folder):
 @pytest.mark.parametrize(
     ("pattern", "error", "says"),
     [
-        ("other_%d.png", VideoError, "no file in it fits 'other_%d.png'"),
+        ("other_%d.png", VideoError, "no file in it matches 'other_%d.png'"),
         ("in/*.png", OptionError, "^frames: 'in/.*' names a folder; name the folder as `source`"),
         ("in\\*.png", OptionError, "names a folder"),
         ("notes.txt", VideoError, "notes.txt: .*text"),
@@ -129,7 +129,7 @@ def test_only_frames_with_new_faces_are_marked(folder, tmp_path):
 def test_outputs_that_are_in_the_way_are_refused(folder, tmp_path):
     clip = FramesClip(folder, "shot_%d.png", 10.0)
     for taken in (folder, folder / "notes.txt"):
-        with pytest.raises(OptionError, match=r"^out: .* is there already; name a folder that is new or empty"):
+        with pytest.raises(OptionError, match=r"^out: .* exists already\. Name a folder that is new or empty"):
             FramesSink(clip, taken)
     with pytest.raises(OutputError, match="a file is in the way"):
         FramesSink(clip, folder / "notes.txt/out")

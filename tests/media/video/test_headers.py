@@ -81,7 +81,7 @@ def test_apertures_of_movies_are_found(read, data, apertures):
         (movie(box(b"clip", bytes(8)), track()), "a clipping region"),
         (movie(track(extra=box(b"clip", b""))), "a clipping region or a matte"),
         (movie(track(extra=box(b"matt", b""))), "a clipping region or a matte"),
-        (movie(track(kind=b"auxv")), "transparency in a track of its own"),
+        (movie(track(kind=b"auxv")), "transparency in a separate track"),
     ],
 )
 def test_what_hides_parts_of_a_picture_is_named(read, data, what):
@@ -125,7 +125,7 @@ def test_crops_of_matroska_go_by_the_tracks_place(read):
     assert headers.apertures == {0: {None}, 1: {PixelCrop(1, 2, 3, 4)}, 2: {None}}
     assert headers.aperture(9, 0, 3) is None
     assert headers.aperture(9, 1, 3) == PixelCrop(1, 2, 3, 4)
-    with pytest.raises(BadFileError, match="do not agree which part"):
+    with pytest.raises(BadFileError, match="disagree about which part"):
         headers.aperture(9, 1, 2)
 
 

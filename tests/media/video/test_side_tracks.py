@@ -84,7 +84,7 @@ def test_subtitles_that_a_container_cannot_carry_are_named(tmp_path):
     source, out = make_with(tmp_path / "in.mkv", spoken=SPOKEN), tmp_path / "out.mp4"
     sink = rewrite(source, out, side=TrackOptions(allow="subtitles"))
     assert kinds(out) == ["video"]
-    assert any("do not go into mp4" in note for note in sink.notes)
+    assert any("mp4 cannot store them" in note for note in sink.notes)
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
@@ -107,8 +107,8 @@ def test_attachments_and_data_tracks_are_never_carried(tmp_path, suffix, name, w
     [
         (".mkv", {}, ""),
         (".mkv", {"spoken": SPOKEN}, ""),
-        (".mkv", {"attached": PLACE}, "a track of attachment"),
-        (".ts", {"sensed": PLACE}, "a track of data"),
+        (".mkv", {"attached": PLACE}, "a track of type attachment"),
+        (".ts", {"sensed": PLACE}, "a track of type data"),
     ],
 )
 def test_the_last_look_names_tracks_that_may_not_be_there(tmp_path, suffix, beside, found):

@@ -70,7 +70,7 @@ def test_tags_with_pictures_are_left_out_and_named(tmp_path, suffix):
         assert {k: left[k] for k in HARMLESS} == HARMLESS
     data = out.read_bytes()
     assert not any(value[20:60] in data for value in HIDING.values())
-    (note,) = (n for n in sink.notes if "hold a picture" in n)
+    (note,) = (n for n in sink.notes if "contain a picture" in n)
     assert all(name.lower() in note.lower() for name in HIDING)
 
 
@@ -140,7 +140,7 @@ def test_subtitles_that_spell_a_picture_are_left_out(tmp_path):
     source, out = make_with(tmp_path / "in.mkv", spoken=spoken), tmp_path / "out.mkv"
     sink = rewrite(source, out, side=TrackOptions(allow="subtitles"))
     assert kinds(out) == ["video"]
-    assert any("hold a picture or an attached file" in note for note in sink.notes)
+    assert any("contain a picture or an attached file" in note for note in sink.notes)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_subtitles_that_spell_a_picture_are_left_out(tmp_path):
         (b"S_HDMV/PGS", b"", "they are pictures"),
         (b"S_VOBSUB", b"size: 720x576\n", "they are pictures"),
         (b"S_TEXT/ASS", b"[Script Info]\n\n[Graphics]\nfilename: a.png\n!!!!\n", "an attached file"),
-        (b"S_TEXT/ASS", b"[Script Info]\n; " + base64.b64encode(cover()), "hold a picture"),
+        (b"S_TEXT/ASS", b"[Script Info]\n; " + base64.b64encode(cover()), "contain a picture"),
     ],
 )
 def test_subtitles_that_show_pictures_are_left_out(tmp_path, codec, header, why):
@@ -265,6 +265,6 @@ def test_a_finished_file_is_looked_at_before_it_is_named(tmp_path, monkeypatch, 
         usual(self, clip, output, *options)
 
     monkeypatch.setattr(SideTracks, "__init__", let_through)
-    with pytest.raises(OutputError, match="it would hold"):
+    with pytest.raises(OutputError, match="it would contain"):
         rewrite(source, out)
     assert list(out.parent.iterdir()) == []

@@ -229,7 +229,7 @@ def test_alpha_that_hides_everything_is_no_picture(tmp_path):
 
 def test_alpha_beside_a_codec_that_has_none_is_refused(tmp_path):
     source = webm_with_alpha(tmp_path / "a.mkv", "libvpx-vp9", half_hidden(), name=b"V_MJPEG")
-    with pytest.raises(VideoError, match="beside mjpeg"):
+    with pytest.raises(VideoError, match="with the codec mjpeg"):
         VideoClip(source)
 
 
@@ -318,7 +318,7 @@ def test_what_the_container_crops_stays_away(tmp_path, how, turn):
         assert np.abs(image.astype(int) - shown).mean() <= most
     clip = VideoClip(source)
     list(clip.frames())
-    assert clip.info.notes == ("what the file crops was left out",)
+    assert clip.info.notes == ("the parts that the file crops were left out",)
 
 
 def test_columns_that_the_stream_crops_stay_away(tmp_path):
@@ -354,7 +354,7 @@ def test_a_crop_that_leaves_nothing_is_refused(tmp_path, crop):
     [
         (b"edts", b"clip", "clipping region"),
         (b"edts", b"matt", "clipping region or a matte"),
-        (b"vide", b"auxv", "transparency in a track of its own"),
+        (b"vide", b"auxv", "transparency in a separate track"),
     ],
 )
 def test_what_hides_in_ways_that_are_not_read_is_refused(tmp_path, old, new, why):
@@ -373,7 +373,7 @@ def test_entries_that_disagree_are_refused(tmp_path):
     cut = with_pixel_crop(plain, tmp_path / "cut.mkv", PixelCrop(left=10)).read_bytes()
     for first, second in ((plain.read_bytes(), cut), (_open_ended(plain.read_bytes()), _open_ended(cut))):
         (tmp_path / "both.mkv").write_bytes(first + second)
-        with pytest.raises(VideoError, match="do not agree"):
+        with pytest.raises(VideoError, match="headers disagree"):
             VideoClip(tmp_path / "both.mkv")
 
 

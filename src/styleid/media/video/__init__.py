@@ -1,5 +1,1 @@
-"""Read and write videos and folders of frames, with their times, colours and side tracks (extra `video`).
-
-Knows PyAV.
-Does not know faces or tracks of faces.
-"""
+"""Read and write videos, folders of frames and live streams: pictures, times, colours, side tracks (extra `video`)."""

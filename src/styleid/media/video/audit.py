@@ -1,4 +1,4 @@
-"""Look at a finished video as a reader does, for what must not be in it, whoever wrote it there."""
+"""Check a finished video for tracks and tags that it must not contain, by opening it like any reader."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from styleid.media.video.tags import TEXT_SUBTITLES, safe_chapters, safe_tags
 
 
 def find_leftovers(path: Path, av: Any) -> str:
-    """Return what a finished video holds that it may not, "" where that is nothing.
+    """Return the first disallowed part of a finished video, "" if there is none.
 
-    It may hold one track of pictures, sound, subtitles that are text, and tags and chapters without a picture.
+    Allowed are one video track, audio, text subtitles, and tags and chapters that contain no picture.
+
+    Args:
+        path: The video.
+        av: The module PyAV.
     """
     with av.open(str(path), metadata_errors="replace") as container:
-        titles = "data" if container.chapters() else ""  # MP4 keeps titles of chapters in a track
+        titles = "data" if container.chapters() else ""  # MP4 stores chapter titles in a track
         extra = sorted(s.type for s in container.streams if s.type not in ("video", "audio", "subtitle"))
         if extra not in ([], [titles]):
-            return f"a track of {extra[0]}"
+            return f"a track of type {extra[0]}"
         if len(container.streams.video) != 1:
-            return f"{len(container.streams.video)} tracks of pictures"
+            return f"{len(container.streams.video)} video tracks"
         spoken = {s.codec_context.name if s.codec_context else "" for s in container.streams.subtitles}
         if not spoken <= TEXT_SUBTITLES:
             return "subtitles that are no text"

@@ -1,9 +1,9 @@
-"""What a clip is, wherever its pictures come from: a video file or a folder of frames.
+"""Clips and their frames, whether they come from a video file or a folder of frames.
 
 Convention
 ----------
-`ClipFrame.image_rgb` is uint8 (h, w, 3), **upright** (the display matrix or EXIF orientation applied). Times are
-seconds from the clip's beginning. A clip may be gone through again and again, always from its first frame.
+`ClipFrame.image_rgb` is uint8 (h, w, 3), **upright** (display matrix or EXIF orientation applied). Times are seconds
+from the beginning of the clip. A clip can be read any number of times, always from its first frame.
 """
 
 from __future__ import annotations
@@ -22,33 +22,38 @@ from styleid.types import ImageRGB, MaskArray
 
 @dataclass(frozen=True)
 class Turn:
-    """How a stored picture becomes upright: mirrored left to right, then turned by quarters against the clock."""
+    """How a stored picture is made upright: mirrored left to right, then rotated by quarter turns counterclockwise."""
 
     quarters: int = 0
     mirrored: bool = False
 
     @property
     def sideways(self) -> bool:
-        """Whether width and height change places."""
+        """Whether width and height are swapped."""
         return self.quarters % 2 == 1
 
     def upright(self, stored: Shaped[np.ndarray, "h w *channels"]) -> Shaped[np.ndarray, "h_up w_up *channels"]:
-        """Return a stored picture upright."""
+        """Rotate and mirror a stored picture so that it is upright."""
         return np.ascontiguousarray(np.rot90(stored[:, ::-1] if self.mirrored else stored, self.quarters))
 
     def stored(self, upright: Shaped[np.ndarray, "h_up w_up *channels"]) -> Shaped[np.ndarray, "h w *channels"]:
-        """Return an upright picture as it is stored."""
+        """Rotate and mirror an upright picture back to how it is stored."""
         turned = np.rot90(upright, -self.quarters)
         return np.ascontiguousarray(turned[:, ::-1] if self.mirrored else turned)
 
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """Describe a clip.
+    """Description of a clip.
 
-    name: for messages and for the journal. width, height: upright, pixels. rate: frames a second on average. frames:
-    how many are announced, 0 where nothing is. facts: what the journal says of the source. notes: what a user should
-    know.
+    Attributes:
+        name: Name for messages and the journal.
+        width: Width of the upright pictures in pixels.
+        height: Height of the upright pictures in pixels.
+        rate: Average number of frames per second.
+        frames: Number of frames that the file states, 0 if unknown.
+        facts: Facts about the source for the journal.
+        notes: What the user should know about the source; complete after all frames have been read.
     """
 
     name: str
@@ -62,11 +67,16 @@ class ClipInfo:
 
 @dataclass
 class ClipFrame:
-    """Hold one picture of a clip.
+    """One picture of a clip.
 
-    time_s, duration_s: when it is shown and for how long. native: as it was decoded. hidden: which pixels the file
-    hides and must stay black whatever is drawn there, bool (h, w), upright, or None. to_views: gives what else a viewer
-    may show of `native`.
+    Attributes:
+        index: Number of the frame, from 0.
+        time_s: Time at which it is shown.
+        duration_s: How long it is shown, in seconds.
+        native: The picture as decoded.
+        to_rgb: Converts `native` to `image_rgb`.
+        hidden: bool (h, w), upright, pixels that the file hides, which must be black in the output; None for none.
+        to_views: Converts `native` to the pictures that `further_views` returns.
     """
 
     index: int
@@ -79,28 +89,34 @@ class ClipFrame:
 
     @cached_property
     def image_rgb(self) -> ImageRGB:
-        """The upright picture, converted when it is first asked for."""
+        """Upright picture, uint8 (h, w, 3); converted when it is first read."""
         return self.to_rgb(self.native)
 
     def further_views(self) -> list[tuple[ImageRGB, float]]:
-        """Return other pictures in which a person may see faces, upright, and their size as a share of the frame's."""
+        """Return other views of the frame that may show faces: upright pictures, and their relative sizes."""
         return [] if self.to_views is None else self.to_views(self.native)
 
 
 class Clip(Protocol):
-    """Give a clip's frames."""
+    """A source of frames that can be read repeatedly."""
 
     info: ClipInfo
 
     def frames(self) -> Iterator[ClipFrame]:
-        """Yield every frame from the first; raises VideoError where one cannot be read."""
+        """Yield all frames from the first.
+
+        Raises:
+            VideoError: A frame cannot be read.
+        """
         ...
 
 
 class ClipSink(Protocol):
-    """Take a clip's frames and write them whole or not at all.
+    """A writer of a clip's frames. The output gets its name only when it is complete.
 
-    notes: what a user should know of the output. mark: after `finish`, what it is marked with, "" where it is not.
+    Attributes:
+        notes: What the user should know about the output.
+        mark: The mark of generated content that the output has, "" for none; valid after `finish`.
     """
 
     notes: tuple[str, ...]
@@ -109,16 +125,20 @@ class ClipSink(Protocol):
     def write(
         self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool = False
     ) -> None:
-        """Write a frame; image_rgb, upright, counts where changed, bool (h, w), is true, the source elsewhere.
+        """Write a frame.
 
-        generated: whether a new face shows in it.
+        Args:
+            frame: The frame of the source.
+            image_rgb: uint8 (h, w, 3), upright, the new picture; used where `changed` is true. None keeps the source.
+            changed: bool (h, w), upright, where the picture changed; None for nowhere.
+            generated: Whether the frame shows a new face.
         """
         ...
 
     def finish(self) -> str:
-        """Finish the output, give it its name, and return the SHA-256 of what was written."""
+        """Complete the output, give it its name, and return the SHA-256 of its content in hex."""
         ...
 
     def abandon(self) -> None:
-        """Remove what was written so far; does nothing after `finish`."""
+        """Remove the unfinished output; has no effect after `finish`."""
         ...

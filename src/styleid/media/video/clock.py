@@ -1,4 +1,4 @@
-"""Continue the time of files whose time stamps begin anew: recordings joined end to end, as dashcams do."""
+"""Make time stamps continuous in files of joined recordings, such as those of dashcams, whose time stamps restart."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from typing import Any
 
 _BACK_S = Fraction(1, 10)
 _AHEAD_S = Fraction(10)
-"""As in FFmpeg: how far time goes back, or in transport and program streams ahead, where a new recording begins."""
+"""Steps of time that start a new recording, as in FFmpeg: back, or in transport and program streams ahead."""
 
 
 class Clock:
-    """Give each picture, in the order in which they are shown, a time after the one before.
+    """Assigns each picture, in display order, a time after the previous one.
 
-    jumps: whether a leap ahead begins a new recording too, as in transport and program streams.
-    shifts: what is added to the time stamps of each recording, ticks.
+    Attributes:
+        shifts: Ticks that are added to the time stamps of each recording.
     """
 
     def __init__(self, time_base: Fraction, usual: Fraction, start: Fraction, *, jumps: bool) -> None:
+        """Start a clock.
+
+        Args:
+            time_base: Seconds per tick.
+            usual: Usual duration of a picture in seconds.
+            start: Time of the first picture in seconds, if it has no time stamp.
+            jumps: Whether a step ahead also starts a new recording, as in transport and program streams.
+        """
         self._usual = max(1, round(usual / time_base))
         self._back, self._ahead = _BACK_S / time_base, _AHEAD_S / time_base
         self._jumps, self._first = jumps, round(start / time_base)
@@ -27,7 +35,12 @@ class Clock:
         self.shifts = [0]
 
     def place(self, pts: int | None, lasting: int | None) -> int:
-        """Return a picture's time. pts, lasting: its time stamp and duration in ticks, None where there is none."""
+        """Return the time of the next picture in ticks.
+
+        Args:
+            pts: Its time stamp in ticks, None if it has none.
+            lasting: Its duration in ticks, None if unknown.
+        """
         placed = self._placed(pts)
         self._before = placed
         self._lasting = lasting if lasting and 0 < lasting <= self._ahead else self._usual
@@ -47,12 +60,15 @@ class Clock:
 
 
 class SideClock:
-    """Move the packets of another track as the pictures of the same recording were moved.
-
-    shifts_s: of the recordings, seconds, as `Clock` found them.
-    """
+    """Shifts the packets of another track by the same times as the pictures of the same recording."""
 
     def __init__(self, shifts_s: Sequence[Fraction], *, jumps: bool) -> None:
+        """Start a clock.
+
+        Args:
+            shifts_s: Shifts of the recordings in seconds, from `Clock.shifts`.
+            jumps: See `Clock`.
+        """
         self._shifts, self._jumps = shifts_s, jumps
         self._recording, self._last = 0, None
         self._end: Fraction | None = None
@@ -60,7 +76,7 @@ class SideClock:
     _last: Fraction | None
 
     def place(self, packet: Any) -> bool:
-        """Move a packet in place; say whether it comes after all that came before, so that it may be written."""
+        """Shift the times of a packet in place; return whether it follows the packets before it and may be written."""
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None:
             return True

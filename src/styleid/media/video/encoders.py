@@ -1,4 +1,4 @@
-"""FFmpeg's encoders: those that run on the processor, and those of graphics hardware."""
+"""Encoders of FFmpeg: software encoders and those of graphics hardware."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Encoder = Literal["software", "nvenc", "vaapi", "videotoolbox"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 HARDWARE_FORMAT = "yuv420p"
-"""What all hardware encoders take."""
+"""Pixel format that all hardware encoders accept."""
 _SOFTWARE: dict[Codec, str] = {"h264": "libx264", "h265": "libx265", "ffv1": "ffv1"}
 _PREFIXES: dict[Codec, str] = {"h264": "h264", "h265": "hevc"}
 _QUALITY: dict[Encoder, str] = {"nvenc": "cq", "vaapi": "qp"}
-"""The option that keeps a constant quality, by encoder; VideoToolbox has none on all its machines."""
+"""Name of the option for constant quality; VideoToolbox does not have it on all machines."""
 _LIVE: dict[Encoder, dict[str, str]] = {
     "nvenc": {"preset": "p1", "tune": "ull", "delay": "0", "zerolatency": "1"},
     "vaapi": {"async_depth": "1"},
@@ -33,13 +33,18 @@ def encoder_name(codec: Codec, encoder: Encoder) -> str:
 
 
 def require_encoder(codec: Codec, encoder: Encoder, quality: str) -> None:
-    """Raise OptionError where a hardware encoder does not fit the codec or quality, or does not work here."""
+    """Check that a hardware encoder supports codec and quality and works on this machine.
+
+    Raises:
+        OptionError: It does not.
+        MissingDependencyError: PyAV is not installed.
+    """
     if encoder == "software":
         return
     if codec not in _PREFIXES:
         raise OptionError("encoder", f"{encoder} does not write {codec}. Choose `codec=h264` or `codec=h265`.")
     if quality != "source" and encoder not in _QUALITY:
-        raise OptionError("quality", f"{encoder} keeps a bit rate and no constant quality; leave it at 'source'.")
+        raise OptionError("quality", f"{encoder} has no constant quality; use 'source', not '{quality}'.")
     av, name = import_av(), encoder_name(codec, encoder)
     if name not in av.codecs_available:
         raise OptionError("encoder", f"the FFmpeg that PyAV is linked to has no {name}. Use `encoder=software`, or "
@@ -56,7 +61,13 @@ def require_encoder(codec: Codec, encoder: Encoder, quality: str) -> None:
 
 
 def hardware_settings(encoder: Encoder, quality: str, *, live: bool = False) -> dict[str, str]:
-    """Return a hardware encoder's options. quality: 'source' for a bit rate, or a constant quality."""
+    """Return FFmpeg's options for a hardware encoder.
+
+    Args:
+        encoder: The hardware encoder.
+        quality: 'source' to aim at a bit rate, or a number for constant quality.
+        live: Whether pictures are live, so that the delay must be small.
+    """
     chosen = {"rc": "vbr"} if encoder == "nvenc" else {}
     if quality != "source":
         chosen[_QUALITY[encoder]] = quality
@@ -64,5 +75,5 @@ def hardware_settings(encoder: Encoder, quality: str, *, live: bool = False) -> 
 
 
 def usual_bit_rate(width: int, height: int, rate: Fraction) -> int:
-    """Return the bits a second for a video of unknown bit rate."""
+    """Return the bit rate, in bits per second, for a video whose source has an unknown bit rate."""
     return round(_BITS_A_PIXEL * width * height * rate)

@@ -1,4 +1,4 @@
-"""A folder of frames as a clip, and the same folder written again: each frame in its format, as `media.image` does."""
+"""Read a folder of frames as a clip, and write it to a new folder, each frame in its own format as in `media.image`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,20 @@ _NUMBER = re.compile(r"%0?(\d*)d")
 
 
 class FramesClip:
-    """The frames of a folder in the order of their names; numbers in them count as numbers.
-
-    pattern: '*.png', or 'frame_%05d.png'. Raises VideoError where the folder is missing, nothing fits, or frames differ
-    in size.
-    """
+    """The frames of a folder in the order of their names, in which numbers are compared as numbers."""
 
     def __init__(self, folder: Path, pattern: str, fps: float) -> None:
+        """List the frames and read the first.
+
+        Args:
+            folder: The folder with the frames.
+            pattern: File names, such as '*.png' or 'frame_%05d.png'.
+            fps: Frames per second.
+
+        Raises:
+            VideoError: The folder is missing, no file matches, or the first frame cannot be read.
+            OptionError: The pattern contains a folder.
+        """
         self.folder, self._fps = folder, fps
         if not folder.is_dir():
             raise VideoError(folder, "`frames` asks for a folder of frames, and this is none")
@@ -40,13 +47,17 @@ class FramesClip:
             raise OptionError("frames", f"'{pattern}' names a folder; name the folder as `source`.")
         self.paths = sorted((p for p in folder.glob(_glob(pattern)) if _fits(p.name, pattern)), key=_by_number)
         if not self.paths:
-            raise VideoError(folder, f"no file in it fits '{pattern}'")
+            raise VideoError(folder, f"no file in it matches '{pattern}'")
         height, width = self._read(self.paths[0]).image_rgb.shape[:2]
         facts = {"codec": "frames", "size": [width, height], "fps": fps}
         self.info = ClipInfo(folder.name, width, height, Fraction(fps).limit_denominator(1001), len(self.paths), facts)
 
     def frames(self) -> Iterator[ClipFrame]:
-        """Yield every frame; raises VideoError for one that cannot be read or has another size."""
+        """Yield all frames.
+
+        Raises:
+            VideoError: A frame cannot be read, or its size differs from the first frame's.
+        """
         for index, path in enumerate(self.paths):
             photo = self._read(path)
             if photo.image_rgb.shape[:2] != (self.info.height, self.info.width):
@@ -63,13 +74,24 @@ class FramesClip:
 
 
 class FramesSink:
-    """Write frames into a folder that takes its name when all are there."""
+    """A writer of frames into a folder, which gets its name when all frames are written; see `ClipSink`."""
 
     def __init__(self, clip: FramesClip, out: Path, marking: MarkOptions | None = None) -> None:
+        """Create the folder under a temporary name.
+
+        Args:
+            clip: The source.
+            out: The output folder, new or empty.
+            marking: The mark of generated content; None writes none.
+
+        Raises:
+            OptionError: `out` exists and is not an empty folder.
+            OutputError: The folder cannot be created.
+        """
         self._clip, self._out, self.notes = clip, out, ()
         self._marking, self.mark = marking or MarkOptions(mark="none"), ""
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OptionError("out", f"{out} is there already; name a folder that is new or empty.")
+            raise OptionError("out", f"{out} exists already. Name a folder that is new or empty.")
         self._part = out.parent / f".styleid-{secrets.token_hex(8)}.part"
         self._digest = hashlib.sha256()
         try:
@@ -82,7 +104,7 @@ class FramesSink:
     def write(
         self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool = False
     ) -> None:
-        """Write one frame under its own name, marked by what it shows itself."""
+        """Write a frame under its own name; each frame is marked on its own."""
         photo: Photo = frame.native
         path = self._clip.paths[frame.index]
         mask = np.zeros(photo.image_rgb.shape[:2], bool) if changed is None else changed
@@ -96,7 +118,7 @@ class FramesSink:
         self.mark, self.notes = self.mark or encoded.mark, tuple(dict.fromkeys((*self.notes, *encoded.notes)))
 
     def finish(self) -> str:
-        """Name the folder; return the SHA-256 of the frames' own, in order."""
+        """Give the folder its name, and return the SHA-256 of the frames' SHA-256 digests, in order."""
         try:
             if self._out.exists():
                 self._out.rmdir()
@@ -116,7 +138,7 @@ def _image(photo: Photo) -> ImageRGB:
 
 
 def _views(photo: Photo) -> list[tuple[ImageRGB, float]]:
-    """Return what a person can see in a frame besides its colours, as in a photo."""
+    """Return the further views of a frame; see `styleid.media.views`."""
     return [(view.image_rgb, view.scale) for view in further_views(photo)]
 
 
@@ -125,7 +147,7 @@ def _glob(pattern: str) -> str:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """Say whether digits stand where the pattern wants a number; a plain pattern has been matched already."""
+    """Return whether a name has digits where the pattern has a number; glob has already matched the rest."""
     if not _NUMBER.search(pattern):
         return True
     parts = [re.escape(part) for part in _NUMBER.sub("\0", pattern).split("\0")]
@@ -133,5 +155,5 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Order 'a2' before 'a10'."""
+    """Return a sort key that orders 'a2' before 'a10'."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,11 +1,11 @@
-"""Read what the headers of MP4, QuickTime and Matroska files say of a picture and PyAV does not tell.
+"""Read header fields of MP4, QuickTime and Matroska files that PyAV does not provide.
 
-That is the part of the picture that is shown, whether something else hides parts of it, and whether the file is whole.
+These are the part of the picture that is shown, other ways to hide parts of it, and whether the file is complete.
 
 Convention
 ----------
 An aperture is the part of a **stored** picture that players show. Its box is x0, y0, x1, y1 in whole pixels, never
-larger than what is shown: fractions of a pixel are cut off.
+larger than that part: fractions of a pixel are cut off.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _BEGINNINGS = {
     "asf": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"),
     "ivf": re.compile(rb"DKIF\x00\x00\x20\x00"),
 }
-"""How files of formats begin of which FFmpeg reads one recording only, whatever follows."""
-_ONE_IS_READ = "several recordings were joined in it, of which only the first can be read. Split it first"
+"""First bytes of formats of which FFmpeg reads only the first recording in a file."""
+_ONE_IS_READ = "several recordings were joined in it, and only the first could be read. Split it first"
 _EBML, _SEGMENT, _CLUSTER, _TRACKS, _ENTRY = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE
 _TYPE, _VIDEO, _PICTURE = 0x83, 0xE0, 1
 _CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
@@ -44,16 +44,23 @@ _CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
 
 
 class Aperture(Protocol):
-    """Say which part of a stored picture is shown."""
+    """The part of a stored picture that is shown."""
 
     def box(self, width: int, height: int) -> PixelBox:
-        """Return that part of a picture of a size, in whole pixels."""
+        """Return the shown part of a picture of the given size, in whole pixels."""
         ...
 
 
 @dataclass(frozen=True)
 class CleanAperture:
-    """An MP4's or QuickTime file's `clap`. across, down: from the picture's centre to the aperture's, pixels."""
+    """The clean aperture (`clap`) of an MP4 or QuickTime file.
+
+    Attributes:
+        width: Width in pixels.
+        height: Height in pixels.
+        across: Horizontal distance from the centre of the picture to the centre of the aperture, in pixels.
+        down: The same vertically.
+    """
 
     width: Fraction
     height: Fraction
@@ -74,7 +81,7 @@ class CleanAperture:
 
 @dataclass(frozen=True)
 class PixelCrop:
-    """Matroska's PixelCrop: how many pixels are cut off each side."""
+    """Matroska's PixelCrop: the number of pixels to cut off on each side."""
 
     left: int = 0
     top: int = 0
@@ -88,12 +95,15 @@ class PixelCrop:
 
 @dataclass
 class Headers:
-    """Hold what was read.
+    """Fields of a video file's headers.
 
-    apertures: by the picture track's number in an MP4, by its place among the picture tracks of a Matroska file; more
-    than one where headers disagree. unread: something that hides parts of the picture and is not read here, as words
-    for a message. whole: False where the file is shorter than its header says. ends_at: whether the announced duration
-    is the last time stamp, not the length. counted: whether `apertures` goes by place.
+    Attributes:
+        apertures: Apertures by track number (MP4) or by place among the video tracks (Matroska); several for one track
+            if headers disagree.
+        unread: Something that hides parts of the picture and is not supported, as text for a message; "" for nothing.
+        whole: Whether the file is as long as its header says.
+        ends_at: Whether the stated duration is the last time stamp, not the length.
+        counted: Whether `apertures` is by place.
     """
 
     apertures: dict[int, set[Aperture | None]] = field(default_factory=dict[int, set[Aperture | None]])
@@ -103,37 +113,37 @@ class Headers:
     counted: bool = False
 
     def aperture(self, number: int, place: int, tracks: int) -> Aperture | None:
-        """Return a track's aperture, None where all is shown.
+        """Return a track's aperture, None if the whole picture is shown.
 
         Args:
-            number: the track's number in the file, which FFmpeg keeps for MP4 only.
-            place: among the picture tracks, from 0.
-            tracks: how many picture tracks FFmpeg sees.
+            number: Number of the track in the file, which FFmpeg keeps for MP4 only.
+            place: Its place among the video tracks, from 0.
+            tracks: Number of video tracks that FFmpeg finds.
 
         Raises:
-            BadFileError: headers disagree, or do not tell which track a crop belongs to.
+            BadFileError: Headers disagree, or it is not clear which track a crop belongs to.
         """
         every = set[Aperture | None]().union(*self.apertures.values())
         if every <= {None}:
             return None
         told = self.apertures.get(place if self.counted else number, set())
         if len(told) != 1 or (self.counted and len(self.apertures) != tracks):
-            raise BadFileError("its headers do not agree which part of the picture is shown")
+            raise BadFileError("its headers disagree about which part of the picture is shown")
         return next(iter(told))
 
 
 def read_headers(path: Path, container: str) -> Headers:
-    """Read a file's headers.
+    """Read the headers of a video file.
 
     Args:
-        path: the file, which FFmpeg was able to open.
+        path: The file, which FFmpeg could open.
         container: FFmpeg's name of its format.
 
     Returns:
-        What they say; nothing for formats that cannot hide anything this way.
+        The fields; default values for formats that cannot hide parts of a picture this way.
 
     Raises:
-        BadFileError: they cannot be read.
+        BadFileError: The headers are damaged, or the file consists of several recordings of which FFmpeg reads one.
     """
     names = set(container.split(","))
     if not names & {"mov", "matroska", *_BEGINNINGS}:
@@ -181,7 +191,7 @@ def _read_tracks(data: Bytes, movie: Box, headers: Headers) -> None:
 
 
 def _inflated(data: Bytes, box: Box) -> bytes:
-    """Return a compressed movie header, a `moov` in zlib."""
+    """Decompress a movie header, a `moov` box in zlib."""
     body = next((b for b in _boxes(data, box.start, box.end) if b.kind == b"cmvd"), None)
     if body is None:
         raise BadFileError("its compressed header is damaged")
@@ -206,7 +216,7 @@ def _read_track(data: Bytes, track: Box, headers: Headers) -> None:
         found = [_clean_aperture(data, box) for box in inside if box.kind == b"clap"]
         headers.apertures.setdefault(number, set()).update(found or [None])
         if kind == b"auxv" and not _is_depth(data, inside):
-            headers.unread = "transparency in a track of its own"
+            headers.unread = "transparency in a separate track"
 
 
 def _is_depth(data: Bytes, boxes: list[Box]) -> bool:
@@ -224,7 +234,7 @@ def _down(data: Bytes, box: Box | None) -> dict[bytes, Box]:
 
 
 def _boxes(data: Bytes, start: int, end: int) -> list[Box]:
-    """Return the boxes between two offsets, up to the first that does not fit: QuickTime ends some lists with zeros."""
+    """Return the boxes between two offsets up to the first invalid one; QuickTime ends some lists with zeros."""
     boxes: list[Box] = []
     position = start
     while position + 8 <= end:
@@ -247,7 +257,7 @@ def _read_matroska(data: Bytes) -> Headers:
         segment = segments.pop()
         headers.whole &= not segment.cut
         for part in elements(data, segment.start, segment.end):
-            if part.kind == _SEGMENT:  # after one of unknown size
+            if part.kind == _SEGMENT:  # follows a segment of unknown size
                 segments.append(part)
             elif part.kind == _TRACKS:
                 _read_entries(data, part, headers)
@@ -271,7 +281,7 @@ def _read_entries(data: Bytes, tracks: _Element, headers: Headers) -> None:
 
 @dataclass(frozen=True)
 class _Element:
-    """An EBML element. open: its size is not told. cut: it ends after its parent, which is then the file."""
+    """An EBML element. open: whether its size is unknown. cut: whether the data ends before the element does."""
 
     kind: int
     start: int
@@ -280,12 +290,12 @@ class _Element:
     cut: bool
 
     def number(self, data: Bytes) -> int:
-        """Return its body as an unsigned number."""
+        """Return the body as an unsigned number."""
         return int.from_bytes(data[self.start : min(self.end, self.start + 8)], "big")
 
 
 def elements(data: Bytes, start: int, end: int) -> Iterator[_Element]:
-    """Yield the elements between two offsets; after one of unknown size its own content comes, as if beside it."""
+    """Yield the elements between two offsets; the content of one of unknown size follows it, as on the same level."""
     position = start
     while position + 2 <= end:
         width = 9 - data[position].bit_length()

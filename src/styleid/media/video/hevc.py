@@ -1,4 +1,4 @@
-"""Notice transparency in a second layer of H.265, as Apple's programs write it and FFmpeg's decoder passes over it."""
+"""Detect an alpha channel in a second layer of H.265, which Apple's programs write and FFmpeg's decoder ignores."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ _START_CODE = re.compile(rb"\x00\x00\x01")
 
 
 def tells_of_alpha(data: bytes, header: bytes) -> bool:
-    """Say whether a packet of H.265 tells that its second layer is an alpha channel.
+    """Return whether a packet of H.265 declares an alpha channel in a second layer.
 
-    header: the stream's extradata: where it is a configuration record of MP4, sizes stand before the packet's units.
+    Args:
+        data: The packet.
+        header: The stream's extradata. If it is a configuration record, each NAL unit in the packet is preceded by its
+            size; otherwise units have start codes.
     """
     units = sized_units(data, header) if is_configuration(header) else _started(data)
     return any(map(_is_told, units))
 
 
 def header_tells_of_alpha(header: bytes) -> bool:
-    """Say the same of a stream's extradata."""
+    """Return whether a stream's extradata declares an alpha channel in a second layer."""
     return any(map(_is_told, configured_units(header) if is_configuration(header) else _started(header)))
 
 
@@ -34,7 +37,7 @@ def _started(data: bytes) -> Iterator[bytes]:
 
 
 def _is_told(unit: bytes) -> bool:
-    """Say whether a unit is supplemental information that has a message of alpha."""
+    """Return whether a NAL unit is supplemental enhancement information with an alpha channel message."""
     if len(unit) < 4 or unit_kind(unit) != _PREFIX_SEI:
         return False
     body, at = unescaped(unit), 0
@@ -48,7 +51,7 @@ def _is_told(unit: bytes) -> bool:
 
 
 def _number(body: bytes, at: int) -> tuple[int, int]:
-    """Return a number of a message's head, and where it ends."""
+    """Return a number in the header of a message, and the offset after it."""
     value = 0
     while at < len(body) and body[at] == 255:
         value, at = value + 255, at + 1

@@ -1,7 +1,7 @@
-"""See videos whose samples use a small part of their range, as sensors of 10 to 14 bits write into 16-bit files.
+"""Stretch videos whose samples use a small part of their range, such as 10 to 14 bits in 16-bit files.
 
-Faces are looked for, and drawn, in pictures that are stretched by one span for the whole clip; what is drawn is
-squeezed into that span again, so that the output has the source's range.
+Faces are searched and drawn in pictures that are stretched by one span for the whole clip. New pixels are compressed
+into that span again, so that the output uses the same range as the source.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from styleid.media.video.planes import PixelColours, planar_format, planes_of
 from styleid.types import ImageRGB
 
 _COLOURED_SHARE = 8
-"""Colour is given up only where less than this part of the range is used, of which a viewer shows no colour either."""
+"""New pixels are drawn in grey only if less than 1/8 of the range is used; viewers then show hardly any colour."""
 _DEEP_BITS = 12
-"""Up to so many bits the detector sees what uses a sixteenth of the range."""
+"""Up to this depth nothing is stretched: the detector still finds faces that use 1/16 of the range."""
 
 
 @dataclass(frozen=True)
 class StretchedColours(PixelColours):
-    """Colours of a clip whose samples use a small part of their range.
+    """Colour space of a clip whose samples use a small part of their range.
 
-    planar: the planar format that holds the clip's samples as they are. span: the part of their range that brightness,
-    or R, G and B use. neutral: the usual number of each plane of chroma, which means grey here; what is drawn is grey.
+    Attributes:
+        planar: The planar format that holds the clip's samples unchanged.
+        span: The part of the range that the luma samples, or R, G and B, use.
+        neutral: The median sample of each chroma plane, used as grey; new pixels have no colour.
     """
 
     planar: str
@@ -37,11 +39,11 @@ class StretchedColours(PixelColours):
     neutral: tuple[int, ...]
 
     def to_rgb(self, frame: Any) -> ImageRGB:
-        """Return a decoded frame stretched, uint8 RGB (height, width, 3), as stored."""
+        """Convert a decoded frame to stretched RGB, uint8 (height, width, 3), as stored."""
         return stretched(self, frame, self.span)
 
     def from_rgb(self, image_rgb: ImageRGB, pixel_format: str, av: Any) -> Any:
-        """Return a frame in the planar format given, whose samples lie in the span."""
+        """Convert an RGB picture, uint8 (height, width, 3), to a frame whose samples lie in the span."""
         height, width = image_rgb.shape[:2]
         frame = av.VideoFrame(width, height, self.planar)
         if frame.format.is_rgb:
@@ -53,26 +55,31 @@ class StretchedColours(PixelColours):
             plane[...] = self.span.from_8_bits(part, plane.dtype)
         for plane, number in zip(planes[len(parts) :], self.neutral, strict=True):
             plane[...] = number
-        return self.in_format(frame, pixel_format)  # as the rest of the picture comes into it
+        return self.in_format(frame, pixel_format)  # the same conversion as for the rest of the picture
 
 
 def stretched(colours: PixelColours, frame: Any, span: Span) -> ImageRGB:
-    """Return a decoded frame with a span of its samples stretched, uint8 RGB (height, width, 3), as stored."""
+    """Convert a decoded frame to RGB, uint8 (height, width, 3), as stored, with a span of its samples stretched."""
     parts = [span.to_8_bits(plane) for plane in _bright_planes(colours, frame)]
     return np.stack([parts[k] for k in ((2, 0, 1) if len(parts) == 3 else (0, 0, 0))], -1)
 
 
 def frame_span(colours: PixelColours, frame: Any) -> Span | None:
-    """Return the span that a decoded frame uses of its range, None where it is usual, or the frame has one tone."""
+    """Return the span that a decoded frame uses, None if it is a large part of the range or the frame has one tone."""
     if _bits(frame) <= _DEEP_BITS:
         return None
     return find_span(np.dstack(_bright_planes(colours, frame)), _bits(frame))
 
 
 def stretch_clip(colours: PixelColours, frames: Iterable[Any]) -> PixelColours:
-    """Return a clip's colours, stretched where each of its decoded frames uses a small part of its range.
+    """Return a clip's colour space, as `StretchedColours` if all frames use a small part of their range.
 
-    Dark clips in colour stay as they are: their frames are looked at stretched as well, and drawn in their colours.
+    Dark clips in colour are not stretched as a whole, so that new faces keep their colours; their frames are also
+    searched in stretched copies.
+
+    Args:
+        colours: The colour space of the clip.
+        frames: Its decoded frames; they are read until one uses its range.
     """
     low, high, most, planar, neutral, coloured = 1 << 16, 0, 0, "", (), False
     for frame in frames:
@@ -99,7 +106,7 @@ def _bits(frame: Any) -> int:
 
 
 def _bright_planes(colours: PixelColours, frame: Any) -> list[UInt[np.ndarray, "_ _"]]:
-    """Return G, B and R, or the one plane of brightness."""
+    """Return the planes G, B and R, or the luma plane."""
     planes = _planar(colours, frame)
     return planes if frame.format.is_rgb else planes[:1]
 
@@ -114,7 +121,7 @@ def _has_tones(colours: PixelColours, frame: Any) -> bool:
 
 
 def _has_chroma(colours: PixelColours, frame: Any) -> bool:
-    """Say whether a frame has planes of chroma that are not flat: drawn faces would have no colour beside it."""
+    """Return whether a frame has colour: a chroma plane that is not flat."""
     return not frame.format.is_rgb and any(np.ptp(plane) > 0 for plane in _planar(colours, frame)[1:])
 
 

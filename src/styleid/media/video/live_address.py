@@ -1,4 +1,4 @@
-"""Where live pictures come from and go to: a file, a camera device, or the address of a stream."""
+"""Sources and targets of live pictures: a file, a camera device, or the address of a stream."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _PROTOCOLS = {
     "http": f"http,{_TCP}",
     "https": f"https,http,{_TLS}",
 }
-"""By scheme, what FFmpeg may open for it: no file, and no address of another kind that a stream may name."""
+"""Protocols that FFmpeg may open for each scheme. Files and other protocols that a stream may name are not allowed."""
 _WRITTEN_AS = {"rtsp": "rtsp", "rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "tcp": "mpegts", "udp": "mpegts"}
 SCHEMES = tuple(_PROTOCOLS)
 
 
 @dataclass(frozen=True)
 class LiveAddress:
-    """The address of a stream, such as rtsp://camera/stream. Its text may hold a password; `str` leaves that out."""
+    """The address of a stream, such as rtsp://camera/stream. Its text may contain a password; `str` leaves it out."""
 
     text: str
 
     def __str__(self) -> str:
-        """Return the address without name, password and query, which may hold a key."""
+        """Return the address without user name, password and query, which may contain a key."""
         return _QUERY.sub("", _USER.sub("", self.text))
 
     @property
@@ -45,12 +45,16 @@ class LiveAddress:
 
     @property
     def protocols(self) -> str:
-        """What FFmpeg may open for this address, separated by commas."""
+        """Protocols that FFmpeg may open for this address, separated by commas."""
         return _PROTOCOLS[self.scheme]
 
     @property
     def container(self) -> str:
-        """FFmpeg's name of the container to write; raises OptionError where streams of this kind are read only."""
+        """FFmpeg's name of the container to write.
+
+        Raises:
+            OptionError: Streams of this kind can only be read.
+        """
         if self.scheme not in _WRITTEN_AS:
             raise OptionError("out", f"{self} cannot be written to. Name a file, or an address that begins with "
                               f"{', '.join(f'{scheme}://' for scheme in _WRITTEN_AS)}.")  # fmt: skip
@@ -62,7 +66,7 @@ LivePlace = Path | LiveAddress
 
 
 def live_place(text: str) -> LivePlace | None:
-    """Return the stream that a text names, or the path; None for a URL of another kind, such as s3://bucket/clip."""
+    """Parse a path or the address of a stream; return None for other URLs, such as s3://bucket/clip."""
     named = _URL.match(text)
     if named is None:
         return Path(text)

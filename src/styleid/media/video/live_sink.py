@@ -1,4 +1,4 @@
-"""Write pictures as they come, to a file or to a stream, with as little delay as the encoder allows."""
+"""Write live pictures to a file or a stream with little delay."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from styleid.media.video.encoders import (
 from styleid.media.video.live_address import LiveAddress, LivePlace
 from styleid.media.video.live_source import LiveFormat, LiveFrame
 from styleid.media.video.marks import MATROSKA_TAG, mark_file, untag_matroska
+from styleid.media.video.part_file import PartFile
 from styleid.media.video.planes import fresh_copy, repaint
 from styleid.media.video.pyav import import_av
-from styleid.media.video.writer import EncodeOptions, PartFile, container_of, pixel_format_for
+from styleid.media.video.writer import EncodeOptions, container_of, pixel_format_for
 from styleid.types import ImageRGB, MaskArray
 
 _TICKS = 90_000
-"""Units of time a second, as in transport streams."""
+"""Ticks per second, as in transport streams."""
 _FAST = {
     "h264": {"preset": "veryfast", "tune": "zerolatency"},
     "h265": {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none"},
@@ -36,15 +37,16 @@ _FAST = {
 }
 _CRF = {"h264": "20", "h265": "22"}
 _KEY_EVERY_S = 2
-"""A viewer who joins a stream waits so long at most for the first picture."""
+"""Longest interval between key frames, so that a viewer who joins a stream waits at most this long for a picture."""
 _SEND_TIMEOUT_S = 10.0
 _OF_RGB = 0
 
 
 class LiveSink:
-    """Encode pictures one by one. A file gets its name when it is complete; a stream is sent at once.
+    """A writer of live pictures. A file gets its name when it is complete; a stream is sent at once.
 
-    mark: after `finish`, what a file is marked with, "" where it is not.
+    Attributes:
+        mark: The mark of generated content that a file has, "" for none; valid after `finish`.
     """
 
     def __init__(self, out: LivePlace, form: LiveFormat, encode: EncodeOptions, marking: MarkOptions) -> None:
@@ -102,13 +104,13 @@ class LiveSink:
         """Encode a picture and send it.
 
         Args:
-            frame: The picture as it came.
-            image_rgb: What is shown where `changed`, bool (h, w), is true; None where nothing changed.
-            changed: See `image_rgb`.
-            generated: Whether a new face shows in it.
+            frame: The picture as received.
+            image_rgb: uint8 (h, w, 3), the new picture; used where `changed` is true. None keeps the received one.
+            changed: bool (h, w), where the picture changed; None for nowhere.
+            generated: Whether the picture shows a new face.
 
         Raises:
-            OutputError: It cannot be written, or the receiver is gone.
+            OutputError: It cannot be written, or the receiver has closed the connection.
         """
         self._generated, self._changed = self._generated or generated, self._changed or changed is not None
         colours, form = self._form.colours, self._form
@@ -126,7 +128,11 @@ class LiveSink:
             self._container.mux(self._stream.encode(native))
 
     def finish(self) -> str:
-        """End the output; return the SHA-256 of a file, "" for a stream."""
+        """Complete the output, and return the SHA-256 of a file in hex, "" for a stream.
+
+        Raises:
+            OutputError: It cannot be written, or the file contains anything that is not allowed.
+        """
         with self._reported():
             self._container.mux(self._stream.encode(None))
             self._container.close()
@@ -134,11 +140,11 @@ class LiveSink:
                 return ""
             self._set_mark(self._file.path)
             if what := find_leftovers(self._file.path, self._av):
-                raise OutputError(str(self._out), f"it would hold {what}. Please report this")
+                raise OutputError(str(self._out), f"it would contain {what}. Please report this as a bug")
             return self._file.publish()
 
     def _set_mark(self, path: Path) -> None:
-        """Mark the finished file, or take back what was written before its faces were known."""
+        """Mark the finished file, or remove the tag that was written before its faces were known."""
         wanted = self._marking.applies(generated=self._generated, changed=self._changed)
         self.mark = self._marking.mark if wanted else ""
         if self.format == "matroska" and self._marking.mark != "none" and not wanted:
@@ -147,7 +153,7 @@ class LiveSink:
             mark_file(path, self.format)
 
     def abandon(self) -> None:
-        """Close the output and remove an unfinished file; does nothing after `finish`."""
+        """Close the output and remove an unfinished file; has no effect on a file after `finish`."""
         if self._file is not None:
             self._file.broken = True
         with contextlib.suppress(Exception):
@@ -157,7 +163,7 @@ class LiveSink:
 
     @contextlib.contextmanager
     def _reported(self) -> Generator[None, None, None]:
-        """Turn what PyAV raises into an OutputError."""
+        """Turn errors of PyAV into OutputError."""
         try:
             yield
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
@@ -168,13 +174,17 @@ class LiveSink:
 
 
 def live_container(out: LivePlace, encode: EncodeOptions, marking: MarkOptions) -> str:
-    """Return FFmpeg's name of the container for an output; raises OptionError where the options do not fit it."""
+    """Return FFmpeg's name of the container for an output.
+
+    Raises:
+        OptionError: Codec or mark cannot be used with this output.
+    """
     if marking.mark == "c2pa":
-        raise OptionError("mark", "c2pa signs a finished file, and `live` writes as it goes. Use iptc or none.")
+        raise OptionError("mark", "c2pa can only sign a finished file, not live pictures. Use iptc or none.")
     if isinstance(out, Path):
         return container_of(out, encode)
     if encode.codec == "ffv1":
-        raise OptionError("codec", "ffv1 does not go into a stream; choose h264 or h265.")
+        raise OptionError("codec", "ffv1 cannot be sent as a stream. Choose h264 or h265.")
     require_encoder(encode.codec, encode.encoder, encode.quality)
     return out.container
 
@@ -189,7 +199,7 @@ def _settings(encode: EncodeOptions) -> dict[str, str]:
 
 
 def _pixel_format(form: LiveFormat, encode: EncodeOptions) -> str:
-    """Return 8 bits with a quarter of the colour samples, which every player shows; ffv1 keeps what there is."""
+    """Return 8 bits and 4:2:0 if possible, which all players support; for ffv1 the format nearest to the source's."""
     if encode.codec == "ffv1":
         return pixel_format_for(form.pixel_format, "ffv1", (form.width, form.height)).replace("gbrp", "yuv444p")
     if encode.encoder != "software":

@@ -1,4 +1,4 @@
-"""Read pictures as they come, from a camera, a stream, or a file that is played at its own speed."""
+"""Read live pictures from a camera, a stream, or a file that is played at its own speed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from styleid.media.video.reader import LISTS, MAX_FRAME_PIXELS, display_matrix, 
 from styleid.types import ImageRGB
 
 TIMEOUT_S = 10.0
-"""How long a source may send nothing before it counts as lost."""
+"""Seconds without data after which a source counts as lost."""
 _PROBE = {"analyzeduration": "1000000", "flags": "low_delay"}
 _LEAST_RATE, _MOST_RATE = Fraction(1), Fraction(240)
 _USUAL_RATE = Fraction(25)
@@ -29,7 +29,18 @@ _USUAL_RATE = Fraction(25)
 
 @dataclass(frozen=True)
 class LiveFormat:
-    """What is known of a source from its first picture. width, height: upright, pixels. rate: frames a second."""
+    """Format of a live source, from its first picture.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        pixel_format: FFmpeg's name of the pixel format.
+        width: Width of the upright pictures in pixels.
+        height: Height of the upright pictures in pixels.
+        rate: Frames per second.
+        colours: The colour space.
+        turn: How stored pictures are made upright.
+        sample_aspect: Aspect ratio of a pixel, 0 if unknown.
+    """
 
     codec: str
     pixel_format: str
@@ -43,7 +54,15 @@ class LiveFormat:
 
 @dataclass
 class LiveFrame:
-    """One picture as it came. arrived_s: on the clock of `time.monotonic`. time_s: in the source's own time, from 0."""
+    """One received picture.
+
+    Attributes:
+        index: Number of the picture, from 0.
+        arrived_s: Time of arrival on the clock of `time.monotonic`.
+        time_s: Time in the source, from 0, in seconds.
+        native: The picture as decoded.
+        form: The format of the source.
+    """
 
     index: int
     arrived_s: float
@@ -53,23 +72,31 @@ class LiveFrame:
 
     @cached_property
     def image_rgb(self) -> ImageRGB:
-        """The upright picture, converted when it is first asked for."""
+        """Upright picture, uint8 (h, w, 3); converted when it is first read."""
         return self.form.turn.upright(self.form.colours.to_rgb(self.native))
 
 
 class LiveSource:
-    """Open a source; raises VideoError where it cannot be opened, sends nothing, or holds no picture.
+    """A source of live pictures.
 
-    damaged: how many pictures could not be decoded so far.
+    Attributes:
+        damaged: Number of pictures so far that could not be decoded.
+        form: Format of the source.
     """
 
     def __init__(self, place: LivePlace) -> None:
+        """Open a source and decode its first picture.
+
+        Raises:
+            VideoError: It cannot be opened, sends nothing, or has no picture.
+            MissingDependencyError: PyAV is not installed.
+        """
         self._av, self._place, self.damaged = import_av(), place, 0
         self._paced = isinstance(place, Path) and place.is_file()
         with self._reported():
             self._container = self._opened()
             if not self._container.streams.video:
-                raise self._error("it holds no moving picture")
+                raise self._error("it contains no video track")
             self._stream = self._container.streams.video[0]
             self._pictures = self._decoded()
             first = next(self._pictures, None)
@@ -79,9 +106,10 @@ class LiveSource:
         self.form = self._format_of(first)
 
     def frames(self) -> Iterator[LiveFrame]:
-        """Yield pictures until the source ends; raises VideoError where it is lost, or changes its size.
+        """Yield pictures until the source ends; those of a file are yielded at the times at which they are shown.
 
-        A file's pictures come when they are to be shown.
+        Raises:
+            VideoError: The connection is lost, or the size of the pictures changes.
         """
         base = Fraction(self._stream.time_base)
         clock = Clock(base, 1 / self.form.rate, Fraction(0), jumps=True)
@@ -99,7 +127,7 @@ class LiveSource:
                 yield LiveFrame(index, time.monotonic(), shown_s, native, self.form)
 
     def close(self) -> None:
-        """Close the source; nothing may be reading from it."""
+        """Close the source; no thread may be reading from it."""
         with contextlib.suppress(Exception):
             self._container.close()
 
@@ -116,7 +144,7 @@ class LiveSource:
         return self._av.open(text, format=device, options=options, timeout=(TIMEOUT_S, TIMEOUT_S))
 
     def _formats(self) -> str:
-        """Return the formats that FFmpeg may take a source for: not lists, which name other files and addresses."""
+        """Return the formats that FFmpeg may recognise: all but lists, which name other files and addresses."""
         return ",".join(sorted(set(self._av.formats_available) - set(LISTS)))
 
     def _decoded(self) -> Iterator[Any]:
@@ -125,9 +153,10 @@ class LiveSource:
         if context is None:
             raise self._error("its pictures are in a codec that this build of PyAV cannot decode")
         if context.width * context.height > MAX_FRAME_PIXELS:
-            raise self._error(f"it announces pictures of {context.width} x {context.height}, which is too large")
+            raise self._error(f"its header states pictures of {context.width} x {context.height}, over the limit of "
+                              f"{MAX_FRAME_PIXELS / 1e6:,.0f} million pixels")  # fmt: skip
         context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-        context.thread_type = "SLICE"  # threads that take a frame each would each hold one back
+        context.thread_type = "SLICE"  # frame threads would each delay one frame
         for packet in self._container.demux(self._stream):
             try:
                 pictures = packet.decode()
@@ -164,16 +193,16 @@ class LiveSource:
 
     @contextlib.contextmanager
     def _reported(self) -> Generator[None, None, None]:
-        """Turn what PyAV raises into a VideoError."""
+        """Turn errors of PyAV into VideoError."""
         try:
             yield
         except FileNotFoundError as error:
             raise self._error("it does not exist") from error
         except PermissionError as error:
-            raise self._error("it may not be read: check its mode, and that you belong to its group") from error
+            raise self._error("reading it is not permitted. Check its mode and its group") from error
         except self._av.error.ArgumentError as error:
-            raise self._error("it is no video that can be read here. Lists of other addresses, as HLS and DASH have "
-                              "them, are not read: name the stream itself") from error  # fmt: skip
+            raise self._error("it is no video of a supported kind. Lists of other addresses, such as those of HLS and "
+                              "DASH, are not supported: name the stream itself") from error  # fmt: skip
         except self._av.error.ExitError as error:
             raise self._error(f"it sent nothing for {TIMEOUT_S:.0f} seconds") from error
         except self._av.error.ProtocolNotFoundError as error:
@@ -183,5 +212,5 @@ class LiveSource:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what FFmpeg says, without the address, which may hold a password."""
+    """Return FFmpeg's message without the address, which may contain a password."""
     return str(getattr(error, "strerror", None) or type(error).__name__)

@@ -1,8 +1,8 @@
-"""Put the mark of generated content into a finished video, and find it.
+"""Write the mark of generated content into a finished video, and find it.
 
-MP4 keeps XMP in a `uuid` box, QuickTime in `moov/udta/XMP_`, as the XMP specification (part 3) says. Matroska has no
-place for XMP; it gets a plain tag of its own. FFmpeg writes a Matroska file's tags before its pictures, when it is not
-known yet whether a face will be new, so the tag is written first and voided where it must not stay.
+MP4 stores XMP in a `uuid` box, QuickTime in `moov/udta/XMP_` (XMP specification, part 3). Matroska cannot store XMP, so
+it gets a tag. FFmpeg writes the tags of a Matroska file before its pictures, when it is not known yet whether there
+will be a new face, so the tag is always written and removed afterwards if it is not wanted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOKED_AT_BYTES = 1 << 20
 
 
 def says_generated(path: Path) -> bool:
-    """Say whether a video's first or last megabyte names a source type of generated content."""
+    """Return whether the first or last MiB of a video contains a source type of generated content."""
     with path.open("rb") as file:
         head = file.read(_LOOKED_AT_BYTES)
         file.seek(max(path.stat().st_size - _LOOKED_AT_BYTES, 0))
@@ -51,7 +51,7 @@ def mark_file(path: Path, container: str) -> None:
 
 
 def untag_matroska(path: Path) -> None:
-    """Turn the tag in a finished Matroska file into filler of the same length."""
+    """Overwrite the mark in a finished Matroska file with a void element of the same length."""
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         for tags in _inside(data, (0, len(data)), _SEGMENT, _TAGS):
             for tag in _inside(data, _body(data, tags), _TAG):
@@ -60,7 +60,7 @@ def untag_matroska(path: Path) -> None:
 
 
 def _void_simple_tag(data: mmap.mmap, tag: ByteSpan) -> None:
-    """Void the mark's name and value in a tag, and the whole tag where it holds nothing else."""
+    """Void the mark in a tag, or the whole tag if it contains nothing else."""
     simple = _inside(data, _body(data, tag), _SIMPLE_TAG)
     named = [one for one in simple if MATROSKA_TAG.encode() in data[one[0] : one[1]]]
     for start, end in named if len(simple) > len(named) else named and [tag]:
@@ -68,14 +68,14 @@ def _void_simple_tag(data: mmap.mmap, tag: ByteSpan) -> None:
 
 
 def _renew_checksum(data: mmap.mmap, body: ByteSpan) -> None:
-    """Write the checksum that a list of tags may begin with anew."""
+    """Update the checksum at the beginning of a list of tags, if there is one."""
     first = next(elements(data, *body), None)
     if first is not None and first.kind == _CRC and first.end - first.start == 4:
         data[first.start : first.end] = zlib.crc32(data[first.end : body[1]]).to_bytes(4, "little")
 
 
 def _last_movie(path: Path) -> tuple[int, bytes] | None:
-    """Return where the movie header begins and its content, or None where it is not the last box."""
+    """Return offset and content of the `moov` box, None if it is not the last box of the file."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             last = iso_boxes(data)[-1]
@@ -85,12 +85,12 @@ def _last_movie(path: Path) -> tuple[int, bytes] | None:
 
 
 def _with_user_data(movie: bytes) -> bytes:
-    """Return a movie header's content with the packet in its user data."""
+    """Return the content of a `moov` box with the XMP packet in its user data."""
     xmp = _box(b"XMP_", PACKET)
     held: Box | None = next((b for b in iso_boxes(movie) if b.kind == b"udta"), None)
     if held is None:
         return movie + _box(b"udta", xmp)
-    user_data = _box(b"udta", xmp + movie[held.start : held.end])  # first: a list of user data may end in zeros
+    user_data = _box(b"udta", xmp + movie[held.start : held.end])  # at the front, because user data may end in zeros
     return movie[: held.at] + user_data + movie[held.end :]
 
 
@@ -99,7 +99,7 @@ def _box(kind: bytes, body: bytes) -> bytes:
 
 
 def _inside(data: mmap.mmap, span: ByteSpan, *kinds: int) -> list[ByteSpan]:
-    """Return the elements, from header to end, that lie in a span along a path of kinds."""
+    """Return the spans, with their headers, of the elements that a path of kinds leads to."""
     found: list[ByteSpan] = []
     at = span[0]
     for element in elements(data, *span):

@@ -1,10 +1,10 @@
-"""Between a video's own planes and RGB, and back for the pixels that changed, so that all others stay as decoded.
+"""Convert a video's planes to RGB, and changed pixels back, so that all other pixels stay as decoded.
 
 Convention
 ----------
-Planes are those of planar formats without alpha: Y, U, V, or G, B, R, or grey; uint8, or uint16 above eight bits.
-Matrix and range are kept; where a file does not name its matrix, BT.709 stands for 720 lines and more and BT.601 for
-fewer, in both directions.
+Planes are those of planar formats without alpha: Y, U, V, or G, B, R, or grey; uint8, or uint16 above 8 bits. Matrix
+and range are kept. If a file does not state its matrix, BT.709 is used from 720 lines on and BT.601 below, in both
+directions.
 """
 
 from __future__ import annotations
@@ -24,13 +24,21 @@ _MATRICES = {1: _SWS_709, 4: _SWS_FCC, 5: _SWS_601, 6: _SWS_601, 7: _SWS_240, 9:
 _HD_LINES = 720
 _SAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
 _UNEVEN = ("be", "f16le", "f32le", "msble")
-"""How names of formats end whose samples are not whole numbers as this machine counts."""
+"""Endings of the names of formats whose samples are big-endian, floating-point or not aligned to the lowest bit."""
 _ACCURATE = 0x40000 | 0x2000 | 0x2  # swscale: accurate rounding, full chroma interpolation, bilinear
 
 
 @dataclass(frozen=True)
 class PixelColours:
-    """A video's colours as its frames name them: numbers of ITU-T H.273 (matrix, primaries, transfer) and the range."""
+    """A video's colour space as its frames state it.
+
+    Attributes:
+        matrix: Matrix coefficients, as in ITU-T H.273.
+        primaries: Colour primaries, as in H.273.
+        transfer: Transfer characteristics, as in H.273.
+        full_range: Whether samples use the full range.
+        lines: The smaller side of the picture in pixels, which decides the matrix if none is stated.
+    """
 
     matrix: int
     primaries: int
@@ -40,7 +48,7 @@ class PixelColours:
 
     @classmethod
     def of(cls, frame: Any) -> PixelColours:
-        """Read a decoded frame's colours."""
+        """Return the colour space of a decoded frame."""
         form = frame.format
         full = int(frame.color_range) == _FULL or form.name.startswith("yuvj") or form.is_rgb or form.has_palette
         return cls(
@@ -52,16 +60,16 @@ class PixelColours:
         )
 
     def to_rgb(self, frame: Any) -> ImageRGB:
-        """Return a decoded frame in RGB as stored, uint8 (height, width, 3)."""
+        """Convert a decoded frame to RGB, uint8 (height, width, 3), as stored."""
         return self._reformat(frame, "rgb24", source=True).to_ndarray()
 
     def from_rgb(self, image_rgb: ImageRGB, pixel_format: str, av: Any) -> Any:
-        """Return a frame in the format given with these colours."""
+        """Convert an RGB picture, uint8 (height, width, 3), to a frame of the given pixel format."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_rgb), "rgb24")
         return self._reformat(frame, pixel_format, source=False)
 
     def in_format(self, frame: Any, pixel_format: str) -> Any:
-        """Return a decoded frame in another planar format of the same matrix and range."""
+        """Convert a decoded frame to another pixel format with the same matrix and range."""
         if frame.format.name == pixel_format:
             return frame
         matrix, span = self._sws, _FULL if self.full_range else _LIMITED
@@ -77,7 +85,7 @@ class PixelColours:
 
     @property
     def coded_matrix(self) -> int:
-        """The matrix that RGB is written with where the file has none for it: H.273's number of BT.709 or BT.601."""
+        """Matrix with which an RGB source is written as YUV: H.273's number of BT.709 or BT.601."""
         return 1 if self._sws == _SWS_709 else 6
 
     @property
@@ -100,7 +108,7 @@ class PixelColours:
 
 
 def planes_of(frame: Any) -> list[UInt[np.ndarray, "_ _"]]:
-    """Return writable views of a planar frame's planes, (height, width) each."""
+    """Return writable views of a planar frame's planes, uint8 or uint16 (height, width) each."""
     deep = max(component.bits for component in frame.format.components) > 8
     kind = np.dtype(np.uint16 if deep else np.uint8)
     views: list[UInt[np.ndarray, "_ _"]] = []
@@ -111,9 +119,11 @@ def planes_of(frame: Any) -> list[UInt[np.ndarray, "_ _"]]:
 
 
 def planar_format(given: str, *, alpha: bool) -> str:
-    """Return the planar format with the samples of the one given: one plane a channel, up to 16 bits, little-endian.
+    """Return the planar format that can hold the samples of a pixel format: up to 16 bits, little-endian.
 
-    alpha: whether it has a plane of transparency; grey gets chroma beside it.
+    Args:
+        given: Name of a pixel format.
+        alpha: Whether the result has an alpha plane; grey with alpha gets chroma planes, too.
     """
     fmt = import_av().VideoFormat(given)
     parts, bits = fmt.components, max((part.bits for part in fmt.components), default=8)
@@ -130,14 +140,14 @@ def planar_format(given: str, *, alpha: bool) -> str:
 
 
 def _deep_enough(name: str, bits: int) -> str:
-    """Return the format of a family that has at least this many bits, 16 where it has no such."""
+    """Return the name of a format family with the smallest depth of at least `bits`; 16 if PyAV knows none."""
     formats = import_av().video.format.names if bits > 8 else ()
     depths = (f"{name}{depth}le" for depth in (9, 10, 12, 14, 16) if depth >= bits)
     return name if bits <= 8 else next((deep for deep in depths if deep in formats), f"{name}16le")
 
 
 def black(name: str, *, full_range: bool) -> tuple[int, ...]:
-    """Return black in each plane of a planar format without alpha."""
+    """Return the sample of each plane that means black, for a planar format without alpha."""
     fmt = import_av().VideoFormat(name)
     bits = max(part.bits for part in fmt.components)
     if fmt.is_rgb:
@@ -147,13 +157,13 @@ def black(name: str, *, full_range: bool) -> tuple[int, ...]:
 
 
 def blacken(frame: Any, hidden: MaskArray, *, full_range: bool) -> None:
-    """Make the pixels of a mask, bool (h, w), black in place; chroma that any of them shares has no colour."""
+    """Make the pixels of a mask, bool (h, w), black in place; chroma samples of these pixels become neutral."""
     for plane, dark in zip(planes_of(frame), black(frame.format.name, full_range=full_range), strict=True):
         plane[_coarser(hidden, -(-frame.height // plane.shape[0]), -(-frame.width // plane.shape[1]))] = dark
 
 
 def fresh_copy(frame: Any, av: Any) -> Any:
-    """Return a frame of the same planes and nothing else: side data (captions, places, notes) stay behind."""
+    """Return a copy of a frame's planes without its side data (captions, positions, notes)."""
     copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
     for mine, theirs in zip(planes_of(copy), planes_of(frame), strict=True):
         mine[...] = theirs
@@ -163,9 +173,16 @@ def fresh_copy(frame: Any, av: Any) -> Any:
 def repaint(
     frame: Any, image_rgb: UInt8[np.ndarray, "h w 3"], changed: Bool[np.ndarray, "h w"], colours: PixelColours, av: Any
 ) -> None:
-    """Write an RGB picture into a frame's planes where it changed, in place; chroma changes with any of its pixels.
+    """Write an RGB picture into a frame's planes where it changed, in place.
 
-    image_rgb: uint8 (h, w, 3), as stored. changed: bool (h, w).
+    A chroma sample changes if any of its pixels does.
+
+    Args:
+        frame: The frame to change.
+        image_rgb: uint8 (h, w, 3), as stored.
+        changed: bool (h, w), as stored.
+        colours: The colour space of the clip.
+        av: The module PyAV.
     """
     rows, columns = np.nonzero(changed.any(1))[0], np.nonzero(changed.any(0))[0]
     if len(rows) == 0:
@@ -182,7 +199,7 @@ def repaint(
 
 
 def _coarser(mask: MaskArray, fy: int, fx: int) -> MaskArray:
-    """Return where a block of (fy, fx) holds any true pixel."""
+    """Return which blocks of (fy, fx) pixels contain a true pixel."""
     height, width = mask.shape
     padded = np.pad(mask, ((0, -height % fy), (0, -width % fx)))
     blocks = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx)

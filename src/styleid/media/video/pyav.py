@@ -8,12 +8,16 @@ from styleid.errors import MissingDependencyError
 
 
 def import_av() -> Any:
-    """Return PyAV; raises MissingDependencyError with the line that installs it."""
+    """Import PyAV and return it.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     try:
         import av
         import av.logging
     except ImportError as error:
         raise MissingDependencyError("PyAV, which reads and writes videos,", "'styleid[video]'") from error
-    av.logging.restore_default_callback()  # its own takes the interpreter lock from decoding threads, and can hang
-    av.logging.set_libav_level(av.logging.PANIC)  # what matters comes back as an exception
+    av.logging.restore_default_callback()  # PyAV's takes the interpreter lock in decoding threads and can hang
+    av.logging.set_libav_level(av.logging.PANIC)  # errors are raised as exceptions anyway
     return av

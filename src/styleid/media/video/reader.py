@@ -1,4 +1,4 @@
-"""Read videos with PyAV (FFmpeg's libraries): frames upright in RGB, times, and what is needed to write them again."""
+"""Read videos with PyAV (FFmpeg): upright RGB frames, their times, and the facts needed to write the video again."""
 
 from __future__ import annotations
 
@@ -24,26 +24,37 @@ from styleid.media.video.visible import Visible
 from styleid.types import ImageRGB, MaskArray
 
 MAX_FRAME_PIXELS = 8192 * 8192
-"""The largest frame that is decoded: 8K is 33 million pixels; a file that announces more is refused unread."""
+"""Limit for the size of a frame: twice that of 8K. A file whose header states more is refused before decoding."""
 _SHORT_BY_S = 1.0
 _LONGEST_LAST_S = 10.0
 _LOOK_PACKETS = 500
 _TIME_MAY_JUMP = 0x200
-"""FFmpeg's AVFMT_TS_DISCONT, a flag of transport and program streams."""
+"""FFmpeg's flag AVFMT_TS_DISCONT, set for transport and program streams."""
 _STILLS = 0x400 | 0x800 | 0x100000
-"""FFmpeg's dispositions of attached pictures, thumbnails and stills."""
+"""FFmpeg's disposition flags of attached pictures, thumbnails and stills."""
 _FILES_ONLY = {"protocol_whitelist": "file"}
-"""FFmpeg follows no address that a file names."""
+"""Keeps FFmpeg from opening addresses that a file names."""
 LISTS = ("hls", "dash", "concat", "imf", "sdp")
 _LEAST_RATE, _MOST_RATE = Fraction(1, 10), Fraction(1000)
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What writing the video again needs.
+    """Facts about a video that are needed to write it again.
 
-    time_base: of the frames' times. start: of the container, seconds. matrix: the display matrix as stored, nine
-    integers, or None. bit_rate: of the pictures, bits a second, 0 where unknown. tracks: (kind, codec) of all streams.
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        pixel_format: FFmpeg's name of the pixel format, after transparency was removed.
+        width: Width of a frame as stored, after the crop.
+        height: Height of a frame as stored, after the crop.
+        colours: The colour space.
+        time_base: Seconds per tick of the frames' times.
+        start: Start time of the container in seconds.
+        sample_aspect: Aspect ratio of a pixel, 0 if unknown.
+        matrix: The display matrix as stored, nine integers, None if there is none.
+        bit_rate: Bit rate of the pictures in bits per second, 0 if unknown.
+        tracks: Type and codec of all streams.
+        chapters: Number of chapters.
     """
 
     codec: str
@@ -61,13 +72,20 @@ class VideoFacts:
 
 
 class VideoClip:
-    """A video file's picture track, as a player shows it; raises VideoError where it has none that can be decoded.
+    """The video track of a file as a player shows it.
 
-    That is the track that the file says to show by default, never a thumbnail. Transparent parts are black, and only
-    what lies inside the container's crop is there.
+    It is the default track of the file, never a thumbnail. Transparent parts are black, and parts outside the
+    container's crop are removed.
     """
 
     def __init__(self, path: Path) -> None:
+        """Read the headers, decode the first frame, and check whether the samples use a small part of their range.
+
+        Raises:
+            VideoError: The file cannot be read, has no video track that can be decoded, or hides parts of its picture
+                in a way that is not supported.
+            MissingDependencyError: PyAV is not installed.
+        """
         self.path = path
         self._av = import_av()
         with self._reported():
@@ -78,7 +96,7 @@ class VideoClip:
             stream, visible = self._stream(container), self._visible(container)
             first = next(self._decoded(container, stream, visible), None)
             if first is None:
-                raise VideoError(path, "no picture can be decoded: the file is damaged, cut short, or holds none")
+                raise VideoError(path, "no picture can be decoded: the file is damaged, cut short or contains none")
             self.facts = _facts(path, container, stream, *first[:2])
             self._stored_size = first[0].width, first[0].height
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -97,24 +115,29 @@ class VideoClip:
         self._shifts_s: tuple[Fraction, ...] = ()
 
     def open(self) -> Any:
-        """Open the container anew."""
+        """Open the file with PyAV; the caller closes it."""
         return self._av.open(str(self.path), metadata_errors="replace", options=_FILES_ONLY)
 
     @property
     def turn(self) -> Turn:
-        """How its pictures become upright."""
+        """How stored pictures are made upright."""
         return self._turn
 
     @property
     def shifts_s(self) -> tuple[Fraction, ...]:
-        """What is added to the time stamps of each recording that was joined into the file, seconds."""
+        """Seconds that are added to the time stamps of each recording in the file; reads the file if needed."""
         if not self._shifts_s:
             for _ in self.frames():
                 pass
         return self._shifts_s
 
     def frames(self) -> Iterator[ClipFrame]:
-        """Yield every frame; raises VideoError where the file is damaged or ends before the time that it announces."""
+        """Yield all frames.
+
+        Raises:
+            VideoError: The file is damaged, ends before its stated duration, changes the size of its pictures, or is
+                transparent throughout.
+        """
         with self._reported(), self.open() as container:
             stream, visible = self._stream(container), self._visible(container)
             clock = Clock(self.facts.time_base, 1 / self._rate, self.facts.start, jumps=self.jumps)
@@ -138,24 +161,24 @@ class VideoClip:
             self.info = replace(self.info, notes=self._notes(visible))
 
     def _notes(self, visible: Visible) -> tuple[str, ...]:
-        """Return what a user should know of a clip that was read to its end."""
+        """Return what the user should know about the clip, after it was read to its end."""
         notes: list[str] = []
         if isinstance(self.facts.colours, StretchedColours):
-            notes.append("its samples use a small part of their range: faces were looked for in stretched pictures")
+            notes.append("its samples use a small part of their range: faces were searched in stretched pictures")
         if visible.filled:
             notes.append("transparent parts were filled with black")
         if (self.facts.width, self.facts.height) != self._stored_size:
-            notes.append("what the file crops was left out")
+            notes.append("the parts that the file crops were left out")
         if len(self._shifts_s) > 1:
-            notes.append(f"{len(self._shifts_s)} recordings were joined in it: their times were continued")
+            notes.append(f"it consists of {len(self._shifts_s)} joined recordings: their times were made continuous")
         return tuple(notes)
 
     def _last_duration(self, stream: Any, last: ClipFrame, *, joined: bool) -> float:
-        """Return how long the last frame is shown: until its track's end, where the file names one that makes sense."""
+        """Return how long the last frame is shown: until the end of the track, if the file states a plausible one."""
         usual = float((last.native.duration or 0) * self.facts.time_base) or float(1 / self._rate)
         if joined or stream.duration is None or stream.start_time is None:
             return usual
-        ends = (stream.start_time + stream.duration, stream.duration)  # fragments of MP4 count from zero
+        ends = (stream.start_time + stream.duration, stream.duration)  # fragmented MP4 counts from zero
         left = [float((end - last.native.pts) * self.facts.time_base) for end in ends]
         return min((one for one in left if 0 < one <= _LONGEST_LAST_S), key=lambda one: abs(one - usual), default=usual)
 
@@ -163,20 +186,20 @@ class VideoClip:
         return self._turn.upright(self.facts.colours.to_rgb(native))
 
     def _views(self, native: Any) -> list[tuple[ImageRGB, float]]:
-        """Return a frame stretched where it alone uses a small part of its range."""
+        """Return a stretched copy of a frame that uses a small part of its range, unless the whole clip does."""
         colours = self.facts.colours
         span = None if isinstance(colours, StretchedColours) else frame_span(colours, native)
         return [] if span is None else [(self._turn.upright(stretched(colours, native, span)), 1.0)]
 
     def _chosen(self) -> int:
-        """Return the index of the track whose pictures a player shows."""
+        """Return the index of the track that players show."""
         with self.open() as container:
             if container.format.name in LISTS:
-                raise VideoError(self.path, "it is a list of other files, whose headers are not read here. "
-                                 "Join them into one file first")  # fmt: skip
+                raise VideoError(self.path, "it is a list of other files, which is not supported. Join them into one "
+                                 "file first")  # fmt: skip
             streams = [s for s in container.streams.video if not s.disposition & self._av.stream.Disposition(_STILLS)]
             if not streams:
-                raise VideoError(self.path, "it holds no moving picture")
+                raise VideoError(self.path, "it contains no video track")
             default = [s for s in streams if s.disposition & self._av.stream.Disposition.default] or streams
             if len(default) == 1:
                 return default[0].index
@@ -184,16 +207,16 @@ class VideoClip:
             return (moving or default[0]).index
 
     def _read_headers(self, container: Any) -> None:
-        """Read what PyAV does not tell; raises VideoError where that hides what cannot be told here."""
+        """Read the headers that PyAV does not provide; refuse files that hide parts in an unsupported way."""
         headers = read_headers(self.path, container.format.name)
         stream = container.streams[self.stream_index]
         own = [s for s in container.streams.video if not s.disposition & self._av.stream.Disposition.attached_pic]
         self._aperture = headers.aperture(stream.id, own.index(stream), len(own))
         if headers.unread:
-            raise VideoError(self.path, f"{headers.unread} hides parts of its picture, which is not read here. "
-                             "Convert it first, and look at what the new file shows")  # fmt: skip
+            raise VideoError(self.path, f"{headers.unread} hides parts of its picture, which is not supported. "
+                             "Convert it first, and check what the new file shows")  # fmt: skip
         if not headers.whole:
-            raise VideoError(self.path, "it is shorter than its header says: it is cut short")
+            raise VideoError(self.path, "it is cut short: it is shorter than its header says")
         self._ends_at = headers.ends_at
 
     def _visible(self, container: Any) -> Visible:
@@ -208,17 +231,17 @@ class VideoClip:
                              "Convert it to H.264, H.265, VP9 or AV1 first")  # fmt: skip
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > MAX_FRAME_PIXELS:
-            raise VideoError(self.path, f"it announces frames of {width} x {height} = {width * height / 1e6:,.0f} "
+            raise VideoError(self.path, f"its header states frames of {width} x {height} = {width * height / 1e6:,.0f} "
                              f"million pixels, over the limit of {MAX_FRAME_PIXELS / 1e6:,.0f} million")  # fmt: skip
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-        # Otherwise up to 31 columns that the stream itself crops on the left are shown, for the sake of speed.
+        # Without this flag, FFmpeg may show up to 31 columns that the stream crops on the left, to be faster.
         stream.codec_context.flags |= self._av.codec.context.Flags.unaligned
         return stream
 
     def _decoded(self, container: Any, stream: Any, visible: Visible) -> Iterator[tuple[Any, Any, MaskArray | None]]:
-        """Yield each decoded picture, what is shown of it, and which of its pixels are hidden."""
-        times: list[int] = []  # of packets that only say when they are decoded: pictures come in another order
+        """Yield each decoded picture, its visible part, and the mask of its hidden pixels."""
+        times: list[int] = []  # of packets with decoding times only, which come in another order than pictures
         decoding_times = container.format.name == "avi"
         for packet in container.demux(stream):
             visible.look(packet)
@@ -226,7 +249,7 @@ class VideoClip:
                 heapq.heappush(times, packet.dts if packet.pts is None else packet.pts)
             for native in packet.decode():
                 if native.is_corrupt:
-                    raise VideoError(self.path, "a frame is damaged: the file is incomplete or was altered")
+                    raise VideoError(self.path, "a frame is damaged: the file is incomplete or was modified")
                 if times:
                     native.pts = heapq.heappop(times)
                 yield native, *visible.of(native)
@@ -234,11 +257,11 @@ class VideoClip:
     def _check(self, native: Any) -> None:
         if (native.width, native.height) != self._stored_size:
             width, height = self._stored_size
-            raise VideoError(self.path, f"its pictures change size midway, from {width} x {height} to {native.width} x "
-                             f"{native.height}. Convert it first")  # fmt: skip
+            raise VideoError(self.path, f"the size of its pictures changes from {width} x {height} to {native.width} x "
+                             f"{native.height}. Convert it to one size first")  # fmt: skip
 
     def _check_end(self, container: Any, end_s: float) -> None:
-        """Raise VideoError where the pictures end well before the container does, and no other track goes on."""
+        """Raise VideoError if the pictures end well before the stated duration and no other track is longer."""
         announced = float(container.duration or 0) / 1e6
         start = Fraction(0) if self._ends_at and self.facts.start > 0 else self.facts.start
         reached = end_s + float(self.facts.start - start)
@@ -251,12 +274,12 @@ class VideoClip:
                     reached = max(reached, float(span))
         if reached < announced - _SHORT_BY_S:
             raise VideoError(
-                self.path, f"it announces {announced:.1f} s and ends after {reached:.1f} s: it is cut short"
+                self.path, f"it is cut short: it ends after {reached:.1f} s, but its header states {announced:.1f} s"
             )
 
     @contextlib.contextmanager
     def _reported(self) -> Generator[None, None, None]:
-        """Turn what PyAV raises into a VideoError."""
+        """Turn errors of PyAV into VideoError."""
         try:
             yield
         except BadFileError as error:
@@ -268,10 +291,10 @@ class VideoClip:
         except IsADirectoryError as error:
             raise VideoError(self.path, "it is a folder: name the pattern of its frames with `frames`") from error
         except PermissionError as error:
-            raise VideoError(self.path, "it may not be read: check the file's mode") from error
+            raise VideoError(self.path, "reading it is not permitted. Check the file's mode") from error
         except (self._av.error.FFmpegError, OSError, EOFError) as error:
             raise VideoError(
-                self.path, f"it is damaged, cut short, or no video that can be read here ({error})"
+                self.path, f"it is damaged, cut short, or no video of a supported kind ({error})"
             ) from error
 
 
@@ -300,7 +323,7 @@ def _facts(path: Path, container: Any, stream: Any, raw: Any, first: Any) -> Vid
 
 
 def display_matrix(raw: Any) -> tuple[int, ...] | None:
-    """Return a decoded picture's display matrix as stored, nine integers, or None where it has none."""
+    """Return the display matrix of a decoded picture as stored, nine integers, None if it has none."""
     matrix = next((bytes(side) for side in raw.side_data if "DISPLAYMATRIX" in str(side.type)), None)
     return tuple(np.frombuffer(matrix, np.int32).tolist()) if matrix and len(matrix) == 36 else None
 
@@ -310,7 +333,7 @@ def _codec_name(context: Any) -> str:
 
 
 def _first_that_moves(container: Any, streams: Sequence[Any]) -> Any:
-    """Return the first of several tracks that has more than one picture near the file's beginning, or None."""
+    """Return the first track with more than one picture near the beginning of the file, None if there is none."""
     seen = dict.fromkeys((s.index for s in streams), 0)
     for _, packet in zip(range(_LOOK_PACKETS), container.demux(streams), strict=False):
         seen[packet.stream.index] += bool(packet.size)
@@ -318,7 +341,10 @@ def _first_that_moves(container: Any, streams: Sequence[Any]) -> Any:
 
 
 def turn_of(matrix: tuple[int, ...] | None) -> Turn:
-    """Read a display matrix, in FFmpeg's layout; one that is no quarter turn leaves the picture as stored."""
+    """Return the rotation and mirroring of a display matrix in FFmpeg's layout.
+
+    A matrix that is no combination of quarter turns and mirroring is ignored, like None.
+    """
     if matrix is None:
         return Turn()
     wanted = np.sign(np.array([[matrix[0], matrix[3]], [matrix[1], matrix[4]]])) * (

@@ -1,7 +1,7 @@
-"""What goes beside the pictures: sound kept, changed or dropped; chapters, subtitles and tags only where allowed.
+"""Audio, chapters, subtitles and tags of a video: dropped, kept or changed, as the options say.
 
-Thumbnails, attachments and data tracks (GPS, motion) are never kept: a thumbnail shows the faces as they were. Nor is a
-tag that holds a picture.
+Thumbnails, attachments and data tracks (GPS, motion) are never kept, because thumbnails show the original faces; nor
+are tags that contain a picture.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _LEAST_GAP_S, _MOST_GAP_S = 0.05, 60
 
 @dataclass(frozen=True)
 class TrackOptions:
-    """Choose what else of the file is kept.
+    """Options for everything in a video except its pictures.
 
-    audio: drop, since a voice identifies; keep copies it as it is; pitch lowers it by three semitones, which hides a
-        voice from listeners who are not looking for it and from nobody else.
-    allow: what may stay of the rest, separated by commas: metadata, chapters, subtitles.
+    audio: drop leaves audio out, because a voice identifies a person; keep copies it; pitch lowers it by 3.4 semitones,
+        which does not protect against speaker recognition.
+    allow: what else to keep, separated by commas: metadata, chapters, subtitles. Empty keeps none of them.
     """
 
     audio: Audio = "drop"
@@ -43,16 +43,20 @@ class TrackOptions:
         if self.audio not in ("drop", "keep", "pitch"):
             raise OptionError("audio", f"'{self.audio}' is unknown; choose one of drop, keep, pitch.")
         for name in self.allowed - set(ALLOWED):
-            raise OptionError("allow", f"'{name}' is unknown; what may be allowed is {', '.join(ALLOWED)}.")
+            raise OptionError("allow", f"'{name}' is unknown; choose from {', '.join(ALLOWED)}.")
 
     @property
     def allowed(self) -> set[str]:
-        """What is allowed, as a set."""
+        """Names in `allow`, as a set."""
         return {name.strip() for name in self.allow.split(",") if name.strip()}
 
 
 class SideTracks:
-    """Carry packets of the source's other tracks into an output, up to a time that moves on with the pictures."""
+    """Copies the other tracks of a clip into an output, in step with the pictures.
+
+    Attributes:
+        notes: What the user should know about tracks and tags that were left out or changed.
+    """
 
     def __init__(self, clip: VideoClip, output: Any, container: str, options: TrackOptions) -> None:
         self._clip, self._output, self._options, self._av = clip, output, options, import_av()
@@ -71,7 +75,7 @@ class SideTracks:
         self._source.close()
 
     def until(self, time_s: float) -> None:
-        """Write what begins before a time."""
+        """Write the packets that begin up to a time."""
         while self._next is not None:
             packet = self._next
             if packet.dts is not None and float(packet.dts * packet.time_base - self._start) > time_s:
@@ -90,7 +94,7 @@ class SideTracks:
             self._output.mux(pitch.finish())
 
     def _placed(self, streams: Sequence[Any]) -> Iterator[Any]:
-        """Yield packets in the pictures' time; where recordings were joined, what overlaps the next is left out."""
+        """Yield packets with the pictures' times; where recordings were joined, overlapping packets are left out."""
         clocks = {s.index: SideClock(self._clip.shifts_s, jumps=self._clip.jumps) for s in streams}
         for packet in self._source.demux(streams):
             if clocks[packet.stream.index].place(packet) or not packet.size:
@@ -115,7 +119,7 @@ class SideTracks:
         self._copy_tags(allowed)
 
     def _copy_tags(self, allowed: set[str]) -> None:
-        """Copy chapters and tags that are allowed and hold no picture."""
+        """Copy chapters and tags that are allowed and contain no picture."""
         names: list[str] = []
         if "chapters" in allowed:
             chapters, names = safe_chapters(self._source.chapters())
@@ -126,16 +130,17 @@ class SideTracks:
             names += more
         if names:
             told = ", ".join(dict.fromkeys(names))
-            self.notes.append(f"tags that hold a picture, or are no plain text, were left out: {told}")
+            self.notes.append(f"tags that contain a picture or are no plain text were left out: {told}")
 
     def _choose_audio(self, stream: Any) -> None:
         if self._options.audio == "drop":
             if not any("audio" in note for note in self.notes):
-                self.notes.append("audio was dropped, since a voice identifies a person; `audio=keep` or `audio=pitch` "
-                                  "keeps a track")  # fmt: skip
+                self.notes.append("audio was dropped, because a voice identifies a person; `audio=keep` or "
+                                  "`audio=pitch` keeps a track")  # fmt: skip
             return
         if stream.codec_context is None:
-            raise VideoError(self._clip.path, "its sound is in a codec that this build of PyAV cannot read; drop it")
+            raise VideoError(self._clip.path, "its audio is in a codec that this build of PyAV cannot read. "
+                             "Drop the audio, which is the default")  # fmt: skip
         name = stream.codec_context.name
         header = bare_header(name, stream.codec_context.extradata)
         fits = name in self._output.supported_codecs
@@ -148,13 +153,15 @@ class SideTracks:
         factor = _PITCH if self._options.audio == "pitch" else 1.0
         self._changed[stream.index] = _Pitch(stream, self._output, factor, self._start, self._av)
         if self._options.audio == "keep":
-            why = "has a header that is not known here" if fits else "does not go into this container"
-            self.notes.append(f"audio in {name} {why}: written as AAC")
+            why = "has an unknown header" if fits else "cannot be stored in this container"
+            self.notes.append(f"audio in {name} {why}: it was written as AAC")
 
     def _copy_subtitles(self, stream: Any, container: str) -> None:
         name = stream.codec_context.name if stream.codec_context else ""
         if name not in self._output.supported_codecs:
-            self.notes.append(f"subtitles in {name or 'an unknown form'} do not go into {container} and were left out")
+            self.notes.append(
+                f"subtitles in {name or 'an unknown format'} were left out: {container} cannot store them"
+            )
             return
         if reason := self._unsafe(stream, name):
             self.notes.append(f"subtitles in {name} were left out: {reason}")
@@ -164,18 +171,18 @@ class SideTracks:
         self._copied[stream.index] = copy
 
     def _unsafe(self, stream: Any, name: str) -> str:
-        """Return why a track of subtitles may not be carried, "" where it may."""
+        """Return why a subtitle track may not be copied, "" if it may."""
         if name not in TEXT_SUBTITLES:
-            return "they are pictures, which are not looked at"
+            return "they are pictures, which are not checked for faces"
         if len(self._clip.shifts_s) > 1:
-            return "their times cannot be brought to those of joined recordings"
+            return "their times cannot be adapted to joined recordings"
         with self._clip.open() as again:
             held = holds_picture(stream.codec_context.extradata, again.demux(again.streams[stream.index]))
-        return "they hold a picture or an attached file" if held else ""
+        return "they contain a picture or an attached file" if held else ""
 
 
 class _Pitch:
-    """Decode sound, change its pitch and not its length, and encode it as AAC."""
+    """Converter of an audio track: decodes it, changes its pitch but not its length, and encodes it as AAC."""
 
     def __init__(self, stream: Any, output: Any, factor: float, start: Fraction, av: Any) -> None:
         context = stream.codec_context
@@ -205,7 +212,7 @@ class _Pitch:
         return encoded
 
     def _silence(self, samples: int) -> list[Any]:
-        """Fill a gap between packets, so that what follows stays in step with the pictures."""
+        """Fill a gap between packets, so that audio after it stays in step with the pictures."""
         if not _LEAST_GAP_S * self._rate < samples < _MOST_GAP_S * self._rate:
             return []
         frame = self._av.AudioFrame.from_ndarray(np.zeros((self._channels, samples), np.float32), "fltp", self._layout)
@@ -213,7 +220,7 @@ class _Pitch:
         return self._pass_on(frame)
 
     def finish(self) -> list[Any]:
-        """Return the last packets; the sound ends where the source's does."""
+        """Return the last packets; the audio is padded to the length of the source's."""
         if self._done:
             return []
         self._done = True

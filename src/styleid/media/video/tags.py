@@ -1,6 +1,6 @@
-"""Keep tags, titles of chapters, subtitles and the headers of sound only where no picture is in them.
+"""Check that tags, chapter titles, subtitles and audio headers contain no picture before they are copied.
 
-Covers are written into tags as text, into comments of Vorbis, and into subtitles as attachments.
+Covers can be stored as text in tags, in Vorbis comments, and in subtitles as attachments.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from styleid.media.text import find_picture, plain_text
 
 TEXT_SUBTITLES = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text", "ttml"})
-"""Subtitles that are text; others are pictures, which nobody looked at."""
+"""Subtitle codecs that are text; others contain pictures, which are not checked."""
 _ATTACHED = (b"[fonts]", b"[graphics]")
 _SHORT_HEADER, _STREAM_INFO_BYTES = 512, 34
 _HARMLESS_SIDE_DATA = frozenset({"skip_samples", "webvtt_identifier", "webvtt_settings"})
@@ -19,7 +19,10 @@ _NAME_LENGTH = 40
 
 
 def safe_tags(tags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Return the tags without a picture, and the names of the others; pictures in pieces over several tags count."""
+    """Return the tags that are plain text without a picture, and the names of the other tags.
+
+    If the tags together contain a picture in pieces, none is kept.
+    """
     kept = {name: value for name, value in tags.items() if _is_harmless(name) and _is_harmless(value)}
     if not _is_harmless("".join(kept.values())):
         kept = {}
@@ -27,7 +30,7 @@ def safe_tags(tags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def safe_chapters(chapters: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return chapters whose tags hold no picture, and the names of the tags that were left out."""
+    """Return chapters without those tags that may contain a picture, and the names of the tags that were left out."""
     made: list[dict[str, Any]] = []
     left_out: list[str] = []
     for chapter in chapters:
@@ -41,7 +44,12 @@ def safe_chapters(chapters: Iterable[dict[str, Any]]) -> tuple[list[dict[str, An
 
 
 def holds_picture(header: bytes | None, packets: Iterable[Any]) -> bool:
-    """Say whether subtitles hold a picture or a file. header: what comes before them. packets: all of the track."""
+    """Return whether a subtitle track contains a picture or an attached file.
+
+    Args:
+        header: The codec's extradata.
+        packets: All packets of the track.
+    """
     start = header or b""
     if any(mark in start.lower() for mark in _ATTACHED):
         return True
@@ -52,7 +60,12 @@ def holds_picture(header: bytes | None, packets: Iterable[Any]) -> bool:
 
 
 def bare_header(codec: str, header: bytes | None) -> bytes | None:
-    """Return the header of a sound track without its comments; None where it is unknown what is in it."""
+    """Return the header of an audio track without comments, None if its content is unknown.
+
+    Args:
+        codec: FFmpeg's name of the codec.
+        header: The codec's extradata.
+    """
     if codec == "vorbis" and header:
         return _without_comments(header)
     if codec == "flac" and header:
@@ -61,7 +74,7 @@ def bare_header(codec: str, header: bytes | None) -> bytes | None:
 
 
 def bare_packet(packet: Any, av: Any) -> Any:
-    """Return a packet of sound without what is stored beside it, except what its decoder needs."""
+    """Return a packet without side data; one that has only harmless side data is returned unchanged."""
     if {side.data_type for side in packet.iter_sidedata()} <= _HARMLESS_SIDE_DATA:
         return packet
     bare = av.Packet(bytes(packet))
@@ -80,7 +93,7 @@ def _shown(name: str) -> str:
 
 
 def _only_stream_info(header: bytes) -> bytes | None:
-    """Return FLAC's header without comments and pictures: its first block, marked as the last."""
+    """Return a FLAC header with only its stream information block, None if it is damaged."""
     if len(header) == _STREAM_INFO_BYTES:
         return header
     if header[:4] != b"fLaC" or header[4:8] not in (b"\0\0\0\x22", b"\x80\0\0\x22") or len(header) < 42:
@@ -89,7 +102,7 @@ def _only_stream_info(header: bytes) -> bytes | None:
 
 
 def _without_comments(header: bytes) -> bytes | None:
-    """Return Vorbis' three headers, laced as Ogg's are, with an empty comment in the place of the second."""
+    """Return a Vorbis header of three laced packets with the comments emptied, None if it is damaged."""
     if header[:1] != b"\x02":
         return None
     sizes: list[int] = []

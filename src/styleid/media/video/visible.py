@@ -1,11 +1,11 @@
-"""Turn decoded pictures into what a player shows of them: transparent parts black, and only what is inside the crop.
+"""Apply transparency and crop to decoded pictures: transparent parts become black, parts outside the crop are removed.
 
-What a file hides must not appear in the output, which has neither transparency nor a crop.
+The output has neither transparency nor a crop, so it must not contain what the source hides.
 
 Convention
 ----------
-Alpha is straight and full range: 0 hides a pixel, the highest number shows it. Below a sixteenth, parts count as
-hidden, since faces would show there to those who amplify them and not to the detector.
+Alpha is straight and full range: 0 hides a pixel, the highest value shows it. Values below 1/16 count as hidden:
+amplification could make faces visible there that the detector does not see.
 """
 
 from __future__ import annotations
@@ -27,12 +27,22 @@ _BLOCK_ADDITIONAL = "matroska_block_additional"
 
 
 class Visible:
-    """Apply a clip's transparency and aperture to its pictures, in the order in which they are decoded.
+    """Applies a clip's transparency and aperture to its pictures, in decoding order.
 
-    filled: whether any pixel was hidden or faint so far. shown: whether any was not.
+    Attributes:
+        filled: Whether any pixel so far was hidden or partly transparent.
+        shown: Whether any pixel so far was not hidden.
     """
 
     def __init__(self, codec: str, header: bytes, aperture: Aperture | None, av: Any) -> None:
+        """Start with a clip.
+
+        Args:
+            codec: FFmpeg's name of its codec.
+            header: The codec's extradata.
+            aperture: The part of the pictures that is shown, None for all.
+            av: The module PyAV.
+        """
         self._codec, self._aperture, self._av = codec.removeprefix("lib").replace("vpx-", ""), aperture, av
         self._header, self._layered = header, codec == "hevc" and header_tells_of_alpha(header)
         self._coder: Any = None
@@ -42,7 +52,11 @@ class Visible:
         self.filled = self.shown = False
 
     def look(self, packet: Any) -> None:
-        """Take the transparency that WebM stores beside a packet's picture; notice that of H.265."""
+        """Read the alpha that WebM stores as side data of a packet, and notice an alpha layer of H.265.
+
+        Raises:
+            BadFileError: There is such side data for a codec for which it is not supported.
+        """
         if self._codec == "hevc" and packet.size:
             self._layered |= tells_of_alpha(bytes(packet), self._header)
         for side in packet.iter_sidedata() if packet.size else ():
@@ -52,8 +66,8 @@ class Visible:
     def _decode_alpha(self, coded: bytes, pts: int | None) -> None:
         if self._coder is None:
             if self._codec not in _ALPHA_CODECS:
-                raise BadFileError(f"it has transparency beside {self._codec}, which is not read. "
-                                   "Put the picture on a plain background first")  # fmt: skip
+                raise BadFileError(f"it has transparency with the codec {self._codec}, which is not supported. "
+                                   "Put the picture on an opaque background first")  # fmt: skip
             self._coder = self._av.CodecContext.create(self._codec, "r")
         packet = self._av.Packet(coded)
         packet.pts = pts
@@ -61,16 +75,20 @@ class Visible:
             self._alphas[pts] = planes_of(frame)[0].copy()
 
     def of(self, frame: Any) -> tuple[Any, MaskArray | None]:
-        """Return what is shown of a decoded picture, and which of its pixels are hidden.
+        """Return the visible part of a decoded picture, and its hidden pixels.
 
-        The first is that picture, or a new one in a planar format without alpha. The second is bool (h, w), as stored,
-        or None where nothing is hidden.
+        Returns:
+            The picture itself, or a new one in a planar format without alpha; and a mask, bool (h, w), as stored, or
+            None if no pixel is hidden.
+
+        Raises:
+            BadFileError: Alpha is in a second layer, which is not supported, or alpha or crop do not fit the picture.
         """
         self._alpha, self._hidden = self._alphas.pop(frame.pts, self._alpha), None
         own = any(part.is_alpha for part in frame.format.components) or frame.format.has_palette
         if self._layered and not own:
-            raise BadFileError("it has transparency in a second layer, which is not read. "
-                               "Put the picture on a plain background first")  # fmt: skip
+            raise BadFileError("it has transparency in a second layer, which is not supported. "
+                               "Put the picture on an opaque background first")  # fmt: skip
         if self._alpha is None and not own and self._aperture is None:
             self.shown = True
             return frame, None
@@ -85,7 +103,7 @@ class Visible:
         if self._alpha is not None:
             beside = self._alpha.astype(np.float64) / 255
             if beside.shape != (frame.height, frame.width):
-                raise BadFileError("its transparency has another size than its pictures")
+                raise BadFileError("the size of its transparency differs from the size of its pictures")
             alpha = beside if alpha is None else np.minimum(alpha, beside)
         if alpha is None:
             self.shown = True
@@ -96,7 +114,7 @@ class Visible:
     def _fill(
         self, planes: list[UInt[np.ndarray, "_ _"]], alpha: Float[np.ndarray, "h w"], black: tuple[int, ...]
     ) -> None:
-        """Lay planes over black in place; a sample of chroma that any hidden pixel shares has no colour."""
+        """Composite planes over black in place; chroma samples that belong to any hidden pixel become neutral."""
         alpha = np.where(alpha < _LEAST_ALPHA, 0, alpha)
         self._hidden = alpha == 0
         self.filled |= bool((alpha < 1).any())
@@ -110,17 +128,17 @@ class Visible:
             return 0, 0, frame.width, frame.height
         x0, y0, x1, y1 = self._aperture.box(frame.width, frame.height)
         if not (0 <= x0 < x1 <= frame.width and 0 <= y0 < y1 <= frame.height):
-            raise BadFileError(f"its crop lies outside its pictures of {frame.width} x {frame.height}: it is damaged")
+            raise BadFileError(f"it is damaged: its crop lies outside its pictures of {frame.width} x {frame.height}")
         return x0, y0, x1, y1
 
     def _frame(
         self, frame: Any, planes: list[UInt[np.ndarray, "_ _"]], name: str, box: tuple[int, int, int, int]
     ) -> tuple[Any, MaskArray | None]:
-        """Return a new picture of the part inside a box; it begins at whole samples of chroma."""
+        """Return a new picture of the part inside a box, and its hidden pixels; it begins at a whole chroma sample."""
         across, down = -(-frame.width // planes[-1].shape[1]), -(-frame.height // planes[-1].shape[0])
         x0, y0 = -(-box[0] // across) * across, -(-box[1] // down) * down
         if x0 >= box[2] or y0 >= box[3]:
-            raise BadFileError("the part of its pictures that is shown is smaller than a pixel")
+            raise BadFileError("the visible part of its pictures is smaller than a pixel")
         made = self._av.VideoFrame(box[2] - x0, box[3] - y0, name)
         for mine, theirs in zip(planes_of(made), planes, strict=True):
             fy, fx = -(-frame.height // theirs.shape[0]), -(-frame.width // theirs.shape[1])
@@ -132,7 +150,7 @@ class Visible:
 
 
 def _shrunk(alpha: Float[np.ndarray, "h w"], shape: tuple[int, ...]) -> Float[np.ndarray, "rows columns"]:
-    """Return the alpha of each sample of a plane: the mean of its pixels', and 0 where any of them is hidden."""
+    """Return the alpha of each sample of a plane: the mean over its pixels, or 0 if any of them is hidden."""
     fy, fx = -(-alpha.shape[0] // shape[0]), -(-alpha.shape[1] // shape[1])
     if (fy, fx) == (1, 1):
         return alpha

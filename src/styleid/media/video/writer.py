@@ -1,11 +1,8 @@
-"""Write videos with PyAV: the source's times, colours, depth, orientation and about its bit rate, no more of it."""
+"""Write videos with PyAV, with the times, colour space, depth, orientation and about the bit rate of the source."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import secrets
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +29,7 @@ from styleid.media.video.encoders import (
     usual_bit_rate,
 )
 from styleid.media.video.marks import MATROSKA_TAG, mark_file, says_generated, untag_matroska
+from styleid.media.video.part_file import PartFile
 from styleid.media.video.planes import blacken, fresh_copy, repaint
 from styleid.media.video.pyav import import_av
 from styleid.media.video.reader import VideoClip
@@ -41,9 +39,9 @@ from styleid.types import ImageRGB, MaskArray
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _CARRIES = {"mp4": ("h264", "h265"), "mov": ("h264", "h265"), "matroska": ("h264", "h265", "ffv1")}
 _PACKED = {("ffv1", "gbrp"): "bgr0"}
-"""What an encoder takes instead of a planar format, with the same samples."""
+"""Pixel formats that an encoder accepts instead of a planar format, with the same samples."""
 _OF_RGB, _UNKNOWN_MATRIX = 0, 2
-"""H.273's numbers of matrices."""
+"""Matrix coefficients of RGB and unspecified ones, as in ITU-T H.273."""
 _DEEPEST = {"h264": 10, "h265": 12, "ffv1": 16}
 _WORTH = {
     "hevc": 1.5,
@@ -55,22 +53,23 @@ _WORTH = {
     "mpeg2video": 0.6,
     "h264": 1.0,
 }
-"""How many bits of H.264 a bit of a codec is worth, about."""
+"""Approximate number of H.264 bits with the same quality as one bit of a codec."""
 _CRF = {"h264": 17, "h265": 19}
 _AVX_512 = 13
-"""OpenCV's number of a feature of processors; its names do not reach Python."""
+"""OpenCV's number of this processor feature; its names are not available in Python."""
 _WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
-"""What x264 may use of a processor that has AVX-512: with that, its macroblock tree gives one of several results."""
+"""Processor features for x264, without AVX-512: with it, results of x264's macroblock tree vary between runs."""
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """Choose how a video is written.
+    """Options for the encoding of a video.
 
-    codec: h264, h265, or ffv1, which is lossless: pixels outside the faces stay bit for bit.
-    quality: source keeps near the source's bit rate; a number is a constant rate factor, lower is better, such as 18.
-    encoder: software, or the hardware that encodes h264 or h265: nvenc (NVIDIA), vaapi (Intel and AMD on Linux) or
-        videotoolbox (macOS). The same pictures give other bytes on other hardware.
+    codec: h264, h265, or ffv1, which is lossless and keeps pixels outside the faces unchanged.
+    quality: source aims at the quality of the source's bit rate; a number from 0 to 51 is a constant quality, such as
+        18, where lower is better. ffv1 ignores it.
+    encoder: software, or hardware that encodes h264 or h265: nvenc (NVIDIA), vaapi (Intel and AMD on Linux) or
+        videotoolbox (macOS). The bytes of the output depend on the hardware.
     """
 
     codec: Codec = "h264"
@@ -87,22 +86,24 @@ class EncodeOptions:
 
 
 def container_of(out: Path, encode: EncodeOptions) -> str:
-    """Return FFmpeg's name of the container that a file's suffix asks for; raises OptionError where it cannot serve.
+    """Return FFmpeg's name of the container that a file's suffix stands for.
 
-    That is also where the encoder does not work on this machine.
+    Raises:
+        OptionError: No container that can be written has this suffix, it cannot store the codec, or the encoder does
+            not work on this machine.
     """
     codec = encode.codec
     container = _CONTAINERS.get(out.suffix.lower())
     if container is None:
-        raise OptionError("out", f"{out} names no container that is written: end it in {', '.join(_CONTAINERS)}.")
+        raise OptionError("out", f"{out} must have one of the suffixes {', '.join(_CONTAINERS)}.")
     if codec not in _CARRIES[container]:
-        raise OptionError("codec", f"{codec} does not go into {out.suffix}: end the output in .mkv.")
+        raise OptionError("codec", f"{codec} cannot be stored in {out.suffix}. Give the output the suffix .mkv.")
     require_encoder(codec, encode.encoder, encode.quality)
     return container
 
 
 class VideoSink:
-    """Write a clip's frames to a temporary file beside `out`, which takes its name when all is there."""
+    """A writer of a clip's frames, under a temporary name until the file is complete; see `ClipSink`."""
 
     def __init__(
         self,
@@ -112,11 +113,24 @@ class VideoSink:
         tracks: TrackOptions,
         marking: MarkOptions | None = None,
     ) -> None:
+        """Open the output.
+
+        Args:
+            clip: The source.
+            out: The output file; its suffix decides the container.
+            encode: Codec, quality and encoder.
+            tracks: What to keep besides the pictures.
+            marking: The mark of generated content; None writes none.
+
+        Raises:
+            OptionError: The suffix does not fit the codec, or the encoder does not work on this machine.
+            OutputError: The file cannot be created or encoded.
+        """
         container = container_of(out, encode)
         self._clip, self._out, self._av = clip, out, import_av()
         self._file = PartFile(out)
         self._durations: dict[int, int] = {}
-        self._last: Any = None  # a packet is written when the next has come
+        self._last: Any = None  # a packet is written when the next one is there
         self._delay = self._end = 0
         self._marking, self.mark = marking or MarkOptions(mark="none"), ""
         self._generated, self._changed = says_generated(clip.path), False
@@ -167,12 +181,12 @@ class VideoSink:
     def _format_notes(self) -> tuple[str, ...]:
         given = self._clip.facts.pixel_format
         same = given.replace("yuvj", "yuv") == self._format
-        return () if same else (f"pixels were stored as {given} and are written as {self._format}",)
+        return () if same else (f"pixels are stored as {given} and are written as {self._format}",)
 
     def write(
         self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool = False
     ) -> None:
-        """Encode a frame."""
+        """Encode a frame; see `ClipSink.write`."""
         self._generated, self._changed = self._generated or generated, self._changed or changed is not None
         clip, colours = self._clip, self._clip.facts.colours
         native = fresh_copy(colours.in_format(frame.native, self._format), self._av)
@@ -206,7 +220,7 @@ class VideoSink:
             self._last = packet
 
     def _mux_last(self) -> None:
-        """Write the last packet; in MP4 its duration, counted from its decoding time, is what ends the track."""
+        """Write the last packet; in MP4, its duration, counted from its decoding time, defines the end of the track."""
         if self._last is None:
             return
         if self._container.format.name in ("mp4", "mov"):
@@ -215,7 +229,11 @@ class VideoSink:
         self._last = None
 
     def finish(self) -> str:
-        """Flush everything, check that it is on the disk, name the file, and return its SHA-256."""
+        """Complete the file, mark and check it, give it its name, and return its SHA-256 in hex.
+
+        Raises:
+            OutputError: It cannot be written or signed, or it contains anything that is not allowed.
+        """
         with self._reported():
             self._mux(self._stream.encode(None))
             self._mux_last()
@@ -224,11 +242,11 @@ class VideoSink:
             self.side.close()
             self._set_mark(self._container.format.name)
             if what := find_leftovers(self._file.path, self._av):
-                raise OutputError(self._out, f"it would hold {what}. Please report this")
+                raise OutputError(self._out, f"it would contain {what}. Please report this as a bug")
             return self._file.publish()
 
     def _set_mark(self, container: str) -> None:
-        """Mark the finished file, or take back what was written before its faces were known."""
+        """Mark the finished file, or remove the tag that was written before its faces were known."""
         wanted = self._marking.applies(generated=self._generated, changed=self._changed)
         self.mark = self._marking.mark if wanted else ""
         if container == "matroska" and self._marking.mark != "none" and not wanted:
@@ -239,13 +257,13 @@ class VideoSink:
             self._sign(container)
 
     def _sign(self, container: str) -> None:
-        """Put a signed copy in the finished file's place, where its container can hold a manifest."""
+        """Replace the finished file by a signed copy, if its container can hold a manifest."""
         if container not in SIGNED_FORMATS:
             self.mark = "iptc"
-            self.notes = (*self.notes, "Matroska has no place for a C2PA manifest: only a tag marks this file")
+            self.notes = (*self.notes, "Matroska cannot hold a C2PA manifest: the file is only marked by a tag")
             return
         signed = PartFile(self._out)
-        whole, self._file = self._file, signed  # whatever goes wrong from here on, nothing is left of either
+        whole, self._file = self._file, signed  # if anything fails from here on, both files are removed
         try:
             sign_file(whole.path, signed.path, container, self._marking)
         except SigningError as error:
@@ -277,71 +295,19 @@ class VideoSink:
             raise OutputError(self._out, reason) from error
 
 
-class PartFile:
-    """A file under a temporary name, which is renamed when it is whole. broken: take no more bytes and say nothing."""
-
-    def __init__(self, out: Path) -> None:
-        self._out, self.error, self.broken = out, None, False
-        self.path = out.parent / f".styleid-{secrets.token_hex(8)}.part"
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("xb", buffering=0)
-        except OSError as error:
-            raise OutputError(out, os_reason(error)) from error
-
-    error: OSError | None
-
-    def write(self, data: bytes) -> int:
-        """Write all of data."""
-        if self.broken:
-            return len(data)
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) or 0 :]
-        except OSError as error:
-            self.error = error
-            raise
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move in the file, as containers do that fill their header in at the end."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the place in the file."""
-        return self._file.tell()
-
-    def publish(self) -> str:
-        """Bring the file to the disk, give it its name, and return the SHA-256 of its bytes."""
-        if self.error is not None:
-            raise self.error
-        try:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            with self.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self.path.replace(self._out)
-        except OSError as error:
-            self.error = error
-            raise
-        return digest
-
-    def remove(self) -> None:
-        """Remove the temporary file, if it still is one."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
-
-
 def _is_rgb(pixel_format: str) -> bool:
-    """Say whether a format holds RGB, or a palette of it."""
+    """Return whether a pixel format stores RGB or a palette of RGB."""
     return any(order in pixel_format for order in ("rgb", "gbr", "bgr", "pal8"))
 
 
 def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
-    """Return the planar format that stands nearest to a decoded one and that the encoder takes."""
+    """Return the pixel format nearest to that of the source that the encoder accepts.
+
+    Args:
+        given: FFmpeg's name of the source's pixel format.
+        codec: The codec to write.
+        size: Width and height; H.264 and H.265 need even sides for subsampled chroma.
+    """
     av = import_av()
     fmt = av.VideoFormat(given)
     bits = max(c.bits for c in fmt.components) if fmt.components else 8
@@ -353,7 +319,7 @@ def pixel_format_for(given: str, codec: Codec, size: tuple[int, int]) -> str:
         return f"gray{deep}" if codec == "ffv1" else f"yuv420p{deep}"
     across, down = 8 // fmt.chroma_width(8), 8 // fmt.chroma_height(8)
     odd = (size[0] % 2 and across > 1) or (size[1] % 2 and down > 1)
-    if codec != "ffv1" and odd:  # these encoders take whole chroma samples only
+    if codec != "ffv1" and odd:  # these encoders only accept whole chroma samples
         return f"yuv444p{deep}"
     kind = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}.get((across, down), "444")
     return f"yuv{kind}p{deep}"
@@ -378,7 +344,7 @@ def _settings(encode: EncodeOptions, facts: Any) -> Mapping[str, str]:
 
 
 def _bit_rate(encode: EncodeOptions, facts: Any) -> int | None:
-    """Return the rate to aim at, or None where a constant quality serves better: sources that are not made for size."""
+    """Return the bit rate to aim at, None for a constant quality, also if the source's codec or rate is unknown."""
     worth = _WORTH.get(facts.codec)
     if encode.codec == "ffv1" or encode.quality != "source" or worth is None or not facts.bit_rate:
         return None
