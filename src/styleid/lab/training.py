@@ -17,6 +17,7 @@ from styleid.errors import OptionError, TrainingError
 from styleid.lab.data.context_pack import ContextPack
 from styleid.lab.data.pack import Pack
 from styleid.lab.tasks.context_options import BankOptions, ContextOptions
+from styleid.lab.tasks.device import resolve_device
 from styleid.lab.tasks.loop import RunState, Task, TrainingOptions, load_network, run
 
 if TYPE_CHECKING:
@@ -57,12 +58,15 @@ class TaskOptions:
     unchanged: Path | None = None
     unlocked: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("batch", "faces"):
+            if getattr(self, name) < 0:
+                raise OptionError(name, f"it must be at least 0, not {getattr(self, name)}.")
+
     @property
     def torch_device(self) -> str:
-        """The device, cpu or cuda, with auto resolved."""
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        """The torch device, with auto resolved; raises OptionError if it cannot be used."""
+        return resolve_device(self.device)
 
     def sized(self) -> _Sized:
         """Return `batch` as a keyword argument, or nothing if the network's own number is to be used."""
@@ -73,7 +77,8 @@ class TaskOptions:
 class GanOptions:
     """Sizes of a generator and its inverter.
 
-    resolution: side of the images in pixels; 0 takes the pack's inner square, at most 128 px.
+    resolution: side of the images in pixels, a power of two from 8 to 128; 0 takes the pack's inner square, at most
+      128 px.
     width: length of w.
     channels: upper limit of the channels of a layer.
     compiled: use torch.compile.
@@ -83,6 +88,13 @@ class GanOptions:
     width: int = 256
     channels: int = 256
     compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resolution not in (0, 8, 16, 32, 64, 128):
+            raise OptionError("resolution", f"it must be 0 or a power of two from 8 to 128, not {self.resolution}.")
+        for name in ("width", "channels"):
+            if getattr(self, name) < 1:
+                raise OptionError(name, f"it must be at least 1, not {getattr(self, name)}.")
 
 
 def _identity(options: TaskOptions, gan: GanOptions) -> Task:

@@ -24,7 +24,7 @@ import numpy as np
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import APPEARANCE_MODEL, find_bundle
-from styleid.errors import TrainingError
+from styleid.errors import OptionError, TrainingError
 from styleid.faces import geometry
 from styleid.faces.align import CropTemplate, fit_similarity, scale_of, transform_points, warp_to
 from styleid.faces.detect import DetectorOptions, FaceDetector
@@ -66,6 +66,11 @@ class ContextPackOptions(PackOptions):
     quality: int = 88
     faces: int = 0
     sharp_only: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.faces < 0:
+            raise OptionError("faces", f"it must be at least 0, not {self.faces}.")
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from typing import Any, Self, SupportsIndex
 import cv2
 import numpy as np
 
-from styleid.errors import TrainingError
+from styleid.errors import OptionError, TrainingError
 from styleid.faces.align import CropTemplate, invert
 from styleid.faces.detect import DetectorOptions, FaceDetector
 from styleid.lab.data.teachers import LandmarkTeacher
@@ -57,6 +57,14 @@ class PackOptions:
     inner_px: int = 128
     margin_px: int = 16
     quality: int = 90
+
+    def __post_init__(self) -> None:
+        if self.inner_px < 8:
+            raise OptionError("inner_px", f"it must be at least 8, not {self.inner_px}.")
+        if self.margin_px < 0:
+            raise OptionError("margin_px", f"it must be at least 0, not {self.margin_px}.")
+        if not 1 <= self.quality <= 100:
+            raise OptionError("quality", f"it must be between 1 and 100, not {self.quality}.")
 
 
 @dataclass(frozen=True)

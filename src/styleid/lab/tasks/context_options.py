@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from styleid.bundles.registry import APPEARANCE_MODEL
-from styleid.errors import TrainingError
+from styleid.errors import OptionError
+from styleid.lab.tasks.device import resolve_device
 
 RESOLUTIONS = (64, 128, 256)
 
@@ -53,22 +54,22 @@ class ContextOptions:
 
     def __post_init__(self) -> None:
         if self.resolution not in RESOLUTIONS:
-            raise TrainingError(f"`resolution` must be one of {RESOLUTIONS}, not {self.resolution}.")
+            raise OptionError("resolution", f"it must be one of {RESOLUTIONS}, not {self.resolution}.")
         if self.batch < 4 or self.batch % 2:
-            raise TrainingError(f"`batch` must be even and at least 4, not {self.batch}.")
+            raise OptionError("batch", f"it must be even and at least 4, not {self.batch}.")
+        if self.rate <= 0:
+            raise OptionError("rate", f"it must be positive, not {self.rate}.")
         if self.light_cells < 2:
-            raise TrainingError(f"`light_cells` must be at least 2, not {self.light_cells}.")
+            raise OptionError("light_cells", f"it must be at least 2, not {self.light_cells}.")
+        if self.r1 < 0:
+            raise OptionError("r1", f"it must be at least 0, not {self.r1}.")
         if not 0 < self.average < 1:
-            raise TrainingError(f"`average` must be between 0 and 1, not {self.average}.")
+            raise OptionError("average", f"it must be between 0 and 1, not {self.average}.")
 
     @property
     def torch_device(self) -> str:
-        """The device, cpu or cuda, with auto resolved."""
-        if self.device != "auto":
-            return self.device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        """The torch device, with auto resolved; raises OptionError if it cannot be used."""
+        return resolve_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -146,3 +147,10 @@ class BankOptions:
     apart: float = 0.6
     variety: float = 0.7
     truncation: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.variety < 0:
+            raise OptionError("variety", f"it must be at least 0, not {self.variety}.")
+        for name in ("apart", "truncation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(name, f"it must be between 0 and 1, not {getattr(self, name)}.")
