@@ -1,6 +1,7 @@
-"""Decisions survive a service that is killed at any moment."""
+"""Decisions and videos survive a service that is killed at any moment."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,12 +15,14 @@ from tests.serve.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 KILLS = 40
+VIDEO_KILLS = 5
+"""During the first run, and as many while a decision is done."""
 PHOTOS = 6
 
 
-def spawn(data: Path) -> tuple[subprocess.Popen[str], str]:
+def spawn(data: Path, **variables: str) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "styleid", "serve", "--port", "0", "--data", str(data)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | variables)
     assert process.stdout is not None
     return process, process.stdout.readline().split(" on ")[1].split()[0]
 
@@ -76,3 +79,73 @@ def test_nothing_is_lost_or_written_twice_whenever_the_service_is_killed(seed) -
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     assert sum(json.loads(done.stdout)["kills"].values()) >= 6
+
+
+def test_a_video_that_is_broken_off_again_and_again_ends_as_one_that_is_not(clip, tmp_path) -> None:
+    """After ten kills the job's folder has the same files with the same bytes, and the journal the same lines."""
+    whole, paces, _ = video_job(clip, tmp_path / "whole", [0.0, 0.0], 0)
+    broken, _, hits = video_job(clip, tmp_path / "broken", paces, VIDEO_KILLS)
+    for step in range(2):
+        assert broken[step].keys() == whole[step].keys()
+        assert [name for name in whole[step] if broken[step][name] != whole[step][name]] == []
+    assert min(hits) > 0, "no kill came while the video was done"
+    assert not list((tmp_path / "system").iterdir()), "temporary files lie outside the service's folder"
+
+
+def video_job(
+    clip: Path, data: Path, paces: list[float], kills: int
+) -> tuple[list[dict[str, object]], list[float], list[int]]:
+    """Do a job of one video, then a decision about it, and kill the service at moments spread over each.
+
+    Returns:
+        For the first run and for the decision: what the job's folder holds at the end, the seconds until then, and how
+        many kills came before the end.
+    """
+    (system := data.parent / "system").mkdir(exist_ok=True)
+    variables = {"TMPDIR": str(system)}
+    process, address = spawn(data, **variables)
+    left, taken, hits = [], [], []
+    with httpx.Client(base_url=address, timeout=60) as client:
+        settings = {"settings": '{"seed": 7, "method": "none"}'}
+        answer = client.post("/v1/jobs", files=[("file", (clip.name, clip.read_bytes()))], data=settings)
+        job = answer.json()["id"]
+    for step, pace in zip(("first run", "decision"), paces, strict=True):
+        begun = time.monotonic()
+        if step == "decision":
+            wish = {"tracks": [{"track": 1, "do": "solid"}]}
+            answer = httpx.patch(f"{address}/v1/jobs/{job}/videos/1", json=wish, timeout=60)
+            assert answer.status_code == 200, answer.text
+        hits.append(0)
+        for kill in range(kills):
+            time.sleep(pace * (kill + 0.5) / kills)
+            hits[-1] += httpx.get(f"{address}/v1/jobs/{job}", timeout=60).json()["state"] != "done"
+            end(process)
+            process, address = spawn(data, **variables)
+        with httpx.Client(base_url=address, timeout=60) as client:
+            settled(client, job)
+        taken.append(time.monotonic() - begun)
+        left.append(held(data / "jobs" / job))
+        assert not list((data / "tmp").iterdir())
+    end(process)
+    return left, taken, hits
+
+
+def held(folder: Path) -> dict[str, object]:
+    """Return what each file of a job's folder holds, without times; pages only have to be there."""
+    contents: dict[str, object] = {}
+    for path in folder.rglob("*"):
+        if path.name == NAME:
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            contents["journal"] = [(one["input"], "decisions" in one, one["sha256"]) for one in lines]
+        elif path.suffix == ".json":
+            contents[path.relative_to(folder).as_posix()] = without_times(json.loads(path.read_bytes()))
+        elif path.is_file():
+            content = path.read_bytes()
+            contents[path.relative_to(folder).as_posix()] = len(content) > 0 if path.suffix == ".html" else content
+    return contents
+
+
+def without_times(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: without_times(one) for name, one in value.items() if name != "at"}
+    return [without_times(one) for one in value] if isinstance(value, list) else value

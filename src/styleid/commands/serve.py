@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from styleid.serve import running
+from styleid.serve.folder import temporary_folder
 from styleid.serve.memory import share_one_heap
 from styleid.serve.options import ServeOptions
 
@@ -12,6 +14,7 @@ from styleid.serve.options import ServeOptions
 def serve(options: ServeOptions) -> int:
     """Serve until interrupted; return the exit status."""
     share_one_heap()
+    tempfile.tempdir = str(temporary_folder(options.data_folder))  # a killed service leaves files about people there
     running.run_service(options, lambda address: print(f"styleid serves on {address} (Ctrl-C ends it)", flush=True))
     return 0
 

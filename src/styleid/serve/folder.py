@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from styleid.serve.store import Store
 _DATABASE = "desk.sqlite3"
 _LOCK = "lock"
 JOBS = "jobs"
+_TEMPORARY = "tmp"
 
 
 def open_folder(folder: Path) -> Path:
@@ -26,6 +28,26 @@ def open_folder(folder: Path) -> Path:
     except OSError as error:
         raise OptionError("data", f"{folder} cannot be used ({error.strerror}).") from error
     return folder
+
+
+def temporary_folder(folder: Path) -> Path:
+    """Return where a service with this folder keeps its temporary files."""
+    return folder / _TEMPORARY
+
+
+def empty_temporary_folder(folder: Path) -> None:
+    """Remove the temporary files of a service that was killed. Call it while the folder is locked.
+
+    Raises:
+        OptionError: They cannot be removed.
+    """
+    place = temporary_folder(folder)
+    try:
+        if place.exists():
+            shutil.rmtree(place)
+        place.mkdir(mode=0o700)
+    except OSError as error:
+        raise OptionError("data", f"{place} cannot be emptied ({error.strerror}).") from error
 
 
 def open_store(folder: Path) -> Store:

@@ -14,7 +14,7 @@ from fastapi import Request
 from styleid.engine.local import threads
 from styleid.errors import OptionError
 from styleid.runtime import cpu_threads
-from styleid.serve.folder import JOBS, FolderLock, open_folder, open_store
+from styleid.serve.folder import JOBS, FolderLock, empty_temporary_folder, open_folder, open_store
 from styleid.serve.folders import Folders
 from styleid.serve.metrics import Metrics
 from styleid.serve.networks import Networks
@@ -46,6 +46,7 @@ class Service:
         folder = open_folder(options.data_folder)
         self.folders = Folders.read(options.folder, options.out_folder, folder)
         self._lock = FolderLock(folder)
+        empty_temporary_folder(folder)
         self.store = open_store(folder)
         self.worker = Worker(self.store, self.networks, folder / JOBS, self.folders, options.limits.pixels)
         self.sender = None if hook is None else Sender(self.store, hook)

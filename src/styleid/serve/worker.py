@@ -21,7 +21,7 @@ from styleid.engine.report import write_report
 from styleid.engine.summary import Summary
 from styleid.errors import StyleIDError
 from styleid.media.image import MAX_PIXELS
-from styleid.media.storage.files import InputFile
+from styleid.media.storage.files import InputFile, remove_stale
 from styleid.serve.clips import OUTPUTS, JobVideo, count_video, do_video, write_decisions
 from styleid.serve.folders import Folders
 from styleid.serve.networks import Networks
@@ -205,6 +205,7 @@ class Worker:
             self._check(job.id)
 
         self._check(job.id)
+        remove_stale(self.folder(job.id))
         summary = Summary()
         anonymizer = self._networks.anonymizer(settings.anonymize_options())
         if photos:

@@ -1,6 +1,7 @@
 // One video: before and after side by side, its tracks on a timeline, and what is decided about them.
 
 import { button, choice, el, fill, svg } from "./dom.js";
+import { missed } from "./missed.js";
 import { clock, t, time } from "./strings.js";
 
 const HIDE = ["solid", "blur", "pixelate"];
@@ -22,6 +23,11 @@ export function video(place, state, number, decide) {
   const path = `/v1/jobs/${state.id}/videos/${number}`;
   const old = place.querySelector(".players");
   const stage = old?.dataset.version === `${number} ${one.version}` ? old : players(path, one);
+  stage.missed ??= missed(stage, one);
+  stage.missed.save = (track) => {
+    wishes.add.push(track);
+    save();
+  };
   const seek = (seconds) => {
     for (const each of stage.querySelectorAll("video")) each.currentTime = seconds;
   };
@@ -29,12 +35,14 @@ export function video(place, state, number, decide) {
   fill(place,
     el("nav", { class: "actions", "aria-label": one.name },
       el("a", { class: "button", href: `#/job/${state.id}` }, t("close")),
-      button(t(wishes.approved ? "unapproveVideo" : "approveVideo"), approve, { class: "primary", id: "approve" })),
+      button(t(wishes.approved ? "unapproveVideo" : "approveVideo"), approve, { class: "primary", id: "approve" }),
+      one.error ? null : button(t("drawBox"), stage.missed.begin, { id: "draw" })),
     el("h2", { id: "photo-name" }, one.name),
     one.error ? el("p", { class: "warning" }, t("withheld", { reason: one.error })) :
       el("p", { class: "help" }, t("videoFacts", { seconds: clock(one.seconds), tracks: one.tracks.length,
         people: new Set(one.tracks.map((track) => track.person)).size })),
     one.error ? null : stage,
+    one.error ? null : stage.missed.panel,
     one.error ? null : el("section", { "aria-labelledby": "tracks-title" },
       el("h2", { id: "tracks-title" }, t("tracks")),
       el("p", { class: "help" }, t("tracksHelp")),
@@ -46,9 +54,10 @@ export function video(place, state, number, decide) {
   for (const each of stage.querySelectorAll("video")) each.ontimeupdate = tick;
   tick();
   const keys = (event) => {
-    if (event.target.closest("input, select, video") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, video, [data-box]") || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "a") approve();
     else if (event.key === "u" && state.review.can_undo) decide("POST", "/undo");
+    else if (event.key === "n" && !one.error) stage.missed.begin();
     else return;
     event.preventDefault();
   };
@@ -72,7 +81,7 @@ function players(path, one) {
   const made = ["before", "after"].map((side) => {
     const source = side === "after" ? `${path}/after?v=${one.version}` : `${path}/before`;
     const film = el("video", { src: source, controls: true, muted: true, playsinline: true, preload: "auto", "aria-label": t(side === "after" ? "playAfter" : "playBefore") });
-    const figure = el("figure", {}, el("figcaption", {}, t(side === "after" ? "result" : "original")), film);
+    const figure = el("figure", {}, el("figcaption", {}, t(side === "after" ? "result" : "original")), el("div", { class: "film" }, film));
     film.addEventListener("error", () => film.replaceWith(el("p", { class: "card unplayable" }, t(side === "after" ? "unplayableAfter" : "unplayable"))));
     return [film, figure];
   });
