@@ -64,8 +64,8 @@ class Desk:
         return (int(head.split()[1]) if head else 0), head, body
 
     def left(self) -> set[str]:
-        """Return what lies on the disk besides the database and the lock."""
-        own = ("lock", "desk.sqlite3", "desk.sqlite3-wal", "desk.sqlite3-shm", "jobs")
+        """Return what lies on the disk besides the database, the lock and empty folders."""
+        own = ("lock", "desk.sqlite3", "desk.sqlite3-wal", "desk.sqlite3-shm", "jobs", "tmp")
         found = {path.relative_to(self.data).as_posix() for path in self.data.rglob("*")} - set(own)
         return found | {path.name for path in self.temporary.iterdir()}
 
