@@ -13,7 +13,7 @@ from styleid.cli import main
 from styleid.errors import TrainingError
 from styleid.lab.bundling.context_judges import judges_of_bundle
 from styleid.lab.tasks.context_generator import ContextTask, read_weight_file
-from styleid.lab.tasks.context_losses import Judges, landmark_loss, looks_loss, too_near
+from styleid.lab.tasks.context_losses import Judges, landmark_loss, looks_loss, source_loss
 from styleid.lab.tasks.context_options import ContextOptions, Weights
 from styleid.lab.tasks.context_views import augment_discriminator_maps, coarse_light, discriminator_maps
 from styleid.lab.tasks.loop import Keeping, RunState, load_checkpoint, save_checkpoint
@@ -37,7 +37,7 @@ def make(judges: Judges, **options: object) -> ContextTask:
 
 def test_a_stop_changes_nothing(judges: Judges, tmp_path: Path) -> None:
     _, seen = assert_a_stop_changes_nothing(lambda: make(judges), tmp_path, 2, 10)
-    assert {"r1", "fool", "pixels", "features", "own_identity", "identity", "strange", "landmarks", "expression",
+    assert {"r1", "adversarial", "pixels", "features", "own_identity", "identity", "source", "landmarks", "expression",
             "light", "age", "sex", "group"} <= set(seen[0])  # fmt: skip
     assert (tmp_path / "sheet.png").is_file()
 
@@ -125,8 +125,8 @@ def test_losses_of_a_perfect_result_are_zero() -> None:
     moved = points.clone()
     moved[:, 48:] += 10
     assert all(float(loss) > 0 for loss in landmark_loss(moved, points))
-    assert too_near(torch.eye(2), torch.eye(2).flip(0)) == 0
-    assert too_near(torch.eye(2), torch.eye(2)) > 0.5
+    assert source_loss(torch.eye(2), torch.eye(2).flip(0)) == 0
+    assert source_loss(torch.eye(2), torch.eye(2)) > 0.5
     years = torch.full((1, 101), -50.0)
     years[:, 30] = 50
     looks = torch.tensor([[30.0, 1, 1, 0, 0, 0, 0]])

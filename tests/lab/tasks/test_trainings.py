@@ -148,8 +148,8 @@ def test_refiner_learns_and_a_stop_changes_nothing(pack, model, tmp_path: Path) 
         return RefinerTask(pack, model, Bare(), REFINER, batch=4)
 
     straight, seen = assert_a_stop_changes_nothing(make, tmp_path, 18, 20, stop=15)  # past the first step with R1
-    assert set(seen[0]) == {"critic", "on_real", "on_fake", "fool", "alike", "rebuilt", "low"}
-    assert len({losses["rebuilt"] for losses in seen}) == len(seen)
+    assert set(seen[0]) == {"critic", "on_real", "on_fake", "adversarial", "features", "pixels", "low_pass"}
+    assert len({losses["pixels"] for losses in seen}) == len(seen)
     measured = straight.evaluate()
     assert set(measured) == {"rebuilt", "detail_rendered", "detail_refined"}
     assert all(value > 0 for value in measured.values())

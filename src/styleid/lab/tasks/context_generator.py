@@ -200,7 +200,7 @@ class ContextTask:
         judged = discriminator_maps(composed, batch.lines, batch.region)
         with autocast(self.device):
             scores = self._judge(augment_discriminator_maps(judged, generator))
-        terms = {"fool": _mistaken([-one for one in scores])}
+        terms = {"adversarial": _mistaken([-one for one in scores])}
         terms |= self._own_terms(batch, drawn, composed, step)
         terms |= self._swapped_terms(batch, composed, step, generator)
         weighed = [self.weights.of(name) * term for name, term in terms.items()]
@@ -238,7 +238,7 @@ class ContextTask:
         terms = {"light": (light_cells(other, region, batch.cells) - asked_light).abs().mean()}
         embedded = judges.embed(other, batch.to_view[rest], self._template)
         terms["identity"] = 1 - (embedded * batch.identity[rest]).sum(1).mean()
-        terms["strange"] = context_losses.too_near(embedded, batch.source_identity[rest])
+        terms["source"] = context_losses.source_loss(embedded, batch.source_identity[rest])
         terms |= self._geometry_terms(other, batch.landmarks[rest], "")
         if step % weights.looks_every == 0:
             terms |= context_losses.looks_loss(judges.describe(other), batch.looks[rest])
@@ -246,7 +246,7 @@ class ContextTask:
             few = batch.own + torch.randperm(len(other), generator=generator)[: weights.second_faces].to(self.device)
             seen = judges.embed(composed[few], batch.to_view[few], self._template, second=True)
             terms["second"] = 1 - (seen * batch.second[few]).sum(1).mean()
-            terms["second_strange"] = context_losses.too_near(seen, batch.source_second[few])
+            terms["second_source"] = context_losses.source_loss(seen, batch.source_second[few])
         return terms
 
     def _geometry_terms(self, images: torch.Tensor, asked: torch.Tensor, prefix: str) -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ _LANDMARKS = torch.ones(68)
 _LANDMARKS[:17], _LANDMARKS[36:48], _LANDMARKS[48:] = 0.3, 2.0, 3.0
 _ALLOWED = 0.03
 """Landmark displacement without penalty, in inter-ocular distances: the parser's own error."""
-_STRANGE = 0.15
+_SOURCE_MARGIN = 0.15
 """Cosine similarity to the photo's face above which there is a penalty."""
 _YEARS_ALLOWED, _YEARS_SCALE = 3.0, 20.0
 
@@ -141,14 +141,14 @@ def expression(landmarks: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
     return torch.stack([mouth, eyes, rise], 1)
 
 
-def too_near(embeddings: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+def source_loss(embeddings: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """Return the mean cosine similarity to the source's embedding above a margin.
 
     Args:
         embeddings: (n, d), unit length, of the drawn faces.
         source: (n, d), unit length, of the photos' faces.
     """
-    return ((embeddings * source).sum(1) - _STRANGE).relu().mean()
+    return ((embeddings * source).sum(1) - _SOURCE_MARGIN).relu().mean()
 
 
 def looks_loss(

@@ -86,7 +86,7 @@ class Weights:
         light: Colour means by light cell.
         identity: 1 - cosine to the target's embedding.
         second: The same by the second recogniser.
-        strange: Cosine to the embedding of the photo's face, above a margin.
+        source: Cosine to the embedding of the photo's face, above a margin.
         landmarks: Landmark displacement above a margin, in inter-ocular distances.
         expression: Opening of mouth and eyes, rise of the mouth's corners.
         looks: Age, sex and group.
@@ -104,7 +104,7 @@ class Weights:
     light: float = 4.0
     identity: float = 3.0
     second: float = 1.0
-    strange: float = 2.0
+    source: float = 2.0
     landmarks: float = 6.0
     expression: float = 3.0
     looks: float = 0.2
@@ -118,12 +118,12 @@ class Weights:
         """Return the factor of a term of the generator's loss, by the term's name."""
         own, looks, second = self.own_every, self.looks_every * self.looks, self.second_every
         table = {
-            "fool": 1.0,
+            "adversarial": 1.0,
             "own_identity": own * self.own_identity,
             "own_landmarks": own * self.landmarks,
             "own_expression": own * self.expression,
             "second": second * self.second,
-            "second_strange": second * self.strange,
+            "second_source": second * self.source,
             "age": looks,
             "sex": looks,
             "group": looks,

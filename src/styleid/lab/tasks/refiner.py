@@ -143,17 +143,18 @@ class RefinerTask:
             with torch.no_grad():
                 wanted = self._critic(real_view)[1]
         self._critic.requires_grad_(True)
-        fool = functional.softplus(-on_fake).mean()
+        adversarial = functional.softplus(-on_fake).mean()
         pairs = [(f[:half].float(), w.float()) for f, w in zip(features, wanted, strict=True)]
         alike = torch.stack([(f - w).abs().mean() / w.abs().mean() for f, w in pairs]).mean()
         rebuilt = ((refined[:half] - photo).abs() * shown).sum() / (3 * shown.sum() + 1)
         low = functional.avg_pool2d((refined - rendered) * fake_cover, 8).abs().mean()
-        loss = fool + 2 * alike + 4 * rebuilt + 8 * low
+        loss = adversarial + 2 * alike + 4 * rebuilt + 8 * low
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
         update_average(self._average, self._refiner, averaging_decay(self._optimizer))
-        return {"fool": fool.detach(), "alike": alike.detach(), "rebuilt": rebuilt.detach(), "low": low.detach()}
+        terms = {"adversarial": adversarial, "features": alike, "pixels": rebuilt, "low_pass": low}
+        return {name: term.detach() for name, term in terms.items()}
 
     def _view(self, images: torch.Tensor, cover: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
         size = images.shape[-1]
