@@ -80,12 +80,15 @@ def names(folder: Path) -> set[str]:
         (("anonymize", "IN", "--out", "OUT", "--typo"), "unrecognized arguments: --typo"),
         (
             ("anonymize", "IN", "--out", "OUT", *NONE, "--strength", "0"),
-            "styleid: --strength: 0.0 does not lie in (0, 1]",
+            "styleid: --strength: must be more than 0 and at most 1, not 0.0.",
         ),
-        (("anonymize", "IN", "--out", "OUT", *NONE, "--strength", "nan"), "styleid: --strength: nan does not lie in"),
-        (("anonymize", "IN", "--out", "OUT", *NONE, "--tries", "0"), "styleid: --tries: 0 leaves no try"),
-        (("anonymize", "IN", "--out", "OUT", *NONE, "--threshold", "1.5"), "styleid: --threshold: 1.5 does not lie"),
-        (("anonymize", "IN", "--out", "OUT", *NONE, "--min-face-px", "3"), "styleid: --min-face-px: 3.0"),
+        (("anonymize", "IN", "--out", "OUT", *NONE, "--strength", "nan"), "styleid: --strength: must be more than 0"),
+        (("anonymize", "IN", "--out", "OUT", *NONE, "--tries", "0"), "styleid: --tries: must be at least 1, not 0."),
+        (("anonymize", "IN", "--out", "OUT", *NONE, "--threshold", "1.5"), "styleid: --threshold: must be between"),
+        (
+            ("anonymize", "IN", "--out", "OUT", *NONE, "--min-face-px", "3"),
+            "styleid: --min-face-px: must be at least 8",
+        ),
         (
             ("anonymize", "IN", "--out", "OUT", *NONE, "--boxes", "typo.json"),
             "styleid: --boxes: typo.json cannot be read",
@@ -97,11 +100,11 @@ def names(folder: Path) -> set[str]:
         ),
         (
             ("anonymize", "IN", "--out", "OUT", "--bundle", "COPY", "--privacy", "huge"),
-            "styleid: --privacy: 'huge' is neither",
+            "styleid: --privacy: 'huge' is unknown",
         ),
         (
             ("anonymize", "IN", "--out", "OUT", "--bundle", "COPY", "--privacy", "0.9"),
-            "styleid: --privacy: 0.9 lies outside",
+            "styleid: --privacy: the false-match rate must",
         ),
         (
             ("anonymize", "IN", "--out", "OUT", "--bundle", "COPY", "--units", "levels:x"),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from styleid.version import __version__ as __version__
 
-# ONNX Runtime 1.32 keeps a device id in the user's cache and sends events to its maker unless told not to before it is
-# imported; its disable_telemetry_events() comes too late. Nothing leaves this machine.
+# ONNX Runtime 1.32 stores a device id in the user's cache and sends events to its maker. This variable prevents both,
+# but only if it is set before the import; disable_telemetry_events() comes too late.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import public names when they are first used, so that `styleid --help` need not wait for them."""
+    """Import a public name when it is first used, so that `styleid --help` does not load the networks' libraries."""
     if name not in _HOMES:
         raise AttributeError(f"module 'styleid' has no attribute '{name}'")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""Typed errors that state what was given, what was expected, and what to do."""
+"""The errors that styleid raises. Each message says what was given, what was expected, and what to do."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import Any
 
 
 class StyleIDError(Exception):
-    """Base of every error that styleid raises on purpose."""
+    """Base class of all errors that styleid raises."""
 
     def __reduce__(self) -> tuple[type[StyleIDError], tuple[Any, ...]]:
-        """Pickle an error by its fields, so that a worker's reaches the process that waits for it."""
+        """Pickle an error by its fields, so that a worker process can pass it on."""
         return type(self), tuple(vars(self).values()) or self.args
 
 
 class MissingDependencyError(StyleIDError):
-    """Something optional is not installed. Fields: what, package."""
+    """An optional dependency is not installed.
+
+    what: what is missing and what it is needed for, as the beginning of the message.
+    package: what to install, as an argument of `pip install`.
+    """
 
     def __init__(self, what: str, package: str) -> None:
         self.what, self.package = what, package
@@ -23,7 +27,11 @@ class MissingDependencyError(StyleIDError):
 
 
 class ImageError(StyleIDError):
-    """An image file cannot be used. Fields: path, a Path or the text of a URL; reason."""
+    """An image file cannot be used.
+
+    path: the file, a Path or the text of a URL.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = _path_or_url(path), reason
@@ -31,7 +39,11 @@ class ImageError(StyleIDError):
 
 
 class OutputError(StyleIDError):
-    """An output file cannot be written. Fields: path, a Path or the text of a URL; reason."""
+    """An output file cannot be written.
+
+    path: the file, a Path or the text of a URL.
+    reason: what went wrong.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = _path_or_url(path), reason
@@ -39,7 +51,11 @@ class OutputError(StyleIDError):
 
 
 class BundleError(StyleIDError):
-    """A bundle is missing, incomplete, altered or not usable. Fields: bundle, reason."""
+    """A bundle is missing, incomplete, changed or not usable.
+
+    bundle: its name or folder.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, bundle: Path | str, reason: str) -> None:
         self.bundle, self.reason = str(bundle), reason
@@ -47,7 +63,11 @@ class BundleError(StyleIDError):
 
 
 class CheckpointError(StyleIDError):
-    """A file of somebody else's weights cannot be used. Fields: path, reason."""
+    """A file with weights from another project cannot be used.
+
+    path: the file.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
@@ -55,10 +75,11 @@ class CheckpointError(StyleIDError):
 
 
 class OptionError(StyleIDError, ValueError):
-    """An option has a value that cannot work.
+    """An option or argument has a value that cannot be used.
 
-    Fields: option, the name of a field of an option class or of an argument; reason, in which other options stand in
-    backticks, `name` or `name=value`, so that the command line can show them as flags.
+    option: the name of the field of an option class, or of a parameter, such as min_face_px.
+    reason: what is wrong with the value, and what to give instead. Other options are written in backticks, `name` or
+        `name=value`, so that the command line can show them as flags.
     """
 
     def __init__(self, option: str, reason: str) -> None:
@@ -67,7 +88,10 @@ class OptionError(StyleIDError, ValueError):
 
 
 class DecisionError(StyleIDError, ValueError):
-    """What a person decided about a photo's faces does not fit the photo. Fields: reason."""
+    """A person's decisions about a photo's faces do not fit the photo.
+
+    reason: which decision, and how to correct it.
+    """
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -75,7 +99,11 @@ class DecisionError(StyleIDError, ValueError):
 
 
 class KeyFileError(StyleIDError):
-    """A key file cannot be used. Fields: path, reason."""
+    """A key file cannot be used.
+
+    path: the file.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
@@ -83,7 +111,11 @@ class KeyFileError(StyleIDError):
 
 
 class PeopleFileError(StyleIDError):
-    """The people file of a key cannot be used. Fields: path, reason."""
+    """The people file that belongs to a key cannot be used.
+
+    path: the file.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
@@ -91,7 +123,11 @@ class PeopleFileError(StyleIDError):
 
 
 class CertificateError(StyleIDError):
-    """A certificate, or a file that it speaks of, cannot be used. Fields: path, reason."""
+    """A certificate, or a file that it refers to, cannot be used.
+
+    path: the file.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
@@ -99,11 +135,15 @@ class CertificateError(StyleIDError):
 
 
 class TrainingError(StyleIDError):
-    """A training run cannot start or go on."""
+    """A training run cannot start or continue."""
 
 
 class VideoError(StyleIDError):
-    """A video, or a folder of frames, cannot be used. Fields: path, reason."""
+    """A video, or a folder of frames, cannot be used.
+
+    path: the file or folder.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
@@ -111,7 +151,11 @@ class VideoError(StyleIDError):
 
 
 class DatasetError(StyleIDError):
-    """A data set, or a file of it, cannot be used. Fields: path, reason."""
+    """A data set, or one of its files, cannot be used.
+
+    path: the folder or file.
+    reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason

@@ -1,14 +1,14 @@
-"""Take Transpose nodes that change nothing out of an ONNX file before it is opened.
+"""Remove Transpose nodes that change nothing from an ONNX file before it is opened.
 
-Up to version 1.29 ONNX Runtime merges a Transpose of two axes into the Gemm that follows, and does so without looking
-at its permutation (`findings/onnxruntime_idle_transpose.sh`). Where the axes stay as they are, the matrix is then
-turned by mistake: most batches are refused, and one with as many rows as columns gives wrong numbers without a word.
-Such nodes become Identity nodes, which every version of ONNX Runtime drops.
+Up to version 1.29, ONNX Runtime merges a Transpose of two axes into the Gemm that follows, without checking the
+permutation (`findings/onnxruntime_idle_transpose.sh`). If the permutation keeps the axes in order, the matrix is
+transposed by mistake: most batches are refused, and a batch with as many rows as columns silently gives wrong numbers.
+This module turns such nodes into Identity nodes, which every version of ONNX Runtime removes.
 
 Convention
 ----------
-An ONNX file is a protocol buffer: a row of fields, each a tag (field number * 8 + wire type) and a value. Only the
-fields on the way to a Transpose are read, so a file's weights are neither copied nor parsed.
+An ONNX file is a protocol buffer: a sequence of fields, each a tag (field number * 8 + wire type) and a value. Only the
+fields that lead to a Transpose are read; weights are neither copied nor parsed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _FIXED = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 _TRANSPOSE = bytes((_OP_TYPE * 8 + _LENGTH, 9)) + b"Transpose"
 
 Field = tuple[int, memoryview, int, int]
-"""Number, value (of a varint: its bytes), and where the field with its tag begins and ends in the message."""
+"""Field number, value (the bytes of a varint), and the offsets where the field with its tag begins and ends."""
 
 
 def without_idle_transposes(model: Path | bytes) -> Path | bytes:
-    """Return the model with an Identity in place of each Transpose that keeps the order of all axes.
+    """Return a model in which each Transpose that keeps the order of all axes is an Identity.
 
     Args:
-        model: An ONNX file, or the content of one.
+        model: An ONNX file, or its content.
 
     Returns:
-        `model` itself where its main graph has no such node or it is no ONNX file, which ONNX Runtime then says; else
-        the content of the changed file.
+        The content of the changed file. `model` itself if its main graph has no such node, or if it is not an ONNX
+        file; ONNX Runtime then reports that.
     """
     if isinstance(model, bytes):
         return _replaced(model) or model
@@ -47,11 +47,11 @@ def without_idle_transposes(model: Path | bytes) -> Path | bytes:
 
 
 class _MalformedError(ValueError):
-    """The bytes are no protocol buffer."""
+    """The bytes are not a valid protocol buffer."""
 
 
 def _replaced(content: bytes | mmap.mmap) -> bytes | None:
-    """Return the content of the changed file, None where nothing is to be changed."""
+    """Return the content of the changed file, or None if nothing has to be changed."""
     if content.find(_TRANSPOSE) < 0:
         return None
     with memoryview(content) as view:
@@ -92,7 +92,10 @@ def _identity(node: memoryview) -> bytes:
 
 
 def _integers(attribute: memoryview) -> list[int]:
-    """Return the integers of a node's attribute `perm`, one field each or all in one; none of any other attribute."""
+    """Return the integers of a node's attribute `perm`; an empty list for other attributes.
+
+    The file may store them as one field each or packed into one field.
+    """
     numbers: list[int] = []
     for number, value, *_ in _fields(attribute):
         if number == _ATTRIBUTE_NAME and value != b"perm":
@@ -125,7 +128,7 @@ def _fields(message: memoryview) -> Iterator[Field]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, the lowest first, and where the next field begins."""
+    """Return a variable-length integer (seven bits per byte, lowest first) and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(message):

@@ -1,4 +1,4 @@
-"""Open ONNX Runtime sessions, the one way for every network."""
+"""Open ONNX Runtime sessions. All networks are opened here, with the same settings."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ _PROVIDERS: dict[Device, tuple[str, str]] = {
     "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu"),
     "coreml": ("CoreMLExecutionProvider", "onnxruntime"),
 }
-"""By device, ONNX Runtime's provider and the package whose build has it; CoreML's is in the one for macOS only."""
+"""ONNX Runtime's provider and the package that contains it, by device. CoreML's is only in the package for macOS."""
 _BEFORE_CPU: dict[Device, tuple[str, ...]] = {"tensorrt": ("CUDAExecutionProvider",)}
-"""What runs the nodes that the provider does not, before the CPU does."""
+"""Providers that run the nodes that a device's provider does not support, before the CPU is used."""
 _ERRORS_ONLY = 3
 _LARGE_BYTES = 1 << 25
-"""From this size on memory counts more than the last tenth of speed: weights are not copied into the layout that is
-fastest, and what a run took is given back."""
+"""File size from which a network is opened so that it takes less memory, although it runs up to a tenth slower: weights
+are not copied into the fastest layout, and memory is released after each run."""
 _DENORMAL = 1e-20
+"""Weights below this magnitude are set to zero."""
 
 
 def available_devices() -> list[Device]:
-    """List the devices whose provider is installed."""
+    """Return the devices for which the installed ONNX Runtime has a provider."""
     import onnxruntime
 
     installed = onnxruntime.get_available_providers()
@@ -44,26 +45,29 @@ def available_devices() -> list[Device]:
 
 
 def shadowed_runtime() -> dict[Device, str]:
-    """Say for which devices ONNX Runtime's build is installed but not used, and what to type.
+    """Return the devices whose build of ONNX Runtime is installed but hidden by another build.
 
-    All builds install the same Python package, so where there are several, one hides the others.
+    All builds install the same Python package; if several are installed, only one is used.
+
+    Returns:
+        For each hidden device, a message with the command that repairs the installation.
     """
     missing: list[Device] = [device for device in DEVICES if device not in available_devices()]
     packages = {device: _PROVIDERS[device][1] for device in missing}
-    return {device: _says_shadowed(package) for device, package in packages.items() if _is_hidden(package)}
+    return {device: _hidden_message(package) for device, package in packages.items() if _is_hidden(package)}
 
 
 def _is_hidden(package: str) -> bool:
-    """Say whether a build that has a missing provider is installed; the plain one hides none."""
+    """Return whether the package of a missing provider is installed but another build of ONNX Runtime is used."""
     try:
         return package != "onnxruntime" and bool(importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
         return False
 
 
-def _says_shadowed(package: str) -> str:
+def _hidden_message(package: str) -> str:
     return (
-        f"{package} is installed beside another build of ONNX Runtime, which is used instead. "
+        f"{package} is installed, but another build of ONNX Runtime is installed too and is used instead. "
         f"Type: pip uninstall -y onnxruntime {package} && pip install --no-deps {package}"
     )
 
@@ -72,21 +76,26 @@ _most_threads = 0
 
 
 def cpu_threads() -> int:
-    """Return how many threads one session should use: the cores that this process may run on, or its share of them."""
+    """Return the number of threads of a new session: the cores that this process may use, at most `limit_threads`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return min(cores, _most_threads) if _most_threads else cores
 
 
 def limit_threads(most: int) -> None:
-    """Let the sessions that this process opens from now on use at most so many threads; 0 takes the limit away."""
+    """Limit the threads of each session that this process opens from now on.
+
+    Args:
+        most: Largest number of threads; 0 for no limit.
+    """
     global _most_threads  # noqa: PLW0603
     _most_threads = most
 
 
 def end_with_parent() -> None:
-    """Let this process, which another one started by multiprocessing, end at once when that one is gone.
+    """End this worker process as soon as the process that started it has ended.
 
-    Whoever comes next may do its work already.
+    Without this, a worker whose parent was killed could still write files while a new run does the same work. Nothing
+    happens in a process that was not started by multiprocessing.
     """
     import multiprocessing
 
@@ -103,7 +112,11 @@ def end_with_parent() -> None:
 
 @contextmanager
 def limited_threads(most: int) -> Iterator[None]:
-    """Limit threads as `limit_threads` does, for a while, unless fewer are allowed already."""
+    """Limit the threads of the sessions that are opened inside a `with` block; a lower limit that is set stays.
+
+    Args:
+        most: Largest number of threads, at least 1.
+    """
     before = _most_threads
     limit_threads(min(most, cpu_threads()))
     try:
@@ -113,12 +126,20 @@ def limited_threads(most: int) -> Iterator[None]:
 
 
 def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = False) -> Any:
-    """Open a session that runs on the device, and says so rather than fall back in silence.
+    """Open a session on a device. If the device's provider is missing, raise an error instead of using the CPU.
 
-    model: a file, or the bytes of one; Transpose nodes of it that change nothing are left out, since versions of ONNX
-    Runtime up to 1.29 compute wrongly with them. plain: run the file as it is, without ONNX Runtime's optimisations,
-    to compare with. Raises MissingDependencyError where the device's provider is not installed, and
-    OptionError where another build of ONNX Runtime hides it.
+    Args:
+        model: An ONNX file, or its content. Transpose nodes that change nothing are removed, because ONNX Runtime up to
+            1.29 computes wrong results with them (`styleid.onnx_file`).
+        device: Where to run.
+        plain: Open the file unchanged and without ONNX Runtime's optimisations, as a reference to compare with.
+
+    Returns:
+        An `onnxruntime.InferenceSession`.
+
+    Raises:
+        MissingDependencyError: If the device's provider is not installed.
+        OptionError: If the device is unknown, or another build of ONNX Runtime hides its provider.
     """
     import onnxruntime
 
@@ -127,7 +148,7 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
     provider, package = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         if _is_hidden(package):
-            raise OptionError("device", _says_shadowed(package))
+            raise OptionError("device", _hidden_message(package))
         if device == "coreml":
             raise OptionError("device", "CoreML is in ONNX Runtime's package for macOS only. Use `device=cpu`.")
         raise MissingDependencyError(f"the ONNX Runtime provider for '{device}'", package)
@@ -136,7 +157,7 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_mem_pattern = False  # batches and photos differ in size, so each would leave a pattern of its own
+    options.enable_mem_pattern = False  # a pattern is kept for each input size, and photos have many sizes
     if plain:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.enable_cpu_mem_arena = False
@@ -158,9 +179,9 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
 
 @cache
 def _share_arena() -> bool:
-    """Make the one arena that all sessions of the process draw from, and say whether there is one.
+    """Register one memory arena for all sessions of this process; return whether that worked.
 
-    With an arena each, every network keeps what its largest batch took, although they run one after the other.
+    Networks run one after the other. With an arena of its own, each would keep the memory of its largest batch.
     """
     import onnxruntime
 
@@ -168,13 +189,22 @@ def _share_arena() -> bool:
     where = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
     try:
         onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({}))
-    except (RuntimeError, AttributeError, ValueError):  # a build without arenas, or somebody else's allocator
+    except (RuntimeError, AttributeError, ValueError):  # a build without arenas, or another library has registered one
         return False
     return True
 
 
 def run_batched(session: Any, inputs: dict[str, np.ndarray], batch: int = 16) -> list[np.ndarray]:
-    """Run a session over the first axis in slices of at most `batch` and join the outputs."""
+    """Run a session on batches and join the outputs.
+
+    Args:
+        session: An ONNX Runtime session.
+        inputs: Arrays by input name, all of the same length n along the first axis.
+        batch: Largest number of items per call.
+
+    Returns:
+        The session's outputs, each of length n along the first axis.
+    """
     n = len(next(iter(inputs.values())))
     slices = [slice(i, i + batch) for i in range(0, n, batch)] or [slice(0, 0)]
     parts = [session.run(None, {name: value[part] for name, value in inputs.items()}) for part in slices]
@@ -182,13 +212,19 @@ def run_batched(session: Any, inputs: dict[str, np.ndarray], batch: int = 16) ->
 
 
 def tidy_model(path: Path, *, free_dimensions: bool = False) -> bytes:
-    """Return a model that somebody else exported so that ONNX Runtime is at its best with it.
+    """Return an ONNX model from another project, changed so that ONNX Runtime runs it fast.
 
-    Weights that are listed as inputs forbid constant folding, so they are taken off that list, and so are inputs that
-    no node uses, for which ONNX Runtime asks nonetheless; weights that are stored as integers would be turned into
-    numbers in every run, so they are turned here; weights below 1e-20 are denormal, which made one network twenty times
-    slower, and become zero. free_dimensions: let the first, third and fourth axis of inputs and outputs take any
-    length, where the file fixes them.
+    - Weights are removed from the list of inputs, where they prevent constant folding.
+    - Inputs that no node uses are removed; ONNX Runtime would require them.
+    - Quantised weights are converted to floats once, instead of in every run.
+    - Weights with a magnitude below 1e-20 become zero; denormal numbers made one network 20 times slower.
+
+    Args:
+        path: An ONNX file.
+        free_dimensions: Give axes 0, 2 and 3 of all inputs and outputs a variable length.
+
+    Returns:
+        The content of the changed file.
     """
     import onnx
     from onnx import numpy_helper
@@ -212,7 +248,7 @@ def tidy_model(path: Path, *, free_dimensions: bool = False) -> bytes:
 
 
 def _used_names(graph: Any) -> Iterator[str]:
-    """Yield the names that the nodes of a graph, and of the graphs inside it, read or that it gives out."""
+    """Yield the names of a graph's outputs and of all values that its nodes read, including nested graphs."""
     yield from (value.name for value in graph.output)
     for node in graph.node:
         yield from node.input
@@ -222,7 +258,7 @@ def _used_names(graph: Any) -> Iterator[str]:
 
 
 def _unpack_weights(graph: Any) -> None:
-    """Put plain weights in the place of DequantizeLinear nodes that read nothing but weights."""
+    """Replace DequantizeLinear nodes that read only weights by the float weights that they compute."""
     from onnx import numpy_helper
 
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -243,9 +279,17 @@ def _unpack_weights(graph: Any) -> None:
 def dequantized(
     values: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, *, axis: int = 1, block: int = 0
 ) -> np.ndarray:
-    """Return what ONNX's DequantizeLinear makes of integers: (values - zero) * scale, of the scale's type.
+    """Compute ONNX's DequantizeLinear: (values - zero) * scale.
 
-    scale, zero: one number, one for each place along the axis, or one for each block of so many places.
+    Args:
+        values: Quantised integers, any shape.
+        scale: One number, one per position along the axis, or one per block of positions.
+        zero: Zero points, shaped like scale; None for 0.
+        axis: The axis along which scale and zero vary.
+        block: Number of positions per block; 0 without blocks.
+
+    Returns:
+        The floats, with the shape of values and the dtype of scale.
     """
 
     def spread(part: np.ndarray) -> np.ndarray:

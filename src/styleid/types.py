@@ -1,12 +1,11 @@
-"""The values that flow through styleid: `Faces`, `FaceOutcome`, `Outcome`.
+"""The data types that all packages share: `Faces`, `FaceOutcome`, `Outcome`.
 
 Convention
 ----------
-Images are ``uint8`` arrays of shape (height, width, 3), RGB. Points are (x, y) in pixels of the image that they
-belong to, with **pixel centres at integers** (OpenCV's convention): the top-left pixel covers [-0.5, 0.5) x
-[-0.5, 0.5).
-Boxes are (x0, y0, x1, y1) in the same frame. Five-point landmarks stand in the order left eye, right eye, nose tip,
-left mouth corner, right mouth corner, where left means the *image's* left.
+Images are ``uint8`` arrays of shape (height, width, 3), RGB. Points are (x, y) in pixels of their image, with **pixel
+centres at integers** (OpenCV's convention): the top-left pixel covers [-0.5, 0.5) x [-0.5, 0.5). Boxes are
+(x0, y0, x1, y1) in the same frame. The order of five-point landmarks is left eye, right eye, nose tip, left mouth
+corner, right mouth corner, where left means the *image's* left.
 """
 
 from __future__ import annotations
@@ -20,28 +19,31 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 FloatArray = Float[np.ndarray, "..."]
-"""Floating-point numbers of any shape, which the signature or the docstring states."""
+"""Floating-point array of any shape; the docstring of the function states the shape."""
 ImageRGB = UInt8[np.ndarray, "_ _ 3"]
 """One image: uint8 (height, width, 3), RGB, upright."""
 ImagesRGB = UInt8[np.ndarray, "_ _ _ 3"]
-"""Several images of one size: uint8 (n, height, width, 3)."""
+"""Several images of the same size: uint8 (n, height, width, 3)."""
 WPlusArray = Float[np.ndarray, "n size"]
-"""Codes of n faces in W+, one flat vector each."""
+"""Latent codes of n faces in W+, one flat vector each."""
 MaskArray = Bool[np.ndarray, "_ _"]
-"""One bool per pixel: (height, width)."""
+"""Boolean mask, one value per pixel: (height, width)."""
 Region = Literal["full", "inner"]
-"""What the method `pixel` replaces: the whole face, or its features without the skin around them."""
+"""Region that the method `pixel` replaces: the whole face, or its features without the skin around them."""
 REGIONS: tuple[Region, ...] = get_args(Region)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Brightness of RGB (ITU-R BT.601), as a product."""
+"""Weights of R, G and B in the brightness (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Hold the faces found in one image.
+    """The faces found in one image.
 
-    boxes_xyxy: (n, 4) float32. scores: (n,) float32 in [0, 1]. landmarks_px: (n, 5, 2) float32, NaN where a face came
-    as a box without landmarks.
+    The arrays are converted to float32; ValueError is raised if a shape is wrong.
+
+    boxes_xyxy: bounding boxes, (n, 4), pixels.
+    scores: the detector's scores, (n,), 0 to 1.
+    landmarks_px: five landmarks of each face, (n, 5, 2), pixels; NaN for a face that was given as a box only.
     """
 
     boxes_xyxy: Float[np.ndarray, "n 4"]
@@ -59,12 +61,12 @@ class Faces:
 
     @classmethod
     def empty(cls) -> Faces:
-        """Return a container with no face."""
+        """Return a container without faces."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Faces]) -> Faces:
-        """Join several containers of the same image, in order."""
+        """Join several containers of the same image, keeping their order."""
         if not parts:
             return cls.empty()
         return cls(
@@ -87,11 +89,16 @@ class Faces:
 
     @property
     def min_sides_px(self) -> Float[np.ndarray, " n"]:
-        """The shorter side of each box, (n,) pixels."""
+        """The shorter side of each box, (n,), pixels."""
         return np.minimum(self.boxes_xyxy[:, 2] - self.boxes_xyxy[:, 0], self.boxes_xyxy[:, 3] - self.boxes_xyxy[:, 1])
 
     def moved(self, scale: float, offset_xy: tuple[float, float]) -> Faces:
-        """Return the faces in another frame: each point becomes ``(point + 0.5) * scale - 0.5 + offset``."""
+        """Return the faces in another frame: each point becomes ``(point + 0.5) * scale - 0.5 + offset``.
+
+        Args:
+            scale: Pixels of the other frame per pixel of this one.
+            offset_xy: Position of this frame's top-left pixel in the other frame, pixels.
+        """
         offset = np.asarray(offset_xy, np.float32)
         boxes = (self.boxes_xyxy.reshape(-1, 2, 2) + 0.5) * scale - 0.5 + offset
         landmarks = (self.landmarks_px + 0.5) * scale - 0.5 + offset
@@ -100,17 +107,21 @@ class Faces:
 
 @dataclass(frozen=True)
 class SearchHints:
-    """Say where faces must be sought more closely in one image.
+    """Places in one image where faces are expected.
 
-    regions_xyxy: (n, 4) parts of the image to look at enlarged. heads_xyxy: (m, 4) boxes that each hold a head: one in
-    which no face is seen is hidden whole.
+    regions_xyxy: parts of the image that are also searched enlarged, (n, 4), pixels.
+    heads_xyxy: boxes that contain one head each, (m, 4), pixels. A head in which no face is found is obscured whole.
     """
 
     regions_xyxy: Float[np.ndarray, "n 4"]
     heads_xyxy: Float[np.ndarray, "m 4"]
 
     def unseen(self, found: Faces) -> Float[np.ndarray, "k 4"]:
-        """Return the heads that no found face accounts for, (k, 4); each face accounts for one head, the nearest."""
+        """Return the head boxes in which no face was found, (k, 4).
+
+        Each face is matched to at most one head. Pairs are matched in descending order of intersection over union. A
+        face can match a head if at least half of the face's box lies in it and the face covers at least a tenth of it.
+        """
         heads, boxes = self.heads_xyxy, found.boxes_xyxy
         if not len(heads) or not len(boxes):
             return heads
@@ -131,9 +142,12 @@ _CORNERS = ((np.maximum, slice(0, 2)), (np.minimum, slice(2, 4)))
 
 @dataclass(frozen=True)
 class PhotoHints:
-    """What is known of one photo before it is looked at.
+    """Prior knowledge about one photo, for example from a data set's annotations.
 
-    boxes_xyxy: (n, 4) further faces. search: where to look closer. notes: for the user. facts: for the journal's line.
+    boxes_xyxy: further faces, (n, 4), pixels; None if there are none.
+    search: where to search more closely; None to search as usual.
+    notes: messages for the user.
+    facts: entries for the photo's journal line.
     """
 
     boxes_xyxy: Float[np.ndarray, "n 4"] | None = None
@@ -143,41 +157,59 @@ class PhotoHints:
 
 
 class HintSource(Protocol):
-    """Whoever knows something of a photo, such as the annotations of a data set."""
+    """A source of hints about one photo, such as the annotations of a data set."""
 
     def hints(self, width: int, height: int, orientation: int) -> PhotoHints:
-        """Return the hints for the upright photo of this size; raises ValueError where it may not be written at all."""
+        """Return the hints for the photo.
+
+        Args:
+            width: Width of the upright photo, pixels.
+            height: Height of the upright photo, pixels.
+            orientation: EXIF orientation of the file, 1 to 8.
+
+        Returns:
+            The hints, in pixels of the upright photo.
+
+        Raises:
+            ValueError: If the photo must not be written.
+        """
         ...
 
     def digest(self) -> str:
-        """Return what changes whenever the hints would: an output made with another digest is made again."""
+        """Return a text that changes whenever the hints change, so that outputs made with other hints are redone."""
         ...
 
 
 class Action(StrEnum):
-    """Say what became of a face."""
+    """How a face was treated."""
 
     ANONYMIZED = "anonymised"
     OBSCURED = "obscured"
     KEPT = "kept"
     DISMISSED = "dismissed"
-    """A person said that what was found is no face."""
+    """A person decided that the detection is not a face."""
 
     @property
     def untouched(self) -> bool:
-        """Whether the face, or what was taken for one, stays as it is."""
+        """Whether the pixels stay as they were."""
         return self in (Action.KEPT, Action.DISMISSED)
 
 
 @dataclass(frozen=True)
 class FaceOutcome:
-    """Tell what became of one face.
+    """How one face was treated, and the measurements behind it.
 
-    box_xyxy: pixels of the upright image. gate: the figures of the last attempt (identity distance and its threshold,
-    landmark error as a fraction of the inter-ocular distance, ...), empty where no gate ran. reason: why a face was
-    obscured although a method was asked for, else "". group: number of the group of people that share the face's
-    target, and how many they are. score: the detector's, 0 for a box that was given. decision: what a person decided
-    about the face, as JSON values; empty where nobody did.
+    box_xyxy: bounding box in pixels of the upright image.
+    action: anonymised, obscured, kept or dismissed.
+    method: name of the method, or of the kind of obscuring; empty for a face that stays as it was.
+    tries: number of attempts.
+    gate: measurements of the attempt that counted, such as similarity, distance, threshold and landmark_error (in
+        inter-ocular distances); empty if the gate did not run.
+    reason: why the face was obscured although a new face was requested, else empty.
+    group: number of the group of people that shares the face's target, and the number of people in it; None without
+        groups.
+    score: the detector's score, 0 to 1; 0 for a box that was given.
+    decision: what a person decided about the face, as JSON values; empty without a decision.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -191,7 +223,7 @@ class FaceOutcome:
     decision: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the journal's form: numbers rounded to two decimals, never an embedding."""
+        """Return the face's entry in the journal. It contains no embedding; boxes have one decimal, figures two."""
         record: dict[str, Any] = {
             "box": [round(float(v), 1) for v in self.box_xyxy],
             "action": str(self.action),
@@ -212,10 +244,11 @@ class FaceOutcome:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold an anonymised image and what became of each of its faces.
+    """An anonymised image and how each of its faces was treated.
 
-    image_rgb: uint8 (height, width, 3), equal to the input outside the composited regions. region_mask: bool
-    (height, width), true where a pixel may differ from the input.
+    image_rgb: the image, uint8 (height, width, 3); equal to the input outside region_mask.
+    faces: one entry per face: first the detected faces in the detector's order, then the boxes that were added.
+    region_mask: bool (height, width), true where a pixel may differ from the input.
     """
 
     image_rgb: ImageRGB
@@ -223,5 +256,5 @@ class Outcome:
     region_mask: MaskArray
 
     def count(self, action: Action) -> int:
-        """Count the faces that ended so."""
+        """Return the number of faces that were treated with an action."""
         return sum(face.action is action for face in self.faces)

@@ -1,4 +1,4 @@
-"""The version of the installed package."""
+"""The version of the installed package; "0+unknown" in a source tree that is not installed."""
 
 from importlib.metadata import PackageNotFoundError, version
 

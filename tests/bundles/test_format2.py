@@ -66,7 +66,7 @@ def test_a_channel_is_a_number_of_its_own_row(folder, tmp_path):
     steps = [{"levels": ["fine"], "strength": 1.0, "channels": {"coarse": [0, 7], "pose": [3]}}]
     assert Bundle(edit_bundle(folder, tmp_path / "b", swaps=steps)).spec.swaps[0].channels == (136, 143, 3)
     steps[0]["channels"] = {"medium": [4]}
-    with pytest.raises(BundleError, match="numbers below 4 of a level of one row, not medium"):
+    with pytest.raises(BundleError, match="must be below 4, of a level of one row; those of medium are not"):
         Bundle(edit_bundle(folder, tmp_path / "c", swaps=steps))
 
 
@@ -78,37 +78,38 @@ FIRST = {"network": "generator", "side": 32, "most_face_px": 40}
 @pytest.mark.parametrize(
     ("entry", "change", "says"),
     [
-        ("format", lambda _: 3, "format 3 is none of those that this version of styleid reads, 1, 2"),
-        ("rows", lambda _: [], "'rows' lists every row"),
-        ("rows", lambda rows: [*rows, ROW | {"name": "pose"}], "'rows' lists every row of W+ once"),
-        ("rows", lambda rows: [*rows, ROW | {"first": SIZE + 1}], f"from {SIZE + 1} on; it begins at {SIZE}"),
-        ("rows", lambda rows: [*rows, ROW | {"width": 0}], "row 'more' holds 0 numbers"),
+        ("format", lambda _: 3, "format 3 is unknown; this version of styleid reads the formats 1 and 2"),
+        ("rows", lambda _: [], "'rows' must list every row"),
+        ("rows", lambda rows: [*rows, ROW | {"name": "pose"}], "'rows' must list every row of W+ once"),
+        ("rows", lambda rows: [*rows, ROW | {"first": SIZE + 1}], f"has first {SIZE + 1} and width 2; it must begin at "
+         f"{SIZE}"),
+        ("rows", lambda rows: [*rows, ROW | {"width": 0}], f"row 'more' has first {SIZE} and width 0"),
         ("rows", lambda rows: [*rows, ROW | {"width": 2.5}], "cannot be interpreted as an integer"),
-        ("rows", lambda rows: [*rows, ROW | {"last": 3}], "'last' of a row is unknown; known are name, first, width"),
+        ("rows", lambda rows: [*rows, ROW | {"last": 3}], "unknown key 'last'; known keys: name, first, width"),
         ("rows", lambda rows: [*rows, {"name": "more"}], "lacks 'first'"),
-        ("levels", lambda levels: levels | {"fine": [6, 7]}, "level 'fine' holds rows 6 to 7 of 7"),
+        ("levels", lambda levels: levels | {"fine": [6, 7]}, "level 'fine' has the rows 6 to 7; W+ has the"),
         ("generators", lambda _: [], "'generators' is empty"),
-        ("generators", lambda _: [FIRST, LAST | {"network": "geometry"}], "names 'geometry', whose role is none"),
-        ("generators", lambda _: [FIRST, LAST | {"opset": 18}], "'opset' of a generator is unknown"),
+        ("generators", lambda _: [FIRST, LAST | {"network": "geometry"}], "'generators' lists 'geometry'; write gener"),
+        ("generators", lambda _: [FIRST, LAST | {"opset": 18}], "a generator has the unknown key 'opset'"),
         ("generators", lambda _: [FIRST, LAST | {"most_face_px": 90}], "the last generator, generator64, draws faces"),
-        ("generators", lambda _: [FIRST | {"most_face_px": None}, LAST], "every generator but the last says"),
-        ("generators", lambda _: [FIRST | {"most_face_px": 0}, LAST], "generator draws 32 px for faces up to 0.0 px"),
-        ("generators", lambda _: [FIRST | {"most_face_px": float("nan")}, LAST], "up to nan px"),
-        ("generators", lambda _: [FIRST | {"side": 4}, LAST], "generator draws 4 px"),
-        ("generators", lambda _: [FIRST | {"side": 64}, LAST], "by side and by most_face_px, from small to large"),
-        ("generators", lambda _: [FIRST, FIRST | {"side": 48, "most_face_px": 90}, LAST], "lists each network once"),
+        ("generators", lambda _: [FIRST | {"most_face_px": None}, LAST], "every generator but the last must have"),
+        ("generators", lambda _: [FIRST | {"most_face_px": 0}, LAST], "generator has side 32 and most_face_px 0.0"),
+        ("generators", lambda _: [FIRST | {"most_face_px": float("nan")}, LAST], "and most_face_px nan"),
+        ("generators", lambda _: [FIRST | {"side": 4}, LAST], "generator has side 4"),
+        ("generators", lambda _: [FIRST | {"side": 64}, LAST], "with rising side and most_face_px"),
+        ("generators", lambda _: [FIRST, FIRST | {"side": 48, "most_face_px": 90}, LAST], "list each network once"),
         ("generators", lambda _: [FIRST, LAST | {"network": "generator128"}], "network 'generator64' is unknown"),
         ("generators", lambda _: [FIRST | {"most_face_px": None}], "network 'generator64' is unknown; the roles are"),
-        ("networks", lambda n: {k: v for k, v in n.items() if k != "generator64"}, "networks generator64 are missing"),
-        ("networks", lambda n: {k: v for k, v in n.items() if k != "geometry"}, "the networks geometry are missing"),
+        ("networks", lambda n: {k: v for k, v in n.items() if k != "generator64"}, "'networks' lacks generator64"),
+        ("networks", lambda n: {k: v for k, v in n.items() if k != "geometry"}, "the entry 'networks' lacks geometry"),
         ("neutral", lambda _: None, "lacks 'neutral'"),
-        ("neutral", lambda n: n | {"file": "../n.npz"}, "the neutral surroundings lies outside the bundle"),
-        ("swaps", lambda s: [s[0] | {"lightcells": 3}], "'lightcells' of a swap is unknown; known are levels"),
-        ("swaps", lambda s: [s[0] | {"light_cells": 0}], "a swap's light has 1 to 8 cells a side, not 0"),
+        ("neutral", lambda n: n | {"file": "../n.npz"}, "the file of the neutral surroundings lies outside"),
+        ("swaps", lambda s: [s[0] | {"lightcells": 3}], "a swap has the unknown key 'lightcells'; known keys: levels"),
+        ("swaps", lambda s: [s[0] | {"light_cells": 0}], "light_cells of a swap must be from 1 to 8, not 0"),
         ("swaps", lambda s: [s[0] | {"light_cells": 2.5}], "cannot be interpreted as an integer"),
-        ("swaps", lambda s: [s[0] | {"expression_noise": float("nan")}], "expression_noise lies in [0, 2], not at nan"),
-        ("levels", lambda levels: {"mimic" if k == "expression" else k: v for k, v in levels.items()}, "the level "
-         "'expression', which the bundle does not have"),
+        ("swaps", lambda s: [s[0] | {"expression_noise": float("nan")}], "expression_noise of a swap must be from 0"),
+        ("levels", lambda levels: {"mimic" if k == "expression" else k: v for k, v in levels.items()}, "the bundle "
+         "does not have the level 'expression'"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("unchecked_types")
@@ -163,7 +164,7 @@ def test_what_is_seen_comes_back_through_w_plus(tiny, n):
 def test_an_inverter_that_asks_for_the_identity_must_be_given_it(tiny):
     size_px = tiny.spec.crop.size_px
     crops, points = np.zeros((1, size_px, size_px, 3), np.uint8), landmarks_of(size_px)[None]
-    with pytest.raises(BundleError, match="inverter asks for identity, which styleid does not know"):
+    with pytest.raises(BundleError, match="inverter needs the input identity, which is not given"):
         tiny.invert(crops, points, np.ones((1, 1, size_px, size_px), np.float32))
 
 
@@ -186,7 +187,7 @@ def test_each_generator_draws_into_what_it_is_told(tiny, network):
     assert images.shape == (3, side, side, 3)
     assert np.allclose(images.transpose(0, 3, 1, 2), (maps["context"] + face + 1) * 127.5, atol=1e-3)
     del maps["lines"]
-    with pytest.raises(BundleError, match=f"{generator.network} asks for lines"):
+    with pytest.raises(BundleError, match=f"{generator.network} needs the input lines"):
         tiny.draw(generator, wplus, maps)
 
 
@@ -227,12 +228,12 @@ def _archive(**changes: Any) -> bytes:
     [
         (b"no archive", r"neutral\.npz: .*(cannot be read|pickled)"),
         (_archive(parts=None), r"neutral\.npz: it cannot be read"),
-        (_archive(crop=np.zeros((32, 32, 3), np.uint8)), r"its crop is uint8 \(32, 32, 3\), not uint8 \(64, 64, 3\)"),
-        (_archive(crop=np.zeros((64, 64, 3))), r"its crop is float64"),
-        (_archive(parts=np.full((4, 4), 5, np.uint8)), r"its parts are uint8 \(4, 4\), not a map of uint8 below 5"),
-        (_archive(parts=np.zeros((0, 4), np.uint8)), r"its parts are uint8 \(0, 4\)"),
-        (_archive(landmarks=np.zeros((68, 2))), "its landmarks are float64"),
-        (_archive(landmarks=np.full((68, 2), np.nan, np.float32)), "not 68 finite points of float32"),
+        (_archive(crop=np.zeros((32, 32, 3), np.uint8)), r"its crop must be uint8 \(64, 64, 3\), not uint8 \(32,"),
+        (_archive(crop=np.zeros((64, 64, 3))), r"its crop must be uint8 .*, not float64"),
+        (_archive(parts=np.full((4, 4), 5, np.uint8)), r"must be a uint8 map of values below 5, not uint8 \(4, 4\)"),
+        (_archive(parts=np.zeros((0, 4), np.uint8)), r"must be a uint8 map of values below 5, not uint8 \(0, 4\)"),
+        (_archive(landmarks=np.zeros((68, 2))), "its landmarks must be 68 finite float32 points, not float64"),
+        (_archive(landmarks=np.full((68, 2), np.nan, np.float32)), "its landmarks must be 68 finite float32 points"),
     ],
 )
 def test_other_surroundings_are_refused(folder, tmp_path, content, says):
@@ -263,10 +264,14 @@ WITHOUT_MIDDLE = (
 @pytest.mark.parametrize(
     ("role", "parts", "says"),
     [
-        ("generator", tuple(generator_parts(48)), "generator takes context of shape .*, bundle.json says [3, 32, 32]"),
-        ("generator", tuple(_altered(0, w_plus=(SIZE + 8,))), f"takes w_plus of shape .* says [{SIZE}]"),
-        ("generator", tuple(_altered(0, depth=(1, 32, 32))), "generator asks for depth, which styleid does not know"),
-        ("geometry", WITHOUT_MIDDLE, "geometry gives landmarks of shape .*, not 68 where it must"),
+        ("generator", tuple(generator_parts(48)), "takes context of shape .*; by bundle.json it is [3, 32, 32]"),
+        (
+            "generator",
+            tuple(_altered(0, w_plus=(SIZE + 8,))),
+            f"takes w_plus of shape .*; by bundle.json it is [{SIZE}]",
+        ),
+        ("generator", tuple(_altered(0, depth=(1, 32, 32))), "needs the input depth, which styleid does not give"),
+        ("geometry", WITHOUT_MIDDLE, "geometry returns landmarks of shape .*; it must contain 68"),
     ],
 )
 def test_networks_that_contradict_the_description_are_named(folder, tmp_path, role, parts, says):

@@ -62,7 +62,7 @@ def _turned(output: np.ndarray, rows: int) -> np.ndarray:
 @pytest.mark.parametrize("rows", BATCHES)
 def test_a_batch_that_goes_wrong_is_named(tiny: Bundle, rows: int) -> None:
     (found,) = wrong_outputs(Faulty(tiny, lambda output: _turned(output, rows)), "generator")
-    assert found.startswith(f"generator gives other numbers for {rows} faces at once than for each alone (by ")
+    assert found.startswith(f"outputs of generator differ for {rows} faces at once and for each alone by ")
 
 
 def test_one_wrong_number_in_one_row_counts(tiny: Bundle) -> None:
@@ -77,7 +77,7 @@ def test_one_wrong_number_in_one_row_counts(tiny: Bundle) -> None:
 
 def test_optimisations_that_change_every_batch_alike_are_named(tiny: Bundle) -> None:
     (found,) = wrong_outputs(Faulty(tiny, lambda output: -output), "generator")
-    assert found.startswith("generator gives other numbers with ONNX Runtime's optimisations than without")
+    assert found.startswith("outputs of generator differ with and without ONNX Runtime's optimisations by ")
 
 
 def test_what_every_way_of_running_gets_wrong_is_known(monkeypatch) -> None:
@@ -91,7 +91,7 @@ def test_what_every_way_of_running_gets_wrong_is_known(monkeypatch) -> None:
         (found,) = wrong_outputs(bundle, "mapping")
     finally:
         known_outputs.known_digests.cache_clear()
-    assert found.startswith("mapping gives other numbers than the reference evaluator")
+    assert found.startswith("outputs of mapping differ from those of the reference evaluator by ")
 
 
 class _File:

@@ -43,7 +43,7 @@ def moved(box: tuple[float, ...], x: float, y: float = 0.0) -> tuple[float, floa
 def test_decisions_find_their_faces(found, decided, expected):
     decisions = PhotoDecisions(tuple(FaceDecision(box, do) for box, do in decided))
     if expected is None:
-        with pytest.raises(DecisionError, match="about a face that is not found"):
+        with pytest.raises(DecisionError, match="matches no face"):
             settle(faces(*found), SHAPE, decisions)
         return
     settled = settle(faces(*found), SHAPE, decisions)
@@ -57,9 +57,9 @@ def test_added_boxes_come_last_and_whole_even_over_a_found_face():
     assert settled.faces.boxes_xyxy.tolist() == [
         list(ONE), list(TWO), [95, 95, 145, 155], [-0.5, 350, 30, 399.5]
     ]  # fmt: skip
-    assert settled.told(0) == {}
-    assert settled.told(1) == {"do": "remove"}
-    assert settled.told(2) == {"do": "blur", "by": "anna", "at": "2026-11-30", "added": True}
+    assert settled.record_of(0) == {}
+    assert settled.record_of(1) == {"do": "remove"}
+    assert settled.record_of(2) == {"do": "blur", "by": "anna", "at": "2026-11-30", "added": True}
     assert settled.untouched == {1: Action.DISMISSED}
     assert settled.hidden == {2: "blur", 3: "solid"}
     assert not settled.measured.any()
@@ -67,12 +67,12 @@ def test_added_boxes_come_last_and_whole_even_over_a_found_face():
 
 @pytest.mark.parametrize("do", ["replace", "keep", "remove"])
 def test_an_added_box_can_only_be_hidden(do):
-    with pytest.raises(DecisionError, match="can only be hidden"):
+    with pytest.raises(DecisionError, match="can only be obscured"):
         PhotoDecisions(added=(FaceDecision(ONE, do),))
 
 
 def test_an_added_box_that_holds_nothing_is_refused():
-    with pytest.raises(DecisionError, match="holds nothing"):
+    with pytest.raises(DecisionError, match="covers less than a pixel"):
         settle(faces(), SHAPE, PhotoDecisions(added=(FaceDecision((500, 0, 600, 50), "blur"),)))
 
 

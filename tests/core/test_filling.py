@@ -123,5 +123,5 @@ def test_an_inverted_face_is_drawn_as_itself_and_a_swapped_one_is_not(bundle, as
 def test_pixel_draws_from_labels_and_has_no_choice_of_region(bundle, astronaut):
     outcome = Anonymizer(bundle, AnonymizeOptions(seed=2, method="pixel")).anonymize(astronaut)
     assert [face.action for face in outcome.faces] == [Action.ANONYMIZED]
-    with pytest.raises(OptionError, match=r"^region: the generator of the bundle 'context128' says itself"):
+    with pytest.raises(OptionError, match=r"^region: the generator of the bundle 'context128' determines"):
         Anonymizer(bundle, AnonymizeOptions(method="pixel", region="inner"))

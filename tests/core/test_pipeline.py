@@ -340,7 +340,7 @@ def test_tiny_own_boxes_are_obscured():
 def test_own_boxes_that_hold_no_pixel_are_refused(box):
     """Such as shares of the image where pixels are meant."""
     anonymizer = Anonymizer(None, AnonymizeOptions(method="none"))
-    with pytest.raises(ValueError, match="holds nothing of an image of 60 x 50 px, or less than a pixel"):
+    with pytest.raises(ValueError, match="covers less than a pixel of an image of 60 x 50 px"):
         anonymizer.anonymize(np.zeros((50, 60, 3), np.uint8), boxes_xyxy=np.float32([box]))
 
 
@@ -438,7 +438,7 @@ def test_other_arrays_are_refused(wrong):
     [
         ({"units": "levels:nothing"}, "levels are light, rest"),
         ({"units": "layers:1-3"}, "layers 0 to 2"),
-        ({"privacy": "huge"}, "neither low, standard, high, max"),
+        ({"privacy": "huge"}, "unknown; choose low, standard, high, max"),
         ({"privacy": 0.5}, "0.0001 to 0.1"),
     ],
 )

@@ -58,11 +58,11 @@ def test_each_level_grants_the_attacker_what_is_documented():
 def test_a_face_near_the_limit_passes_and_ranks_behind_one_that_is_further_away():
     level = privacy_level("standard", THRESHOLDS)
     at_thirty_times_the_rate = THRESHOLDS[1e-2].high + np.log10(3) * (THRESHOLDS[1e-1].high - THRESHOLDS[1e-2].high)
-    assert level.close == pytest.approx(at_thirty_times_the_rate)
+    assert level.near_limit == pytest.approx(at_thirty_times_the_rate)
     near, far = (verdict_on(measured(s)) for s in (0.35, 0.1))
-    assert near.passed and near.close and not far.close
+    assert near.passed and near.near_limit and not far.near_limit
     assert sorted([near, far], key=lambda v: v.rank) == [far, near]
-    assert privacy_level("max", THRESHOLDS).close == THRESHOLDS[1e-1].high, "nothing stricter was measured"
+    assert privacy_level("max", THRESHOLDS).near_limit == THRESHOLDS[1e-1].high, "nothing stricter was measured"
 
 
 STEPS = (
@@ -84,7 +84,7 @@ def test_a_step_that_few_faces_pass_with_is_passed_over_even_where_it_does_not_l
 
 
 def test_a_bundle_that_leaks_more_than_the_level_grants_is_refused_and_an_unmeasured_one_is_not():
-    with pytest.raises(OptionError, match=r"at least 0\.07 more"):
+    with pytest.raises(OptionError, match=r"the smallest leak of the bundle '.*' is 0\.07"):
         sufficient(STEPS[:2], privacy_level("max", THRESHOLDS), "b")
     unmeasured = (SwapStep((1,)), SwapStep((1, 2)))
     assert sufficient(unmeasured, privacy_level("max", THRESHOLDS), "b") == unmeasured

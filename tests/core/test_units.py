@@ -74,8 +74,8 @@ def test_what_speaks_of_no_ranking_is_left_alone(text):
         ("channels:2@d_attr", "the scores are"),
         ("channels:2@", "the scores are"),
         ("groups:2@leak", "no such ranking"),
-        ("levels:shape@ratio", "asked for by"),
-        ("layers:3@ratio", "asked for by"),
+        ("levels:shape@ratio", "to choose by a ranking, write"),
+        ("layers:3@ratio", "to choose by a ranking, write"),
     ],
 )
 def test_what_does_not_exist_is_refused_with_what_does(text, says):

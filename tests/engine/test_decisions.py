@@ -191,7 +191,7 @@ def test_settings_of_runs_marks_and_people_are_taken_over():
         ({"seed": "7"}, (), 'settings.seed cannot be "7"'),
         ({"tries": True}, (), "settings.tries cannot be true"),
         ({"metadata": "all"}, (), 'settings.metadata cannot be "all"'),
-        ({"tries": 0}, (), "tries: 0 leaves no try"),
+        ({"tries": 0}, (), "tries: must be at least 1, not 0."),
         ({"detector": 3}, (), "settings.detector must be an object"),
     ],
 )
@@ -346,10 +346,10 @@ def test_another_face_is_another_and_repeatable(make, run, tmp_path, bundle):
     ("edit", "says"),
     [
         (lambda entry: entry.update(sha256=SHA), "it is not the file that the decisions were made about"),
-        (lambda entry: entry["faces"][0].update(box=[0, 0, 9, 9]), "is about a face that is not found"),
-        (lambda entry: entry["faces"].append(entry["faces"][0]), "or that another decision is about"),
-        (lambda entry: entry.update(remove=[[0, 0, 9, 9]]), "is about a face that is not found"),
-        (lambda entry: entry.update(add=[{"box": [900, 0, 950, 50], "do": "blur"}]), "holds nothing of an image"),
+        (lambda entry: entry["faces"][0].update(box=[0, 0, 9, 9]), "matches no face"),
+        (lambda entry: entry["faces"].append(entry["faces"][0]), "none without another decision has"),
+        (lambda entry: entry.update(remove=[[0, 0, 9, 9]]), "matches no face"),
+        (lambda entry: entry.update(add=[{"box": [900, 0, 950, 50], "do": "blur"}]), "covers less than a pixel"),
     ],
 )
 def test_a_photo_that_decisions_do_not_fit_is_withheld_and_named(make, run, photos, tmp_path, edit, says):

@@ -106,7 +106,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(installed, tmp_path, c
         (("--pairs", "0"), "--pairs"),
         (("--identity", "arcface"), "--identity: 'arcface' is unknown"),
         (("--judge", "nowhere.onnx"), "--judge: nowhere.onnx needs a card"),
-        (("--space", "s"), "--space: s needs affines"),
+        (("--space", "s"), "--space: s needs the networks affines"),
         (("--bundle", "nothing"), "--bundle"),
         (("--faces", "nowhere"), "--faces: nowhere is not a folder"),
     ],

@@ -95,7 +95,7 @@ def test_a_killed_ranking_goes_on_and_comes_to_the_same(bundle, ranking, tmp_pat
 def test_a_file_that_is_no_state_is_refused(bundle, tmp_path):
     state = tmp_path / "state.npz"
     state.write_bytes(b"something else")
-    with pytest.raises(OptionError, match=r"state\.npz should hold"):
+    with pytest.raises(OptionError, match=r"state\.npz, the state of an unfinished ranking, cannot"):
         rank_units(bundle, OPTIONS, state=state)
     assert state.read_bytes() == b"something else"
 
@@ -122,12 +122,12 @@ def test_curves_are_measured_on_other_people_and_drawn(bundle, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
-        ({"pairs": 0}, r"^pairs: "),
-        ({"people": 9}, r"^people: "),
-        ({"people": 20, "pairs": 21}, r"^people: "),
-        ({"batch": 0}, r"^batch: "),
-        ({"seed": -1}, r"^seed: "),
-        ({"space": "z"}, r"^space: "),
+        ({"pairs": 0}, "^pairs: must be at least 1, not 0"),
+        ({"people": 9}, "^people: must be at least 10, not 9"),
+        ({"people": 20, "pairs": 21}, "^people: must be at least the number of pairs, 21, not 20"),
+        ({"batch": 0}, "^batch: must be at least 1, not 0"),
+        ({"seed": -1}, "^seed: must be at least 0, not -1"),
+        ({"space": "z"}, "^space: 'z' is unknown"),
     ],
 )
 def test_wrong_options_are_refused(changes, option):

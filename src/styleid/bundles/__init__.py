@@ -1,5 +1,5 @@
-"""Read a bundle's description and run its networks, each checked against its hash.
+"""Read a bundle's description and run its networks.
 
-Knows `bundle.json` and ONNX networks.
-Does not know photos, pixels outside crops, or torch.
+A bundle is a folder with `bundle.json` and ONNX networks; each file is checked against its hash before it is used. The
+networks see crops only; torch is not needed.
 """

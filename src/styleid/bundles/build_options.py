@@ -1,4 +1,4 @@
-"""What a bundle is built from: the upstream release's files."""
+"""Options of `styleid bundles build`: the files of the StyleID release from which a bundle is built."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Name the files of the public StyleID release to build a bundle from.
+    """The files of the public StyleID release from which a bundle is built.
 
-    generator: stylegan2-ffhq-config-f.pt, rosinality's layout.
-    inverter: e4e_ffhq_encode.pt.
-    out: folder to write.
-    mask_encoder: psp_celebs_seg_to_face.pt, for `method=pixel`.
-    swapper: mapper.pt, for `method=swapper`.
-    identity: CurricularFace_Backbone.pth; without it the built-in recogniser judges.
-    attributes: mobilenet_celeba.pth; without it the built-in network describes.
-    parser: unet_model.pth; without it the built-in network labels. Landmarks are always the built-in's.
-    rankings: channels_rank.npy and group_256_rank.npy, for `units=channels:N` and `units=groups:N`.
-    strangers: folder of photos of different people, one face each, to measure the thresholds of `identity` on;
-        without it the strictest bounds that such a network can have are taken.
-    truncation: draw targets towards the mean face, 1 for not at all.
+    generator: file stylegan2-ffhq-config-f.pt, in the layout of rosinality's StyleGAN2.
+    inverter: file e4e_ffhq_encode.pt.
+    out: folder to which the bundle is written.
+    mask_encoder: file psp_celebs_seg_to_face.pt, for the method pixel.
+    swapper: file mapper.pt, for the method swapper.
+    identity: file CurricularFace_Backbone.pth, the recogniser. Default: the built-in recogniser.
+    attributes: file mobilenet_celeba.pth, the attribute network. Default: the built-in network.
+    parser: file unet_model.pth, the parser of labels. Default: the built-in network. Landmarks always come from the
+        built-in network.
+    rankings: files channels_rank.npy and group_256_rank.npy, for the units channels:N and groups:N.
+    strangers: folder with photos of different people, one face each, on which the thresholds of the recogniser given as
+        identity are measured. Default: the strictest thresholds that such a network can have.
+    truncation: scale of the targets' deviation from the mean face, 1 for no truncation.
     """
 
     generator: Path

@@ -1,4 +1,4 @@
-"""Make inputs for a bundle's networks, the same on every machine."""
+"""Artificial inputs for a bundle's networks, the same on every machine."""
 
 from __future__ import annotations
 
@@ -11,18 +11,27 @@ from styleid.bundles.generators import MAPS
 from styleid.types import FloatArray
 
 ROWS = 7
-"""The built-in mapping has a matrix of seven columns, and seven rows was the batch that was wrong without an error."""
+"""Number of rows. The mapping network of aam128 has a matrix with seven columns; with a wrong transposition, seven rows
+is the batch that gives wrong numbers without an error (`styleid.onnx_file`)."""
 Shape = tuple[int, ...]
 
 
 def example_inputs(bundle: Bundle, role: str) -> dict[str, FloatArray]:
-    """Make seven rows for each input of a network, float32, the same on every machine."""
+    """Return artificial inputs for a network.
+
+    Args:
+        bundle: The bundle.
+        role: The network's role.
+
+    Returns:
+        Seven rows for each input, float32, by input name.
+    """
     values = bundle.session(role).get_inputs()
     return {value.name: _example(value.name, tuple(value.shape[1:]), bundle.spec.resolution) for value in values}
 
 
 def _example(name: str, shape: Shape, crop_px: int) -> FloatArray:
-    """Make an input of ROWS rows; names are those that `Bundle` feeds."""
+    """Return ROWS rows of an input, by the name under which `Bundle` feeds it."""
     if name == "landmarks":
         return _landmarks(shape[0], crop_px)
     if name in MAPS:
@@ -67,13 +76,13 @@ def _visible(shape: Shape) -> np.ndarray:
 
 
 def _people(shape: Shape) -> np.ndarray:
-    """Return the attributes of seven people: age in years, P(female), P(group) x 5."""
+    """Return attributes of seven people: age in years, P(female), P(group) for five groups."""
     groups = np.eye(5)[np.arange(ROWS) % 5]
     return np.column_stack([20 + 7 * np.arange(ROWS), np.arange(ROWS) % 2, groups])
 
 
 def _maps(side: int) -> dict[str, FloatArray]:
-    """Return what a generator that fills faces in is told, as if of seven photos with a face in the middle."""
+    """Return a generator's maps for seven artificial photos with a face in the middle."""
     row = _rows((3, side, side))
     channel, y, x = np.meshgrid(np.arange(3), np.arange(side), np.arange(side), indexing="ij")
     x, y = (2 * x + 1) / side - 1, (2 * y + 1) / side - 1

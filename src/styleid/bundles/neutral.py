@@ -1,4 +1,4 @@
-"""The surroundings of nobody that a bundle brings, for whatever draws from W+ alone."""
+"""Neutral surroundings, into which a generator of format 2 draws faces without a photo."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from jaxtyping import Float, UInt8
 from styleid.types import ImageRGB
 
 PARTS = 5
-"""How many values `styleid.pixel.guides.Part` has."""
+"""Number of values of `styleid.pixel.guides.Part`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Neutral:
-    """Hold a person who never lived.
+    """The crop of a person who does not exist.
 
-    crop: uint8 (s, s, 3), as the parser sees faces. parts: uint8 (h, w), values of `styleid.pixel.guides.Part`, at any
-    side. landmarks: float32 (68, 2), pixels of the crop.
+    crop: uint8 (s, s, 3), cut like the parser's crops.
+    parts: part shown by each pixel, uint8 (h, w) of any size, values of `styleid.pixel.guides.Part`.
+    landmarks: float32 (68, 2), pixels of the crop.
     """
 
     crop: ImageRGB
@@ -30,16 +31,24 @@ class Neutral:
 
 
 def read_neutral(content: bytes | Path, side_px: int) -> Neutral:
-    """Read the file that `neutral` of bundle.json names; raises ValueError where it is none of a crop of this side."""
+    """Read the file that the entry `neutral` of bundle.json names.
+
+    Args:
+        content: The file's content, or its path.
+        side_px: Side of the bundle's crop, pixels.
+
+    Raises:
+        ValueError: If the file cannot be read, or an array has a wrong shape, dtype or value.
+    """
     try:
         with np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False) as file:
             crop, parts, landmarks = (np.asarray(file[name]) for name in ("crop", "parts", "landmarks"))
     except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"it cannot be read: {error}") from error
     if crop.shape != (side_px, side_px, 3) or crop.dtype != np.uint8:
-        raise ValueError(f"its crop is {crop.dtype} {crop.shape}, not uint8 {(side_px, side_px, 3)}")
+        raise ValueError(f"its crop must be uint8 {(side_px, side_px, 3)}, not {crop.dtype} {crop.shape}")
     if parts.ndim != 2 or parts.dtype != np.uint8 or not parts.size or parts.max() >= PARTS:
-        raise ValueError(f"its parts are {parts.dtype} {parts.shape}, not a map of uint8 below {PARTS}")
+        raise ValueError(f"its parts must be a uint8 map of values below {PARTS}, not {parts.dtype} {parts.shape}")
     if landmarks.shape != (68, 2) or landmarks.dtype != np.float32 or not np.isfinite(landmarks).all():
-        raise ValueError(f"its landmarks are {landmarks.dtype} {landmarks.shape}, not 68 finite points of float32")
+        raise ValueError(f"its landmarks must be 68 finite float32 points, not {landmarks.dtype} {landmarks.shape}")
     return Neutral(crop, parts, landmarks)

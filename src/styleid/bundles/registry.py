@@ -1,4 +1,4 @@
-"""Find bundles: the built-in ones by name, any other by its folder."""
+"""Find bundles: built-in bundles by name, others by folder."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from styleid.errors import BundleError, OptionError
 from styleid.runtime import Device
 
 DEFAULT = "context128"
+"""Name of the default bundle."""
 APPEARANCE_MODEL = "aam128"
-"""The bundle of the appearance model: training reads its shapes, and comparisons take it for a baseline."""
+"""Name of the appearance model's bundle, a baseline for comparisons. Training reads its shapes."""
 FOLDER = Path(__file__).parent
+"""Folder of the built-in bundles."""
 
 
 def built_in() -> dict[str, Path]:
-    """Return the folders of the bundles that come with styleid, by name."""
+    """Return the folders of the built-in bundles by name."""
     return {path.parent.name: path.parent for path in sorted(FOLDER.glob("*/bundle.json"))}
 
 
 def find_bundle(name: str | Path) -> Path:
-    """Return a bundle's folder from its name, or from a path to it."""
+    """Return the folder of a bundle.
+
+    Args:
+        name: Name of a built-in bundle, or a folder that contains a bundle.
+
+    Raises:
+        OptionError: If it is neither.
+    """
     known = built_in()
     if str(name) in known:
         return known[str(name)]
@@ -37,7 +46,19 @@ def find_bundle(name: str | Path) -> Path:
 
 
 def load_bundle(name: str | Path = DEFAULT, device: Device = "cpu") -> Bundle:
-    """Load a bundle by name or folder; its networks are opened when they are first used."""
+    """Load a bundle. Its networks are opened when they are first used.
+
+    Args:
+        name: Name of a built-in bundle, or a folder that contains a bundle.
+        device: Where the networks run.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        OptionError: If there is no such bundle.
+        BundleError: If its bundle.json cannot be read or contradicts itself.
+    """
     return Bundle(find_bundle(name), device)
 
 
@@ -48,10 +69,10 @@ def verify_bundle(bundle: str | Path = DEFAULT) -> list[str]:
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
 
     Returns:
-        What is wrong, one line each; an empty list if nothing is.
+        One sentence per problem; empty if there is none.
 
     Raises:
-        OptionError: There is no such bundle.
+        OptionError: If there is no such bundle.
 
     Examples:
         >>> from styleid import verify_bundle
@@ -62,7 +83,14 @@ def verify_bundle(bundle: str | Path = DEFAULT) -> list[str]:
 
 
 def verify(folder: Path) -> list[str]:
-    """Check every file of a bundle and return what is wrong, nothing if all is well."""
+    """Check every file of a bundle.
+
+    Args:
+        folder: The bundle's folder.
+
+    Returns:
+        One sentence per problem; empty if there is none.
+    """
     problems: list[str] = []
     try:
         bundle = Bundle(folder)

@@ -1,6 +1,7 @@
-"""What a bundle says of itself: `bundle.json`, read strictly.
+"""A bundle's description, `bundle.json`, read strictly: unknown and contradictory entries are refused.
 
-Everything the runtime does is written against these numbers, never against one network's.
+The runtime takes every size, threshold and crop from here; nothing depends on one particular network.
+docs/architecture.md describes both formats.
 """
 
 from __future__ import annotations
@@ -36,27 +37,36 @@ from styleid.errors import BundleError
 from styleid.faces.align import CropTemplate
 
 FORMATS = (1, 2)
+"""The formats of bundle.json that this version reads."""
 NETWORKS = {
-    "inverter": "crop (and landmarks, visible, identity, where it asks for them) -> W+",
-    "mapping": "z (and attributes, source, where it asks for them) -> W+",
-    "generator": "W+ -> image (and its landmarks, where it places them)",
+    "inverter": "crop (optionally landmarks, visible, identity) -> W+",
+    "mapping": "z (optionally attributes, source) -> W+",
+    "generator": "W+ -> image (optionally its landmarks)",
     "parser": "crop -> label logits, landmarks",
     "identity": "crop -> unit embedding",
     "attributes": "crop -> age in years, P(female), P(group) x 5",
     "affines": "W+ -> S",
     "synthesis": "S -> image",
     "mask_encoder": "labels -> W+",
-    "swapper": "(source W+, target W+) -> mixing weights",
+    "swapper": "(source W+, target W+) -> share of the target",
     "geometry": "W+ -> landmarks",
 }
+"""Inputs and outputs of each network, by role."""
 REQUIRED = ("inverter", "mapping", "generator", "parser", "identity", "attributes")
 _OF_FORMAT_2 = ("geometry",)
 _FILLING = "W+ and maps of the photo -> image"
+"""Inputs and outputs of the generators of format 2."""
 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """Name one file. bytes: its size; sha256: of its content; opset: ONNX operator set of a network."""
+    """One file of a bundle.
+
+    file: its name.
+    sha256: SHA-256 of its content, hexadecimal.
+    bytes: its size.
+    opset: version of the ONNX operator set of a network, 0 for other files.
+    """
 
     file: str
     sha256: str
@@ -66,7 +76,11 @@ class NetworkFile:
 
 @dataclass(frozen=True)
 class SimilarityRange:
-    """Bound the cosine similarity of strangers at one FMR: a share `fmr` lies above `high`, one below `low`."""
+    """Range of the cosine similarity of strangers at one false-match rate.
+
+    low: similarity below which this share of the pairs of strangers lies.
+    high: similarity above which this share lies; the threshold at this rate.
+    """
 
     low: float
     high: float
@@ -74,16 +88,29 @@ class SimilarityRange:
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """Describe a bundle.
+    """A bundle's description.
 
-    resolution: side of crops, and of images that are drawn from W+ alone, pixels. rows: those of W+, in order. z:
-    length of z. levels: first and last row of each level. swaps: what the attempts of the method `latent` swap, from
-    the least change to the most. thresholds: similarity ranges of strangers by false-match rate. max_landmark_error:
-    how far the anonymised face's landmarks may lie from the original's, in inter-ocular distances. quality: measured
-    figures by name. pixel: how the method `pixel` works, None where the bundle has no mask encoder. rankings: the file
-    that scores units of W+, None where there is none. presets: settings of others, by name. format: of bundle.json.
-    generators: those of format 2, which fill faces into their photos, by the face's size; none in format 1. neutral: in
-    format 2, the file with surroundings of nobody.
+    name: the bundle's name.
+    version: its version.
+    licence: its licence.
+    provenance: where its networks and training data come from.
+    resolution: side of the crops, and of images that are drawn without a photo, pixels.
+    rows: the rows of W+, in order.
+    z: length of the mapping network's random input.
+    levels: first and last row of each level, by name.
+    swaps: the swap steps of the method latent, from the smallest change to the largest.
+    crop: template of the crops that the parser, inverter and attribute network take.
+    identity_crop: template of the crops that the recogniser takes.
+    thresholds: similarity ranges of strangers by false-match rate, in ascending order.
+    max_landmark_error: largest landmark error with which a new face passes, in inter-ocular distances.
+    networks: the networks' files, by role.
+    quality: measured figures, by name.
+    pixel: settings of the method pixel; None without a mask encoder.
+    rankings: file with scores of units of W+; None if there is none.
+    presets: named sets of settings.
+    format: format of bundle.json, 1 or 2.
+    generators: in format 2, the generators, from small to large faces; empty in format 1.
+    neutral: in format 2, the file with the neutral surroundings; None in format 1.
     """
 
     name: str
@@ -110,17 +137,24 @@ class BundleSpec:
 
     @classmethod
     def read(cls, folder: Path) -> BundleSpec:
-        """Read and check a bundle's description; raises BundleError that names what is wrong."""
+        """Read and check the description in a folder.
+
+        Args:
+            folder: Folder with a bundle.json.
+
+        Raises:
+            BundleError: If bundle.json is missing, cannot be read, or has a wrong entry, which the error names.
+        """
         path = folder / "bundle.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise BundleError(folder, "bundle.json is missing; a bundle is a folder that holds one.") from error
+            raise BundleError(folder, "bundle.json is missing. Give a folder that contains one.") from error
         except (OSError, ValueError) as error:
             raise BundleError(folder, f"bundle.json cannot be read: {error}") from error
         try:
             if not isinstance(record, dict):
-                raise ValueError("it must hold a JSON object.")
+                raise ValueError("it must contain a JSON object.")
             return cls.from_json(record)
         except KeyError as error:
             raise BundleError(folder, f"bundle.json lacks {error}.") from error
@@ -129,11 +163,17 @@ class BundleSpec:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> BundleSpec:
-        """Build from the parsed `bundle.json`; raises KeyError or ValueError where it is not one."""
+        """Build a description from the parsed content of `bundle.json`.
+
+        Raises:
+            KeyError: If an entry is missing.
+            ValueError: If an entry has a wrong value, or entries contradict each other. Values of a wrong type may also
+                raise TypeError, AttributeError or OverflowError.
+        """
         if record["format"] not in FORMATS:
             raise ValueError(
-                f"format {record['format']} is none of those that this version of styleid reads, "
-                f"{', '.join(map(str, FORMATS))}."
+                f"format {record['format']} is unknown; this version of styleid reads the formats "
+                f"{' and '.join(map(str, FORMATS))}."
             )
         filling = record["format"] == 2
         rows = read_rows(record["rows"]) if filling else equal_rows(int(record["layers"]), int(record["width"]))
@@ -174,47 +214,58 @@ class BundleSpec:
         return spec
 
     def _check(self) -> None:
-        """Raise ValueError where numbers would let every face pass, or contradict each other; NaN does the former."""
+        """Raise ValueError if limits would let every face pass (as NaN would), or if sizes contradict each other."""
         check_steps(self.swaps, self.levels)
         if not self.thresholds:
-            raise ValueError("'thresholds' is empty: there is nothing to judge by.")
+            raise ValueError("'thresholds' is empty; it must have at least one false-match rate.")
         for fmr, strangers in self.thresholds.items():
             if not (0 < fmr < 1 and -1 <= strangers.low < strangers.high < 1):
-                raise ValueError(f"the threshold {fmr:g} bounds similarities by {strangers.low} and {strangers.high}.")
+                raise ValueError(
+                    f"the threshold {fmr:g} has low {strangers.low} and high {strangers.high}; the rate must be between"
+                    " 0 and 1, and -1 <= low < high < 1."
+                )
         if not 0 < self.max_landmark_error < float("inf"):
-            raise ValueError(f"max_landmark_error is {self.max_landmark_error}; it must be positive.")
+            raise ValueError(f"max_landmark_error is {self.max_landmark_error}; it must be positive and finite.")
         if self.crop.size_px != self.resolution:
-            raise ValueError(
-                f"crops have {self.crop.size_px} px and generated images {self.resolution}; they must agree."
-            )
+            raise ValueError(f"crop.size is {self.crop.size_px} and resolution {self.resolution}; they must be equal.")
 
     @property
     def layers(self) -> int:
-        """How many rows W+ has."""
+        """Number of rows of W+."""
         return len(self.rows)
 
     @property
     def size(self) -> int:
-        """How many numbers W+ has."""
+        """Number of numbers of W+."""
         return self.rows[-1].first + self.rows[-1].width
 
     @property
     def code_shape(self) -> tuple[int, ...]:
-        """The shape of one face's W+ as the bundle's networks take and give it."""
+        """Shape of one face's W+ in the networks' inputs and outputs: (layers, width) in format 1, (size,) in 2."""
         return (self.layers, self.rows[0].width) if self.format == 1 else (self.size,)
 
     @property
-    def told_shape(self) -> str:
-        """The sizes of W+ in words."""
+    def shape_text(self) -> str:
+        """The size of W+ as text, such as "18 x 512" or "14 rows, 168 numbers"."""
         widths = {row.width for row in self.rows}
         return f"{self.layers} x {widths.pop()}" if len(widths) == 1 else f"{self.layers} rows, {self.size} numbers"
 
     def rows_of(self, levels: Iterable[str]) -> tuple[int, ...]:
-        """Return the rows of the named levels; raises ValueError for a level that the bundle does not have."""
+        """Return the rows of some levels.
+
+        Args:
+            levels: Names of levels.
+
+        Returns:
+            Indices of rows, in ascending order.
+
+        Raises:
+            ValueError: If the bundle does not have a level.
+        """
         return rows_of(levels, self.levels)
 
     def numbers(self, rows: Iterable[int]) -> RowNumbers:
-        """Return which numbers of the flat W+ the rows hold, row after row."""
+        """Return the indices of some rows' numbers in the flat W+, row after row."""
         return numbers_of(rows, self.rows)
 
 
@@ -224,13 +275,18 @@ def _template(record: Mapping[str, Any]) -> CropTemplate:
 
 
 def purpose(role: str, spec: BundleSpec | None = None) -> str:
-    """Say what a network takes and gives, by its role; spec: whose network it is."""
+    """Return a text with the inputs and outputs of a network.
+
+    Args:
+        role: The network's role.
+        spec: The bundle that has the network; generators of format 2 differ from those of format 1.
+    """
     fills = spec is not None and role in {one.network for one in spec.generators}
     return _FILLING if fills else NETWORKS.get(role, "an unknown role")
 
 
 def _networks(record: Mapping[str, Any], generators: tuple[Generator, ...]) -> dict[str, NetworkFile]:
-    """Read `networks`; generators: those of format 2, none for format 1."""
+    """Read the entry `networks`. generators: those of format 2, empty for format 1."""
     drawing = [one.network for one in generators] or ["generator"]
     others = _OF_FORMAT_2 if generators else ()
     known = [role for role in NETWORKS if role not in ("generator", *_OF_FORMAT_2)] + [*others, *drawing]
@@ -241,11 +297,11 @@ def _networks(record: Mapping[str, Any], generators: tuple[Generator, ...]) -> d
         networks[role] = _file(entry, f"network '{role}'")
     required = [role for role in REQUIRED if role != "generator"] + [*others, *drawing]
     if missing := [role for role in required if role not in networks]:
-        raise ValueError(f"the networks {', '.join(missing)} are missing.")
+        raise ValueError(f"the entry 'networks' lacks {', '.join(missing)}.")
     return networks
 
 
 def _file(entry: Mapping[str, Any], what: str) -> NetworkFile:
     if Path(entry["file"]).name != entry["file"]:
-        raise ValueError(f"{what} lies outside the bundle: {entry['file']}")
+        raise ValueError(f"the file of {what} lies outside the bundle: {entry['file']}")
     return NetworkFile(entry["file"], entry["sha256"], int(entry["bytes"]), int(entry.get("opset", 0)))

@@ -1,4 +1,4 @@
-"""What an attempt takes from its target: steps of the method `latent`, settings of `pixel`, and presets."""
+"""Swap steps of the method `latent`, settings of the method `pixel`, and presets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from styleid.bundles.rows import Levels, Row, rows_of
 from styleid.types import REGIONS, Region
 
 MOST_COVER = 0.25
+"""Largest `cover` of a step, face widths."""
 LIGHT_CELLS, MOST_LIGHT_CELLS = 3, 8
+"""Usual and largest `light_cells` of a step."""
 MOST_EXPRESSION_NOISE = 2.0
+"""Largest `expression_noise` of a step."""
 EXPRESSION = "expression"
-"""The level that `expression_noise` is added to."""
+"""Name of the level to which `expression_noise` is added."""
 STEP_KEYS = (
     "levels",
     "strength",
@@ -25,20 +28,23 @@ STEP_KEYS = (
     "light_cells",
     "expression_noise",
 )
-"""What a step of format 2 may say."""
+"""Keys of a step in bundle format 2."""
 
 
 @dataclass(frozen=True)
 class SwapStep:
-    """Say what one attempt swaps.
+    """What one attempt takes from its target.
 
-    rows: rows of W+ taken from the target; strength: share of the target in them, 0 to 1. channels: single numbers of
-    the flat W+ besides. cover: where not None, the new face lies over what is before it (hair, glasses, hands), and
-    reaches this far beyond its outline, in face widths. light_cells: cells a side of the coarse light that a generator
-    which is told the light may see. expression_noise: deviation of the noise added to the rows of the level
-    `expression`. Measured, where the bundle was: leak, by how much more of people a trained attacker finds again than
-    from their surroundings alone (rank-1 among 150 people), None where unknown; passes, the share of faces far enough
-    from their original at the first attempt, by false-match rate.
+    rows: rows of W+ that are swapped.
+    strength: share of the target in them, more than 0 and at most 1.
+    channels: indices of single numbers of the flat W+ that are swapped, too.
+    cover: None if hair, glasses and hands in front of the face stay. Otherwise the new face covers them and extends
+        this far beyond its outline, in face widths.
+    leak: measured leak: a trained attacker's rank-1 among 150 people minus the floor; None without measurement.
+    passes: measured share of faces within the similarity limit at the first attempt, by false-match rate; empty without
+        measurement.
+    light_cells: number of cells per side of the coarse light that the generator sees.
+    expression_noise: standard deviation of the noise that is added to the rows of the level `expression`.
     """
 
     rows: tuple[int, ...]
@@ -53,11 +59,12 @@ class SwapStep:
 
 @dataclass(frozen=True)
 class PixelStyle:
-    """Say how the method `pixel` works.
+    """Settings of the method `pixel`.
 
-    steps: rows of W+ that the target gives, for the first attempt and for stronger ones. region: full or inner, what is
-    replaced. side_px: side at which faces are composited; 0 for the photo's own resolution. outlined: whether the
-    generator draws nothing beyond its landmarks' outline, so that new faces must end there.
+    steps: rows of W+ that are taken from the target, for each swap step from the smallest change to the largest.
+    region: region that is replaced, full or inner.
+    side_px: side at which faces are composited, pixels; 0 for the photo's resolution.
+    outlined: whether the generator draws nothing outside its landmarks' outline, so that the new face must end there.
     """
 
     steps: tuple[tuple[int, ...], ...]
@@ -68,14 +75,29 @@ class PixelStyle:
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of somebody else's, by method. units: what `latent` swaps; "" for the bundle's own choice."""
+    """A named set of settings.
+
+    units: units that the method `latent` swaps; empty for the bundle's choice. See `AnonymizeOptions.units`.
+    pixel: settings of the method `pixel`; None for the bundle's.
+    """
 
     units: str = ""
     pixel: PixelStyle | None = None
 
 
 def read_steps(records: Sequence[Mapping[str, Any]], levels: Levels, rows: Sequence[Row]) -> tuple[SwapStep, ...]:
-    """Read `swaps` of bundle.json; raises KeyError or ValueError where a step is none."""
+    """Read the entry `swaps` of bundle.json.
+
+    Args:
+        records: The entry.
+        levels: The bundle's levels.
+        rows: The rows of W+.
+
+    Raises:
+        KeyError: If a step lacks an entry.
+        TypeError: If light_cells is not an integer.
+        ValueError: If a step names an unknown level, or channels that do not exist.
+    """
     return tuple(_step(record, levels, rows) for record in records)
 
 
@@ -85,7 +107,9 @@ def _step(record: Mapping[str, Any], levels: Levels, rows: Sequence[Row]) -> Swa
         (place, *more) = rows_of((name,), levels)
         row = rows[place]
         if more or not all(0 <= int(number) < row.width for number in numbers):
-            raise ValueError(f"a swap's channels are numbers below {row.width} of a level of one row, not {name}.")
+            raise ValueError(
+                f"the channels of a swap must be below {row.width}, of a level of one row; those of {name} are not."
+            )
         channels += [row.first + int(number) for number in numbers]
     leak, cover = record.get("leak"), record.get("cover")
     return SwapStep(
@@ -101,33 +125,50 @@ def _step(record: Mapping[str, Any], levels: Levels, rows: Sequence[Row]) -> Swa
 
 
 def check_steps(steps: Sequence[SwapStep], levels: Levels) -> None:
-    """Raise ValueError where there is no step, or one swaps nothing or lies outside its bounds; NaN does, too."""
+    """Raise ValueError if there is no step, or a step swaps nothing or has a value outside its range (or NaN)."""
     if not steps or not all(step.rows for step in steps):
-        raise ValueError("'swaps' is empty: there is nothing to anonymise with.")
+        raise ValueError("'swaps' is empty or has a swap without levels; every swap must name at least one level.")
     for step in steps:
         if not 0 < step.strength <= 1:
-            raise ValueError(f"a swap's strength lies in (0, 1], not at {step.strength}.")
+            raise ValueError(f"the strength of a swap must be more than 0 and at most 1, not {step.strength}.")
         if step.cover is not None and not 0 <= step.cover <= MOST_COVER:
-            raise ValueError(f"a swap's cover lies in [0, {MOST_COVER}] face widths, not at {step.cover}.")
+            raise ValueError(f"the cover of a swap must be from 0 to {MOST_COVER} face widths, not {step.cover}.")
         if not 1 <= step.light_cells <= MOST_LIGHT_CELLS:
-            raise ValueError(f"a swap's light has 1 to {MOST_LIGHT_CELLS} cells a side, not {step.light_cells}.")
+            raise ValueError(f"light_cells of a swap must be from 1 to {MOST_LIGHT_CELLS}, not {step.light_cells}.")
         if not 0 <= step.expression_noise <= MOST_EXPRESSION_NOISE:
             raise ValueError(
-                f"a swap's expression_noise lies in [0, {MOST_EXPRESSION_NOISE:g}], not at {step.expression_noise}."
+                f"expression_noise of a swap must be from 0 to {MOST_EXPRESSION_NOISE:g}, not {step.expression_noise}."
             )
         if step.expression_noise and EXPRESSION not in levels:
-            raise ValueError(f"a swap adds noise to the level '{EXPRESSION}', which the bundle does not have.")
+            raise ValueError(f"a swap has expression_noise, but the bundle does not have the level '{EXPRESSION}'.")
 
 
 def read_preset(record: Mapping[str, Any], levels: Levels, layers: int) -> Preset:
-    """Read one of `presets` of bundle.json; raises KeyError or ValueError where it is none."""
+    """Read one preset of bundle.json.
+
+    Args:
+        record: The preset.
+        levels: The bundle's levels.
+        layers: Number of rows of W+.
+
+    Raises:
+        KeyError: If `pixel` lacks an entry.
+        ValueError: If `pixel` has a wrong value.
+    """
     return Preset(str(record.get("units", "")), read_pixel(record.get("pixel"), levels, layers))
 
 
 def read_pixel(record: Mapping[str, Any] | None, levels: Levels, layers: int) -> PixelStyle | None:
-    """Read how the method pixel works: each step's rows by the names of levels, or as first and last row.
+    """Read the settings of the method pixel. Each step lists names of levels, or gives its first and last row.
 
-    Raises KeyError or ValueError where it cannot work so.
+    Args:
+        record: The settings; None if there are none.
+        levels: The bundle's levels.
+        layers: Number of rows of W+.
+
+    Raises:
+        KeyError: If an entry is missing.
+        ValueError: If there is no step, or a step has no rows or rows that do not exist, or the region is unknown.
     """
     if record is None:
         return None
@@ -136,7 +177,10 @@ def read_pixel(record: Mapping[str, Any] | None, levels: Levels, layers: int) ->
     else:
         steps = tuple(tuple(range(int(first), int(last) + 1)) for first, last in record["rows"])
     if not steps or not all(rows and rows[0] >= 0 and rows[-1] < layers for rows in steps):
-        raise ValueError(f"the method pixel takes rows {record.get('levels', record.get('rows'))} of {layers}.")
+        raise ValueError(
+            f"the method pixel takes the rows {record.get('levels', record.get('rows'))}; every step must have at least"
+            f" one row, from 0 to {layers - 1}."
+        )
     if record["region"] not in REGIONS:
         raise ValueError(f"the region '{record['region']}' is unknown; the regions are {', '.join(REGIONS)}.")
     return PixelStyle(steps, record["region"], int(record.get("side", 0)), bool(record.get("outlined", False)))

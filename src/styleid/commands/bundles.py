@@ -20,7 +20,7 @@ def list_bundles() -> int:
         spec = BundleSpec.read(folder)
         size = sum(file.bytes for file in spec.networks.values()) / 1e6
         mark = "*" if name == DEFAULT else " "
-        print(f"{mark} {name} {spec.version}  {spec.resolution} px, {spec.told_shape}, {size:.1f} MB")
+        print(f"{mark} {name} {spec.version}  {spec.resolution} px, {spec.shape_text}, {size:.1f} MB")
     return 0
 
 
@@ -29,7 +29,7 @@ def show_bundle(name: str) -> int:
     folder = find_bundle(name)
     spec = BundleSpec.read(folder)
     print(f"{spec.name} {spec.version}\n{spec.provenance}\nLicence: {spec.licence}\nFolder: {folder}\n")
-    print(f"{spec.resolution} px, W+ {spec.told_shape}, levels:")
+    print(f"{spec.resolution} px, W+ {spec.shape_text}, levels:")
     for level, (first, last) in spec.levels.items():
         print(f"  {level:12} rows {first} to {last}")
     print("similarity of strangers, by false-match rate:")

@@ -1,5 +1,5 @@
-"""The way of one face through its photo: measure, choose a target, swap, composite, judge, or obscure.
+"""Process the faces of one photo: measure, choose a target, swap, composite, check, or obscure.
 
-Knows bundles, privacy levels, methods, targets, the gate and the pipeline.
-Does not know files, nor who a person is across photos.
+Contains privacy levels, methods, targets, the gate and the pipeline. Files, and people across photos, are handled by
+other packages.
 """

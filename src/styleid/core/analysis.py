@@ -1,4 +1,4 @@
-"""Measure the faces of a photo before anything is replaced, each stage on all of them at once."""
+"""Measure the faces of the original photo, each stage on all of them at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.types import Faces, ImageRGB
 
 _LARGER = 1.2
-"""How much larger the box of a face is, in area, that is taken to be nearer to the camera."""
+"""Ratio of box areas from which the larger of two faces counts as nearer to the camera."""
 
 
 def analyse_faces(
@@ -29,7 +29,20 @@ def analyse_faces(
     rows: Int[np.ndarray, " k"],
     kept: Bool[np.ndarray, " n"] | None,
 ) -> list[SourceFace]:
-    """Return what is known of those faces of a photo that rows name, as `Anonymizer.analyse` says."""
+    """Measure some faces of a photo; see `Anonymizer.analyse`.
+
+    Args:
+        bundle: The networks.
+        method: The method, which determines how latent codes are found.
+        timer: Adds up the seconds of each stage.
+        image_rgb: The photo, uint8 (height, width, 3).
+        faces: Its n faces.
+        rows: Indices of the k faces to measure; their landmarks must be finite.
+        kept: Faces that stay as they are, bool (n,); None for none.
+
+    Returns:
+        The k measured faces.
+    """
     spec = bundle.spec
     with timer("align"):
         matrices = [spec.crop.matrix(faces.landmarks_px[i]) for i in rows]
@@ -78,9 +91,9 @@ def analyse_faces(
 
 
 def _nearer(faces: Faces, index: int) -> Bool[np.ndarray, " n"]:
-    """Return which faces of a photo are nearer to the camera than one, bool (n,): larger ones, but for what it lies on.
+    """Return which faces are nearer to the camera than the one at index, bool (n,): those that are clearly larger.
 
-    A face whose middle lies on a larger one is before that one, as a child held up is.
+    An exception is a larger face that contains the centre of this one, such as an adult behind a child.
     """
     low, high = faces.boxes_xyxy[:, :2], faces.boxes_xyxy[:, 2:]
     sides = high - low

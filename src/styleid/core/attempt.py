@@ -1,4 +1,4 @@
-"""The attempts at one face: what each one drew and how it was judged, and what the next one changes."""
+"""The attempts to replace one face, and its state between them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from styleid.types import Action, FaceOutcome, ImageRGB, MaskArray
 
 @dataclass(eq=False)
 class Attempt:
-    """One attempt.
+    """One attempt to replace a face.
 
-    patch: the face's neighbourhood with the new face in it, uint8 (h, w, 3). mask: bool (h, w), where it changed.
-    observation: measurements of the new face. verdict: the gate's answer. drawing: what the generator drew.
+    patch: the face's window with the new face, uint8 (h, w, 3).
+    mask: the window's changed pixels, bool (h, w).
+    observation: measurements of the new face.
+    verdict: the gate's verdict.
+    drawing: the generated face.
     """
 
     patch: ImageRGB
@@ -28,24 +31,37 @@ class Attempt:
     drawing: Drawing
 
     def commit(self, draft: PhotoDraft, source: SourceFace) -> bool:
-        """Write the new face into the photo; return whether its neighbourhood had changed since it was judged."""
+        """Write the new face into the photo.
+
+        Args:
+            draft: The photo; it is changed.
+            source: The face that is replaced.
+
+        Returns:
+            Whether a neighbour had changed the window since the attempt was judged, so that it must be judged again.
+        """
         x0, y0, x1, y1 = source.window
-        patch, mask, met = self.patch, self.mask, bool(draft.changed[y0:y1, x0:x1].any())
-        if met:  # the patch shows the neighbours' original faces: put the new face among their new ones instead
+        patch, mask, overlaps = self.patch, self.mask, bool(draft.changed[y0:y1, x0:x1].any())
+        if overlaps:  # the patch shows the neighbours' original faces, so composite again next to their new ones
             patch, mask = source.composite(draft.image_rgb, self.drawing, as_sharp_as=draft.original_rgb)
         draft.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
         draft.changed[y0:y1, x0:x1] |= mask
-        return met
+        return overlaps
 
 
 @dataclass
 class FaceProgress:
-    """Hold the state of one face between its attempts.
+    """The state of one face between its attempts.
 
-    step: which of the method's steps the next attempt takes. tries: attempts made. attempts: in order. target: which of
-    its person's targets it is at. refusal: why it gets no new face, else "". group: number and size of the group of
-    people that share its target. hide: how a person decided to hide it, None where it gets a new face. other: which
-    other new face a person asked for, 0 for the first.
+    source: the face.
+    step: index of the method's swap step that the next attempt uses.
+    tries: number of attempts made.
+    attempts: the attempts, in order.
+    target: index of the person's target that the next attempt uses.
+    refusal: why the face gets no new face; empty if it gets one.
+    group: number and size of the group of people that shares its target; None without groups.
+    hide: how a person decided to hide the face; None if it gets a new face.
+    other: number of the alternative new face that a person requested; 0 for the first.
     """
 
     source: SourceFace
@@ -60,18 +76,22 @@ class FaceProgress:
 
     @property
     def index(self) -> int:
-        """The face's place among the photo's faces."""
+        """Position of the face among the photo's faces."""
         return self.source.index
 
     @property
     def best(self) -> Attempt | None:
-        """The best attempt: the latest good one or one with a single flaw, else the one that ranks first."""
+        """The best attempt, or None before the first.
+
+        The latest attempt that is good, or passes with only one drift or near the limit; otherwise the one whose
+        verdict ranks first.
+        """
         made = self.attempts
         latest = (one for one in reversed(made) if one.verdict.good or one.verdict.rank[:2] == (0, 1))
         return next(latest, None) or min(made, key=lambda one: one.verdict.rank, default=None)
 
     def outcome(self, attempt: Attempt) -> FaceOutcome:
-        """Return what the journal says of the face if this attempt is the one that is written."""
+        """Return the face's outcome if this attempt is written."""
         return FaceOutcome(
             xyxy(self.source.detection.boxes_xyxy[0]),
             Action.ANONYMIZED,

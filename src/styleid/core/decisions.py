@@ -1,4 +1,4 @@
-"""What a person decided about the faces of a photo, and which face each decision is about."""
+"""Decisions of a person about the faces of a photo, and how they are matched to the faces that were found."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ from styleid.pixel.obscure import OBSCURINGS, Obscuring
 from styleid.types import Action, Faces
 
 Treatment = Literal["replace", "keep", "solid", "blur", "pixelate", "remove"]
-"""What is done with a face; remove: it is none, and what is there stays as it is."""
+"""How a face is treated. remove: the detection is not a face, and its pixels stay as they are."""
 TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
 SAME_FACE = 0.5
-"""Intersection over union from which a decision's box is that of a found face."""
+"""Least intersection over union of a decision's box and the face that it is about."""
 
 
 @dataclass(frozen=True)
 class FaceDecision:
-    """One decision.
+    """A decision about one face.
 
-    box_xyxy: where the face is, pixels of the upright photo. do: what is done with it. target: which other new face it
-    gets, 0 for the first. person: whose face it is, "" where that is not said. by, at: who decided and when (ISO 8601).
+    box_xyxy: the face's box, pixels of the upright photo.
+    do: how the face is treated.
+    target: number of an alternative new face; 0 for the first.
+    person: name of the person, empty if unknown.
+    by: who decided.
+    at: when, in ISO 8601.
     """
 
     box_xyxy: tuple[float, float, float, float]
@@ -40,18 +44,24 @@ class FaceDecision:
 
     @property
     def hides(self) -> Obscuring | None:
-        """How the face is hidden, None where it is not."""
+        """How the face is obscured, or None if it is not."""
         return next((how for how in OBSCURINGS if how == self.do), None)
 
-    def told(self) -> dict[str, Any]:
-        """Return what the journal says of the decision."""
-        said = {"target": self.target, "person": self.person, "by": self.by, "at": self.at}
-        return {"do": self.do} | {name: value for name, value in said.items() if value}
+    def to_json(self) -> dict[str, Any]:
+        """Return the decision's entry in the journal, without its box and without empty values."""
+        record = {"target": self.target, "person": self.person, "by": self.by, "at": self.at}
+        return {"do": self.do} | {name: value for name, value in record.items() if value}
 
 
 @dataclass(frozen=True)
 class PhotoDecisions:
-    """All decisions about one photo. faces: about what the detector finds. added: boxes of faces that it misses."""
+    """All decisions about one photo.
+
+    Raises DecisionError if an added box is not obscured.
+
+    faces: decisions about faces that the detector finds.
+    added: decisions to obscure further boxes, for faces that it misses.
+    """
 
     faces: tuple[FaceDecision, ...] = ()
     added: tuple[FaceDecision, ...] = ()
@@ -59,14 +69,16 @@ class PhotoDecisions:
     def __post_init__(self) -> None:
         for one in self.added:
             if one.hides is None:
-                raise DecisionError(f"An added box can only be hidden ({', '.join(OBSCURINGS)}), not '{one.do}'.")
+                raise DecisionError(f"An added box can only be obscured ({', '.join(OBSCURINGS)}), not '{one.do}'.")
 
 
 @dataclass(frozen=True)
 class SettledFaces:
-    """Hold the faces of a photo, found and added, and what was decided about each, None where nothing was.
+    """The faces of a photo with the decision about each.
 
-    added: how many of them, at the end, were added.
+    faces: the n faces: those that were found, then those that were added.
+    decisions: the decision about each face; None without a decision.
+    added: number of added faces.
     """
 
     faces: Faces
@@ -75,23 +87,26 @@ class SettledFaces:
 
     @property
     def decided(self) -> Bool[np.ndarray, " n"]:
-        """Which faces somebody has decided about, bool (n,)."""
+        """Which faces have a decision, bool (n,)."""
         return np.array([one is not None for one in self.decisions], bool)
 
     @property
     def replaced(self) -> Bool[np.ndarray, " n"]:
-        """Which faces somebody wants replaced, bool (n,)."""
+        """Which faces a person decided to replace, bool (n,)."""
         return np.array([one is not None and one.do == "replace" for one in self.decisions], bool)
 
     @property
     def measured(self) -> Bool[np.ndarray, " n"]:
-        """Which faces are to be hidden and have landmarks, so that it can be checked whether they are; bool (n,)."""
+        """Which faces are to be obscured and have landmarks, bool (n,).
+
+        These are measured, so that it can be checked whether blur or pixelation suffices.
+        """
         aligned = np.asarray(np.isfinite(self.faces.landmarks_px).all((1, 2)))
         return aligned & np.array([index in self.hidden for index in range(len(self.decisions))], bool)
 
     @cached_property
     def hidden(self) -> dict[int, Obscuring]:
-        """How faces are hidden, by their place, where somebody decided that."""
+        """How faces are obscured by a person's decision, by their position."""
         found: dict[int, Obscuring] = {}
         for index, one in enumerate(self.decisions):
             if one is not None and (how := one.hides) is not None:
@@ -100,28 +115,39 @@ class SettledFaces:
 
     @property
     def untouched(self) -> dict[int, Action]:
-        """Which faces stay as they are, by their place."""
+        """The action of each face that a person decided to leave as it is, by its position."""
         actions = {"keep": Action.KEPT, "remove": Action.DISMISSED}
         return {i: actions[one.do] for i, one in enumerate(self.decisions) if one is not None and one.do in actions}
 
     def other(self, index: int) -> int:
-        """Return which other new face a face gets, 0 for the first."""
+        """Return the number of the alternative new face that a face gets, 0 for the first."""
         one = self.decisions[index]
         return 0 if one is None else one.target
 
-    def told(self, index: int) -> dict[str, Any]:
-        """Return what the journal says of the decision about a face, nothing where there is none."""
+    def record_of(self, index: int) -> dict[str, Any]:
+        """Return the journal's entry for the decision about a face; empty without a decision."""
         one = self.decisions[index]
         added = {"added": True} if index >= len(self.decisions) - self.added else {}
-        return {} if one is None else one.told() | added
+        return {} if one is None else one.to_json() | added
 
 
 def settle(found: Faces, shape: tuple[int, ...], decisions: PhotoDecisions | None) -> SettledFaces:
-    """Give the faces that were found in a photo of a shape their decisions, and add those that a person has drawn.
+    """Match decisions to the faces that were found, and append the boxes that a person added.
 
-    The pair of a decision and a face that overlap most is settled first. Added boxes stay as they were drawn, whatever
-    they overlap. Found faces keep their places, so that what is decided about one changes no other's new face.
-    Raises DecisionError where a decision matches no face, or an added box holds nothing of the photo.
+    Decisions and faces are matched in descending order of intersection over union. Added boxes are appended whatever
+    they overlap. Found faces keep their positions, so that a decision about one face changes no other's new face.
+
+    Args:
+        found: The faces that the detector found.
+        shape: Shape of the photo, beginning with height and width.
+        decisions: The decisions about the photo; None if there are none.
+
+    Returns:
+        The found and added faces with the decision about each.
+
+    Raises:
+        DecisionError: If a decision matches no face, or an added box is not finite or covers less than a pixel of the
+            photo.
     """
     if decisions is None:
         return SettledFaces(found, (None,) * len(found))
@@ -153,10 +179,11 @@ def _matched(found: Faces, decisions: Sequence[FaceDecision]) -> list[FaceDecisi
 
 def _unmatched(decision: FaceDecision, found: int) -> str:
     box = [round(value, 1) for value in decision.box_xyxy]
+    faces = f"{found} face was" if found == 1 else f"{found} faces were"
     return (
-        f"a decision ('{decision.do}' for the box {box}) is about a face that is not found, or that another decision "
-        f"is about: none of the {found} faces found shares half of the box. Correct the box, move it to 'add', or "
-        "take the decision out"
+        f"a decision ('{decision.do}' for the box {box}) matches no face: {faces} found, and none without another "
+        f"decision has an intersection over union of at least {SAME_FACE} with the box. Correct the box, move it to "
+        "'add', or remove the decision"
     )
 
 

@@ -11,10 +11,12 @@ from styleid.types import FaceOutcome, ImageRGB, MaskArray
 
 @dataclass
 class PhotoDraft:
-    """Hold a photo in the making.
+    """A photo in which faces are being replaced.
 
-    original_rgb: uint8 (height, width, 3), as it was. image_rgb: the same with the faces written so far. changed: bool
-    (height, width), where image_rgb may differ from the original. outcomes: what was done with each face, None so far.
+    original_rgb: the original photo, uint8 (height, width, 3).
+    image_rgb: the photo with the faces that were written so far.
+    changed: where image_rgb may differ from the original, bool (height, width).
+    outcomes: how each face was treated; None until it is decided.
     """
 
     original_rgb: ImageRGB
@@ -24,5 +26,5 @@ class PhotoDraft:
 
     @classmethod
     def of(cls, image_rgb: ImageRGB, faces: int) -> PhotoDraft:
-        """Begin with a photo that shows so many faces; the photo itself is not changed."""
+        """Return a draft of a photo that shows a number of faces. The photo itself is not changed."""
         return cls(image_rgb, image_rgb.copy(), np.zeros(image_rgb.shape[:2], bool), [None] * faces)

@@ -1,4 +1,4 @@
-"""One generated face, as the generator drew it."""
+"""One generated face."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from jaxtyping import Float
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """Hold a generated face.
+    """A generated face, before it is composited.
 
-    image: float32 (g, g, 3) in [0, 255], at the generator's side. landmarks: (68, 2) pixels of the bundle's crop.
-    region: (g, g) in [0, 1], how opaque the face is where the generator filled the crop, as `guides.opacity` gives it;
-    None for a generator that does not see the photo.
-    cover: how far beyond its outline the face goes over what lies before it, as `NewFace` takes it.
+    image: the image, float32 (g, g, 3) in [0, 255], g the generator's side.
+    landmarks: (68, 2), pixels of the bundle's crop.
+    region: opacity of the face, (g, g), 0 to 1, from `guides.opacity`; None for bundles of format 1, whose generators
+        do not see the photo.
+    cover: see `NewFace.cover`.
     """
 
     image: Float[np.ndarray, "g g 3"]

@@ -1,4 +1,4 @@
-"""One face of a photo: a record of what was measured before anything is replaced."""
+"""One face of the original photo and its measurements."""
 
 from __future__ import annotations
 
@@ -19,40 +19,56 @@ from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, up_
 from styleid.types import Faces, ImageRGB, ImagesRGB, MaskArray
 
 ShownAreas = tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]
-"""What `shown_areas` returns."""
+"""The two areas that `shown_areas` returns."""
 _NEIGHBOURHOOD = 0.6
-"""How far about a face its window reaches, as a share of its crop's longer side."""
+"""Margin of a face's window around its crop and box, as a share of their longer side."""
 
 
 @dataclass(frozen=True)
 class KnownFaces:
-    """The faces that an earlier pass found in a photo. pixels: SHA-256 of the photo."""
+    """The faces that an earlier pass found in a photo.
+
+    pixels: SHA-256 of the photo's shape and pixels.
+    faces: the faces.
+    """
 
     pixels: bytes
     faces: Faces
 
     @classmethod
     def of(cls, image_rgb: ImageRGB, faces: Faces) -> KnownFaces:
-        """Note the faces of a photo."""
+        """Record the faces of a photo."""
         return cls(_digest(image_rgb), faces)
 
     def belong_to(self, image_rgb: ImageRGB) -> bool:
-        """Return whether a photo is the one in which the faces were found."""
+        """Return whether the faces were found in exactly this photo."""
         return self.pixels == _digest(image_rgb)
 
 
 @dataclass(frozen=True, eq=False)
 class SourceFace:
-    """One face of the original photo, as it was measured.
+    """One face of the original photo and its measurements.
 
-    index: its place among the photo's faces. detection: its box and landmarks, one row. matrix: from the photo to the
-    bundle's crop, (2, 3). identity_matrix, parser_matrix: from the photo to the identity network's crop, aligned by the
-    detector's landmarks and by the parser's. photo_rgb: the photo as it was. window: the face's neighbourhood in the
-    photo, x0 y0 x1 y1. crop: uint8 (s, s, 3). bare, glasses: (s, s) probabilities of bare face and of glasses.
-    shown: see `shown_areas`. parts: uint8 (h, w), what the crop's pixels show, values of `guides.Part`. others: bool
-    (s, s), where faces of other people lie in the crop. before: bool (s, s), where faces nearer to the camera lie.
-    observation: its measurements. wplus: its codes. method: the method's name. by_labels: puts the new face into the
-    photo by labels, for the method pixel.
+    The bundle's crop has the side s. The parser's label map may have another size, (h, w).
+
+    index: position of the face among the photo's faces.
+    detection: its box, score and landmarks, one row.
+    matrix: from the photo to the bundle's crop, (2, 3).
+    identity_matrix: from the photo to the identity network's crop, aligned by the detector's landmarks, (2, 3).
+    parser_matrix: the same, aligned by the parser's landmarks, (2, 3).
+    photo_rgb: the original photo.
+    window: the face's neighbourhood in the photo, (x0, y0, x1, y1), pixels.
+    crop: the face's crop, uint8 (s, s, 3).
+    bare: probability of bare face, (s, s), 0 to 1.
+    glasses: probability of glasses, (s, s), 0 to 1.
+    shown: where the face is bare; see `shown_areas`.
+    parts: part shown by each pixel, uint8 (h, w), values of `guides.Part`.
+    others: where faces of other people lie in the crop, bool (s, s).
+    before: where faces that are nearer to the camera lie, bool (s, s).
+    observation: measurements of the face.
+    wplus: latent code, (size,).
+    method: name of the method.
+    by_labels: composites the new face by its label map, for the method pixel with a bundle of format 1; else None.
     """
 
     index: int
@@ -79,26 +95,39 @@ class SourceFace:
         return np.array(self.window[:2], np.float32)
 
     def views(self, template: CropTemplate) -> ImagesRGB:
-        """Return the face as the identity network sees it, aligned by the detector and by the parser, (2, s, s, 3)."""
+        """Return the identity network's crops, aligned by the detector's and by the parser's landmarks.
+
+        Args:
+            template: The identity network's crop template, of side c.
+
+        Returns:
+            uint8 (2, c, c, 3).
+        """
         return np.stack(
             [template.crop(self.photo_rgb, matrix) for matrix in (self.identity_matrix, self.parser_matrix)]
         )
 
     def local(self, matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
-        """Return an image-to-crop matrix for the neighbourhood instead of the photo."""
+        """Convert a matrix from the photo to a crop into one from the face's window to the same crop, (2, 3)."""
         return np.column_stack([matrix[:, :2], matrix[:, :2] @ self._offset + matrix[:, 2]]).astype(np.float32)
 
     @property
     def surroundings(self) -> Surroundings:
-        """What a generator that fills faces in may know of the photo."""
+        """The parts of the photo from which a generator of format 2 gets its inputs."""
         return Surroundings(self.crop, self.parts, self.observation.landmarks, self.others, self.before)
 
     def composite(
         self, image_rgb: ImageRGB, drawing: Drawing, *, as_sharp_as: ImageRGB | None = None
     ) -> tuple[ImageRGB, MaskArray]:
-        """Return the neighbourhood with the generated face in it, and the mask of what changed there.
+        """Composite a generated face into a copy of the face's window.
 
-        as_sharp_as: the photo to take sharpness and grain from, image_rgb if None.
+        Args:
+            image_rgb: The photo, uint8 (height, width, 3); it is not changed.
+            drawing: The generated face.
+            as_sharp_as: The photo whose sharpness and grain the face gets; None for image_rgb.
+
+        Returns:
+            The window, uint8 (h, w, 3), and the mask of its changed pixels, bool (h, w).
         """
         x0, y0, x1, y1 = self.window
         patch, matrix = image_rgb[y0:y1, x0:x1].copy(), self.local(self.matrix)
@@ -121,9 +150,14 @@ class SourceFace:
 
 
 def shown_areas(landmarks: Float[np.ndarray, "68 2"], bare: Float[np.ndarray, "s s"]) -> ShownAreas:
-    """Return where a face is bare, and which part of that lies below the fading forehead, (s, s) each.
+    """Return where a face is bare.
 
-    landmarks: (68, 2) pixels of the crop. bare: (s, s), the probability of bare face.
+    Args:
+        landmarks: (68, 2), pixels of the crop.
+        bare: Probability of bare face, (s, s), 0 to 1.
+
+    Returns:
+        Where the face is bare, and the same without the forehead, into which a new face fades; (s, s) each, 0 to 1.
     """
     size = len(bare)
     shown = face_hull(landmarks, size) * (bare > 0.5)
@@ -131,9 +165,17 @@ def shown_areas(landmarks: Float[np.ndarray, "68 2"], bare: Float[np.ndarray, "s
 
 
 def face_shares(shown: ShownAreas, logits: Float[np.ndarray, "19 h w"]) -> tuple[float, float]:
-    """Return the share of the original's bare face that logits (19, h, w) label as face.
+    """Return the share of the original's bare face that the parser labels as face.
 
-    First of all of it, then without the upper forehead, whose own skin may stay and would make up for what is no face.
+    The upper forehead may keep its original skin, which is labelled as face even if the rest is not. Therefore the
+    share is also measured without it.
+
+    Args:
+        shown: Where the original face is bare, as `shown_areas` returns it.
+        logits: The parser's logits, (19, h, w).
+
+    Returns:
+        The share in the whole face, and the share without the upper forehead, 0 to 1.
     """
     found = class_probability(logits[None], FACE, len(shown[0]))[0]
     whole, below = (float((found * area).sum() / max(float(area.sum()), 1e-6)) for area in shown)
@@ -147,7 +189,7 @@ def _digest(image_rgb: ImageRGB) -> bytes:
 
 
 def xyxy(box: Float[np.ndarray, "4"]) -> tuple[float, float, float, float]:
-    """Return a box's corners as plain numbers."""
+    """Return a box as a tuple of Python floats."""
     x0, y0, x1, y1 = (float(value) for value in box)
     return x0, y0, x1, y1
 
@@ -155,7 +197,17 @@ def xyxy(box: Float[np.ndarray, "4"]) -> tuple[float, float, float, float]:
 def neighbourhood(
     box_xyxy: Float[np.ndarray, "4"], matrix: Float[np.ndarray, "2 3"], size_px: int, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
-    """Return the part of the photo that a face's crops show, x0 y0 x1 y1."""
+    """Return the window of the photo in which a face is processed: its crop and box with a margin.
+
+    Args:
+        box_xyxy: The face's box, (4,), pixels.
+        matrix: From the photo to the crop, (2, 3).
+        size_px: Side of the crop, pixels.
+        shape: Shape of the photo, beginning with height and width.
+
+    Returns:
+        (x0, y0, x1, y1), pixels, inside the photo and at least one pixel wide and high.
+    """
     corners = np.array([[0, 0], [size_px, 0], [size_px, size_px], [0, size_px]], np.float32)
     quad = np.concatenate([transform_points(corners, invert(matrix)), box_xyxy.reshape(2, 2)])
     pad = _NEIGHBOURHOOD * float(np.ptp(quad, axis=0).max())

@@ -1,7 +1,7 @@
-"""The gate: no face leaves before it has been looked at again.
+"""The gate: the check of each new face in the finished photo.
 
-After each attempt the face is cut out of the finished photo and measured: is a face found there, do its landmarks agree
-with the original's, is its identity as far from the original's as the dial asks, and not suspiciously far?
+After each attempt the face is cut out of the photo and measured again. It passes if a face is found there, its
+landmarks agree with the original's, and its similarity to the original lies in the privacy level's range.
 """
 
 from __future__ import annotations
@@ -17,19 +17,25 @@ from styleid.core.privacy import PrivacyLevel
 from styleid.faces import geometry
 
 MIN_FACE_SHARE = 0.9
-"""How much less of the face than before may be taken for one: 95 in 100 new faces keep .94, smooth noise .80."""
+"""Minimum ratio of the area that the parser labels as face after the swap to the area before.
 
+Of 100 new faces, 95 have a ratio of at least 0.94; smooth noise has 0.80."""
 
 TOO_ALIKE = "too like the original"
-"""What is said of a face that the next attempt should take more of its target for."""
+"""The failure of a face whose similarity to its original exceeds the limit."""
 
 
 @dataclass(frozen=True, eq=False)
 class GateVerdict:
-    """The gate's answer on one anonymised face, worked out as far as somebody asks.
+    """The gate's verdict on one new face.
 
-    What a question needs of `after` is measured when it is asked, so the cheapest comes first: an attempt that is
-    too like its original is not looked at for its mouth.
+    Each property measures only what it needs of `after`, when it is first read. Code that asks the cheap questions
+    first avoids the expensive ones for most attempts that fail.
+
+    before: measurements of the original.
+    after: measurements of the new face.
+    level: the privacy level's limits.
+    max_landmark_error: largest landmark error, in inter-ocular distances.
     """
 
     before: Observed
@@ -39,67 +45,67 @@ class GateVerdict:
 
     @cached_property
     def similarity(self) -> float:
-        """Cosine similarity of the embeddings, -1 to 1."""
+        """Cosine similarity of the two embeddings, -1 to 1."""
         return float(self.before.embedding @ self.after.embedding)
 
     @property
     def too_alike(self) -> bool:
-        """Whether the new face is too like its original."""
+        """Whether the similarity exceeds the level's limit or is not a number."""
         return not np.isfinite(self.similarity) or self.similarity > self.level.strangers.high
 
     @property
-    def close(self) -> bool:
-        """Whether the identity lies so near to the limit that another recogniser may well see it beyond."""
-        return self.similarity > self.level.close
+    def near_limit(self) -> bool:
+        """Whether the similarity is so close to the limit that another recogniser may accept the face."""
+        return self.similarity > self.level.near_limit
 
     @property
     def other_sex(self) -> bool:
-        """Whether the face is seen as of the other sex now."""
+        """Whether the attribute network sees the other sex than before."""
         return bool((self.before.attributes[1] > 0.5) != (self.after.attributes[1] > 0.5))
 
     @property
     def other_mouth(self) -> bool:
-        """Whether an open mouth is closed now, or a closed one open."""
+        """Whether an open mouth became closed, or a closed one open."""
         return bool(self.before.expression.mouth_is_open) != bool(self.after.expression.mouth_is_open)
 
     @cached_property
     def landmark_error(self) -> float:
-        """How far the landmarks have moved, as `geometry.landmark_error` measures it."""
+        """Displacement of the landmarks in inter-ocular distances; see `geometry.landmark_error`."""
         return float(geometry.landmark_error(self.after.landmarks, self.before.landmarks))
 
     @property
-    def astray(self) -> bool:
-        """Whether pose or landmarks are not the original's."""
+    def displaced(self) -> bool:
+        """Whether the landmark error exceeds its limit or is not a number."""
         return not np.isfinite(self.landmark_error) or self.landmark_error > self.max_landmark_error
 
     @cached_property
     def failures(self) -> tuple[str, ...]:
-        """Why the face may not leave, empty where it may."""
+        """Why the face fails; empty if it passes."""
         return tuple(self._failures())
 
     @cached_property
     def drifts(self) -> tuple[str, ...]:
-        """What changed that should have stayed; another target may do better."""
+        """Which of sex and mouth changed. A face passes all the same, but another target may do better."""
         return ("sex",) * self.other_sex + ("mouth",) * self.other_mouth
 
     @property
     def passed(self) -> bool:
-        """Whether the face may leave."""
+        """Whether the face passes."""
         return not self.failures
 
     @property
     def good(self) -> bool:
-        """Whether no other attempt can be better: nothing failed or drifted, and the limit is far."""
-        return not (self.too_alike or self.close or self.other_sex or self.other_mouth or self.failures)
+        """Whether the face passes, is not near the limit, and kept its sex and mouth."""
+        return not (self.too_alike or self.near_limit or self.other_sex or self.other_mouth or self.failures)
 
     @property
     def rank(self) -> tuple[int, int, float]:
-        """Order verdicts, best first when sorted: failures, then drifts and closeness, then landmark error."""
-        return len(self.failures), len(self.drifts) + self.close, self.landmark_error
+        """Sort key, best verdict first: failures, then drifts and nearness to the limit, then landmark error."""
+        return len(self.failures), len(self.drifts) + self.near_limit, self.landmark_error
 
     @property
     def figures(self) -> dict[str, float]:
-        """The measurements, for the journal."""
+        """The measurements that the journal records, by name. Distances are Euclidean, yaw_change is a ratio."""
         return {
             "similarity": self.similarity,
             "distance": float(np.sqrt(max(2 - 2 * self.similarity, 0.0))),
@@ -119,5 +125,5 @@ class GateVerdict:
             yield TOO_ALIKE
         elif self.similarity < self.level.strangers.low:
             yield "suspiciously unlike the original"
-        if self.astray:
+        if self.displaced:
             yield "pose or landmarks disagree"

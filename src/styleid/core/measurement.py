@@ -1,6 +1,7 @@
-"""Measure a finished face in its photo, aligned as an attacker who knows the original would align it.
+"""Measure a new face in the finished photo.
 
-Each network runs at most once, when its answer is first asked for: most attempts that fail need only the first one.
+The face is aligned by the original's landmarks, as an attacker who knows the original would do. Each network runs at
+most once, when its result is first read; most attempts that fail need only one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,17 @@ from styleid.faces.detect import FaceDetector
 from styleid.types import ImageRGB
 
 _DETECTED_IN = CropTemplate.tight(64, 32)
+"""The crop in which the detector searches for the new face."""
 
 
 @dataclass(frozen=True)
 class MeasuringTools:
-    """The networks that measure faces. timed: a context manager that times a stage by its name."""
+    """The networks that measure faces.
+
+    bundle: the bundle's networks.
+    detector: the face detector.
+    timed: returns a context manager that times a stage, given its name.
+    """
 
     bundle: Bundle
     detector: FaceDetector
@@ -35,9 +42,11 @@ class MeasuringTools:
 
 @dataclass(frozen=True, eq=False)
 class LazyObservation:
-    """Measure a finished face when asked, as `Observed` says.
+    """Measurements of a new face, made when they are first read; fulfils `Observed`.
 
-    patch: its neighbourhood, as `SourceFace.window` cuts it, which must not change.
+    tools: the networks.
+    source: the original face.
+    patch: the face's window in the finished photo, see `SourceFace.window`; it must not change.
     """
 
     tools: MeasuringTools
@@ -45,7 +54,7 @@ class LazyObservation:
     patch: ImageRGB
 
     def sees_the_same(self, other: LazyObservation) -> bool:
-        """Return whether another observation of the same face sees the same pixels."""
+        """Return whether another observation of the same face has the same pixels in every crop."""
         return (
             np.array_equal(self._crop, other._crop)
             and np.array_equal(self._identity_crop, other._identity_crop)
@@ -54,36 +63,36 @@ class LazyObservation:
 
     @lazy_property
     def embedding(self) -> Float[np.ndarray, " d"]:
-        """Embedding by the bundle's recogniser, (d,), unit length."""
+        """Embedding by the bundle's recogniser, (d,), of unit length."""
         crop = self._identity_crop
         with self.tools.timed("identity"):
             return self.tools.bundle.embed(crop[None])[0]
 
     @lazy_property
     def attributes(self) -> Float[np.ndarray, "7"]:
-        """Age, sex and group, (7,)."""
+        """Age in years, P(female), P(group) for five groups, (7,)."""
         crop = self._crop
         with self.tools.timed("attributes"):
             return self.tools.bundle.describe(crop[None])[0]
 
     @property
     def landmarks(self) -> Float[np.ndarray, "68 2"]:
-        """Landmarks, (68, 2) pixels of the crop."""
+        """Landmarks, (68, 2), pixels of the crop."""
         return self._parsed[0]
 
     @property
     def face_shares(self) -> tuple[float, float]:
-        """Shares of the face that the parser labels as face, as `Observation` says."""
+        """Shares of the original's bare face that are labelled as face; see `Observation`."""
         return self._parsed[1]
 
     @lazy_property
     def expression(self) -> geometry.Expression:
-        """Pose and expression."""
+        """Pose and expression, computed from the landmarks."""
         return geometry.expression(self.landmarks)
 
     @lazy_property
     def found(self) -> bool:
-        """Whether the detector finds a face."""
+        """Whether the detector finds a face at the original's position."""
         view = self._view
         with self.tools.timed("detect"):
             return bool(self.tools.detector.sees_central_face(view[None])[0])

@@ -1,8 +1,8 @@
-"""The methods that make a new face: where its codes come from, and what a target gives to them.
+"""The methods that make a new face: how the source's latent code is found, and what is swapped in it.
 
-latent swaps rows or single numbers of the face's own codes; swapper lets a network say how much of each number to take
-from the target; pixel draws a face from the labels alone and gives it the target's identity, so that nothing but the
-outline of its parts comes from the face.
+latent swaps rows or single numbers of the source's code for the target's. swapper lets a network decide how much of
+each number to take from the target. pixel encodes the label map of the face's parts instead of the face, and takes the
+appearance from the target.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ from styleid.pixel.matched import MatchedFace
 from styleid.types import ImageRGB, ImagesRGB, WPlusArray
 
 LabelMap = UInt8[np.ndarray, "s s"]
-"""One class of CelebAMask-HQ per pixel of a crop."""
+"""Label map of a crop: one class of CelebAMask-HQ per pixel."""
 _NEEDS = {"pixel": "mask_encoder", "swapper": "swapper"}
+"""The network that a method needs in the bundle."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method with its settings.
+    """A method with its settings.
 
-    steps: what the attempts take from the target, from the least change to the most. pixel: how the method `pixel`
-    composites, else None. weighed: ask the bundle's swapper how much of each number to take. fills: whether the
-    generator fills a region of the photo, so that nothing is matched by labels.
+    name: latent, pixel or swapper.
+    steps: what the attempts take from the target, from the smallest change to the largest.
+    pixel: settings of the method pixel; None for the others.
+    weighed: whether the bundle's swapper decides how much of each number to take.
+    fills: whether the generator fills a region of the photo (bundle format 2), so that nothing is composited by labels.
     """
 
     name: str
@@ -46,14 +49,27 @@ class Method:
     fills: bool = False
 
     def labels(self, logits: Float[np.ndarray, "n 19 h w"], size_px: int) -> list[LabelMap | None]:
-        """Return each face's label map, uint8 (size_px, size_px), where the method needs them."""
+        """Return the label maps that the method needs.
+
+        Args:
+            logits: The parser's logits, (n, 19, h, w).
+            size_px: Side of the label maps, pixels.
+
+        Returns:
+            One uint8 (size_px, size_px) per face, or None for each if the method needs no labels.
+        """
         if self.pixel is None:
             return [None] * len(logits)
         labels = logits.argmax(1).astype(np.uint8)
         return [cv2.resize(one, (size_px, size_px), interpolation=cv2.INTER_NEAREST) for one in labels]
 
     def matched(self, crop: ImageRGB, labels: LabelMap | None) -> MatchedFace | None:
-        """Return what puts a new face into the photo by its labels, where that is the method's way."""
+        """Return what composites a new face by its label map, or None if the method does not do this.
+
+        Args:
+            crop: The original crop, uint8 (s, s, 3).
+            labels: Its label map, uint8 (s, s).
+        """
         if self.pixel is None or labels is None or self.fills:
             return None
         return MatchedFace(crop, labels, self.pixel.region, self.pixel.side_px, self.pixel.outlined)
@@ -67,12 +83,34 @@ class Method:
         labels: Sequence[LabelMap | None],
         identity: Float[np.ndarray, "n d"],
     ) -> WPlusArray:
-        """Return the codes to start from, W+ (n, size); visible, identity: as `Bundle.invert` takes them."""
+        """Return the source's latent codes, from the crops or from the label maps.
+
+        Args:
+            bundle: The networks.
+            crops: uint8 (n, s, s, 3).
+            landmarks: (n, 68, 2), pixels of the crops.
+            visible: Probability that the face is visible, (n, 1, s, s), 0 to 1.
+            labels: The label maps that `labels` returned.
+            identity: Unit embeddings, (n, d).
+
+        Returns:
+            W+, (n, size).
+        """
         known = [one for one in labels if one is not None]
         return bundle.encode_labels(np.stack(known)) if known else bundle.invert(crops, landmarks, visible, identity)
 
     def swap(self, bundle: Bundle, own: WPlusArray, targets: WPlusArray, steps: Sequence[int]) -> WPlusArray:
-        """Return the new faces' codes; steps: which of the method's steps each face is at."""
+        """Return the latent codes of the new faces.
+
+        Args:
+            bundle: The networks and the layout of W+.
+            own: The sources' codes, W+ (n, size).
+            targets: The targets' codes, W+ (n, size).
+            steps: Index of the swap step of each face, n numbers.
+
+        Returns:
+            W+, (n, size).
+        """
         if not self.weighed:
             taken = [self.steps[step] for step in steps]
             parts = [swap_units(own[k : k + 1], targets[k : k + 1], one, bundle.spec) for k, one in enumerate(taken)]
@@ -89,32 +127,39 @@ class Method:
 
 
 def choose_method(options: AnonymizeOptions, bundle: Bundle, level: PrivacyLevel) -> Method:
-    """Return the asked method in a bundle, strong enough for the level.
+    """Return the method that the options request, with the settings of a bundle.
 
-    Raises OptionError where the bundle lacks what the method needs, or leaks more than the level grants.
+    Args:
+        options: The options. The method must not be none.
+        bundle: The networks.
+        level: The privacy level, which decides with which step the method latent begins.
+
+    Raises:
+        OptionError: If the bundle lacks what the method needs, an option does not belong to the method, or every step
+            leaks more than the level allows.
     """
     role, spec = _NEEDS.get(options.method, ""), bundle.spec
     if role and not bundle.has(role):
         raise OptionError(
             "method",
-            f"{options.method} needs {role}.onnx, which the bundle '{spec.name}' does not have. Take "
+            f"{options.method} needs {role}.onnx, which the bundle '{spec.name}' does not have. Use "
             f"`bundle={APPEARANCE_MODEL}`, which has one, or `method=latent`, or build a bundle from the StyleID "
             f"release with `{role}` (docs/ffhq1024.md).",
         )
     preset = _preset(options, bundle)
     if options.units and options.method != "latent":
-        raise OptionError("units", f"it says what latent swaps; the method {options.method} has no such choice.")
+        raise OptionError("units", f"only `method=latent` uses it, not {options.method}.")
     if options.method == "pixel":
         style = preset.pixel or spec.pixel
         if style is None:
-            raise OptionError("method", f"the bundle '{spec.name}' does not say how pixel works ('pixel').")
+            raise OptionError("method", f"the bundle '{spec.name}' has no settings for pixel ('pixel' in bundle.json).")
         if spec.generators and options.region:
-            raise OptionError("region", f"the generator of the bundle '{spec.name}' says itself what it replaces.")
+            raise OptionError("region", f"the generator of the bundle '{spec.name}' determines the region itself.")
         style = replace(style, region=options.region or style.region)
         steps = tuple(SwapStep(rows, options.strength) for rows in style.steps)
         return Method("pixel", steps, style, fills=bool(spec.generators))
     if options.region:
-        raise OptionError("region", f"it says what pixel replaces; the method {options.method} has no such choice.")
+        raise OptionError("region", f"only `method=pixel` uses it, not {options.method}.")
     if options.method == "swapper":
         own = tuple(replace(_unmeasured(step), strength=options.strength, channels=()) for step in spec.swaps)
         return Method("swapper", (SwapStep((), options.strength), *own), weighed=True)
@@ -127,7 +172,7 @@ def _latent_steps(
     units = options.units or preset.units
     if not units and options.strength == 1:
         return sufficient(bundle.spec.swaps, level, bundle.spec.name)
-    if not units:  # what was measured holds for full strength only
+    if not units:  # the measurements were made at full strength
         return tuple(replace(_unmeasured(s), strength=s.strength * options.strength) for s in bundle.spec.swaps)
     if (best := best_units(units, bundle)) is not None:
         return (SwapStep(best[0], options.strength, best[1]),)
@@ -145,6 +190,6 @@ def _preset(options: AnonymizeOptions, bundle: Bundle) -> Preset:
     if options.preset not in known:
         names = ", ".join(known) or "none"
         raise OptionError(
-            "preset", f"the bundle '{bundle.spec.name}' has no preset '{options.preset}' (it has {names})."
+            "preset", f"the bundle '{bundle.spec.name}' has no preset '{options.preset}'; its presets: {names}."
         )
     return known[options.preset]

@@ -1,7 +1,6 @@
-"""What is measured of one face: the protocol that the gate takes, and the same as plain data.
+"""Measurements of one face: the protocol that the gate reads, and a plain data class that fulfils it.
 
-`LazyObservation` in `styleid.core.measurement` measures a finished face as far as it is asked; tests and journals can
-give the gate an `Observation` that holds plain values.
+`LazyObservation` in `styleid.core.measurement` fulfils it, too; it measures each value when it is first read.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from jaxtyping import Float
 
 from styleid.faces import geometry
 
-# Type checkers do not accept a cached_property where a protocol asks for a property; at run time it is one.
+# A cached_property fulfils a protocol's property at run time, but type checkers reject it.
 if TYPE_CHECKING:
     lazy_property = property
 else:
@@ -22,46 +21,49 @@ else:
 
 
 class Observed(Protocol):
-    """One face, measured: what the gate compares."""
+    """The measurements of one face that the gate compares."""
 
     @property
     def found(self) -> bool:
-        """Whether the detector sees a face."""
+        """Whether the detector finds a face."""
         ...
 
     @property
     def landmarks(self) -> Float[np.ndarray, "68 2"]:
-        """Landmarks, (68, 2) pixels of the crop."""
+        """Landmarks, (68, 2), pixels of the crop."""
         ...
 
     @property
     def embedding(self) -> Float[np.ndarray, " d"]:
-        """The embedding, (d,), unit length."""
+        """Unit embedding, (d,)."""
         ...
 
     @property
     def attributes(self) -> Float[np.ndarray, "7"]:
-        """Age in years, P(female), P(group) x 5."""
+        """Age in years, P(female), P(group) for five groups, (7,)."""
         ...
 
     @property
     def face_shares(self) -> tuple[float, float]:
-        """See `Observation`."""
+        """Shares of the original's bare face that are labelled as face; see `Observation`."""
         ...
 
     @property
     def expression(self) -> geometry.Expression:
-        """Pose and expression, read off the landmarks."""
+        """Pose and expression, computed from the landmarks."""
         ...
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Hold what was measured of one face.
+    """Measurements of one face.
 
-    found: whether the detector sees a face there. landmarks: (68, 2) pixels of the crop. embedding: (d,), unit length.
-    attributes: age in years, P(female), P(group) x 5. face_shares: the share of the original's bare face that the
-    parser labels as bare face, 0 to 1, with the upper forehead and without.
+    found: whether the detector finds a face.
+    landmarks: (68, 2), pixels of the crop.
+    embedding: unit embedding, (d,).
+    attributes: age in years, P(female), P(group) for White, Black, Asian, Indian and other, (7,).
+    face_shares: shares of the original's bare face that the parser labels as face, 0 to 1: of the whole face, and
+        without the upper forehead.
     """
 
     found: bool
@@ -72,5 +74,5 @@ class Observation:
 
     @lazy_property
     def expression(self) -> geometry.Expression:
-        """Pose and expression, read off the landmarks."""
+        """Pose and expression, computed from the landmarks."""
         return geometry.expression(self.landmarks)

@@ -1,4 +1,7 @@
-"""Options of the library and of its commands: frozen dataclasses, whose docstrings are the help."""
+"""Options of the library and of its commands.
+
+Each class's docstring is also the `--help` text of its fields.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,27 @@ METHODS: tuple[MethodName, ...] = get_args(MethodName)
 
 @dataclass(frozen=True)
 class AnonymizeOptions:
-    """Choose how faces are anonymised.
+    """How faces are anonymised.
 
-    method: latent swaps identity in the generator's latent space; pixel draws a face from the labels of its parts and
-        swapper lets a network weigh source and target, in bundles that have the networks for it; none obscures every
-        face.
-    units: what latent swaps, such as levels:shape,texture or layers:3-57, or the best of a ranking that the bundle
-        has, such as channels:3000, groups:12, layers:best-9 or windows:3 (the best run of three layers), by the
-        difference score or by another, such as channels:3000@ratio; empty takes the bundle's own choice.
-    region: what pixel replaces, full or inner (the features without the skin); empty takes the bundle's own choice.
-    preset: settings of others that the bundle knows by name, such as paper; empty takes the bundle's own.
-    strength: share of the target in what is swapped, 0 to 1.
-    privacy: low, standard, high, max, or a false-match rate: the anonymised face may not match its original at the
-        threshold that accepts this share of strangers.
-    tries: targets that are tried before a face is obscured.
-    obscure: how a face is hidden that cannot be replaced safely: solid, blur or pixelate.
-    seed: makes targets repeatable; without it every run draws new ones.
+    Raises OptionError if a value is outside its range.
+
+    method: how the new face is made. latent swaps the identity in the generator's latent space; pixel draws a face from
+        the label map of its parts; swapper lets a network decide how much of the target to take; none obscures every
+        face. pixel and swapper need a bundle that has their networks.
+    units: parts of the latent code that the method latent swaps, such as levels:shape,texture or layers:3-57, or the
+        best units of one of the bundle's rankings, such as channels:3000, groups:12, layers:best-9 or windows:3 (the
+        best three consecutive layers). A suffix such as @ratio selects a score other than difference. Default: the
+        bundle's choice.
+    region: region that the method pixel replaces, full (the whole face) or inner (the features without the skin).
+        Default: the bundle's choice.
+    preset: name of a set of settings in the bundle, such as paper. Default: the bundle's usual settings.
+    strength: share of the target in the swapped parts, more than 0 and at most 1.
+    privacy: privacy level, low, standard, high or max, or a false-match rate: the new face must not match its original
+        at the threshold that accepts this share of strangers. A higher rate is stricter.
+    tries: largest number of attempts per face, at least 1; a face that fails all of them is obscured.
+    obscure: how a face that cannot be replaced is hidden, solid, blur or pixelate.
+    seed: number that makes the choice of targets repeatable. Default: every run draws new targets.
+    detector: how faces are found.
     """
 
     method: MethodName = "latent"
@@ -54,21 +62,23 @@ class AnonymizeOptions:
         if self.region and self.region not in REGIONS:
             raise OptionError("region", f"'{self.region}' is unknown; choose one of {', '.join(REGIONS)}.")
         if not 0 < self.strength <= 1:
-            raise OptionError("strength", f"{self.strength} does not lie in (0, 1].")
+            raise OptionError("strength", f"must be more than 0 and at most 1, not {self.strength}.")
         if self.tries < 1:
-            raise OptionError("tries", f"{self.tries} leaves no try at all.")
+            raise OptionError("tries", f"must be at least 1, not {self.tries}.")
 
 
 @dataclass(frozen=True)
 class PeopleOptions:
-    """Choose who gets which face, and who is left alone.
+    """Which new face each person gets, and whose face is kept.
 
-    targets: fresh gives each face a target of its own; consistent gives the same person the same new face in every
-        photo of every run under one key; k=N puts the people of a run into groups of at least N who share one.
-    key_file: the key of `targets=consistent`, made with `styleid key new FILE`; whom it has met is kept beside it,
+    Raises OptionError if a value is unknown, or if targets and key_file do not fit together.
+
+    targets: fresh gives each face another target; consistent gives each person the same new face in all photos and runs
+        with the same key; k=N gives the same new face to groups of at least N people of this run.
+    key_file: key for consistent targets, made with styleid key new FILE. The people who were met are stored beside it,
         encrypted.
-    keep: folder with photos of people to leave alone, one person for each subfolder or single photo; whoever does not
-        surely look like one of them is anonymised.
+    keep: folder with photos of people whose faces are kept, one subfolder or single photo per person. In case of doubt
+        a face is anonymised.
     """
 
     targets: str = "fresh"
@@ -79,18 +89,18 @@ class PeopleOptions:
         if self.targets not in ("fresh", "consistent") and self.k is None:
             raise OptionError("targets", f"'{self.targets}' is unknown; choose fresh, consistent, or k=N such as k=5.")
         if self.k is not None and self.k < 2:
-            raise OptionError("targets", f"{self.targets} hides nobody among others; take k=2 or more.")
+            raise OptionError("targets", f"k must be at least 2, not {self.k}.")
         if self.targets == "consistent" and self.key_file is None:
             raise OptionError(
                 "key_file",
-                "`targets=consistent` needs a key, and whoever has it can tell who is who. To make one, type "
-                "`styleid key new FILE`; then name it with `key_file=FILE`.",
+                "`targets=consistent` needs a key. To make one, type `styleid key new FILE`; then give "
+                "`key_file=FILE`. Keep the key secret: with it, new faces can be traced back to people.",
             )
         if self.targets != "consistent" and self.key_file is not None:
-            raise OptionError("key_file", f"`targets={self.targets}` uses no key; it belongs to `targets=consistent`.")
+            raise OptionError("key_file", f"`targets={self.targets}` uses no key; only `targets=consistent` does.")
 
     @property
     def k(self) -> int | None:
-        """How many people share a target at least, None where `targets` asks for something else."""
+        """Least number of people who share a target, or None if targets is not k=N."""
         name, _, number = self.targets.partition("=")
         return int(number) if name == "k" and number.isascii() and number.isdigit() else None

@@ -1,6 +1,6 @@
-"""Anonymise the faces of an image: detect, measure, choose targets, swap, generate, composite, judge, or obscure.
+"""Anonymise the faces of an image: detect, measure, choose targets, swap, generate, composite, check, or obscure.
 
-This is the only module that knows the order. Each stage runs on all faces of a photo at once.
+This module alone determines the order. Each stage runs on all faces of a photo at once.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from styleid.runtime import Device
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, Outcome, SearchHints, WPlusArray
 
 _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
+"""Coarseness of blur and pixelation, tried in this order until the identity network no longer matches the face."""
 
 
 class Anonymizer:
@@ -60,13 +61,22 @@ class Anonymizer:
         seen: Mapping[str, KnownFaces] | None = None,
         timer: StageTimer | None = None,
     ) -> None:
-        """Prepare to anonymise.
+        """Choose the method and the limits of the privacy level.
 
-        bundle: may be None for the method `none`. detector: by default one made from options.detector. targets: choose
-        whose identity each face takes, by default fresh ones from options.seed. keep: the people whose faces stay as
-        they are. seen: faces that an earlier pass found, by the photo's name; they are not detected again. timer: adds
-        up the seconds of each stage.
-        Raises OptionError where the bundle cannot do what options ask for.
+        Args:
+            bundle: The networks; may be None for the method none.
+            options: How faces are anonymised; None for the defaults.
+            device: Where the detector runs.
+            detector: Finds the faces; None for a new one with options.detector.
+            targets: Chooses the target of each face; None for fresh targets drawn from options.seed.
+            keep: The people whose faces are kept; None for nobody.
+            seen: Faces that an earlier pass found, by the photo's name. They are not detected again if the photo's
+                pixels are the same.
+            timer: Adds up the seconds of each stage; None for a new one.
+
+        Raises:
+            OptionError: If the bundle lacks what the method needs, or does not reach the privacy level.
+            ValueError: If the method needs a bundle and bundle is None.
         """
         self.options = options or AnonymizeOptions()
         self._bundle = bundle
@@ -86,7 +96,13 @@ class Anonymizer:
         keep: AllowList | None = None,
         seen: Mapping[str, KnownFaces] | None = None,
     ) -> Anonymizer:
-        """Return an anonymiser like this one, on the same networks, that knows people; None leaves what is there."""
+        """Return a copy that shares the networks and has other targets, people to keep or known faces.
+
+        Args:
+            targets: Chooses the target of each face; None for this anonymiser's.
+            keep: The people whose faces are kept; None for this anonymiser's.
+            seen: Faces that an earlier pass found, by the photo's name; None for this anonymiser's.
+        """
         other = copy(self)
         other.targets = targets if targets is not None else self.targets
         other.keep = keep if keep is not None else self.keep
@@ -94,7 +110,7 @@ class Anonymizer:
         return other
 
     def with_timer(self, timer: StageTimer) -> Anonymizer:
-        """Return an anonymiser like this one, on the same networks, with a timer of its own."""
+        """Return a copy that shares the networks and adds its seconds to another timer."""
         other = copy(self)
         other.timer = timer
         return other
@@ -103,13 +119,24 @@ class Anonymizer:
     def from_bundle(
         cls, name: str | Path = DEFAULT, options: AnonymizeOptions | None = None, device: Device = "cpu"
     ) -> Anonymizer:
-        """Load a bundle by name or folder; the method `none` needs no bundle and loads none."""
-        needs_none = options is not None and options.method == "none"
-        return cls(None if needs_none else load_bundle(name, device), options, device)
+        """Load a bundle and return an anonymiser that uses it. No bundle is loaded for the method none.
+
+        Args:
+            name: Name of a built-in bundle, or a folder that contains a bundle.
+            options: How faces are anonymised; None for the defaults.
+            device: Where the networks run.
+
+        Raises:
+            BundleError: If the bundle cannot be read.
+            OptionError: If there is no such bundle, it lacks what the method needs, or does not reach the privacy
+                level.
+        """
+        obscures_all = options is not None and options.method == "none"
+        return cls(None if obscures_all else load_bundle(name, device), options, device)
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle at work."""
+        """The bundle. Raises ValueError if there is none."""
         if self._bundle is None:
             raise ValueError(f"The method '{self.options.method}' needs a bundle.")
         return self._bundle
@@ -124,14 +151,24 @@ class Anonymizer:
         found: Faces | None = None,
         decisions: PhotoDecisions | None = None,
     ) -> Outcome:
-        """Anonymise every face of an image; the input is left as it is.
+        """Anonymise every face of an image. The input is not changed.
 
-        image_rgb: uint8 (height, width, 3), upright. name: what the photo is called, which a seed's targets depend on.
-        boxes_xyxy: (n, 4) further faces, in pixels, for those that the detector may miss.
-        search: where to look closer. found: all faces, where they are known already, and nothing is sought.
-        decisions: what a person decided about these faces.
-        Raises ValueError for an image of another kind, and for a box that is empty, not finite or outside the image;
-        and DecisionError for a decision about a face that is not found.
+        Args:
+            image_rgb: The image, uint8 (height, width, 3), RGB, upright.
+            name: Name of the photo. With a seed, targets depend on it.
+            boxes_xyxy: Further faces that the detector may miss, (n, 4), pixels. A box without a detected face is
+                obscured.
+            search: Places where faces are expected.
+            found: The faces, if they are known; then none are detected, and boxes_xyxy and search are not used.
+            decisions: What a person decided about the faces.
+
+        Returns:
+            The anonymised image and how each face was treated.
+
+        Raises:
+            ValueError: If the image has another shape or dtype, or a box is not finite or covers less than a pixel of
+                the image.
+            DecisionError: If a decision is about a face that was not found, or an added box lies outside the image.
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8 or image_rgb.size == 0:
             raise ValueError(f"An image must be uint8 (height, width, 3), not {image_rgb.dtype} {image_rgb.shape}.")
@@ -145,42 +182,54 @@ class Anonymizer:
             self._replace(image_rgb, settled, np.nonzero(drawn | settled.measured)[0], draft, name)
         for index, outcome in enumerate(draft.outcomes):
             if outcome is None:
-                wished = self.options.method == "none" or index in settled.hidden
-                reason = "" if wished else "no landmarks were found in the given box"
+                requested = self.options.method == "none" or index in settled.hidden
+                reason = "" if requested else "no landmarks were found in the given box"
                 self.obscure(draft, settled.faces, index, reason, how=settled.hidden.get(index))
-        return Outcome(draft.image_rgb, _told(draft, settled), draft.changed)
+        return Outcome(draft.image_rgb, _outcomes(draft, settled), draft.changed)
 
     @property
     def level(self) -> PrivacyLevel:
-        """The dial's setting in the bundle's thresholds."""
+        """The limits of the privacy level in the bundle's thresholds; not for the method none."""
         return self._level
 
     @property
     def method(self) -> Method:
-        """The method at work, and what its steps take from a target."""
+        """The method with its settings; not for the method none."""
         return self._method
 
     @property
     def detector(self) -> FaceDetector:
-        """The face detector at work."""
+        """The face detector."""
         return self._detector
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Wall-clock seconds of each stage so far."""
+        """Wall-clock seconds so far, by stage."""
         return self.timer.seconds
 
     # ---------------------------------------------------------------- finding
 
     def _known(self, name: str, image_rgb: ImageRGB, search: SearchHints | None) -> Faces | None:
-        """Return what an earlier pass found in the very same photo."""
+        """Return the faces that an earlier pass found in this photo; None if its pixels differ or search is given."""
         seen = self.seen.get(name)
         return seen.faces if seen is not None and search is None and seen.belong_to(image_rgb) else None
 
     def find(
         self, image_rgb: ImageRGB, boxes_xyxy: Num[np.ndarray, "n 4"] | None = None, search: SearchHints | None = None
     ) -> Faces:
-        """Return the faces of an image, and those boxes (n, 4) under which none was found."""
+        """Detect the faces of an image, and add the boxes in which none was found.
+
+        Args:
+            image_rgb: The image, uint8 (height, width, 3).
+            boxes_xyxy: Further faces, (n, 4), pixels.
+            search: Places where faces are expected.
+
+        Returns:
+            The faces. Those of added boxes have the score 0 and no landmarks.
+
+        Raises:
+            ValueError: If a box is not finite or covers less than a pixel of the image.
+        """
         with self.timer("detect"):
             found = self._detector.detect(image_rgb, None if search is None else search.regions_xyxy)
         return with_given(found, image_rgb.shape, boxes_xyxy, search)
@@ -192,9 +241,16 @@ class Anonymizer:
         draft: PhotoDraft | None = None,
         settled: SettledFaces | None = None,
     ) -> Bool[np.ndarray, " n"]:
-        """Return which faces get new ones, bool (n,): those with landmarks, but for people to leave alone.
+        """Find the faces that stay as they are, and return which of the others get a new face.
 
-        settled: what a person decided about the faces, which goes before the list of people to keep.
+        Args:
+            image_rgb: The photo, uint8 (height, width, 3).
+            faces: Its n faces.
+            draft: The photo in which the faces that stay get their outcomes; None to record none.
+            settled: What a person decided about the faces. A decision takes precedence over the people to keep.
+
+        Returns:
+            Which faces get a new one, bool (n,): those with landmarks that are neither kept, hidden nor dismissed.
         """
         replaceable = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
         asked = replaceable.copy()
@@ -234,9 +290,15 @@ class Anonymizer:
         self.finish(progress, draft, settled.faces)
 
     def finish(self, progress: list[FaceProgress], draft: PhotoDraft, faces: Faces) -> None:
-        """Write each face's best attempt into the photo, or obscure the face where none passed."""
+        """Write the best attempt at each face into the photo; obscure the faces for which none passed.
+
+        Args:
+            progress: The faces and their attempts.
+            draft: The photo; it is changed, and each face gets its outcome.
+            faces: All faces of the photo, in the order of their indices.
+        """
         passed: list[tuple[FaceProgress, Attempt]] = []
-        # obscured faces first, so that no neighbour's composite brings them back
+        # obscure first: a new face that is composited earlier could bring back parts of a face that is obscured
         for face in progress:
             if face.hide is not None:
                 self.obscure(draft, faces, face.index, "", face, face.hide)
@@ -245,15 +307,15 @@ class Anonymizer:
             else:
                 failures = best.verdict.failures if best else ["it could not be analysed"]
                 self.obscure(draft, faces, face.index, face.refusal or "; ".join(failures), face)
-        met: list[bool] = []
+        overlaps: list[bool] = []
         for face, best in passed:
-            met.append(best.commit(draft, face.source))
+            overlaps.append(best.commit(draft, face.source))
             draft.outcomes[face.index] = face.outcome(best)
-        if any(met):
+        if any(overlaps):
             self._judge_together(passed, draft, faces)
 
     def _judge_together(self, passed: list[tuple[FaceProgress, Attempt]], draft: PhotoDraft, faces: Faces) -> None:
-        """Judge faces again where neighbours have changed what each was judged in, and obscure those that now fail."""
+        """Judge the faces again whose crops a neighbour has changed, and obscure those that now fail."""
         windows = [face.source.window for face, _ in passed]
         patches = [draft.image_rgb[y0:y1, x0:x1].copy() for x0, y0, x1, y1 in windows]
         for (face, best), patch in zip(passed, patches, strict=True):
@@ -272,16 +334,23 @@ class Anonymizer:
         rows: Int[np.ndarray, " k"],
         kept: Bool[np.ndarray, " n"] | None = None,
     ) -> list[SourceFace]:
-        """Measure those faces of a photo that rows name; each needs finite landmarks.
+        """Measure some faces of a photo.
 
-        kept: faces that stay as they are, bool (n,); the generator may see these beside the face that it draws.
+        Args:
+            image_rgb: The photo, uint8 (height, width, 3).
+            faces: Its n faces.
+            rows: Indices of the k faces to measure; their landmarks must be finite.
+            kept: Faces that stay as they are, bool (n,). The generator may see these next to the face that it draws.
+
+        Returns:
+            The k measured faces.
         """
         return analyse_faces(self.bundle, self._method, self.timer, image_rgb, faces, rows, kept)
 
     def _attempt_once(
         self, pending: list[FaceProgress], draft: PhotoDraft, name: str, attempt: int
     ) -> list[FaceProgress]:
-        """Make one attempt at each face, and return the faces that get another."""
+        """Make one attempt at each pending face; return the faces that get another one."""
         own = np.stack([face.source.wplus for face in pending])
         with self.timer("generate"):
             targets = self.targets.sample(self.bundle, name, pending, attempt)
@@ -298,7 +367,16 @@ class Anonymizer:
     def attempt(
         self, pending: Sequence[FaceProgress], photos_rgb: Sequence[ImageRGB], wplus: WPlusArray
     ) -> list[Attempt]:
-        """Generate faces from W+ (n, size), composite each into its photo by its step, and judge it."""
+        """Generate new faces, composite each into a copy of its window, and judge it.
+
+        Args:
+            pending: The n faces.
+            photos_rgb: The photo into which each face is composited, n images.
+            wplus: Latent codes of the new faces, (n, size).
+
+        Returns:
+            One attempt per face.
+        """
         with self.timer("generate"):
             steps = [self._method.steps[face.step] for face in pending]
             drawings = draw(self.bundle, [face.source for face in pending], wplus, steps)
@@ -329,7 +407,19 @@ class Anonymizer:
         progress: FaceProgress | None = None,
         how: Obscuring | None = None,
     ) -> None:
-        """Obscure one face of a photo. progress: its attempts, where it was measured. how: None as options say."""
+        """Obscure one face of a photo.
+
+        Blur and pixelation are made coarser until the identity network no longer matches the face; if that does not
+        suffice, the face is filled. A face without measurements is obscured once.
+
+        Args:
+            draft: The photo; it is changed, and the face gets its outcome.
+            faces: All faces of the photo.
+            index: Position of the face among them.
+            reason: Why the face is obscured although a new face was requested; empty if it was not.
+            progress: The face's measurements and attempts; None if it was not measured.
+            how: solid, blur or pixelate; None for options.obscure.
+        """
         how, box = how or self.options.obscure, faces.boxes_xyxy[index]
         with self.timer("obscure"):
             before = draft.image_rgb.copy() if progress is not None and how != "solid" else None
@@ -344,7 +434,7 @@ class Anonymizer:
     def _obscure_until_safe(
         self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: Float[np.ndarray, "4"], how: Obscuring
     ) -> Obscuring:
-        """Obscure more and more strongly until the face no longer matches, at last solid; return which it came to."""
+        """Obscure a face more and more coarsely until it no longer matches; return the kind that was used last."""
         template = self.bundle.spec.identity_crop
         for strength in (*_OBSCURE_STRENGTHS[1:], None):
             crop = template.crop(draft.image_rgb, source.identity_matrix)
@@ -358,10 +448,10 @@ class Anonymizer:
         return "solid"
 
 
-def _told(draft: PhotoDraft, settled: SettledFaces) -> tuple[FaceOutcome, ...]:
-    """Return what was done with each face, with the detector's score and what a person decided about it."""
+def _outcomes(draft: PhotoDraft, settled: SettledFaces) -> tuple[FaceOutcome, ...]:
+    """Return the outcome of each face with the detector's score and the person's decision."""
     return tuple(
-        replace(outcome, score=float(settled.faces.scores[index]), decision=settled.told(index))
+        replace(outcome, score=float(settled.faces.scores[index]), decision=settled.record_of(index))
         for index, outcome in enumerate(draft.outcomes)
         if outcome is not None
     )

@@ -1,8 +1,8 @@
-"""The privacy dial: a name or a false-match rate, in the bundle's own thresholds.
+"""Privacy levels: the limits that a level sets, in a bundle's thresholds.
 
-`privacy=p` means: the anonymised face may not match its original at the threshold that accepts a share p of
-strangers. A larger p is stricter. A distance does not bound what an attacker reads who has learnt from other people's
-anonymised faces, so each level also says how much more than the surroundings such an attacker may find.
+A level is a false-match rate. The new face must not match its original at the threshold that accepts this share of
+strangers, so a higher rate is stricter. A similarity limit does not bound what an attacker can learn from other
+people's anonymised faces; therefore each level also limits the measured leak of the swap steps that it uses.
 """
 
 from __future__ import annotations
@@ -18,42 +18,55 @@ from styleid.errors import OptionError
 
 LEVELS: Mapping[str, float] = {"low": 1e-4, "standard": 1e-3, "high": 1e-2, "max": 1e-1}
 MOST_LEAK: Mapping[float, float] = {1e-4: 0.15, 1e-3: 0.08, 1e-2: 0.04, 1e-1: 0.02}
-"""By how much a trained attacker's rank-1 among 150 people may exceed its context floor, by false-match rate."""
+"""Largest leak by false-match rate: how much a trained attacker's rank-1 among 150 people may exceed the floor."""
 _STRICTER = 30.0
+"""A face that would fail at this multiple of the level's false-match rate counts as near the limit."""
 _ENOUGH_PASS = 0.5
+"""Least share of faces that must pass a level's first step at the first attempt."""
 
 
 @dataclass(frozen=True)
 class PrivacyLevel:
-    """A level of the dial.
+    """The limits of one privacy level.
 
-    fmr: false-match rate. strangers: the similarities that strangers have at that rate. close: the similarity above
-    which a face that passes is too near to the limit to be taken without looking for a better one: the bound at thirty
-    times the rate. most_leak: how much more than the surroundings a trained attacker may find, 0 to 1.
+    name: the name or number by which the level was chosen.
+    fmr: false-match rate.
+    strangers: range of the similarities of strangers at this rate; the new face's similarity must lie in it.
+    near_limit: similarity above which a face that passes is tried again, because another recogniser may accept it; the
+        threshold at thirty times the rate.
+    most_leak: largest leak of a swap step, 0 to 1.
     """
 
     name: str
     fmr: float
     strangers: SimilarityRange
-    close: float
+    near_limit: float
     most_leak: float
 
 
 def privacy_level(wanted: str | float, thresholds: Mapping[float, SimilarityRange]) -> PrivacyLevel:
-    """Return the level for a name (low, standard, high, max) or a false-match rate within the bundle's range.
+    """Return the limits of a level. Between a bundle's rates they are interpolated over the rate's logarithm.
 
-    Between the bundle's rates, bounds are interpolated over the rate's logarithm. Raises OptionError outside.
+    Args:
+        wanted: low, standard, high, max, or a false-match rate.
+        thresholds: The bundle's similarity ranges of strangers by false-match rate.
+
+    Returns:
+        The level.
+
+    Raises:
+        OptionError: If the name is unknown, or the rate lies outside those of thresholds.
     """
     fmr = LEVELS.get(str(wanted))
     if fmr is None:
         try:
             fmr = float(wanted)
         except ValueError:
-            raise OptionError("privacy", f"'{wanted}' is neither {', '.join(LEVELS)} nor a number.") from None
+            raise OptionError("privacy", f"'{wanted}' is unknown; choose {', '.join(LEVELS)}, or a number.") from None
     rates = sorted(thresholds)
     if not rates[0] <= fmr <= rates[-1]:
         measured = f"{rates[0]:g} to {rates[-1]:g}"
-        raise OptionError("privacy", f"{fmr:g} lies outside what the bundle was measured for, {measured}.")
+        raise OptionError("privacy", f"the false-match rate must be in the bundle's range, {measured}, not {fmr:g}.")
     at, grid = np.log10(fmr), np.log10(rates)
 
     def between(values: Sequence[float], where: float = at, known: Sequence[float] | np.ndarray = grid) -> float:
@@ -66,18 +79,31 @@ def privacy_level(wanted: str | float, thresholds: Mapping[float, SimilarityRang
 
 
 def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> tuple[SwapStep, ...]:
-    """Return a bundle's steps from the least change on that the level allows.
+    """Return the swap steps that a level uses.
 
-    A step does not do where a trained attacker finds more than the level grants him, or where most faces would not pass
-    at the first attempt. Steps that were not measured are taken to do. Raises OptionError where too much leaks in all.
+    The first one is the first of the bundle's steps whose leak is within the level's limit and with which at least half
+    of all faces pass the similarity limit at the first attempt. All later steps follow. If no step passes enough faces,
+    the last one within the leak limit comes first. A step without measurements counts as sufficient.
+
+    Args:
+        steps: The bundle's steps, from the smallest change to the largest.
+        level: The privacy level.
+        bundle: The bundle's name, for the error.
+
+    Returns:
+        The steps from the chosen one to the last.
+
+    Raises:
+        OptionError: If the leak of every step exceeds the level's limit.
     """
     private = [k for k, step in enumerate(steps) if step.leak is None or step.leak <= level.most_leak]
     if not private:
         least = min(step.leak for step in steps if step.leak is not None)
         raise OptionError(
             "privacy",
-            f"{level.name} grants a trained attacker {level.most_leak:.2f} more than the surroundings tell, and in the "
-            f"bundle '{bundle}' he finds at least {least:.2f} more. Take a lower level, or `method=none`.",
+            f"the level {level.name} allows a leak of {level.most_leak:.2f} (a trained attacker's rank-1 above the "
+            f"floor), and the smallest leak of the bundle '{bundle}' is {least:.2f}. Choose a lower level, or "
+            "`method=none`.",
         )
     for start in private:
         if _typical_share(steps[start], level) >= _ENOUGH_PASS:
@@ -86,7 +112,7 @@ def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> t
 
 
 def _typical_share(step: SwapStep, level: PrivacyLevel) -> float:
-    """Return the share of faces that pass the level's distance at the first attempt, 1 where it was not measured."""
+    """Return the share of faces within the level's similarity limit at the first attempt; 1 without measurements."""
     rates = sorted(step.passes)
     if not rates:
         return 1.0

@@ -1,6 +1,6 @@
-"""What the pipeline asks of others: who borrows from whom, and who is left alone.
+"""The protocols by which the pipeline asks which target each face gets, and whose face is kept.
 
-`styleid.people` fulfils both protocols for people who are known across photos.
+`styleid.people` implements both for people who are recognised across photos.
 """
 
 from __future__ import annotations
@@ -18,29 +18,57 @@ from styleid.types import Faces, ImageRGB, WPlusArray
 
 
 class Targets(Protocol):
-    """Choose the synthetic person whose identity each face takes, attempt by attempt."""
+    """Chooses the target of each face, attempt by attempt."""
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:
-        """Look at the faces of a photo before their first attempt; set `refusal` on each that gets no new face."""
+        """Prepare the faces of a photo before their first attempt, and set `refusal` on each that gets no new face."""
         ...
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
-        """Return the targets' W+, (n, size), for an attempt; attempt: 0 for the first."""
+        """Return the targets of an attempt.
+
+        Args:
+            bundle: The networks.
+            photo: Name of the photo.
+            faces: The n faces that get an attempt.
+            attempt: Number of the attempt, 0 for the first.
+
+        Returns:
+            The targets' latent codes, W+ (n, size).
+        """
         ...
 
     def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
-        """Set how the face's next attempt differs; return whether it gets one. steps: how many the method has."""
+        """Decide whether a face gets another attempt, and set its step and target for it.
+
+        Args:
+            face: The face; it is changed.
+            verdict: The verdict on its last attempt.
+            steps: Number of swap steps that the method has.
+
+        Returns:
+            Whether the face gets another attempt.
+        """
         ...
 
 
 class AllowList(Protocol):
-    """Know the people whose faces stay as they are."""
+    """Recognises the people whose faces are kept."""
 
     @property
     def mark(self) -> str:
-        """What the journal records of the list."""
+        """The list's entry in the journal: a digest of its photos."""
         ...
 
     def among(self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"]) -> dict[int, dict[str, float]]:
-        """Return which of the faces that rows name are left alone, each with its figures for the journal."""
+        """Return the faces that are kept.
+
+        Args:
+            image_rgb: The photo, uint8 (height, width, 3).
+            faces: Its faces.
+            rows: Indices of the k faces to check; their landmarks are finite.
+
+        Returns:
+            For each face that is kept, by its index, the measurements that the journal records.
+        """
         ...

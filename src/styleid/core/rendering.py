@@ -1,4 +1,4 @@
-"""Ask a bundle's generator for faces: in a photo's surroundings, or in those of nobody."""
+"""Draw faces with a bundle's generator, in the surroundings of a photo or in the bundle's neutral surroundings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ from styleid.types import FloatArray, WPlusArray
 
 
 def draw(bundle: Bundle, sources: Sequence[SourceFace], wplus: WPlusArray, steps: Sequence[SwapStep]) -> list[Drawing]:
-    """Draw a new face for each source from W+ (n, size), told of its photo what the step allows."""
+    """Draw a new face for each source.
+
+    Args:
+        bundle: The networks.
+        sources: The n original faces.
+        wplus: Latent codes of the new faces, (n, size).
+        steps: The swap step of each face. It determines how much of the photo's light the generator sees, and whether
+            the new face covers what lies in front of it.
+
+    Returns:
+        One drawing per face.
+    """
     if not bundle.spec.generators:
         images, landmarks = bundle.render(wplus)
         drawn = zip(images, landmarks, steps, strict=True)
@@ -30,9 +41,16 @@ def draw(bundle: Bundle, sources: Sequence[SourceFace], wplus: WPlusArray, steps
 
 
 def render(bundle: Bundle, wplus: WPlusArray) -> tuple[Float[np.ndarray, "n g g 3"], Float[np.ndarray, "n 68 2"]]:
-    """Return images of W+ (n, size) alone, float32 in [0, 255], and their landmarks (n, 68, 2) in pixels of the crop.
+    """Draw faces from latent codes alone, without a photo.
 
-    A generator that fills faces in draws into the bundle's neutral surroundings; the image is the whole crop.
+    A generator of format 2 draws into the bundle's neutral surroundings, and the image is the whole crop.
+
+    Args:
+        bundle: The networks.
+        wplus: Latent codes, (n, size).
+
+    Returns:
+        Images, float32 (n, g, g, 3) in [0, 255], and their landmarks, (n, 68, 2), pixels of the crop.
     """
     if not bundle.spec.generators:
         return bundle.render(wplus)
@@ -64,29 +82,29 @@ def _filled(
         maps = [around[k].maps(landmarks[k], generator.side, steps[k].light_cells, steps[k].cover) for k in which]
         inputs = {name: np.stack([one[name] for one in maps]) for name in maps[0]}
         images = bundle.draw(generator, wplus[which], inputs)
-        for k, image, told in zip(which, images, maps, strict=True):
-            drawings[k] = _finished(image, told, around[k], landmarks[k], steps[k].cover)
+        for k, image, given in zip(which, images, maps, strict=True):
+            drawings[k] = _finished(image, given, around[k], landmarks[k], steps[k].cover)
     return [drawings[k] for k in range(len(wplus))]
 
 
 def _finished(
     image: Float[np.ndarray, "g g 3"],
-    told: Mapping[str, FloatArray],
+    given: Mapping[str, FloatArray],
     around: Surroundings,
     landmarks: Float[np.ndarray, "68 2"],
     cover: float | None,
 ) -> Drawing:
-    """Retouch a drawn face and say how opaque it is."""
+    """Retouch a drawn face and compute its opacity. given: the generator's maps."""
     size, side = around.crop.shape[0], image.shape[0]
     old, new = (resized_points(points, size, side) for points in (around.landmarks, landmarks))
-    region = told["region"][0]
+    region = given["region"][0]
     frames = guides.frames_beside(around.parts, old, new, side, cover) & (region > 0)
-    clean = without_frames(retouched(image, told, new), frames, told["context"], region)
+    clean = without_frames(retouched(image, given, new), frames, given["context"], region)
     return Drawing(clean, landmarks, guides.opacity(around.parts, new, region))
 
 
 def _whole(drawing: Drawing, around: Surroundings) -> FloatArray:
-    """Return the crop with the face in it, (s, s, 3) in [0, 255]."""
+    """Return the crop with the face filled in, (s, s, 3) in [0, 255]."""
     assert drawing.region is not None
     crop, size = around.crop.copy(), around.crop.shape[0]
     fill_in(crop, FilledFace(drawing.image, drawing.region), np.eye(2, 3, dtype=np.float32), size)

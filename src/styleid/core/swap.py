@@ -1,4 +1,7 @@
-"""Swap units of W+ between a source and a target (StyleID, in latent space)."""
+"""Swap units of W+ between a source and a target.
+
+The swap in latent space of Le and Carlsson, "StyleID: Identity Disentanglement for Anonymizing Faces", PoPETs 2023.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,16 @@ from styleid.types import WPlusArray
 
 
 def swap_units(source: WPlusArray, target: WPlusArray, step: SwapStep, spec: BundleSpec) -> WPlusArray:
-    """Return W+ with the step's rows and channels moved from source towards target: (1 - a) source + a target.
+    """Return W+ whose units are (1 - a) source + a target; the rest is the source's.
 
-    source, target: (n, size). spec: says which numbers the rows hold.
+    Args:
+        source: Latent codes of the sources, W+ (n, size).
+        target: Latent codes of the targets, W+ (n, size).
+        step: The rows and channels to swap, and the share a of the target.
+        spec: Layout of W+.
+
+    Returns:
+        W+, (n, size), with the step's noise on the expression.
     """
     numbers = np.concatenate([spec.numbers(step.rows), np.array(step.channels, np.int64)])
     share, out = np.float32(step.strength), source.copy()
@@ -25,10 +35,19 @@ def swap_units(source: WPlusArray, target: WPlusArray, step: SwapStep, spec: Bun
 
 
 def with_noise(wplus: WPlusArray, target: WPlusArray, step: SwapStep, spec: BundleSpec) -> WPlusArray:
-    """Return W+ (n, size) with the step's noise on the expression.
+    """Add the step's noise to the rows of the expression.
 
-    It depends on the target (n, size) alone, so that it is the same in every frame of a video and in every photo of a
-    person who keeps a target.
+    The noise depends on the target alone, so that it is the same in all frames of a video and in all photos of a person
+    with a consistent target.
+
+    Args:
+        wplus: Latent codes, W+ (n, size); not changed.
+        target: Latent codes of the targets, W+ (n, size).
+        step: Gives the noise's standard deviation.
+        spec: Layout of W+.
+
+    Returns:
+        W+, (n, size); wplus itself if the step has no noise.
     """
     if not step.expression_noise:
         return wplus
@@ -41,9 +60,17 @@ def with_noise(wplus: WPlusArray, target: WPlusArray, step: SwapStep, spec: Bund
 
 
 def parse_units(text: str, spec: BundleSpec) -> tuple[int, ...]:
-    """Read `units`: `layers:3-57`, `layers:4,6-9` or `levels:shape,texture`.
+    """Parse units of W+, such as `layers:3-57`, `layers:4,6-9` or `levels:shape,texture`.
 
-    Raises OptionError that says what exists.
+    Args:
+        text: The units.
+        spec: Layout of W+.
+
+    Returns:
+        The rows of W+, in ascending order.
+
+    Raises:
+        OptionError: If the text has another form, or the bundle does not have these layers or levels.
     """
     kind, _, rest = text.partition(":")
     try:

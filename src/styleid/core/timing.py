@@ -1,4 +1,4 @@
-"""Measure how long each stage of the pipeline takes."""
+"""Measure the time that each stage of the pipeline takes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from contextlib import contextmanager
 
 
 class StageTimer:
-    """Add up wall-clock seconds by stage. seconds: totals so far, by stage name."""
+    """Adds up wall-clock seconds by stage.
+
+    seconds: totals so far, by the stage's name.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, stage: str) -> Generator[None, None, None]:
-        """Time the enclosed block as part of a stage."""
+        """Return a context manager that adds its block's seconds to a stage."""
         start = time.perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Choose the best units of a bundle's rankings, as `units` asks for them."""
+"""Choose the best units of a bundle's rankings."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from styleid.core.scores import SCORES
 from styleid.errors import OptionError
 from styleid.types import FloatArray
 
-_HOW = "channels:N, groups:N, layers:best-N, windows:LENGTH, with @ratio, @d_id or @leak after it for another score"
+_FORMS = "channels:N, groups:N, layers:best-N or windows:LENGTH, each with @ratio, @d_id or @leak for another score"
 
 
 def best_units(text: str, bundle: Bundle) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the rows of W+, and the numbers of W+, that the best units of a ranking hold.
+    """Return the best units of a ranking.
 
-    text: `channels:200` and `groups:6`, the best so many; `layers:best-6`, the best six layers; `windows:3`, the best
-    run of three layers. `@ratio`, `@d_id` or `@leak` after it chooses by that score instead of the difference of both
-    changes. None where the text speaks of no ranking. Raises OptionError that says what exists.
+    Args:
+        text: `channels:200` or `groups:6` for the best 200 channels or 6 groups; `layers:best-6` for the best six
+            layers; `windows:3` for the best three consecutive layers. A suffix `@ratio`, `@d_id` or `@leak` selects
+            that score instead of the difference.
+        bundle: The bundle with its rankings.
+
+    Returns:
+        The rows of W+ and the single numbers of W+ to swap; None if the text does not refer to a ranking.
+
+    Raises:
+        OptionError: If the text has another form, or the bundle does not have the ranking or that many units.
     """
     asked, at, score = text.partition("@")
     kind, _, rest = asked.partition(":")
@@ -27,7 +35,7 @@ def best_units(text: str, bundle: Bundle) -> tuple[tuple[int, ...], tuple[int, .
     if kind not in ("channels", "groups", "windows") and not at and count == rest:
         return None
     if kind not in ("channels", "groups", "layers", "windows") or (kind == "layers" and count == rest):
-        raise OptionError("units", f"'{text}': a ranking is asked for by {_HOW}.")
+        raise OptionError("units", f"'{text}': to choose by a ranking, write {_FORMS}.")
     scores = _scores(text, kind, score if at else SCORES[0], bundle)
     most = len(scores) if kind == "windows" else int(np.isfinite(scores).sum())
     if not re.fullmatch(r"[1-9]\d{0,8}", count) or int(count) > most:
@@ -44,7 +52,7 @@ def best_units(text: str, bundle: Bundle) -> tuple[tuple[int, ...], tuple[int, .
 
 
 def _scores(text: str, kind: str, score: str, bundle: Bundle) -> FloatArray:
-    """Return the asked scores; of a file without a table of layers, its windows of one layer are that."""
+    """Return the scores of a ranking. If a file has no table of layers, its windows of one layer are used."""
     if score not in SCORES:
         raise OptionError("units", f"'{text}': the score '{score}' is unknown; the scores are {', '.join(SCORES)}.")
     known = bundle.rankings()
@@ -54,8 +62,8 @@ def _scores(text: str, kind: str, score: str, bundle: Bundle) -> FloatArray:
     if (scores := known.get(f"{kind}{ending}")) is None:
         name = bundle.spec.name
         has = ", ".join(name for name in known if name.partition("@")[2] in ("", *SCORES)) or "none"
-        raise OptionError("units", f"'{text}': the bundle '{name}' has no such ranking (it has {has}); `styleid "
-                          "rank --install` makes one.")  # fmt: skip
+        raise OptionError("units", f"'{text}': the bundle '{name}' has no such ranking; its rankings: {has}. "
+                          "To make one, type: styleid rank --install")  # fmt: skip
     return scores
 
 

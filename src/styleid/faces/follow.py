@@ -1,11 +1,11 @@
-"""Follow a face where the detector does not see it, by how it looked when it was last seen.
+"""Follow a face through frames in which the detector does not find it.
 
-The face's picture is looked for near where it should be, by normalised correlation; the picture is never renewed, so
-that nothing drifts onto the background.
+An image of the face, the patch, is searched for near the expected position by normalised correlation. The patch is
+never updated, so that the search cannot drift onto the background.
 
 Convention
 ----------
-Pictures are grey, uint8 (h, w). Boxes are in their pixels. Scores are correlations, -1 to 1.
+Frames are grey, uint8 (h, w). Boxes are (x0, y0, x1, y1) in their pixels. Scores are correlations, -1 to 1.
 """
 
 from __future__ import annotations
@@ -18,27 +18,41 @@ import numpy as np
 from styleid.types import FloatArray
 
 SEEN_FROM = 0.5
-"""Correlation from which a face counts as still there."""
+"""Correlation from which a face counts as found."""
 _SMALLEST_PX = 5
+"""Shortest side of a patch that can be searched for."""
 _SCALES = (1.0, 0.94, 1.06)
+"""Changes of scale from frame to frame that are tried."""
 _REACH, _WIDER, _WIDEST = 0.5, 0.1, 1.0
+"""Search radius in sides of the box, its growth per frame without the face, and its largest growth."""
 _LEAST_REACH_PX = 4
+"""Smallest search radius, pixels."""
 _UNSURE_GROWTH, _MOST_GROWTH = 0.2, 1.0
+"""Growth of the box per frame without the face, as a share of its size, and its largest growth."""
 _DISAGREE = 0.35
+"""Distance of the positions found from both ends, in sides of the box, above which both are covered."""
 _MOST_OUTSIDE = 0.6
-
+"""Largest share of a patch's side that may lie outside the frame."""
 
 Look = tuple[np.ndarray, FloatArray]
-"""A picture and the box in it where a face shows itself best, which need not be where it was seen last."""
+"""A frame and a box in it that shows the face well; it need not be the frame in which the face was last found."""
 
 
 def follow(
     pictures: Sequence[np.ndarray], box_xyxy: FloatArray, speed: FloatArray, look: Look | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """Follow a box from the first picture through the others: boxes (n - 1, 4) and scores (n - 1,).
+    """Follow a face from the first frame through the others.
 
-    speed: (2,) pixels from picture to picture. look: what to look for, by default what the box shows. Where nothing is
-    alike the box goes on as it was going, with its score, and grows, since the face may be anywhere near.
+    While the face is not found, the box continues with its last speed and grows, because the position is uncertain.
+
+    Args:
+        pictures: n grey frames.
+        box_xyxy: The face's box in the first frame, (4,).
+        speed: The face's motion, (2,), pixels per frame.
+        look: The frame and box from which the patch is cut; None for the first frame and box_xyxy.
+
+    Returns:
+        Boxes, (n - 1, 4), and scores, (n - 1,).
     """
     look = look or (pictures[0], np.asarray(box_xyxy, np.float32))
     patch, aside = _patch(*look)
@@ -67,10 +81,20 @@ def fill_gap(
     speeds: tuple[FloatArray, FloatArray],
     looks: tuple[Look | None, Look | None] = (None, None),
 ) -> FloatArray:
-    """Return the boxes between two that are known, (n - 2, 4): followed from both ends, else on a smooth path.
+    """Return the boxes of a face between two frames in which it was detected.
 
-    pictures: from the one of `before` to the one of `after`. speeds, looks: at both ends, forwards
-    in time.
+    The face is followed from both ends. Where it is not found, boxes lie on a smooth path and grow. Where the two
+    directions disagree, the box covers both positions.
+
+    Args:
+        pictures: n grey frames; the face was detected in the first and the last.
+        before: The box in the first frame, (4,).
+        after: The box in the last frame, (4,).
+        speeds: The motion at both ends, (2,) each, pixels per frame, forwards in time.
+        looks: The frames and boxes from which patches are cut for both directions; None for the detected box.
+
+    Returns:
+        (n - 2, 4).
     """
     count = len(pictures) - 2
     path = hermite(before, after, np.tile(speeds[0], 2), np.tile(speeds[1], 2), count)
@@ -87,16 +111,25 @@ def fill_gap(
     growth = np.minimum(_UNSURE_GROWTH * from_end, _MOST_GROWTH) * lost
     boxes = np.stack([_wider(box, by) for box, by in zip(boxes, growth, strict=True)])
     apart = np.linalg.norm((there - back).reshape(-1, 2, 2).mean(1), axis=1)
-    disagree = apart > _DISAGREE * (path[:, 2:] - path[:, :2]).max(
-        1
-    )  # then the face may be at either place, or between
+    disagree = apart > _DISAGREE * (path[:, 2:] - path[:, :2]).max(1)
     around = np.stack([boxes, there, back, path])
     union = np.concatenate([around[..., :2].min(0), around[..., 2:].max(0)], 1)
     return np.where(disagree[:, None], union, boxes).astype(np.float32)
 
 
 def hermite(before: FloatArray, after: FloatArray, v0: FloatArray, v1: FloatArray, count: int) -> FloatArray:
-    """Return count values between two on the cubic with the speeds given, (count, k); speeds are kept within reason."""
+    """Interpolate between two values with a cubic Hermite curve.
+
+    Args:
+        before: First value, (k,).
+        after: Last value, (k,).
+        v0: Speed at the first value, (k,), per frame. It is limited to about three times the mean speed.
+        v1: Speed at the last value, (k,), limited in the same way.
+        count: Number of values in between.
+
+    Returns:
+        (count, k).
+    """
     t = (np.arange(1, count + 1, dtype=np.float32) / (count + 1))[:, None]
     span = np.float32(count + 1)
     straight = (after - before) / span
@@ -117,7 +150,7 @@ def _trust(scores: FloatArray) -> FloatArray:
 
 
 def _patch(picture: np.ndarray, box: FloatArray) -> tuple[np.ndarray, FloatArray]:
-    """Return what a box shows inside the picture, and how far that's middle lies from the box's."""
+    """Cut out the part of a box inside the frame; return it and the offset of its centre from the box's centre."""
     x0, y0, x1, y1 = _inner(box)
     height, width = picture.shape
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
@@ -139,7 +172,7 @@ def _search(
     aside: FloatArray,
     unseen: int,
 ) -> tuple[FloatArray, float, float]:
-    """Return the best place of a patch near a guess, its score and its scale; -1 where it cannot be looked for."""
+    """Return the best box for a patch near a guess, its score (-1 if it cannot be searched for), and its scale."""
     best = guess, -1.0, scale
     if patch.size == 0 or min(patch.shape) < _SMALLEST_PX or float(patch.std()) < 1.0:
         return best
@@ -166,7 +199,7 @@ def _search(
 
 
 def _still_inside(small: np.ndarray, low: FloatArray, shape: tuple[int, ...]) -> tuple[np.ndarray, FloatArray]:
-    """Cut off what of a patch lies outside the picture, at most six tenths a side, and say how its middle moves."""
+    """Cut off the part of a patch outside the frame, at most 0.6 of a side; return it and the shift of its centre."""
     size = np.array(small.shape[::-1])
     before = np.clip(-low, 0, _MOST_OUTSIDE * size).astype(int)
     after = np.clip(low + size - np.array(shape[1::-1]), 0, _MOST_OUTSIDE * size).astype(int)
@@ -177,7 +210,7 @@ def _still_inside(small: np.ndarray, low: FloatArray, shape: tuple[int, ...]) ->
 
 
 def _window(picture: np.ndarray, x0: int, y0: int, width: int, height: int) -> np.ndarray | None:
-    """Cut a window out of a picture, whose border is repeated outside; None where it lies outside altogether."""
+    """Cut a window out of a frame, repeating border pixels outside it; None if the window lies outside entirely."""
     h, w = picture.shape
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x0 + width, w), min(y0 + height, h)
     if right - left < 2 or bottom - top < 2:

@@ -1,7 +1,7 @@
-"""Look for further places where a face may be, for the setting `thorough`.
+"""The additional searches of the setting `thorough`.
 
-The image is shown to CenterFace at its own size, in tiles, and to YuNet at half, at its own and at twice its size, and
-turned to either side; dark images are shown with their contrast stretched, too.
+CenterFace searches the image in tiles at full size, and dark images also with stretched contrast. YuNet searches at
+half, full and double size, and in the image rotated by 60 degrees to either side.
 """
 
 from __future__ import annotations
@@ -15,30 +15,46 @@ from styleid.faces.second_look import stretched
 from styleid.types import Faces, ImageRGB
 
 _TILE_PX = 960
+"""Side of a tile's view."""
 _OVERLAP_PX = 160
+"""Overlap of neighbouring tiles, pixels of the view."""
 _TILTED_SIDE_PX = 1024
+"""Largest longer side of an image before it is rotated."""
 _TILTS = (60.0, -60.0)
+"""Rotations, degrees."""
 _DARK = 60
+"""Mean value, of 255, below which an image counts as dark."""
 _SAME = 0.4
+"""Intersection over union above which two detections are of the same face."""
 _MOST = 0.5
+"""Share of the smaller box inside the larger one above which two detections are of the same face; see `apart`."""
 _MUCH_SMALLER = 0.08
+"""Ratio of areas up to which a face inside a larger one is kept all the same."""
 _CENTERFACE_FROM = 0.05
+"""Least score of CenterFace."""
 _YUNET_FROM = {0.5: 0.3, 1.0: 0.12, 2.0: 0.4}
+"""Least score of YuNet, by scale."""
 _YUNET_TILTED_FROM = 0.3
+"""Least score of YuNet in rotated images."""
 _RANKS = (1.0, 0.5, 0.25)
-"""Whose box and landmarks stay where several see a face: CenterFace's, YuNet's, YuNet's in the turned image."""
+"""Weights of the scores of CenterFace, YuNet, and YuNet in rotated images. Of several detections of a face, the one
+with the highest weighted score gives box and landmarks."""
 
 
 def further_places(
     image_rgb: ImageRGB, found: Faces, centerface: Look, yunet: Look
 ) -> tuple[Faces, Float[np.ndarray, "n 2"]]:
-    """Return all places where a face may be, and CenterFace's and YuNet's best score for each, 0 where it saw none.
+    """Search an image again with both detectors.
 
     Args:
-        image_rgb: uint8 (height, width, 3).
-        found: what CenterFace has found already.
-        centerface: shows a view to CenterFace.
-        yunet: shows a view to YuNet.
+        image_rgb: The image, uint8 (height, width, 3).
+        found: Detections of CenterFace so far.
+        centerface: Runs CenterFace on a view.
+        yunet: Runs YuNet on a view.
+
+    Returns:
+        All n possible faces, and the best scores of CenterFace and of YuNet for each, (n, 2), 0 to 1; 0 if a detector
+        did not find it.
     """
     by_centerface = [found, in_tiles(image_rgb, centerface, 1.0, _CENTERFACE_FROM)]
     if image_rgb.mean() < _DARK:
@@ -49,7 +65,17 @@ def further_places(
 
 
 def in_tiles(image_rgb: ImageRGB, look: Look, scale: float, threshold: float) -> Faces:
-    """Show an image at a scale, in overlapping tiles where it is large, and return what is seen in all of them."""
+    """Run a detector on a scaled image, in overlapping tiles if it is large.
+
+    Args:
+        image_rgb: The image, uint8 (height, width, 3).
+        look: The detector.
+        scale: Pixels of the views per pixel of the image.
+        threshold: Least score, between 0 and 1.
+
+    Returns:
+        The detections, in pixels of the image, in descending order of their scores.
+    """
     height, width = image_rgb.shape[:2]
     side, overlap = round(_TILE_PX / scale), round(_OVERLAP_PX / scale)
     boxes = [
@@ -60,7 +86,16 @@ def in_tiles(image_rgb: ImageRGB, look: Look, scale: float, threshold: float) ->
 
 
 def tilted(image_rgb: ImageRGB, look: Look, degrees: float) -> Faces:
-    """Show an image turned about its middle, at most 1024 px long, and return what is seen, in pixels of the image."""
+    """Run a detector on a rotated image, which is scaled down to at most 1024 px first.
+
+    Args:
+        image_rgb: The image, uint8 (height, width, 3).
+        look: The detector.
+        degrees: The rotation, as in `cv2.getRotationMatrix2D`.
+
+    Returns:
+        The detections, in pixels of the image, in descending order of their scores. Their boxes are upright squares.
+    """
     height, width = image_rgb.shape[:2]
     scale = min(1.0, _TILTED_SIDE_PX / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -74,7 +109,7 @@ def tilted(image_rgb: ImageRGB, look: Look, degrees: float) -> Faces:
 
 
 def _turned_back(faces: Faces, matrix: np.ndarray) -> Faces:
-    """Move faces by a rotation; boxes keep their size and stay upright."""
+    """Move faces by a rotation. Boxes become upright squares of their longer side."""
     corners = faces.boxes_xyxy.reshape(-1, 2, 2)
     centres = corners.mean(1) @ matrix[:, :2].T + matrix[:, 2]
     halves = np.ptp(corners, axis=1).max(-1, keepdims=True, initial=0) / 2
@@ -83,9 +118,15 @@ def _turned_back(faces: Faces, matrix: np.ndarray) -> Faces:
 
 
 def merged(by_centerface: Faces, by_yunet: Faces, lying: Faces) -> tuple[Faces, Float[np.ndarray, "n 2"]]:
-    """Join finds of the same face, and return one of each with both detectors' best scores for it, (n, 2).
+    """Merge detections of the same face.
 
-    lying: what YuNet saw in the turned image.
+    Args:
+        by_centerface: Detections of CenterFace.
+        by_yunet: Detections of YuNet.
+        lying: Detections of YuNet in rotated images.
+
+    Returns:
+        One detection per face, and the best scores of CenterFace and of YuNet for each, (n, 2), 0 to 1.
     """
     finds = (by_centerface, by_yunet, lying)
     everything, first = Faces.concatenate(finds), len(by_centerface)
@@ -101,10 +142,15 @@ def merged(by_centerface: Faces, by_yunet: Faces, lying: Faces) -> tuple[Faces, 
 
 
 def apart(faces: Faces) -> Faces:
-    """Leave out each face whose greater part lies inside a better one, or that holds the greater part of a better one.
+    """Remove faces that share more than half of the smaller box with a better face.
+
+    A face that is much smaller than the other stays: a person may stand in front of a poster with a face.
 
     Args:
-        faces: best first. Much smaller faces within larger ones stay: somebody may stand in front of a poster.
+        faces: The faces, in descending order of their scores.
+
+    Returns:
+        The faces that are kept, in the same order.
     """
     boxes = faces.boxes_xyxy.astype(np.float64)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)

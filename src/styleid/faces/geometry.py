@@ -1,10 +1,10 @@
-"""Read pose and expression off 68 landmarks, and close the forehead over them.
+"""Compute pose and expression from 68 landmarks, and add points of the forehead.
 
 Convention
 ----------
-Landmarks follow the 68-point scheme of iBUG 300-W: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67; "left" is
-the image's left. Arrays are (..., 68, 2), (x, y) in pixels. Lengths are fractions of the inter-ocular distance, the
-distance between the eyes' centres.
+Landmarks follow the 68-point scheme of iBUG 300-W: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67. Left is
+the image's left. Arrays are (..., 68, 2), (x, y) in pixels. Lengths are given in inter-ocular distances, the distance
+between the eyes' centres.
 """
 
 from __future__ import annotations
@@ -18,22 +18,28 @@ from styleid.types import FloatArray
 
 JAW, BROWS, NOSE_TIP, LEFT_EYE, RIGHT_EYE = slice(0, 17), slice(17, 27), 30, slice(36, 42), slice(42, 48)
 POINTS_WITH_FOREHEAD = 78
+"""Number of points that `with_forehead` returns."""
 FOREHEAD = slice(68, POINTS_WITH_FOREHEAD)
 FOREHEAD_RISE = 0.55
+"""Height of the forehead's points above the brows, as a share of the brows' height above the nose tip."""
 MOUTH_OPEN_FROM = 0.08
-"""Inner-lip opening from which a mouth counts as open, in inter-ocular distances."""
+"""Distance of the inner lips above which a mouth counts as open, in inter-ocular distances."""
 
 Numbers = FloatArray | np.floating
-"""One number for each face, or a single one for a single face."""
+"""One number per face, or a single number for a single face."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Describe pose and expression; every field is an array of the landmarks' leading shape.
+    """Pose and expression. Every field has the leading shape of the landmarks.
 
-    mouth_opening, eye_opening, brow_height: inter-ocular distances. smile: how far the mouth's corners stand above its
-    middle, inter-ocular distances. yaw: -1 to 1, positive where the face turns to the image's right. pitch: how far
-    down the nose tip lies between eyes (0) and mouth (1). roll: radians, positive clockwise in the image.
+    mouth_opening: mean distance of the inner lips, inter-ocular distances.
+    smile: height of the mouth's corners above its middle, inter-ocular distances.
+    eye_opening: mean distance of the eyelids, inter-ocular distances.
+    brow_height: mean height of the brows above the eyes, inter-ocular distances.
+    yaw: -1 to 1, positive if the face turns to the image's right.
+    pitch: position of the nose tip between the eyes (0) and the mouth (1).
+    roll: radians, positive if the head is tilted clockwise in the image.
     """
 
     mouth_opening: Numbers
@@ -46,24 +52,45 @@ class Expression:
 
     @property
     def mouth_is_open(self) -> np.ndarray | np.bool_:
-        """True where the lips are parted enough to count, bool."""
+        """Whether the mouth is open, bool."""
         return self.mouth_opening > MOUTH_OPEN_FROM
 
 
 def inter_ocular(landmarks: Float[np.ndarray, "... k 2"]) -> Numbers:
-    """Return the distance between the eyes' centres, (...)."""
+    """Return the distance between the eyes' centres.
+
+    Args:
+        landmarks: (..., k, 2), k at least 48, pixels.
+
+    Returns:
+        (...), pixels.
+    """
     left, right = (landmarks[..., eye, :].mean(-2) for eye in (LEFT_EYE, RIGHT_EYE))
     return np.linalg.norm(right - left, axis=-1)
 
 
 def five_points(landmarks: Float[np.ndarray, "... k 2"]) -> Float[np.ndarray, "... 5 2"]:
-    """Reduce 68 landmarks to eyes, nose tip and mouth corners, (..., 5, 2)."""
+    """Return the five landmarks (eyes, nose tip, mouth corners) of 68 landmarks.
+
+    Args:
+        landmarks: (..., k, 2), k at least 55.
+
+    Returns:
+        (..., 5, 2), in the order of `styleid.types.Faces`.
+    """
     eyes = [landmarks[..., eye, :].mean(-2) for eye in (LEFT_EYE, RIGHT_EYE)]
     return np.stack([*eyes, landmarks[..., 30, :], landmarks[..., 48, :], landmarks[..., 54, :]], -2)
 
 
 def with_forehead(landmarks: Float[np.ndarray, "... 68 2"]) -> Float[np.ndarray, "... 78 2"]:
-    """Append ten points above the brows, (..., 78, 2): the brows raised by .55 of their height over the nose tip."""
+    """Append ten points of the forehead: the brows, raised by 0.55 of their height above the nose tip.
+
+    Args:
+        landmarks: (..., 68, 2).
+
+    Returns:
+        (..., 78, 2), float32.
+    """
     brows, nose, chin = landmarks[..., BROWS, :], landmarks[..., NOSE_TIP, None, :], landmarks[..., 8, None, :]
     up = landmarks[..., 36:48, :].mean(-2, keepdims=True) - chin
     up = up / np.linalg.norm(up, axis=-1, keepdims=True)
@@ -72,12 +99,20 @@ def with_forehead(landmarks: Float[np.ndarray, "... 68 2"]) -> Float[np.ndarray,
 
 
 def landmark_error(found: Float[np.ndarray, "... k 2"], true: Float[np.ndarray, "... k 2"]) -> Numbers:
-    """Return the mean distance of two sets of landmarks, as a fraction of the true inter-ocular distance, (...)."""
+    """Return the mean distance of corresponding landmarks, in inter-ocular distances.
+
+    Args:
+        found: (..., k, 2).
+        true: (..., k, 2); their inter-ocular distance is the unit.
+
+    Returns:
+        (...).
+    """
     return np.linalg.norm(found - true, axis=-1).mean(-1) / np.maximum(inter_ocular(true), 1e-6)
 
 
 def expression(landmarks: Float[np.ndarray, "... k 2"]) -> Expression:
-    """Measure pose and expression."""
+    """Compute pose and expression from landmarks (..., 68, 2)."""
     unit = np.maximum(inter_ocular(landmarks), 1e-6)
 
     def between(a: int, b: int) -> Numbers:

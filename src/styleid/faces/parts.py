@@ -1,4 +1,4 @@
-"""Show parts of an image to a detector, and join what it sees."""
+"""Run a detector on parts of an image, and merge the detections."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ from jaxtyping import Bool
 from styleid.types import Faces, ImageRGB
 
 SMALLEST_SEEN_PX = 10.0
+"""Size of the smallest face that CenterFace finds, in pixels of its input."""
 Look = Callable[[ImageRGB, float], Faces]
-"""A view, uint8 (height, width, 3), and a threshold, to what a detector sees, in pixels of the view."""
+"""A detector: takes a view, uint8 (height, width, 3), and a threshold; returns detections in pixels of the view."""
 
 
 def look_at_part(
     image_rgb: ImageRGB, look: Look, box: tuple[int, int, int, int], scale: float, threshold: float
 ) -> Faces:
-    """Show a part of an image, brought to a scale; return what is seen, in pixels of the image, best first.
+    """Run a detector on a scaled part of an image.
 
-    Large faces that an inner border of the part cuts are left out: another part shows them whole.
+    Large faces that are cut by an inner border of the part are left out, because another part shows them whole.
+
+    Args:
+        image_rgb: The image, uint8 (height, width, 3).
+        look: The detector.
+        box: The part, (x0, y0, x1, y1), pixels of the image.
+        scale: Pixels of the view per pixel of the image.
+        threshold: Least score, between 0 and 1.
+
+    Returns:
+        The detections, in pixels of the image, in the order of the detector.
     """
     x0, y0, x1, y1 = box
     view = image_rgb[y0:y1, x0:x1]
@@ -33,18 +44,35 @@ def look_at_part(
 
 
 def suppress_overlaps(faces: Faces, max_overlap: float = 0.4) -> Faces:
-    """Keep the best of faces that overlap by more than max_overlap (intersection over union), best first."""
+    """Keep the best of faces that overlap (non-maximum suppression).
+
+    Args:
+        faces: The faces.
+        max_overlap: Intersection over union up to which two faces are both kept.
+
+    Returns:
+        The faces that are kept, in descending order of their scores.
+    """
     if len(faces) == 0:
         return faces
     corners = faces.boxes_xyxy
     boxes_xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    above_zero = faces.scores.astype(np.float64) + 1  # OpenCV drops scores of 0, which own boxes have
+    above_zero = faces.scores.astype(np.float64) + 1  # OpenCV drops scores of 0, which given boxes have
     kept = cv2.dnn.NMSBoxes(boxes_xywh.tolist(), above_zero.tolist(), 0.0, max_overlap)
     return faces[np.asarray(kept, np.int64).reshape(-1)]
 
 
 def tile_spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
-    """Return first and last pixels of tiles that cover a length, each overlapping the one before."""
+    """Divide a length into overlapping tiles.
+
+    Args:
+        length: The length, pixels.
+        side: Side of a tile, pixels.
+        overlap: Least overlap of neighbouring tiles, pixels, less than side.
+
+    Returns:
+        The first pixel of each tile and the one after its last.
+    """
     if length <= side:
         return [(0, length)]
     count = int(np.ceil((length - overlap) / (side - overlap)))
@@ -55,7 +83,7 @@ def tile_spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
 def _cut_by_border(
     faces: Faces, box: tuple[int, int, int, int], scale: float, image_shape: tuple[int, ...]
 ) -> Bool[np.ndarray, "..."]:
-    """Mark large faces that a tile's inner border cuts: a neighbouring tile or the overview sees them whole."""
+    """Return which large faces are cut by a border of the tile that is not the image's border."""
     x0, y0, x1, y1 = box
     height, width = image_shape[:2]
     low = np.where([x0 > 0, y0 > 0], 1.0, -np.inf)

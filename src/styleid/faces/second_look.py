@@ -1,9 +1,9 @@
-"""Look again at places where a face may be, and weigh what is seen: the settings `standard` and `thorough`.
+"""The second look at unsure detections, in the settings `standard` and `thorough`.
 
-A find of which a detector is unsure is cut out with its surroundings, brought to the size that detectors see best, and
-shown to YuNet, for `thorough` also to CenterFace, in several sizes, mirrored and with its contrast stretched.
-The scores' log-odds are added with weights that a logistic regression found (benchmarks/detection.py, `fit`), so that
-the sum tells faces from other things.
+A detection of which CenterFace is unsure is cut out with its surroundings and scaled to a size at which detectors work
+well. YuNet examines it; in the setting `thorough`, both detectors examine it at several sizes, mirrored, and with
+stretched contrast. The log-odds of all scores are added with the weights of a logistic regression
+(benchmarks/detection.py, `fit`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,25 @@ from styleid.faces.yunet import YuNet
 from styleid.types import Faces, FloatArray, ImageRGB, ImagesRGB
 
 SIDE_PX = 192
+"""Usual side of a view."""
 _CLIP = 0.02
+"""Scores are clipped to [0.02, 0.98] before log-odds are taken."""
 _AREA_BELOW = 0.7
+"""Scale below which an image is averaged down before it is warped."""
 _REACH = 1.5
+"""Size of the part that is cut out before warping, in sides of the view."""
 _LEAST_SPAN = 12.0
+"""Least range of values that is stretched, so that noise in flat images is not amplified much."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How a place is shown.
+    """How a detection is cut out and shown to a detector.
 
-    face_px: the face's longer side. mirrored, stretched: whether mirrored, and with its contrast stretched. side_px: of
-    the view, a multiple of 32.
+    face_px: longer side of the face in the view, pixels.
+    mirrored: whether the view is mirrored.
+    stretched: whether its contrast is stretched.
+    side_px: side of the view, pixels, a multiple of 32.
     """
 
     face_px: float = 60.0
@@ -40,38 +47,65 @@ class View:
 
 
 LookAtAll = Callable[[ImagesRGB, float], Sequence[Faces]]
-"""Views, uint8 (n, side, side, 3), and a threshold, to what a detector sees in each."""
+"""A detector: takes views, uint8 (n, side, side, 3), and a threshold; returns the detections of each view."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weigh what was seen, as log-odds: each figure's weight, and the constant. bar: sum from which a find counts."""
+    """A logistic regression that combines the figures of a second look.
+
+    each: weight of each figure.
+    constant: the intercept.
+    bar: sum from which a detection counts as a face at the default threshold.
+    """
 
     each: tuple[float, ...]
     constant: float
     bar: float
 
     def weigh(self, seen: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
-        """Return the evidence, (n,), 0 at the bar."""
+        """Return the evidence for n detections.
+
+        Args:
+            seen: Figures of the second look, (n, k), from `SecondLook.at`.
+
+        Returns:
+            (n,), log-odds; 0 at the bar.
+        """
         return seen @ np.array(self.each) + self.constant - self.bar
 
 
 STANDARD = Weights((0.99, 0.51), 2.66, 1.0)
+"""Weights for the setting `standard`."""
 THOROUGH = Weights((1.08, 0.28, 0.45, 0.32), 3.63, -0.35)
+"""Weights for the setting `thorough`."""
 SURE = 0.5
-"""From this score on CenterFace is taken at its word."""
+"""Score of CenterFace from which a detection needs no second look."""
 _QUICK_VIEW = View(side_px=128)
 _CLOSER_VIEWS = tuple(View(px, turned, turned) for px in (40.0, 60.0, 90.0) for turned in (False, True))
 _HOPEFUL = 0.15
-"""CenterFace, the slower one, looks again only where a detector has seen so much of a face."""
+"""Least score of either detector with which CenterFace, the slower one, examines a detection, too."""
 _FLOOR = 0.06
+"""Score from which a detection gets a second look, at the default threshold."""
 _LOWEST = 0.05
+"""The same at any threshold."""
 _LOOKED_AT = 0.03
+"""Least score of a detector in a closer view."""
 _DEFAULT = 0.35
+"""The default threshold of `DetectorOptions`."""
 
 
 def view_of(image_rgb: ImageRGB, box_xyxy: FloatArray, view: View) -> ImageRGB:
-    """Cut a place out of an image with what is around it, uint8 (side, side, 3), its middle in the middle."""
+    """Cut a detection out of an image with its surroundings.
+
+    Args:
+        image_rgb: The image, uint8 (height, width, 3).
+        box_xyxy: The detection's box, (4,), pixels of the image.
+        view: Size, mirroring and contrast of the view.
+
+    Returns:
+        The view, uint8 (side, side, 3), centred on the box.
+    """
     centre, side = (box_xyxy[:2] + box_xyxy[2:]) / 2, max(1.0, float((box_xyxy[2:] - box_xyxy[:2]).max()))
     scale = view.face_px / side
     reach, size = _REACH * view.side_px / 2 / scale, np.array(image_rgb.shape[1::-1])
@@ -92,14 +126,14 @@ def view_of(image_rgb: ImageRGB, box_xyxy: FloatArray, view: View) -> ImageRGB:
 
 
 def stretched(image_rgb: ImageRGB) -> ImageRGB:
-    """Spread an image's values over the whole range, but for its darkest and lightest hundredth."""
+    """Stretch an image's contrast: its 1st percentile becomes 0, its 99th percentile 255."""
     low, high = np.percentile(image_rgb[::2, ::2], (1, 99))
     spread = (image_rgb.astype(np.float32) - low) * (255 / max(_LEAST_SPAN, float(high - low)))
     return np.clip(spread, 0, 255).astype(np.uint8)
 
 
 def central_score(faces: Faces, view: View) -> float:
-    """Return the best score of a face about the middle of a view, of about the size that it should have; 0 for none."""
+    """Return the best score of a face near the centre of a view and of about the expected size; 0 if there is none."""
     centres = faces.boxes_xyxy.reshape(-1, 2, 2).mean(1)
     sides = (faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]).max(1, initial=0)
     about = (np.abs(centres + 0.5 - view.side_px / 2) < view.face_px / 3).all(1)
@@ -108,55 +142,69 @@ def central_score(faces: Faces, view: View) -> float:
 
 
 def log_odds(scores: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s"]:
-    """Return the log-odds of scores in [0, 1], those near 0 and 1 taken for .02 and .98."""
+    """Return the log-odds of scores, which are clipped to [0.02, 0.98]."""
     clipped = np.clip(np.asarray(scores, np.float64), _CLIP, 1 - _CLIP)
     return np.log(clipped / (1 - clipped))
 
 
 def floor(threshold: float) -> float:
-    """Return CenterFace's score from which a place is looked at again, for a threshold in (0, 1)."""
+    """Return CenterFace's score from which a detection gets a second look, for a threshold between 0 and 1."""
     moved = _FLOOR / (1 - _FLOOR) * threshold / (1 - threshold) * (1 - _DEFAULT) / _DEFAULT
     return min(threshold, max(_LOWEST, moved / (1 + moved)))
 
 
 def evidence_of(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return the evidence, (n,), that `as_score` turns back into the scores."""
+    """Convert scores (n,) to evidence (n,), log-odds relative to the default threshold; the inverse of `as_score`."""
     inside = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
     return np.log(inside / (1 - inside)) - np.log(_DEFAULT / (1 - _DEFAULT))
 
 
 def below_sure(evidence: Float[np.ndarray, " n"], threshold: float) -> Float[np.ndarray, " n"]:
-    """Return evidence that keeps its order but stays below that of sure finds, so that none of them gives way."""
+    """Limit evidence to less than that of a sure detection, so that an unsure one never suppresses a sure one.
+
+    Args:
+        evidence: (n,), log-odds.
+        threshold: The detector's threshold, between 0 and 1.
+
+    Returns:
+        (n,), in the same order; negative evidence does not change.
+    """
     cap = float(evidence_of(np.array([max(SURE, threshold)]))[0])
     return np.where(evidence > 0, cap * (1 - np.exp(-np.maximum(evidence, 0) / cap)), evidence)
 
 
 def as_score(evidence: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return evidence as scores in (0, 1), evidence of 0 as the default threshold."""
+    """Convert evidence (n,), log-odds, to scores (n,) between 0 and 1; 0 becomes the default threshold."""
     return 1 / (1 + np.exp(-np.clip(evidence + np.log(_DEFAULT / (1 - _DEFAULT)), -30, 30)))
 
 
 class SecondLook:
-    """Look closer at places of an image."""
+    """Examines detections in closer views."""
 
     def __init__(self, centerface: LookAtAll, yunet: YuNet) -> None:
+        """Choose the detectors.
+
+        Args:
+            centerface: Runs CenterFace on several views.
+            yunet: YuNet.
+        """
         self._centerface = centerface
         self._yunet = yunet
 
     def at(
         self, image_rgb: ImageRGB, faces: Faces, scores: Float[np.ndarray, "n d"], *, thorough: bool
     ) -> Float[np.ndarray, "n k"]:
-        """Return figures of each face, log-odds.
+        """Return the figures of a second look at some detections, as log-odds.
 
         Args:
-            image_rgb: uint8 (height, width, 3).
-            faces: where to look.
-            scores: (n, 1) CenterFace's, or for a thorough look (n, 2) CenterFace's and YuNet's, 0 where it saw none.
-            thorough: whether both detectors look, at several views, or YuNet alone at one.
+            image_rgb: The image, uint8 (height, width, 3).
+            faces: The n detections.
+            scores: Scores of CenterFace, (n, 1); with thorough, of CenterFace and YuNet, (n, 2).
+            thorough: Whether both detectors examine several views, or YuNet one view.
 
         Returns:
-            (n, 2) the score and YuNet's at one closer view; or (n, 4) the scores, CenterFace's mean over closer views,
-            and YuNet's best over them.
+            (n, 2): the score, and YuNet's in the closer view. With thorough (n, 4): both scores, CenterFace's mean over
+            the closer views, and YuNet's best.
         """
         boxes = faces.boxes_xyxy.astype(np.float64)
         if not thorough:
@@ -173,7 +221,7 @@ class SecondLook:
     def _scores(
         look: LookAtAll, image_rgb: ImageRGB, boxes_xyxy: Float[np.ndarray, "n 4"], views: Sequence[View]
     ) -> Float[np.ndarray, "n views"]:
-        """Return the score of the face at each place in each view, 0 where none is seen."""
+        """Return the score of each detection in each view, 0 if no face is found."""
         scores = np.zeros((len(boxes_xyxy), len(views)))
         for i, box in enumerate(boxes_xyxy):
             seen = look(np.stack([view_of(image_rgb, box, view) for view in views]), _LOOKED_AT)

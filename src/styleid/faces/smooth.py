@@ -1,7 +1,7 @@
-"""Smooth what is measured along a track without shifting it in time.
+"""Smooth measurements along a track without a delay.
 
-A local quadratic, weighted by a Gaussian in time and by how far each measurement is trusted: a zero-phase filter that
-leaves even motion, and motion that gains speed evenly, as it is.
+A quadratic is fitted around each time, weighted by a Gaussian in time and by the trust in each measurement. This
+zero-phase filter does not change motion with constant speed or constant acceleration.
 """
 
 from __future__ import annotations
@@ -11,11 +11,23 @@ import numpy as np
 from styleid.types import FloatArray
 
 _REACH = 3.0
+"""Half-width of the window, in standard deviations of the Gaussian."""
 _RIDGE = 0.02
+"""Ridge penalty on the slope; five times as much on the curvature."""
 
 
 def smooth(times_s: FloatArray, values: FloatArray, weights: FloatArray, sigma_s: float) -> FloatArray:
-    """Return values (n, ...) smoothed over times (n,), increasing; weights (n,) in [0, 1]. NaN has no weight."""
+    """Return smoothed values.
+
+    Args:
+        times_s: Increasing times, (n,), seconds.
+        values: Measurements, (n, ...); rows with NaN get no weight.
+        weights: Trust in each measurement, (n,), 0 to 1.
+        sigma_s: Standard deviation of the Gaussian, seconds.
+
+    Returns:
+        (n, ...), float32; NaN if no measurement lies near a time.
+    """
     flat = np.asarray(values, np.float64).reshape(len(values), -1)
     known = np.isfinite(flat).all(1)
     trust = np.where(known, np.maximum(weights, 1e-4), 0.0)
@@ -31,7 +43,7 @@ def smooth(times_s: FloatArray, values: FloatArray, weights: FloatArray, sigma_s
 
 
 def _centre_of_fit(t: FloatArray, w: FloatArray, values: FloatArray) -> FloatArray:
-    """Return the weighted quadratic fit's value at t = 0; a ridge on slope and curve holds where little is known."""
+    """Return the value at t = 0 of a weighted quadratic fit; the ridge keeps it stable with few measurements."""
     design = np.stack([np.ones_like(t), t, t**2], 1)
     normal = (design * w[:, None]).T @ design + np.diag([0.0, _RIDGE, 5 * _RIDGE]) * w.sum()
     return np.linalg.solve(normal, (design * w[:, None]).T @ values)[0]

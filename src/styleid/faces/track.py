@@ -1,14 +1,14 @@
-"""Join detections into tracks: one face through a shot, one person through a clip.
+"""Join detections into tracks: one track per face and shot.
 
-Two-stage association after ByteTrack (Zhang et al. 2022): in every frame sure detections are given to tracks first, by
-overlap with where a track should be and by identity, solved as an assignment; unsure ones may then continue a track and
-never begin one. What is left is looked at backwards in time: unsure detections before a track's begin, and tracks whose
-prolongations, forwards of the one or backwards of the other, meet.
+Two-stage association after ByteTrack (Zhang et al. 2022). In every frame, confident detections are assigned to tracks
+first, by overlap with the expected box and by identity; low-score detections may then continue a track, but not begin
+one. Afterwards, tracks are extended backwards in time with low-score detections, and tracks are joined across gaps if
+one continues the other.
 
 Convention
 ----------
-Frames are numbered from 0; `cuts` holds the first frame of each new shot. Boxes are x0, y0, x1, y1 in pixels.
-Embeddings are unit vectors, NaN where none was made.
+Frames are numbered from 0; `cuts` contains the first frame of each new shot. Boxes are (x0, y0, x1, y1) in pixels.
+Embeddings are unit vectors, NaN for detections without one.
 """
 
 from __future__ import annotations
@@ -23,20 +23,30 @@ from styleid.errors import MissingDependencyError
 from styleid.types import FloatArray
 
 _LEAST_OVERLAP = 0.05
+"""Least overlap of enlarged boxes with which a confident detection continues a track."""
 _WEAK_OVERLAP = 0.3
+"""Overlap above which a low-score detection continues a track."""
 _GROWTH = 0.15
+"""Enlargement of boxes per missed frame, as a share of their size."""
 _IDENTITY_SHARE = 0.4
+"""Weight of the embeddings' similarity against overlap."""
 _STRANGER = 0.05
+"""Similarity below which a detection continues a track only if boxes overlap by at least half."""
 _SIZE_RATIO = 2.2
+"""Largest ratio of the sides of two boxes of a track."""
 _BACK_MISSES = 3
+"""Number of missed frames after which a track is not extended backwards any further."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Everything that the detector saw in a clip, in the order of frames.
+    """All detections in a clip, in the order of frames.
 
-    frames: (n,) int. boxes_xyxy: (n, 4). scores: (n,). landmarks_px: (n, 5, 2). embeddings: (n, d), NaN rows where
-    none was made; d may be 0.
+    frames: frame numbers, int (n,).
+    boxes_xyxy: boxes, (n, 4), pixels.
+    scores: scores, (n,), 0 to 1.
+    landmarks_px: five landmarks each, (n, 5, 2), pixels.
+    embeddings: unit embeddings, (n, d), NaN for detections without one; d may be 0.
     """
 
     frames: Int[np.ndarray, " n"]
@@ -49,13 +59,20 @@ class Candidates:
         return len(self.frames)
 
     def similarity(self, one: FloatArray, row: int) -> float:
-        """Return the cosine similarity of a unit embedding and a candidate's, NaN where either is missing."""
+        """Return the cosine similarity of a unit embedding (d,) and a candidate's; NaN if either is missing."""
         return float(one @ self.embeddings[row]) if len(one) else float("nan")
 
 
 @dataclass
 class Tracklet:
-    """A track in the making: rows of the candidates, in time order, and what is known of its motion."""
+    """A track that is being built.
+
+    rows: its detections, as indices of the candidates in the order of time.
+    box: its last box, (4,), pixels.
+    speed: its motion, (2,), pixels per frame.
+    frame: number of its last frame.
+    embedding: running mean of its embeddings, unit length, (d,); empty without any.
+    """
 
     rows: list[int]
     box: FloatArray
@@ -64,14 +81,24 @@ class Tracklet:
     embedding: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def at(self, frame: int) -> FloatArray:
-        """Return the box that is expected in a frame."""
+        """Return the expected box in a frame, (4,)."""
         return self.box + np.tile(self.speed, 2) * np.float32(frame - self.frame)
 
 
 def associate(candidates: Candidates, sure_from: float, cuts: Collection[int], max_gap: int) -> list[list[int]]:
-    """Return tracks as rows of the candidates, in order of their first frames.
+    """Join detections into tracks.
 
-    sure_from: the score of a sure detection. max_gap: frames that a track may miss within a shot.
+    Args:
+        candidates: The detections.
+        sure_from: Score from which a detection is confident and may begin a track.
+        cuts: First frame of each new shot; no track crosses it.
+        max_gap: Largest number of frames that a track may miss.
+
+    Returns:
+        For each track, the indices of its detections in the order of time; tracks in the order of their first frames.
+
+    Raises:
+        MissingDependencyError: If SciPy is not installed.
     """
     if not len(candidates):
         return []
@@ -84,7 +111,12 @@ def associate(candidates: Candidates, sure_from: float, cuts: Collection[int], m
 
 
 def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return intersection over union of boxes (n, 4) and (m, 4): (n, m)."""
+    """Return the intersection over union of each pair of boxes, (n, m).
+
+    Args:
+        one: Boxes, (n, 4), pixels.
+        other: Boxes, (m, 4), pixels.
+    """
     low = np.maximum(one[:, None, :2], other[None, :, :2])
     high = np.minimum(one[:, None, 2:], other[None, :, 2:])
     both = np.clip(high - low, 0, None).prod(-1)
@@ -120,7 +152,7 @@ def _forwards(c: Candidates, sure_from: float, cuts: frozenset[int], max_gap: in
 
 
 def _assign(tracks: Sequence[Tracklet], rows: np.ndarray, c: Candidates, frame: int, affinity) -> list[tuple[int, int]]:
-    """Return the (track, row) pairs of the assignment that is best in all."""
+    """Return the (track, row) pairs of the assignment with the largest total affinity."""
     if not len(tracks) or not len(rows):
         return []
     worth = np.array([[affinity(track, int(row), c, frame) for row in rows] for track in tracks])
@@ -133,12 +165,12 @@ def assignment(costs: FloatArray) -> tuple[np.ndarray, np.ndarray]:
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
-        raise MissingDependencyError("SciPy, which gives faces to tracks,", "'styleid[video]'") from error
+        raise MissingDependencyError("SciPy, which tracking needs,", "'styleid[video]'") from error
     return linear_sum_assignment(costs)
 
 
 def _affinity(track: Tracklet, row: int, c: Candidates, frame: int) -> float:
-    """Return how well a sure detection continues a track, 0 where it cannot."""
+    """Return how well a confident detection continues a track, 0 to 1; 0 if it does not."""
     box, expected = c.boxes_xyxy[row], track.at(frame)
     sizes = box[2:] - box[:2], expected[2:] - expected[:2]
     if not (1 / _SIZE_RATIO < sizes[0].max() / max(sizes[1].max(), 1e-6) < _SIZE_RATIO):
@@ -186,7 +218,7 @@ def _extend(track: Tracklet, row: int, c: Candidates, *, sure: bool = True) -> N
 
 
 def _backwards(track: Tracklet, c: Candidates, taken: set[int], cuts: frozenset[int]) -> None:
-    """Continue a track before its begin with unsure detections that are nobody's yet."""
+    """Extend a track to earlier frames with low-score detections that belong to no track."""
     back = _reversed(track.rows, c)
     misses, frame = 0, back.frame
     while misses <= _BACK_MISSES and frame > 0 and frame not in cuts:
@@ -202,12 +234,12 @@ def _backwards(track: Tracklet, c: Candidates, taken: set[int], cuts: frozenset[
 
 
 def _reversed(rows: Sequence[int], c: Candidates) -> Tracklet:
-    """Return a tracklet that has come backwards to a track's begin."""
+    """Return a tracklet that runs backwards in time and ends at the beginning of a track."""
     return _replayed(list(reversed(rows[: min(len(rows), 6)])), c)
 
 
 def _replayed(rows: Sequence[int], c: Candidates) -> Tracklet:
-    """Return a tracklet that has gone through rows, in the order given."""
+    """Return a tracklet built from rows in the given order."""
     track = _begin(int(rows[0]), c)
     for row in rows[1:]:
         _extend(track, int(row), c)
@@ -215,7 +247,7 @@ def _replayed(rows: Sequence[int], c: Candidates) -> Tracklet:
 
 
 def _join(tracks: list[list[int]], c: Candidates, cuts: Sequence[int], max_gap: int) -> list[list[int]]:
-    """Join tracks whose prolongations meet across a gap: forwards of the one, or backwards of the other."""
+    """Join tracks across gaps if the extrapolation of one, forwards or backwards in time, meets the other."""
     count = len(tracks)
     if count < 2:
         return tracks

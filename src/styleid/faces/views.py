@@ -1,8 +1,7 @@
-"""Several views of a face say better whose it is than one.
+"""Embed faces by several views of each, which is more accurate than one view.
 
-A recogniser goes by where eyes, nose and mouth come to lie in its crop, and each way of finding them errs in its own
-way. So a face is aligned by the detector's landmarks and by the parser's, each view is mirrored too, and their mean
-counts.
+An embedding depends on the alignment of the crop, and detector and parser make different errors in their landmarks.
+Therefore a face is aligned by both, each view is also mirrored, and the embeddings are averaged.
 """
 
 from __future__ import annotations
@@ -18,48 +17,62 @@ from styleid.types import ImageRGB, ImagesRGB
 
 
 class FaceReaderSpec(Protocol):
-    """The crops that a reader of faces takes."""
+    """The crops that a face reader takes."""
 
     @property
     def crop(self) -> CropTemplate:
-        """The parser's crop."""
+        """Template of the parser's crops."""
         ...
 
     @property
     def identity_crop(self) -> CropTemplate:
-        """The recogniser's crop."""
+        """Template of the recogniser's crops."""
         ...
 
 
 class FaceReader(Protocol):
-    """Parse and recognise faces; a bundle does."""
+    """A parser and a recogniser; `styleid.bundles.bundle.Bundle` is one."""
 
     @property
     def spec(self) -> FaceReaderSpec:
-        """Its crops."""
+        """The crops that it takes."""
         ...
 
     def parse(self, crops: ImagesRGB) -> tuple[Float[np.ndarray, "n 19 h w"], Float[np.ndarray, "n 68 2"]]:
-        """Return label logits (n, 19, h, w) and landmarks (n, 68, 2) in pixels of the crops."""
+        """Return label logits (n, 19, h, w) and landmarks (n, 68, 2), pixels of the crops."""
         ...
 
     def embed(self, identity_crops: ImagesRGB) -> Float[np.ndarray, "n d"]:
-        """Return unit embeddings, (n, d), of crops under the identity template."""
+        """Return unit embeddings, (n, d)."""
         ...
 
 
 def matrix_by_parser(
     template: CropTemplate, matrix: Float[np.ndarray, "2 3"], landmarks: Float[np.ndarray, "68 2"]
 ) -> Float[np.ndarray, "2 3"]:
-    """Return the image-to-template matrix (2, 3) that aligns a face by the parser's landmarks (68, 2).
+    """Return the transform that aligns a face by the parser's landmarks.
 
-    landmarks: in pixels of the crop that matrix (2, 3) takes the image to.
+    Args:
+        template: Template of the crop to align to.
+        matrix: From the image to the parser's crop, (2, 3).
+        landmarks: The parser's landmarks, (68, 2), pixels of its crop.
+
+    Returns:
+        From the image to the template's crop, (2, 3).
     """
     return template.matrix(five_points(transform_points(landmarks, invert(matrix))))
 
 
 def embed_views(reader: FaceReader, views: UInt8[np.ndarray, "n k s s 3"]) -> Float[np.ndarray, "n d"]:
-    """Return unit embeddings (n, d) of faces by some views of each (n, k, s, s, 3) and their mirror images."""
+    """Return unit embeddings of faces, each the mean over views and their mirror images.
+
+    Args:
+        reader: The recogniser.
+        views: k views of each face, uint8 (n, k, s, s, 3).
+
+    Returns:
+        (n, d).
+    """
     both = np.concatenate([views, views[..., ::-1, :]], 1)
     embeddings = reader.embed(both.reshape(-1, *both.shape[2:]))
     means = embeddings.reshape(*both.shape[:2], -1).mean(1)
@@ -69,7 +82,16 @@ def embed_views(reader: FaceReader, views: UInt8[np.ndarray, "n k s s 3"]) -> Fl
 def embed_faces(
     reader: FaceReader, image_rgb: ImageRGB, landmarks_px: Float[np.ndarray, "n 5 2"]
 ) -> Float[np.ndarray, "n d"]:
-    """Return unit embeddings (n, d) of an image's faces by the detector's landmarks (n, 5, 2)."""
+    """Return unit embeddings of an image's faces.
+
+    Args:
+        reader: The parser and recogniser.
+        image_rgb: The image, uint8 (height, width, 3).
+        landmarks_px: The detector's landmarks, (n, 5, 2), pixels; at least one face.
+
+    Returns:
+        (n, d).
+    """
     crop, template = reader.spec.crop, reader.spec.identity_crop
     matrices = [crop.matrix(points) for points in landmarks_px]
     _, parsed = reader.parse(np.stack([crop.crop(image_rgb, matrix) for matrix in matrices]))

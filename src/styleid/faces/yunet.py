@@ -1,9 +1,9 @@
-"""Find faces with YuNet, the second detector: small, fast, and wrong about other things than CenterFace.
+"""YuNet, the second face detector. It is small and fast, and its errors differ from CenterFace's.
 
-YuNet (Wu et al., 2023, "YuNet: A tiny millisecond-level face detector"; copyright (c) 2020 Shiqi Yu, MIT) is in the
-package: the file `face_detection_yunet_2023mar` of OpenCV's model zoo, from its block-quantised build, with the weights
-back in float32 and one output for each stride. It gives what OpenCV's FaceDetectorYN gives, takes half of its time, and
-is the same on one thread and on several.
+YuNet (Wu et al., 2023, "YuNet: A tiny millisecond-level face detector"; copyright (c) 2020 Shiqi Yu, MIT) is part of
+this package: the file `face_detection_yunet_2023mar` of OpenCV's model zoo, from its block-quantised build, with
+weights converted back to float32 and one output per stride. It gives the same results as OpenCV's FaceDetectorYN in
+half the time, and does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from styleid.types import Faces, ImageRGB, ImagesRGB
 WEIGHTS = Path(__file__).with_name("yunet.onnx")
 _STRIDES_PX = (8, 16, 32)
 _LONGEST_LOG = 8.0
-"""Sizes are read as exponents: no face is more than e^8 strides long."""
+"""Largest logarithm of a box's side in strides; larger values are clipped, because the exponential would overflow."""
 
 
 class YuNet:
-    """Look at views with YuNet; the session is opened at the first look and serves several threads."""
+    """Runs YuNet. The network is opened when it is first used; several threads can use it."""
 
     def __init__(self, device: Device = "cpu") -> None:
+        """Choose where the network runs."""
         self._device: Device = device
         self._opened: Any = None
         self._lock = threading.Lock()
 
     def look(self, view_rgb: ImageRGB, threshold: float) -> Faces:
-        """Return every place of a view whose score lies above the threshold; the same face has several.
+        """Detect faces in one view, without suppressing overlaps: a face usually has several detections.
 
         Args:
             view_rgb: uint8 (height, width, 3).
-            threshold: in (0, 1).
+            threshold: Least score, between 0 and 1.
 
         Returns:
-            Their boxes, scores and landmarks, in pixels of the view, in the order of the places.
+            The detections, in pixels of the view, in the order of YuNet's output.
         """
         height, width = view_rgb.shape[:2]
         padded = np.zeros((1, _round_up(height), _round_up(width), 3), np.uint8)
@@ -48,7 +49,15 @@ class YuNet:
         return self.look_at_all(padded, threshold)[0]
 
     def look_at_all(self, views_rgb: ImagesRGB, threshold: float) -> list[Faces]:
-        """Return what `look` does for each of several views, uint8 (n, height, width, 3); sides are multiples of 32."""
+        """Detect faces in several views, like `look`.
+
+        Args:
+            views_rgb: uint8 (n, height, width, 3); height and width are multiples of 32.
+            threshold: Least score, between 0 and 1.
+
+        Returns:
+            The detections of each view.
+        """
         batch = views_rgb[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
         maps = self._session.run(None, {"image_bgr": np.ascontiguousarray(batch)})
         pairs = list(zip(maps, _STRIDES_PX, strict=True))
@@ -66,7 +75,7 @@ class YuNet:
 
 
 def _decode(found: Float[np.ndarray, "16 h w"], stride: int, threshold: float) -> Faces:
-    """Read one stride's map: class, presence, centre and size of the box, and five points."""
+    """Convert the output of one stride (class and object scores, centre and size of the box, five points) to faces."""
     scores = np.sqrt(_sigmoid(found[0]) * _sigmoid(found[1]))
     rows, columns = np.nonzero(scores > threshold)
     places = np.stack([columns, rows], axis=1)

@@ -1,5 +1,4 @@
-"""Know people across photos: link their faces, keep some, and give each one the same target.
+"""People across photos: link their faces, keep some of them as they are, and give each person the same target.
 
-Knows linking, pseudonyms, groups, the allow-list, key files and people files.
-Does not know runs over many files.
+Contains linking, pseudonyms, groups, the people to keep, key files and people files.
 """

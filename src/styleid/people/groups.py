@@ -1,7 +1,7 @@
-"""k-anonymous targets: groups of at least k people, alike in sex, age and skin tone, who share one new face.
+"""k-anonymous targets: groups of at least k people, similar in sex, age and apparent ethnic group, share one new face.
 
-What a promise of k counts is people, not faces, so that faces are linked loosely here: to take two people for one makes
-a group larger than it need be, to take one person for two would make it smaller than it says.
+k counts people, not faces. Faces are therefore linked with a low threshold: if two people are taken for one, a group is
+larger than necessary; if one person were taken for two, it would be smaller than promised.
 """
 
 from __future__ import annotations
@@ -24,18 +24,28 @@ from styleid.people.targets import CANDIDATES, AssignedTargets, PersonTargets, S
 
 _AGE_STEP_YEARS = 10.0
 _AGE_WEIGHT, _SEX_WEIGHT, _TONE_WEIGHT = 1.0, 8.0, 2.0
-"""How much a decade, another sex and another skin tone part two people: sex most, since it changes a face most."""
+"""Weights of ten years, of sex, and of the apparent ethnic group in the distance of two people."""
 
 
 def group_people(features: Float[np.ndarray, "n f"], k: int) -> list[int]:
-    """Return each person's group, numbered from 0; features: (n, f). Every group holds at least k people.
+    """Divide people into groups of similar people, at least k in each.
 
     Maximum distance to average (Domingo-Ferrer and Mateo-Sanz 2002): the person furthest from the mean and the k - 1
-    nearest to them are a group, then the one furthest from these, and so on; what is left, k to 2k - 1 people, is the
-    last. Raises ValueError where there are people, but fewer than k.
+    nearest people form a group, then the person furthest from that one, and so on. The last k to 2k - 1 people form the
+    last group.
+
+    Args:
+        features: Features of each person, (n, f).
+        k: Least number of people in a group.
+
+    Returns:
+        Each person's group, n numbers from 0.
+
+    Raises:
+        ValueError: If k is less than 1, or there are people, but fewer than k.
     """
     if k < 1 or 0 < len(features) < k:
-        raise ValueError(f"{len(features)} people cannot be put into groups of {k}.")
+        raise ValueError(f"k must be from 1 to the number of people, {len(features)}, not {k}.")
     left = np.arange(len(features))
     groups = np.full(len(features), -1)
     number, away_from = 0, None
@@ -51,7 +61,14 @@ def group_people(features: Float[np.ndarray, "n f"], k: int) -> list[int]:
 
 
 def person_features(attributes: Float[np.ndarray, "n 7"]) -> Float[np.ndarray, "n f"]:
-    """Return what people are grouped by, (n, 7), of the attribute network's answers (n, 7)."""
+    """Return the features by which people are grouped.
+
+    Args:
+        attributes: Attributes from `Bundle.describe`, (n, 7).
+
+    Returns:
+        (n, 7): weighted age, sex, and one-hot apparent ethnic group.
+    """
     tones = attributes[:, 2:]
     likeliest = (tones >= tones.max(1, keepdims=True)).astype(np.float64)
     age = _AGE_WEIGHT * attributes[:, :1] / _AGE_STEP_YEARS
@@ -63,9 +80,21 @@ def _distances(points: Float[np.ndarray, "n f"], centre: Float[np.ndarray, " f"]
 
 
 class GroupTargets(AssignedTargets):
-    """Give one target to every k people of a run."""
+    """Gives each group of at least k people of a run the same target; implements `Targets`.
+
+    k: least number of people in a group.
+    plan: digest of the groups, by which a resumed run checks that they are the same; empty before `assign`.
+    """
 
     def __init__(self, bundle: Bundle, method: Method, k: int, seed: int | None) -> None:
+        """Choose how targets are drawn.
+
+        Args:
+            bundle: The networks.
+            method: The method with which candidates are compared.
+            k: Least number of people in a group.
+            seed: Makes targets repeatable; None draws new ones in every run.
+        """
         super().__init__()
         self.k = k
         self._bundle, self._method, self._fresh = bundle, method, FreshTargets(seed)
@@ -74,12 +103,19 @@ class GroupTargets(AssignedTargets):
         self.plan = ""
 
     def assign(self, sightings: Sequence[Sighting]) -> None:
-        """Put the people of a run into groups; raises OptionError where they are fewer than k, but not nobody."""
+        """Link the faces of a run into people, divide them into groups, and choose each group's target.
+
+        Args:
+            sightings: All faces of the run.
+
+        Raises:
+            OptionError: If there are people, but fewer than k.
+        """
         if not sightings:
             return
         thresholds = self._bundle.spec.thresholds
         above = thresholds[max(thresholds)].high
-        # each face as in a photo of its own: a mirror or a poster may show somebody twice
+        # a distinct photo for each face, so that faces of one photo can be linked: a mirror may show a person twice
         numbers = link_faces(np.stack([s.embedding for s in sightings]), range(len(sightings)), above)
         own: dict[int, list[Sighting]] = defaultdict(list)
         for number, sighting in zip(numbers, sightings, strict=True):
@@ -87,8 +123,8 @@ class GroupTargets(AssignedTargets):
         if len(own) < self.k:
             raise OptionError(
                 "targets",
-                f"k={self.k} promises that {self.k} people share each new face, and this run shows {len(own)} that can "
-                "be told apart. Nothing was written. Add photos, ask for a smaller k, or take `method=none`.",
+                f"k={self.k} needs at least {self.k} people, and this run shows {len(own)} that can be told apart. "
+                "Nothing was written. Add photos, use a smaller k, or use `method=none`.",
             )
         people = [own[number] for number in sorted(own)]
         attributes = np.stack([np.median([s.attributes for s in faces], 0) for faces in people])
@@ -100,7 +136,7 @@ class GroupTargets(AssignedTargets):
         self.plan = _digest([(mark, self._given[mark].group, person) for mark, person in sorted(marks.items())])
 
     def _give(self, group: int, members: Sequence[Sequence[Sighting]]) -> None:
-        """Choose one target that is a stranger to all of a group."""
+        """Choose a target that is a stranger to every member of a group."""
         bundle, references = self._bundle, [clearest(faces, self._bundle.spec.resolution)[0] for faces in members]
         features = person_features(np.stack([r.attributes for r in references]))
         near = np.argsort(_distances(features, features.mean(0)), kind="stable")[:3]
@@ -117,31 +153,35 @@ class GroupTargets(AssignedTargets):
         self.give((s.mark for faces in members for s in faces), given)
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:
-        """Refuse faces that belong to no group, or to one that too few people of passed."""
+        """Refuse faces that belong to no group, or to a group that was withdrawn."""
         super().admit(faces)
         for face in faces:
             if face.group is not None and face.group[0] in self._withdrawn:
                 face.refusal = f"fewer than {self.k} people of its group could get their new face"
 
     def short(self, records: Mapping[str, Mapping[str, Any]]) -> dict[int, set[str]]:
-        """Return the groups whose target fewer than k people got, each with the photos that show it.
+        """Find the groups whose target was given to fewer than k people, because others were obscured.
 
-        records: the journal's lines by photo.
+        Args:
+            records: The journal's lines by photo.
+
+        Returns:
+            The photos that show the group's target, by the group's number.
         """
         people: dict[int, set[int | None]] = defaultdict(set)
         photos: dict[int, set[str]] = defaultdict(set)
         for photo, record in records.items():
-            for face, told in enumerate(record.get("faces", [])):
-                if (group := told.get("group", {}).get("number")) is not None:
+            for face, outcome in enumerate(record.get("faces", [])):
+                if (group := outcome.get("group", {}).get("number")) is not None:
                     people[group].add(self._people.get((photo, face)))
                     photos[group].add(photo)
         return {group: photos[group] for group in photos if len(people[group] - {None}) < self.k}
 
     def withdraw(self, group: int) -> None:
-        """Give a group's target to nobody any more."""
+        """Withdraw the target of a group: from now on its faces are refused."""
         self._withdrawn.add(group)
 
 
 def _digest(plan: Sequence[tuple[bytes, tuple[int, int] | None, int]]) -> str:
-    """Name who is with whom, for a run that goes on later."""
+    """Return a digest of the groups and their members."""
     return hashlib.sha256(repr(plan).encode()).hexdigest()[:16]

@@ -1,7 +1,8 @@
-"""People to leave alone: who of a photo is surely one of them.
+"""Recognise the people whose faces are kept.
 
-The doubt is on the side of hiding: a face is kept only where it is as like one kept person as the bundle's strictest
-false-match rate asks, shared among all kept people, and clearly less like any other of them.
+In case of doubt a face is anonymised. It is kept only if its similarity to a kept person exceeds the threshold of the
+bundle's lowest false-match rate, divided by the number of kept people, and clearly exceeds the similarity to every
+other kept person.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ from styleid.media.storage.files import walk_inputs
 from styleid.types import Faces, FloatArray, ImageRGB
 
 MARGIN = 0.1
-"""How much more like the nearest kept person than like the second a face must be."""
+"""Least difference of a face's similarities to the most similar and to the second kept person."""
 _LARGEST_BY = 1.5
-"""How many times as wide as the next the face must be that a photo of a kept person is taken to show."""
+"""Least ratio of the sizes of the largest and the second largest face in a photo of a kept person."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """Say whom a face is nearest to. person: place among the kept people; sure: whether it is to be left alone."""
+    """The kept person who is most similar to a face.
+
+    person: position among the kept people.
+    similarity: cosine similarity, -1 to 1.
+    sure: whether the face is kept.
+    """
 
     person: int
     similarity: float
@@ -39,10 +45,18 @@ class Match:
 
 
 def keep_threshold(thresholds: Mapping[float, SimilarityRange], people: int) -> float:
-    """Return the similarity from which a face is one of some kept people.
+    """Return the similarity above which a face counts as one of the kept people.
 
-    Each more of them is one more chance of a false match, so that the strictest rate of the bundle is divided by their
-    number; beyond the bundle's rates the bound goes on as it did between the last two, over the rate's logarithm.
+    Every kept person adds a chance of a false match. Therefore the lowest false-match rate of the bundle is divided by
+    their number. The threshold at this rate is extrapolated from the bundle's two lowest rates, linearly in the
+    logarithm of the rate.
+
+    Args:
+        thresholds: The bundle's similarity ranges of strangers by false-match rate.
+        people: Number of kept people, at least 1.
+
+    Returns:
+        Cosine similarity.
     """
     rates = sorted(thresholds)
     strictest = thresholds[rates[0]].high
@@ -55,10 +69,12 @@ def keep_threshold(thresholds: Mapping[float, SimilarityRange], people: int) -> 
 
 @dataclass(frozen=True)
 class Keep:
-    """Find people to leave alone.
+    """Recognises the people whose faces are kept; implements `AllowList`.
 
-    people: by name, the unit embeddings (r, d) of their photos, of which the mean direction counts: several photos know
-    a person better than one. mark: of the folder's photos, for the journal.
+    bundle: the networks.
+    people: unit embeddings of each person's photos, (r, d), by name. Their mean is compared; more photos of a person
+        make it more reliable.
+    mark: digest of the photos, for the journal.
     """
 
     bundle: Bundle
@@ -67,43 +83,61 @@ class Keep:
 
     @property
     def threshold(self) -> float:
-        """The similarity from which a face is left alone."""
+        """Similarity above which a face is kept."""
         return keep_threshold(self.bundle.spec.thresholds, len(self.people))
 
     def similarities(self, embeddings: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n people"]:
-        """Return how like each kept person each of some faces (n, d) is, (n, people)."""
+        """Return the similarity of each face, (n, d), to each kept person, (n, people)."""
         return embeddings @ np.stack([_unit(own.mean(0)) for own in self.people.values()]).T
 
     def nearest(self, alike: Float[np.ndarray, " people"]) -> Match:
-        """Say whom a face is nearest to, by how like each kept person it is, (people,)."""
+        """Return the most similar kept person, given a face's similarity to each, (people,)."""
         nearest, *others = np.argsort(-alike, kind="stable")
         clear = not others or alike[nearest] - alike[others[0]] >= MARGIN
         return Match(int(nearest), float(alike[nearest]), bool(clear and alike[nearest] > self.threshold))
 
     def match(self, embeddings: Float[np.ndarray, "n d"]) -> list[Match]:
-        """Say whom each of a photo's faces (n, d) is nearest to; of two that are one person's, neither is sure."""
+        """Return the most similar kept person for each face of one photo.
+
+        If several faces match the same person, none of them is sure.
+
+        Args:
+            embeddings: Unit embeddings of the photo's faces, (n, d).
+
+        Returns:
+            n matches.
+        """
         found = [self.nearest(row) for row in self.similarities(embeddings)]
         claimed = [m.person for m in found if m.sure]
         return [Match(m.person, m.similarity, m.sure and claimed.count(m.person) == 1) for m in found]
 
     def among(self, image_rgb: ImageRGB, faces: Faces, rows: Int[np.ndarray, " k"]) -> dict[int, dict[str, float]]:
-        """Return which of some faces of a photo are to be left alone, each with its figures for the journal."""
+        """Return the faces of a photo that are kept, with their measurements for the journal; see `AllowList.among`."""
         found = zip(rows, self.match(embed_faces(self.bundle, image_rgb, faces.landmarks_px[rows])), strict=True)
         asked = self.threshold
         return {int(i): {"kept_similarity": m.similarity, "kept_from": asked} for i, m in found if m.sure}
 
 
 def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
-    """Read the photos of people to leave alone: one person for each subfolder, and for each photo outside of one.
+    """Read the photos of the people whose faces are kept.
 
-    Raises OptionError where the folder holds no photo, and ImageError, which names the file, where a photo cannot be
-    read, or does not show one face that is clearly its largest.
+    Each subfolder is one person; so is each photo that lies directly in the folder.
+
+    Args:
+        folder: The folder.
+        bundle: The networks that embed faces.
+        detector: Finds the face in each photo.
+
+    Raises:
+        OptionError: If the folder does not exist or contains no photo.
+        ImageError: If a photo cannot be read, shows no face, or shows several faces of which none is clearly the
+            largest.
     """
     if not folder.is_dir():
-        raise OptionError("keep", f"{folder} is no folder. Name one that holds photos of the people to leave alone.")
+        raise OptionError("keep", f"{folder} is not a folder. Give a folder with photos of the people to keep.")
     files = walk_inputs([folder])
     if not files:
-        raise OptionError("keep", f"{folder} holds no photo of anybody to leave alone.")
+        raise OptionError("keep", f"{folder} contains no photos. Give a folder with photos of the people to keep.")
     people: dict[str, list[Float[np.ndarray, " d"]]] = {}
     digest = hashlib.sha256()
     for file in files:
@@ -118,12 +152,12 @@ def read_keep(folder: Path, bundle: Bundle, detector: FaceDetector) -> Keep:
 def _only_face(path: Path, image_rgb: ImageRGB, bundle: Bundle, detector: FaceDetector) -> Float[np.ndarray, " d"]:
     faces = detector.detect(image_rgb)
     if not len(faces):
-        raise ImageError(path, "no face was found in it, and `keep` needs one. Take it out, or take another photo")
+        raise ImageError(path, "no face was found, and a photo of a person to keep must show one. Remove or replace it")
     order = np.argsort(-faces.min_sides_px, kind="stable")
     sides = faces.min_sides_px[order]
     if len(faces) > 1 and sides[0] < _LARGEST_BY * sides[1]:
-        raise ImageError(path, f"it shows {len(faces)} faces and none is clearly the largest, so `keep` cannot tell "
-                         "whom to leave alone. Cut the photo to one person")  # fmt: skip
+        raise ImageError(path, f"it shows {len(faces)} faces, and none is clearly the largest, so it is not clear whom "
+                         "to keep. Crop the photo to one person")  # fmt: skip
     return embed_faces(bundle, image_rgb, faces.landmarks_px[order[:1]])[0]
 
 

@@ -1,7 +1,6 @@
-"""The secret key that pseudonyms depend on: a file of one line, made by `styleid key new`.
+"""The secret key for consistent targets: a file with one line, made by `styleid key new`.
 
-Whoever has the key and its people file can tell which new face stands for whom; without the key nobody can, its owner
-included.
+With the key and its people file, new faces can be traced back to people. Without the key, nobody can do this.
 """
 
 from __future__ import annotations
@@ -21,22 +20,26 @@ from styleid.media.storage.files import os_reason
 KEY_BYTES = 32
 _PREFIX = "styleid-key-1:"
 _LARGEST_BYTES = 4096
-"""A file beyond this is no key, and is not read."""
+"""Size above which a file is not read as a key."""
 
 
 @dataclass(frozen=True)
 class SecretKey:
-    """Hold a key. path: its file. secret: 32 bytes, which no message and no journal shows."""
+    """A secret key.
+
+    path: its file.
+    secret: 32 bytes. They never appear in messages, journals or `repr`.
+    """
 
     path: Path
     secret: bytes = field(repr=False)
 
     def digest(self, purpose: str, content: bytes) -> bytes:
-        """Return HMAC-SHA256 of a purpose and some content, 32 bytes."""
+        """Return the HMAC-SHA256 of a purpose and some content, 32 bytes."""
         return hmac.new(self.secret, purpose.encode() + b"\0" + content, hashlib.sha256).digest()
 
     def derived(self, purpose: str, salt: bytes) -> bytes:
-        """Return another key of 32 bytes for one purpose: HKDF-SHA256 (RFC 5869) of a single block."""
+        """Derive a key of 32 bytes for one purpose: HKDF-SHA256 (RFC 5869) with one block."""
         drawn = hmac.new(salt, self.secret, hashlib.sha256).digest()
         return hmac.new(drawn, purpose.encode() + b"\x01", hashlib.sha256).digest()
 
@@ -51,7 +54,7 @@ def new_key(path: Path) -> SecretKey:
         The key.
 
     Raises:
-        KeyFileError: The file exists or cannot be written.
+        KeyFileError: If the file exists or cannot be written.
 
     Examples:
         >>> from pathlib import Path
@@ -61,15 +64,22 @@ def new_key(path: Path) -> SecretKey:
     """
     secret = secrets.token_bytes(KEY_BYTES)
     line = _PREFIX + base64.b64encode(secret).decode() + "\n"
-    write_new(path, line.encode(), 0o600, "it exists, and is never overwritten: its pseudonyms would be lost.")
+    exists = "the file exists. A key is never overwritten, because its pseudonyms would be lost. Give another name."
+    write_new(path, line.encode(), 0o600, exists)
     return SecretKey(path, secret)
 
 
 def write_new(path: Path, content: bytes, mode: int, exists: str) -> None:
-    """Write a key's file and bring it to the disk, never over another one.
+    """Write a new file and flush it to the disk. An existing file is never overwritten.
 
-    mode: permissions of the new file. exists: what to say where there is a file already.
-    Raises KeyFileError where the file exists or cannot be written.
+    Args:
+        path: The new file.
+        content: Its content.
+        mode: Its permissions.
+        exists: Message of the error if the file exists.
+
+    Raises:
+        KeyFileError: If the file exists or cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -86,15 +96,22 @@ def write_new(path: Path, content: bytes, mode: int, exists: str) -> None:
 
 
 def read_key(path: Path) -> SecretKey:
-    """Read a key; raises KeyFileError where the file is missing, unreadable or not one that `styleid key new` made."""
+    """Read a key.
+
+    Args:
+        path: A file that `styleid key new` made.
+
+    Raises:
+        KeyFileError: If the file is missing, cannot be read, or is not a key.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_BYTES + 1)
     except FileNotFoundError as error:
-        raise KeyFileError(path, f"it does not exist. To make a key, type: styleid key new {path}") from error
+        raise KeyFileError(path, f"the file does not exist. To make a key, type: styleid key new {path}") from error
     except OSError as error:
-        raise KeyFileError(path, f"it cannot be read: {error.strerror}.") from error
-    wrong = f"it is no key of styleid's. A key is one line, made with: styleid key new {path.name}"
+        raise KeyFileError(path, f"the file cannot be read: {error.strerror}.") from error
+    wrong = "the file is not a styleid key. A key has one line. To make one, type: styleid key new FILE"
     try:
         line = content.decode("ascii").strip()
         secret = base64.b64decode(line.removeprefix(_PREFIX), validate=True)
@@ -103,5 +120,5 @@ def read_key(path: Path) -> SecretKey:
     if not line.startswith(_PREFIX):
         raise KeyFileError(path, wrong)
     if len(secret) != KEY_BYTES:
-        raise KeyFileError(path, f"it holds {len(secret)} bytes and not {KEY_BYTES}: it was cut or changed.")
+        raise KeyFileError(path, f"the key has {len(secret)} bytes instead of {KEY_BYTES}: the file was changed.")
     return SecretKey(path, secret)

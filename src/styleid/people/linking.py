@@ -1,7 +1,7 @@
-"""Link faces that are likely of one person: average linkage, from people who are known already and from single faces.
+"""Link faces that probably show the same person, by average linkage.
 
-The average similarity between two groups of unit embeddings is the product of their sums over the product of their
-sizes, so a sum and a count are all that needs to be kept of a person to go on later where linking stopped.
+The average similarity of two groups of unit embeddings is the dot product of their sums divided by the product of their
+sizes. Therefore the sum of a person's embeddings and their number suffice to link more faces later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from jaxtyping import Float, Shaped
 
 @dataclass(frozen=True)
 class KnownPeople:
-    """What is known of people. sums: (p, d) of their faces' unit embeddings; counts: (p,) faces in each sum."""
+    """People from earlier runs.
+
+    sums: sum of the unit embeddings of each person's faces, (people, d).
+    counts: number of faces in each sum, (people,).
+    """
 
     sums: Float[np.ndarray, "people d"]
     counts: Shaped[np.ndarray, " people"]
@@ -25,11 +29,20 @@ class KnownPeople:
 def link_faces(
     embeddings: Float[np.ndarray, "n d"], photos: Sequence[Hashable], above: float, known: KnownPeople | None = None
 ) -> list[int]:
-    """Return each face's person: 0 to p - 1 for the known ones, then new ones in the order of their first faces.
+    """Link faces into people.
 
-    embeddings: (n, d), unit length. photos: where each face was seen; two faces of one photo are two people. above:
-    average similarity from which groups are one person. Known people are never joined with each other. The groups do
-    not depend on the order of the faces: nearest-neighbour chains find what merging the most similar first would.
+    Known people are never joined with each other, and neither are two faces of the same photo. The nearest-neighbour
+    chain algorithm gives the same groups as merging the most similar groups first; they do not depend on the order of
+    the faces.
+
+    Args:
+        embeddings: Unit embeddings, (n, d).
+        photos: The photo of each face, n values.
+        above: Average similarity above which two groups are the same person.
+        known: People from earlier runs, p of them; None for none.
+
+    Returns:
+        Each face's person: 0 to p - 1 for known people, then new people in the order of their first faces.
     """
     groups = _Groups(np.asarray(embeddings, np.float64), photos, known)
     chain: list[int] = []
@@ -45,7 +58,7 @@ def link_faces(
         before = chain[-2] if len(chain) > 1 else -1
         near, similarity = groups.nearest(here, before)
         if not similarity > above:
-            groups.active[here] = False  # whatever merges later, nothing comes nearer to it than this
+            groups.active[here] = False  # later merges cannot make any group more similar to this one
             chain.pop()
         elif near == before:
             del chain[-2:]
@@ -56,7 +69,7 @@ def link_faces(
 
 
 class _Groups:
-    """Groups of faces in the making; the first ones are the known people."""
+    """The groups of faces during linking; the first ones are the known people."""
 
     def __init__(
         self, embeddings: Float[np.ndarray, "n d"], photos: Sequence[Hashable], known: KnownPeople | None
@@ -75,7 +88,7 @@ class _Groups:
             self.shows[photo].add(index)
 
     def nearest(self, here: int, before: int) -> tuple[int, float]:
-        """Return the group most similar to one, and how similar; `before` where it is as near as any other."""
+        """Return the most similar group and its similarity; `before` if no other group is more similar."""
         similarities = self.sums @ self.sums[here] / (self.counts * self.counts[here])
         similarities[~self.active] = -np.inf
         similarities[here] = -np.inf
@@ -89,7 +102,7 @@ class _Groups:
         return best, float(similarities[best])
 
     def merge(self, one: int, other: int) -> None:
-        """Let one group take in another."""
+        """Merge another group into one."""
         self.sums[one] += self.sums[other]
         self.counts[one] += self.counts[other]
         for photo in self.photos[other]:
@@ -100,7 +113,7 @@ class _Groups:
         self.home[other] = one
 
     def numbers(self) -> list[int]:
-        """Return each face's person."""
+        """Return the number of each face's person."""
         new: dict[int, int] = {}
         people: list[int] = []
         for index in range(self.known, len(self.home)):

@@ -1,9 +1,9 @@
-"""The people of a key: who was met so far, and which new faces they have, encrypted beside the key.
+"""The people file of a key: the people who were met so far and their targets, encrypted, beside the key.
 
-The file is a magic line, a random id, a nonce, and an archive of arrays under AES-256-GCM; the cipher's key is derived
-from the secret key and the id. Of a person it keeps what later runs need to know them again (the sum of their faces'
-embeddings, and how many these were) and their targets, which are faces of nobody. It keeps no picture and no code from
-which the person's own face could be drawn. Embeddings are biometric data all the same: guard key and file as such.
+The file has a magic line, a random id, a nonce, and an archive of arrays encrypted with AES-256-GCM. The cipher's key
+is derived from the secret key and the id. For each person, the file contains the sum and number of the faces'
+embeddings, by which later runs recognise the person, and the targets, which are synthetic. It contains no picture and
+no latent code of the person's own face. Embeddings are biometric data: protect the key and the file accordingly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ _LOOKING, _DRAWING = "identity", "generator"
 
 @dataclass(frozen=True)
 class Person:
-    """Hold one person. id: 16 bytes; targets: W+ (t, size) of nobody; embeddings_sum: (d,); faces: in it."""
+    """One person.
+
+    id: 16 bytes.
+    targets: the person's targets, W+ (t, size), in the order in which they are tried.
+    embeddings_sum: sum of the unit embeddings of the person's faces, (d,).
+    faces: number of faces in the sum.
+    """
 
     id: bytes
     targets: Float[np.ndarray, "t size"]
@@ -43,13 +49,18 @@ class Person:
     faces: int
 
     def met(self, embedding: Float[np.ndarray, " d"]) -> Person:
-        """Return the person after one more face."""
+        """Return the person with one more face, given its unit embedding, (d,)."""
         return replace(self, embeddings_sum=self.embeddings_sum + embedding, faces=self.faces + 1)
 
 
 @dataclass(frozen=True)
 class People:
-    """Hold all people of a key. id: of the file; sightings: by a face's mark, the place of its person in `people`."""
+    """All people of a key.
+
+    id: id of the file, 16 bytes.
+    people: the people.
+    sightings: position in `people` of each face's person, by the face's mark.
+    """
 
     id: bytes
     people: tuple[Person, ...] = ()
@@ -57,9 +68,21 @@ class People:
 
 
 class PeopleFile:
-    """Read and write the people of a key, for one bundle."""
+    """Reads and writes the people file of a key.
+
+    path: the file.
+    """
 
     def __init__(self, key: SecretKey, spec: BundleSpec) -> None:
+        """Choose the file beside the key.
+
+        Args:
+            key: The key.
+            spec: The bundle. A file that was made with other networks is refused.
+
+        Raises:
+            MissingDependencyError: If the package cryptography is not installed.
+        """
         self.path = key.path.with_name(key.path.name + SUFFIX)
         self._key, self._spec = key, spec
         drawing = [one.network for one in spec.generators] or [_DRAWING]
@@ -68,10 +91,11 @@ class PeopleFile:
         _cipher(bytes(32))
 
     def read(self) -> People:
-        """Return who is known, nobody where there is no file yet.
+        """Return the people in the file; no people if the file does not exist.
 
-        Raises PeopleFileError where the file cannot be read, was changed, belongs to another key, or was made with a
-        bundle whose embeddings or targets are not this one's.
+        Raises:
+            PeopleFileError: If the file cannot be read, was changed, belongs to another key, or was made with other
+                networks.
         """
         try:
             content = self.path.read_bytes()
@@ -79,14 +103,19 @@ class PeopleFile:
             self._last = None
             return People(secrets.token_bytes(ID_BYTES))
         except OSError as error:
-            raise PeopleFileError(self.path, f"it cannot be read: {error.strerror}.") from error
+            raise PeopleFileError(self.path, f"the file cannot be read: {error.strerror}.") from error
         self._last = hashlib.sha256(content).digest()
         return self._opened(content)
 
     def write(self, people: People) -> None:
-        """Write whole or not at all; raises OutputError, or PeopleFileError where another run has written meanwhile."""
+        """Write the file atomically.
+
+        Raises:
+            OutputError: If the file cannot be written.
+            PeopleFileError: If another run changed the file since it was read.
+        """
         if self._digest() != self._last:
-            raise PeopleFileError(self.path, "another run has written it meanwhile; nothing is lost. Run again.")
+            raise PeopleFileError(self.path, "another run changed the file at the same time. Run again.")
         nonce = secrets.token_bytes(_NONCE_BYTES)
         head = _MAGIC + people.id
         sealed = self._cipher(people.id).encrypt(nonce, self._packed(people), head)
@@ -100,22 +129,22 @@ class PeopleFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise PeopleFileError(self.path, f"it cannot be read: {error.strerror}.") from error
+            raise PeopleFileError(self.path, f"the file cannot be read: {error.strerror}.") from error
 
     def _opened(self, content: bytes) -> People:
         from cryptography.exceptions import InvalidTag
 
         head, rest = content[: len(_MAGIC) + ID_BYTES], content[len(_MAGIC) + ID_BYTES :]
         if not head.startswith(_MAGIC) or len(rest) <= _NONCE_BYTES:
-            raise PeopleFileError(self.path, "it is no people file of styleid's, or it was cut.")
+            raise PeopleFileError(self.path, "the file is not a people file of styleid, or it is incomplete.")
         own = head[len(_MAGIC) :]
         try:
             plain = self._cipher(own).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], head)
         except InvalidTag as error:
             raise PeopleFileError(
                 self.path,
-                f"the key {self._key.path} does not open it: it belongs to another key, or it was changed. "
-                "Take the key that it was made with, or a new key.",
+                f"the key {self._key.path} cannot decrypt it: it belongs to another key, or it was changed. "
+                "Use the key with which it was made, or a new key.",
             ) from error
         return self._unpacked(own, plain)
 
@@ -149,12 +178,12 @@ class PeopleFile:
             found = People(own, people, {mark.tobytes(): int(at) for mark, at in marks})
             bundle, networks = about["bundle"], about["networks"]
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise PeopleFileError(self.path, f"it was made by another version of styleid ({error}).") from error
+            raise PeopleFileError(self.path, f"it was written by another version of styleid ({error}).") from error
         if networks != self._networks:
             raise PeopleFileError(
                 self.path,
-                f"it was made with another bundle ('{bundle}'), whose faces '{self._spec.name}' cannot know "
-                f"or draw. Take `bundle={bundle}` as it was then, or a new key.",
+                f"it was made with other networks (bundle '{bundle}'), whose embeddings and targets do not fit this "
+                f"version of '{self._spec.name}'. Use the bundle with which it was made, or a new key.",
             )
         return found
 

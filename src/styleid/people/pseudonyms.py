@@ -1,7 +1,7 @@
-"""Pseudonyms: under one key the same person gets the same new face, in every photo and every run.
+"""Pseudonyms: with one key, each person gets the same new face in all photos and runs.
 
-This is pseudonymisation, not anonymisation: as long as the key exists, its owner can tell who is who, and the pictures
-stay personal data (GDPR, article 4 (5) and recital 26).
+This is pseudonymisation, not anonymisation. As long as the key exists, its owner can trace new faces back to people,
+and the pictures are personal data (GDPR, article 4 (5) and recital 26).
 """
 
 from __future__ import annotations
@@ -31,35 +31,55 @@ from styleid.people.targets import (
 )
 
 STRANGERS_MET = 1.5
+"""Expected number of strangers per face whose similarity exceeds the linking threshold."""
 LINKING_FMRS = (1e-4, 1e-2)
+"""Lowest and highest false-match rate of the linking threshold."""
 TARGETS = 3
-"""How many targets a person has: nearly always the first serves."""
+"""Number of targets per person; the second and third are rarely used."""
 
 
 class ConsistentTargets(AssignedTargets):
-    """Give every person the target that the key gives them."""
+    """Gives each person the target that a key determines; implements `Targets`."""
 
     def __init__(self, bundle: Bundle, method: Method, key: SecretKey) -> None:
+        """Read the people file of a key.
+
+        Args:
+            bundle: The networks.
+            method: The method with which candidates are compared.
+            key: The key.
+
+        Raises:
+            PeopleFileError: If the people file cannot be used.
+            MissingDependencyError: If the package cryptography is not installed.
+        """
         super().__init__()
         self._bundle, self._method, self._key = bundle, method, key
         self._file = PeopleFile(key, bundle.spec)
         self._people: People = self._file.read()
 
     def run_mark(self) -> str:
-        """Name the key and its people file in a journal, without telling anything of either."""
+        """Return the journal's entry for the key and its people file, a digest that reveals neither."""
         return self._key.digest("journal", self._people.id)[:8].hex()
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:
-        """Look at the faces of a photo; those that no first pass has met are met here."""
+        """Assign targets to the faces that no first pass has seen, then admit all; see `Targets.admit`."""
         unmet = [face.source for face in faces if self.given(face.source) is None]
         if unmet:
             self.assign(sightings_of(self._bundle, "", unmet))
         super().admit(faces)
 
     def assign(self, sightings: Sequence[Sighting]) -> None:
-        """Find out who is who, give new people their targets, and write both down before anything else is written.
+        """Link faces to people, give new people targets, and save the people file before any output is written.
 
-        A face that was seen before stays the person whom it was then.
+        A face that was seen before stays linked to the same person.
+
+        Args:
+            sightings: The faces.
+
+        Raises:
+            OutputError: If the people file cannot be written.
+            PeopleFileError: If it cannot be read, or another run changed it at the same time.
         """
         people = self._people = self._file.read() if self._people.people else self._people
         marks = [self._key.digest("sighting", s.mark)[:ID_BYTES] for s in sightings]
@@ -73,7 +93,7 @@ class ConsistentTargets(AssignedTargets):
         self._given |= {s.mark: given[people.sightings[m]] for s, m in zip(sightings, marks, strict=True)}
 
     def _joined(self, people: People, faces: Sequence[Sighting], marks: Sequence[bytes]) -> People:
-        """Return the people with some new faces, and those who were not among them."""
+        """Return the people after linking new faces, with new people appended."""
         known = list(people.people)
         sums = np.stack([p.embeddings_sum for p in known]) if known else np.zeros((0, 1))
         before = KnownPeople(sums, np.array([p.faces for p in known])) if known else None
@@ -89,7 +109,7 @@ class ConsistentTargets(AssignedTargets):
         return replace(people, people=tuple(known), sightings=people.sightings | dict(zip(marks, numbers, strict=True)))
 
     def _enrolled(self, faces: Sequence[Sighting]) -> Person:
-        """Give a new person targets: from the key and the person's id alone, for how the person looks."""
+        """Return a new person with targets, drawn from the key and the person's id, for similar attributes."""
         references = clearest(faces, self._bundle.spec.resolution)
         own = self._key.digest("person", references[0].mark)[:ID_BYTES]
         z = np.stack([self._z(own, number) for number in range(CANDIDATES)])
@@ -107,10 +127,17 @@ class ConsistentTargets(AssignedTargets):
 
 
 def linking_threshold(bundle: Bundle, faces: int) -> float:
-    """Return how alike, on average, faces must be to be one person's.
+    """Return the average similarity above which faces are linked to one person.
 
-    The more faces, the more chances to take two people for one: the false-match rate falls as their number rises, so
-    that a face meets a handful of strangers at most who are as like it as that.
+    The more faces there are, the more pairs of strangers could be linked by mistake. The false-match rate therefore
+    falls with their number: the expected number of strangers above the threshold is 1.5 per face, within limits.
+
+    Args:
+        bundle: The bundle with its thresholds.
+        faces: Number of faces.
+
+    Returns:
+        Cosine similarity.
     """
     rates = bundle.spec.thresholds
     wanted = float(np.clip(STRANGERS_MET / max(faces, 1), *LINKING_FMRS))

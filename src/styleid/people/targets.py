@@ -1,4 +1,4 @@
-"""Targets that are given to people and not to faces: what a face needs to be known by, and how its attempts go on."""
+"""Targets that are assigned to people instead of to single faces."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ from styleid.faces.views import embed_views
 from styleid.types import WPlusArray
 
 CANDIDATES = 8
-"""How many targets are drawn for somebody, of which the best are taken."""
+"""Number of candidates for the targets of a person or group."""
 _REFERENCES = 3
+"""Largest number of a person's faces that candidates are compared with."""
 _STEADY = 0.6
-"""How alike a target must stay on average, as it is drawn with the poses of a person's photos."""
+"""Average similarity of a target's own renderings, over the person's photos, that counts as consistent."""
 _STRANGE_WEIGHT = 2.0
-"""How much more it matters to be a stranger than to stay alike from photo to photo."""
+"""Weight of being a stranger to the person, relative to being consistent."""
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """What is kept of a face between a run's first pass and its second.
+    """A face as it is stored between the first pass of a run, which measures all faces, and the second.
 
-    photo, face: where it was seen, and its place among the photo's faces. mark: SHA-256 of its crop, by which it is
-    found again. embedding (d,), attributes (7,) and wplus (size,) as measured. side_px: the shorter side of its
-    box.
+    photo: name of the photo.
+    face: position of the face among the photo's faces.
+    mark: digest of the face's crop, by which it is recognised in the second pass.
+    embedding: unit embedding, the mean over several views, (d,).
+    attributes: attributes from `Bundle.describe`, (7,).
+    wplus: latent code, (size,).
+    side_px: shorter side of its box, pixels.
     """
 
     photo: str
@@ -48,7 +53,13 @@ class Sighting:
 
 
 def sightings_of(bundle: Bundle, photo: str, sources: Sequence[SourceFace]) -> list[Sighting]:
-    """Note faces that were analysed, with embeddings of several views of each."""
+    """Return the sightings of measured faces, with embeddings over several views.
+
+    Args:
+        bundle: The networks.
+        photo: Name of the photo.
+        sources: The measured faces; at least one.
+    """
     template = bundle.spec.identity_crop
     embeddings = embed_views(bundle, np.stack([s.views(template) for s in sources]))
     return [
@@ -58,14 +69,18 @@ def sightings_of(bundle: Bundle, photo: str, sources: Sequence[SourceFace]) -> l
 
 
 def mark_of(source: SourceFace) -> bytes:
-    """Return what a face is found again by: nothing else has the same crop of the same photo."""
+    """Return a digest of a face's crop and its position, by which it is recognised in a second pass."""
     matrix = np.round(source.matrix.astype(np.float64), 3)
     return hashlib.sha256(np.ascontiguousarray(source.crop).tobytes() + matrix.tobytes()).digest()
 
 
 @dataclass(frozen=True)
 class PersonTargets:
-    """A person's targets, W+ (t, size), in the order in which they are tried; group: see `FaceOutcome`."""
+    """The targets of one person.
+
+    targets: W+ (t, size), in the order in which they are tried.
+    group: number and size of the group of people that shares them; None without groups.
+    """
 
     targets: Float[np.ndarray, "t size"]
     group: tuple[int, int] | None = None
@@ -73,38 +88,43 @@ class PersonTargets:
 
 @dataclass(frozen=True)
 class TakenTarget:
-    """What somebody became: the embedding (d,) of their face, unit length, and the target W+ (size,) that it took."""
+    """An original face and the target of its new face.
+
+    embedding: unit embedding of the original, (d,).
+    target: the target, W+ (size,).
+    """
 
     embedding: Float[np.ndarray, " d"]
     target: Float[np.ndarray, " size"]
 
 
 class RecordedTargets:
-    """Choose as other targets do, and remember what each face of a photo took."""
+    """Wraps other targets and records which target each face of a photo got; implements `Targets`."""
 
     def __init__(self, chosen_by: Targets) -> None:
+        """Wrap the targets that choose."""
         self._by = chosen_by
         self._faces: list[FaceProgress] = []
         self._made: dict[int, list[Float[np.ndarray, " size"]]] = {}
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:
-        """Look at the faces as the others do."""
+        """Admit faces with the wrapped targets, and record the faces."""
         self._by.admit(faces)
         self._faces += faces
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
-        """Return the others' targets."""
+        """Return the wrapped targets' choice, and record it."""
         made = self._by.sample(bundle, photo, faces, attempt)
         for face, target in zip(faces, made, strict=True):
             self._made.setdefault(face.index, []).append(target)
         return made
 
     def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
-        """Go on as the others do."""
+        """Plan the next attempt with the wrapped targets."""
         return self._by.plan_next(face, verdict, steps)
 
     def taken(self) -> list[TakenTarget]:
-        """Return what the faces took that have a new one."""
+        """Return the targets of the faces that got a new face."""
         best = [(face, one) for face in self._faces if (one := face.best) is not None and one.verdict.passed]
         return [
             TakenTarget(face.source.observation.embedding, self._made[face.index][face.attempts.index(one)])
@@ -113,39 +133,39 @@ class RecordedTargets:
 
 
 class AssignedTargets:
-    """Give each face what was given to its person.
+    """Gives each face the targets of its person; implements `Targets`.
 
-    A face that fails takes more of the same target before it takes the person's next one, unless it fails by its pose
-    alone, which more of a target does not mend; and no face goes on once it has passed: to stay the same matters more
-    than a closed mouth.
+    A face that fails first gets the next swap step with the same target, then the person's next target. If only its
+    pose fails, it gets the next target at once, because a stronger swap would not help. A face that passes gets no
+    further attempt, even if it drifted: consistency is more important.
     """
 
     def __init__(self) -> None:
         self._given: dict[bytes, PersonTargets] = {}
 
     def give(self, marks: Iterable[bytes], given: PersonTargets) -> None:
-        """Give the faces of some sightings the targets of their person."""
+        """Assign targets to the faces with some marks."""
         self._given |= dict.fromkeys(marks, given)
 
     def given(self, source: SourceFace) -> PersonTargets | None:
-        """Return what a face was given, None where it is unknown."""
+        """Return the targets of a face, or None if it has none."""
         return self.given_to(mark_of(source))
 
     def given_to(self, mark: bytes) -> PersonTargets | None:
-        """Return what the face of a sighting was given."""
+        """Return the targets of the face with a mark, or None if it has none."""
         return self._given.get(mark)
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:
-        """Refuse faces that were given nothing."""
+        """Refuse faces without targets, and note the group of the others."""
         for face in faces:
             given = self.given(face.source)
             if given is None:
-                face.refusal = "the face was not there when targets were given"
+                face.refusal = "the face was not found in the first pass, which assigned the targets"
             else:
                 face.group = given.group
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
-        """Return the target that each face is at."""
+        """Return the current target of each face, W+ (n, size); see `Targets.sample`."""
         chosen: list[np.ndarray] = []
         for face in faces:
             given = self.given(face.source)
@@ -154,12 +174,12 @@ class AssignedTargets:
         return np.stack(chosen).astype(np.float32)
 
     def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
-        """Take more of the target, then the next one; stop where the face passes or nothing is left to try."""
+        """Set the face's next step or target; stop if the face passes or all were tried. See `Targets.plan_next`."""
         given = self.given(face.source)
         if verdict.passed or given is None:
             return False
         last = face.target == len(given.targets) - 1
-        if face.step < steps - 1 and (last or verdict.too_alike or not verdict.astray):
+        if face.step < steps - 1 and (last or verdict.too_alike or not verdict.displaced):
             face.step += 1
             return True
         if last:
@@ -169,7 +189,17 @@ class AssignedTargets:
 
 
 def clearest(sightings: Iterable[Sighting], enough_px: float) -> list[Sighting]:
-    """Return the faces that say most of a person, at most three, best first: large enough, then near their average."""
+    """Return a person's most representative faces.
+
+    Faces are ordered by size, up to a sufficient size, then by similarity to their mean.
+
+    Args:
+        sightings: The person's faces.
+        enough_px: Size above which a larger face is not better, pixels.
+
+    Returns:
+        At most three faces, the best first.
+    """
     own = list(sightings)
     mean = np.mean([s.embedding for s in own], 0)
     own.sort(key=lambda s: (min(s.side_px, enough_px), float(s.embedding @ mean), s.mark), reverse=True)
@@ -183,11 +213,22 @@ def best_targets(
     references: Sequence[Sighting],
     embeddings: Float[np.ndarray, "p d"],
 ) -> WPlusArray:
-    """Return candidates W+ (m, size) in the order in which they should be tried.
+    """Return candidates for targets in the order in which they should be tried.
 
-    Each is drawn with the pose and light of every reference. Best is who stays alike enough over these and is a
-    stranger to all people who will have it, embeddings (p, d); who changes the first reference's sex comes last. Of
-    equals the first drawn is best: those who stay *most* alike are the same few whatever the key.
+    Each candidate is rendered with the pose and light of every reference. A good candidate is sufficiently consistent
+    over these renderings and a stranger to all people who will share it. Candidates that change the sex of the first
+    reference come last. Among equally good candidates, the earlier one comes first; preferring the *most* consistent
+    ones would select the same few for every key.
+
+    Args:
+        bundle: The networks.
+        method: The method that swaps.
+        candidates: W+ (m, size).
+        references: Faces of the people who will share the target.
+        embeddings: Unit embeddings of these people, (p, d).
+
+    Returns:
+        W+ (m, size).
     """
     spec, count = bundle.spec, len(candidates)
     own = np.repeat(np.stack([r.wplus for r in references]), count, 0)

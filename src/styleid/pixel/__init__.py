@@ -1,5 +1,4 @@
-"""Work on pixels: face regions, warps, compositing, glasses, and obscuring.
+"""Operations on pixels: face regions, warps, compositing, glasses, and obscuring.
 
-Knows crops, masks and landmarks.
-Does not know networks or identities.
+They work on crops, masks and landmarks, without networks.
 """

@@ -1,12 +1,12 @@
-"""Put a generated face into its photo, at the photo's resolution.
+"""Composite a generated face into its photo at the photo's resolution, for bundles of format 1.
 
-The surroundings follow the new outline, colours meet at the border, sharpness and grain follow the photo, and what lies
-before the face (hair, glasses, a hand) stays before it.
+The surroundings are warped to the new outline, colours are matched along the face's rim, and sharpness and grain are
+matched to the photo. Hair, glasses and hands in front of the face stay in front of it.
 
 Convention
 ----------
-`crop` coordinates are pixels of the bundle's crop, `image` coordinates pixels of the upright photo; matrices are (2, 3)
-image-to-crop. Colours are float32 in [0, 255], RGB.
+Crop coordinates are pixels of the bundle's crop, image coordinates pixels of the upright photo. Matrices are (2, 3),
+from image to crop. Colours are RGB, float32 in [0, 255].
 """
 
 from __future__ import annotations
@@ -27,39 +27,51 @@ from styleid.pixel.warp import outline_displacement
 from styleid.types import LUMA, ImageRGB, MaskArray
 
 _MAX_SHIFT = 0.12
+"""Largest displacement of the surroundings, in face widths."""
 _RIM = (0.1, 0.03)
-"""How far into the face its rim reaches, and how softly it ends, in face widths."""
+"""Width of the face's rim, and softness of its inner edge, in face widths."""
 _REACH = 0.02
-"""How far beyond its outline a new face goes, in face widths: there an outline's own edge tells whose it was."""
+"""How far a new face extends beyond its outline, in face widths, so that no original edge stays there."""
 _COVERS_FURTHER = 0.25
-"""How much further up a covering face fades."""
+"""How much higher on the forehead a face that covers everything fades, in units of `up_the_forehead`."""
 _OTHER_SKIN = (0.5, 0.8)
-"""How far apart, in logarithms of a colour, old and new skin may lie for the new to fade into the old."""
+"""Differences of log colour between original and new skin at which fading starts to decrease, and at which it stops."""
 _SURELY_BARE = (0.95, 0.99)
-"""Where the rim tells the light: hair that may be face would tint the skin with its colour."""
+"""Probabilities of bare face from which a pixel of the rim counts for the light: not at all, and fully. Hair that is
+mistaken for face would tint the skin."""
 _UNUSUAL = 0.4
+"""Scale at which a gain that differs from the median loses weight."""
 _PLANE_SHRINK = 4
+"""Factor by which the rim is scaled down before the light is fitted."""
 _FEWEST_RIM = 2.0
+"""Least total weight of the rim for a fit."""
 _LEAST_RIM = 1e-4
+"""Weight above which a pixel belongs to the rim."""
 _FLATTER = 0.02
-"""How much the rim must be worth its slope: a rim that shows on one side only tells none."""
+"""Penalty on the slope of the light, which keeps it flat if the rim is visible on one side only."""
 _MOST_GAIN = 0.5
+"""Largest gain of a pixel, in logarithms."""
 _DARKEST = 16.0
-"""Added before logarithms are taken, so that what is nearly black tells no colour."""
+"""Added to colours before logarithms are taken, so that nearly black pixels have little influence."""
 _COLOURLESS = (0.2, 0.7)
-"""Saturation, as a share of the skin's, below which the light's colour does not show, and from which on it does."""
+"""Saturations, relative to the skin's, at which the colour of the light starts to apply, and from which it applies
+fully."""
 _GREY = 0.1
-"""Saturation that even the palest skin counts as having."""
+"""Least saturation that is assumed for skin."""
 
 
 @dataclass(frozen=True)
 class NewFace:
-    """What a composite needs, all in crop pixels of side s.
+    """A generated face and the crop that it replaces, of side s.
 
-    generated, source: float32 (s, s, 3) in [0, 255], the new face and the crop it replaces. generated_landmarks,
-    source_landmarks: (68, 2). bare, glasses: (s, s) in [0, 1], where the source shows bare face and where glasses.
-    cover: how far beyond its outline the new face goes, in face widths, over whatever lies before it or beside; None
-    where what lies before the face stays.
+    generated: the new face, float32 (s, s, 3) in [0, 255].
+    source: the original crop, float32 (s, s, 3) in [0, 255].
+    generated_landmarks: landmarks of the new face, (68, 2).
+    source_landmarks: landmarks of the original, (68, 2).
+    bare: probability that the original shows bare face, (s, s), 0 to 1.
+    glasses: probability that the original shows glasses, (s, s), 0 to 1.
+    cover: None if objects in front of the face stay. Otherwise the new face covers them and extends this far beyond its
+        outline, in face widths.
     """
 
     generated: Float[np.ndarray, "s s 3"]
@@ -74,9 +86,17 @@ class NewFace:
 def composite(
     image_rgb: ImageRGB, face: NewFace, matrix: Float[np.ndarray, "2 3"], as_sharp_as: ImageRGB | None = None
 ) -> MaskArray:
-    """Put one new face into the photo, in place, and return the mask of what may have changed, bool (height, width).
+    """Composite a new face into the photo, in place.
 
-    as_sharp_as: the photo as it was, where a neighbour's face or disc has come over the face since.
+    Args:
+        image_rgb: The photo, uint8 (height, width, 3); it is changed.
+        face: The new face.
+        matrix: From the photo to the crop, (2, 3).
+        as_sharp_as: The photo whose sharpness and grain the face gets. None for image_rgb; give the original if a
+            neighbour was replaced or obscured over this face.
+
+    Returns:
+        The mask of the pixels that may have changed, bool (height, width).
     """
     face, matrix = at_photo_scale(face, face.source.shape[0], matrix)
     size = face.source.shape[0]
@@ -112,12 +132,12 @@ def _displacement(face: NewFace, size: int) -> Float[np.ndarray, "s s 2"]:
 def _prepare(
     face: NewFace, displacement: Float[np.ndarray, "s s 2"], size: int
 ) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s 3"]]:
-    """Return the new face's opacity (s, s) and its colours (s, s, 3) before sharpness is matched."""
+    """Return the new face's opacity, (s, s), and its colours, (s, s, 3), before sharpness is matched."""
     outline = FaceHull(face.generated_landmarks, size)
     hull = outline.soft()
     place = _places(displacement)
     source, bare, glasses = (_take(m, place) for m in (face.source, face.bare, face.glasses))
-    dark = are_dark(source, FaceMaps(bare, glasses))  # then nothing shows behind them, and they stay as they are
+    dark = are_dark(source, FaceMaps(bare, glasses))  # dark glasses stay as they are: no face is visible behind them
     reach = outline.soft(-(_REACH if face.cover is None else face.cover))
     alpha = (
         reach if face.cover is not None else reach * ramp(_beyond(bare if dark else bare + glasses, hull), 0.35, 0.75)
@@ -140,11 +160,16 @@ def _fade(
     generated: Float[np.ndarray, "s s 3"],
     skin: Float[np.ndarray, "s s"],
 ) -> Float[np.ndarray, "s s"]:
-    """Return how much of the new face is there, (s, s), going up the forehead, where it fades into the photo's skin.
+    """Return the opacity with which the new face fades into the original forehead, (s, s), 0 to 1.
 
-    There is little of a person in that skin, but a line across a forehead is seen from afar. A face that is not of its
-    colour does not fade: what is no face is to be seen whole by the gate.
-    skin: where the photo surely shows it, (s, s) in [0, 1].
+    The skin there says little about a person, and a visible line across the forehead would disturb. If the colours
+    differ, the face does not fade, so that the gate sees a failed image as a whole.
+
+    Args:
+        face: The new face.
+        source: The warped original, (s, s, 3).
+        generated: The new face's colours, (s, s, 3).
+        skin: Where the original certainly shows skin, (s, s), 0 to 1.
     """
     size = len(skin)
     later = 0.0 if face.cover is None else _COVERS_FURTHER
@@ -160,7 +185,7 @@ def _fade(
 
 
 def _beyond(shows: Float[np.ndarray, "s s"], hull: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
-    """Return where the face shows, (s, s), beyond its outline as at the outline's nearest stretch."""
+    """Extend the visibility of the face, (s, s), beyond its outline with the values along the outline."""
     sigma = 0.03 * len(hull)
     near = blurred(shows * hull, sigma) / (blurred(hull, sigma) + 1e-6)
     return shows * hull + near * (1 - hull)
@@ -169,10 +194,10 @@ def _beyond(shows: Float[np.ndarray, "s s"], hull: Float[np.ndarray, "s s"]) -> 
 def _light(
     source: Float[np.ndarray, "s s 3"], generated: Float[np.ndarray, "s s 3"], rim: Float[np.ndarray, "s s"]
 ) -> Float[np.ndarray, "s s 3"]:
-    """Return the gains (s, s, 3), in logarithms, that bring the new face's skin along the rim to the source's.
+    """Return the log gains, (s, s, 3), that match the new face's skin along the rim to the original's.
 
-    They are one level and slope for each colour, which is enough for the light and its direction. What follows the rim
-    more closely, as Poisson cloning does, hides seams no better here, and tells more of whose face it was.
+    They are a plane per colour, which describes the light and its direction. A closer match along the rim, such as
+    Poisson cloning, hides seams no better here and lets more of the original's identity through.
     """
     size, small = len(rim), max(len(rim) // _PLANE_SHRINK, 8)
     on = rim > _LEAST_RIM
@@ -194,7 +219,7 @@ def _light(
 def _on_skin(
     light: Float[np.ndarray, "s s 3"], generated: Float[np.ndarray, "s s 3"], rim: Float[np.ndarray, "s s"]
 ) -> Float[np.ndarray, "s s 3"]:
-    """Return gains of light (s, s, 3) whose colour shows on skin, and not on what has less colour: teeth stay white."""
+    """Limit the colour of the light's gains, (s, s, 3), to saturated pixels such as skin, so that teeth stay white."""
     red, green, blue = cv2.split(generated)
     most = np.maximum(np.maximum(red, green), blue)
     saturation = (most - np.minimum(np.minimum(red, green), blue)) / (most + _DARKEST)
@@ -206,7 +231,7 @@ def _on_skin(
 
 
 def _usual(gain: Float[np.ndarray, "n 3"], rim: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return how far to trust each of the rim's gains, (n,) of (n, 3): least where few others agree, as on a beard."""
+    """Return the weight of each gain (n, 3) of the rim, (n,): small for outliers, as on a beard."""
     sure = gain[rim > 0.5]
     if len(sure) == 0:
         return np.ones_like(rim)
@@ -217,7 +242,17 @@ def _usual(gain: Float[np.ndarray, "n 3"], rim: Float[np.ndarray, " n"]) -> Floa
 def match_sharpness(
     new: Float[np.ndarray, "h w 3"], photo: Float[np.ndarray, "h w 3"], coverage: Float[np.ndarray, "h w"], scale: float
 ) -> Float[np.ndarray, "h w 3"]:
-    """Soften the new face to the photo's sharpness, or give it the photo's grain, within its own region."""
+    """Blur the new face to the photo's sharpness, or add noise to match the photo's grain.
+
+    Args:
+        new: The new face, (h, w, 3) in [0, 255].
+        photo: The photo at the same place, (h, w, 3) in [0, 255].
+        coverage: Opacity of the new face, (h, w), 0 to 1; sharpness is measured where it is high.
+        scale: Crop pixels per photo pixel. Noise is added only below 1.5.
+
+    Returns:
+        (h, w, 3).
+    """
     core = coverage > 0.8
     if core.sum() < 64:
         return new
@@ -245,7 +280,7 @@ def _fine_energy(luma: Float[np.ndarray, "h w"], core: Bool[np.ndarray, "h w"]) 
 
 
 def _grain(luma: Float[np.ndarray, "h w"], core: Bool[np.ndarray, "h w"]) -> float:
-    """Estimate the noise's deviation from the median of fine differences, which edges hardly move."""
+    """Estimate the noise's standard deviation from the median of second differences, which edges hardly affect."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     return float(np.median(np.abs(cv2.filter2D(luma, -1, kernel)[core]))) / 0.6745 / 6
 
@@ -256,7 +291,7 @@ def _move(
     field: Float[np.ndarray, "h w 2"],
     matrix: Float[np.ndarray, "2 3"],
 ) -> Float[np.ndarray, "h w 3"]:
-    """Return the window of the photo with its surroundings moved along the field, float32."""
+    """Return the window of the photo, warped by the displacement field, float32."""
     x0, y0, x1, y1 = window
     turn = invert(matrix)[:, :2]
     shift = field @ turn.T
@@ -267,14 +302,22 @@ def _move(
 
 
 def crop_places(window: tuple[int, int, int, int], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "h w 2"]:
-    """Return where each pixel of a window of the photo lies in the crop, float32 (h, w, 2)."""
+    """Return the position of each pixel of a window in the crop.
+
+    Args:
+        window: (x0, y0, x1, y1), pixels of the photo.
+        matrix: From the photo to the crop, (2, 3).
+
+    Returns:
+        (h, w, 2), float32.
+    """
     x0, y0, x1, y1 = window
     x, y = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
     return np.stack([x, y], -1) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
 
 
 def _places(displacement: Float[np.ndarray, "s s 2"]) -> Float[np.ndarray, "s s 2"]:
-    """Return where each pixel is taken from, (s, s, 2)."""
+    """Return the position from which each pixel is sampled, (s, s, 2)."""
     ticks = np.arange(displacement.shape[0], dtype=np.float32)
     return displacement + np.stack(np.meshgrid(ticks, ticks), -1)
 
@@ -286,5 +329,15 @@ def _take(values: Float[np.ndarray, "s s *c"], place: Float[np.ndarray, "s s 2"]
 def sampled(
     values: Float[np.ndarray, "s s *c"], place: Float[np.ndarray, "h w 2"], how: int, border: int = cv2.BORDER_CONSTANT
 ) -> Float[np.ndarray, "h w *c"]:
-    """Return a map's values at places, by OpenCV's interpolation `how`, beyond its border as `border` says."""
+    """Sample a map or image.
+
+    Args:
+        values: (s, s) or (s, s, c).
+        place: Positions, (h, w, 2), pixels of values.
+        how: OpenCV's interpolation.
+        border: OpenCV's border mode.
+
+    Returns:
+        (h, w) or (h, w, c), float32.
+    """
     return np.asarray(cv2.remap(values, place[..., 0], place[..., 1], how, borderMode=border), np.float32)

@@ -1,13 +1,13 @@
-"""Fill a face's region from its surroundings: what the generator is told, and how its image goes into the photo.
+"""Inputs and outputs of generators that fill a face into its surroundings (bundle format 2).
 
-The generator saw the region's rim, and `retouch` has matched coarse colours, so the composite matches sharpness and
+`Surroundings.maps` makes the generator's inputs from the photo; `fill_in` composites its image into the photo. The
+generator sees the region's surroundings, and `retouch` matches coarse colours, so compositing matches sharpness and
 grain only.
 
 Convention
 ----------
-`crop` coordinates are pixels of the bundle's crop, side s; a generator draws the same view at its own side g, pixel
-centres at integers. Colours given to the generator are RGB in [-1, 1], those that it draws are in [0, 255]. Matrices
-are (2, 3), photo to crop.
+The bundle's crop has side s; a generator draws the same view at its own side g. Pixel centres are at integers. Colours
+are RGB, in [-1, 1] for the generator's inputs and in [0, 255] for its images. Matrices are (2, 3), from photo to crop.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ from styleid.pixel.soft import blurred
 from styleid.types import FloatArray, ImageRGB, MaskArray
 
 _LEAST_PX = 48
-"""New faces are not averaged down below this side before they go into the photo."""
+"""Side below which new faces are not averaged down before compositing."""
 _BORDER = 0.02
-"""How far inside the crop's border a region ends, as a share of the crop's side."""
+"""Width of the margin in which opacity fades to zero at the crop's border, as a share of the crop's side."""
 _SOFTEST = 0.004
-"""Deviation of the blur of a region's edge in the photo, as a share of the crop's side."""
+"""Standard deviation of the blur of the opacity's edge, as a share of the crop's side."""
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What a generator that fills faces in may know of one face's photo.
+    """The photo around one face, from which a generator's inputs are made.
 
-    crop: uint8 (s, s, 3). parts: uint8 (h, w), values of `guides.Part`, at any side. landmarks: (68, 2) crop pixels of
-    the face that is there. others: bool (s, s), where faces of other people lie that must not be seen. before: bool
-    (s, s), where faces lie that are nearer to the camera, over which nothing is drawn.
+    crop: the original crop, uint8 (s, s, 3).
+    parts: part shown by each pixel, uint8 (h, w) of any size, values of `guides.Part`.
+    landmarks: landmarks of the original face, (68, 2), pixels of the crop.
+    others: where faces of other people lie, which the generator must not see, bool (s, s).
+    before: where faces that are nearer to the camera lie, over which nothing is drawn, bool (s, s).
     """
 
     crop: ImageRGB
@@ -52,12 +54,18 @@ class Surroundings:
     def maps(
         self, new: Float[np.ndarray, "68 2"], side_px: int, light_cells: int, cover: float | None = None
     ) -> dict[str, FloatArray]:
-        """Return the generator's inputs but for W+, each float32 (c, g, g) with g = side_px.
+        """Return the generator's maps. The map `context` contains no pixel of the region.
 
-        new: where the new face's landmarks will lie, (68, 2) crop pixels. light_cells: of the coarse light, a side.
-        cover: as `guides.face_region` takes it.
-        The keys are `context`, `region`, `lines`, `glasses` and `light`. No pixel of the region is in `context`.
-        `glasses` is 0: new faces wear none, since drawn glasses are seldom whole.
+        Args:
+            new: Landmarks of the new face, (68, 2), pixels of the crop.
+            side_px: Side g of the maps, pixels.
+            light_cells: Number of cells per side of the coarse light.
+            cover: See `guides.face_region`.
+
+        Returns:
+            The maps `context`, `region`, `lines`, `glasses` and `light` by name, float32 (channels, g, g) each; see
+            `styleid.bundles.generators.MAPS`. `glasses` is 0: new faces wear no glasses, because the generator often
+            draws them incompletely.
         """
         size = self.crop.shape[0]
         view = cv2.resize(self.crop, (side_px, side_px), interpolation=cv2.INTER_AREA)
@@ -84,7 +92,11 @@ class Surroundings:
 
 @dataclass(frozen=True, eq=False)
 class FilledFace:
-    """A new face and how opaque it is, (g, g, 3) in [0, 255] and (g, g) in [0, 1], at the generator's side g."""
+    """A generated face with its opacity.
+
+    image: (g, g, 3) in [0, 255], g the generator's side.
+    region: opacity, (g, g), 0 to 1.
+    """
 
     image: Float[np.ndarray, "g g 3"]
     region: Float[np.ndarray, "g g"]
@@ -97,10 +109,18 @@ def fill_in(
     size_px: int,
     as_sharp_as: ImageRGB | None = None,
 ) -> MaskArray:
-    """Put a new face into the photo, in place, and return the mask of what may have changed, bool (height, width).
+    """Composite a generated face into the photo, in place.
 
-    matrix: from the photo to the crop of side size_px. as_sharp_as: the photo as it was, where a neighbour's new face
-    has come over the face since.
+    Args:
+        photo_rgb: The photo, uint8 (height, width, 3); it is changed.
+        face: The generated face.
+        matrix: From the photo to the crop, (2, 3).
+        size_px: Side of the crop, pixels.
+        as_sharp_as: The photo whose sharpness and grain the face gets, (height, width, 3). None for photo_rgb; give the
+            original if a neighbour's new face was written over this face.
+
+    Returns:
+        The mask of the pixels that may have changed, bool (height, width).
     """
     side = face.region.shape[0]
     face, matrix = at_photo_scale(face, side, scaled_matrix(matrix, side / size_px), _LEAST_PX)
@@ -124,13 +144,13 @@ def fill_in(
 
 
 def resized_points(points: Float[np.ndarray, "k 2"], from_px: int, to_px: int) -> Float[np.ndarray, "k 2"]:
-    """Return points of a view of from_px as those of the same view at to_px, pixel centres at integers."""
+    """Convert points (k, 2) from pixels of a view of side from_px to pixels of the same view of side to_px."""
     return ((points + 0.5) * (to_px / from_px) - 0.5).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
 def _inside(side_px: int) -> Float[np.ndarray, "g g"]:
-    """Return 1 inside a crop and less and less towards its border, (g, g)."""
+    """Return a mask (g, g) that is 1 inside a crop and fades to 0 at its border."""
     ticks = np.minimum(np.arange(side_px), np.arange(side_px)[::-1]).astype(np.float32)
     edge = np.clip(ticks / max(_BORDER * side_px, 1), 0, 1)
     ramp = np.minimum.outer(edge, edge)

@@ -1,13 +1,14 @@
-"""Draw the glasses that somebody wears onto another face.
+"""Draw the glasses of the original onto a new face.
 
-What a photo shows of frames is broken by brows, lashes and glints: copied bit by bit it looks like scratches. So they
-are drawn anew, in their own colours: a line round each lens, as far out and as thick as the photo has it, a bridge, and
-arms where they are seen.
+In photos, frames are interrupted by brows, lashes and reflections; copied pixels look like scratches. Therefore frames
+are redrawn in their own colours: a line around each lens with the position and thickness measured in the photo, a
+bridge, and the arms if they are visible.
 
 Convention
 ----------
-All in pixels of one crop: images float32 (s, s, 3) in [0, 255], RGB; masks (s, s) in [0, 1]; landmarks (68, 2). Lengths
-without a unit are shares of the face's width.
+All coordinates are pixels of one crop. Images are RGB, float32 (s, s, 3) in [0, 255]; masks are (s, s) in [0, 1];
+landmarks are (68, 2). Lengths are in face widths unless a unit is given. A pair of thresholds is the value at which
+something starts to count, and the value from which it counts fully.
 """
 
 from __future__ import annotations
@@ -26,31 +27,42 @@ from styleid.types import LUMA
 _BROWS = slice(17, 22), slice(22, 27)
 _NOSE_BRIDGE = 27
 _DARK_LENS = 0.35
-"""How bright what glasses hide is, as a share of the skin's brightness, if they are dark."""
+"""Brightness behind dark glasses, at most, as a share of the skin's brightness."""
 _LENS, _TELLING_LENS, _ARM = (0.025, 0.03), (0.035, 0.045), 0.05
-"""Area of a lens, and of one that tells of the other, in squared face widths: from when it may be one, from when it is
-one for certain; and what is thinner than lenses."""
+"""Area of a lens, in squared face widths; the same for a lens from which the other one is inferred; and the width below
+which a part is not a lens but an arm."""
 _HIDES_EYE = (0.35, 0.55)
-"""Share of an eye that glasses lie before, likewise."""
+"""Share of an eye that glasses cover."""
 _NEAR, _THIN, _THICK = 0.035, 0.006, 0.022
-"""How far from a lens's outline its frame may lie, and half of how thick it is, at least and at most."""
+"""Largest distance of a frame from the outline of its lens; least and largest half thickness of a frame."""
 _RESIDUAL = (14.0, 34.0)
-"""How much a frame's colour differs from the skin's round it, of 255: not at all, for certain."""
+"""Difference of a frame's colour from the skin around it, on the scale of 0 to 255."""
 _SHOWS, _ARM_SHOWS = (0.45, 0.6), 0.6
-"""Share of a lens's outline along which a frame is seen, likewise, and of an arm's length."""
+"""Share of a lens's outline along which a frame is visible, and share of an arm's length."""
 _SMOOTH, _AROUND, _HALF_WAY = 0.02, 0.07, 0.42
+"""Smoothing of lenses and of frames' colours; radius in which skin colour is averaged; and how far a lens may extend
+towards the other eye, as a share of the distance between the eyes."""
 
 
 @dataclass(frozen=True)
 class FaceMaps:
-    """Say where a source shows bare face and where glasses, (s, s) in [0, 1]."""
+    """Where the original shows bare face and glasses.
+
+    bare: probability of bare face, (s, s), 0 to 1.
+    glasses: probability of glasses, (s, s), 0 to 1.
+    """
 
     bare: Float[np.ndarray, "s s"]
     glasses: Float[np.ndarray, "s s"]
 
 
 def are_dark(source: Float[np.ndarray, "s s 3"], shows: FaceMaps) -> bool:
-    """Say whether glasses are worn that hide the eyes: most of what they cover is far darker than the skin."""
+    """Return whether dark glasses are worn: most pixels that glasses cover are much darker than the skin.
+
+    Args:
+        source: The original crop, (s, s, 3).
+        shows: Where it shows bare face and glasses.
+    """
     luma = source @ LUMA
     lenses, skin = luma[shows.glasses > 0.6], luma[shows.bare > 0.8]
     if len(lenses) < 0.01 * luma.size or len(skin) == 0:
@@ -65,9 +77,19 @@ def wear_glasses(
     source_landmarks: Float[np.ndarray, "68 2"],
     shows: FaceMaps,
 ) -> Float[np.ndarray, "s s 3"]:
-    """Return a new face (s, s, 3) with the frames of the glasses that the source wears, before its own eyes.
+    """Draw the frames of the original's glasses onto a new face.
 
-    Without frames where the source shows none, and with faint ones where that is unsure: so they fade in videos.
+    Frames are drawn with lower opacity if they are uncertain, so that they fade in and out in videos.
+
+    Args:
+        face: The new face, (s, s, 3).
+        landmarks: Landmarks of the new face, (68, 2).
+        source: The original crop, (s, s, 3).
+        source_landmarks: Landmarks of the original, (68, 2).
+        shows: Where the original shows bare face and glasses.
+
+    Returns:
+        (s, s, 3); the face unchanged if no frames were found.
     """
     drawn = _frames(source, source_landmarks, shows)
     if drawn is None:
@@ -80,7 +102,7 @@ def wear_glasses(
 def _frames(
     source: Float[np.ndarray, "s s 3"], landmarks: Float[np.ndarray, "68 2"], shows: FaceMaps
 ) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s 3"]] | None:
-    """Return the frames' opacity (s, s) and colours (s, s, 3) over the source, None where there are none to draw."""
+    """Return the opacity (s, s) and colours (s, s, 3) of the frames over the original; None if there are none."""
     unit = float(np.ptp(landmarks[:, 0]))
     left, right, sure = _lenses(shows.glasses, landmarks, unit)
     if sure == 0:
@@ -109,7 +131,7 @@ def _frames(
 def _lenses(
     glasses: Float[np.ndarray, "s s"], landmarks: Float[np.ndarray, "68 2"], unit: float
 ) -> tuple[Bool[np.ndarray, "s s"], Bool[np.ndarray, "s s"], float]:
-    """Return the lens before either eye, bool (s, s), and how sure that is; one that is missed is like the other."""
+    """Return the masks of both lenses, bool (s, s), and their certainty; a lens that is not found is mirrored."""
     (left, left_sure), (right, right_sure) = (_lens(glasses, landmarks, eye, unit) for eye in (LEFT_EYE, RIGHT_EYE))
     if left_sure > 0 and right_sure > 0:
         return left, right, min(left_sure, right_sure)
@@ -127,7 +149,7 @@ def _lenses(
 def _lens(
     glasses: Float[np.ndarray, "s s"], landmarks: Float[np.ndarray, "68 2"], eye: slice, unit: float
 ) -> tuple[Bool[np.ndarray, "s s"], float]:
-    """Return where the lens before an eye lies, bool (s, s), and how sure that is: brows and lashes cut no hole."""
+    """Return the mask of the lens in front of an eye, without holes, bool (s, s), and its certainty, 0 to 1."""
     size, here = len(glasses), landmarks[eye].mean(0)
     other = landmarks[RIGHT_EYE if eye == LEFT_EYE else LEFT_EYE].mean(0)
     distance = max(float(np.linalg.norm(other - here)), 1e-6)
@@ -150,7 +172,7 @@ def _eyes(landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "2 2"]:
 
 
 def _fill(mask: UInt8[np.ndarray, "s s"], points: Num[np.ndarray, "k 2"]) -> UInt8[np.ndarray, "s s"]:
-    """Set a mask (s, s) to 1 within the hull of points (k, 2), in place, and return it."""
+    """Set a mask (s, s) to 1 inside the convex hull of points (k, 2), in place, and return it."""
     return np.asarray(cv2.fillConvexPoly(mask, cv2.convexHull(points.round().astype(np.int32)), 1))
 
 
@@ -160,11 +182,11 @@ def _joints(
     landmarks: Float[np.ndarray, "68 2"],
     unit: float,
 ) -> Float[np.ndarray, "s s"]:
-    """Return how far each pixel is from the bridge, and from the arms that are seen, (s, s)."""
+    """Return the distance of each pixel from the bridge and from the visible arms, (s, s)."""
     ends, around = [], np.ones((3, 3), np.uint8)
     for lens, temple in zip(lenses, (JAW.start, JAW.stop - 1), strict=True):
         outline = np.argwhere(lens & (cv2.erode(lens.astype(np.uint8), around) == 0))[:, ::-1]
-        upper = outline[outline[:, 1] <= np.quantile(outline[:, 1], 0.5)]  # there arms and bridge start
+        upper = outline[outline[:, 1] <= np.quantile(outline[:, 1], 0.5)]  # arms and bridge are attached here
         inner = upper[np.linalg.norm(upper - landmarks[_NOSE_BRIDGE], axis=1).argmin()]
         outer = upper[np.linalg.norm(upper - landmarks[temple], axis=1).argmin()]
         ends.append((inner, outer, landmarks[temple]))
@@ -179,7 +201,7 @@ def _joints(
 def _distance(
     start: Num[np.ndarray, " 2"], end: Num[np.ndarray, " 2"], shape: tuple[int, ...]
 ) -> Float[np.ndarray, "s s"]:
-    """Return how far each pixel lies from a segment, (s, s)."""
+    """Return the distance of each pixel from a line segment, (s, s), pixels."""
     x, y = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
     start, end = np.asarray(start, np.float32), np.asarray(end, np.float32)
     way = end - start
@@ -190,10 +212,10 @@ def _distance(
 def _carried_on(
     image: Float[np.ndarray, "s s 3"], weight: Float[np.ndarray, "s s"], sigma: float
 ) -> Float[np.ndarray, "s s 3"]:
-    """Return an image (s, s, 3) blurred where its weight lies, and carried on from there."""
+    """Return the weighted blur of an image, (s, s, 3), extrapolated to pixels without weight."""
     size, sums, counts = len(image), np.zeros((*weight.shape, 4), np.float32), 1.0
     weighed = np.dstack([image, np.ones_like(weight)]) * weight[..., None]
-    for coarser in (1, 4, 16):  # what is near counts, and where nothing is, what is further away
+    for coarser in (1, 4, 16):  # coarser scales count only where the finer ones have no weight
         small = np.asarray(cv2.resize(weighed, (-(-size // coarser),) * 2, interpolation=cv2.INTER_AREA), np.float32)
         sums += counts * cv2.resize(blurred(small, sigma), (size, size))
         counts *= 1e-2

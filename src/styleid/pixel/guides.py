@@ -1,11 +1,12 @@
-"""Draw what a generator that sees the surroundings is told: where to draw, and along which lines.
+"""The maps that guide a generator of bundle format 2: region, lines, glasses and light.
 
-Training and runtime draw with the same functions, so that the generator is asked for what it learnt.
+Training and runtime use the same functions, so that the generator gets the same kind of inputs in both.
 
 Convention
 ----------
-Landmarks are (68, 2) pixels of the maps, pixel centres at integers; `old` are those of the photo's face, `new` those of
-the face that will be drawn. Maps are float32 (s, s) in [0, 1]. Label maps hold `Part` values and may have any side.
+Landmarks are (68, 2), pixels of the maps, with pixel centres at integers; `old` are those of the original face, `new`
+those of the face to be drawn. Maps are float32 (s, s) in [0, 1]. Label maps contain values of `Part` and may have any
+size.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from styleid.pixel.soft import blurred
 
 
 class Part(IntEnum):
-    """What a pixel of a crop shows, as far as it matters to where a face is drawn."""
+    """What a pixel of a crop shows. HAIR includes hats; BELOW is ears, neck, jewellery and clothes."""
 
     OTHER = 0
     FACE = 1
@@ -31,43 +32,53 @@ class Part(IntEnum):
 
 
 PART_OF_CLASS = np.zeros(19, np.uint8)
-"""The part of each of CelebAMask-HQ's classes."""
+"""Part of each class of CelebAMask-HQ."""
 PART_OF_CLASS[[1, 2, 4, 5, 6, 7, 10, 11, 12]] = Part.FACE
 PART_OF_CLASS[3] = Part.GLASSES
 PART_OF_CLASS[[13, 14]] = Part.HAIR
 PART_OF_CLASS[[8, 9, 15, 16, 17, 18]] = Part.BELOW
 
 CUT_FROM = 0.02
-"""Region from which on the photo's pixels are cut out of the context."""
+"""Value of the region above which the photo's pixels are cut out of the context."""
 FILL = 0.02
-"""Share of a cell of light that the whole face's mean counts for."""
+"""Weight of the whole face's mean colour in each cell of the light, as a share of the cell's area."""
 _SHIFT = 4
+"""Fractional bits of OpenCV's fixed-point coordinates."""
 _REFERENCE_PX = 128
+"""Side at which the three following lengths are given."""
 _SOFTNESS_PX = 0.8
+"""Standard deviation of the blur of the region's edge."""
 _OUTLINE_BLUR_PX = 1.2
+"""Standard deviation of the blur of the outline."""
 _SOFT_EDGE_PX = 2.0
+"""Margin around frames that covers the soft edge of the region."""
 _BROWS_AND_NOSE = ((17, 22), (22, 27), (27, 31), (31, 36))
 _EYES_AND_LIPS = ((36, 42), (42, 48), (48, 60), (60, 68))
 _LOWER_FACE = (*range(3, 14), 35, 33, 31)
 _CHIN = (*range(5, 12), 54, 48)
-"""Landmarks round the lower face, where hair is a beard, and round the chin, below which a beard may hang."""
+"""Landmarks around the lower face, where hair is a beard, and around the chin, below which a beard may hang."""
 _RIM, _FRAME, _TEMPLE, _BEARD_REACH, _SPECK, _LIP = 0.05, 0.04, 0.08, 0.08, 0.02, 0.02
-"""In face widths: how far inside the outline the parser's edges err; how far frames reach beyond their label; how far a
-beard reaches beyond the outline; the size below which something before the face is no more than noise; how far lips
-reach beyond their landmarks."""
+"""Lengths in face widths: error of the parser's edges at the outline; extent of glasses' frames around their label, and
+of their arms beyond the face's outline; extent of a beard below the chin; size up to which an object in front of the
+face counts as noise; extent of the lips around their landmarks."""
 _END_PIECE = 0.2
-"""In face widths: how far frames reach beyond the outer corner of an eye, in the direction of the eyes."""
+"""Extent of frames beyond the outer corner of an eye, in the direction of the line through the eyes, in face widths."""
 _MOSTLY, _HALF = 0.7, 0.5
 _ISLAND = 0.02
-"""Share of the face up to which a piece that lies on it all round is drawn over."""
+"""Share of the face's area up to which an object that is surrounded by the face is drawn over."""
 _FADE = 0.1
-"""In face widths: how far a face fades into a forehead that goes on above it."""
+"""Length over which a new face fades into a forehead that continues above its region, in face widths."""
 
 
 def draw_lines(new: Float[np.ndarray, "68 2"], region: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "2 s s"]:
-    """Return two maps of lines, (2, s, s): outline, brows and nose; eyes and lips.
+    """Draw the landmarks as lines.
 
-    The outline is blurred and ends where the region ends, so that no line is drawn where no face will be.
+    Args:
+        new: Landmarks of the new face, (68, 2).
+        region: Where to draw the face, (s, s). The outline is blurred and cut off where the region ends.
+
+    Returns:
+        (2, s, s): outline, brows and nose in the first map, eyes and lips in the second.
     """
     size = region.shape[0]
     thickness = max(1, round(size / _REFERENCE_PX))
@@ -87,12 +98,21 @@ def face_region(
     size_px: int,
     cover: float | None = None,
 ) -> Float[np.ndarray, "s s"]:
-    """Return where a face is drawn, (s, s): over the old face and the new, but not over what lies before the old one.
+    """Return where to draw the new face: the hulls of both faces, without objects in front of the original.
 
-    Glasses and beards belong to it as far as they reach. What the parser takes for something else inside the old
-    outline lies before the face (a hand, a microphone); outside it, it is background that the new face may cover.
-    cover: where not None, the region takes in whatever lies before the face, and reaches this far beyond the outlines,
-    in face widths: for faces that the parser does not make out.
+    The region includes glasses and beards. An object inside the original outline that the parser does not label as face
+    (a hand, a microphone) is in front of the face; outside the outline, it is background that the new face may cover.
+
+    Args:
+        labels: Part shown by each pixel, (h, w).
+        old: Landmarks of the original face, (68, 2).
+        new: Landmarks of the new face, (68, 2).
+        size_px: Side s of the result, pixels.
+        cover: None to leave out objects in front of the face. Otherwise the region includes them and extends this far
+            beyond the outlines, in face widths; for faces that the parser does not recognise.
+
+    Returns:
+        (s, s), 0 to 1.
     """
     parts = cv2.resize(labels, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
     width = float(np.ptp(old[:, 0]))
@@ -107,9 +127,19 @@ def frames_beside(
     size_px: int,
     cover: float | None = None,
 ) -> Bool[np.ndarray, "s s"]:
-    """Return where frames of glasses lie beside the face: over hair, ears or the background, (s, s).
+    """Return where frames of glasses lie beside the face: over hair, ears or the background.
 
-    Arguments as in `face_region`, which holds these pixels too.
+    The region of `face_region` includes these pixels.
+
+    Args:
+        labels: Part shown by each pixel, (h, w).
+        old: Landmarks of the original face, (68, 2).
+        new: Landmarks of the new face, (68, 2).
+        size_px: Side s of the result, pixels.
+        cover: See `face_region`.
+
+    Returns:
+        bool (s, s).
     """
     parts = cv2.resize(labels, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
     if not (parts == Part.GLASSES).any():
@@ -126,17 +156,17 @@ def _bare_region(
     width: float,
     cover: float | None,
 ) -> Bool[np.ndarray, "s s"]:
-    """Return the region of a face without what its glasses add."""
+    """Return the region of a face without its glasses."""
     size_px = parts.shape[0]
     old_hull, new_hull = (filled(with_forehead(points), size_px) for points in (old, new))
     lower, chin = (filled(old[list(part)], size_px) for part in (_LOWER_FACE, _CHIN))
     below = _grown(chin, _BEARD_REACH * width)
     beard = (parts == Part.HAIR) & (lower | below) | (parts == Part.FACE) & below
-    # the parser takes the inside of a mouth that is wide open for a thing before the face
+    # the parser may label the inside of a wide open mouth as an object in front of the face
     mouth = _grown(filled(old[48:60], size_px), _LIP * width)
     other = _not_mostly_in((parts == Part.OTHER) & old_hull, mouth)
     deep = other & _shrunk(old_hull, _RIM * width)
-    # what reaches well inside is a thing, up to the outline; what does not is the outline's own uncertainty
+    # an area that extends well inside the face is an object; one near the outline only is the parser's error
     before = other & _grown(deep, 2 * _RIM * width) if deep.any() else deep
     before |= (parts == Part.HAIR) & ~beard
     before = _without_islands(_without_specks(before, _SPECK * width), old_hull)
@@ -148,9 +178,17 @@ def _bare_region(
 def opacity(
     labels: UInt8[np.ndarray, "h w"], new: Float[np.ndarray, "68 2"], region: Float[np.ndarray, "s s"]
 ) -> Float[np.ndarray, "s s"]:
-    """Return how opaque the new face is, (s, s): as its region, but fading into skin that goes on above the region.
+    """Return the opacity of the new face: its region, fading towards skin that continues above the region.
 
-    A high forehead reaches beyond the region; an edge across it would be seen.
+    A high forehead extends beyond the region, and an edge across it would be visible.
+
+    Args:
+        labels: Part shown by each pixel, (h, w).
+        new: Landmarks of the new face, (68, 2).
+        region: Where the face was drawn, (s, s).
+
+    Returns:
+        (s, s), 0 to 1.
     """
     parts = cv2.resize(labels, region.shape[::-1], interpolation=cv2.INTER_NEAREST)
     above = (parts == Part.FACE) & (region < _HALF)
@@ -164,13 +202,21 @@ def opacity(
 
 
 def glasses_map(labels: UInt8[np.ndarray, "h w"], region: Float[np.ndarray, "s s"]) -> Float[np.ndarray, "s s"]:
-    """Return where glasses are worn inside the region, (s, s)."""
+    """Return where glasses are worn inside the region.
+
+    Args:
+        labels: Part shown by each pixel, (h, w).
+        region: Where to draw the face, (s, s).
+
+    Returns:
+        (s, s), 0 to 1.
+    """
     worn = (labels == Part.GLASSES).astype(np.float32)
     return cv2.resize(worn, region.shape[::-1], interpolation=cv2.INTER_LINEAR) * region
 
 
 def fine_features(new: Float[np.ndarray, "68 2"], size_px: int) -> Float[np.ndarray, "s s"]:
-    """Return where eyes and the inside of the mouth are, (s, s): small, and looked at first."""
+    """Return the mask of the eyes and the inside of the mouth, (s, s); training gives these more weight."""
     mask = np.zeros((size_px, size_px), np.uint8)
     fixed = _fixed_point(new)
     for a, b in ((36, 42), (42, 48), (60, 68)):
@@ -181,10 +227,15 @@ def fine_features(new: Float[np.ndarray, "68 2"], size_px: int) -> Float[np.ndar
 def coarse_light(
     image: Float[np.ndarray, "s s 3"], shown: Float[np.ndarray, "s s"], cells: int
 ) -> Float[np.ndarray, "s s 3"]:
-    """Return the colours of a face's light, (s, s, 3): its means on a grid over the crop, enlarged smoothly.
+    """Return the coarse colours of a face: means over the cells of a grid, interpolated.
 
-    image: (s, s, 3), any range. shown: (s, s) in [0, 1], where the face is seen. cells: of the grid, a side. A cell
-    without a face takes the whole face's mean.
+    Args:
+        image: (s, s, 3), in any range.
+        shown: Where the face is visible, (s, s), 0 to 1. A cell without face gets the mean of the whole face.
+        cells: Number of cells per side.
+
+    Returns:
+        (s, s, 3), in the range of image.
     """
     size = image.shape[0]
     weighed = np.concatenate([image * shown[..., None], shown[..., None]], 2)
@@ -202,14 +253,14 @@ def _fixed_point(points: Float[np.ndarray, "k 2"]) -> Int32[np.ndarray, "k 2"]:
 
 
 def filled(points: Float[np.ndarray, "k 2"], size_px: int) -> Bool[np.ndarray, "s s"]:
-    """Return the mask, bool (size_px, size_px), of what points enclose."""
+    """Return the mask of the convex hull of points (k, 2), bool (size_px, size_px)."""
     mask = np.zeros((size_px, size_px), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(_fixed_point(points)), 1, shift=_SHIFT)
     return mask > 0
 
 
 def _without_islands(mask: Bool[np.ndarray, "s s"], hull: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
-    """Return the mask without small pieces that lie in the hull all round: a strand of hair, a mark on the skin."""
+    """Return the mask without small pieces that the hull surrounds, such as a strand of hair or a mark on the skin."""
     count, pieces = _pieces(mask)
     size = np.bincount(pieces.ravel(), minlength=count)
     inner = np.bincount(pieces[_shrunk(hull, 1)], minlength=count)
@@ -219,7 +270,7 @@ def _without_islands(mask: Bool[np.ndarray, "s s"], hull: Bool[np.ndarray, "s s"
 def _with_temples(
     glasses: Bool[np.ndarray, "s s"], old: Float[np.ndarray, "68 2"], width: float
 ) -> Bool[np.ndarray, "s s"]:
-    """Return where frames may reach: about their label, and along the temples, which the parser misses."""
+    """Return where frames may be: around their label, and along the temples, where the parser misses the arms."""
     if not glasses.any():
         return glasses
     strips = np.zeros(glasses.shape, np.uint8)
@@ -234,20 +285,20 @@ def _with_temples(
 
 
 def _not_mostly_in(mask: Bool[np.ndarray, "s s"], area: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
-    """Return the mask without those connected pieces that lie mostly in an area."""
+    """Return the mask without the connected pieces of which more than 70 % lie in an area."""
     count, pieces = _pieces(mask)
     whole, within = (np.bincount(pieces[where], minlength=count) for where in (mask, mask & area))
     return np.asarray((within <= _MOSTLY * whole)[pieces] & mask)
 
 
 def _pieces(mask: Bool[np.ndarray, "s s"]) -> tuple[int, Int32[np.ndarray, "s s"]]:
-    """Return how many labels there are, and for each pixel that of its connected piece; 0 is outside the mask."""
+    """Return the number of labels, and the label of each pixel's connected piece; 0 is outside the mask."""
     count, pieces = cv2.connectedComponents(mask.astype(np.uint8))
     return count, np.asarray(pieces, np.int32)
 
 
 def disc(radius_px: float) -> UInt8[np.ndarray, "d d"]:
-    """Return a disc for morphology, of an odd side of at least 3."""
+    """Return a disc for morphological operations; its side is odd and at least 3 px."""
     side = 2 * max(1, round(radius_px)) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 

@@ -1,12 +1,12 @@
-"""Put a generated face into a crop by its labels: region masks, histograms matched, alpha-composited.
+"""Composite a generated face by its label map: region masks, histogram matching, alpha compositing.
 
-StyleID's method in pixel space (the public code's `facial_mask`, `area_mask` and `matched_swap`), whose radii are given
-at 256 px and scale with the crop here. At 256 px the result is upstream's, byte for byte.
+This is StyleID's method in pixel space (`facial_mask`, `area_mask` and `matched_swap` of the public code). Its radii
+are given at 256 px and scale with the crop. At 256 px the result equals that of the public code byte for byte.
 
 Convention
 ----------
-Labels are uint8 (s, s) over CelebAMask-HQ's classes; masks uint8 (s, s), 0 or 255 (soft ones in between); images uint8
-(s, s, 3), RGB.
+Label maps are uint8 (s, s), classes of CelebAMask-HQ. Masks are uint8 (s, s), 0 or 255, soft masks in between. Images
+are uint8 (s, s, 3), RGB.
 """
 
 from __future__ import annotations
@@ -26,15 +26,24 @@ from styleid.types import ImageRGB, MaskArray, Region
 Mask = UInt8[np.ndarray, "s s"]
 
 _REFERENCE_PX = 256
+"""Side at which radii are given."""
 _EDGE, _WIDEN = 2.0, 5.0
+"""Blur radii of a mask's edge, and for widening the inner region."""
 _HALF, _WIDE = 125, 30
+"""Levels above which a blurred mask is set, usually and for widening."""
 _LEAST_PX = 64
+"""Smallest side at which a face is composited."""
 
 
 def region_mask(labels: UInt8[np.ndarray, "s s"], region: Region) -> Mask:
-    """Return where a face is replaced, 0 or 255.
+    """Return the mask of the region that is replaced.
 
-    full: skin and features; inner: the features without the skin, widened a little.
+    Args:
+        labels: Label map, uint8 (s, s).
+        region: full is skin and features; inner is the features without the skin, slightly widened.
+
+    Returns:
+        uint8 (s, s), 0 or 255.
     """
     classes = FACE if region == "full" else tuple(label for label in FACE if label != SKIN)
     mask = np.isin(labels, classes).astype(np.uint8) * 255
@@ -43,14 +52,22 @@ def region_mask(labels: UInt8[np.ndarray, "s s"], region: Region) -> Mask:
 
 
 def soft_mask(mask: Mask) -> Mask:
-    """Return a region's opacity: its mask with the edge softened."""
+    """Return a mask with a soft edge, uint8 (s, s), 0 to 255."""
     return _blurred(mask, _EDGE)
 
 
 def matched(generated: ImageRGB, original: ImageRGB, full: Mask) -> ImageRGB:
-    """Return the generated image with its histogram inside the mask matched to the original's, channel by channel.
+    """Match the generated image's histogram inside a mask to the original's, channel by channel.
 
-    As upstream does it: both images are black outside the mask, and the black takes part in the histograms.
+    As in the public code, both images are black outside the mask, and these pixels count in the histograms.
+
+    Args:
+        generated: uint8 (s, s, 3).
+        original: uint8 (s, s, 3).
+        full: uint8 (s, s); non-zero is inside.
+
+    Returns:
+        uint8 (s, s, 3), unchanged outside the mask.
     """
     inside = full[..., None] > 0
     out = generated.copy()
@@ -64,9 +81,18 @@ def matched(generated: ImageRGB, original: ImageRGB, full: Mask) -> ImageRGB:
 def matched_composite(
     original: ImageRGB, generated: ImageRGB, labels: UInt8[np.ndarray, "s s"], region: Region
 ) -> ImageRGB:
-    """Return the original with the generated face in one of its regions, colours matched.
+    """Composite the generated face, with matched colours, into a region of the original.
 
-    labels are those of the original. Upstream's `matched_swap`, at any size.
+    This is `matched_swap` of the public code, at any size.
+
+    Args:
+        original: uint8 (s, s, 3).
+        generated: uint8 (s, s, 3).
+        labels: Label map of the original, uint8 (s, s).
+        region: full or inner; see `region_mask`.
+
+    Returns:
+        uint8 (s, s, 3).
     """
     full = region_mask(labels, "full")
     face = matched(generated, original, full)
@@ -75,7 +101,7 @@ def matched_composite(
 
 
 def _matching_table(given: Int[np.ndarray, " 256"], wanted: Int[np.ndarray, " 256"]) -> UInt8[np.ndarray, " 256"]:
-    """Return which value each of 256 values becomes, so that one histogram gets the shape of the other."""
+    """Return the lookup table that gives one histogram the shape of the other."""
     values = np.nonzero(wanted)[0]
     quantiles = np.cumsum(wanted[values]) / wanted.sum()
     return np.interp(np.cumsum(given) / given.sum(), quantiles, values).astype(np.uint8)
@@ -92,11 +118,14 @@ def _above(mask: Mask, level: int) -> Mask:
 
 @dataclass(frozen=True)
 class MatchedFace:
-    """What is needed to put a new face into a photo by its labels, in pixels of a crop of side s.
+    """The original crop, of side s, and the settings with which a new face is composited by labels.
 
-    original: the crop. labels: (s, s) of the original. side_px: the side to composite at, as upstream does at 256; 0
-    for the photo's own resolution. outlined: end the new face at its landmarks' outline too, at the photo's own
-    resolution: beyond it some generators draw nothing that could be seen.
+    original: the crop, uint8 (s, s, 3).
+    labels: its label map, uint8 (s, s).
+    region: region that is replaced, full or inner.
+    side_px: side at which to composite, pixels (256 in the public code); 0 for the photo's resolution.
+    outlined: whether the new face also ends at its landmarks' outline, for generators that draw nothing outside it;
+        only with side_px 0.
     """
 
     original: ImageRGB
@@ -112,9 +141,16 @@ class MatchedFace:
         matrix: Float[np.ndarray, "2 3"],
         landmarks: Float[np.ndarray, "68 2"],
     ) -> MaskArray:
-        """Put the face into the photo, in place, and return the mask of what may have changed, bool (height, width).
+        """Composite a generated face into the photo, in place.
 
-        generated: float32 (s, s, 3) in [0, 255]; matrix: (2, 3), photo to crop; landmarks: the new face's, (68, 2).
+        Args:
+            image_rgb: The photo, uint8 (height, width, 3); it is changed.
+            generated: The generated face, float32 (s, s, 3) in [0, 255].
+            matrix: From the photo to the crop, (2, 3).
+            landmarks: Landmarks of the generated face, (68, 2), pixels of the crop.
+
+        Returns:
+            The mask of the pixels that may have changed, bool (height, width).
         """
         size, drawn = len(self.original), generated.round().clip(0, 255).astype(np.uint8)
         changed = np.zeros(image_rgb.shape[:2], bool)
@@ -136,7 +172,7 @@ class MatchedFace:
         return changed
 
     def _drawn(self, drawn: ImageRGB, side: int) -> tuple[ImageRGB, Float[np.ndarray, "t t"]]:
-        """Return the new face's colours (side, side, 3) and opacity (side, side) at the side to composite at."""
+        """Return the new face's colours, (side, side, 3), and opacity, (side, side), 0 to 1."""
         labels = np.asarray(Image.fromarray(self.labels).resize((side, side), Image.Resampling.NEAREST))
         original, drawn = (_at(image, side) for image in (self.original, drawn))
         full = region_mask(labels, "full")
@@ -157,7 +193,7 @@ def _warped(
     how: int,
     border: int,
 ) -> Float[np.ndarray, "h w *c"]:
-    """Return what a crop shows over a window of the photo; matrix: photo to crop."""
+    """Resample a crop over a window of the photo; matrix is from the photo to the crop."""
     x0, y0, x1, y1 = window
     local = np.column_stack([matrix[:, :2], matrix[:, :2] @ np.array([x0, y0]) + matrix[:, 2]])
     flags = how | cv2.WARP_INVERSE_MAP

@@ -1,4 +1,4 @@
-"""Hide a face without replacing it: solid, blurred or pixelated, over an ellipse about its box."""
+"""Obscure a face: fill, blur or pixelate an ellipse around its box."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ Obscuring = Literal["solid", "blur", "pixelate"]
 OBSCURINGS: tuple[Obscuring, ...] = get_args(Obscuring)
 
 ENLARGE = 1.3
-"""How much larger the ellipse that hides a face is than the one in its box."""
+"""Size of the ellipse that obscures a face, relative to the ellipse inside its box."""
 
 _SEEN_ENLARGE = 1.1
-"""How much larger the ellipse is that is cut out of what a generator sees than the one in a face's box."""
+"""Size of the ellipse around another person's face that a generator does not see, relative to its box."""
 _CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 24, endpoint=False)], np.float32)
 _PIXELATE_BLOCKS = 6
+"""Blocks across the ellipse."""
 _BLUR_OF_SIDE = 0.3
+"""Twice the blur's standard deviation, as a share of the ellipse's shorter side."""
 
 
 def obscure_face(
     image_rgb: ImageRGB, box_xyxy: Float[np.ndarray, " 4"], how: Obscuring, strength: float = 1.0
 ) -> MaskArray:
-    """Hide one face in place and return the mask of what changed, bool (height, width).
+    """Obscure one face, in place.
 
-    box_xyxy: the face's box in pixels; the ellipse covers it 1.3 times enlarged. strength: 1 is the usual; at 2 blocks
-    and blur are twice as coarse.
+    Args:
+        image_rgb: The image, uint8 (height, width, 3); it is changed.
+        box_xyxy: The face's box, (4,), pixels. An ellipse 1.3 times as large as the box is obscured.
+        how: solid fills it with the mean colour around it; blur and pixelate keep coarse colours.
+        strength: Coarseness of blur and blocks; 1 is usual, 2 is twice as coarse.
+
+    Returns:
+        The mask of the obscured pixels, bool (height, width).
     """
     height, width = image_rgb.shape[:2]
     mask = face_ellipse(box_xyxy, (height, width))
@@ -56,9 +64,15 @@ def obscure_face(
 
 
 def face_ellipse(box_xyxy: Float[np.ndarray, " 4"], shape: tuple[int, int], enlarge: float = ENLARGE) -> MaskArray:
-    """Return the ellipse that a box enlarged about its centre holds, bool (height, width).
+    """Return the mask of the ellipse inside an enlarged box.
 
-    It is never empty inside the image.
+    Args:
+        box_xyxy: (4,), pixels.
+        shape: Height and width of the image.
+        enlarge: Scale of the box about its centre.
+
+    Returns:
+        bool (height, width); at least one pixel if the box's centre lies inside the image.
     """
     mask = np.zeros(shape, np.uint8)
     x0, y0, x1, y1 = (float(v) for v in box_xyxy)
@@ -74,9 +88,16 @@ def ellipses_in_crop(
     size_px: int,
     enlarge: float = _SEEN_ENLARGE,
 ) -> MaskArray:
-    """Return where boxes' ellipses, enlarged, lie in a crop, bool (size_px, size_px).
+    """Return the mask of the ellipses of several boxes in a crop.
 
-    matrix: from the photo to the crop.
+    Args:
+        boxes_xyxy: (n, 4), pixels of the photo.
+        matrix: From the photo to the crop, (2, 3).
+        size_px: Side s of the crop, pixels.
+        enlarge: Scale of the ellipses about their centres.
+
+    Returns:
+        bool (s, s).
     """
     mask = np.zeros((size_px, size_px), np.uint8)
     centres = (boxes_xyxy[:, None, :2] + boxes_xyxy[:, None, 2:]) / 2

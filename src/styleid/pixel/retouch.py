@@ -1,12 +1,12 @@
-"""Retouch a drawn face: remove the faults that a generator with little training leaves.
+"""Retouch a drawn face: remove known faults of a generator that was trained for a short time.
 
-Three faults are known by their look and can be told from what the photo allows: thin stray lines near the region's
-edge and on the forehead, colours that no skin has under the photo's light, and a tint in black and white photos.
+Three faults can be recognised: thin stray lines near the region's edge and on the forehead, colours that skin cannot
+have in the photo's light, and a tint in black and white photos.
 
 Convention
 ----------
-Images are float32 (g, g, 3), RGB in [0, 255]; landmarks are (68, 2) pixels of the image, pixel centres at integers.
-`lit` is the coarse light that the generator was given, (g, g, 3) in [0, 255]. Widths are shares of the face's width.
+Images are float32 (g, g, 3), RGB in [0, 255]. Landmarks are (68, 2), pixels of the image, pixel centres at integers.
+`lit` is the coarse light that the generator was given, (g, g, 3) in [0, 255]. Lengths are in face widths.
 """
 
 from __future__ import annotations
@@ -22,45 +22,55 @@ from styleid.pixel.soft import blurred
 from styleid.types import FloatArray
 
 _RIM, _RIM_FADE = 0.13, 0.05
-"""Widths from the region's edge inwards within which stray lines are removed, and over which that fades."""
+"""Distance from the region's edge up to which stray lines are removed, and the length over which that fades."""
 _CLEAR, _CLEAR_FADE = 0.05, 0.04
-"""Widths round brows, eyes, nose and lips that are left alone, and over which that fades."""
+"""Distance around brows, eyes, nose and lips that is not changed, and the length over which that fades."""
 _LINE = 0.05
-"""Width up to which something is a line."""
+"""Largest width of a line."""
 _COARSE, _COLOUR, _BRIGHTNESS = 0.3, 0.9, 0.25
-"""Width over which coarse colours are averaged; how much of their difference from the light's is taken back."""
+"""Length over which coarse colours are averaged; shares of their difference from the light, in colour and in
+brightness, that are removed."""
 _LID = 0.02
-"""How far the colours of eyes are mended beyond their landmarks."""
+"""Distance around the eyes' landmarks within which colours are corrected."""
 _FOREHEAD = 0.7
-"""How much of the lines on the forehead is removed, where they may also be wrinkles."""
+"""Share of the lines on the forehead that is removed; they may be wrinkles."""
 _RIM_TONE, _EYE_TONE = 0.75, 0.75
-"""How far the colours of the rim and of the eyes go towards the light's."""
+"""Share by which the colours of the rim and of the eyes are moved towards the light's."""
 GREENER, LESS_RED = 6.0, 10.0
-"""How much greener, and less red, than its light a face may be, in steps of 255."""
+"""How much greener and less red than its light a face may be, on the scale of 0 to 255."""
 _MEAN = np.full((1, 3), 1 / 3, np.float32)
 _GREEN, _RED = np.array([[-0.5, 1, -0.5]], np.float32), np.array([[1, -0.5, -0.5]], np.float32)
-"""Weights of channels: their mean; how much a channel exceeds the mean of the two others."""
+"""Weights of channels: their mean (`_MEAN`), and the excess of one channel over the mean of the others."""
 PARTS = ((17, 22), (22, 27), (27, 36), (36, 42), (42, 48), (48, 60))
 _EYES = ((36, 42), (42, 48))
 _HALF = 0.5
 _MOST_CHANGED = 18.0
-"""Mean change up to which an image is taken for a face with faults; of 340 faces the largest was 12.5."""
+"""Mean change above which an image counts as a failed face and is not retouched; the largest of 340 faces was 12.5."""
 _FEW_PIXELS, _ENOUGH_PIXELS = 200, 1000
+"""Least number of pixels of the surroundings from which a tone is measured, and the number that suffices."""
 _INPAINT_PX = 3.0
-"""Radius of the surroundings that an inpainted pixel is made from."""
+"""Radius of the neighbourhood from which a pixel is inpainted, pixels."""
 _TONED = 4.0
-"""Root mean square distance of the surroundings from one line of colours up to which a photo has a single tone."""
+"""Root mean square distance of the surroundings' colours from one line up to which a photo has a single tone."""
 _FLAT = 8.0
-"""Deviation of the surroundings' brightness below which their tone says nothing of the photo's."""
+"""Standard deviation of the surroundings' brightness below which they do not show the photo's tone."""
 
 
 def retouched(
     image: Float[np.ndarray, "g g 3"], maps: Mapping[str, FloatArray], landmarks: Float[np.ndarray, "68 2"]
 ) -> Float[np.ndarray, "g g 3"]:
-    """Return a drawn face without stray lines and impossible colours.
+    """Remove stray lines and impossible colours from a drawn face.
 
-    maps: what the generator was given, as `Surroundings.maps` returns it. What would change too much is no face with
-    faults but no face: it is returned as it is, so that noise does not become skin that the gate takes for a face.
+    An image that would change too much is returned unchanged: it is a failed face, and retouching could turn noise into
+    skin that the gate would accept.
+
+    Args:
+        image: The drawn face, (g, g, 3).
+        maps: The generator's inputs from `Surroundings.maps`.
+        landmarks: The new face's landmarks, (68, 2).
+
+    Returns:
+        (g, g, 3).
     """
     region = maps["region"][0]
     seen = region > _HALF
@@ -82,7 +92,17 @@ def lit_alike(
     landmarks: Float[np.ndarray, "68 2"],
     lit: Float[np.ndarray, "g g 3"],
 ) -> Float[np.ndarray, "g g 3"]:
-    """Return the image with its coarse colours as the light's, and its coarse brightness nearer to it."""
+    """Move the image's coarse colours, and to a smaller extent its brightness, towards the light.
+
+    Args:
+        image: The drawn face, (g, g, 3).
+        region: Where the face was drawn, (g, g), 0 to 1.
+        landmarks: (68, 2).
+        lit: The coarse light, (g, g, 3).
+
+    Returns:
+        (g, g, 3).
+    """
     width = max(float(np.ptp(landmarks[:, 0])), 1.0)
     skin = region * (1 - _filled(landmarks, PARTS, len(region)))
     spread = (0, 0), _COARSE * width
@@ -98,10 +118,19 @@ def without_stray_lines(
     landmarks: Float[np.ndarray, "68 2"],
     lit: Float[np.ndarray, "g g 3"],
 ) -> Float[np.ndarray, "g g 3"]:
-    """Return the image without thin lines, dark or bright, near the region's edge and on the forehead.
+    """Remove thin dark or bright lines near the region's edge and on the forehead.
 
-    Lines are what a morphological closing or opening removes. Near the edge the colours follow the light as well, and
-    so do those of the eyes, whose irises are else drawn too pale and green.
+    A morphological closing and opening removes the lines. Near the edge, and in the eyes, whose irises are often drawn
+    too pale and green, colours are moved towards the light.
+
+    Args:
+        image: The drawn face, (g, g, 3).
+        region: Where the face was drawn, (g, g), 0 to 1.
+        landmarks: (68, 2).
+        lit: The coarse light, (g, g, 3).
+
+    Returns:
+        (g, g, 3).
     """
     width = max(float(np.ptp(landmarks[:, 0])), 1.0)
     share = _where_lines_go(region, landmarks, width)[..., None]
@@ -116,9 +145,16 @@ def without_stray_lines(
 
 
 def within_light(image: Float[np.ndarray, "g g 3"], lit: Float[np.ndarray, "g g 3"]) -> Float[np.ndarray, "g g 3"]:
-    """Return the image with what is greener or less red than its light brought back; its brightness stays.
+    """Limit how much greener or less red than its light the image is, without changing its brightness.
 
-    It is the despill of film compositing: one channel is bounded by the mean of the others, in proportion to the light.
+    As in the despill of film compositing, one channel is bounded by the mean of the others, in proportion to the light.
+
+    Args:
+        image: (g, g, 3).
+        lit: The coarse light, (g, g, 3).
+
+    Returns:
+        (g, g, 3).
     """
     brightness = _mixed(image, _MEAN) / _mixed(lit, _MEAN)
     too_green = np.maximum(_mixed(image, _GREEN) - np.maximum(_mixed(lit, _GREEN) * brightness, 0) - GREENER, 0)
@@ -130,9 +166,15 @@ def within_light(image: Float[np.ndarray, "g g 3"], lit: Float[np.ndarray, "g g 
 def toned(
     image: Float[np.ndarray, "g g 3"], context: Float[np.ndarray, "k 3"], skin: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "g g 3"]:
-    """Return the image in the photo's single tone, grey or sepia, where it has one.
+    """Convert the image to the photo's single tone, such as grey or sepia; unchanged for a colour photo.
 
-    context: colours of the surroundings, in [0, 255]. skin: mean colour of the photo's face, which has the tone too.
+    Args:
+        image: (g, g, 3).
+        context: Colours of the surroundings, (k, 3), 0 to 255.
+        skin: Mean colour of the original face, (3,), which must have the same tone.
+
+    Returns:
+        (g, g, 3).
     """
     context = context[:: max(1, len(context) // _ENOUGH_PIXELS)]
     grey = context.mean(1)
@@ -162,7 +204,7 @@ def _where_lines_go(
 def _towards_light(
     image: Float[np.ndarray, "g g 3"], lit: Float[np.ndarray, "g g 3"], share: float
 ) -> Float[np.ndarray, "g g 3"]:
-    """Return the image with its colours moved towards the light's, at the same brightness."""
+    """Move the image's colours towards the light's, without changing brightness."""
     brightness = _mixed(image, _MEAN) / _mixed(lit, _MEAN)
     return image * (1 - share) + lit * (share * brightness)[..., None]
 
@@ -174,7 +216,7 @@ def _mixed(image: Float[np.ndarray, "g g 3"], weights: Float[np.ndarray, "1 3"])
 def _filled(
     landmarks: Float[np.ndarray, "68 2"], parts: tuple[tuple[int, int], ...], size_px: int
 ) -> UInt8[np.ndarray, "g g"]:
-    """Return 1 inside the hulls of runs of landmarks, in whole pixels; `guides.filled` takes parts of pixels."""
+    """Return 1 inside the hulls of runs of landmarks, rounded to whole pixels; `guides.filled` is more precise."""
     mask = np.zeros((size_px, size_px), np.uint8)
     for a, b in parts:
         cv2.fillConvexPoly(mask, cv2.convexHull(landmarks[a:b].round().astype(np.int32)), 1)
@@ -187,10 +229,18 @@ def without_frames(
     context: Float[np.ndarray, "3 g g"],
     region: Float[np.ndarray, "g g"],
 ) -> Float[np.ndarray, "g g 3"]:
-    """Return a drawn face whose glasses' frames beside it are replaced by what surrounds them.
+    """Inpaint the frames of glasses beside the face, where the generator would draw skin over hair.
 
-    A generator of faces draws skin there, over hair. frames: as `guides.frames_beside` returns them. context, region:
-    what the generator was given. Telea, "An Image Inpainting Technique Based on the Fast Marching Method" (2004).
+    The method is Telea, "An Image Inpainting Technique Based on the Fast Marching Method" (2004).
+
+    Args:
+        image: The drawn face, (g, g, 3).
+        frames: Frames beside the face from `guides.frames_beside`, bool (g, g).
+        context: The generator's map of the surroundings, (3, g, g) in [-1, 1].
+        region: Where the face was drawn, (g, g), 0 to 1.
+
+    Returns:
+        (g, g, 3).
     """
     if not frames.any():
         return image

@@ -1,4 +1,4 @@
-"""Bring a new face from its crop's size to the size that it has in the photo."""
+"""Scale a new face from its crop's resolution to the photo's."""
 
 from __future__ import annotations
 
@@ -13,15 +13,26 @@ from styleid.faces.align import scale_of
 
 T = TypeVar("T")
 _LEAST_PX = 160
+"""Side below which crops are usually not averaged down."""
 
 
 def at_photo_scale(
     face: T, size_px: int, matrix: Float[np.ndarray, "2 3"], least_px: int = _LEAST_PX
 ) -> tuple[T, Float[np.ndarray, "2 3"]]:
-    """Return a face's arrays averaged down to about the photo's pixels, and its matrix (2, 3), photo to crop.
+    """Average a face down to about the photo's resolution.
 
-    face: a dataclass of images (s, s[, 3]) and points (k, 2) in pixels of a crop of side size_px; other fields stay. A
-    crop much finer than the photo would be sampled with gaps, and takes long. Crops are not brought below least_px.
+    A crop that is much finer than the photo would alias when it is sampled, and take longer.
+
+    Args:
+        face: A dataclass with images (s, s) or (s, s, c) and points (k, 2), in pixels of a crop of side s = size_px.
+            Other fields do not change.
+        size_px: Side of the crop, pixels.
+        matrix: From the photo to the crop, (2, 3).
+        least_px: Side below which the crop is not averaged down, pixels.
+
+    Returns:
+        The face at the new scale, and its matrix from the photo to the crop. Both unchanged if the crop is already at
+        most as fine as the photo.
     """
     side = max(least_px, round(size_px / scale_of(matrix)))
     if side >= size_px:
@@ -40,5 +51,5 @@ def at_photo_scale(
 
 
 def scaled_matrix(matrix: Float[np.ndarray, "2 3"], share: float) -> Float[np.ndarray, "2 3"]:
-    """Return the matrix from the photo to the crop at another scale, pixel centres at integers."""
+    """Return the matrix from the photo to a crop whose side is multiplied by share, (2, 3)."""
     return np.column_stack([matrix[:, :2] * share, (matrix[:, 2] + 0.5) * share - 0.5])

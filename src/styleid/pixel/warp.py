@@ -1,9 +1,9 @@
-"""Smooth warps between two outlines of a face, still at the crop's border.
+"""Smooth warps from one outline of a face to another, which leave the crop's border fixed.
 
 Convention
 ----------
-Points are (x, y) pixels of a square crop, pixel centres at integers. A displacement field is float32 (s, s, 2): what to
-add to a pixel's own place to find where it is taken from (backward mapping, as resampling needs).
+Points are (x, y) pixels of a square crop, with pixel centres at integers. A displacement field is float32 (s, s, 2):
+the offset from each pixel to the position from which it is sampled (backward mapping).
 """
 
 from __future__ import annotations
@@ -15,19 +15,31 @@ import numpy as np
 from jaxtyping import Float
 
 _GRID = 24
+"""Points per side of the grid on which the spline is evaluated."""
 _ANCHORS_PER_SIDE = 6
+"""Fixed points per side of the crop's border."""
 _STIFFNESS = 50.0
+"""Regularisation of the spline."""
 _FADE = 0.08
+"""Width of the margin in which displacements fade to zero, as a share of the crop's side."""
 
 
 def outline_displacement(
     source: Float[np.ndarray, "k 2"], generated: Float[np.ndarray, "k 2"], size_px: int, max_shift_px: float
 ) -> Float[np.ndarray, "s s 2"]:
-    """Return the field that makes the surroundings of a source outline follow a generated one.
+    """Return the displacement field that moves the source's outline onto the generated one.
 
-    source, generated: (k, 2) matching points. A thin-plate spline (Bookstein 1989) with its knots on the generated
-    outline and on the crop's border, which does not move; shifts are limited to max_shift_px and fade to nothing at the
-    border, so that a crop pasted back joins its photo exactly.
+    A thin-plate spline (Bookstein 1989) with knots on the generated outline and on the crop's border. Displacements
+    fade to zero at the border, so that the crop joins its photo exactly.
+
+    Args:
+        source: Points of the source's outline, (k, 2).
+        generated: Corresponding points of the generated outline, (k, 2).
+        size_px: Side s of the crop, pixels.
+        max_shift_px: Largest displacement of a point, pixels.
+
+    Returns:
+        (s, s, 2), float32.
     """
     shift = source - generated
     length = np.linalg.norm(shift, axis=1, keepdims=True)
@@ -47,7 +59,16 @@ def outline_displacement(
 def thin_plate(
     knots: Float[np.ndarray, "k 2"], values: Float[np.ndarray, "k c"], places: Float[np.ndarray, "m 2"]
 ) -> Float[np.ndarray, "m c"]:
-    """Spline values (k, c) given at knots (k, 2) to places (m, 2): (m, c)."""
+    """Interpolate values with a thin-plate spline.
+
+    Args:
+        knots: (k, 2).
+        values: Values at the knots, (k, c).
+        places: Where to interpolate, (m, 2).
+
+    Returns:
+        (m, c).
+    """
     system, terms = _system(knots, _STIFFNESS), _terms(knots, places)
     return terms @ np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
 
@@ -55,7 +76,16 @@ def thin_plate(
 def thin_plate_matrix(
     knots: Float[np.ndarray, "k 2"], places: Float[np.ndarray, "m 2"], stiffness: float = _STIFFNESS
 ) -> Float[np.ndarray, "m k"]:
-    """Return the matrix (m, k) that takes values at knots (k, 2) to places (m, 2); stiffness smooths."""
+    """Return the matrix of a thin-plate spline, which maps values at knots to values at other points.
+
+    Args:
+        knots: (k, 2).
+        places: Where to interpolate, (m, 2).
+        stiffness: Regularisation; a larger value gives a smoother spline.
+
+    Returns:
+        (m, k).
+    """
     system, terms = _system(knots, stiffness), _terms(knots, places)
     return np.linalg.solve(system.T, terms.T).T[:, : len(knots)]
 
@@ -85,7 +115,15 @@ def _anchors(size_px: int) -> Float[np.ndarray, "k 2"]:
 
 
 def border_anchors(size_px: int, per_side: int) -> Float[np.ndarray, "k 2"]:
-    """Return points round the border of a square, (4 * per_side - 4, 2)."""
+    """Return evenly spaced points on the border of a square.
+
+    Args:
+        size_px: Side of the square, pixels.
+        per_side: Number of points per side, corners included.
+
+    Returns:
+        (4 * per_side - 4, 2).
+    """
     ticks = np.linspace(0, size_px - 1, per_side)
     ends = {ticks[0], ticks[-1]}
     return np.array([(x, y) for x in ticks for y in ticks if x in ends or y in ends])

@@ -1,9 +1,9 @@
-"""What privacy costs: swap the best units together, more and more of them, and compare orders of units.
+"""Curves of privacy against utility: swap more and more of the best units together, and compare orders of units.
 
-A curve goes from no unit to all of them; at each point stand the mean changes of identity, attributes and landmarks.
-The cost of an order is the area under its curve, attributes (or landmarks) over identity, as a share of the rectangle
-that ends at its last point: how much else has changed on the way, whatever the pace. All orders begin and end at the
-same points, so the difference of two costs is the area between their curves.
+A curve goes from no unit to all units; each point has the mean changes of identity, attributes and landmarks. The cost
+of an order is the area under its curve (attributes or landmarks over identity), as a share of the rectangle that ends
+at its last point. All orders begin and end at the same points, so the difference of two costs is the area between their
+curves.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ from styleid.ranking.metric import CHANGES
 from styleid.ranking.units import Members, UnitTable
 
 SHARES = (0.03, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85)
-"""Shares of the units at which curves are measured, between none and all."""
+"""Shares of the units that are swapped at the inner points of a curve."""
 RANDOM_ORDERS = 3
+"""Number of random orders."""
 RANKED, BASELINES = ("difference", "ratio"), ("d_id", "random")
+"""Orders that are compared, and the baselines that they are compared with."""
 RESAMPLES = 1000
+"""Number of bootstrap samples."""
 
 
 @dataclass(frozen=True)
 class Orders:
-    """Orders of a table's units to compare.
+    """Orders of a table's units that are compared.
 
-    ranks: by name, the units from the first to be swapped to the last; `random 1` ... are chance. counts: how many
-    units each point swaps, without the first point, where none is.
+    table: the units.
+    ranks: for each order, the units' indices from the first that is swapped to the last; `random 1` and so on are
+        random orders.
+    counts: number of units that are swapped at each point, without the first point, where it is 0.
     """
 
     table: UnitTable
@@ -38,7 +43,13 @@ class Orders:
 
     @classmethod
     def of(cls, table: UnitTable, scores: Mapping[str, Float[np.ndarray, " units"]], seed: int) -> Orders:
-        """Order a table's units by each score, (units,), highest first, and by chance."""
+        """Order units by each score and at random.
+
+        Args:
+            table: The units.
+            scores: Scores by name, (units,) each; the highest comes first.
+            seed: Seed of the random orders.
+        """
         ranks = {name: np.argsort(-scores[name], kind="stable") for name in (*RANKED, "d_id")}
         draw, units = np.random.default_rng(seed), len(table.members)
         ranks |= {f"random {k + 1}": draw.permutation(units) for k in range(RANDOM_ORDERS)}
@@ -46,7 +57,7 @@ class Orders:
         return cls(table, ranks, tuple(counts))
 
     def swaps(self) -> list[Members]:
-        """Return what each point of each order swaps; the last, which all orders share, comes once, at the end."""
+        """Return what each point of each order swaps. The last point, which all orders share, is the last element."""
         members = self.table.members
         points = [
             np.sort(np.concatenate([members[unit] for unit in rank[:count]]))
@@ -56,7 +67,14 @@ class Orders:
         return [*points, np.sort(np.concatenate(members))]
 
     def curves(self, values: Float[np.ndarray, "pairs swaps 3"]) -> dict[str, Float[np.ndarray, "pairs points 3"]]:
-        """Return each order's curve of each pair, (pairs, points, 3), of what `swaps` changed, (pairs, swaps, 3)."""
+        """Return the curves of each order.
+
+        Args:
+            values: What the swaps of `swaps` changed, (pairs, swaps, 3).
+
+        Returns:
+            By the order's name, (pairs, points, 3).
+        """
         inner, pairs = len(self.counts) - 1, len(values)
         none, last = np.zeros((pairs, 1, len(CHANGES))), values[:, -1:]
         parts = {name: values[:, k * inner : (k + 1) * inner] for k, name in enumerate(self.ranks)}
@@ -65,9 +83,13 @@ class Orders:
 
 @dataclass(frozen=True)
 class Between:
-    """Hold the area between a baseline's curve and a ranked one's, as a share of the rectangle; low, high: 95 %.
+    """The cost of a baseline minus the cost of an order.
 
-    Above 0 the ranked order changes less of everything else at the same change of identity.
+    If it is positive, the order changes less of everything else at the same change of identity.
+
+    value: the difference, as a share of the rectangle.
+    low: lower end of the 95 % confidence interval.
+    high: its upper end.
     """
 
     value: float
@@ -76,7 +98,15 @@ class Between:
 
 
 def cost(curve: Float[np.ndarray, "*curves points 3"], utility: str = "d_attr") -> Float[np.ndarray, " *curves"]:
-    """Return the area under curves, (..., points, 3): the change of utility over that of identity, as a share."""
+    """Return the cost of curves.
+
+    Args:
+        curve: (..., points, 3), in the order of `CHANGES`.
+        utility: The change that is plotted over identity, d_attr or landmarks.
+
+    Returns:
+        (...), the area under the curve as a share of the rectangle that ends at its last point.
+    """
     x, y = curve[..., 0], curve[..., CHANGES.index(utility)]
     area = (np.diff(x, axis=-1) * (y[..., 1:] + y[..., :-1]) / 2).sum(-1)
     box = x[..., -1] * y[..., -1]
@@ -90,9 +120,14 @@ def between(
     utility: str = "d_attr",
     seed: int = 0,
 ) -> Between:
-    """Compare two orders' curves, (pairs, points, 3) by name; `random` stands for the mean over the random orders.
+    """Compare the costs of two orders. The confidence interval comes from resampling pairs.
 
-    The interval resamples pairs.
+    Args:
+        curves: By the order's name, (pairs, points, 3).
+        ranked: Name of the order.
+        baseline: Name of the baseline; `random` is the mean over the random orders.
+        utility: The change that is plotted over identity, d_attr or landmarks.
+        seed: Seed of the resampling.
     """
     pairs = len(curves[ranked])
     weights = np.random.default_rng(seed).multinomial(pairs, np.full(pairs, 1 / pairs), RESAMPLES) / pairs

@@ -1,7 +1,7 @@
-"""Swap units, one after the other and pair after pair, and keep what each changed: a run that can be broken off.
+"""Measure what each swap changes in each pair of a source and a target.
 
-What is kept is a table of numbers that fills up in a fixed order, so that a run that was killed goes on where it was
-and comes to the same result; parts of it merge by concatenation along the pairs.
+Results are a table that is filled in a fixed order, so that an interrupted run can continue and gets the same result.
+Tables of different pairs are merged by concatenation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ from styleid.ranking.metric import CHANGES, Readings, changes
 from styleid.ranking.units import Members
 
 Read = Callable[[Float[np.ndarray, "n numbers"]], Readings]
+"""Takes flat codes, (n, numbers); returns measurements of their faces."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sources and the targets that they borrow from. Codes are flat: float32 (n, numbers)."""
+    """Sources and their targets.
+
+    sources: flat codes, float32 (n, numbers).
+    targets: flat codes, float32 (n, numbers).
+    """
 
     sources: Float[np.ndarray, "n numbers"]
     targets: Float[np.ndarray, "n numbers"]
@@ -33,8 +38,8 @@ class Pairs:
 class MeasuredSwaps:
     """What each swap changes in each pair.
 
-    values: float32 (pairs, swaps, 3) in the order of `CHANGES`. done: how many swaps have been measured, counted pair
-    by pair; what follows is NaN.
+    values: changes in the order of `CHANGES`, float32 (pairs, swaps, 3); NaN if not measured yet.
+    done: number of measured swaps, counted pair by pair.
     """
 
     values: Float[np.ndarray, "pairs swaps 3"]
@@ -42,12 +47,12 @@ class MeasuredSwaps:
 
     @classmethod
     def empty(cls, pairs: int, swaps: int) -> MeasuredSwaps:
-        """Begin."""
+        """Return a table without measurements."""
         return cls(np.full((pairs, swaps, len(CHANGES)), np.nan, np.float32))
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether every swap is measured."""
         return self.done == self.values.shape[0] * self.values.shape[1]
 
 
@@ -59,9 +64,15 @@ def measure(
     batch: int,
     after_batch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Fill in what is still missing of a table, `batch` faces at a time; after_batch is called after each.
+    """Measure the swaps that a table lacks.
 
-    swaps: what each takes from the target, numbers of the flat codes. read: codes (n, numbers) -> Readings.
+    Args:
+        pairs: The pairs.
+        swaps: What each swap takes from the target: indices into the flat codes.
+        read: Generates and measures faces.
+        measured: The table; it is changed.
+        batch: Number of faces per call of read.
+        after_batch: Called after each batch.
     """
     if measured.complete:
         return

@@ -1,7 +1,7 @@
-"""The disentanglement metric: what a swapped unit changes, and how that becomes a score (StyleID, section on ranking).
+"""The disentanglement metric: what a swap changes, and the scores that follow from it (StyleID, section on ranking).
 
-Changes are three numbers per face: of identity, || F(x) - F(x') ||; of attributes, || A(x) - A(x') ||, each face's own
-norm; and of landmarks, the mean distance in inter-ocular distances.
+Changes are three numbers per face: of identity, || F(x) - F(x') ||; of attributes, || A(x) - A(x') ||; of landmarks,
+their mean distance in inter-ocular distances. F is the recogniser, A the attributes (`styleid.ranking.probe`).
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from jaxtyping import Float, Int
 from styleid.faces import geometry
 
 CHANGES = ("d_id", "d_attr", "landmarks")
+"""Names of the changes, in their order along the last axis of arrays."""
 _ROUNDING = 1e-4
-"""Changes that lie closer together than this are one: a face that is measured twice differs by as much."""
+"""Range of changes up to which they count as equal; two measurements of one face differ by as much."""
 _LEAST_CHANGE = 1e-3
-"""What the ratio adds to the change of attributes, so that a unit that changes nothing is no good unit."""
+"""Added to the change of attributes in the ratio, so that a unit that changes nothing does not get a high score."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What is seen of n faces.
+    """Measurements of n faces.
 
-    embeddings: (n, d), unit length. attributes: (n, a), in deviations of the sources. landmarks: (n, 68, 2) pixels.
+    embeddings: unit embeddings, (n, d).
+    attributes: attributes, (n, a), each in standard deviations over the sources.
+    landmarks: (n, 68, 2), pixels.
     """
 
     embeddings: Float[np.ndarray, "n d"]
@@ -39,16 +42,16 @@ class Readings:
 
 
 def changes(before: Readings, after: Readings) -> Float[np.ndarray, "n 3"]:
-    """Return each face's changes, (n, 3) in the order of `CHANGES`."""
+    """Return the changes of each face, (n, 3), in the order of `CHANGES`."""
     identity = np.linalg.norm(after.embeddings - before.embeddings, axis=1)
     attributes = np.linalg.norm(after.attributes - before.attributes, axis=1)
     return np.stack([identity, attributes, geometry.landmark_error(after.landmarks, before.landmarks)], 1)
 
 
 def min_max(values: Float[np.ndarray, " *table"]) -> Float[np.ndarray, " *table"]:
-    """Bring a whole table, of any shape, to [0, 1] by its one minimum and its one maximum; NaN stays.
+    """Scale a table linearly to [0, 1] by its minimum and maximum; NaN stays.
 
-    A table of changes that differ by rounding alone comes to 0.
+    If all values are equal up to rounding, the result is 0.
     """
     low, high = np.nanmin(values), np.nanmax(values)
     return (values - low) / (high - low) if high - low > _ROUNDING else np.where(np.isnan(values), np.nan, 0.0)
@@ -57,17 +60,20 @@ def min_max(values: Float[np.ndarray, " *table"]) -> Float[np.ndarray, " *table"
 def difference(
     d_id: Float[np.ndarray, " *table"], d_attr: Float[np.ndarray, " *table"]
 ) -> Float[np.ndarray, " *table"]:
-    """Score a table by h(d_id) - h(d_attr), h being min-max over the table."""
+    """Return the difference score h(d_id) - h(d_attr), where h is `min_max`."""
     return min_max(d_id) - min_max(d_attr)
 
 
 def ratio(d_id: Float[np.ndarray, " *table"], d_attr: Float[np.ndarray, " *table"]) -> Float[np.ndarray, " *table"]:
-    """Score a table by d_id / d_attr, with a thousandth added below."""
+    """Return the ratio score d_id / (d_attr + 0.001)."""
     return d_id / (d_attr + _LEAST_CHANGE)
 
 
 def spearman(a: Float[np.ndarray, " *table"], b: Float[np.ndarray, " *table"]) -> float:
-    """Return Spearman's rank correlation of two tables, ties at their mean rank; NaN where one is constant."""
+    """Return Spearman's rank correlation of two tables.
+
+    Ties get their mean rank; cells with NaN are left out. The result is NaN if a table is constant.
+    """
     known = np.isfinite(a) & np.isfinite(b)
     x, y = _ranks(a[known]), _ranks(b[known])
     x, y = x - x.mean(), y - y.mean()

@@ -1,4 +1,4 @@
-"""The pictures of a ranking: heat maps of tables, and curves of what privacy costs."""
+"""Plots of a ranking: heat maps of tables, and curves of privacy against utility."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from styleid.ranking.run import RankedTable, Ranking
 _PANELS = {
     "score": ("score", "h(identity) - h(everything else): warm, better to swap", "warm: better to swap"),
     "d_id": ("identity", "|| F(x) - F(x') ||", "|| F(x) - F(x') ||"),
-    "d_attr": ("everything else", "|| A(x) - A(x') ||, in deviations", "|| A(x) - A(x') ||"),
-    "landmarks": ("landmarks", "mean way, in inter-ocular distances", "inter-ocular distances"),
-    "leak": ("leak", "share of the embedding's variance that the unit's own values tell", "share told by values"),
+    "d_attr": ("everything else", "|| A(x) - A(x') ||, standard deviations", "|| A(x) - A(x') ||"),
+    "landmarks": ("landmarks", "mean displacement, in inter-ocular distances", "inter-ocular distances"),
+    "leak": ("leak", "share of the embedding's variance that the unit's values explain", "explained variance"),
 }
 _LINES: dict[str, tuple[Colour, str]] = {
     "difference": ((176, 58, 30), "ranked by difference"),
@@ -33,7 +33,15 @@ _SIDE = 300
 
 
 def draw_all(ranking: Ranking, spec: BundleSpec) -> dict[str, bytes]:
-    """Return every picture that a ranking has, PNG by name: a heat map of each table, and the curves."""
+    """Draw a heat map of each table, and the curves if there are any.
+
+    Args:
+        ranking: The ranking.
+        spec: The bundle's description.
+
+    Returns:
+        PNG files by name.
+    """
     made = {name: heat_map(name, table, spec) for name, table in ranking.tables.items()}
     curved = {name: table for name, table in ranking.tables.items() if table.curves is not None}
     if curved:
@@ -42,7 +50,16 @@ def draw_all(ranking: Ranking, spec: BundleSpec) -> dict[str, bytes]:
 
 
 def heat_map(name: str, table: RankedTable, spec: BundleSpec) -> bytes:
-    """Draw a table's scores and what they are made of, one grid each."""
+    """Draw a table's score, changes and leak, one grid each.
+
+    Args:
+        name: Name of the table.
+        table: The table.
+        spec: The bundle's description.
+
+    Returns:
+        A PNG file.
+    """
     units = table.units
     values = {"score": table.scores["difference"], "d_id": table.d_id, "d_attr": table.d_attr,
               "landmarks": table.landmarks, "leak": table.leak}  # fmt: skip
@@ -65,7 +82,7 @@ def heat_map(name: str, table: RankedTable, spec: BundleSpec) -> bytes:
 
 
 def _cell(rows: int, columns: int, beside: bool) -> tuple[float, float]:
-    """Return the size of a cell, in pixels."""
+    """Return width and height of a cell, in units of the canvas."""
     if not beside:
         return max(_PICTURE_WIDE / columns, 1 / 4), min(18.0, _PICTURE_HIGH / rows)
     high = min(24.0, _PICTURE_HIGH / rows)
@@ -102,7 +119,7 @@ def _rows(
     windows: bool,
     levels: Mapping[str, tuple[int, int]],
 ) -> None:
-    """Label the rows of a grid: levels where they are wide enough, and numbers."""
+    """Label the rows of a grid with numbers and levels."""
     x, y = at
     every = next(step for step in (1, 2, 5, 10, 20, 50) if step * high >= 11 or step == 50)
     for row in range(0, rows, every):
@@ -132,7 +149,7 @@ def _column_label(name: str, windows: bool) -> str:
 
 @dataclass(frozen=True)
 class _Axes:
-    """One plot: where it lies, and what its corners stand for."""
+    """The axes of one plot: its upper left corner, and the largest values."""
 
     x0: float
     y0: float
@@ -144,13 +161,21 @@ class _Axes:
 
 
 def curves(tables: Mapping[str, RankedTable], own: Sequence[Float[np.ndarray, "pairs 3"]]) -> bytes:
-    """Draw the curves of tables, attributes over identity above and landmarks over identity below."""
+    """Draw the curves of tables: attributes over identity above, landmarks over identity below.
+
+    Args:
+        tables: Tables with curves, by name.
+        own: Changes by each of the bundle's own swap steps, (pairs, 3).
+
+    Returns:
+        A PNG file.
+    """
     canvas = Canvas(70 + len(tables) * (_SIDE + 60), 2 * (_SIDE + 104) + 96)
     for across, (name, table) in enumerate(tables.items()):
         assert table.curves is not None
         means = _mean_curves(table.curves)
         for down, (column, label) in enumerate(
-            ((1, "change of everything else, deviations"), (2, "landmarks, inter-ocular distances"))
+            ((1, "change of everything else, standard deviations"), (2, "landmarks, inter-ocular distances"))
         ):
             most = [max(float(curve[:, k].max()) for curve in means.values()) * 1.05 for k in (0, column)]
             axes = _Axes(60 + across * (_SIDE + 60), 62 + down * (_SIDE + 104), *most)
@@ -169,7 +194,7 @@ def curves(tables: Mapping[str, RankedTable], own: Sequence[Float[np.ndarray, "p
                 if k == 0 or abs(at[1] - before[1]) > 9:
                     canvas.text((at[0] + 7, at[1]), f"own {k + 1}", 9, "lm", _OWN)
                 before = at
-            _told(canvas, axes, table, "d_attr" if column == 1 else "landmarks")
+            _savings(canvas, axes, table, "d_attr" if column == 1 else "landmarks")
     _legend(canvas, 60, 2 * (_SIDE + 104) + 36, bool(own))
     return canvas.png()
 
@@ -177,7 +202,7 @@ def curves(tables: Mapping[str, RankedTable], own: Sequence[Float[np.ndarray, "p
 def _mean_curves(
     measured: Mapping[str, Float[np.ndarray, "pairs points 3"]],
 ) -> dict[str, Float[np.ndarray, "points 3"]]:
-    """Return each order's mean over pairs, (points, 3), chance first so that the others are drawn over it."""
+    """Return each order's mean over pairs, (points, 3); random orders first, so that the others are drawn over them."""
     names = sorted(measured, key=lambda name: not name.startswith("random"))
     return {name: np.asarray(measured[name]).mean(0) for name in names}
 
@@ -195,24 +220,24 @@ def _frame(canvas: Canvas, axes: _Axes, title: str, label: str) -> None:
     canvas.turned_text((x0 - 42, y0 + _SIDE / 2), label, 10)
 
 
-def _told(canvas: Canvas, axes: _Axes, table: RankedTable, utility: str) -> None:
-    """Write above a plot what ranking saves, as a share of its rectangle."""
+def _savings(canvas: Canvas, axes: _Axes, table: RankedTable, utility: str) -> None:
+    """Write above a plot how much less than a baseline each ranked order costs."""
     assert table.curves is not None
     for k, baseline in enumerate(("random", "d_id")):
         parts = []
         for ranked in ("difference", "ratio"):
             apart = between(table.curves, ranked, baseline, utility)
             parts.append(f"{ranked} {apart.value:+.2f} ({apart.low:+.2f} to {apart.high:+.2f})")
-        against = {"random": "saved against chance", "d_id": "against identity alone"}[baseline]
+        against = {"random": "saved against random", "d_id": "against identity alone"}[baseline]
         canvas.text((axes.x0, axes.y0 - 20 + 12 * k), f"{against}: {', '.join(parts)}", 8.5, colour=FAINT)
 
 
 def _legend(canvas: Canvas, x0: float, y: float, own: bool) -> None:
-    """Name the lines, two beside each other, since one table alone is no wider."""
+    """Draw the legend in two columns, which fit below a single table."""
     for k, (colour, words) in enumerate(_LINES.values()):
         x, below = x0 + k % 2 * 180, y + k // 2 * 20
         canvas.line([(x, below), (x + 22, below)], colour, 2)
         canvas.text((x + 28, below), words, 11, "lm")
     if own:
         canvas.dot((x0 + 11, y + 40), 4, _OWN)
-        canvas.text((x0 + 28, y + 40), "what the bundle's own attempts swap", 11, "lm")
+        canvas.text((x0 + 28, y + 40), "the bundle's own swap steps", 11, "lm")

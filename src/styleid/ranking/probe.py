@@ -1,7 +1,7 @@
-"""Look at generated faces: who they are, and what else can be said of them.
+"""Measure generated faces: their identity and eleven attributes.
 
-A(x) is built of eleven attributes, so that each counts alike: each is divided by its deviation over the sources (of
-those that are several numbers, by their joint deviation), or by its least scale where they hardly differ.
+Each attribute is divided by its standard deviation over the sources, so that all have equal weight. An attribute with
+several numbers is divided by their joint deviation. If an attribute hardly varies, its least scale is used instead.
 """
 
 from __future__ import annotations
@@ -32,15 +32,21 @@ ATTRIBUTES = {
     "place": (3, 0.01),
     "light": (3, 0.01),
 }
-"""How many numbers each attribute is, and its least scale: years, probabilities, inter-ocular distances, radians,
-shares of the crop's side (place: x, y, log of the size), shares of full brightness (light: mean, across, down)."""
+"""Number of values and least scale of each attribute.
+
+Units: years (age), probabilities (female, group), inter-ocular distances (mouth, smile, eyes), as in
+`geometry.Expression` (yaw, pitch, roll), shares of the crop's side (place: x, y, and the logarithm of the size), shares
+of full brightness (light: mean, difference across, difference down)."""
 
 
 @dataclass(frozen=True)
 class Identity:
     """A recogniser.
 
-    fingerprint: changes with the weights. embed: uint8 crops (n, s, s, 3) -> unit embeddings (n, d).
+    name: its name.
+    fingerprint: a text that changes with its weights.
+    template: template of its crops.
+    embed: takes crops, uint8 (n, s, s, 3); returns unit embeddings, (n, d).
     """
 
     name: str
@@ -50,13 +56,21 @@ class Identity:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> Identity:
-        """Take the bundle's own identity network, which its gate looks through."""
+        """Return the bundle's identity network, which its gate uses, too."""
         return cls("gate", bundle.spec.networks["identity"].sha256, bundle.spec.identity_crop, bundle.embed)
 
     def of_faces(
         self, images: Float[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]
     ) -> Float[np.ndarray, "n d"]:
-        """Return embeddings, (n, d), of images with one face each, aligned by their own landmarks, (n, 68, 2)."""
+        """Embed images that show one face each.
+
+        Args:
+            images: (n, s, s, 3) in [0, 255].
+            landmarks: (n, 68, 2), pixels; each image is aligned by its own.
+
+        Returns:
+            Unit embeddings, (n, d).
+        """
         shown = images.round().astype(np.uint8)
         points = geometry.five_points(landmarks)
         crops = [self.template.crop(image, self.template.matrix(p)) for image, p in zip(shown, points, strict=True)]
@@ -65,7 +79,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class Probe:
-    """Read codes of a space. scales: (a,) by which the attributes' numbers are divided."""
+    """Generates and measures the faces of codes.
+
+    bundle: the networks.
+    space: the space of the codes.
+    identity: the recogniser.
+    scales: divisors of the attributes' values, (a,).
+    """
 
     bundle: Bundle
     space: Space
@@ -73,7 +93,7 @@ class Probe:
     scales: Float[np.ndarray, " a"] = field(default_factory=lambda: np.ones(_NUMBERS, np.float32))
 
     def read(self, codes: Float[np.ndarray, "n numbers"]) -> Readings:
-        """Generate the faces of codes, (n, k), and look at them."""
+        """Generate the faces of codes, (n, numbers), and measure them."""
         images, landmarks = self.space.render(codes)
         described = self.bundle.describe(images.round().astype(np.uint8))
         attributes = raw_attributes(described, images, landmarks) / self.scales
@@ -83,9 +103,15 @@ class Probe:
 def raw_attributes(
     described: Float[np.ndarray, "n 7"], images: Float[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]
 ) -> Float[np.ndarray, "n a"]:
-    """Return the attributes' numbers as they are, (n, a) in the order of `ATTRIBUTES`.
+    """Return the attributes before scaling.
 
-    described: (n, 7) as `Bundle.describe` gives them; images: (n, s, s, 3) in [0, 255]; landmarks: (n, 68, 2).
+    Args:
+        described: Attributes from `Bundle.describe`, (n, 7).
+        images: (n, s, s, 3) in [0, 255].
+        landmarks: (n, 68, 2), pixels of the images.
+
+    Returns:
+        (n, a), in the order of `ATTRIBUTES`.
     """
     seen = geometry.expression(landmarks)
     small = [seen.mouth_opening, seen.smile, seen.eye_opening, seen.yaw, seen.pitch, seen.roll]
@@ -97,7 +123,14 @@ def raw_attributes(
 
 
 def attribute_scales(raw: Float[np.ndarray, "n a"]) -> Float[np.ndarray, " a"]:
-    """Return what to divide each of the attributes' numbers by, (a,), from those of the sources, (n, a)."""
+    """Return the divisors of the attributes' values.
+
+    Args:
+        raw: Attributes of the sources before scaling, (n, a).
+
+    Returns:
+        (a,).
+    """
     scales, start = [], 0
     for numbers, least in ATTRIBUTES.values():
         deviation = float(np.sqrt(raw[:, start : start + numbers].var(0).sum()))
@@ -107,7 +140,10 @@ def attribute_scales(raw: Float[np.ndarray, "n a"]) -> Float[np.ndarray, " a"]:
 
 
 def _light(images: Float[np.ndarray, "n s s 3"], landmarks: Float[np.ndarray, "n 68 2"]) -> Float[np.ndarray, "n 3"]:
-    """Return how bright the faces are, and how much brighter at the right and below, (n, 3) in [0, 1]."""
+    """Return the mean brightness of the faces, and how much brighter they are at the right and below, (n, 3).
+
+    Brightness is a share of full brightness, 0 to 1; the differences lie between -1 and 1.
+    """
     luma = images @ LUMA / 255
     side = luma.shape[1]
     out = np.zeros((len(luma), 3), np.float32)

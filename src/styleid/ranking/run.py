@@ -1,4 +1,4 @@
-"""Rank the units of a bundle: the order of it all."""
+"""Rank the units of a bundle: sample people, measure every unit, compute scores, and measure curves."""
 
 from __future__ import annotations
 
@@ -27,21 +27,25 @@ from styleid.ranking.units import Members, UnitTable, unit_tables
 from styleid.version import __version__
 
 SAVE_EVERY = 32
-"""Batches between two savings of what is under way."""
+"""Number of batches after which the state is saved."""
 
 
 @dataclass(frozen=True)
 class RankOptions:
-    """Choose what is ranked, and on whom.
+    """What is ranked, and on which faces.
 
-    units: tables to make, of channels, groups:SIZE, layers and windows (of layers, every length and start).
-    space: w+ or s; s is the scales of a StyleGAN's layers, without those that only paint.
-    pairs: sources, each with a target, that every unit is swapped for; as many others measure the curves.
-    people: how many people leak is learnt from and asked about.
-    faces: folder of photos to take people from, one photo of each folder in it; without it they are sampled from the
-        bundle.
-    seed: draws people, targets, random orders and who is asked about whom; the same seed gives the same ranking.
-    batch: faces that are generated at once.
+    Raises OptionError if a value is outside its range.
+
+    units: kinds of units to rank, separated by commas, of channels, groups:SIZE, layers and windows (all runs of
+        consecutive layers).
+    space: space in which units are swapped, w+ or s (the scales of a StyleGAN's layers, without toRGB layers).
+    pairs: number of pairs of a source and a target in which every unit is swapped, at least 1. The curves use as many
+        other pairs if there are enough people.
+    people: number of people on whom leak is measured, at least 10 and at least pairs.
+    faces: folder with photos of the people, one subfolder or single photo per person. Default: people are sampled from
+        the bundle.
+    seed: number that makes the choice of people, targets and random orders repeatable.
+    batch: number of faces that are generated at once, at least 1.
     """
 
     units: str = "layers,windows,groups:4,channels"
@@ -57,17 +61,23 @@ class RankOptions:
             raise OptionError("space", f"'{self.space}' is unknown; choose one of {', '.join(SPACES)}.")
         for name, least in (("pairs", 1), ("people", FEWEST_PEOPLE), ("batch", 1), ("seed", 0)):
             if getattr(self, name) < least:
-                raise OptionError(name, f"{getattr(self, name)} is too few: it takes at least {least}.")
+                raise OptionError(name, f"must be at least {least}, not {getattr(self, name)}.")
         if self.people < self.pairs:
-            raise OptionError("people", f"{self.people} people do not make {self.pairs} pairs.")
+            raise OptionError("people", f"must be at least the number of pairs, {self.pairs}, not {self.people}.")
 
 
 @dataclass(frozen=True)
 class RankedTable:
-    """What was found of the units of one table; arrays are (units,).
+    """Results for the units of one table.
 
-    leak: share of the identity embedding's variance that the unit's source values tell. deviations: (units, 3), of the
-    changes among pairs. orders, curves: where curves were measured, (pairs, points, 3) by name.
+    units: the units.
+    d_id: mean change of identity, (units,).
+    d_attr: mean change of attributes, (units,), standard deviations.
+    landmarks: mean displacement of landmarks, (units,), inter-ocular distances.
+    leak: share of the identity embedding's variance that the unit's source values explain, (units,).
+    deviations: standard deviations of the three changes over the pairs, (units, 3).
+    orders: the orders for which curves were measured; None without curves.
+    curves: the curves by the order's name, (pairs, points, 3) each; None without curves.
     """
 
     units: UnitTable
@@ -81,22 +91,24 @@ class RankedTable:
 
     @property
     def scores(self) -> dict[str, Float[np.ndarray, " units"]]:
-        """The scores by name, the first being the default."""
+        """The scores by name, (units,) each; the first is the default."""
         difference, ratio = metric.difference(self.d_id, self.d_attr), metric.ratio(self.d_id, self.d_attr)
         return {"difference": difference, "ratio": ratio, "d_id": self.d_id, "leak": self.leak}
 
     @property
     def spearman(self) -> float:
-        """Spearman's correlation of difference and ratio."""
+        """Spearman's rank correlation of the scores difference and ratio."""
         return metric.spearman(self.scores["difference"], self.scores["ratio"])
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Hold what was found of a bundle.
+    """The ranking of a bundle's units.
 
-    tables: by name. settings: how it was made. own: what the bundle's own swaps change, (pairs, 3) each, measured with
-    the curves. skipped: photos without a usable face, each with the reason.
+    tables: results by the table's name.
+    settings: the settings with which it was made.
+    own: changes by each of the bundle's own swap steps, (pairs, 3); empty without curves.
+    skipped: photos that were not used, each with the reason.
     """
 
     tables: Mapping[str, RankedTable]
@@ -105,10 +117,10 @@ class Ranking:
     skipped: tuple[tuple[str, str], ...] = ()
 
     def arrays(self) -> dict[str, Any]:
-        """Return what a rankings file holds.
+        """Return the arrays of a rankings file by name.
 
-        Each table's default score under its name, other scores and raw figures under `name@what`, curves, (pairs,
-        points, 3), under names that begin with `curves.`, settings as JSON under `rank.settings`.
+        Each table's default score has the table's name; other scores and changes are named `table@score`. Curves,
+        (pairs, points, 3), have names that begin with `curves.`. Settings are JSON under `rank.settings`.
         """
         out: dict[str, Any] = {SETTINGS: json.dumps(dict(self.settings))}
         for name, table in self.tables.items():
@@ -126,7 +138,7 @@ class Ranking:
         return {name: np.asarray(v, np.float32) if _is_float(v) else v for name, v in out.items()}
 
     def content(self) -> bytes:
-        """Return the bytes of a rankings file."""
+        """Return the content of a rankings file, .npz."""
         return packed(self.arrays())
 
 
@@ -142,16 +154,29 @@ def rank_units(
 ) -> Ranking:
     """Measure how much identity, and how little else, each unit of a bundle's latent space changes.
 
-    identity: the recogniser to rank with; the bundle's own where there is none. judge: the one that measures curves;
-    the same where there is none. curves: measure those too, on other people where there are enough. state: a file that
-    keeps what is under way, so that a run that was killed goes on; it stays, for the caller to remove when the ranking
-    is safe.
+    Args:
+        bundle: The bundle.
+        options: What is ranked, and on which faces; None for the defaults.
+        identity: The recogniser that ranks; None for the bundle's.
+        judge: The recogniser that measures curves; None for the one that ranks.
+        curves: Whether to measure curves, on other people if there are enough.
+        state: File in which the state is saved, so that an interrupted ranking can continue; None to save none. The
+            caller removes it after saving the ranking.
+        watch: Is told of progress; None for nobody.
 
-    >>> from styleid import RankOptions, load_bundle, rank_units
-    >>> options = RankOptions(units="layers", pairs=1, people=10)
-    >>> ranking = rank_units(load_bundle(), options)
-    >>> ranking.tables["layers"].d_id.shape
-    (19,)
+    Returns:
+        The ranking.
+
+    Raises:
+        OptionError: If an option does not fit the bundle, fewer than ten people were found, or the state belongs to a
+            ranking with other settings.
+
+    Examples:
+        >>> from styleid import RankOptions, load_bundle, rank_units
+        >>> options = RankOptions(units="layers", pairs=1, people=10)
+        >>> ranking = rank_units(load_bundle(), options)
+        >>> ranking.tables["layers"].d_id.shape
+        (19,)
     """
     options = options or RankOptions()
     identity = identity or Identity.of_bundle(bundle)
@@ -159,7 +184,7 @@ def rank_units(
     tables = unit_tables(options.units, space.sizes, space.ranked, flat=space.flat)
     people = _people(bundle, identity, options, watch)
     if len(people) < FEWEST_PEOPLE:
-        raise OptionError("faces", f"{len(people)} people were found; leak takes at least {FEWEST_PEOPLE}.")
+        raise OptionError("faces", f"{len(people)} people were found; at least {FEWEST_PEOPLE} are needed.")
     settings = _settings(bundle, options, identity, judge or identity, people)
     run = _Run(bundle, space, options, people, State.open(state, settings) if state else None, watch)
     return run.rank(tables, identity, (judge or identity) if curves else None, settings)
@@ -201,7 +226,7 @@ class _Run:
         return Ranking(ranked, settings, own_swaps, self.people.skipped)
 
     def _curves(self, ranked: dict[str, RankedTable], pairs: Pairs, probe: Probe) -> list[Float[np.ndarray, "pairs 3"]]:
-        """Measure the curves of tables that have some; return what the bundle's own swaps change."""
+        """Measure the curves of tables whose units do not overlap; return the changes by the bundle's own swaps."""
         orders = {
             name: Orders.of(table.units, table.scores, self.options.seed)
             for name, table in ranked.items()
@@ -219,7 +244,7 @@ class _Run:
         return [values[:, first + k] for k in range(len(own))]
 
     def _own_swaps(self) -> list[Members]:
-        """Return what the bundle's own attempts swap, in W+."""
+        """Return what each of the bundle's own steps swaps in W+; nothing for S."""
         spec = self.bundle.spec
         return [] if self.space.prefix else [spec.numbers(step.rows) for step in spec.swaps]
 
@@ -270,7 +295,7 @@ def _people(bundle: Bundle, identity: Identity, options: RankOptions, watch: Wat
 def _settings(
     bundle: Bundle, options: RankOptions, identity: Identity, judge: Identity, people: Subjects
 ) -> dict[str, Any]:
-    """Return what makes a ranking what it is; where two runs differ in it, neither goes on with the other."""
+    """Return everything on which a ranking depends; a state is used only if all of it is the same."""
     networks = json.dumps({role: file.sha256 for role, file in sorted(bundle.spec.networks.items())})
     faces = hashlib.sha256(people.wplus.round(4).tobytes() + people.targets.round(4).tobytes())
     return {
@@ -291,7 +316,7 @@ def _settings(
 
 
 def _distinct(swaps: Sequence[Members]) -> tuple[list[Members], Int[np.ndarray, " n"]]:
-    """Return each different swap once, and where each of the given ones is among them."""
+    """Return the distinct swaps, and the index of each given swap among them."""
     known: dict[bytes, int] = {}
     places = np.array([known.setdefault(swap.tobytes(), len(known)) for swap in swaps])
     firsts = np.unique(places, return_index=True)[1]

@@ -1,4 +1,4 @@
-"""The two spaces in which units are swapped: W+, and S, the scales that a StyleGAN's layers take from it."""
+"""The two spaces in which units are swapped: W+, and S, the per-channel scales that a StyleGAN computes from W+."""
 
 from __future__ import annotations
 
@@ -16,46 +16,53 @@ from styleid.types import WPlusArray
 
 SPACES = ("w+", "s")
 _CONVOLUTIONS_PER_COLOUR = 3
-"""From the second vector of S on, every third belongs to a layer that only paints (toRGB): s_01, s_04, s_07, ..."""
+"""Every third vector of S, from the second on (s_01, s_04, s_07, ...), belongs to a toRGB layer."""
 
 
 class Space(Protocol):
-    """Turn W+ into flat codes, and codes into faces."""
+    """Converts W+ to flat codes, and codes to faces."""
 
     @property
     def prefix(self) -> str:
-        """What names of tables begin with."""
+        """Prefix of the tables' names."""
         ...
 
     @property
     def sizes(self) -> Sequence[int]:
-        """Length of each row."""
+        """Length of each row of the codes."""
         ...
 
     @property
     def ranked(self) -> Sequence[int]:
-        """Rows that may be swapped."""
+        """Indices of the rows that may be swapped."""
         ...
 
     @property
     def flat(self) -> bool:
-        """Whether files keep scores of channels and groups as one number after the other, in the order of the codes."""
+        """Whether files contain the scores of channels and groups as (units,) instead of as a grid."""
         ...
 
     def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
-        """Return codes, (n, sum of sizes), of W+ (n, size)."""
+        """Convert W+ (n, size) to codes (n, numbers)."""
         ...
 
     def render(
         self, codes: Float[np.ndarray, "n numbers"]
     ) -> tuple[Float[np.ndarray, "n s s 3"], Float[np.ndarray, "n 68 2"]]:
-        """Return images, float32 (n, s, s, 3) in [0, 255], and their landmarks, (n, 68, 2) pixels."""
+        """Generate the faces of codes.
+
+        Args:
+            codes: (n, numbers).
+
+        Returns:
+            Images, float32 (n, s, s, 3) in [0, 255], and their landmarks, (n, 68, 2), pixels.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class WPlusSpace:
-    """W+ as it is."""
+    """W+; codes are W+ itself."""
 
     bundle: Bundle
     prefix: str = ""
@@ -67,12 +74,12 @@ class WPlusSpace:
 
     @property
     def ranked(self) -> Sequence[int]:
-        """See `Space`: all of them."""
+        """See `Space`; all rows."""
         return range(self.bundle.spec.layers)
 
     @property
     def flat(self) -> bool:
-        """See `Space`: where rows differ in length."""
+        """See `Space`; true if rows differ in length."""
         return len(set(self.sizes)) > 1
 
     def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
@@ -88,7 +95,7 @@ class WPlusSpace:
 
 @dataclass(frozen=True)
 class StyleSpace:
-    """S of a StyleGAN: one vector per modulated convolution, those of toRGB never swapped."""
+    """S of a StyleGAN: one vector per modulated convolution; those of toRGB layers are never swapped."""
 
     bundle: Bundle
     prefix: str = "s."
@@ -100,12 +107,12 @@ class StyleSpace:
 
     @property
     def ranked(self) -> Sequence[int]:
-        """See `Space`: those that are not toRGB's."""
+        """See `Space`; all rows but those of toRGB layers."""
         return [row for row in range(len(self.sizes)) if row % _CONVOLUTIONS_PER_COLOUR != 1]
 
     @property
     def flat(self) -> bool:
-        """See `Space`: never, since some rows are in no table."""
+        """See `Space`; false, because some rows are in no table."""
         return False
 
     def codes(self, wplus: WPlusArray) -> Float[np.ndarray, "n numbers"]:
@@ -120,12 +127,20 @@ class StyleSpace:
 
 
 def choose_space(name: str, bundle: Bundle) -> Space:
-    """Return a space by name; raises OptionError where the bundle lacks its networks."""
+    """Return a space.
+
+    Args:
+        name: w+ or s.
+        bundle: The networks.
+
+    Raises:
+        OptionError: If the name is unknown, or the bundle lacks the networks of s.
+    """
     if name not in SPACES:
         raise OptionError("space", f"'{name}' is unknown; choose one of {', '.join(SPACES)}.")
     if name == "w+":
         return WPlusSpace(bundle)
     if missing := [role for role in ("affines", "synthesis") if not bundle.has(role)]:
-        raise OptionError("space", f"s needs {' and '.join(missing)}, which the bundle '{bundle.spec.name}' does not "
-                          "have. Take `space=w+`.")  # fmt: skip
+        raise OptionError("space", f"s needs the networks {' and '.join(missing)}, which the bundle "
+                          f"'{bundle.spec.name}' does not have. Use `space=w+`.")  # fmt: skip
     return StyleSpace(bundle)

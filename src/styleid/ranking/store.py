@@ -1,4 +1,4 @@
-"""Keep a ranking that is under way, and write what came of it: one .npz file that `Bundle.rankings` understands."""
+"""Save the state of a ranking that is not finished, and install a finished one in a bundle."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ from styleid.media.storage.files import write_atomic
 from styleid.ranking.measure import MeasuredSwaps
 
 SETTINGS = "rank.settings"
+"""Name of the settings, as JSON, in a .npz file."""
 FILE = "rankings.npz"
+"""Name of the rankings file in a bundle."""
 
 
 @dataclass
 class State:
-    """A file that holds what has been measured so far, none of it biometric, and with which settings."""
+    """The state of a ranking that is not finished, in a file. It contains no face and no embedding.
+
+    path: the file.
+    settings: settings of the ranking.
+    stages: tables of measurements by the stage's name.
+    """
 
     path: Path
     settings: Mapping[str, Any]
@@ -31,7 +38,15 @@ class State:
 
     @classmethod
     def open(cls, path: Path, settings: Mapping[str, Any]) -> State:
-        """Go on with a file, or begin one; raises OptionError where it is another run's, or no such file."""
+        """Read a state, or return an empty one if the file does not exist.
+
+        Args:
+            path: The file.
+            settings: Settings of the ranking that is to continue.
+
+        Raises:
+            OptionError: If the file cannot be read, or was written with other settings.
+        """
         if not path.exists():
             return cls(path, settings)
         try:
@@ -40,23 +55,24 @@ class State:
                 names = [name.removesuffix(".done") for name in file.files if name.endswith(".done")]
                 stages = {name: MeasuredSwaps(file[name], int(file[f"{name}.done"])) for name in names}
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise OptionError("out", f"{path} should hold a ranking under way, and cannot be read: {error}. "
-                              "Delete it to begin anew.") from error  # fmt: skip
+            raise OptionError("out", f"{path}, the state of an unfinished ranking, cannot be read: {error}. Delete it "
+                              "to start again.") from error  # fmt: skip
         if other := [name for name in settings if found.get(name) != settings[name]]:
-            told = "; ".join(f"{name} {found.get(name)}, not {settings[name]}" for name in other)
-            raise OptionError("out", f"{path} holds a ranking under way with other settings ({told}). Take those, "
-                              "name another `out`, or delete the file to begin anew.")  # fmt: skip
+            differences = "; ".join(f"{name} {found.get(name)}, not {settings[name]}" for name in other)
+            raise OptionError("out", f"{path} is the state of an unfinished ranking with other settings "
+                              f"({differences}). Use the same settings, give another `out`, or delete the file to "
+                              "start again.")  # fmt: skip
         return cls(path, settings, stages)
 
     def stage(self, name: str, pairs: int, swaps: int) -> MeasuredSwaps:
-        """Return a stage's table, as far as it has come."""
+        """Return the table of a stage; a new one if there is none of this size."""
         known = self.stages.get(name)
         if known is None or known.values.shape[:2] != (pairs, swaps):
             known = self.stages[name] = MeasuredSwaps.empty(pairs, swaps)
         return known
 
     def save(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         arrays: dict[str, Any] = {SETTINGS: json.dumps(dict(self.settings))}
         for name, measured in self.stages.items():
             arrays |= {name: measured.values, f"{name}.done": measured.done}
@@ -71,9 +87,18 @@ def packed(arrays: Mapping[str, Any]) -> bytes:
 
 
 def install(content: bytes, bundle: Bundle) -> Path:
-    """Put the bytes of a rankings file into a bundle's folder and name it in bundle.json; return its path.
+    """Write a rankings file into a bundle's folder, and enter it in bundle.json.
 
-    Raises OutputError where the folder cannot be written.
+    Args:
+        content: Content of the rankings file.
+        bundle: The bundle.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        BundleError: If bundle.json cannot be read.
+        OutputError: If the folder cannot be written.
     """
     description = bundle.folder / "bundle.json"
     try:

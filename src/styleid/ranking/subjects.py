@@ -1,4 +1,4 @@
-"""Whose faces a ranking is measured on, people sampled from the bundle or those of photos, and their targets."""
+"""The faces on which a ranking is measured, sampled from the bundle or taken from photos, and their targets."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from styleid.ranking.probe import Identity
 from styleid.types import WPlusArray
 
 _AGES = (18.0, 70.0)
+"""Youngest and oldest age of sampled people, years."""
 _GROUPS = 5
 Watch = Callable[[int, int, str], None]
+"""Is told of progress: what is done, what there is to do, and a description."""
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """Hold one face each of n people, and a target for it.
+    """One face of each of n people, with a target.
 
-    wplus, targets: (n, size). embeddings: (n, d), of the faces before they became codes. skipped: photos that
-    show no usable face, each with the reason.
+    wplus: latent codes of the faces, (n, size).
+    targets: latent codes of the targets, (n, size).
+    embeddings: unit embeddings of the original faces, (n, d).
+    skipped: photos that were not used, each with the reason.
     """
 
     wplus: WPlusArray
@@ -44,9 +48,13 @@ class Subjects:
 
 
 def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) -> Subjects:
-    """Draw people from the bundle itself.
+    """Sample people from the bundle, with ages, sexes and groups in equal shares.
 
-    Where its mapping asks what a target should be like, ages, sexes and groups are drawn evenly.
+    Args:
+        bundle: The networks.
+        identity: The recogniser.
+        count: Number of people.
+        seed: Seed of the samples.
     """
     spec, draw = bundle.spec, np.random.default_rng(seed)
     asked = np.zeros((count, 2 + _GROUPS), np.float32)
@@ -63,10 +71,21 @@ def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) ->
 def people_of_photos(
     bundle: Bundle, identity: Identity, folder: Path, count: int, seed: int, watch: Watch | None = None
 ) -> Subjects:
-    """Take people from a folder of photos: the largest face of a photo, one photo of each folder below it.
+    """Take people from a folder of photos.
 
-    Photos directly in the folder show a person each. Subjects are taken in an order drawn by the seed until there are
-    `count`. Raises OptionError where the folder holds no photo with a face.
+    Each subfolder is one person, of whom one photo is used; so is each photo that lies directly in the folder. The
+    largest face of a photo counts.
+
+    Args:
+        bundle: The networks.
+        identity: The recogniser.
+        folder: The folder.
+        count: Largest number of people.
+        seed: Seed of the random order in which people and photos are taken.
+        watch: Is told of progress; None for nobody.
+
+    Raises:
+        OptionError: If the folder does not exist or contains no photo with a face.
     """
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=seed))
     detector, parts, skipped = FaceDetector(), [], []
@@ -90,7 +109,7 @@ def people_of_photos(
         if watch is not None:
             watch(len(parts), min(count, len(chosen)), f"reading {path.name}")
     if not parts:
-        raise OptionError("faces", f"{folder} holds no photo with a face.")
+        raise OptionError("faces", f"{folder} contains no photo with a face.")
     wplus, described, embeddings = (np.stack(column) for column in zip(*parts, strict=True))
     targets = bundle.sample(_luck(seed, "target", len(wplus), bundle.spec.z), described, wplus)
     return Subjects(wplus, targets, embeddings, tuple(skipped))
@@ -102,7 +121,7 @@ def _luck(seed: int, role: str, count: int, length: int) -> Float[np.ndarray, "n
 
 
 def _one_of_each(folder: Path, seed: int) -> list[Path]:
-    """Return one photo of each person, in an order that the seed draws."""
+    """Return one random photo of each person, in random order."""
     if not folder.is_dir():
         raise OptionError("faces", f"{folder} is not a folder.")
     photos: dict[str, list[Path]] = {}
