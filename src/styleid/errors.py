@@ -17,8 +17,9 @@ class StyleIDError(Exception):
 class MissingDependencyError(StyleIDError):
     """An optional dependency is not installed.
 
-    what: what is missing and what it is needed for, as the beginning of the message.
-    package: what to install, as an argument of `pip install`.
+    Attributes:
+        what: what is missing and what it is needed for, as the beginning of the message.
+        package: what to install, as an argument of `pip install`.
     """
 
     def __init__(self, what: str, package: str) -> None:
@@ -29,8 +30,9 @@ class MissingDependencyError(StyleIDError):
 class ImageError(StyleIDError):
     """An image file cannot be used.
 
-    path: the file, a Path or the text of a URL.
-    reason: what is wrong with it.
+    Attributes:
+        path: the file, a Path or the text of a URL.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -41,8 +43,9 @@ class ImageError(StyleIDError):
 class OutputError(StyleIDError):
     """An output file cannot be written.
 
-    path: the file, a Path or the text of a URL.
-    reason: what went wrong.
+    Attributes:
+        path: the file, a Path or the text of a URL.
+        reason: what went wrong.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -53,8 +56,9 @@ class OutputError(StyleIDError):
 class BundleError(StyleIDError):
     """A bundle is missing, incomplete, changed or not usable.
 
-    bundle: its name or folder.
-    reason: what is wrong with it.
+    Attributes:
+        bundle: its name or folder.
+        reason: what is wrong with it.
     """
 
     def __init__(self, bundle: Path | str, reason: str) -> None:
@@ -65,8 +69,9 @@ class BundleError(StyleIDError):
 class CheckpointError(StyleIDError):
     """A file with weights from another project cannot be used.
 
-    path: the file.
-    reason: what is wrong with it.
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -77,9 +82,10 @@ class CheckpointError(StyleIDError):
 class OptionError(StyleIDError, ValueError):
     """An option or argument has a value that cannot be used.
 
-    option: the name of the field of an option class, or of a parameter, such as min_face_px.
-    reason: what is wrong with the value, and what to give instead. Other options are written in backticks, `name` or
-        `name=value`, so that the command line can show them as flags.
+    Attributes:
+        option: the name of the field of an option class, or of a parameter, such as min_face_px.
+        reason: what is wrong with the value, and what to give instead. Other options are written in backticks, `name`
+            or `name=value`, so that the command line can show them as flags.
     """
 
     def __init__(self, option: str, reason: str) -> None:
@@ -90,7 +96,8 @@ class OptionError(StyleIDError, ValueError):
 class DecisionError(StyleIDError, ValueError):
     """A person's decisions about a photo's faces do not fit the photo.
 
-    reason: which decision, and how to correct it.
+    Attributes:
+        reason: which decision, and how to correct it.
     """
 
     def __init__(self, reason: str) -> None:
@@ -101,8 +108,9 @@ class DecisionError(StyleIDError, ValueError):
 class KeyFileError(StyleIDError):
     """A key file cannot be used.
 
-    path: the file.
-    reason: what is wrong with it.
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -113,8 +121,9 @@ class KeyFileError(StyleIDError):
 class PeopleFileError(StyleIDError):
     """The people file that belongs to a key cannot be used.
 
-    path: the file.
-    reason: what is wrong with it.
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -125,8 +134,9 @@ class PeopleFileError(StyleIDError):
 class CertificateError(StyleIDError):
     """A certificate, or a file that it refers to, cannot be used.
 
-    path: the file.
-    reason: what is wrong with it.
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -141,8 +151,9 @@ class TrainingError(StyleIDError):
 class VideoError(StyleIDError):
     """A video, or a folder of frames, cannot be used.
 
-    path: the file or folder.
-    reason: what is wrong with it.
+    Attributes:
+        path: the file or folder.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -153,8 +164,9 @@ class VideoError(StyleIDError):
 class DatasetError(StyleIDError):
     """A data set, or one of its files, cannot be used.
 
-    path: the folder or file.
-    reason: what is wrong with it.
+    Attributes:
+        path: the folder or file.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:

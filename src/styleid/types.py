@@ -119,8 +119,8 @@ class SearchHints:
     def unseen(self, found: Faces) -> Float[np.ndarray, "k 4"]:
         """Return the head boxes in which no face was found, (k, 4).
 
-        Each face is matched to at most one head. Pairs are matched in descending order of intersection over union. A
-        face can match a head if at least half of the face's box lies in it and the face covers at least a tenth of it.
+        Each face is matched to at most one head, in descending order of intersection over union. A face can match a
+        head if at least half of the face's box lies inside it and the box is at least a tenth as large.
         """
         heads, boxes = self.heads_xyxy, found.boxes_xyxy
         if not len(heads) or not len(boxes):

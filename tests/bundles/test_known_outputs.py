@@ -72,7 +72,7 @@ def test_one_wrong_number_in_one_row_counts(tiny: Bundle) -> None:
         return output
 
     (found,) = wrong_outputs(Faulty(tiny, spoil), "generator")
-    assert "(by inf " in found
+    assert " by inf standard deviations" in found
 
 
 def test_optimisations_that_change_every_batch_alike_are_named(tiny: Bundle) -> None:

@@ -83,6 +83,12 @@ def test_a_step_that_few_faces_pass_with_is_passed_over_even_where_it_does_not_l
     assert sufficient(steps, privacy_level("low", THRESHOLDS), "b") == steps[1:]
 
 
+@pytest.mark.parametrize("passes", [0.9, 0.1])
+def test_no_step_that_leaks_more_than_the_level_allows_is_used_even_after_one_that_does_not(passes):
+    within = SwapStep((1,), leak=0.01, passes={1e-4: passes})
+    assert sufficient((within, SwapStep((1, 2), leak=0.2)), privacy_level("standard", THRESHOLDS), "b") == (within,)
+
+
 def test_a_bundle_that_leaks_more_than_the_level_grants_is_refused_and_an_unmeasured_one_is_not():
     with pytest.raises(OptionError, match=r"the smallest leak of the bundle '.*' is 0\.07"):
         sufficient(STEPS[:2], privacy_level("max", THRESHOLDS), "b")

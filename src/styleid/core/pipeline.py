@@ -40,7 +40,7 @@ _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
 
 
 class Anonymizer:
-    """Anonymise the faces of images.
+    """Anonymises the faces of images.
 
     >>> import numpy as np
     >>> from styleid import Anonymizer

@@ -81,9 +81,9 @@ def privacy_level(wanted: str | float, thresholds: Mapping[float, SimilarityRang
 def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> tuple[SwapStep, ...]:
     """Return the swap steps that a level uses.
 
-    The first one is the first of the bundle's steps whose leak is within the level's limit and with which at least half
-    of all faces pass the similarity limit at the first attempt. All later steps follow. If no step passes enough faces,
-    the last one within the leak limit comes first. A step without measurements counts as sufficient.
+    Only steps whose leak is within the level's limit are used. The first one is the first of these with which at least
+    half of all faces pass the similarity limit at the first attempt; later ones follow. If no step passes enough faces,
+    the last one is used. A step without measurements counts as sufficient.
 
     Args:
         steps: The bundle's steps, from the smallest change to the largest.
@@ -91,12 +91,12 @@ def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> t
         bundle: The bundle's name, for the error.
 
     Returns:
-        The steps from the chosen one to the last.
+        The steps, from the smallest change to the largest.
 
     Raises:
         OptionError: If the leak of every step exceeds the level's limit.
     """
-    private = [k for k, step in enumerate(steps) if step.leak is None or step.leak <= level.most_leak]
+    private = [step for step in steps if step.leak is None or step.leak <= level.most_leak]
     if not private:
         least = min(step.leak for step in steps if step.leak is not None)
         raise OptionError(
@@ -105,10 +105,10 @@ def sufficient(steps: Sequence[SwapStep], level: PrivacyLevel, bundle: str) -> t
             f"floor), and the smallest leak of the bundle '{bundle}' is {least:.2f}. Choose a lower level, or "
             "`method=none`.",
         )
-    for start in private:
-        if _typical_share(steps[start], level) >= _ENOUGH_PASS:
-            return tuple(steps[start:])
-    return tuple(steps[private[-1] :])
+    for start, step in enumerate(private):
+        if _typical_share(step, level) >= _ENOUGH_PASS:
+            return tuple(private[start:])
+    return (private[-1],)
 
 
 def _typical_share(step: SwapStep, level: PrivacyLevel) -> float:

@@ -63,7 +63,7 @@ def _scores(text: str, kind: str, score: str, bundle: Bundle) -> FloatArray:
         name = bundle.spec.name
         has = ", ".join(name for name in known if name.partition("@")[2] in ("", *SCORES)) or "none"
         raise OptionError("units", f"'{text}': the bundle '{name}' has no such ranking; its rankings: {has}. "
-                          "To make one, type: styleid rank --install")  # fmt: skip
+                          "To make one, type `styleid rank --install`.")  # fmt: skip
     return scores
 
 
