@@ -139,7 +139,8 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
 
     Raises:
         MissingDependencyError: If the device's provider is not installed.
-        OptionError: If the device is unknown, or another build of ONNX Runtime hides its provider.
+        OptionError: If the device is unknown, another build of ONNX Runtime hides its provider, or the provider cannot
+            start.
     """
     import onnxruntime
 
@@ -171,7 +172,7 @@ def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = F
         model = without_idle_transposes(model)
     source = model if isinstance(model, bytes) else str(model)
     session = onnxruntime.InferenceSession(source, options, providers=providers)
-    if session.get_providers()[0] != provider:  # ONNX Runtime goes on with the next one and says so on its log only
+    if session.get_providers()[0] != provider:  # ONNX Runtime continues with the next provider and only logs this
         raise OptionError("device", f"{provider} cannot start: its driver or libraries are missing or too old. "
                           "Use `device=cpu`.")  # fmt: skip
     return session
