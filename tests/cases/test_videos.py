@@ -41,7 +41,7 @@ def test_what_the_container_crops_stays_away(video):
     result, frames = video("video-crop-revealed", "clap.mp4")
     assert (result.status, len(frames)) == (0, 12)
     assert {frame.image_rgb.shape for frame in frames} == {(280, 100, 3)}
-    assert "crops was left out" in result.stdout
+    assert "crops were left out" in result.stdout
 
 
 def test_a_joined_recording_goes_on(video):

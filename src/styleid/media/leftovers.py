@@ -29,7 +29,12 @@ class Marks:
         return bool(self._described) and not self._seen
 
     def leftovers(self, xmp: object, where: str) -> list[str]:
-        """Return a line for XMP that is not accepted or that repeats an accepted packet, else an empty list."""
+        """Return a line for XMP that is not accepted or that repeats an accepted packet, else an empty list.
+
+        Args:
+            xmp: The packet, or another object if the file has something else in the place of XMP.
+            where: Where it was found, for the line.
+        """
         if xmp not in (self._described or (PACKET,)):
             return [f"{where} (XMP)"]
         again, self._seen = self._seen, True  # the number of copies could carry information

@@ -34,7 +34,12 @@ class Span:
         return np.take(_table(self.low, self.high, int(np.iinfo(samples.dtype).max)), samples)
 
     def from_8_bits(self, values: UInt8[np.ndarray, "*shape"], dtype: Any) -> UInt[np.ndarray, "*shape"]:
-        """Return the samples of type `dtype` that `to_8_bits` shows as the given uint8 values."""
+        """Return the samples that `to_8_bits` shows as the given values.
+
+        Args:
+            values: uint8, of any shape.
+            dtype: Unsigned type of the samples.
+        """
         width = self.high - self.low
         return (self.low + (values.astype(np.uint32) * width + 127) // 255).astype(dtype)
 

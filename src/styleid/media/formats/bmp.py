@@ -75,7 +75,13 @@ def decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def encode(raster: Raster, kept: Kept, encoding: BmpEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster losslessly; of the metadata, only the pixel density is written, in either mode.
+    """Encode a raster losslessly.
+
+    Args:
+        raster: The pixels.
+        kept: The metadata; a BMP can only hold the pixel density.
+        encoding: How the source stored its pixels.
+        metadata: Not used: the density is written in both modes.
 
     Raises:
         BadFileError: The pixels need more than 4 GiB.

@@ -51,6 +51,11 @@ class Decoded:
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """Check the size in a file's header before the pixels are decoded.
 
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+        max_pixels: Limit for width * height.
+
     Raises:
         BadFileError: A side is 0.
         TooManyPixelsError: width * height exceeds max_pixels.

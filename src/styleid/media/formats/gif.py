@@ -115,7 +115,13 @@ def repaint(
 
 
 def encode(raster: Raster, kept: Kept, encoding: GifEncoding, metadata: MetadataMode) -> bytes:
-    """Encode a raster with a palette; of the metadata, a GIF can only hold the mark.
+    """Encode a raster with a palette.
+
+    Args:
+        raster: The pixels.
+        kept: The metadata; a GIF can only hold the mark.
+        encoding: Not used.
+        metadata: Not used.
 
     Raises:
         ValueError: The raster has no palette.

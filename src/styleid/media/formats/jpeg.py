@@ -202,9 +202,9 @@ def _encoded_gain_map(gain_map: GainMap) -> bytes:
 
 
 def with_room(data: bytes, more: int) -> bytes:
-    """Return a JPEG whose list of pictures (MPF) is right after `more` bytes have been inserted before that list.
+    """Return a JPEG whose list of pictures (MPF), if any, is right once `more` bytes are inserted before that list.
 
-    Signing inserts such bytes. A JPEG without a list is returned unchanged.
+    Signing inserts such bytes.
     """
     parts = jpeg_parts(data)
     listed = next((s for s in parts.segments if s.marker == 0xE2 and s.payload.startswith(MPF_NAME)), None)

@@ -230,7 +230,12 @@ def luma(rgb: UInt8[np.ndarray, "*shape 3"]) -> UInt8[np.ndarray, "*shape"]:
 
 
 def to_8_bits(samples: UInt[np.ndarray, "*shape"], bits: int) -> UInt8[np.ndarray, "*shape"]:
-    """Scale samples of 1 to 16 bits to uint8."""
+    """Scale samples to uint8.
+
+    Args:
+        samples: Unsigned, of any shape.
+        bits: Their depth, 1 to 16.
+    """
     return samples if bits == 8 else np.take(_down_table(bits), samples)
 
 
@@ -244,7 +249,12 @@ def swap_red_and_blue(array: UInt[np.ndarray, "h w c"]) -> UInt[np.ndarray, "h w
 
 
 def to_image(array: Samples, mode: str) -> Image.Image:
-    """Return uint8 samples, (h, w) or (h, w, c), as a Pillow image of a mode, without a copy if possible."""
+    """Return samples as a Pillow image, without a copy if possible.
+
+    Args:
+        array: uint8, (h, w) or (h, w, c).
+        mode: Pillow's name of the mode, such as "RGB".
+    """
     height, width = array.shape[:2]
     flat = np.ascontiguousarray(array).reshape(-1)
     return Image.frombuffer(mode, (width, height), flat, "raw", mode, 0, 1)

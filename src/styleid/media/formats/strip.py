@@ -36,7 +36,12 @@ class Strip:
 
 
 def joined(frames: Sequence[Samples], strip: Strip) -> Samples:
-    """Stack frames, each (h, w, c), into a strip; a gap repeats the last row above it, so that no colours are added."""
+    """Stack frames into a strip; a gap repeats the last row above it, so that no colours are added.
+
+    Args:
+        frames: Frames, (frame_height, w, c) each.
+        strip: Their layout.
+    """
     gap = strip.step - strip.frame_height
     pieces: list[Samples] = []
     for frame in frames[:-1]:

@@ -37,7 +37,13 @@ def samples_of(
 
 
 def rows_of(samples: UInt[np.ndarray, "h w *channels"], bits: int, predictor: int) -> UInt8[np.ndarray, "h bytes"]:
-    """Convert samples to little-endian rows: the inverse of `samples_of`, with differences along whole rows."""
+    """Convert samples to little-endian rows: the inverse of `samples_of`, with differences along whole rows.
+
+    Args:
+        samples: uint8 or uint16, (h, w) or (h, w, c).
+        bits: Depth of a sample: 1, 2, 4, 8 or 16.
+        predictor: 1 for none, 2 for differences along rows.
+    """
     if bits < 8:
         return packed_rows(samples, bits)
     cube = samples.reshape(*samples.shape[:2], -1)

@@ -82,7 +82,16 @@ def walk_inputs(inputs: Sequence[Place | InputFile], *, exclude: Place | None = 
 
 
 def walk(inputs: Sequence[Place | InputFile], *, exclude: Place | None = None) -> Iterator[FoundPath]:
-    """Yield the files that `walk_inputs` lists, one by one and without the cost of a Path for each."""
+    """Yield the files that `walk_inputs` lists, one by one and without the cost of a Path for each.
+
+    Args:
+        inputs: See `walk_inputs`.
+        exclude: See `walk_inputs`.
+
+    Raises:
+        OptionError: See `walk_inputs`.
+        ImageError: See `walk_inputs`.
+    """
     barred = exclude.resolve() if isinstance(exclude, Path) else None
     known: dict[str, FoundPath] | None = {} if len(inputs) > 1 else None  # within one folder, names are unique
     for given in inputs:
@@ -102,6 +111,10 @@ def walk_others(folder: Place, *, exclude: Place | None = None) -> list[str]:
     """List the files below a folder that have no image suffix, as relative paths with slashes, in sorted order.
 
     Hidden files are left out. Folders are walked as in `walk_inputs`.
+
+    Args:
+        folder: A local or remote folder.
+        exclude: The output folder, which is never entered.
 
     Raises:
         ImageError: A folder cannot be listed.
@@ -165,6 +178,10 @@ def write_atomic(path: Place, data: bytes) -> str:
 
     A local file is written under a temporary name in the same folder, flushed to the disk and then renamed. If writing
     fails, the temporary file is removed. Missing folders are created. At a URL, see `RemotePath.write_whole`.
+
+    Args:
+        path: The file to write; an existing file is replaced.
+        data: Its content.
 
     Raises:
         OutputError: The file cannot be written.
@@ -324,6 +341,10 @@ def _same(one: Place, other: Place) -> bool:
 
 def write_through(path: Path, data: bytes) -> None:
     """Write a new file and flush it to the disk.
+
+    Args:
+        path: The file, which must not exist.
+        data: Its content.
 
     Raises:
         OSError: The file exists or cannot be written.

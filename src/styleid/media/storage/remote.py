@@ -137,7 +137,14 @@ class RemotePath:
                 raise
 
     def unlink(self, *, missing_ok: bool = False) -> None:
-        """Remove the file."""
+        """Remove the file.
+
+        Args:
+            missing_ok: Whether a missing file is no error.
+
+        Raises:
+            FileNotFoundError: The file is missing, and missing_ok is false.
+        """
         with _as_os_error(self):
             try:
                 self._fs.rm_file(self._path)

@@ -14,7 +14,13 @@ def alphabet(characters: bytes) -> Alphabet:
 
 
 def long_runs(text: bytes, among: Alphabet, least: int) -> Iterator[tuple[int, int]]:
-    """Yield (begin, end) of each run of at least `least` characters of an alphabet."""
+    """Yield (begin, end) of each long run of characters.
+
+    Args:
+        text: The text to search.
+        among: Table of the characters; see `alphabet`.
+        least: Minimum length of a run.
+    """
     flags, wanted = text.translate(among), b"\1" * least
     begin = flags.find(wanted)
     while begin >= 0:

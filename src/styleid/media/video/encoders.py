@@ -35,6 +35,11 @@ def encoder_name(codec: Codec, encoder: Encoder) -> str:
 def require_encoder(codec: Codec, encoder: Encoder, quality: str) -> None:
     """Check that a hardware encoder supports codec and quality and works on this machine.
 
+    Args:
+        codec: The codec to write.
+        encoder: The encoder; "software" is not checked.
+        quality: 'source', or a number for constant quality.
+
     Raises:
         OptionError: It does not.
         MissingDependencyError: PyAV is not installed.

@@ -104,7 +104,12 @@ class FramesSink:
     def write(
         self, frame: ClipFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool = False
     ) -> None:
-        """Write a frame under its own name; each frame is marked on its own."""
+        """Write a frame under its own name, with a mark that depends on this frame only; see `ClipSink.write`.
+
+        Raises:
+            VideoError: The frame cannot be encoded.
+            OutputError: The frame cannot be written.
+        """
         photo: Photo = frame.native
         path = self._clip.paths[frame.index]
         mask = np.zeros(photo.image_rgb.shape[:2], bool) if changed is None else changed
@@ -118,7 +123,11 @@ class FramesSink:
         self.mark, self.notes = self.mark or encoded.mark, tuple(dict.fromkeys((*self.notes, *encoded.notes)))
 
     def finish(self) -> str:
-        """Give the folder its name, and return the SHA-256 of the frames' SHA-256 digests, in order."""
+        """Give the folder its name, and return the SHA-256 of the frames' SHA-256 digests, in order.
+
+        Raises:
+            OutputError: The folder cannot be renamed.
+        """
         try:
             if self._out.exists():
                 self._out.rmdir()

@@ -68,7 +68,7 @@ class CleanAperture:
     down: Fraction
 
     def box(self, width: int, height: int) -> PixelBox:
-        """Return the part that is shown."""
+        """Return the shown part of a picture of the given size, in whole pixels."""
         left, top = (width - self.width) / 2 + self.across, (height - self.height) / 2 + self.down
         right, bottom = left + self.width, top + self.height
         return (
@@ -89,7 +89,7 @@ class PixelCrop:
     bottom: int = 0
 
     def box(self, width: int, height: int) -> PixelBox:
-        """Return the part that is shown."""
+        """Return the shown part of a picture of the given size, in whole pixels."""
         return self.left, self.top, width - self.right, height - self.bottom
 
 
@@ -295,7 +295,13 @@ class _Element:
 
 
 def elements(data: Bytes, start: int, end: int) -> Iterator[_Element]:
-    """Yield the elements between two offsets; the content of one of unknown size follows it, as on the same level."""
+    """Yield the EBML elements between two offsets; the content of one of unknown size follows it on the same level.
+
+    Args:
+        data: The whole file.
+        start: Offset of the first element.
+        end: Offset after the last element.
+    """
     position = start
     while position + 2 <= end:
         width = 9 - data[position].bit_length()

@@ -59,13 +59,27 @@ class StretchedColours(PixelColours):
 
 
 def stretched(colours: PixelColours, frame: Any, span: Span) -> ImageRGB:
-    """Convert a decoded frame to RGB, uint8 (height, width, 3), as stored, with a span of its samples stretched."""
+    """Convert a decoded frame to RGB, uint8 (height, width, 3), as stored, with a span of its samples stretched.
+
+    Args:
+        colours: The colour space of the clip.
+        frame: The decoded frame.
+        span: The part of the range of luma, or of R, G and B, to stretch.
+    """
     parts = [span.to_8_bits(plane) for plane in _bright_planes(colours, frame)]
     return np.stack([parts[k] for k in ((2, 0, 1) if len(parts) == 3 else (0, 0, 0))], -1)
 
 
 def frame_span(colours: PixelColours, frame: Any) -> Span | None:
-    """Return the span that a decoded frame uses, None if it is a large part of the range or the frame has one tone."""
+    """Return the span that a decoded frame uses.
+
+    Args:
+        colours: The colour space of the clip.
+        frame: The decoded frame.
+
+    Returns:
+        The span; None if it is a large part of the range, if the frame has only one tone, or up to 12 bits.
+    """
     if _bits(frame) <= _DEEP_BITS:
         return None
     return find_span(np.dstack(_bright_planes(colours, frame)), _bits(frame))

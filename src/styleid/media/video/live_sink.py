@@ -176,6 +176,11 @@ class LiveSink:
 def live_container(out: LivePlace, encode: EncodeOptions, marking: MarkOptions) -> str:
     """Return FFmpeg's name of the container for an output.
 
+    Args:
+        out: A file or a stream.
+        encode: Codec, quality and encoder.
+        marking: The mark of generated content.
+
     Raises:
         OptionError: Codec or mark cannot be used with this output.
     """

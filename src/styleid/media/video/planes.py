@@ -157,13 +157,24 @@ def black(name: str, *, full_range: bool) -> tuple[int, ...]:
 
 
 def blacken(frame: Any, hidden: MaskArray, *, full_range: bool) -> None:
-    """Make the pixels of a mask, bool (h, w), black in place; chroma samples of these pixels become neutral."""
+    """Make pixels black in place; chroma samples that belong to any of them become neutral.
+
+    Args:
+        frame: A frame in a planar format without alpha.
+        hidden: bool (h, w), the pixels, as stored.
+        full_range: Whether samples use the full range.
+    """
     for plane, dark in zip(planes_of(frame), black(frame.format.name, full_range=full_range), strict=True):
         plane[_coarser(hidden, -(-frame.height // plane.shape[0]), -(-frame.width // plane.shape[1]))] = dark
 
 
 def fresh_copy(frame: Any, av: Any) -> Any:
-    """Return a copy of a frame's planes without its side data (captions, positions, notes)."""
+    """Return a copy of a frame without its side data (captions, positions, notes).
+
+    Args:
+        frame: A frame in a planar format.
+        av: The module PyAV.
+    """
     copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
     for mine, theirs in zip(planes_of(copy), planes_of(frame), strict=True):
         mine[...] = theirs

@@ -74,7 +74,12 @@ def bare_header(codec: str, header: bytes | None) -> bytes | None:
 
 
 def bare_packet(packet: Any, av: Any) -> Any:
-    """Return a packet without side data; one that has only harmless side data is returned unchanged."""
+    """Return a packet without side data; one that has only harmless side data is returned unchanged.
+
+    Args:
+        packet: A packet of PyAV.
+        av: The module PyAV.
+    """
     if {side.data_type for side in packet.iter_sidedata()} <= _HARMLESS_SIDE_DATA:
         return packet
     bare = av.Packet(bytes(packet))

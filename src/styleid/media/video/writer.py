@@ -88,6 +88,10 @@ class EncodeOptions:
 def container_of(out: Path, encode: EncodeOptions) -> str:
     """Return FFmpeg's name of the container that a file's suffix stands for.
 
+    Args:
+        out: The output file.
+        encode: Codec, quality and encoder.
+
     Raises:
         OptionError: No container that can be written has this suffix, it cannot store the codec, or the encoder does
             not work on this machine.

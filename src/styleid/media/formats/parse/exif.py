@@ -111,7 +111,12 @@ def read_exif(block: bytes) -> ExifFacts:
 
 
 def read_facts(reader: TiffReader, first: Directory) -> ExifFacts:
-    """Read the contents that may be kept from a main directory and the EXIF directory that it points to."""
+    """Read the contents that may be kept from a main directory and the EXIF directory that it points to.
+
+    Args:
+        reader: The file or EXIF block.
+        first: Its main directory.
+    """
     orientation = first.integer(ORIENTATION, 1)
     exposure: tuple[Field, ...] = ()
     adobe_rgb = False
@@ -142,7 +147,12 @@ def is_exposure(field: Field) -> bool:
 
 
 def exif_leftovers(block: bytes, metadata: MetadataMode) -> list[str]:
-    """List everything in an EXIF block that the allow-list does not name, one line each."""
+    """List everything in an EXIF block that the allow-list does not name, one line each.
+
+    Args:
+        block: The block, with or without its prefix.
+        metadata: "strip" allows only the orientation; "safe" also allows exposure fields.
+    """
     try:
         reader = TiffReader.open(block.removeprefix(PREFIX))
         directories = reader.chain()

@@ -172,7 +172,12 @@ class TiffReader:
 
 
 def uncovered(data: bytes, ranges: Iterable[tuple[int, int]]) -> int:
-    """Return the number of bytes other than 0 that no range (start, end) covers."""
+    """Return the number of bytes other than 0 that no range covers.
+
+    Args:
+        data: The whole file.
+        ranges: Byte ranges (start, end) in any order; they may overlap.
+    """
     position = missing = 0
     for start, end in sorted(ranges):
         if start > position:
