@@ -183,7 +183,7 @@ def test_the_film_of_a_live_photo_in_a_data_set_stays(head, styleid, tmp_path, f
     kept = {f"{photos}/IMG_1.{ending}", *labels}
     result = styleid("dataset", form, folder, *NONE)
     assert (result.status, result.files.keys()) == (0, kept)
-    assert "1 files of kinds that are not read: 1 MP4 or QuickTime video (.mov)" in result.stderr
+    assert "1 file of kinds that are not read: 1 MP4 or QuickTime video (.mov)" in result.stderr
     assert IDENTIFIER.encode() not in b"".join(result.files.values())
     result = styleid("dataset", form, folder, *NONE, "--copy-others", out=tmp_path / "others")
     assert (result.status, result.files.keys(), result.errors.keys()) == (3, kept, {f"{photos}/IMG_1.MOV"})

@@ -44,7 +44,7 @@ def test_pictures_that_are_not_read_are_named_by_number_and_kind(root, tmp_path,
         "styleid: 6 files of kinds that are not read: 1 JPEG 2000 picture (.jp2), 1 MP4 or QuickTime video (.mp4), "
         "1 PPM picture (.ppm), 1 PPM picture (no ending), 1 TGA picture (.tga), 1 camera's raw file (.dng)"
     ) in told.err
-    assert "--carry jp2 carries it" in told.err
+    assert "--carry jp2 copies it" in told.err
 
 
 def test_a_folder_of_unread_pictures_alone(root, tmp_path, capsys):

@@ -123,7 +123,7 @@ def test_boxes_that_hold_nothing(box):
 
 def test_a_box_that_cannot_be_trusted_withholds():
     odd = Marked(Kind.FACE, FACE.box, "annotation 3 in a.json", problem="its area does not fit")
-    with pytest.raises(ValueError, match=r"annotation 3 in a.json: its area does not fit\. Mend it"):
+    with pytest.raises(ValueError, match=r"annotation 3 in a.json: its area does not fit\. Correct it"):
         AnnotationHints((odd,)).hints(100, 80, 1)
     hints = AnnotationHints((odd,), skip_bad=True).hints(100, 80, 1)
     assert hints.notes == ("annotation 3 in a.json: its area does not fit",)
@@ -226,9 +226,9 @@ def test_classes_are_chosen():
     }
     with pytest.raises(OptionError, match="no class 'rider'; it has Person, car"):
         choose_classes(("rider",), names)
-    with pytest.raises(OptionError, match="say what 'car' is: car=face"):
+    with pytest.raises(OptionError, match="'car' has no usual name. Give its kind: car=face"):
         choose_classes(("car",), names)
-    with pytest.raises(OptionError, match="'wheel' in 'car=wheel' is none of face, head, person"):
+    with pytest.raises(OptionError, match="'wheel' in 'car=wheel' is unknown; choose one of face, head, person"):
         choose_classes(("car=wheel",), names)
     with pytest.raises(OptionError, match="no class of the data set is a face"):
         choose_classes((), ["car", "dog"])

@@ -197,7 +197,7 @@ def test_the_command_says_what_it_did(root, tmp_path, capsys, portrait):
     assert main(["dataset", "voc", str(root), str(root), *NONE]) == 2
     assert "OUT: " in capsys.readouterr().err
     assert main(["dataset", "shards", str(root), str(tmp_path / "tars"), *NONE]) == 2
-    assert "holds none: no file is named .tar" in capsys.readouterr().err
+    assert "holds none: no file name ends in .tar" in capsys.readouterr().err
 
 
 def test_plain_folders_keep_their_sidecars_only_when_asked(tmp_path, capsys, portrait):

@@ -247,7 +247,7 @@ def test_live_photos_keep_their_video_with_the_same_new_face(live, bundle, tmp_p
     out = tmp_path / "out"
     assert main(["anonymize", str(live), "--out", str(out), "--seed", "5"]) == 0
     told = capsys.readouterr()
-    assert "1 files of kinds that are not read" in told.err
+    assert "1 file of kinds that are not read" in told.err
     assert "IMG_1" not in told.err
     assert sorted(p.name for p in (out / "2024").iterdir()) == ["IMG_1.JPG", "IMG_1.MOV", "IMG_2.JPG"]
     moving = lines(out)["2024/IMG_1.JPG"]["moving"]

@@ -1,4 +1,4 @@
-"""Which of a data set's classes are faces, heads and persons."""
+"""Find the classes of faces, heads and persons in a data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from styleid.errors import OptionError
 
 
 class Kind(StrEnum):
-    """What a box of a class is good for: FACE and HEAD are hidden, PERSON tells where to look closer."""
+    """Kinds of classes. Boxes of FACE and HEAD are anonymised; boxes of PERSON are searched more closely."""
 
     FACE = "face"
     HEAD = "head"
@@ -27,9 +27,16 @@ _USUAL = {
 def choose_classes(asked: Sequence[str], names: Iterable[str], *, may_be_none: bool = False) -> dict[str, Kind]:
     """Return the kind of each class to use.
 
-    asked: what the user typed, `name` or `name=kind`, perhaps with commas; empty takes all with a usual name.
-    names: the data set's classes. may_be_none: whether faces are marked without a class of their own too. Raises
-    OptionError where a class is not there, has no usual name, or none is left although one must be.
+    Args:
+        asked: Classes as `name` or `name=kind`, several separated by commas; empty takes all with a usual name.
+        names: The data set's classes.
+        may_be_none: Whether the result may be empty, because the data set marks faces without a class, too.
+
+    Returns:
+        The kind of each chosen class, by its name in the data set.
+
+    Raises:
+        OptionError: A class is unknown or has no usual name, or none is left.
     """
     there = list(dict.fromkeys(names))
     listed = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "") or "none"
@@ -40,10 +47,10 @@ def choose_classes(asked: Sequence[str], names: Iterable[str], *, may_be_none: b
         if not matches:
             raise OptionError("classes", f"the data set has no class '{name}'; it has {listed}.")
         if kind and kind not in [str(known) for known in Kind]:
-            raise OptionError("classes", f"'{kind}' in '{word}' is none of {', '.join(Kind)}.")
+            raise OptionError("classes", f"'{kind}' in '{word}' is unknown; choose one of {', '.join(Kind)}.")
         found = Kind(kind) if kind else _usual(name)
         if found is None:
-            raise OptionError("classes", f"say what '{name}' is: {name}=face, {name}=head or {name}=person.")
+            raise OptionError("classes", f"'{name}' has no usual name. Give its kind: {name}=face, =head or =person.")
         chosen |= dict.fromkeys(matches, found)
     if not asked:
         chosen = {name: kind for name in there if (kind := _usual(name)) is not None}

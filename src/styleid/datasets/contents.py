@@ -1,4 +1,4 @@
-"""Look at the files of a data set that are no photos, one by one, before they are carried."""
+"""Check the files of a data set that are no photos before they are copied."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CACHES = frozenset({".npy", ".npz"})
 
 @dataclass(frozen=True)
 class Looked:
-    """One file. reason: why it is withheld, "" where it is carried; then data is what it holds."""
+    """A checked file. data: its content. reason: why it is withheld; empty if it is copied."""
 
     name: str
     data: bytes = b""
@@ -35,15 +35,16 @@ class Looked:
 
 
 class Contents:
-    """Decide about annotations, label maps and other files of a data set.
+    """Decides which annotations, label maps and other files of a data set are copied.
 
-    shows_face: says whether a picture shows a face, for label maps. unread: how many files of each kind that is not
-    read were left out, once all are looked at.
+    Attributes:
+        unread: Number of files that were left out because their kind is not read, by kind; complete after `look`.
     """
 
     def __init__(
         self, root: Path, plan: Plan, options: AnnotationOptions, shows_face: Callable[[ImageRGB], bool]
     ) -> None:
+        """Prepare the check. shows_face: returns whether a picture shows a face; label maps are checked with it."""
         self._root, self._plan, self._options, self._shows_face = root, plan, options, shows_face
         self._unseen = named_endings(options.carry)
         self._masks = frozenset(plan.masks)
@@ -51,16 +52,16 @@ class Contents:
 
     @property
     def absent(self) -> frozenset[str]:
-        """Names of which the plan says that something else is missing: theirs is an error whatever they hold."""
+        """Files that the plan reports as incomplete. They stay errors, whatever their content."""
         return frozenset(name for name, _ in self._plan.absent)
 
     @property
     def left(self) -> list[str]:
-        """The files that are neither photos nor annotations and that nobody asked for."""
+        """Files that are neither photos nor annotations and that no option asks to copy."""
         return [] if self._options.copy_others else [n for n in self._plan.others if not has_ending(n, self._unseen)]
 
     def look(self) -> Iterator[Looked]:
-        """Yield each file that is carried or has to be named, annotations first."""
+        """Check the files. Yield each that is copied or must be reported, annotations first."""
         left = self.left
         for name in (*self._plan.annotations, *self._plan.masks, *sorted({*self._plan.others} - {*left})):
             yield self._looked_at(name)
@@ -73,12 +74,12 @@ class Contents:
                 yield Looked(name, reason=why_unread(kind, ending))
 
     def caches(self) -> Iterator[Named]:
-        """Yield a note on each array that was left out beside a photo of its name."""
+        """Yield a note on each array file that was left out and has the name of a photo beside it."""
         photos = {photo.relative.with_suffix("").as_posix() for photo in self._plan.photos}
         for name in self.left:
             path = PurePosixPath(name)
             if path.suffix.lower() in _CACHES and path.with_suffix("").as_posix() in photos:
-                yield name, "it lies beside a photo of its name and may hold the photo's pixels, as caches do: left out"
+                yield name, "left out: it has the name of a photo beside it, and may be a cache with the photo's pixels"
 
     def _looked_at(self, name: str) -> Looked:
         try:

@@ -1,4 +1,4 @@
-"""Treat what lies beside photos in plain folders: copied where a user asks for it, pictures that are not read named."""
+"""Copy the files beside photos in plain folders if the user asks for it, and report pictures that are not read."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from styleid.media.storage.remote import Place
 
 @dataclass(frozen=True)
 class OtherOptions:
-    """Say what becomes of the files that are no photos.
+    """Choose what is done with the files that are no photos.
 
-    copy: copy those that are known to be harmless. carry: endings, such as jxl, of files that are copied whatever they
-    show; OptionError where they are photos'.
+    copy: copy files that are known to be harmless. carry: endings, such as jxl, of files that are copied without a
+    check; endings of photo formats that are read raise OptionError.
     """
 
     copy: bool = False
@@ -44,11 +44,11 @@ class OtherOptions:
 
     def __post_init__(self) -> None:
         if photos := sorted(ending for ending in self.carry if f".{ending.rpartition('.')[2]}" in IMAGE_SUFFIXES):
-            raise OptionError("carry", f"files that end in .{photos[0]} are photos, which are anonymised, never "
-                              "carried.")  # fmt: skip
+            raise OptionError("carry", f"files that end in .{photos[0]} are photos. They are anonymised, and never "
+                              "copied.")  # fmt: skip
 
     def takes(self, name: str) -> bool:
-        """Say whether a file is to be copied, if it may be."""
+        """Return whether the user asked for a file."""
         return self.copy or has_ending(name, self.carry)
 
 
@@ -60,20 +60,29 @@ class Other(NamedTuple):
 
     @property
     def path(self) -> Place:
-        """Where it is."""
+        """Its path."""
         return self.folder / self.name
 
     @property
     def ending(self) -> str:
-        """What follows the last dot of its name, with the dot."""
+        """The ending of its name, with the dot."""
         return PurePosixPath(self.name).suffix
 
 
 def find_others(inputs: Sequence[Place], out: Place, options: OtherOptions, shard: Shard | None = None) -> list[Other]:
-    """List the files in the folders among inputs that are no photos by their names and of which something becomes.
+    """List the files in the input folders that are no photos and are to be copied or reported.
 
-    What lies in out, hidden files, and text that nobody wants copied are left out. shard: only those that this part of
-    the run takes. Raises OptionError where two would be copied to one place.
+    Args:
+        inputs: The run's inputs.
+        out: The output folder, which is not searched.
+        options: Which files are copied.
+        shard: The part of the run whose files are listed; None for all.
+
+    Returns:
+        The files, except hidden files and text that is not to be copied.
+
+    Raises:
+        OptionError: Two files would be copied to one place.
     """
     found: dict[str, Place] = {}
     for folder in (one for one in inputs if one.is_dir()):
@@ -89,9 +98,12 @@ def find_others(inputs: Sequence[Place], out: Place, options: OtherOptions, shar
 def treat_others(
     files: Sequence[Other], out: Place, summary: Summary, options: OtherOptions, shard: Shard | None = None
 ) -> Counter[str]:
-    """Copy the files that options ask for and are allowed; return how many there are of each unread kind.
+    """Copy the files that options ask for and that may be copied.
 
-    Pictures that are not read, and what is to be copied and may not be, are named in the journal and the summary.
+    Pictures whose formats are not read, and files that must not be copied, are named in the journal and the summary.
+
+    Returns:
+        The number of files whose formats are not read, by kind.
     """
     unread: Counter[str] = Counter()
     named: dict[str, str] = {}
@@ -109,14 +121,14 @@ def treat_others(
 
 
 def _concerns(name: str, options: OtherOptions) -> bool:
-    """Say whether something may become of a file: text with its ending is left where nobody asks for it."""
+    """Return whether a file may have to be copied or reported. Text is not, unless the user asks for it."""
     if name == REPORT or is_journal(name):
         return False
     return options.takes(name) or not (PurePosixPath(name).suffix and is_named_text(name))
 
 
 def _tell(named: Mapping[str, str], copied: Collection[str], journal: Journal | None, summary: Summary) -> None:
-    """Journal and count what was not copied; what an earlier run named and this one copied is no error any more."""
+    """Journal and count the files that were not copied, and clear the errors of files that are copied now."""
     if journal is None:
         return
     records: list[dict[str, Any]] = [{"input": n, "faces": [], "error": reason} for n, reason in named.items()]
@@ -129,7 +141,7 @@ def _tell(named: Mapping[str, str], copied: Collection[str], journal: Journal | 
 
 
 def _treat(file: Other, kind: UnreadKind | None, out: Place, options: OtherOptions) -> str:
-    """Copy a file where that is asked for and allowed; otherwise return why not, "" where nobody need be told."""
+    """Copy a file if the user asked for it and it may be copied; return why not, empty if there is nothing to say."""
     if not options.takes(file.name):
         return why_unread(kind, file.ending) if kind is not None and kind.shows is Shows.PICTURE else ""
     path = file.path
@@ -143,7 +155,7 @@ def _treat(file: Other, kind: UnreadKind | None, out: Place, options: OtherOptio
         reason = with_passthrough_option(reason, file.ending)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror or error})"
-    with contextlib.suppress(OSError):  # what an earlier run copied was another file
+    with contextlib.suppress(OSError):  # an earlier run may have copied another file
         (out / file.name).unlink()
     return reason
 

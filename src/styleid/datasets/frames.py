@@ -1,9 +1,10 @@
-"""Move boxes between a photo's stored pixels and the upright picture.
+"""Transform boxes between a photo's stored pixels and the upright photo.
 
 Convention
 ----------
-Boxes here are (x0, y0, x1, y1) by their **edges**: a photo reaches from 0 to its width and from 0 to its height, as in
-COCO's files. `styleid.types` counts from pixel centres instead: half a pixel less (`to_centres`, `to_edges`).
+Boxes here are (x0, y0, x1, y1) of their **edges**: a photo reaches from 0 to its width and from 0 to its height, as in
+COCO's files. In `styleid.types`, pixel centres are at integers: coordinates are half a pixel less (`to_centres`,
+`to_edges`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,21 @@ _TURNED = (5, 6, 7, 8)
 
 
 def stored_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Return the width and height as stored of what is so wide and high upright; its own inverse."""
+    """Return the stored width and height of a photo, given the upright ones, or the other way round."""
     return (height, width) if orientation in _TURNED else (width, height)
 
 
 def to_upright(boxes: FloatArray, stored_wh: tuple[int, int], orientation: int) -> FloatArray:
-    """Move boxes (n, 4) from a photo's stored pixels to the upright picture. orientation: EXIF's, 1 to 8."""
+    """Transform boxes from a photo's stored pixels to the upright photo.
+
+    Args:
+        boxes: (n, 4), edges, in stored pixels.
+        stored_wh: Width and height as stored.
+        orientation: EXIF's orientation, 1 to 8.
+
+    Returns:
+        (n, 4), edges, in pixels of the upright photo.
+    """
     if orientation in _TURNED:
         boxes, stored_wh = boxes[:, [1, 0, 3, 2]], (stored_wh[1], stored_wh[0])
     mirrored_x, mirrored_y = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
@@ -29,19 +39,19 @@ def to_upright(boxes: FloatArray, stored_wh: tuple[int, int], orientation: int) 
 
 
 def to_stored(boxes: FloatArray, stored_wh: tuple[int, int], orientation: int) -> FloatArray:
-    """Undo `to_upright`."""
+    """Transform boxes from the upright photo to its stored pixels; the inverse of `to_upright`."""
     upright_wh = stored_size(*stored_wh, orientation)
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
     return to_upright(boxes, upright_wh, inverse)
 
 
 def to_centres(boxes: FloatArray) -> FloatArray:
-    """Count from pixel centres instead of edges."""
+    """Convert boxes of edges to boxes of pixel centres."""
     return boxes - 0.5
 
 
 def to_edges(boxes: FloatArray) -> FloatArray:
-    """Count from edges instead of pixel centres."""
+    """Convert boxes of pixel centres to boxes of edges."""
     return boxes + 0.5
 
 

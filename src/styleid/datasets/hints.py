@@ -1,4 +1,4 @@
-"""What a data set's annotations tell of one photo: faces, heads, persons, and which way up they mean it."""
+"""The faces, heads and persons that annotations mark in one photo, placed in its upright pixels."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _FARTHEST = 1e12
 _CELL_PX = 120.0
 _MOST_CELLS = 40
 _UPPER = 0.6
-"""The share of a person's box, from its top, in which the face is sought."""
+"""Share of a person's box, from its top, in which the face is searched."""
 _LEAST_PX = 1 - 1e-6
 _LARGEST_SHARE = 1.5
 _LARGEST_PERCENT = 101.0
 _IN_PIXELS_UP_TO_PX, _IN_BOTH_UP_TO_PX = 128, 200
-"""Sides of photos whose boxes are surely no percent, since nobody writes them so, and of those where it costs little to
-hide both places."""
+"""Largest sides of photos whose boxes are taken for pixels, and of photos for which both possible places are hidden,
+since that costs little."""
 _PARTS: dict[Unit, float] = {"percent": 100.0, "shares": 1.0}
-"""How many parts a side has in a unit that counts parts of the photo."""
-MEND = "Mend it, or use `bad_boxes=skip`"
-"""What a user can do about a mark that cannot be used."""
-
+"""Number of units along a side of the photo, for relative units."""
+MEND = "Correct it, or use `bad_boxes=skip`"
+"""Advice for a box that cannot be used."""
 
 _TELL_UNIT = "Use `box_unit=percent` or `box_unit=pixels`"
 
 
 @dataclass(frozen=True)
 class Marked:
-    """One box of an annotation. box: x0 y0 x1 y1 by edges, in pixels of its frame or as shares of its size.
+    """One box of an annotation.
 
-    where: what to call it in a message. crowd: whether it holds many persons. problem: why the box cannot be trusted,
-    so that the photo is withheld, or "". unit_of: the file or folder whose boxes may all be percent, or "".
+    box: (x0, y0, x1, y1), edges, in the annotation's unit. where: its name in messages. crowd: whether it holds many
+    persons. problem: why the box cannot be trusted; empty if it can. unit_of: the file or folder whose boxes may all be
+    in percent; empty if they are not.
     """
 
     kind: Kind
@@ -57,12 +57,12 @@ class Marked:
 
 @dataclass(frozen=True)
 class AnnotationHints:
-    """Tell what annotations say of one photo (an `HintSource`).
+    """What annotations say about one photo (a `HintSource`).
 
-    marked: the boxes to use. size_wh: the photo's width and height as the annotation tells them, or None. frame: what
-    boxes refer to, home: and what they are taken for where nothing decides it. unit: what boxes count. skip_bad:
-    whether a face or head that cannot be placed is left out instead of withholding the photo.
-    problem: why the annotation cannot be used at all, so that the photo must be withheld.
+    marked: the boxes to use. size_wh: width and height that the annotation states, or None. frame: what boxes refer to.
+    home: what they refer to if `frame` is auto and the size does not decide it. unit: unit of the boxes. skip_bad:
+    whether a face or head that cannot be placed is skipped instead of withholding the photo. problem: why the whole
+    annotation cannot be used, so that the photo is withheld; empty if it can be used.
     """
 
     marked: tuple[Marked, ...] = ()
@@ -74,11 +74,23 @@ class AnnotationHints:
     problem: str = ""
 
     def digest(self) -> str:
-        """Return what changes whenever the hints would."""
+        """Return a hash of the hints, by which a resumed run notices changes."""
         return hashlib.sha256(repr(self).encode(errors="backslashreplace")).hexdigest()[:16]
 
     def hints(self, width: int, height: int, orientation: int) -> PhotoHints:
-        """Return faces, heads and where to look in the upright photo; raises ValueError where it must be withheld."""
+        """Place the boxes in the upright photo.
+
+        Args:
+            width: Width of the upright photo, in pixels.
+            height: Its height.
+            orientation: EXIF's orientation, 1 to 8.
+
+        Returns:
+            Faces, heads, regions to search, notes and facts for the journal. Boxes are float32, pixel centres.
+
+        Raises:
+            ValueError: The photo must be withheld; the text says why.
+        """
         if self.problem:
             raise ValueError(self.problem)
         stored = stored_size(width, height, orientation)
@@ -102,14 +114,14 @@ class AnnotationHints:
         return PhotoHints(_array(boxes[Kind.FACE]), search, tuple(notes), facts)
 
     def _frame(self, stored: tuple[int, int], upright: tuple[int, int], orientation: int) -> tuple[str, list[str]]:
-        """Say what boxes refer to, and what a user should know about that."""
+        """Return what boxes refer to (stored, upright or unsure), and notes for the user."""
         if orientation == 1 or self.frame != "auto":
             return (self.home if self.frame == "auto" else self.frame), []
         if stored != upright and self.size_wh in (stored, upright):
             return ("stored" if self.size_wh == stored else "upright"), []
         note = (
-            f"its EXIF orientation is {orientation}, and nothing tells whether its boxes refer to the stored pixels or "
-            "to the upright picture. `frame=stored` or `frame=upright` says so"
+            f"its EXIF orientation is {orientation}, and it is unknown whether its boxes refer to the stored pixels or "
+            "to the upright photo, so both places are used. `frame=stored` or `frame=upright` decides it"
         )
         return "unsure", [note] if self.marked else []
 
@@ -117,11 +129,11 @@ class AnnotationHints:
         if self.size_wh is None or self.unit in _PARTS or self.size_wh in (stored, upright) or self.skip_bad:
             return
         told, real = (f"{w} x {h}" for w, h in (self.size_wh, stored))
-        raise ValueError(f"its annotation is for a photo of {told} px, but it has {real}, so its boxes have no place. "
-                         "`bad_boxes=skip` takes them as they are")  # fmt: skip
+        raise ValueError(f"its annotation is for a photo of {told} px, but it has {real}, so its boxes cannot be "
+                         "placed. `bad_boxes=skip` takes them as they are")  # fmt: skip
 
     def _placed(self, one: Marked, stored: tuple[int, int], orientation: int, frame: str) -> Iterator[FloatArray]:
-        """Yield where a box lies in the upright picture: in each frame that it may refer to."""
+        """Yield the box in the upright photo, for each frame that it may refer to."""
         upright = stored_size(*stored, orientation)
         for name, size in (("stored", stored), ("upright", upright)):
             if frame in (name, "unsure"):
@@ -129,7 +141,7 @@ class AnnotationHints:
                 yield (to_upright(box, stored, orientation) if name == "stored" else box)[0]
 
     def _in_pixels(self, one: Marked, size: tuple[int, int]) -> FloatArray:
-        """Return a box, (1, 4), in pixels of a frame; where it may be in percent and photos are small, around both."""
+        """Return a box, (1, 4), in pixels of a frame; of small photos, the hull of both if it may be in percent."""
         box, sides = np.clip([one.box], -_FAR, _FAR), np.array([*size, *size])
         if parts := _PARTS.get(self.unit):
             return box * sides / parts
@@ -139,7 +151,7 @@ class AnnotationHints:
         return np.concatenate([both[:, :2].min(0), both[:, 2:].max(0)])[None]
 
     def _doubted(self, one: Marked, size: tuple[int, int]) -> list[str]:
-        """Return notes on a box that cannot be trusted; raises ValueError where the photo must be withheld for it."""
+        """Return notes on a box that cannot be trusted; raises ValueError if the photo must be withheld."""
         if not one.problem:
             return self._of_unsure_unit(one, size)
         if one.kind is not Kind.PERSON and not self.skip_bad:
@@ -159,15 +171,15 @@ class AnnotationHints:
 
     def _bad(self, one: Marked, inside: FloatArray, size: tuple[int, int]) -> list[str]:
         lies_inside = bool((inside[2:] > inside[:2]).all())
-        little = "less than a pixel (are its numbers shares where pixels are meant?)" if lies_inside else "nothing"
+        little = "less than a pixel (are its numbers shares instead of pixels?)" if lies_inside else "nothing"
         text = f"the {one.kind} box of {one.where}, {_shown(one.box)}, holds {little} of its {size[0]} x {size[1]} px"
         if one.kind is not Kind.PERSON and not self.skip_bad:
             raise ValueError(f"{text}, so a face may be anywhere. {MEND}")
-        return [f"{text} and was left out"]
+        return [f"{text}, and was skipped"]
 
 
 def box_of(x: object, y: object, width: object, height: object) -> Box:
-    """Return the corners of a box given by its corner and size; NaN where these are no numbers."""
+    """Return (x0, y0, x1, y1) of a box given by its corner and size; NaN if these are no numbers."""
     values = (x, y, width, height)
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return NOTHING
@@ -179,7 +191,7 @@ def box_of(x: object, y: object, width: object, height: object) -> Box:
 
 
 def box_around(points: object) -> Box:
-    """Return the box around a polygon given as x, y, x, y, ...; NaN where it is none."""
+    """Return the bounding box of a polygon given as x, y, x, y, ...; NaN if it is no polygon."""
     if not isinstance(points, list) or len(points) < 4 or len(points) % 2 or not {*map(type, points)} <= {int, float}:
         return NOTHING
     if not max(map(abs, points)) < _FARTHEST or math.isnan(sum(points)):
@@ -189,7 +201,7 @@ def box_around(points: object) -> Box:
 
 
 def hull(boxes: Iterable[Box]) -> Box:
-    """Return the smallest box around several; NaN where one of them is."""
+    """Return the bounding box of several boxes; NaN if one of them is."""
     every = list(boxes)
     if any(math.isnan(sum(box)) for box in every):
         return NOTHING
@@ -198,32 +210,32 @@ def hull(boxes: Iterable[Box]) -> Box:
 
 
 def may_be_percent(boxes: Iterable[Box]) -> bool:
-    """Say whether boxes by edges may be in percent: all lie within 100 x 100, and one is no share of a photo."""
+    """Return whether boxes may be in percent: all lie within 100 x 100, and one exceeds a share of a photo."""
     farthest = [max(box) for box in boxes if not math.isnan(sum(box))]
     return bool(farthest) and _LARGEST_SHARE < max(farthest) <= _LARGEST_PERCENT
 
 
 def faces_of(marked: Iterable[Marked]) -> list[Marked]:
-    """Return the marks of faces and heads, which must be hidden; persons only tell where to look closer."""
+    """Return the marks of faces and heads, which must be anonymised; persons only guide the search."""
     return [one for one in marked if one.kind is not Kind.PERSON]
 
 
 def contradiction(sizes: Collection[tuple[int, int]], marked: Sequence[Marked]) -> str:
-    """Say why a photo must be withheld to which annotations give several sizes, or return "": boxes fit one alone."""
+    """Return why a photo for which annotations state several sizes must be withheld; empty if it need not be."""
     if len(sizes) < 2 or not faces_of(marked):
         return ""
     told = " and ".join(f"{width} x {height}" for width, height in sorted(sizes))
-    return f"annotations say that it has {told} px, so the place of {faces_of(marked)[0].where} is unsure. {MEND}"
+    return f"annotations state sizes of {told} px, so the place of {faces_of(marked)[0].where} is unknown. {MEND}"
 
 
 def _can_hold_a_face(inside: FloatArray) -> bool:
-    """Say whether a box is a pixel across, and has larger numbers than shares of a photo can be."""
+    """Return whether a box is at least a pixel wide and high, and its numbers are no shares of a photo."""
     sides = inside[2:] - inside[:2]
     return bool(sides.min() >= _LEAST_PX and inside.max() >= _LARGEST_SHARE)
 
 
 def _regions(one: Marked, box: FloatArray, inside: FloatArray) -> Iterator[FloatArray]:
-    """Yield where the face of a marked box is sought. inside: the box without what lies outside the photo."""
+    """Yield the regions in which the face of a marked box is searched. inside: the box, clipped to the photo."""
     x0, y0, x1, y1 = box
     wide, high = x1 - x0, y1 - y0
     if one.crowd:

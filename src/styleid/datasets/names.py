@@ -1,7 +1,7 @@
-"""Find the file of a data set that a name in an annotation means.
+"""Find the file that a name in an annotation refers to.
 
-Annotations move between machines: they name files by paths of other folders and systems, by URLs, or by their last part
-alone. What a name means is decided among the data set's own files, so nothing outside the data set is ever touched.
+Annotations move between machines. They name files by paths of other folders and systems, by URLs, or by the file name
+alone. Only the data set's own files are candidates, so nothing outside the data set is ever read.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 _DRIVE = re.compile(r"^[A-Za-z]:(?=[/\\])")
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BY_TOOLS = re.compile(r"^[0-9a-f]{8}-|(_(jpe?g|png|bmp|webp|tiff?))?\.rf\.[0-9a-z]{20,}$")
-"""What Label Studio puts before a name, and Roboflow after it."""
+"""Prefixes that Label Studio adds to a name, and suffixes that Roboflow adds."""
 
 
 @dataclass(frozen=True)
 class Meant:
-    """What a name means.
+    """The file that a name refers to.
 
-    name: the one file, or "". maybe: the files among which it cannot be told, where there is no one file.
-    as_it_stands: whether the name leads to the file word for word.
+    name: the file, or empty. maybe: the candidates, if the file is ambiguous. as_it_stands: whether the name is the
+    file's path, without any interpretation.
     """
 
     name: str = ""
@@ -36,13 +36,16 @@ class Meant:
 
 
 class Finder:
-    """Find files of a data set by the names that annotations give them.
-
-    names: all files, relative to the data set's folder. root: that folder's own path, which absolute names may begin
-    with. likely: those of the names to choose from where a name does not lead to a file; all without it.
-    """
+    """Finds files of a data set by the names in annotations."""
 
     def __init__(self, names: Iterable[str], root: str = "", likely: Iterable[str] | None = None) -> None:
+        """Index the files.
+
+        Args:
+            names: All files, relative to the data set's folder.
+            root: Path of that folder; absolute names may begin with it.
+            likely: The files that are candidates if a name is not a path to a file; by default all.
+        """
         self._there = frozenset(names)
         self._root = root.rstrip("/") + "/"
         self._indexes = [_Index(fold) for fold in (str, _folded, _folded_stem, _bare_stem)]
@@ -53,7 +56,7 @@ class Finder:
                 index.add(name)
 
     def at(self, text: str, folders: Sequence[str]) -> str:
-        """Return the file that a name leads to from the first of the folders where there is one, else ""."""
+        """Return the file at a path relative to one of the folders, in their order; empty if there is none."""
         for reading in readings(text):
             inside = reading.removeprefix(self._root)
             for folder in ("",) if inside != reading else folders:
@@ -63,7 +66,7 @@ class Finder:
         return ""
 
     def anywhere(self, text: str) -> tuple[tuple[str, ...], int]:
-        """Return the files whose paths end most as a name does, sorted, and in how many parts they agree."""
+        """Return the files whose paths share the most last parts with a name, sorted, and the number of these parts."""
         tails = [tail for reading in readings(text) if (tail := _tail(reading))]
         for index in self._indexes:
             found = [index.closest(tail) for tail in tails]
@@ -72,10 +75,13 @@ class Finder:
         return (), 0
 
     def find(self, text: str, folders: Sequence[str], taken: Collection[str] = ()) -> Meant:
-        """Return what a name means.
+        """Return the file that a name refers to.
 
-        taken: files that other names lead to word for word. A mere file name that is not where it should be is not
-        looked for among them: it more likely means a file that is missing.
+        Args:
+            text: The name in an annotation.
+            folders: Folders that it may be relative to, in this order.
+            taken: Files that other names refer to by their exact paths. A bare file name that is found nowhere is not
+                matched with them, since it more likely refers to a missing file.
         """
         if name := self.at(text, folders):
             return Meant(name, as_it_stands=is_plain(text))
@@ -85,7 +91,7 @@ class Finder:
         return Meant(found[0]) if len(found) == 1 else Meant(maybe=found)
 
     def numbered(self, number: str) -> tuple[str, ...]:
-        """Return the files whose names are a number, with zeros before it or not, sorted."""
+        """Return the files whose names are a number, with or without leading zeros, sorted."""
         if self._numbers is None:
             self._numbers = defaultdict(list)
             for name in self._likely:
@@ -95,7 +101,7 @@ class Finder:
 
 
 class _Index:
-    """The paths of files by their last part, folded."""
+    """Index of paths by their file name, in a normalised form."""
 
     def __init__(self, fold: Callable[[str], str]) -> None:
         self._fold = fold
@@ -114,7 +120,7 @@ class _Index:
 
     @staticmethod
     def _depth(name: str, tail: Sequence[str]) -> int:
-        """Count the folders, from the last, in which a path agrees, and one for its last part."""
+        """Return the number of last parts that a path has in common with a name, the file name included."""
         depth = 1
         for one, other in zip(PurePosixPath(name).parts[-2::-1], tail[-2::-1], strict=False):
             if _folded(one) != _folded(other):
@@ -124,7 +130,7 @@ class _Index:
 
 
 def readings(text: str) -> Iterator[str]:
-    """Yield what a name may mean as a path: as it stands, with other slashes, as a URL's path, with escapes undone."""
+    """Yield the paths that a name may stand for: unchanged, with other slashes, as a URL's path, decoded."""
     plain = text.strip()
     every = [text, plain]
     slashed = _DRIVE.sub("", plain.replace("\\", "/"))
@@ -146,13 +152,13 @@ def readings(text: str) -> Iterator[str]:
 
 
 def is_plain(text: str) -> bool:
-    """Say whether a name is a relative path that stays below its folder, in the form that this system writes."""
+    """Return whether a name is a plain relative path that stays inside its folder."""
     path = PurePosixPath(text)
     return bool(path.parts) and not (path.is_absolute() or ".." in path.parts or "\\" in text or _URL.match(text))
 
 
 def _tail(path: str) -> tuple[str, ...]:
-    """Return the parts of a path that can be below the data set: those after the last `..`."""
+    """Return the parts of a path after its last `..`, which can lie inside the data set."""
     parts = [part for part in PurePosixPath(path).parts if part not in ("/", "//")]
     while ".." in parts:
         parts = parts[parts.index("..") + 1 :]
@@ -168,7 +174,7 @@ def _folded_stem(name: str) -> str:
 
 
 def _bare_stem(name: str) -> str:
-    """Return a name's letters and digits, without what tools put around it."""
+    """Return the letters and digits of a name, without the prefixes and suffixes of tools."""
     plain = _BY_TOOLS.sub("", _folded_stem(name))
     return "".join(c for c in plain if c.isalnum()) or plain
 

@@ -16,25 +16,26 @@ Unit = Literal["auto", "pixels", "percent", "shares"]
 
 @dataclass(frozen=True)
 class AnnotationOptions:
-    """Choose what annotations are used for, and what becomes of them.
+    """Choose how annotations are used and changed.
 
-    boxes: from-annotations hides what the data set itself marks as faces and heads, and looks closer at its persons;
-        or a JSON file of boxes as for styleid anonymize.
-    classes: which classes those are, such as face head=head rider=person; without it those with a usual name.
-    bad_boxes: what becomes of a photo with a face or head box that holds nothing of it: withhold, or skip the box.
-    frame: what boxes of a photo with an EXIF orientation refer to: its stored pixels, the upright picture, or auto,
-        which goes by the size that the annotation tells.
-    box_unit: what boxes of COCO and VOC count: pixels, percent or shares of the photo, or auto, which takes them for
-        pixels unless all of a file, or of a folder of VOC, lie within 100 x 100 while photos are larger: these are
-        withheld.
-    add_faces: write the faces that were found into the annotations, as a class of its own.
-    face_class: the name of that class; the data set may not have it yet.
-    drop_withheld: take the entries of photos that were not written out of the annotations; without it they stay.
-    masks: further folders of label maps, below the data set's, which are carried byte for byte.
+    boxes: from-annotations replaces or obscures what the annotations mark as faces and heads, and searches the persons
+        that they mark more closely; or a JSON file of boxes as for styleid anonymize.
+    classes: names of the classes of faces, heads and persons, such as face head=head rider=person; by default those
+        with a usual name, such as face or person.
+    bad_boxes: what to do with a photo with a face or head box that lies outside it or is empty: withhold the photo, or
+        skip the box.
+    frame: what boxes of a photo with an EXIF orientation refer to: the stored pixels, the upright photo, or auto, which
+        decides by the size that the annotation states.
+    box_unit: unit of the boxes of COCO and VOC: pixels, percent or shares of the photo, or auto. auto takes pixels, but
+        withholds photos where all boxes of a file, or of a VOC folder, lie within 100 x 100 and may be in percent.
+    add_faces: write the faces that were found into the annotations, as a class of their own.
+    face_class: name of that class; the data set must not have it yet.
+    drop_withheld: remove the entries of photos that were not written from the annotations; by default they stay.
+    masks: further folders of label maps, inside the data set's folder, that are copied byte for byte.
     copy_others: also copy files that are neither photos nor annotations and are known to be harmless: text without a
         picture in it, which may still name people.
-    carry: endings, such as npy, of files other than photos that are copied byte for byte; what they show is not looked
-        at.
+    carry: endings, such as npy, of files other than photos that are copied byte for byte, without a check of what they
+        show.
     """
 
     boxes: str = ""
@@ -51,17 +52,17 @@ class AnnotationOptions:
 
     def __post_init__(self) -> None:
         if not self.face_class.strip() or not self.face_class.isprintable():
-            raise OptionError("face_class", f"{self.face_class!r} is no name of a class.")
+            raise OptionError("face_class", f"{self.face_class!r} must be a printable name.")
         if self.add_faces and self.box_unit in ("percent", "shares"):
             raise OptionError("add_faces", f"faces are added in pixels, and `box_unit` is {self.box_unit}.")
 
 
 @dataclass(frozen=True)
 class CocoOptions:
-    """Say where a COCO data set keeps its parts.
+    """Choose where a COCO data set has its annotations and photos.
 
-    annotations: the JSON files, below the data set's folder; without it annotations/*.json and *.json.
-    images: the folder that file names are relative to; without it the usual places are tried.
+    annotations: the JSON files, inside the data set's folder; by default annotations/*.json and *.json.
+    images: folder that the names of photos are relative to; by default the usual places are tried.
     """
 
     annotations: tuple[Path, ...] = ()
@@ -70,11 +71,11 @@ class CocoOptions:
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """Choose how tar shards are treated.
+    """Choose what happens to the members of tar shards.
 
-    carry: extensions of members, such as seg.png, that are carried byte for byte; what they show is not looked at.
-    drop_withheld: leave out the whole sample of a photo that was not written; without it its other members stay.
-    boxes: a JSON file of further face boxes, such as {"shard-0.tar/a.jpg": [[10, 20, 60, 90]]}.
+    carry: extensions of members, such as seg.png, that are copied byte for byte, without a check of what they show.
+    drop_withheld: leave out the whole sample of a photo that was not written; by default its other members stay.
+    boxes: JSON file of further face boxes, such as {"shard-0.tar/a.jpg": [[10, 20, 60, 90]]}.
     """
 
     carry: tuple[str, ...] = ()

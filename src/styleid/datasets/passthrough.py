@@ -1,7 +1,7 @@
-"""What may be carried through unchanged: what is known to be harmless, and nothing else.
+"""Decide which files may be copied unchanged: only those that are known to be harmless.
 
-Text of the usual forms is carried where no picture is found in it, in whatever encoding; label maps are, where they
-show areas and no face. Everything else is named and withheld, unless the user names its ending.
+Text with a usual ending is copied if no picture is found in it, in any encoding. Label maps are copied if they consist
+of areas and show no face. Everything else is withheld and named, unless the user names its ending.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from styleid.media.text import find_picture, plain_text
 from styleid.types import ImageRGB
 
 LOOKED_THROUGH = 64 << 20
-"""Files and members up to this size are looked through; of larger ones nothing is known."""
+"""Largest file or member that is checked, in bytes; larger ones are withheld."""
 
 _TEXT = (
     "txt text md rst log csv tsv json jsn jsonl ndjson geojson xml xmp yaml yml toml ini cfg conf names data list lst "
@@ -31,7 +31,7 @@ _TEXT = (
     "licence readme authors bib cff md5 sha1 sha256 sha512 sum py ipynb sh srt vtt dtd xsd"
 )
 _TEXT_ENDINGS = frozenset(_TEXT.split())
-"""Endings of text in data sets and beside photos; a name without any is text, too, such as README."""
+"""Endings of text in data sets and beside photos. A name without an ending, such as README, is text, too."""
 
 _OTHER_NAME = UnreadKind("a picture under another name", Shows.ANYTHING)
 
@@ -40,23 +40,23 @@ _FLAT = 0.85
 
 
 def named_endings(carry: Iterable[str]) -> frozenset[str]:
-    """Return the endings that a user named, such as `seg.png,npy` or `.jxl`, in lower case and without their dot."""
+    """Return the endings in texts such as `seg.png,npy` or `.jxl`, in lower case and without the leading dot."""
     return frozenset(word.strip().lstrip(".").lower() for given in carry for word in given.split(",") if word.strip())
 
 
 def has_ending(name: str, endings: Collection[str]) -> bool:
-    """Say whether a file's name ends in one of some endings."""
+    """Return whether a file's name has one of the endings."""
     lower = name.lower()
     return any(lower.endswith("." + ending) for ending in endings)
 
 
 def is_photo_name(name: str) -> bool:
-    """Say whether a file is named like a photo that is anonymised."""
+    """Return whether a file's ending is that of a photo format that is read."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_picture(head: bytes) -> bool:
-    """Say whether a file that begins so is a picture that can be anonymised."""
+    """Return whether a file that begins with these bytes is a photo of a format that is read."""
     try:
         sniff(head)
     except BadFileError:
@@ -65,9 +65,11 @@ def is_picture(head: bytes) -> bool:
 
 
 def why_withheld(name: str, data: bytes) -> str:
-    """Return why a file may not be carried unchanged, or "" where it is known to be harmless.
+    """Return why a file must not be copied unchanged; empty if it is known to be harmless.
 
-    name: what it is called; its ending must be one of text. data: the whole file.
+    Args:
+        name: Its name, whose ending must be one of text.
+        data: Its whole content.
     """
     if not data:
         return ""
@@ -82,20 +84,20 @@ def why_withheld(name: str, data: bytes) -> str:
 
 
 def is_named_text(name: str) -> bool:
-    """Say whether a file is named like text: by one of the usual endings, or by none."""
+    """Return whether a file has an ending of text, or none."""
     ending = PurePosixPath(name).suffix.lower().lstrip(".")
     return not ending or ending in _TEXT_ENDINGS
 
 
 def why_too_large(size: int) -> str:
-    """Return why a file of so many bytes may not be carried unchanged, or "" where it can be looked through."""
-    return f"it is larger than {LOOKED_THROUGH >> 20} MiB, so it is not looked through" if size > LOOKED_THROUGH else ""
+    """Return why a file of this size, in bytes, must not be copied unchanged; empty if it can be checked."""
+    return f"it is larger than {LOOKED_THROUGH >> 20} MiB, so it is not checked" if size > LOOKED_THROUGH else ""
 
 
 def with_passthrough_option(reason: str, ending: str) -> str:
-    """Add to a reason the option that has files of an ending copied all the same."""
+    """Add to a reason the option that copies files of an ending anyway."""
     ending = ending.lstrip(".").lower()
-    return f"{reason}. `carry={ending}` carries it all the same, unseen" if ending else reason
+    return f"{reason}. `carry={ending}` copies it without a check" if ending else reason
 
 
 def _called(head: bytes) -> str:
@@ -103,13 +105,14 @@ def _called(head: bytes) -> str:
         return "it is a picture, whatever its name says"
     if (kind := kind_of(head)) is not None:
         return f"it is {kind.name}, which may show persons"
-    return "it is no plain text in UTF-8, so what it shows is unknown"
+    return "it is no plain text in UTF-8, so it may contain a picture"
 
 
 def is_panoptic(data: bytes, ids: Collection[int]) -> bool:
-    """Say whether a PNG shows nothing but the segments ids, as COCO's panoptic maps do: R + 256 G + 65536 B, 0 none.
+    """Return whether a PNG is a panoptic map of COCO that contains only the given segments.
 
-    Six of seven neighbours are of one segment, and nothing is beside the pixels.
+    A pixel's segment is R + 256 G + 65536 B, 0 for none. At least 85 % of horizontal neighbours must be of one segment,
+    and the file must contain nothing but pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
@@ -125,9 +128,10 @@ def is_panoptic(data: bytes, ids: Collection[int]) -> bool:
 
 
 def is_label_map(data: bytes) -> bool:
-    """Say whether a file is a PNG of a few large areas with one value each, as segmentations are.
+    """Return whether a file is a PNG of few large areas with one value each, as segmentations are.
 
-    At most 64 values of one channel, six of seven neighbours the same, and nothing beside the pixels.
+    It must have one channel, at most 64 values, at least 85 % equal horizontal neighbours, and contain nothing but
+    pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
@@ -146,19 +150,21 @@ def _is_flat(values: np.ndarray) -> bool:
 
 
 def face_in_map(data: bytes, shows_face: Callable[[ImageRGB], bool]) -> str:
-    """Return why a label map may not be carried, "" where no face shows in it, however it is coloured.
+    """Return why a label map must not be copied; empty if no face is found in it, whatever its colours.
 
-    data: a PNG that `is_label_map` or `is_panoptic` takes for one. shows_face: looks at a picture.
+    Args:
+        data: A PNG that `is_label_map` or `is_panoptic` accepts.
+        shows_face: Returns whether a face is found in an RGB picture.
     """
     try:
         views = list(_views_of_map(data))
     except Exception:  # decoders raise whatever they please on damaged bytes
-        return "it lies with the label maps, but cannot be decoded"
-    return "it lies with the label maps, but a face shows in it" if any(map(shows_face, views)) else ""
+        return "it is among the label maps, but cannot be decoded"
+    return "it is among the label maps, but a face is found in it" if any(map(shows_face, views)) else ""
 
 
 def _views_of_map(data: bytes) -> Iterator[ImageRGB]:
-    """Yield a map's colours, and its values spread over all greys, by their size and by their order."""
+    """Yield a map in its colours, and in greys: by the value, and by the rank of the value."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         values = np.asarray(image)
         if image.mode != "I;16":
@@ -175,9 +181,9 @@ def _views_of_map(data: bytes) -> Iterator[ImageRGB]:
 
 
 def unread_kind_of(path: Place) -> UnreadKind | None:
-    """Return the kind of a picture or video that is not read, None for other files.
+    """Return the kind of a picture or video whose format is not read; None for other files.
 
-    Of a file at a URL, and of one that has an ending of text, the name alone tells.
+    For a file at a URL, and for one with an ending of text, only the name is considered.
     """
     if isinstance(path, RemotePath) or (path.suffix and is_named_text(path.name)):
         return unread_kind(path.name, b"")
@@ -190,18 +196,19 @@ def unread_kind_of(path: Place) -> UnreadKind | None:
 
 
 def why_unread(kind: UnreadKind, ending: str) -> str:
-    """Say that a picture of a kind that is not read was left out, and what to do about it."""
+    """Return why a picture whose format is not read was left out, and what to do."""
     reason = f"it is {kind.name}, which is not read: convert it to PNG, TIFF or JPEG first"
     return with_passthrough_option(reason, ending)
 
 
 def counted_as(kind: UnreadKind, ending: str) -> str:
-    """Return what files of a kind and an ending are called where they are counted."""
+    """Return the name under which files of a kind and ending are counted."""
     what = kind.name.removeprefix("a ").removeprefix("an ")
     return f"{what} ({ending.lower() or 'no ending'})"
 
 
 def list_unread(unread: Counter[str]) -> str:
-    """Return one line that says how many files of which kinds were not read; "" where there are none."""
+    """Return one line with the number of files whose formats are not read, by kind; empty if there are none."""
     kinds = ", ".join(f"{count} {what}" for what, count in sorted(unread.items()))
-    return f"{unread.total()} files of kinds that are not read: {kinds}" if unread else ""
+    files = "1 file" if unread.total() == 1 else f"{unread.total()} files"
+    return f"{files} of kinds that are not read: {kinds}" if unread else ""

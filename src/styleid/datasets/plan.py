@@ -1,4 +1,4 @@
-"""What a data set consists of, and what a format must know to carry it through."""
+"""The parts of a data set, and the protocol of a format of annotations."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Named = tuple[str, str]
 
 @dataclass(frozen=True)
 class Plan:
-    """Say what becomes of each file of a data set; names are relative to its folder.
+    """The files of a data set by what is done with them; names are relative to its folder.
 
-    photos: to anonymise. annotations: to carry, or to write anew where something changes. masks: label maps, carried.
-    others: neither. created: annotation files that added faces may bring about. absent: (name, reason) of photos that
-    annotations name and that are not there, or of annotations without a photo. notes: (name, text) for the user.
+    photos: to anonymise. annotations: to copy, or to rewrite if something changes. masks: label maps to copy. others:
+    all other files. created: annotation files that are new if faces are added. absent: (name, reason) of photos that
+    annotations name and that do not exist, or of annotations without a photo. notes: (name, text) for the user.
     """
 
     photos: tuple[InputFile, ...]
@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class FoundFaces:
-    """The faces that were found in one photo. boxes: (n, 4) by edges, upright. frame: the journal's entry."""
+    """The faces found in one photo. boxes: (n, 4), edges, upright. frame: what the journal says boxes refer to."""
 
     boxes: FloatArray
     size_wh: tuple[int, int]
@@ -50,9 +50,9 @@ class FoundFaces:
     frame: str
 
     def in_frame(self, home: str) -> tuple[FloatArray, tuple[int, int]]:
-        """Return the boxes as the annotations mean them, cut off at the photo's borders, and the size they refer to.
+        """Return the boxes in the frame of the annotations, clipped to the photo, and that frame's size.
 
-        home: what boxes refer to where nothing decides it.
+        home: stored or upright, the frame to take if it is unsure.
         """
         width, height = self.size_wh
         inside = np.clip(self.boxes, 0, [width, height, width, height])
@@ -65,49 +65,51 @@ class FoundFaces:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a run did that annotations may have to tell. faces: by photo, for add_faces. gone: photos to drop."""
+    """Changes for the annotations. faces: faces to add, by photo. gone: photos whose entries are removed."""
 
     faces: Mapping[str, FoundFaces] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
 
 
 class Format(Protocol):
-    """A way to keep annotations in a folder. `plan` is called once, before anything else."""
+    """A format of annotations in a folder. `plan` is called once, before the other methods."""
 
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:
-        """Read a data set; raises DatasetError or OptionError where it cannot be carried through."""
+        """Read a data set and return its parts; raises DatasetError or OptionError if it cannot be handled."""
         ...
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
-        """Return what an annotation file or label map must hold after the changes; None where it goes altogether.
+        """Return the new content of an annotation file or label map; None if it is to be left out.
 
-        Data itself is returned where nothing changes.
+        The same data is returned if nothing changes.
         """
         ...
 
     def created(self, changes: Changes) -> Iterator[tuple[str, bytes]]:
-        """Yield annotation files that the changes bring about."""
+        """Yield the name and content of annotation files that are new."""
         ...
 
 
 def found_faces(record: Mapping[str, object]) -> FoundFaces | None:
-    """Return what a journal line tells of a photo's faces; None where it was withheld or made without a data set."""
+    """Return the faces in a journal line; None if the photo was withheld or the line is not of a data set's run."""
     frame, faces = record.get("frame"), record.get("faces")
     if not isinstance(frame, dict) or not isinstance(faces, list) or "sha256" not in record:
         return None
     boxes = np.array([face["box"] for face in faces], np.float64).reshape(-1, 4)
     width, height = frame["size"]
-    if "frames" in record:  # an animation, whose frames lie below each other: annotations tell of the first
+    if "frames" in record:  # an animation, whose frames are stacked: annotations are about the first
         boxes = boxes[(boxes[:, 1] + boxes[:, 3]) / 2 < height]
     return FoundFaces(to_edges(boxes), (width, height), int(frame["orientation"]), str(frame["boxes"]))
 
 
 def walk_files(root: Path) -> list[str]:
-    """List all files below a folder, sorted, hidden ones and what styleid itself writes left out.
+    """List all files in a folder and its subfolders, sorted, except hidden files and styleid's own.
 
-    Links to folders are followed, each real folder once and by its real path where one leads there. Pipes and the like
-    are left out, but those that are named like photos, so that reading them reports them. Raises DatasetError where a
-    folder cannot be listed, since photos in it would be missed.
+    Links to folders are followed; each real folder is listed once, by its real path if it lies in the folder. Pipes and
+    the like are left out, unless they are named like photos: reading those reports them.
+
+    Raises:
+        DatasetError: A folder cannot be listed, so that photos in it would be missed.
     """
     names: list[str] = []
     seen: set[Path] = set()
@@ -135,18 +137,18 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def leads_out(name: str) -> bool:
-    """Say whether a relative name in an annotation leaves the folder that it is relative to."""
+    """Return whether a relative name in an annotation leads out of the folder that it is relative to."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts or Path(name).is_absolute()
 
 
 def below(name: str, folder: str) -> bool:
-    """Say whether a file lies in a folder; both relative to the data set."""
+    """Return whether a file lies in a folder; both are relative to the data set."""
     return folder in ("", ".") or name.startswith(folder.rstrip("/") + "/")
 
 
 def read_or_nothing(path: Path) -> bytes:
-    """Return a file's bytes, none where it cannot be read: what carries it later says so."""
+    """Return a file's bytes, empty if it cannot be read; copying it later reports that."""
     try:
         return path.read_bytes()
     except OSError:
@@ -154,11 +156,11 @@ def read_or_nothing(path: Path) -> bytes:
 
 
 def split_masks(root: Path, candidates: Sequence[str]) -> tuple[list[str], list[Named]]:
-    """Return which files are label maps, and notes on the rest, which are treated as photos."""
+    """Return the label maps among files, and notes on the others, which are treated as photos."""
     masks, notes = [], []
     for name in candidates:
         if is_label_map(read_or_nothing(root / name)):
             masks.append(name)
         else:
-            notes.append((name, "lies with the label maps, but is none: treated as a photo"))
+            notes.append((name, "is among the label maps but is no label map: treated as a photo"))
     return masks, notes

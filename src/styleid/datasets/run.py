@@ -1,4 +1,4 @@
-"""Carry a data set through: photos anonymised by the engine, then annotations, label maps and other files."""
+"""Anonymise a data set: the engine anonymises the photos; then annotations, label maps and other files follow."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ Watch = Callable[[int, int, str], None]
 
 @dataclass
 class DatasetSummary:
-    """Count what became of a data set.
+    """What was done with a data set.
 
-    photos: of its photos. carried: files, or members of shards, that were copied byte for byte. changed: annotation
-    files written anew. dropped: those left out with their photo. left: neither photo nor annotation, so not copied.
-    kept_entries: photos that are missing and whose annotations were kept. notes: (name, text) for the user. unread: of
-    the files that were left, by kind, pictures and videos that are not read.
+    photos: summary of its photos. carried: files, or members of shards, copied byte for byte. changed: annotation files
+    that were rewritten. dropped: files or members left out with their photo. left: files that are neither photos nor
+    annotations and were not copied. kept_entries: photos that were not written and whose annotations were kept. notes:
+    (name, text) for the user. unread: of the files that were not copied, pictures and videos whose formats are not
+    read, by kind.
     """
 
     photos: Summary
@@ -44,7 +45,7 @@ class DatasetSummary:
 
     @property
     def exit_status(self) -> int:
-        """As for photos: 3 where something was withheld, is absent, or was obscured against the asked method."""
+        """0 if everything was written as asked; 3 if something was withheld, is missing, or faces were obscured."""
         return self.photos.exit_status
 
     def to_json(self) -> dict[str, Any]:
@@ -62,11 +63,25 @@ def process_dataset(
     options: AnnotationOptions,
     watch: Watch | None = None,
 ) -> DatasetSummary:
-    """Anonymise a data set's photos into run.folder and carry everything that belongs to them; return what was done.
+    """Anonymise a data set's photos into run.folder, and copy or rewrite the files that belong to them.
 
-    The output ends complete, minus the photos that the journal names with an error. Raises DatasetError where the data
-    set cannot be read, OptionError where the options do not fit it or run.folder holds anything else, OutputError where
-    writing fails: then `resume` goes on from there.
+    The output is complete, except for the photos that the journal names with an error.
+
+    Args:
+        root: The data set's folder.
+        form: Format of its annotations.
+        anonymizer: Anonymises the photos.
+        run: Where the new data set is written, and how.
+        options: How annotations are used and changed.
+        watch: Called after each photo with the number done, the number of all, and the name of the last.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DatasetError: The data set cannot be read.
+        OptionError: The options do not fit the data set, or run.folder contains other files.
+        OutputError: An output cannot be written. A run with `run.resume` continues from there.
     """
     check_places(root, run.folder)
     plan = form.plan(root, options)
@@ -81,7 +96,7 @@ def process_dataset(
     missing = {name for name in photos if "error" in records.get(name, {})}
     withheld = missing | {name for name, _ in plan.absent}
     for name in missing:
-        with contextlib.suppress(OSError):  # what an earlier run wrote with other options may show more
+        with contextlib.suppress(OSError):  # an earlier run with other options may have written it
             (run.folder / name).unlink()
     changes = _changes(records, photos, options, withheld)
     others = set(plan.others)
@@ -99,15 +114,15 @@ def process_dataset(
 
 
 def check_places(root: Place, out: Place) -> None:
-    """Raise OptionError where the output folder is, holds or lies in the data set, or the data set is no folder."""
+    """Raise OptionError if the data set is no folder, or it and the output folder overlap."""
     if not root.is_dir():
         raise OptionError("source", f"{root} is no folder." if root.exists() else f"{root} does not exist.")
     if overlap(root, out):
-        raise OptionError("out", f"{out} is, holds or lies in the data set {root}. Name a folder apart from it.")
+        raise OptionError("out", f"{out} is, holds or lies in the data set {root}. Name another folder.")
 
 
 def overlap(one: Place, other: Place) -> bool:
-    """Say whether of two folders one is or holds the other."""
+    """Return whether two folders are the same, or one contains the other."""
     if isinstance(one, RemotePath) and isinstance(other, RemotePath):
         return one.is_within(other) or other.is_within(one)
     if isinstance(one, RemotePath) or isinstance(other, RemotePath):
@@ -117,7 +132,7 @@ def overlap(one: Place, other: Place) -> bool:
 
 
 def files_in(folder: Place) -> list[str]:
-    """List the files below a folder, here or at a URL, as `walk_files` does; nothing where there is none."""
+    """List the files in a folder or at a URL, as `walk_files` does; empty if there is no folder."""
     if isinstance(folder, Path):
         return walk_files(folder) if folder.is_dir() else []
     try:
@@ -129,12 +144,17 @@ def files_in(folder: Place) -> list[str]:
 
 
 def refuse_strangers(out: Place, expected: set[str]) -> None:
-    """Raise OptionError where an output folder holds files that are not of this data set."""
+    """Raise OptionError if an output folder contains files that do not belong to this data set.
+
+    Args:
+        out: The output folder.
+        expected: Names that the data set's files may have there.
+    """
     there = files_in(out)
     if not there:
         return
     if strange := [name for name in there if name not in expected]:
-        raise OptionError("out", f"{out} holds files that are not of this data set, such as '{strange[0]}'. "
+        raise OptionError("out", f"{out} holds files that do not belong to this data set, such as '{strange[0]}'. "
                           "Name an empty folder.")  # fmt: skip
     if not any(
         is_journal(name) for name in ([p.name for p in out.iterdir()] if isinstance(out, Path) else out.names())
@@ -162,12 +182,12 @@ def _changes(
 def _passed_through(
     contents: Contents, out: Path, summary: DatasetSummary, journal: Journal
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield what is to be carried with its bytes; what may not be is named instead."""
+    """Yield the name and content of each file to copy; journal the files that must not be copied."""
     failed_once = {record["input"] for record in journal.records() if "error" in record} - contents.absent
     for one in contents.look():
         if one.reason:
             _fail(summary, journal, one.name, one.reason)
-            with contextlib.suppress(OSError):  # what an earlier run carried was another file
+            with contextlib.suppress(OSError):  # an earlier run may have copied another file
                 (out / one.name).unlink()
             continue
         if one.name in failed_once:
@@ -176,7 +196,7 @@ def _passed_through(
 
 
 def put_text(path: Path, old: bytes, new: bytes | None, summary: DatasetSummary) -> None:
-    """Write an annotation file, or leave it out where there is no new text, and count what was done."""
+    """Write an annotation file, or remove it if there is no new content, and count what was done."""
     if new is None:
         path.unlink(missing_ok=True)
         summary.dropped += 1

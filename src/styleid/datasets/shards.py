@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files of samples, whose members share a name up to the first dot."""
+"""Anonymise WebDataset shards: tar files of samples, whose members share a name up to the first dot."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from styleid.version import __version__
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MANY = 1 << 20
-"""How many photos shards may hold: more than there are places for in any executor."""
+"""Stands for the number of photos, which is unknown; larger than any executor's capacity."""
 
 
 @dataclass
 class _Run:
-    """What stays the same over all shards."""
+    """What all shards of a run share."""
 
     anonymizer: Anonymizer
     options: RunOptions
@@ -54,12 +54,12 @@ class _Run:
     done: dict[str, dict[str, Any]]
 
     def write(self, record: dict[str, Any], seconds: float = 0.0) -> None:
-        """Append to the journal."""
+        """Append a line to the journal."""
         common = {"seconds": round(seconds, 3), "versions": {"styleid": __version__}}
         self.journal.append(common | {"settings": self.settings} | record)
 
     def count(self, records: Sequence[dict[str, Any]], carried: int, dropped: int) -> None:
-        """Add a finished shard."""
+        """Add the counts of a finished shard."""
         for record in records:
             self.summary.photos.inputs += 1
             self.summary.photos.count(record)
@@ -69,10 +69,10 @@ class _Run:
 
 @dataclass
 class _Member:
-    """A member on its way.
+    """A member in progress.
 
-    settled: whether it is known what becomes of it. record: its journal line, where it has one. data: its new content,
-    None where it stays as it is.
+    settled: whether its result is known. record: its journal line, if it has one. data: its new content; None if it is
+    unchanged.
     """
 
     info: tarfile.TarInfo
@@ -82,16 +82,17 @@ class _Member:
 
     @property
     def stays(self) -> bool:
-        """Whether it is written: a photo only with its new content, never as it was."""
+        """Whether it is written. A photo is only written with new content."""
         return self.record is None or self.data is not None
 
 
 @dataclass
 class _Shard:
-    """One shard on its way.
+    """A shard in progress.
 
-    read: whether all its members have been. samples: those that are not written yet, in order. photos: journal lines of
-    its photos. carried, dropped: how many other members were. error: why it is left out.
+    read: whether all members were read. samples: samples that are not written yet, in order. photos: journal lines of
+    its photos. carried: number of other members copied. dropped: number of other members left out. error: why the
+    shard is left out; empty if it is not.
     """
 
     name: str
@@ -107,13 +108,13 @@ class _Shard:
     seen: dict[str, int] = field(default_factory=dict)
 
     def named(self, info: tarfile.TarInfo) -> str:
-        """Return what the journal calls a member; members of one name are told apart."""
+        """Return a member's name in the journal; further members of the same name get a number."""
         name = f"{self.name}/{info.name}"
         self.seen[name] = self.seen.get(name, 0) + 1
         return name if self.seen[name] == 1 else f"{name}#{self.seen[name]}"
 
     def close(self) -> None:
-        """Close its files; what is not finished goes."""
+        """Close its files, and remove an unfinished output."""
         for file in (self.writer, self.reader):
             if file is not None:
                 file.__exit__(None, None, None)
@@ -128,10 +129,24 @@ def process_shards(
 ) -> DatasetSummary:
     """Anonymise the photos in a tar shard, or in the shards of a folder, into shards of the same names in run.out.
 
-    Members keep their order and their headers; what is no photo is carried byte for byte where it is known to be
-    harmless. Photos of one shard and the next are in hand at once, but a shard is written whole or not at all, and
-    `resume` takes it up from the first that is not finished. Raises OptionError and OutputError as `process_files`
-    does; a shard that is damaged or hostile is named and not written.
+    Members keep their order and headers. Members that are no photos are copied byte for byte if they are known to be
+    harmless. Photos of several shards are processed at once, but each shard is written whole or not at all. A shard
+    that is damaged or hostile is named and not written.
+
+    Args:
+        source: A shard, a folder of shards, or the URL of either.
+        anonymizer: Anonymises the photos.
+        run: Where the new shards are written, and how. With `run.resume`, finished shards are skipped.
+        options: What happens to the members that are no photos.
+        watch: Called after each shard with the number done, the number of all, and the name of the last.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DatasetError: The source cannot be read.
+        OptionError: The options do not fit the shards, or run.out contains other files.
+        OutputError: An output cannot be written.
     """
     started = time.perf_counter()
     check_signing(run.marking)
@@ -174,15 +189,15 @@ def _find_shards(source: Place, out: Place) -> tuple[Place, list[str]]:
         check_places(source, out)
         root, names = source, files_in(source)
     if packed := [name for name in names if name.lower().endswith(_PACKED)]:
-        raise OptionError("source", f"{packed[0]} is compressed, which is not read. Unpack it first, say with gunzip.")
+        raise OptionError("source", f"{packed[0]} is compressed. Unpack it first, for example with gunzip.")
     shards = [name for name in names if name.lower().endswith(".tar")]
     if not shards:
-        raise OptionError("source", f"{source} is no shard and holds none: no file is named .tar.")
+        raise OptionError("source", f"{source} is no shard and holds none: no file name ends in .tar.")
     return root, shards
 
 
 class _Stream:
-    """Read shards member by member, ahead of the photos that are in hand, and write them in order behind."""
+    """Reads shards member by member, ahead of the photos in progress, and writes them in order."""
 
     def __init__(self, run: _Run, root: Place, names: Sequence[str], watch: Watch | None) -> None:
         self._run, self._root, self._names, self._watch = run, root, names, watch
@@ -192,7 +207,7 @@ class _Stream:
         self._unseen = named_endings(run.shards.carry)
 
     def jobs(self) -> Iterator[Job]:
-        """Yield a job for each photo, shard after shard."""
+        """Yield a job for each photo, shard by shard."""
         for name in self._names:
             if self._resumed(name):
                 self._tell(name)
@@ -215,7 +230,7 @@ class _Stream:
             self._flush()
 
     def keep(self, done: Sequence[Done]) -> None:
-        """Take what jobs came to, and write what is complete."""
+        """Take the results of jobs, and write the samples that are complete."""
         for one in done:
             member = self._pending.pop(one.number)
             member.record, member.data, member.settled = one.record, one.data, True
@@ -224,12 +239,12 @@ class _Stream:
         self._flush()
 
     def close(self) -> None:
-        """Give up the shards that are not finished."""
+        """Close the unfinished shards and remove their outputs."""
         while self._open:
             self._open.popleft().close()
 
     def _begin(self, shard: _Shard, reader: ShardReader, member: _Member) -> Job | None:
-        """Settle what becomes of a member, or return the job that does."""
+        """Decide what is done with a member, or return the job that anonymises it."""
         info = member.info
         if info.isdir() or self._passes_through(info.name):
             member.settled = True
@@ -246,13 +261,13 @@ class _Stream:
         return None
 
     def _passes_through(self, name: str) -> bool:
-        """Say whether the user named a member's extension; of what is no photo its last part is enough."""
+        """Return whether the user named a member's extension, or of a member that is no photo its last part."""
         if extension(name) in self._unseen:
             return True
         return not is_photo_name(name) and has_ending(name, self._unseen)
 
     def _flush(self) -> None:
-        """Write what is settled, in order, and finish the shards that are complete."""
+        """Write the samples whose results are known, in order, and finish the shards that are complete."""
         while self._open:
             shard = self._open[0]
             while shard.samples and all(member.settled for member in shard.samples[0]):
@@ -269,7 +284,7 @@ class _Stream:
             self._tell(shard.name)
 
     def _write(self, shard: _Shard, sample: Sequence[_Member]) -> None:
-        """Write a sample: its photos anonymised, the rest as it was, in order."""
+        """Write a sample in its order: anonymised photos, and other members unchanged."""
         assert shard.reader is not None
         assert shard.writer is not None
         for member in sample:
@@ -287,11 +302,11 @@ class _Stream:
             shard.carried += data is None and info.isreg()
 
     def _finish(self, shard: _Shard) -> None:
-        """Give a shard its name, or name why not."""
+        """Give a shard its name, or journal why it is left out."""
         run, seconds = self._run, time.perf_counter() - shard.begun
         if shard.error or shard.writer is None:
             shard.close()
-            with contextlib.suppress(OSError):  # what an earlier run wrote was made from another file
+            with contextlib.suppress(OSError):  # an earlier run may have written it from another file
                 (run.options.out / shard.name).unlink()
             record = {"input": shard.name, "faces": [], "error": f"{shard.error}; the whole shard is left out"}
             run.write(record, seconds)
@@ -307,7 +322,7 @@ class _Stream:
         run.write(record | {"carried": shard.carried, "dropped": shard.dropped}, seconds)
 
     def _resumed(self, name: str) -> bool:
-        """Count a shard that an earlier run finished; say whether it did."""
+        """Return whether an earlier run finished a shard; if so, count it."""
         run = self._run
         done = run.done.get(name)
         if done is None or "sha256" not in done or done.get("boxes") != _boxes_of(run.boxes, name):
@@ -328,7 +343,7 @@ class _Stream:
 
 
 def _samples(reader: ShardReader) -> Iterator[list[tarfile.TarInfo]]:
-    """Yield the members of each sample: those in a row that share a key."""
+    """Yield the members of each sample: consecutive members that share a key."""
     sample: list[tarfile.TarInfo] = []
     for info in reader.members():
         if sample and (info.isdir() or sample_key(info.name) != sample_key(sample[0].name)):

@@ -1,4 +1,4 @@
-"""Read and write tar shards member by member, and refuse what a shard has no business to hold."""
+"""Read and write tar shards member by member, and refuse members that a shard must not contain."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _BROKEN = (tarfile.TarError, EOFError, ValueError, UnicodeError)
 
 
 class ShardReader:
-    """Read a shard's members in order; raises DatasetError where it is damaged or holds links or paths that lead out.
+    """Reads a shard's members in order.
 
-    Members can be opened again as long as the reader is open; their content is never held as a whole.
+    DatasetError is raised if the shard is damaged or contains links, devices or paths that lead out of its folder.
+    Members can be opened again while the reader is open.
     """
 
     def __init__(self, path: Place) -> None:
@@ -53,11 +54,11 @@ class ShardReader:
 
     @property
     def comments(self) -> dict[str, str]:
-        """What the shard says of all its members."""
+        """The headers that apply to all members."""
         return dict(self._tar.pax_headers)
 
     def members(self) -> Iterator[tarfile.TarInfo]:
-        """Yield each member that was checked; raises DatasetError at the first that must not be there."""
+        """Yield each member after a check; raises DatasetError at the first that is not allowed."""
         try:
             while (info := self._tar.next()) is not None:
                 # tarfile would keep every member's header
@@ -75,7 +76,7 @@ class ShardReader:
         return file
 
     def read(self, info: tarfile.TarInfo) -> bytes:
-        """Return a file member's content; raises DatasetError where it is cut short."""
+        """Return a file member's content; raises DatasetError if it is cut short."""
         try:
             data = self.open(info).read()
         except (*_BROKEN, OSError) as error:
@@ -85,12 +86,12 @@ class ShardReader:
         return data
 
     def head(self, info: tarfile.TarInfo) -> bytes:
-        """Return how a file member begins."""
+        """Return the first bytes of a file member."""
         return self.open(info).read(_BLOCK)
 
     def _check(self, info: tarfile.TarInfo) -> None:
         if leads_out(info.name) or "\\" in info.name:
-            raise DatasetError(self.path, f"its member '{info.name}' leads out of the folder that it is unpacked in")
+            raise DatasetError(self.path, f"its member '{info.name}' leads out of the folder that it is unpacked into")
         if info.issym() or info.islnk():
             raise DatasetError(self.path, f"its member '{info.name}' is a link to '{info.linkname}'")
         if info.issparse() or not (info.isreg() or info.isdir()):
@@ -100,7 +101,7 @@ class ShardReader:
                 raise DatasetError(self.path, f"the header '{key}' of its member '{info.name[:80]}': {reason}")
 
     def _require_end(self) -> None:
-        """Make sure that the members ended where the shard does: tarfile takes a damaged header for the end."""
+        """Check that the members end where the shard does: tarfile takes a damaged header for the end."""
         at = self._tar.offset
         self._file.seek(at)
         while block := self._file.read(_CHUNK):
@@ -110,9 +111,9 @@ class ShardReader:
 
 
 class ShardWriter:
-    """Write a shard whole or not at all: it takes its name when `finish` is called.
+    """Writes a shard whole or not at all: it gets its name when `finish` is called.
 
-    One that goes to a URL is written here first, among the temporary files, where nobody else can read it.
+    A shard for a URL is first written to a temporary file that only its owner can read.
     """
 
     def __init__(self, path: Place, comments: dict[str, str]) -> None:
@@ -138,7 +139,7 @@ class ShardWriter:
                 self._temporary.unlink()
 
     def add(self, info: tarfile.TarInfo, source: IO[bytes] | None, size: int) -> None:
-        """Append a member with its header as it was, but for the size."""
+        """Append a member with its old header, except for the size."""
         header = copy(info)
         if header.size != size:
             header.size = size
@@ -146,12 +147,12 @@ class ShardWriter:
         try:
             with self._named():
                 self._tar.addfile(header, source)
-        except tarfile.TarError as error:  # only the source raises it: it was cut short since it was looked at
+        except tarfile.TarError as error:  # only the source raises it: it was cut short since it was checked
             raise DatasetError(str(self.path), f"'{info.name}' cannot be copied ({error})") from error
         self._tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
 
     def finish(self) -> str:
-        """Bring the shard to the disk under its name, and return the sha256 of its bytes."""
+        """Write the shard to the disk under its name, and return the SHA-256 of its bytes."""
         with self._named():
             self._tar.close()
             self._file.flush()
@@ -175,7 +176,7 @@ class ShardWriter:
 
 
 def _hidden_in(value: str) -> str:
-    """Return why a header's value may be a picture; short ones are none."""
+    """Return why a header's value may be a picture; empty if it is short or plain text without one."""
     if len(value) <= _SHORT:
         return ""
     text = plain_text(value.encode(errors="surrogateescape"))
@@ -183,13 +184,13 @@ def _hidden_in(value: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the sha256 of a file's bytes, read piece by piece."""
+    """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_whole(path: Place, record: Mapping[str, Any]) -> bool:
-    """Say whether a shard is still what the journal's line says; of one at a URL, whether it has the size."""
+    """Return whether a shard still has the hash in its journal line, or at a URL the size."""
     try:
         return (
             file_digest(path) == record["sha256"] if isinstance(path, Path) else path.size() == record.get("bytes", -1)
@@ -199,11 +200,11 @@ def is_whole(path: Place, record: Mapping[str, Any]) -> bool:
 
 
 def sample_key(name: str) -> str:
-    """Return what the members of a sample share: the path up to the first dot of the file's name."""
+    """Return the key of a member's sample: the path up to the first dot of the file name."""
     path = PurePosixPath(name)
     return (path.parent / path.name.partition(".")[0]).as_posix()
 
 
 def extension(name: str) -> str:
-    """Return what tells a sample's members apart: what follows the first dot of the file's name, in lower case."""
+    """Return a member's extension: what follows the first dot of the file name, in lower case."""
     return PurePosixPath(name).name.partition(".")[2].lower()
