@@ -226,7 +226,7 @@ def test_classes_are_chosen():
     }
     with pytest.raises(OptionError, match="no class 'rider'; it has Person, car"):
         choose_classes(("rider",), names)
-    with pytest.raises(OptionError, match="'car' has no usual name. Give its kind: car=face"):
+    with pytest.raises(OptionError, match=r"'car' has no usual name\. Give its kind: car=face"):
         choose_classes(("car",), names)
     with pytest.raises(OptionError, match="'wheel' in 'car=wheel' is unknown; choose one of face, head, person"):
         choose_classes(("car=wheel",), names)
