@@ -118,7 +118,7 @@ def test_boxes_that_hold_nothing(box):
         assert len(hints.notes) == 1
         assert boxes(AnnotationHints((bad, FACE), skip_bad=True)) == [[9.5, 19.5, 39.5, 59.5]]
     hints = AnnotationHints((Marked(Kind.PERSON, box, "x"),)).hints(100, 80, 1)
-    assert "left out" in hints.notes[0]
+    assert "was skipped" in hints.notes[0]
 
 
 def test_a_box_that_cannot_be_trusted_withholds():

@@ -177,7 +177,7 @@ def dark(image: Image.Image) -> Image.Image:
 def test_label_maps_that_show_a_face_are_not_believed(portrait, plain, change):
     data = encoded(change(portrait))
     assert is_label_map(data)
-    assert "a face shows in it" in face_in_map(data, lambda view: len(plain.find(view)) > 0)
+    assert "a face is found in it" in face_in_map(data, lambda view: len(plain.find(view)) > 0)
     assert face_in_map(encoded(labels_of()), lambda view: len(plain.find(view)) > 0) == ""
     assert "cannot be decoded" in face_in_map(data[:99], lambda view: False)
 

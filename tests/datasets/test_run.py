@@ -83,7 +83,7 @@ def test_foreign_files_and_bad_places_are_refused(root, run_over, tmp_path, plai
     (tmp_path / "out/images/a.png").unlink()
     run_over(root, Yolo())
     write(tmp_path / "out", {"images/other.png": b"x"})
-    with pytest.raises(OptionError, match=r"not of this data set, such as 'images/other\.png'"):
+    with pytest.raises(OptionError, match=r"not belong to this data set, such as 'images/other\.png'"):
         run_over(root, Yolo(), resume=True)
 
 
@@ -136,7 +136,7 @@ def test_label_maps_that_show_a_face_are_withheld(root, run_over, tmp_path, port
 
     write(root, {"segments/a.png": enlarged(portrait)})
     summary = run_over(root, Yolo(), masks=(Path("segments"),))
-    assert "a face shows in it" in dict(summary.photos.failures)["segments/a.png"]
+    assert "a face is found in it" in dict(summary.photos.failures)["segments/a.png"]
     assert "segments/a.png" not in contents(tmp_path / "out")
     assert run_over(root, Yolo(), masks=(Path("segments"),), carry=("png",), resume=True).exit_status == 0
     assert contents(tmp_path / "out")["segments/a.png"] == (root / "segments/a.png").read_bytes()

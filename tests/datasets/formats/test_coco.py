@@ -184,7 +184,7 @@ def test_degenerate_boxes_withhold_or_are_skipped(root, run_over, tmp_path, mead
         assert not (tmp_path / "out/train2017/sub/b.png").exists()
     summary = run_over(root, Coco(), boxes="from-annotations", bad_boxes="skip", resume=True)
     assert summary.exit_status == 0
-    assert "left out" in dict(summary.notes)["train2017/sub/b.png"]
+    assert "was skipped" in dict(summary.notes)["train2017/sub/b.png"]
 
 
 def test_polygons_stand_in_for_missing_boxes(root, run_over, meadow):

@@ -1,4 +1,4 @@
-"""Read one of COCO's JSON files, and change its text where faces are added or photos are gone."""
+"""Read a JSON file of COCO, and rewrite it when faces are added or entries removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _URLS = ("coco_url", "url", "flickr_url")
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One entry of `images`. size_wh: as it tells it, or None. key: its id. urls: where it says that the photo is."""
+    """One entry of `images`. size_wh: width and height as stated, or None. key: its id. urls: its URLs of the photo."""
 
     file_name: str
     size_wh: tuple[int, int] | None
@@ -34,13 +34,13 @@ class ImageEntry:
 
     @property
     def shown(self) -> str:
-        """What to call it in a message: its file name, or a URL that ends in one."""
+        """Its name in messages: the file name, or a URL that ends in one."""
         return self.file_name or next((url for url in self.urls if not url.endswith("/")), "''")
 
 
 @dataclass(frozen=True)
 class Panoptic:
-    """One panoptic annotation: a map's file name, the id of its image, and the segments that it may show."""
+    """One panoptic annotation: a map's file name, the id of its image, and the segments that it may contain."""
 
     file_name: str
     image: Key
@@ -61,10 +61,10 @@ class _Annotation:
 
 @dataclass
 class Marks:
-    """What a file marks.
+    """The boxes that a file marks.
 
-    by_image: by the id of an image. reached: the ids of images with any annotation. lost: what no image has the id of.
-    orphans: the numbers of all annotations whose image_id no image has, whatever their category, with that id.
+    by_image: by the id of their image. reached: ids of images with any annotation. lost: marks whose image is not
+    listed. orphans: number and image_id of all annotations whose image is not listed, of any category.
     """
 
     by_image: dict[Key, list[Marked]] = field(default_factory=dict)
@@ -75,10 +75,10 @@ class Marks:
 
 @dataclass
 class CocoFile:
-    """What an annotation file says.
+    """The content of an annotation file.
 
-    categories: names by id, of which there should be one each. is_detections: whether faces can be added to it: boxes
-    without keypoints. others: the files whose images its annotations mean, where it lists none itself.
+    categories: names by id; there should be one each. is_detections: whether it has boxes without keypoints, so that
+    faces can be added. others: the files that list the images of its annotations, if it lists none itself.
     """
 
     images: dict[Key, list[ImageEntry]] = field(default_factory=dict)
@@ -105,9 +105,12 @@ class CocoFile:
         return any(one.parts for one in self._annotations)
 
     def marks(self, kinds: Mapping[Key, Kind], name: str, unit: Unit = "auto") -> Marks:
-        """Return the boxes of some categories, and those of faces and heads beside any.
+        """Return the boxes of some categories, and boxes of faces and heads that annotations of any category have.
 
-        name: the file's, to tell. unit: what the user says that boxes count.
+        Args:
+            kinds: The kinds of the categories to return, by id.
+            name: The file's name, for messages.
+            unit: Unit of the boxes, as the user states it.
         """
         found = Marks()
         keys = self._keys_in_percent() if unit == "auto" else ()
@@ -126,7 +129,7 @@ class CocoFile:
         return found
 
     def _keys_in_percent(self) -> Iterator[str]:
-        """Yield the keys whose boxes may all be in percent: "" for annotations' own, such as face_box for parts."""
+        """Yield the keys whose boxes may all be in percent: empty for `bbox`, a name such as face_box for parts."""
         boxes: dict[str, list[Box]] = {}
         for one in self._annotations:
             boxes.setdefault("", []).extend(one.boxes)
@@ -137,7 +140,7 @@ class CocoFile:
     def _marked(
         self, one: _Annotation, kinds: Mapping[Key, Kind], name: str, in_doubt: Mapping[str, str]
     ) -> Iterator[Marked]:
-        """Yield an annotation's marks. in_doubt: by the key of boxes that may be in percent, what to call them."""
+        """Yield an annotation's marks. in_doubt: names for messages, by the keys of boxes that may be in percent."""
         where = f"annotation {one.index} in {name}"
         category = self._category_of(one.category)
         if category is None:
@@ -152,9 +155,11 @@ class CocoFile:
             yield Marked(part, box, f"{key} of {where}", unit_of=in_doubt.get(key, ""))
 
     def image_of(self, value: Key, file_name: str = "") -> Key | None:
-        """Return the id of the image that an annotation's image_id means: as it is, as a number, or as a file name.
+        """Return the id of an annotation's image; None if no image matches.
 
-        file_name: what the annotation itself says. None where no image has it.
+        Args:
+            value: The annotation's image_id: an id, possibly written otherwise, or a file name.
+            file_name: The annotation's own file_name.
         """
         if not self.images:
             found = (other.image_of(value, file_name) for other in self.others if other.images)
@@ -165,7 +170,7 @@ class CocoFile:
         return next((key for text in (_text_of(value), file_name) if (key := loose.get(text)) is not None), None)
 
     def _loose_images(self) -> dict[str, Key | None]:
-        """Return ids of images by what else may stand for them; None where several images fit."""
+        """Return ids of images by their other forms and names; None where several images match."""
         if self._loose is None:
             self._loose = {}
             for key, entry in self.keyed_images():
@@ -184,10 +189,17 @@ class CocoFile:
 
 
 def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
-    """Read a file; None where it is JSON, but holds no list of images.
+    """Read a file.
 
-    boxes: also keep the annotations' boxes, and read a file that holds them without a list of images. Raises
-    DatasetError where it is no JSON in UTF-8, or its boxes are wanted and are no list.
+    Args:
+        path: The JSON file.
+        boxes: Whether to keep the annotations' boxes, and to read files that have annotations but no list of images.
+
+    Returns:
+        The content; None if the file is JSON without a list of images.
+
+    Raises:
+        DatasetError: The file is no JSON in UTF-8, or its annotations are needed and are no list.
     """
     text = _text(path)
     if text.lstrip("\ufeff \t\r\n")[:1] == "[":
@@ -205,7 +217,7 @@ def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
     except ValueError as error:
         raise DatasetError(path, f"this is no JSON that can be read: {error}") from error
     if unlisted and "images" in seen:
-        raise DatasetError(path, "its annotations are no list of objects, so what they mark would be missed")
+        raise DatasetError(path, "its annotations are no list of objects, so the faces that they mark would be missed")
     file.is_detections = file.is_detections and {"images", "annotations", "categories"} <= seen
     return file if "images" in seen or (boxes and file._annotations) else None
 
@@ -217,10 +229,14 @@ def rewrite_coco(
     face_class: str,
     image_of: Callable[[Key], Key | None],
 ) -> bytes:
-    """Return a file's bytes without the entries of some images, and with the faces of others.
+    """Return a file's bytes without the entries of some images, and with added faces. The rest is unchanged.
 
-    gone: ids of images. faces: by id of an image; None adds no class either. image_of: which image an annotation's
-    image_id means. What stays is not touched.
+    Args:
+        data: The file's bytes, UTF-8.
+        gone: Ids of images whose entries are removed.
+        faces: Faces to add, by the id of their image; None to add neither faces nor a class.
+        face_class: Name of the class of added faces.
+        image_of: Returns the id of the image for an annotation's image_id.
     """
     text = data.decode("utf-8")
     added: dict[str, list[str]] = {}
@@ -262,14 +278,14 @@ def _added(text: str, faces: Mapping[Key, FoundFaces], face_class: str) -> dict[
 
 
 def _corners(box: list[float]) -> list[float]:
-    """Return a box, x y width height, as a polygon: readers of masks fail where there is none."""
+    """Return a box, x y width height, as a polygon; readers of masks fail without one."""
     x, y, width, height = box
     right, bottom = round(x + width, 1), round(y + height, 1)
     return [x, y, right, y, right, bottom, x, bottom]
 
 
 def _take(file: CocoFile, key: str, item: dict[str, Any], index: int) -> None:
-    """Note what one item says. index: of an annotation, from 1, where its box is wanted, else 0."""
+    """Store one item. index: number of the annotation, from 1, if its box is needed, else 0."""
     if key == "images":
         urls = tuple(one for url in _URLS if isinstance(one := item.get(url), str) and one)
         entry = ImageEntry(_string(item.get("file_name")), _size(item), _key(item.get("id")), urls)
@@ -301,7 +317,7 @@ def _annotation(row: dict[str, Any], image: Key, index: int) -> _Annotation:
 
 
 def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the width and height that an entry tells, as numbers or text; None where they are no whole numbers."""
+    """Return an entry's width and height, given as numbers or text; None if they are no whole numbers."""
     try:
         width, height = (float(item[side]) for side in ("width", "height"))
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -315,7 +331,7 @@ def _string(value: Any) -> str:
 
 
 def _text_of(key: Key) -> str:
-    """Return an id as text, so that 7, 7.0, "7" and "007" agree."""
+    """Return an id as text that is equal for 7, 7.0, "7" and "007"."""
     if isinstance(key, str):
         plain = key.strip()
         return (plain.lstrip("0") or "0") if plain.isdecimal() else plain

@@ -34,7 +34,7 @@ class Coco:
     _options: AnnotationOptions = field(default_factory=AnnotationOptions)
 
     def plan(self, root: Path, options: AnnotationOptions) -> Plan:
-        """Read every annotation file and find the photos, label maps and others around them."""
+        """Read the annotation files and find photos, label maps and other files."""
         names = walk_files(root)
         self._options = options
         self._files = self._read(root, names, options)
@@ -63,7 +63,7 @@ class Coco:
         return Plan(inputs, tuple(annotations), tuple(masks), others, absent=tuple(absent.items()), notes=tuple(notes))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
-        """Add faces to a file of detections, take out the entries of photos that are gone."""
+        """Add faces to a file of detections, and remove the entries of photos that were not written."""
         file = self._files.get(name)
         if file is None:
             return None if self._maps.get(name) in changes.gone else data
@@ -76,7 +76,7 @@ class Coco:
         return rewrite_coco(data, gone, found if adding else None, self._options.face_class, file.image_of)
 
     def created(self, changes: Changes) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing: COCO's files are all there."""
+        """Yield nothing: COCO needs no further files."""
         del changes
         return iter(())
 
@@ -103,7 +103,7 @@ class Coco:
             raise OptionError("add_faces", "no annotation file has categories and annotations to add faces to.")
 
     def _marks(self, options: AnnotationOptions) -> dict[str, Marks]:
-        """Return what each annotation file marks, where that is asked for."""
+        """Return the marks of each annotation file, if the options ask for them."""
         if options.boxes != FROM_ANNOTATIONS:
             return {name: Marks() for name in self._files}
         classes = (n for f in self._files.values() for names in f.categories.values() for n in names)
@@ -120,7 +120,7 @@ class Coco:
         return found
 
     def _places(self, name: str, file: CocoFile, finder: Finder) -> list[str]:
-        """Return the folders that an annotation file's names may be relative to, the one with most photos first."""
+        """Return the folders that an annotation file's names may be relative to, the one with the most photos first."""
         tried = list(dict.fromkeys(self._candidates(name)))
         some = [entry.file_name for entry in islice(file.entries(), _LOOKED_FOR) if entry.file_name]
         hits = [sum(bool(finder.at(one, [folder])) for one in some) for folder in tried]
@@ -144,7 +144,7 @@ class Coco:
         yield ""
 
     def _named(self, name: str, entry: ImageEntry) -> str:
-        """Return what the journal calls an entry's photo."""
+        """Return the name of an entry's photo in the journal."""
         if photo := self._photos.of(name, entry):
             return photo
         return entry_path(self._folders[name][0], entry) if is_plain(entry.file_name) else entry.shown
@@ -152,7 +152,7 @@ class Coco:
     def _hints(
         self, marks: dict[str, Marks], photos: Sequence[str], options: AnnotationOptions
     ) -> dict[str, AnnotationHints]:
-        """Collect what all files say of each photo."""
+        """Collect the annotations of each photo from all files."""
         marked: dict[str, dict[tuple[Kind, Box, bool], Marked]] = {photo: {} for photo in photos}
         sizes: dict[str, set[tuple[int, int]]] = {photo: set() for photo in photos}
         without = [name for name, file in self._files.items() if not file.images]
@@ -180,18 +180,18 @@ class Coco:
     def _panoptic_maps(
         self, root: Path, there: set[str]
     ) -> tuple[list[str], list[Named], dict[str, tuple[str, ImageEntry] | None]]:
-        """Return the panoptic maps, notes on what is none, and the entry that each map belongs to."""
+        """Return the panoptic maps, notes on files that are none, and the entry of each map."""
         masks, notes, owners = [], [], {}
         for name, owner, ids in self._segments(there):
             if is_panoptic(read_or_nothing(root / name), ids):
                 masks.append(name)
                 owners[name] = owner
             else:
-                notes.append((name, "shows more than the segments that annotations name: treated as a photo"))
+                notes.append((name, "contains more than the segments that annotations name: treated as a photo"))
         return masks, notes, owners
 
     def _segments(self, there: set[str]) -> Iterator[tuple[str, tuple[str, ImageEntry] | None, Collection[int]]]:
-        """Yield each panoptic map that is there, the entry that it belongs to, and the segments that it may show."""
+        """Yield each panoptic map that exists, its entry, and the segments that it may contain."""
         for name, file in self._files.items():
             folders = [_join(PurePosixPath(name).parent.as_posix(), PurePosixPath(name).stem), *self._candidates(name)]
             for panoptic in file.panoptic:
@@ -206,7 +206,7 @@ def _join(folder: str, name: str) -> str:
 
 
 def _within(root: Path, path: Path) -> str:
-    """Return an annotation file's name below the data set's folder, however it was given."""
+    """Return an annotation file's name relative to the data set's folder."""
     for base in (root, Path()):
         whole = (base / path).resolve()
         if whole.is_file() and root.resolve() in whole.parents:
@@ -223,7 +223,7 @@ def _has_usual_place(name: str) -> bool:
 
 
 def _looks_like_coco(path: Path) -> bool:
-    """Say whether a JSON file in another place holds a list of images and annotations, as Roboflow's do."""
+    """Return whether a JSON file in another place has images and annotations, as Roboflow's do."""
     data = read_or_nothing(path)
     return all(key in data for key in (b'"images"', b'"annotations"', b'"image_id"'))
 

@@ -1,4 +1,4 @@
-"""Where one of COCO's annotations marks faces, heads and persons: its box, its polygons, and boxes of body parts."""
+"""Read the boxes of one annotation of COCO: its bbox, its polygons, and boxes of faces and heads."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _FACE_OF_PERSON = 1 / 3
 
 
 def places_of(row: Mapping[str, Any]) -> tuple[tuple[Box, ...], str]:
-    """Return an annotation's boxes by edges, and why they cannot be trusted, or "".
+    """Return an annotation's boxes, and why they cannot be trusted; empty if they can.
 
-    They are its bbox, or what its polygons take up; NaN where it has neither. Where polygons reach beyond the bbox, the
-    two are in different units or one is wrong: both places are returned, as one box where they overlap. Without
-    polygons, the annotation's area must fit into its bbox.
+    The box is its bbox, or the bounding box of its polygons; NaN if it has neither. If polygons reach beyond the bbox,
+    the two are in different units or one is wrong: both are returned, as one box if they overlap. Without polygons, the
+    annotation's area must fit into its bbox.
     """
     given, outline = row.get("bbox"), _outline(row.get("segmentation"))
     if not (isinstance(given, list) and len(given) == 4):
@@ -50,10 +50,10 @@ def _doubt(box: Box, area: Any) -> str:
 
 
 def parts_of(row: Mapping[str, Any]) -> Iterator[tuple[Kind, Box, str]]:
-    """Yield the boxes of faces and heads that an annotation of a person brings along: kind, box by edges, key.
+    """Yield the boxes of faces and heads in an annotation of a person: kind, box, key.
 
-    Such as COCO-WholeBody's face_box, CrowdHuman's hbox and h_bbox, PoseTrack's bbox_head. None and boxes of zeros
-    stand for a part that is not seen.
+    Examples are COCO-WholeBody's face_box, CrowdHuman's hbox and h_bbox, and PoseTrack's bbox_head. None and boxes of
+    zeros stand for a part that is not visible.
     """
     for record in (row, *(one for key in _NESTED if isinstance(one := row.get(key), dict))):
         for key, value in record.items():
@@ -69,7 +69,7 @@ def parts_of(row: Mapping[str, Any]) -> Iterator[tuple[Kind, Box, str]]:
 
 @lru_cache(maxsize=1024)
 def _part_in_name(key: str) -> Kind | None:
-    """Return the part whose box a key names, if any."""
+    """Return the part that a key names, None if it names none."""
     plain = key.lower()
     if plain in _HEAD_KEYS:
         return Kind.HEAD
@@ -80,14 +80,14 @@ def _part_in_name(key: str) -> Kind | None:
 
 
 def _is_full(value: Any, row: Mapping[str, Any]) -> bool:
-    """Say whether a box is a person's full body, as in CrowdHuman, where other data sets have a face."""
+    """Return whether a box is of a whole body, as CrowdHuman's fbox, and not of a face."""
     boxes = [box_of(*one) for one in (value, row.get("bbox")) if isinstance(one, list) and len(one) == 4]
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
     return len(areas) < 2 or not areas[0] < _FACE_OF_PERSON * areas[1]
 
 
 def _part_boxes(key: str, value: Any, *, known: bool) -> Iterator[Box]:
-    """Yield the boxes under a key. known: whether the annotation says that the part is seen."""
+    """Yield the boxes of a key. known: whether the annotation says that the part is visible."""
     if isinstance(value, dict):
         value = [value.get("x"), value.get("y"), *(value.get(k, value.get(k[0])) for k in ("width", "height"))]
     several = isinstance(value, list) and all(isinstance(one, list) for one in value)
@@ -100,7 +100,7 @@ def _part_boxes(key: str, value: Any, *, known: bool) -> Iterator[Box]:
 
 
 def _outline(parts: Any) -> Box:
-    """Return the box around an annotation's polygons; NaN where it has none, or one of them is none."""
+    """Return the bounding box of an annotation's polygons; NaN if it has none, or one of them is invalid."""
     return hull(box_around(part) for part in parts) if isinstance(parts, list) and parts else NOTHING
 
 
@@ -115,7 +115,7 @@ def _holds(box: Box, outline: Box) -> bool:
 
 
 def _overlap(box: Box, outline: Box) -> bool:
-    """Say whether two boxes overlap, and each is of a size that can hold something."""
+    """Return whether two boxes overlap and each is at least a pixel wide and high."""
     sizes = [side for x0, y0, x1, y1 in (box, outline) for side in (x1 - x0, y1 - y0)]
     shared = [min(box[i + 2], outline[i + 2]) - max(box[i], outline[i]) for i in (0, 1)]
     return min(sizes) >= 1 and min(shared) > 0

@@ -1,4 +1,4 @@
-"""Which photo each entry of COCO's files means, and which are withheld because marks may not have reached them."""
+"""Find the photo of each entry of COCO's files, and the photos that may lack their marks and are withheld."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _MOST_NAMED = 20
 
 @dataclass
 class Photos:
-    """The photos of all entries. meant: by annotation file and entry. claimed: photos that some entry means."""
+    """The photos of all entries. meant: by annotation file and entry. claimed: photos that an entry refers to."""
 
     meant: dict[tuple[str, ImageEntry], Meant] = field(default_factory=dict)
     claimed: set[str] = field(default_factory=set)
 
     def of(self, name: str, entry: ImageEntry) -> str:
-        """Return the photo of an entry of the annotation file name, "" where it has none."""
+        """Return the photo of an entry of an annotation file; empty if it has none."""
         return self.meant[name, entry].name
 
     def notes(self) -> Iterator[Named]:
-        """Yield a note on each file with names that do not lead to their photos as they stand."""
+        """Yield a note on each annotation file with names that are not the paths of their photos."""
         for name in dict.fromkeys(name for name, _ in self.meant):
             odd = [(e, m.name) for (n, e), m in self.meant.items() if n == name and m.name and not m.as_it_stands]
             if odd:
@@ -34,7 +34,7 @@ class Photos:
 
 
 def find_photos(files: Mapping[str, CocoFile], folders: Mapping[str, Sequence[str]], finder: Finder) -> Photos:
-    """Find the photo of each entry. folders: those that a file's names may be relative to, the likeliest first."""
+    """Find the photo of each entry. folders: folders that a file's names may be relative to, the likeliest first."""
     photos = Photos()
     entries = [(name, entry) for name, file in files.items() for entry in file.entries()]
     for name, entry in entries:
@@ -51,7 +51,7 @@ def find_photos(files: Mapping[str, CocoFile], folders: Mapping[str, Sequence[st
 
 
 def _look_elsewhere(entry: ImageEntry, folders: Sequence[str], finder: Finder, taken: frozenset[str]) -> Meant:
-    """Return what an entry means whose name does not lead to a photo: by that name, its URLs, or its id."""
+    """Find the photo of an entry whose name is no path of a photo: by that name, its URLs, or its id."""
     last = Meant()
     for text in (entry.file_name, *entry.urls):
         found = finder.find(text, folders[:1] if is_plain(text) else folders, taken)
@@ -66,10 +66,10 @@ def _look_elsewhere(entry: ImageEntry, folders: Sequence[str], finder: Finder, t
 
 
 def barred(photos: Photos, marks: Mapping[str, Marks], every: Sequence[str]) -> dict[str, str]:
-    """Return the photos that a marked face or head may belong to which reaches no photo for sure, with the reason.
+    """Return the photos that must be withheld because a marked face or head may belong to them, with the reason.
 
-    every: all photos. Where nothing tells which photo a mark is for, it may be any that no entry means, or that no
-    annotation reaches in the file that has the mark.
+    If a mark's photo is unknown, it may be any photo that no entry refers to, or that has no annotation in the file of
+    the mark. every: all photos.
     """
     reasons: dict[str, str] = {}
     unmarked = {name: set(every) - photos.claimed for name in marks}
@@ -112,12 +112,12 @@ def unfound(photos: Photos, folders: Mapping[str, Sequence[str]]) -> Iterator[Na
 
 
 def entry_path(folder: str, entry: ImageEntry) -> str:
-    """Return where an entry's photo would be, below the data set's folder."""
+    """Return the path of an entry's photo, relative to the data set's folder."""
     return f"{folder}/{entry.file_name}" if folder not in ("", ".") else entry.file_name
 
 
 def unowned(marks: Mapping[str, Marks]) -> Iterator[Named]:
-    """Yield the annotations whose image_id no image has; of many in one file, the first."""
+    """Yield the annotations whose image_id matches no image; of many in one file, the first."""
     for name, one in marks.items():
         for index, image in one.orphans[:_MOST_NAMED]:
             yield f"annotation {index} in {name}", _orphan(image)

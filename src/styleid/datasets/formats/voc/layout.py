@@ -48,7 +48,7 @@ class Voc:
         return Plan(inputs, annotations, tuple(masks), others, absent=tuple(self._absent(read)), notes=tuple(notes))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
-        """Add faces to annotations; leave out what belongs to photos that are gone."""
+        """Add faces to annotations; leave out the files of photos that were not written."""
         photo = self._owners.first(name)
         if photo in changes.gone:
             return None
@@ -64,7 +64,7 @@ class Voc:
         return data
 
     def created(self, changes: Changes) -> Iterator[tuple[str, bytes]]:
-        """Yield nothing: a photo without an annotation stays without."""
+        """Yield nothing: a photo without an annotation gets none."""
         del changes
         return iter(())
 
@@ -86,7 +86,7 @@ class Voc:
                 yield xml, "no photo belongs to this annotation"
 
     def _hints(self, photos: Sequence[str], read: Mapping[str, VocFile | str]) -> dict[str, AnnotationHints]:
-        """Collect what all annotations say of each photo."""
+        """Collect the annotations of each photo."""
         files: dict[str, dict[str, VocFile | str]] = {photo: {} for photo in photos}
         for xml, file in read.items():
             for photo in self._owners.photos_of.get(xml, ()):
@@ -104,7 +104,7 @@ class Voc:
         return {photo: self._told(each, classes, problems.get(photo, "")) for photo, each in files.items()}
 
     def _maybe_percent(self, read: Mapping[str, VocFile | str]) -> frozenset[str]:
-        """Return the folders of annotations whose boxes may all be in percent, unless the user says what they are."""
+        """Return the folders of annotations whose boxes may all be in percent, unless the user states the unit."""
         boxes: dict[str, list[Box]] = {}
         for xml, file in read.items():
             if isinstance(file, VocFile) and self._options.box_unit == "auto":
@@ -115,7 +115,7 @@ class Voc:
         return f"{_folder(xml)}/*.xml" if _folder(xml) in self._in_percent else ""
 
     def _told(self, files: Mapping[str, VocFile | str], classes: dict[str, Kind], problem: str) -> AnnotationHints:
-        """Return what annotations say of their photo. problem: why it may not be written in any case."""
+        """Return the hints for a photo. problem: why it must be withheld in any case."""
         marks_wanted = self._options.boxes == FROM_ANNOTATIONS
         read = {xml: file for xml, file in files.items() if isinstance(file, VocFile)}
         marked = [replace(one, unit_of=self._unit_of(xml)) for xml, file in read.items()
@@ -136,7 +136,7 @@ class Voc:
 
 
 def _marked(name: str, file: VocFile, classes: Mapping[str, Kind], unit: Unit) -> Iterator[Marked]:
-    """Yield the objects of some classes; pixels are counted from 1, parts of the photo from its edge."""
+    """Yield the objects of some classes. Pixel coordinates begin at 1, relative ones at 0."""
     first = 0 if unit in ("auto", "pixels") else 1
     for number, (kind, (x0, y0, x1, y1)) in enumerate(file.objects, 1):
         box = (x0 + first, y0 + first, x1, y1)
@@ -155,7 +155,7 @@ def _problem(name: str, reason: str) -> str:
 
 
 def _read(path: Path) -> VocFile | str:
-    """Return what an annotation says, or why it cannot be read."""
+    """Return an annotation's content, or why it cannot be read."""
     try:
         return read_voc(path.read_bytes())
     except OSError as error:

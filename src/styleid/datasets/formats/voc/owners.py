@@ -1,4 +1,4 @@
-"""Which photos each Pascal VOC annotation belongs to: by where it lies, or by what it says."""
+"""Find the photos of Pascal VOC's annotations, by their path or their content."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _PHOTO_FOLDERS = ("JPEGImages", "images")
 class AnnotationOwners:
     """Annotations, label maps and their photos.
 
-    photos_of: by file; the first is the one that it belongs to, the others are those that it may mean besides. maybe:
-    by annotation, the photos among which its own cannot be told.
+    photos_of: by file; the first is its photo, the others are photos that it may refer to, too. maybe: by annotation,
+    the candidates if its photo is ambiguous.
     """
 
     photos_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
     maybe: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def first(self, name: str) -> str:
-        """Return the photo that a file belongs to, or ""."""
+        """Return the photo of a file; empty if it has none."""
         return next(iter(self.photos_of.get(name, ())), "")
 
 
@@ -34,7 +34,7 @@ def find_owners(
 ) -> AnnotationOwners:
     """Find the photos of annotations and label maps.
 
-    named: by annotation, what it says its photo is called, the fullest name first. root: the data set's own path.
+    named: by annotation, the names that it gives for its photo, the longest first. root: path of the data set.
     """
     finder = Finder(photos, root)
     by_stem: dict[str, list[str]] = defaultdict(list)
@@ -57,7 +57,7 @@ def find_owners(
 
 
 def _beside(name: str, by_stem: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the photos of a file's own name, in JPEGImages beside its folder or beside itself."""
+    """Return the photos with a file's own name, in JPEGImages beside its folder, or beside the file."""
     path = PurePosixPath(name).with_suffix("")
     places = [path]
     for index in reversed(range(len(path.parts) - 1)):
@@ -75,7 +75,7 @@ def _folders(name: str) -> Iterator[str]:
 def _elsewhere(
     name: str, names: Sequence[str], folders: Sequence[str], finder: Finder, taken: set[str]
 ) -> tuple[str, ...]:
-    """Return the photos that an annotation may mean by what it says, or else by its own name."""
+    """Return the photos that an annotation may refer to, by the names in it or by its own name."""
     for text in names:
         meant = finder.find(text, folders, taken)
         if found := (meant.name,) if meant.name else meant.maybe:

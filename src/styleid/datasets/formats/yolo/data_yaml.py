@@ -1,4 +1,4 @@
-"""Read a data.yaml, and add a class to its text without touching the rest."""
+"""Read a data.yaml, and add a class to it without changing the rest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from styleid.errors import DatasetError, MissingDependencyError
 
 @dataclass(frozen=True)
 class DataYaml:
-    """What a data.yaml says. names: by class number. keypoints: numbers that keypoints take up in a label's line."""
+    """The content of a data.yaml. names: by class number. keypoints: how many numbers of a label are keypoints."""
 
     names: dict[int, str]
     splits: tuple[str, ...]
@@ -22,7 +22,7 @@ class DataYaml:
 
 
 def read_yaml(path: Path) -> DataYaml | None:
-    """Read a file; None where it names no classes. Raises DatasetError where it is no YAML."""
+    """Read a file; None if it names no classes. Raises DatasetError if it is no YAML."""
     record = _load(path, _text(path))
     names = record.get("names") if isinstance(record, dict) else None
     if not isinstance(names, dict | list) or not names:
@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> DataYaml | None:
 
 
 def add_class(path: Path, data: bytes, number: int, name: str) -> bytes:
-    """Return a data.yaml's bytes with one more class. Raises DatasetError where its form is not understood."""
+    """Return a data.yaml's bytes with one more class. Raises DatasetError if the form of its names is unknown."""
     yaml = _yaml()
     text = data.decode("utf-8")
     before = _load(path, text)
@@ -66,7 +66,7 @@ def add_class(path: Path, data: bytes, number: int, name: str) -> bytes:
 
 
 def _insertion(yaml: Any, text: str, names: Any, number: int, quoted: str) -> tuple[int, int, str]:
-    """Return where in the text the class goes, and what is to be written there."""
+    """Return the span of the text to replace, and the text with the new class."""
     mapping = isinstance(names, yaml.MappingNode)
     last = names.value[-1]
     first_of_last, end_of_last = (last[0], last[1]) if mapping else (last, last)

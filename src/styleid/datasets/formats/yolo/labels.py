@@ -24,15 +24,15 @@ _UNKNOWN = -0.5
 _BEYOND = 0.02
 _AROUND = 0.1
 _FACE_NUMBERS = 14
-"""A box and the five landmarks that face detectors know."""
+"""Numbers of a box with the five landmarks of face detectors."""
 _LARGEST_SHARE = 1.1
 _NO_SHARES = "its numbers are no shares of the photo, from 0 to 1"
 _FILLED = 0.5
-"""The share of its own box that most polygons take up; lines from landmark to landmark enclose less."""
+"""Share of its bounding box that a polygon usually encloses; lines between landmarks enclose less."""
 
 
 class Form(Enum):
-    """What a line is. EITHER: a polygon that could as well be a box with landmarks."""
+    """Kinds of lines. EITHER: a polygon or a box with landmarks."""
 
     BOX = auto()
     POLYGON = auto()
@@ -66,22 +66,22 @@ class Labels:
 
     @property
     def highest(self) -> int:
-        """The highest class number, -1 where there is none."""
+        """The highest class number; -1 if there is none."""
         return max((row.number for row in self.rows), default=-1)
 
     @property
     def polygons(self) -> bool:
-        """Whether it holds any polygon."""
+        """Whether any line is a polygon."""
         return any(row.form in (Form.POLYGON, Form.EITHER) for row in self.rows)
 
     @property
     def landmarks(self) -> bool:
-        """Whether it holds any box with landmarks."""
+        """Whether any line is a box with landmarks."""
         return any(row.form is Form.LANDMARKS for row in self.rows)
 
     @property
     def unsure(self) -> bool:
-        """Whether it holds polygons that could as well be boxes with landmarks."""
+        """Whether any line is a polygon or a box with landmarks."""
         return any(row.form is Form.EITHER for row in self.rows)
 
     def marked(self, chosen: Mapping[int, Kind], named: Mapping[int, str], name: str) -> Iterator[Marked]:
@@ -100,7 +100,7 @@ class Labels:
 
 
 def read_labels(data: bytes, keypoints: int) -> Labels:
-    """Read a label file. keypoints: how many numbers follow a box for them."""
+    """Read a label file. keypoints: how many numbers after a box are keypoints."""
     rows, unreadable = [], []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").splitlines(), 1):
         words = line.split()
@@ -141,14 +141,14 @@ def _as_polygon(row: Row) -> Row:
 
 
 def _in_either_reading(row: Row) -> Row:
-    """Return a line with a box that holds its box with landmarks and its polygon."""
+    """Return a line whose box encloses both of its readings: the box with landmarks and the polygon."""
     if row.form is Form.BOX or (row.form is Form.LANDMARKS and math.isnan(row.outline[0])):
         return row
     return row._replace(box=hull([row.first, row.outline]))
 
 
 def looks_like_labels(data: bytes) -> bool:
-    """Say whether a text holds a line of a class and numbers, though they may be none that can be used."""
+    """Return whether a text has a line of a class and numbers, valid or not."""
     lines = (line.split() for line in data.decode("utf-8", "replace").splitlines())
     return any(len(_numbers(words[1:])) >= _FEWEST_NUMBERS for words in lines)
 
@@ -194,7 +194,7 @@ def _row(number: int, line: int, values: list[float], keypoints: int) -> Row:
 
 
 def _form(values: Sequence[float], first: Box, filled: float) -> Form:
-    """Say what a long line is. first: its first four as a box. filled: as a polygon, the share of its own box."""
+    """Return the kind of a long line. first: its first four numbers as a box. filled: share of its bounding box."""
     if _has_landmarks(values, first):
         return Form.EITHER if filled >= _FILLED else Form.LANDMARKS
     beside_its_box = len(values) == _FACE_NUMBERS and _within_photo(first)  # landmarks of a face in profile
@@ -215,7 +215,7 @@ def _either_way(values: Sequence[float], box: Box) -> Box:
 
 
 def _within_photo(box: Box) -> bool:
-    """Say whether a box has a size and lies within the photo, but for a quarter of it at most."""
+    """Return whether a box is not empty and at most a quarter of it lies outside the photo."""
     if not all(abs(edge) < 2 for edge in box):
         return False
     low, high = np.array(box[:2]), np.array(box[2:])
@@ -224,7 +224,7 @@ def _within_photo(box: Box) -> bool:
 
 
 def _has_landmarks(values: Sequence[float], box: Box) -> bool:
-    """Say whether four numbers are a box, and the rest points in it, as x y or x y v; -1 and 0 are unknown."""
+    """Return whether four numbers are a box and the others points in it, x y or x y v; -1 and 0 are unknown."""
     if not _within_photo(box):
         return False
     rest = np.array(values[4:], np.float64)
@@ -243,7 +243,7 @@ def _are_landmarks(points: FloatArray, box: Box) -> bool:
 
 
 def _filled(values: Sequence[float]) -> float:
-    """Return the share of its own box that a polygon encloses."""
+    """Return the share of its bounding box that a polygon encloses."""
     points = np.array(values, np.float64).reshape(-1, 2)
     (x, y), (u, v) = points.T, np.roll(points, -1, 0).T
     sides = np.ptp(points, axis=0)

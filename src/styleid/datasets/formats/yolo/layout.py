@@ -71,7 +71,7 @@ class Yolo:
         return Plan(inputs, tuple(annotations), tuple(barred), others, created, tuple(dict(absent).items()), (*notes,))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
-        """Add faces to labels and their class to data.yaml; leave out what belongs to photos that are gone."""
+        """Add faces to labels and their class to data.yaml; leave out the files of photos that were not written."""
         photo = self._owners.photo_of.get(name)
         if photo is not None:
             if photo in changes.gone:
@@ -86,7 +86,7 @@ class Yolo:
         return data
 
     def created(self, changes: Changes) -> Iterator[tuple[str, bytes]]:
-        """Yield labels for photos that had none and in which faces were found."""
+        """Yield labels for photos without any in which faces were found."""
         for photo, label in self._owners.label_of.items():
             found = changes.faces.get(photo)
             if found is not None and len(found.boxes) and not (self._root / label).exists():
@@ -156,7 +156,7 @@ class Yolo:
     def _hints(
         self, photos: Sequence[str], classes: tuple[dict[int, Kind], dict[int, str]]
     ) -> dict[str, AnnotationHints]:
-        """Collect what all label files say of each photo."""
+        """Collect the labels of each photo."""
         chosen, named = classes
         skip = self._options.bad_boxes == "skip"
         marked = {n: tuple(each.marked(chosen, named, n)) for n, each in self._labels.items()} if chosen else {}
@@ -202,14 +202,14 @@ class Yolo:
         return [photo for photo in found if photo and photo not in self._photos and ".." not in photo]
 
     def _unsure(self) -> Iterator[Named]:
-        """Yield a note on the label files whose lines may be one thing or another."""
+        """Yield a note on label files whose lines can be read in two ways."""
         if self._options.boxes == FROM_ANNOTATIONS:
             for name in (name for name, labels in self._labels.items() if labels.unsure):
                 yield name, ("its lines may be polygons, or boxes with landmarks: both places are hidden. A kpt_shape "
                              "in the data.yaml tells that they are the latter")  # fmt: skip
 
     def _leading_back(self) -> Iterator[Named]:
-        """Yield a note on each file that would lead a training back to the originals."""
+        """Yield a note on each file that refers to the original photos, so that a training would read them."""
         if self._data is not None:
             for value in (self._data.base, *self._data.splits):
                 if self._leads_back(value, ""):
@@ -252,7 +252,7 @@ def _find_yaml(root: Path, names: Sequence[str], options: AnnotationOptions) -> 
 
 
 def _class_list(root: Path, names: Sequence[str]) -> dict[int, str]:
-    """Read the names of classes; raises OptionError where two lists contradict each other."""
+    """Read the names of classes; raises OptionError if two files contradict each other."""
     numbered: dict[int, str] = {}
     first = ""
     for name in names:
@@ -260,7 +260,7 @@ def _class_list(root: Path, names: Sequence[str]) -> dict[int, str]:
             lines = read_or_nothing(root / name).decode("utf-8-sig", "replace").splitlines()
             found = {number: line.strip() for number, line in enumerate(lines) if line.strip()}
             if any(numbered.get(number, one) != one for number, one in found.items()):
-                raise OptionError("boxes", f"{first} and {name} name classes differently. Carry their folders apart.")
+                raise OptionError("boxes", f"{first} and {name} name classes differently. Run the folders apart.")
             first = first or name
             numbered |= found
     return numbered

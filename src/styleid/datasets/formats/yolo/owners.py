@@ -1,4 +1,4 @@
-"""Which photo each YOLO label file belongs to, under whatever folder's name it lies."""
+"""Find the photo of each YOLO label file, in whatever folder it lies."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def find_owners(
 
 
 def _take_in(text: str, photo: str, owners: LabelOwners, finder: Finder, texts: Collection[str]) -> None:
-    """Find the photo of a label file in an unusual place. photo: the one beside which it lies, or ""."""
+    """Find the photo of a label file in an unusual place. photo: the photo beside it; empty if there is none."""
     found, depth = ((photo,), 2) if photo else finder.anywhere(text)
     if depth == 1:  # the name alone agrees: photos with labels of their own are not meant
         found = tuple(one for one in found if owners.label_of[one] not in texts)
@@ -69,12 +69,12 @@ def _take_in(text: str, photo: str, owners: LabelOwners, finder: Finder, texts: 
 
 
 def lies_in_labels(name: str) -> bool:
-    """Say whether a file lies in a folder for labels."""
+    """Return whether a file lies in a folder of labels."""
     return "labels" in PurePosixPath(name).parts[:-1]
 
 
 def _places(photo: str) -> Iterator[str]:
-    """Yield where a photo's labels may be, the place where new ones go first: in labels/, and beside it."""
+    """Yield the places of a photo's labels: in labels/, where new ones are written, and beside the photo."""
     path = PurePosixPath(photo).with_suffix(".txt")
     for index in reversed(range(len(path.parts) - 1)):
         if path.parts[index] in _PHOTO_FOLDERS:
