@@ -81,7 +81,7 @@ def test_patterns_without_frames_are_refused(folder, pattern, error, says):
 
 
 def test_a_file_is_no_folder_of_frames(folder):
-    with pytest.raises(VideoError, match="asks for a folder of frames, and this is none"):
+    with pytest.raises(VideoError, match="needs a folder of frames"):
         FramesClip(folder / "notes.txt", "*.png", 10.0)
 
 

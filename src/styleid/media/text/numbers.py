@@ -61,7 +61,7 @@ def find_numbers(text: bytes) -> str:
         if most < _WIDE:
             continue
         named = _GEOMETRY.search(text[max(0, begin - _KEY_LENGTH) : begin]) is not None
-        if most >= LEAST_NUMBERS and (reason := _looked_at(span, named=named)):
+        if most >= LEAST_NUMBERS and (reason := _array_reason(span, named=named)):
             return reason
         if not named and len(row := _numbers(span)) < LEAST_NUMBERS:
             alike[len(row)].append(row)
@@ -78,7 +78,7 @@ def _are_rows_of_digits(lines: bytes) -> bool:
     return is_raster_table(np.stack([np.frombuffer(row, np.uint8) - 48.0 for row in rows]))
 
 
-def _looked_at(span: bytes, *, named: bool) -> str:
+def _array_reason(span: bytes, *, named: bool) -> str:
     rows = [row for part in re.split(rb"\]" if b"[" in span else rb"\n", span) if len(row := _numbers(part))]
     count = sum(map(len, rows))
     if count < LEAST_NUMBERS:

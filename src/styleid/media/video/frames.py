@@ -42,7 +42,7 @@ class FramesClip:
         """
         self.folder, self._fps = folder, fps
         if not folder.is_dir():
-            raise VideoError(folder, "`frames` asks for a folder of frames, and this is none")
+            raise VideoError(folder, "it is no folder, but `frames` needs a folder of frames")
         if "/" in pattern or "\\" in pattern:
             raise OptionError("frames", f"'{pattern}' names a folder; name the folder as `source`.")
         self.paths = sorted((p for p in folder.glob(_glob(pattern)) if _fits(p.name, pattern)), key=_by_number)

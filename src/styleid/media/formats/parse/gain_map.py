@@ -66,9 +66,9 @@ class GainMapNumbers:
         every = (self.low, self.high, self.gamma, self.offset_sdr, self.offset_hdr)
         flat = [number for numbers in every for number in numbers]
         if {len(numbers) for numbers in every} not in ({1}, {3}) or max(map(abs, flat)) > _MOST:
-            raise BadFileError("its gain map's numbers make no sense")
+            raise BadFileError("its gain map's numbers are out of range or not for 1 or 3 channels")
         if min(self.gamma) <= 0 or not 0 <= self.capacity_min < self.capacity_max <= _MOST:
-            raise BadFileError("its gain map's numbers make no sense")
+            raise BadFileError("its gain map's numbers are out of range")
 
     @property
     def channels(self) -> int:
@@ -175,9 +175,9 @@ def _millionths(texts: list[str]) -> tuple[int, ...]:
     try:
         numbers = [float(text) for text in texts]
     except ValueError as error:
-        raise BadFileError("its gain map's numbers make no sense") from error
+        raise BadFileError("its gain map's numbers are damaged") from error
     if not all(math.isfinite(number) and abs(number) < _MOST for number in numbers):
-        raise BadFileError("its gain map's numbers make no sense")
+        raise BadFileError("its gain map's numbers are out of range")
     return tuple(round(number * UNIT) for number in numbers)
 
 

@@ -109,7 +109,7 @@ def jxl_head(codestream: bytes) -> JxlHead:
         CutShortError: It ends inside the header.
     """
     if not codestream.startswith(BARE_SIGNATURE):
-        raise BadFileError("the JPEG XL is damaged: its picture does not begin like one")
+        raise BadFileError("the JPEG XL is damaged: its codestream has no signature")
     try:
         return _head(_LowFirst(codestream[2:_HEAD_BYTES]))
     except UnsupportedStreamError as error:
