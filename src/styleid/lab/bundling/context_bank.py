@@ -113,7 +113,15 @@ def chosen_people(pack: ContextPack, options: BankOptions) -> tuple[np.ndarray[A
 
 
 def keep_dissimilar(embedding: FloatArray, most_alike: float) -> np.ndarray[Any, Any]:
-    """Return indices of embeddings (n, d) no two of which are as similar as `most_alike`, preferring earlier ones."""
+    """Choose embeddings of which no two are too similar.
+
+    Args:
+        embedding: (n, d), unit length. Earlier ones have priority.
+        most_alike: Cosine similarity that no two may reach.
+
+    Returns:
+        Their indices, ascending.
+    """
     alike = embedding @ embedding.T
     kept: list[int] = []
     for place in range(len(embedding)):
@@ -123,13 +131,31 @@ def keep_dissimilar(embedding: FloatArray, most_alike: float) -> np.ndarray[Any,
 
 
 def inner_landmarks(pack: ContextPack, rows: np.ndarray[Any, Any], size_px: int = 160) -> torch.Tensor:
-    """Return the landmarks (n, 68, 2) of faces in pixels of the same crops at side size_px."""
+    """Return the landmarks of faces for crops of another side.
+
+    Args:
+        pack: The context pack.
+        rows: (n,), the faces.
+        size_px: Side of the crops in pixels.
+
+    Returns:
+        (n, 68, 2) in pixels of these crops.
+    """
     scale = size_px / pack.template.size_px
     return (torch.from_numpy(pack.landmarks68[rows]) + 0.5) * scale - 0.5
 
 
 def appearance_codes(pack: ContextPack, rows: np.ndarray[Any, Any], appearance: AppearanceEncoder) -> torch.Tensor:
-    """Return the appearance codes (n, k) of faces of a pack."""
+    """Return the appearance codes of faces.
+
+    Args:
+        pack: The context pack.
+        rows: (n,), the faces.
+        appearance: The encoder.
+
+    Returns:
+        (n, k), each number in (-1, 1).
+    """
     side = pack.template.size_px
     view, found = AppearanceView(side), []
     for part in np.array_split(rows, -(-len(rows) // 64)):

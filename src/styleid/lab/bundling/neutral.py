@@ -73,7 +73,16 @@ def redraw(
 
 
 def draw_batch(generator: ContextGenerator, batch: Batch, code: torch.Tensor) -> torch.Tensor:
-    """Return the generator's images of a batch, (n, 3, s, s), with appearance codes (n, k)."""
+    """Draw the faces of a batch.
+
+    Args:
+        generator: The generator.
+        batch: The batch.
+        code: (n, k), appearance codes.
+
+    Returns:
+        The generator's images, (n, 3, s, s), not yet composited.
+    """
     w_plus = generator.broadcast(generator.mapping(batch.identity, code))
     return generator(batch.context, batch.region, batch.lines, batch.glasses, batch.light, w_plus)
 

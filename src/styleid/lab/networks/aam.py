@@ -180,7 +180,15 @@ class ActiveAppearanceModel(nn.Module):
         return self.basis_q.float() * self.basis_scale
 
     def take_texture(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Warp images (n, c, s, s) with points (n, 78, 2) to the mean shape, (n, c, h, w)."""
+        """Warp images to the mean shape.
+
+        Args:
+            images: (n, c, s, s).
+            points: (n, 78, 2), the shapes of the faces in them.
+
+        Returns:
+            Textures, (n, c, h, w).
+        """
         height, width = self.config.texture_hw
         coarse = (self.texture_warp @ (points - self.mean_shape)).reshape(-1, height // 4, width // 4, 2)
         shift = functional.interpolate(coarse.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)
@@ -252,7 +260,15 @@ class ActiveAppearanceModel(nn.Module):
         return codes
 
     def join(self, shape: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Return W+ of shape channels and texture codes (n, k)."""
+        """Combine a shape and a texture; `shape_codes` and `texture_codes` return them.
+
+        Args:
+            shape: (n, w * (3 + shape rows)), shape channels.
+            codes: (n, k), texture codes.
+
+        Returns:
+            W+, (n, layers, width).
+        """
         width, row = self.config.width, EXPRESSION_ROW * self.config.width
         texture = (codes - self.expected_texture(shape)) @ self.texture_in
         told, texture = texture[:, :TEXTURE_EXPRESSIONS], texture[:, TEXTURE_EXPRESSIONS:]
@@ -349,9 +365,14 @@ def with_forehead(landmarks: torch.Tensor) -> torch.Tensor:
 
 
 def shape_warp(mean_shape: np.ndarray, places: np.ndarray, size_px: int) -> np.ndarray:
-    """Return the matrix (m, points) that maps shape - mean shape to displacements at places (m, 2).
+    """Return the matrix (m, points) that maps shape - mean shape to displacements.
 
     It is a thin-plate spline with knots at the mean shape and at fixed anchors on the crop's border.
+
+    Args:
+        mean_shape: (points, 2) in pixels of the crop.
+        places: (m, 2), where the displacements are computed.
+        size_px: Side of the crop.
     """
     knots = np.concatenate([mean_shape, border_anchors(size_px, ANCHORS_PER_SIDE)])
     return thin_plate_matrix(knots, places)[:, : len(mean_shape)].astype(np.float32)

@@ -139,7 +139,19 @@ class ContextGenerator(nn.Module):
         light: torch.Tensor,
         w_plus: torch.Tensor,
     ) -> torch.Tensor:
-        """Return images (n, 3, side, side)."""
+        """Draw faces.
+
+        Args:
+            context: (n, 3, s, s), the crop without the face.
+            region: (n, 1, s, s), where to draw.
+            lines: (n, 2, s, s), the lines of the face to draw.
+            glasses: (n, 1, s, s), where the face wears glasses.
+            light: (n, 3, s, s), the coarse light on the face.
+            w_plus: (n, layers, width).
+
+        Returns:
+            Images, (n, 3, s, s), about [-1, 1].
+        """
         encoded = self.encode(self._pyramid([context, region, lines, glasses, light]))
         photo = self.pool(encoded[8].mean((2, 3)))
         styles = {name: torch.cat([w_plus[:, row], photo], 1) for row, name in enumerate(self.config.layer_names)}

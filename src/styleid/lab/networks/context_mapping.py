@@ -85,7 +85,16 @@ class ContextMapping(nn.Module):
             self.register_buffer(name, value)
 
     def forward(self, z: torch.Tensor, attributes: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """Return W+ of targets, (n, size)."""
+        """Draw targets.
+
+        Args:
+            z: (n, 64), standard normal.
+            attributes: (n, 7), as the attribute network gives them.
+            source: (n, size), W+ of the sources.
+
+        Returns:
+            W+ of targets, (n, size).
+        """
         chosen = self.choose(z, round_traits(attributes), self.read_identity(source))
         geometry, identity, appearance = self.people(self.people_q[chosen])
         moved = functional.normalize(identity + self.identity_offset(z))

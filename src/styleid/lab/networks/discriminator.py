@@ -42,7 +42,13 @@ class DiscriminatorConfig:
 
     @classmethod
     def beside(cls, generator: GeneratorConfig, wider: float = 2.0, most: int = 512) -> DiscriminatorConfig:
-        """Return a discriminator for a generator, `wider` times as wide, but with at most `most` channels."""
+        """Return the shape of a discriminator for a generator.
+
+        Args:
+            generator: The generator's shape.
+            wider: The discriminator's channels divided by the generator's.
+            most: Upper limit of the channels.
+        """
         wide = {side: min(round(generator.channels[side] * wider), most) for side in generator.sides}
         return cls(generator.resolution, wide)
 

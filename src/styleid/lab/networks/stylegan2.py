@@ -68,7 +68,14 @@ class GeneratorConfig:
     def mini(
         cls, resolution: int = 128, width: int = 256, mapping_layers: int = 8, most_channels: int = 256
     ) -> GeneratorConfig:
-        """Return a small shape with `MINI_CHANNELS`, at most `most_channels`; resolution: at most 128 px."""
+        """Return the shape of a small generator, with the channels of `MINI_CHANNELS`.
+
+        Args:
+            resolution: Side of the image, a power of two from 8 to 128.
+            width: Length of z and w.
+            mapping_layers: Number of fully connected layers from z to w.
+            most_channels: Upper limit of the channels.
+        """
         channels = {side: min(count, most_channels) for side, count in MINI_CHANNELS.items() if side <= resolution}
         return cls(resolution, width, mapping_layers, channels)
 

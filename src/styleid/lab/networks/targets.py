@@ -73,7 +73,16 @@ class TargetMapping(nn.Module):
             self.register_buffer(name, value)
 
     def forward(self, z: torch.Tensor, attributes: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """Return W+ of targets, (n, layers, w)."""
+        """Draw targets.
+
+        Args:
+            z: (n, 64), standard normal.
+            attributes: (n, 7), as the attribute network gives them.
+            source: (n, layers, w), W+ of the sources, of which only the beard is used.
+
+        Returns:
+            W+ of targets, (n, layers, w).
+        """
         wanted = round_traits(attributes)
         chosen = self.choose(z, wanted)
         return self.join(self.people_q[chosen].float() * self.people_scale, chosen, wanted, source)

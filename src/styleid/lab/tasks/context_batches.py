@@ -168,7 +168,12 @@ class ContextFaces:
         return len(self._rows)
 
     def batch(self, n: int, generator: torch.Generator) -> Batch:
-        """Draw an augmented batch of n random faces; the first half is to be drawn as themselves."""
+        """Draw an augmented batch of random faces.
+
+        Args:
+            n: Number of faces; the first half is to be drawn as themselves.
+            generator: Source of random numbers.
+        """
         places = torch.multinomial(self._odds, n, replacement=True, generator=generator)
         return self._batch(places, n // 2, self.options, _JITTER, generator)
 

@@ -133,7 +133,13 @@ def coarse_light(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch
 
 
 def light_cells(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.Tensor:
-    """Return the face's colour means by light cell, (n, 3, cells, cells); arguments as in `coarse_light`."""
+    """Return the face's colour means by light cell, (n, 3, cells, cells).
+
+    Args:
+        images: (n, 3, s, s).
+        shown: (n, 1, s, s) in [0, 1], where the face is visible.
+        cells: Light cells per side.
+    """
     area = functional.adaptive_avg_pool2d(shown, cells)
     mean = (images * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1e-3)
     sums = functional.adaptive_avg_pool2d(images * shown, cells)
@@ -141,7 +147,16 @@ def light_cells(images: torch.Tensor, shown: torch.Tensor, cells: int) -> torch.
 
 
 def discriminator_maps(images: torch.Tensor, lines: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-    """Return the discriminator's input (n, 6, s, s): image (3 channels), lines (2) and region (1)."""
+    """Concatenate the discriminator's input.
+
+    Args:
+        images: (n, 3, s, s), photos or composites.
+        lines: (n, 2, s, s), their lines.
+        region: (n, 1, s, s), their regions.
+
+    Returns:
+        (n, 6, s, s), channels last.
+    """
     return torch.cat([images, lines, region], 1).contiguous(memory_format=torch.channels_last)
 
 

@@ -112,7 +112,12 @@ class DifferentiableComposite:
         return self._seen(self._photos(rows))
 
     def put(self, rows: torch.Tensor, wplus: torch.Tensor) -> CompositedFaces:
-        """Draw the faces of W+ (n, layers, w) into the photos `rows`."""
+        """Draw faces into photos.
+
+        Args:
+            rows: (n,), the photos.
+            wplus: (n, layers, w), the faces.
+        """
         images, landmarks = self._generator(wplus)
         model = self._generator.model
         mask = model.mask.float().expand(len(wplus), 1, *model.config.texture_hw)

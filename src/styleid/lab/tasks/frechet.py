@@ -36,10 +36,14 @@ def describe(images: torch.Tensor, features: Features, batch: int = 64) -> np.nd
 
 
 def frechet_distance(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    """Return the Fréchet distance of Gaussians fitted to two sets of features, (n, d) and (m, d).
+    """Return the Fréchet distance of Gaussians fitted to two sets of features.
 
     The formula is that of FID (Heusel et al. 2017). The distance is biased upwards for small sets, so compare only
     figures from equally many images.
+
+    Args:
+        one: (n, d), features.
+        other: (m, d), features.
     """
     covariances = [np.atleast_2d(np.cov(part, rowvar=False)) for part in (one, other)]
     root = _square_root(covariances[0])

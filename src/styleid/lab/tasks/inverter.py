@@ -42,7 +42,16 @@ _TERMS = ("pixels", "features", "identity", "latent", "delta")
 
 
 def feature_distance(discriminator: Discriminator, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return the squared distance of two batches of images in a discriminator's normalised features, (n,)."""
+    """Return the squared distance of images in a discriminator's normalised features.
+
+    Args:
+        discriminator: The discriminator.
+        one: (n, 3, side, side) in [-1, 1].
+        other: (n, 3, side, side) in [-1, 1].
+
+    Returns:
+        (n,).
+    """
     pairs = zip(discriminator.features(one), discriminator.features(other), strict=True)
     gaps = [
         (functional.normalize(a.float(), dim=1) - functional.normalize(b.float(), dim=1)).square().sum(1).mean((1, 2))

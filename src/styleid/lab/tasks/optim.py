@@ -61,7 +61,13 @@ class AutocastModule(nn.Module):
 
 
 def adam_with_decay(network: nn.Module, learning_rate: float, decay: float = 0.01) -> torch.optim.AdamW:
-    """Return an AdamW optimiser with weight decay for matrices and kernels, but not for biases and normalisation."""
+    """Return an AdamW optimiser with weight decay for matrices and kernels, but not for biases and normalisation.
+
+    Args:
+        network: The network, whose parameters that require gradients are optimised.
+        learning_rate: Initial learning rate.
+        decay: Weight decay.
+    """
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
@@ -88,7 +94,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: f
 
 
 def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, network: nn.Module, average: nn.Module) -> None:
-    """Take one optimiser step with clipped gradients, and update the network's moving average."""
+    """Take one optimiser step with clipped gradients, and update the network's moving average.
+
+    Args:
+        loss: A scalar with gradients.
+        optimizer: The network's optimiser.
+        network: The network.
+        average: Its moving average, changed in place.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)

@@ -175,6 +175,10 @@ class RefinerTask:
 
         Pose, placement, expression and light come from a training face; the attribute row from it or from the mix;
         shape and texture from the mix.
+
+        Args:
+            n: Number of codes.
+            generator: Source of random numbers.
         """
         sources = self._sources[torch.randint(len(self._sources), (n,), generator=generator)]
         people = self._people[torch.randint(len(self._people), (n, 3), generator=generator)]

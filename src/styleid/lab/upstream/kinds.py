@@ -195,7 +195,12 @@ def unwrap(content: Any, prefix: str) -> dict[str, torch.Tensor]:
 
 
 def differences(state: State, wanted: State) -> str:
-    """Return a text that names the first tensors that are missing, unexpected or of another shape; "" if all fit."""
+    """Return a text that names the first tensors that do not fit, or "" if all fit.
+
+    Args:
+        state: The tensors of a file.
+        wanted: The network's state dict.
+    """
     missing = [name for name in wanted if name not in state]
     unexpected = [name for name in state if name not in wanted]
     shared = [name for name in wanted if name in state]
