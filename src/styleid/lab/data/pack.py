@@ -1,7 +1,7 @@
 """Data packs: aligned face crops with labels and landmarks, in one file.
 
-A pack is an ``.npz`` file that holds the crops as concatenated WebP files and one array per column. A training machine
-needs only this file and decodes it in seconds. `build_pack` makes it from the source archives, `Pack.load` reads it.
+A pack is an ``.npz`` file that holds the crops as concatenated WebP files and one array per column. A training needs
+only this file. `build_pack` makes it from the source archives, `Pack.load` reads it.
 
 Convention
 ----------
@@ -155,8 +155,7 @@ class Pack:
         """Decode one face's label map.
 
         Returns:
-            uint8 (size, size) of CelebAMask-HQ classes, or None if the face has no map. Context packs store
-            maps at half the size.
+            uint8 (size, size) of CelebAMask-HQ classes (in context packs at half the size), or None without a map.
 
         Raises:
             TrainingError: If the map cannot be decoded.
@@ -165,11 +164,9 @@ class Pack:
         return None if len(part) == 0 else _decoded(part, cv2.IMREAD_GRAYSCALE, f"label map {index}")
 
     def thinned(self, most_per_source: int, *, photos_only: bool = False) -> Self:
-        """Return a pack with fewer training faces. Held-out faces are all kept.
+        """Return a pack with all held-out faces, but with at most `most_per_source` training faces of each source.
 
-        Args:
-            most_per_source: Most training faces of each source, chosen by the hash of their names.
-            photos_only: Keep all generated faces and limit only the photos.
+        They are chosen by the hash of their names. With `photos_only`, all generated faces are kept.
         """
         order = np.argsort([_hash(str(name)) for name in self.names])
         keep = self.held_out | (self.synthetic & photos_only)
@@ -285,9 +282,7 @@ def _hash(name: str) -> str:
 
 
 def main_face(faces: Faces, shape: tuple[int, ...]) -> Faces | None:
-    """Return the main face of a photo, or None if there is no face.
-
-    The main face is the one nearest to the centre among those at least half as large as the largest.
+    """Return the face nearest to a photo's centre among those at least half as large as the largest, or None.
 
     Args:
         faces: The faces of one photo.

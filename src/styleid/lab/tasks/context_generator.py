@@ -30,8 +30,8 @@ from styleid.lab.tasks.context_batches import Batch, ContextFaces
 from styleid.lab.tasks.context_losses import Judges
 from styleid.lab.tasks.context_options import ContextOptions, Weights
 from styleid.lab.tasks.context_views import BatchOptions, augment_discriminator_maps, discriminator_maps, light_cells
-from styleid.lab.tasks.loop import Keeping, read_state, update_average
-from styleid.lab.tasks.optim import autocast, channels_last
+from styleid.lab.tasks.loop import Keeping, read_state
+from styleid.lab.tasks.optim import autocast, channels_last, update_average
 
 CHANNELS = (24, 48, 96, 160, 256)
 """Channels of generator and discriminator at 128, 64, 32, 16 and 8 px."""

@@ -28,8 +28,8 @@ from styleid.lab.networks.discriminator import Discriminator, DiscriminatorConfi
 from styleid.lab.networks.stylegan2 import Generator, GeneratorConfig
 from styleid.lab.tasks.adaptive import AdaptiveAugment, AdaptiveOptions
 from styleid.lab.tasks.frechet import Features, describe, frechet_distance, pixels8, share_with_face
-from styleid.lab.tasks.loop import read_state, update_average
-from styleid.lab.tasks.optim import autocast, channels_last
+from styleid.lab.tasks.loop import read_state
+from styleid.lab.tasks.optim import autocast, channels_last, update_average
 from styleid.types import ImageRGB
 
 _WARM_UP_STEPS = 100

@@ -25,7 +25,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from styleid.errors import TrainingError
 
@@ -201,12 +200,9 @@ def _line(state: RunState, rate: float, losses: Mapping[str, float]) -> str:
 
 
 def save_checkpoint(task: Task, state: RunState, folder: Path) -> None:
-    """Write a checkpoint and its sheet.png. The folder holds a complete checkpoint at any time.
+    """Write a checkpoint and its sheet.png to a folder, which is created if necessary.
 
-    Args:
-        task: The task to save.
-        state: Its progress.
-        folder: The checkpoint's folder; it is created if necessary, and older tensors in it are removed.
+    The folder holds a complete checkpoint at any time. Older tensors in it are removed at the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors, exact = _kept(task)
@@ -295,26 +291,12 @@ def load_checkpoint(task: Task, folder: Path, say: Callable[[str], None] | None 
 
 
 def save_networks(networks: dict[str, nn.Module], state: RunState, folder: Path) -> None:
-    """Write networks as a checkpoint to continue training from, without optimisers' moments.
-
-    Args:
-        networks: Networks by their names in the checkpoint.
-        state: The progress to record.
-        folder: The checkpoint's folder.
-    """
+    """Write networks, by name, as a checkpoint to continue training from, without optimisers' moments."""
     save_checkpoint(_Holder(networks, {}), state, folder)
 
 
 def load_network(network: Network, folder: Path, name: str) -> Network:
-    """Load one network of a checkpoint.
-
-    Args:
-        network: The network, whose weights are overwritten.
-        folder: The checkpoint's folder.
-        name: The network's name in the checkpoint.
-
-    Returns:
-        The network in evaluation mode, without gradients.
+    """Load the network of a name from a checkpoint, and return it in evaluation mode, without gradients.
 
     Raises:
         TrainingError: If the folder holds no checkpoint, or its tensors do not fit the network exactly.
@@ -367,24 +349,6 @@ class _Holder:
 
     def sheet(self) -> None:
         return None
-
-
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Update an exponential moving average of a network's weights by one step. Buffers are copied.
-
-    Args:
-        average: The average, changed in place.
-        network: A network of the same architecture.
-        decay: Share of the old average that is kept, 0 to 1.
-    """
-    with torch.no_grad():
-        parameters = dict(network.named_parameters())
-        targets: list[torch.Tensor] = [p for _, p in average.named_parameters()]
-        current = [parameters[name].detach() for name, _ in average.named_parameters()]
-        get_ema_multi_avg_fn(decay)(targets, current, None)
-        buffers = dict(network.named_buffers())
-        for name, buffer in average.named_buffers():
-            buffer.copy_(buffers[name])
 
 
 def _tensors(task: Task) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

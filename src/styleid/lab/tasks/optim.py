@@ -7,8 +7,9 @@ import math
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from styleid.lab.tasks.loop import Network, update_average
+from styleid.lab.tasks.loop import Network
 
 _MAX_GRADIENT_NORM = 5.0
 """Larger gradients are scaled down to this norm."""
@@ -107,6 +108,24 @@ def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, network: nn.Mo
     nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
     optimizer.step()
     update_average(average, network, averaging_decay(optimizer))
+
+
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Update an exponential moving average of a network's weights by one step. Buffers are copied.
+
+    Args:
+        average: The average, changed in place.
+        network: A network of the same architecture.
+        decay: Share of the old average that is kept, 0 to 1.
+    """
+    with torch.no_grad():
+        parameters = dict(network.named_parameters())
+        targets: list[torch.Tensor] = [p for _, p in average.named_parameters()]
+        current = [parameters[name].detach() for name, _ in average.named_parameters()]
+        get_ema_multi_avg_fn(decay)(targets, current, None)
+        buffers = dict(network.named_buffers())
+        for name, buffer in average.named_buffers():
+            buffer.copy_(buffers[name])
 
 
 def averaging_decay(optimizer: torch.optim.Optimizer, most: float = 0.999) -> float:

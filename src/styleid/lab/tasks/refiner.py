@@ -20,8 +20,7 @@ from styleid.lab.data.pack import Pack
 from styleid.lab.networks.aam import ATTRIBUTE_ROW, ActiveAppearanceModel
 from styleid.lab.networks.refiner import FaceCritic, Refiner, RefinerConfig
 from styleid.lab.tasks.aam_fit import face_visibility
-from styleid.lab.tasks.loop import update_average
-from styleid.lab.tasks.optim import autocast, averaging_decay, channels_last
+from styleid.lab.tasks.optim import autocast, averaging_decay, channels_last, update_average
 
 _R1_EVERY = 16
 
