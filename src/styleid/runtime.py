@@ -53,7 +53,7 @@ def shadowed_runtime() -> dict[Device, str]:
         For each hidden device, a message with the command that repairs the installation.
     """
     missing: list[Device] = [device for device in DEVICES if device not in available_devices()]
-    packages = {device: _PROVIDERS[device][1] for device in missing}
+    packages: dict[Device, str] = {device: _PROVIDERS[device][1] for device in missing}
     return {device: _hidden_message(package) for device, package in packages.items() if _is_hidden(package)}
 
 

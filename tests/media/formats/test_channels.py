@@ -129,6 +129,12 @@ def test_means_of_blocks(size):
     assert np.allclose(means, expected)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 64)])
+def test_means_of_many_bright_pixels(size):
+    """Their sum needs more than 31 bits in one block, and fewer in 64."""
+    assert (block_means(np.full((3000, 3000), 255, np.uint8), size) == 255).all()
+
+
 def test_a_line_of_pixels_shows_nobody():
     alpha = np.broadcast_to(np.arange(PICTURE.shape[1], dtype=np.uint8), PICTURE.shape)
     line = np.zeros(PICTURE.shape, bool)

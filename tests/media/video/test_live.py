@@ -3,6 +3,8 @@
 import io
 import itertools
 import socket
+import subprocess
+import sys
 import threading
 import time
 import wave
@@ -281,3 +283,33 @@ def test_odd_sizes_are_written(tmp_path):
     assert (shown.width, shown.height) == (95, 63)
     assert source.form.rate == Fraction(RATE)
     assert np.abs(shown.to_ndarray(format="rgb24").astype(int) - picture(0, (95, 63))).mean() < 6
+
+
+RECEIVER = """
+import sys
+import av
+options = {"rtsp_flags": "listen", "listen_timeout": "20"}
+with av.open(sys.argv[1], options=options, timeout=20) as coming:
+    print(sum(1 for frame in coming.decode(video=0)), coming.streams.video[0].codec_context.name)
+"""
+"""In a process of its own: opening an output holds Python's lock until somebody answers."""
+
+
+def test_a_stream_is_published_by_rtsp(tmp_path):
+    address = f"rtsp://127.0.0.1:{free_port()}/live"
+    receiver = subprocess.Popen([sys.executable, "-c", RECEIVER, address], stdout=subprocess.PIPE, text=True)
+    source = LiveSource(clip(tmp_path / "in.mp4", 20))
+    sink = _once_it_listens(LiveAddress(address), source)
+    for frame in source.frames():
+        sink.write(frame, None, None, generated=False)
+    sink.finish()
+    assert receiver.communicate(timeout=30)[0].split() == ["20", "h264"]
+
+
+def _once_it_listens(address: LiveAddress, source: LiveSource) -> LiveSink:
+    for _ in range(100):
+        try:
+            return LiveSink(address, source.form, EncodeOptions(), PLAIN)
+        except OutputError:
+            time.sleep(0.1)
+    raise AssertionError(f"nobody listens at {address}")

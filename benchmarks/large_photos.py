@@ -1,0 +1,135 @@
+"""Anonymise photos of more than 10 megapixels with this source tree and with another, in turns, and compare the finds.
+
+    python benchmarks/large_photos.py [--against SRC] [--photos 6] [--rounds 3] [--method none]
+
+The photos are made: heads of scikit-image's portrait, 20 to 900 px high, at random places of its pictures, 12 to 24
+megapixels, with noise, as JPEG. SRC is the folder `src` of another commit's worktree. Prints a Markdown table: CPU
+seconds for each photo, of one process with one thread, the faces found, and the false alarms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+SIZES = ((4000, 3000), (5472, 3648), (6000, 4000))
+HEAD, FACE = (95, 0, 355, 260), (181, 58, 270, 178)
+HEADS = 10
+_NOISE = 3.0
+
+_CHILD = """
+import json, sys, time
+from pathlib import Path
+import cv2
+from styleid import AnonymizeOptions, Anonymizer, runtime
+from styleid.engine.options import RunOptions
+from styleid.engine.photo import Job, do_job
+runtime.limit_threads(1)
+cv2.setNumThreads(1)
+folder, out, method = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+anonymizer = Anonymizer.from_bundle(options=AnonymizeOptions(seed=1, method=method))
+options, told = RunOptions(out), []
+for number, path in enumerate([None, *sorted(folder.glob("*.jpg"))]):
+    job = Job(number, "photo", path or sorted(folder.glob("*.jpg"))[0], out / "photo.jpg")
+    begun = time.process_time()
+    done = do_job(job, anonymizer, options)
+    spent = time.process_time() - begun
+    told.append((spent, [face["box"] for face in done.record["faces"]]))
+print(json.dumps(told[1:]))
+"""
+
+
+def make_photo(path: Path, seed: int) -> list[list[float]]:
+    """Write a photo; return its faces' boxes."""
+    import skimage.data
+
+    rng = np.random.default_rng(seed)
+    width, height = SIZES[seed % len(SIZES)]
+    wall = (skimage.data.coffee, skimage.data.rocket, skimage.data.chelsea)[seed % 3]()
+    image = cv2.resize(wall, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    portrait = skimage.data.astronaut()
+    taken = np.zeros((height, width), bool)
+    boxes: list[list[float]] = []
+    while len(boxes) < HEADS:
+        scale = float(np.exp(rng.uniform(np.log(20), np.log(900)))) / (FACE[3] - FACE[1])
+        head = cv2.resize(portrait[HEAD[1] : HEAD[3], HEAD[0] : HEAD[2]], None, fx=scale, fy=scale,
+                          interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)  # fmt: skip
+        h, w = head.shape[:2]
+        if h >= height or w >= width:
+            continue
+        x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+        if taken[y : y + h, x : x + w].any():
+            continue
+        taken[y : y + h, x : x + w] = True
+        opacity = np.zeros((h, w), np.float32)
+        cv2.ellipse(opacity, (w // 2, h // 2), (int(0.47 * w), int(0.49 * h)), 0, 0, 360, 1, -1)
+        opacity = cv2.GaussianBlur(opacity, (0, 0), max(0.02 * w, 0.5))[..., None]
+        image[y : y + h, x : x + w] = image[y : y + h, x : x + w] * (1 - opacity) + head * opacity
+        boxes.append([x + scale * (v - HEAD[k % 2]) if k % 2 == 0 else y + scale * v for k, v in enumerate(FACE)])
+    image += rng.standard_normal(image.shape, np.float32) * _NOISE
+    bgr = image.clip(0, 255).astype(np.uint8)[..., ::-1]
+    cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return boxes
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return intersection over union, (n, m)."""
+    low, high = np.maximum(one[:, None, :2], other[None, :, :2]), np.minimum(one[:, None, 2:], other[None, :, 2:])
+    both = np.clip(high - low, 0, None).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (one, other)]
+    return both / (areas[0][:, None] + areas[1][None] - both)
+
+
+def run(source: Path, folder: Path, method: str) -> list[tuple[float, list[list[float]]]]:
+    """Return CPU seconds and boxes of every photo."""
+    with tempfile.TemporaryDirectory() as out:
+        typed = [sys.executable, "-c", _CHILD, str(folder), out, method]
+        done = subprocess.run(typed, env=os.environ | {"PYTHONPATH": str(source)}, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def figures(runs: list[Any], truth: list[list[list[float]]]) -> tuple[float, int, int]:
+    """Return the least CPU seconds of all photos together, and the faces found and the false alarms of the last run."""
+    found = false = 0
+    for (_, boxes), faces in zip(runs[-1], truth, strict=True):
+        table = overlap(np.array(boxes).reshape(-1, 4), np.array(faces).reshape(-1, 4)) > 0.3
+        found += int(table.any(0).sum())
+        false += int((~table.any(1)).sum())
+    return min(sum(spent for spent, _ in one) for one in runs), found, false
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path)
+    parser.add_argument("--photos", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--method", default="none")
+    options = parser.parse_args()
+    trees = {"this tree": Path(__file__).resolve().parents[1] / "src"}
+    trees |= {"the other": options.against.resolve()} if options.against else {}
+    runs: dict[str, list[Any]] = {name: [] for name in trees}
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        truth = [make_photo(folder / f"{k:02d}.jpg", k) for k in range(options.photos)]
+        for _ in range(options.rounds):
+            for name, source in trees.items():
+                runs[name].append(run(source, folder, options.method))
+    print(f"| {options.photos} photos, {HEADS * options.photos} faces | CPU s a photo | faces found | false alarms |")
+    print("|---|---|---|---|")
+    for name, done in runs.items():
+        seconds, found, false = figures(done, truth)
+        print(f"| {name} | {seconds / options.photos:.2f} | {found} | {false} |")
+
+
+if __name__ == "__main__":
+    main()
