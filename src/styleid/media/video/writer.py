@@ -339,7 +339,7 @@ def _settings(encode: EncodeOptions, facts: Any) -> Mapping[str, str]:
         options["x265-params"] = "log-level=none"
     elif cv2.checkHardwareSupport(_AVX_512):
         options["x264-params"] = _WITHOUT_AVX512
-    options["preset"] = "medium" if encode.codec == "h264" else "fast"
+    options["preset"] = "faster" if encode.codec == "h264" else "fast"  # medium takes twice as long and is no better
     if encode.quality != "source":
         options["crf"] = encode.quality
     elif _bit_rate(encode, facts) is None:
