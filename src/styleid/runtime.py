@@ -73,12 +73,14 @@ def _hidden_message(package: str) -> str:
 
 
 _most_threads = 0
+_limits: list[int] = []
+"""Of those who limit threads for a while, which several threads may do at once."""
 
 
 def cpu_threads() -> int:
     """Return the number of threads of a new session: the cores that this process may use, at most `limit_threads`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return min(cores, _most_threads) if _most_threads else cores
+    return min([cores, *([_most_threads] if _most_threads else []), *_limits])
 
 
 def limit_threads(most: int) -> None:
@@ -117,12 +119,11 @@ def limited_threads(most: int) -> Iterator[None]:
     Args:
         most: Largest number of threads, at least 1.
     """
-    before = _most_threads
-    limit_threads(min(most, cpu_threads()))
+    _limits.append(most)
     try:
         yield
     finally:
-        limit_threads(before)
+        _limits.remove(most)
 
 
 def open_session(model: Path | bytes, device: Device = "cpu", *, plain: bool = False) -> Any:

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from styleid.faces.detect import DETECTORS, DetectorOptions, FaceDetector, suppress_overlaps
+from styleid.runtime import open_session
 from styleid.types import Faces
 
 pytestmark = pytest.mark.versions
@@ -97,3 +98,45 @@ def test_parts_that_are_asked_for_are_looked_at_again(astronaut):
     region = np.array([[290.0, 290.0, 350.0, 350.0]], np.float32)
     found = FaceDetector(DetectorOptions(detector="standard")).detect(image, region)
     assert len(found) == 1
+
+
+@pytest.fixture(scope="module")
+def large(astronaut):
+    """A picture with a large face, and a small one that only tiles show."""
+    image = np.full((1080, 1920, 3), 90, np.uint8)
+    image[200:712, 300:812] = astronaut
+    image[600:728, 1400:1528] = cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)
+    return image
+
+
+def centres(faces):
+    return sorted(faces.boxes_xyxy.reshape(-1, 2, 2).mean(1).round().tolist())
+
+
+def test_a_glance_and_a_closer_look_find_what_detecting_finds(detector, large):
+    glanced = detector.glance(large)
+    closer, whole = detector.look_closer(large, glanced), detector.detect(large)
+    assert np.array_equal(closer.boxes_xyxy, whole.boxes_xyxy)
+    assert len(whole) == 2
+    assert len(glanced) == (1 if detector.options.detector == "fast" else 2)
+
+
+def test_a_small_face_is_found_again_near_where_it_was(large):
+    detector = FaceDetector()
+    known = detector.detect(large)
+    moved = np.roll(large, (9, 15), (0, 1))
+    found = detector.look_closer(moved, detector.glance(moved), known)
+    assert np.abs(np.subtract(centres(found), centres(known)) - (15, 9)).max() <= 3
+    nowhere = known[np.zeros(len(known), bool)]
+    assert len(detector.look_closer(moved, detector.glance(moved), nowhere)) == 1
+
+
+def test_detectors_with_other_options_share_the_network(astronaut, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "styleid.faces.detect.open_session", lambda *given: opened.append(given) or open_session(*given)
+    )
+    detector = FaceDetector()
+    other = detector.with_options(DetectorOptions(0.05))
+    assert len(other.detect(astronaut)) >= len(detector.detect(astronaut)) == 1
+    assert len(opened) == 1

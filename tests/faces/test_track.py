@@ -5,7 +5,7 @@ import pytest
 
 from styleid.faces.follow import SEEN_FROM, fill_gap, follow, hermite
 from styleid.faces.smooth import smooth
-from styleid.faces.track import Candidates, associate, overlap
+from styleid.faces.track import Candidates, associate, best_pairs, overlap
 
 pytestmark = pytest.mark.versions
 
@@ -126,3 +126,18 @@ def test_smoothing_goes_over_what_is_missing_or_not_trusted():
     values[20], trust[20] = 50, 0
     made = smooth(times, values, trust, 2 / 25)
     assert np.abs(made - times[:, None])[3:-3].max() < 0.1
+
+
+def test_pairs_that_stand_in_nobodys_way_are_those_of_the_assignment():
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(2)
+    for count in range(60):
+        worth = np.zeros((1 + count % 5, 1 + count % 4))
+        for row, column in zip(rng.permutation(len(worth)), rng.permutation(worth.shape[1]), strict=False):
+            worth[row, column] = rng.random() * (rng.random() < 0.7)
+        quick, best = (
+            {(int(i), int(j)) for i, j in zip(*pairs, strict=True) if worth[i, j] > 0}
+            for pairs in (best_pairs(worth), linear_sum_assignment(-worth))
+        )
+        assert quick == best

@@ -1,13 +1,17 @@
-"""Faces that a person sees only in another view of a frame are found there."""
+"""What is seen of a clip: faces in every view of a frame, small ones at key frames and near where they were."""
 
 from fractions import Fraction
 
 import numpy as np
+import pytest
 
+from styleid.faces.detect import DetectorOptions, FaceDetector
 from styleid.media.video.clip import ClipFrame, ClipInfo
 from styleid.types import Faces
+from styleid.video.ahead import FramePool
 from styleid.video.scan import scan
 from styleid.video.store import Workspace
+from tests.video.scenes import HEAD, Actor, Scene, SceneClip, background
 
 DARK, BRIGHT = np.zeros((80, 100, 3), np.uint8), np.full((80, 100, 3), 200, np.uint8)
 
@@ -35,3 +39,79 @@ def test_a_face_in_a_view_is_a_face_of_the_frame():
         found = scan(BrightClip(), SeesBright(), None, 0.35, space)
     assert found.candidates.frames.tolist() == [1]
     assert found.candidates.boxes_xyxy.tolist() == [[20.5, 20.5, 40.5, 50.5]]
+
+
+WIDE = (1920, 1080)
+
+
+def small_faces(astronaut, frames):
+    """A large head, and small ones that only tiles show; one of them enters between key frames, one moves fast."""
+    from skimage import data
+
+    x0, y0, x1, y1 = HEAD
+    head, moon = astronaut[y0:y1, x0:x1], background(np.stack([data.moon()] * 3, -1), WIDE)
+    paths = (
+        lambda i: (300 + 2 * i, 300, 150),
+        lambda i: (950 + i, 400, 42),
+        lambda i: (1500 - 3 * i, 700 + 2 * i, 42),
+        lambda i: (1150, 400, 42) if i >= 7 else None,
+    )
+    return Scene([Actor(head, path) for path in paths], frames, lambda i: moon, size=WIDE)
+
+
+class Counting(FaceDetector):
+    """Notes in which frames of a scene it looked closer everywhere."""
+
+    def __init__(self, scene):
+        super().__init__(DetectorOptions(0.12))
+        self.scene, self.everywhere = scene, []
+
+    def look_closer(self, image_rgb, glanced, near=None):
+        if near is None:
+            self.everywhere += [i for i in range(self.scene.frames) if self.scene.image(i) is image_rgb]
+        return super().look_closer(image_rgb, glanced, near)
+
+
+@pytest.fixture(scope="module")
+def wide(astronaut):
+    return small_faces(astronaut, 14)
+
+
+def test_small_faces_are_found_between_key_frames(wide):
+    detector = Counting(wide)
+    with Workspace() as space, FramePool(2) as pool:
+        found = scan(SceneClip(wide), detector, None, 0.35, space, None, pool).candidates
+    assert len(detector.everywhere) < 7
+    middles = found.boxes_xyxy.reshape(-1, 2, 2).mean(1)
+    missed = []
+    for i in range(wide.frames):
+        for box, _ in wide.visible(i):
+            apart = np.linalg.norm(middles[found.frames == i] - box.reshape(2, 2).mean(0), axis=1)
+            if apart.min(initial=np.inf) > 10:
+                missed.append((i, box.round().tolist()))
+    late = next(i for i in sorted(detector.everywhere) if i >= 7)
+    assert [i for i, _ in missed] == list(range(7, late))  # until the next key frame; following fills these
+    assert late - 7 < 5
+
+
+def test_frames_in_any_number_at_once_are_seen_alike(wide, bundle):
+    made = []
+    for at_once in (1, 3):
+        with Workspace() as space, FramePool(at_once) as pool:
+            found = scan(SceneClip(wide), FaceDetector(DetectorOptions(0.12)), bundle, 0.35, space, None, pool)
+            known = np.array(found.candidates.embeddings)
+        made.append((found, known))
+    (one, ones), (other, others) = made
+    for name in ("frames", "boxes_xyxy", "scores", "landmarks_px"):
+        assert np.array_equal(getattr(one.candidates, name), getattr(other.candidates, name))
+    assert np.array_equal(ones, others, equal_nan=True)
+    assert one.cuts == other.cuts == ()
+
+
+def test_a_frame_that_cannot_be_looked_at_ends_the_scan(wide):
+    class Failing(Counting):
+        def look_closer(self, image_rgb, glanced, near=None):
+            raise RuntimeError("out of memory")
+
+    with Workspace() as space, FramePool(2) as pool, pytest.raises(RuntimeError, match="out of memory"):
+        scan(SceneClip(wide), Failing(wide), None, 0.35, space, None, pool)

@@ -53,7 +53,7 @@ class Bundle:
         self.device: Device = device
         self.spec = BundleSpec.read(folder)
         self._sessions: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._lock, self._opening = threading.Lock(), dict[str, threading.Lock]()
 
     def has(self, role: str) -> bool:
         """Return whether the bundle has a network for a role, such as `mask_encoder`."""
@@ -62,6 +62,8 @@ class Bundle:
     def session(self, role: str) -> Any:
         """Return the ONNX Runtime session of a network; it is checked and opened on first use."""
         with self._lock:
+            opening = self._opening.setdefault(role, threading.Lock())
+        with opening:
             if role not in self._sessions:
                 self._sessions[role] = open_session(self._source(role), self.device)
             return self._sessions[role]

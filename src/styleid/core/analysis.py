@@ -1,13 +1,19 @@
-"""Measure the faces of the original photo, each stage on all of them at once."""
+"""Measure the faces of the original photo, each stage on all of them at once.
+
+What was measured of a face can be stored (`pack_maps` for its maps) and put together again without the networks.
+"""
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from styleid.bundles.bundle import Bundle
-from styleid.core.face import SourceFace, face_shares, neighbourhood, shown_areas
-from styleid.core.methods import Method
+from styleid.core.face import ShownAreas, SourceFace, face_shares, neighbourhood, shown_areas
+from styleid.core.methods import LabelMap, Method
 from styleid.core.observation import Observation
 from styleid.core.timing import StageTimer
 from styleid.faces.views import matrix_by_parser
@@ -16,6 +22,8 @@ from styleid.pixel.obscure import ellipses_in_crop
 from styleid.pixel.regions import GLASSES, bare_face, class_probability
 from styleid.types import Faces, ImageRGB
 
+PACKED_LEVELS = 63
+"""Into how many steps `pack_maps` divides a probability."""
 _LARGER = 1.2
 """Ratio of box areas from which the larger of two faces counts as nearer to the camera."""
 
@@ -28,6 +36,8 @@ def analyse_faces(
     faces: Faces,
     rows: Int[np.ndarray, " k"],
     kept: Bool[np.ndarray, " n"] | None,
+    *,
+    attributes: bool = True,
 ) -> list[SourceFace]:
     """Measure some faces of a photo; see `Anonymizer.analyse`.
 
@@ -39,6 +49,7 @@ def analyse_faces(
         faces: Its n faces.
         rows: Indices of the k faces to measure; their landmarks must be finite.
         kept: Faces that stay as they are, bool (n,); None for none.
+        attributes: Whether to measure age, sex and group, which are NaN otherwise.
 
     Returns:
         The k measured faces.
@@ -56,38 +67,121 @@ def analyse_faces(
     with timer("identity"):
         embeddings = bundle.embed(identity_crops)
     with timer("attributes"):
-        attributes = bundle.describe(crops)
+        described = bundle.describe(crops) if attributes else np.full((len(crops), 7), np.nan, np.float32)
     with timer("invert"):
         labels = method.labels(logits, spec.crop.size_px)
         wplus = method.invert(bundle, crops, landmarks, bare[:, None], labels, embeddings)
     sources: list[SourceFace] = []
     for k, index in enumerate(rows):
         shown = shown_areas(landmarks[k], bare[k])
-        shares = face_shares(shown, logits[k])
-        hidden = np.ones(len(faces), bool) if kept is None else ~kept
-        hidden[index] = False
-        source = SourceFace(
-            index=int(index),
-            detection=faces[int(index)],
-            matrix=matrices[k],
-            identity_matrix=identity_matrices[k],
-            parser_matrix=matrix_by_parser(spec.identity_crop, matrices[k], landmarks[k]),
-            photo_rgb=image_rgb,
-            window=neighbourhood(faces.boxes_xyxy[index], matrices[k], spec.crop.size_px, image_rgb.shape),
-            crop=crops[k],
-            bare=bare[k],
-            glasses=glasses[k],
-            shown=shown,
-            parts=PART_OF_CLASS[logits[k].argmax(0)],
-            others=ellipses_in_crop(faces.boxes_xyxy[hidden], matrices[k], spec.crop.size_px),
-            before=ellipses_in_crop(faces.boxes_xyxy[_nearer(faces, int(index))], matrices[k], spec.crop.size_px, 1.0),
-            observation=Observation(True, landmarks[k], embeddings[k], attributes[k], shares),
-            wplus=wplus[k],
-            method=method.name,
-            by_labels=method.matched(crops[k], labels[k]),
-        )
-        sources.append(source)
+        seen = Observation(True, landmarks[k], embeddings[k], described[k], face_shares(shown, logits[k]))
+        maps = FaceMaps(bare[k], glasses[k], PART_OF_CLASS[logits[k].argmax(0)], labels[k])
+        place = _Place(image_rgb, faces, int(index), matrices[k], crops[k], kept)
+        sources.append(_source(bundle, method, place, seen, maps, shown, wplus[k]))
     return sources
+
+
+@dataclass(frozen=True, eq=False)
+class FaceMaps:
+    """What the parser said of a face's crop, as `SourceFace` has it. labels: where the method needs them."""
+
+    bare: Float[np.ndarray, "s s"]
+    glasses: Float[np.ndarray, "s s"]
+    parts: UInt8[np.ndarray, "h w"]
+    labels: LabelMap | None = None
+
+
+def pack_maps(source: SourceFace) -> bytes:
+    """Return a face's maps in few bytes; probabilities are rounded to 6 bits, since the rest is noise."""
+    shares = [(one * PACKED_LEVELS).round().astype(np.uint8) for one in (source.bare, source.glasses)]
+    return zlib.compress(b"".join(np.ascontiguousarray(one).data for one in (*shares, source.parts)), 1)
+
+
+def unpack_maps(packed: bytes, side: int) -> FaceMaps:
+    """Return what `pack_maps` packed of a face whose crop has so many pixels a side."""
+    content = np.frombuffer(zlib.decompress(packed), np.uint8)
+    bare, glasses = (content[: 2 * side**2].reshape(2, side, side) / np.float32(PACKED_LEVELS)).astype(np.float32)
+    parts = content[2 * side**2 :]
+    return FaceMaps(bare, glasses, parts.reshape(round(len(parts) ** 0.5), -1))
+
+
+def recall_face(
+    bundle: Bundle,
+    method: Method,
+    image_rgb: ImageRGB,
+    faces: Faces,
+    index: int,
+    seen: Observation,
+    maps: FaceMaps,
+    wplus: Float[np.ndarray, " size"],
+) -> SourceFace:
+    """Put a face together that was measured before, without running a network.
+
+    Args:
+        bundle: What it was measured with.
+        method: The method at work; one that needs labels needs them in `maps`.
+        image_rgb: The same photo.
+        faces: The same faces of the photo.
+        index: Which of them it is.
+        seen: What was measured of it.
+        maps: Its maps.
+        wplus: Its codes.
+    """
+    template = bundle.spec.crop
+    matrix = template.matrix(faces.landmarks_px[index])
+    place = _Place(image_rgb, faces, index, matrix, template.crop(image_rgb, matrix), None)
+    return _source(bundle, method, place, seen, maps, shown_areas(seen.landmarks, maps.bare), wplus)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a face lies: its photo, the photo's faces and which it is, its crop, and which faces stay as they are."""
+
+    image_rgb: ImageRGB
+    faces: Faces
+    index: int
+    matrix: Float[np.ndarray, "2 3"]
+    crop: ImageRGB
+    kept: Bool[np.ndarray, " n"] | None
+
+    @property
+    def others_hidden(self) -> Bool[np.ndarray, " n"]:
+        """Which other faces do not stay as they are."""
+        hidden = np.ones(len(self.faces), bool) if self.kept is None else ~self.kept
+        hidden[self.index] = False
+        return hidden
+
+
+def _source(
+    bundle: Bundle,
+    method: Method,
+    place: _Place,
+    seen: Observation,
+    maps: FaceMaps,
+    shown: ShownAreas,
+    wplus: Float[np.ndarray, " size"],
+) -> SourceFace:
+    spec, size, index, boxes = bundle.spec, bundle.spec.crop.size_px, place.index, place.faces.boxes_xyxy
+    return SourceFace(
+        index=index,
+        detection=place.faces[index],
+        matrix=place.matrix,
+        identity_matrix=spec.identity_crop.matrix(place.faces.landmarks_px[index]),
+        parser_matrix=matrix_by_parser(spec.identity_crop, place.matrix, seen.landmarks),
+        photo_rgb=place.image_rgb,
+        window=neighbourhood(boxes[index], place.matrix, size, place.image_rgb.shape),
+        crop=place.crop,
+        bare=maps.bare,
+        glasses=maps.glasses,
+        shown=shown,
+        parts=maps.parts,
+        others=ellipses_in_crop(boxes[place.others_hidden], place.matrix, size),
+        before=ellipses_in_crop(boxes[_nearer(place.faces, index)], place.matrix, size, 1.0),
+        observation=seen,
+        wplus=wplus,
+        method=method.name,
+        by_labels=method.matched(place.crop, maps.labels),
+    )
 
 
 def _nearer(faces: Faces, index: int) -> Bool[np.ndarray, " n"]:

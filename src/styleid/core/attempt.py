@@ -87,6 +87,8 @@ class FaceProgress:
         verdict ranks first.
         """
         made = self.attempts
+        if len(made) == 1:  # nothing to compare: what only ranks attempts need not be measured
+            return made[0]
         latest = (one for one in reversed(made) if one.verdict.good or one.verdict.rank[:2] == (0, 1))
         return next(latest, None) or min(made, key=lambda one: one.verdict.rank, default=None)
 

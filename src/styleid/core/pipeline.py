@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Num
 
 from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
-from styleid.core.analysis import analyse_faces
+from styleid.core.analysis import FaceMaps, analyse_faces, recall_face
 from styleid.core.attempt import Attempt, FaceProgress
 from styleid.core.boxes import with_given
 from styleid.core.decisions import PhotoDecisions, SettledFaces, settle
@@ -24,6 +24,7 @@ from styleid.core.face import KnownFaces, SourceFace, xyxy
 from styleid.core.gate import GateVerdict
 from styleid.core.measurement import LazyObservation, MeasuringTools
 from styleid.core.methods import Method, choose_method
+from styleid.core.observation import Observation
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, privacy_level
 from styleid.core.protocols import AllowList, Targets
@@ -333,6 +334,8 @@ class Anonymizer:
         faces: Faces,
         rows: Int[np.ndarray, " k"],
         kept: Bool[np.ndarray, " n"] | None = None,
+        *,
+        attributes: bool = True,
     ) -> list[SourceFace]:
         """Measure some faces of a photo.
 
@@ -341,11 +344,25 @@ class Anonymizer:
             faces: Its n faces.
             rows: Indices of the k faces to measure; their landmarks must be finite.
             kept: Faces that stay as they are, bool (n,). The generator may see these next to the face that it draws.
+            attributes: Whether to measure age, sex and group, which are NaN otherwise.
 
         Returns:
             The k measured faces.
         """
-        return analyse_faces(self.bundle, self._method, self.timer, image_rgb, faces, rows, kept)
+        return analyse_faces(self.bundle, self._method, self.timer, image_rgb, faces, rows, kept, attributes=attributes)
+
+    def recall(
+        self,
+        image_rgb: ImageRGB,
+        faces: Faces,
+        index: int,
+        seen: Observation,
+        maps: FaceMaps,
+        wplus: Float[np.ndarray, " size"],
+    ) -> SourceFace:
+        """Return one face of a photo as `analyse` did, from what was kept of that: no network runs."""
+        with self.timer("align"):
+            return recall_face(self.bundle, self._method, image_rgb, faces, index, seen, maps, wplus)
 
     def _attempt_once(
         self, pending: list[FaceProgress], draft: PhotoDraft, name: str, attempt: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Generator
@@ -9,13 +10,14 @@ from contextlib import contextmanager
 
 
 class StageTimer:
-    """Adds up wall-clock seconds by stage.
+    """Adds up wall-clock seconds by stage, over all threads.
 
     seconds: totals so far, by the stage's name.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
 
     @contextmanager
     def __call__(self, stage: str) -> Generator[None, None, None]:
@@ -24,4 +26,5 @@ class StageTimer:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            with self._lock:
+                self.seconds[stage] += time.perf_counter() - start

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import threading
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -39,6 +40,8 @@ _CLOSER_SIDE_PX = 320
 """Longer side to which regions of interest are enlarged."""
 _MOST_ENLARGED = 4.0
 """Largest scale to which regions of interest are enlarged."""
+_NEARBY, _NEARBY_PX = 1.0, 16
+"""How far around a known face it is looked for again: in face sizes, and in pixels on top."""
 
 DetectorName = Literal["fast", "standard", "thorough"]
 DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
@@ -94,6 +97,13 @@ class FaceDetector:
         self._lock = threading.Lock()
         self.yunet = YuNet(device)
 
+    def with_options(self, options: DetectorOptions) -> FaceDetector:
+        """Return a detector like this one, on the same networks, with other options."""
+        _ = self._session  # opened now, it serves both
+        other = copy(self)
+        other.options = options
+        return other
+
     def detect(self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None) -> Faces:
         """Find the faces of an image.
 
@@ -133,6 +143,32 @@ class FaceDetector:
         views += [] if regions_xyxy is None else _closer_views(height, width, regions_xyxy)
         found = [look_at_part(image_rgb, self.look, *view, threshold) for view in views]
         return suppress_overlaps(Faces.concatenate(found))
+
+    def glance(self, image_rgb: ImageRGB) -> Faces:
+        """Find the faces that show in the whole image at once, which misses small ones of large images.
+
+        `look_closer` finds what `detect` finds beyond these. The settings standard and thorough find all at once.
+        """
+        if self.options.detector != "fast":
+            return self.detect(image_rgb)
+        whole, *_ = views_of(*image_rgb.shape[:2], self.options.min_face_px)
+        return look_at_part(image_rgb, self.look, *whole, self.options.threshold)
+
+    def look_closer(self, image_rgb: ImageRGB, glanced: Faces, near: Faces | None = None) -> Faces:
+        """Return what `glance` found, and smaller faces.
+
+        Args:
+            image_rgb: The image.
+            glanced: What `glance` found in it.
+            near: Where to look: about these faces, as they were seen a moment ago; None for everywhere, as `detect`.
+        """
+        height, width = image_rgb.shape[:2]
+        _, *tiles = views_of(height, width, self.options.min_face_px)
+        if self.options.detector != "fast" or not tiles:
+            return glanced
+        views = tiles if near is None else [(box, tiles[0][1]) for box in _surroundings(near, height, width)]
+        found = [look_at_part(image_rgb, self.look, *view, self.options.threshold) for view in views]
+        return suppress_overlaps(Faces.concatenate([glanced, *found]))
 
     def weighed(
         self, image_rgb: ImageRGB, regions_xyxy: Float[np.ndarray, "r 4"] | None = None
@@ -275,6 +311,14 @@ def views_of(height: int, width: int, min_face_px: float) -> Iterator[tuple[tupl
     for y0, y1 in tile_spans(height, side, overlap):
         for x0, x1 in tile_spans(width, side, overlap):
             yield (x0, y0, x1, y1), fine
+
+
+def _surroundings(faces: Faces, height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Return a box about each face, in which it is still found after it has moved by its own size."""
+    low, high = faces.boxes_xyxy[:, :2], faces.boxes_xyxy[:, 2:]
+    reach = _NEARBY * (high - low).max(1, keepdims=True) + _NEARBY_PX
+    corners = np.concatenate([(low - reach).clip(0), np.minimum(high + reach, [width, height])], 1).round().astype(int)
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in corners.tolist() if x1 > x0 and y1 > y0]
 
 
 def _closer_views(

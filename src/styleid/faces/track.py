@@ -156,8 +156,19 @@ def _assign(tracks: Sequence[Tracklet], rows: np.ndarray, c: Candidates, frame: 
     if not len(tracks) or not len(rows):
         return []
     worth = np.array([[affinity(track, int(row), c, frame) for row in rows] for track in tracks])
-    pairs = zip(*assignment(-worth), strict=True)
+    pairs = zip(*best_pairs(worth), strict=True)
     return [(int(t), int(rows[r])) for t, r in pairs if worth[t, r] > 0]
+
+
+def best_pairs(worth: FloatArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of a matrix that are worth most together, each at most once.
+
+    Pairs that are worth nothing may be among them or not.
+    """
+    there = worth > 0
+    if (there.sum(0) <= 1).all() and (there.sum(1) <= 1).all():  # nothing to weigh up, and SciPy takes long to import
+        return np.nonzero(there)
+    return assignment(-worth)
 
 
 def assignment(costs: FloatArray) -> tuple[np.ndarray, np.ndarray]:
@@ -261,7 +272,7 @@ def _join(tracks: list[list[int]], c: Candidates, cuts: Sequence[int], max_gap: 
                 there = _affinity(end, tracks[j][0], c, begin.frame)
                 back = _affinity(begin, tracks[i][-1], c, end.frame)
                 worth[i, j] = max(there, back)
-    follower = {int(i): int(j) for i, j in zip(*assignment(-worth), strict=True) if worth[i, j] > 0}
+    follower = {int(i): int(j) for i, j in zip(*best_pairs(worth), strict=True) if worth[i, j] > 0}
     joined = []
     for i in sorted(set(range(count)) - set(follower.values())):
         chain, at = list(tracks[i]), i

@@ -15,10 +15,12 @@ from jaxtyping import Float
 
 from styleid.core.attempt import FaceProgress
 from styleid.core.draft import PhotoDraft
+from styleid.core.face import SourceFace
 from styleid.core.pipeline import Anonymizer
 from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import Obscuring, face_ellipse, obscure_face
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, MaskArray
+from styleid.video.ahead import ONE_BY_ONE, FramePool
 from styleid.video.scan import Watch
 from styleid.video.targets import AssignedTarget, Measurements, faces_at, replaceable, steady
 from styleid.video.tracks import Track
@@ -71,9 +73,10 @@ class Renderer:
         anonymizer: Anonymizer,
         measured: Measurements | None,
         assigned: Mapping[int, AssignedTarget],
+        pool: FramePool = ONE_BY_ONE,
     ) -> None:
         self._clip, self._tracks, self._anonymizer = clip, tracks, anonymizer
-        self._measured, self._assigned = measured, assigned
+        self._measured, self._assigned, self._pool = measured, assigned, pool
         rate, pixels = float(clip.info.rate), clip.info.width * clip.info.height
         most = max(2, _WINDOW_BYTES // (_BYTES_A_PIXEL * pixels))
         self._fade = min(max(1, round(_FADE_S * rate)), most)
@@ -85,12 +88,13 @@ class Renderer:
     def run(self, sink: ClipSink, show: Show | None = None, watch: Watch | None = None, frames: int = 0) -> None:
         """Render every frame into the sink, in order."""
         waiting: deque[Held] = deque()
-        for frame in self._clip.frames():
-            waiting.append(self._drawn(frame))
+        for held in self._pool.in_order(self._drawn, self._clip.frames()):
+            self._note_failures(held)
+            waiting.append(held)
             if len(waiting) > self._merge:
                 self.release(waiting.popleft(), sink, show)
             if watch is not None:
-                watch("rendering", frame.index + 1, frames)
+                watch("rendering", held.frame.index + 1, frames)
         while waiting:
             self.release(waiting.popleft(), sink, show)
 
@@ -109,13 +113,16 @@ class Renderer:
                 wished = self._anonymizer.options.method == "none" or shown[k].hide is not None
                 reason = "" if wished else "no landmarks are known"
                 self._anonymizer.obscure(draft, faces, k, reason, how=shown[k].hide)
+        frame.forget_rgb()  # while it waits, only what was drawn counts
         boxes = {i: faces.boxes_xyxy[k] for k, i in enumerate(which)}
         outcomes = {i: outcome for i, outcome in zip(which, draft.outcomes, strict=True) if outcome is not None}
-        for i, outcome in outcomes.items():
-            if outcome.action is Action.OBSCURED:
-                insort(self.failures[i], frame.index)
-                self.reasons[i, frame.index] = outcome.reason
         return Held(frame, draft.image_rgb, draft.changed, boxes, outcomes)
+
+    def _note_failures(self, held: Held) -> None:
+        for i, outcome in held.outcomes.items():
+            if outcome.action is Action.OBSCURED:
+                insort(self.failures[i], held.frame.index)
+                self.reasons[i, held.frame.index] = outcome.reason
 
     def _is_measured(self, track: Track) -> bool:
         """Say whether a track's face is drawn anew, or measured so that what hides it can be checked."""
@@ -130,7 +137,7 @@ class Renderer:
         progress: list[FaceProgress] = []
         hidden: list[FaceProgress] = []
         parts: list[AssignedTarget] = []
-        for source in self._anonymizer.analyse(image, faces, np.array(aligned)):
+        for source in self._sources(image, faces, which, aligned, frame):
             index = which[source.index]
             track = self._tracks[index]
             steadied = steady(source, self._measured.row(index, frame))
@@ -143,6 +150,17 @@ class Renderer:
         if progress:
             self._attempt(image, progress, parts)
         return [*hidden, *progress]
+
+    def _sources(
+        self, image: ImageRGB, faces: Faces, which: Sequence[int], aligned: Sequence[int], frame: int
+    ) -> list[SourceFace]:
+        """Return what the first pass measured of a frame's faces; a method that draws by labels measures them again."""
+        assert self._measured is not None
+        if self._anonymizer.method.pixel is not None:
+            return self._anonymizer.analyse(image, faces, np.array(aligned), attributes=False)
+        rows = [self._measured.row(which[k], frame) for k in aligned]
+        pairs = zip(aligned, rows, strict=True)
+        return [self._measured.recall(self._anonymizer, image, faces, k, row) for k, row in pairs]
 
     def _attempt(self, image: ImageRGB, progress: list[FaceProgress], parts: Sequence[AssignedTarget]) -> None:
         own = np.stack([face.source.wplus for face in progress])

@@ -18,7 +18,6 @@ from styleid.engine.journal import Journal
 from styleid.engine.json_value import JsonValue, read_json
 from styleid.engine.local import bundle_settings
 from styleid.errors import OptionError, VideoError
-from styleid.faces.detect import FaceDetector
 from styleid.faces.track import associate
 from styleid.media.signing import check_signing
 from styleid.media.video.clip import Clip, ClipSink
@@ -29,8 +28,10 @@ from styleid.media.video.writer import EncodeOptions, VideoSink, container_of
 from styleid.people.keep import Keep
 from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import TakenTarget
+from styleid.runtime import cpu_threads, limited_threads
 from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
+from styleid.video.ahead import ONE_BY_ONE, FramePool, frames_at_once
 from styleid.video.decided import clip_sha256, export_video_decisions, require_decided, shared_settings
 from styleid.video.keep import leave_kept
 from styleid.video.linking import link_tracks
@@ -165,17 +166,26 @@ class _Work:
 def _run(
     work: _Work, detector: Detector | None, watch: Watch | None, export: Path | None
 ) -> tuple[dict[str, Any], Path | None]:
+    """Do the work, on several frames at once: a second frame gains more than a second thread in each network."""
+    at_once = frames_at_once()
+    with limited_threads(max(1, cpu_threads() // at_once)), FramePool(at_once) as pool:
+        return _run_on(pool, work, detector, watch, export)
+
+
+def _run_on(
+    pool: FramePool, work: _Work, detector: Detector | None, watch: Watch | None, export: Path | None
+) -> tuple[dict[str, Any], Path | None]:
     source, anonymizer, options, encode, side = work.source, work.anonymizer, work.options, work.encode, work.side
     clip: Clip = FramesClip(source, options.frames, options.fps) if options.frames else VideoClip(source)
     told = require_decided(source, clip, work.decided)
     given = None if work.decided is None else work.decided.tracks
     with Workspace() as space:
         found, tracks, measured, assigned = first_pass(
-            clip, anonymizer, options, detector, space, watch, given, work.taken
+            clip, anonymizer, options, detector, space, watch, given, work.taken, pool
         )
         if options.require_faces and not tracks:
             raise VideoError(source, "no face was found, and `require_faces` asks for one")
-        renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned), Sheets(tracks)
+        renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned, pool), Sheets(tracks)
         sink: ClipSink
         if isinstance(clip, VideoClip):
             sink = VideoSink(clip, options.out, encode, side, options.marking)
@@ -211,6 +221,7 @@ def first_pass(
     watch: Watch | None = None,
     given: JsonValue | None = None,
     taken: Sequence[TakenTarget] = (),
+    pool: FramePool = ONE_BY_ONE,
 ) -> tuple[Scan, list[Track], Measurements | None, dict[int, AssignedTarget]]:
     """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target.
 
@@ -222,13 +233,14 @@ def first_pass(
     if given is None and options.tracks is not None:
         given = read_json(options.tracks, "tracks")
     if given is not None:
-        found = scan(clip, _Blind(), None, chosen.threshold, space, watch)
+        found = scan(clip, _Blind(), None, chosen.threshold, space, watch, pool)
         tracks = parse_tracks(given, clip.info, found.frames)
         _require_free_targets(tracks, anonymizer, given)
         people = [t.person for t in tracks]
     else:
         low = replace(chosen, threshold=chosen.threshold * UNSURE_SHARE)
-        found = scan(clip, detector or FaceDetector(low, anonymizer.device), bundle, chosen.threshold, space, watch)
+        finder = detector or anonymizer.detector.with_options(low)
+        found = scan(clip, finder, bundle, chosen.threshold, space, watch, pool)
         rows = associate(found.candidates, chosen.threshold, found.cuts, round(_GAP_S * rate))
         tracks = complete(clip, found, tracks_of(found, rows, chosen.threshold), watch)
         tracks = [rounded(steadied(track, found.times_s, rate)) for track in tracks]
@@ -243,10 +255,11 @@ def first_pass(
     if bundle is None or not tracks:
         _set_people(tracks, people)
         return found, tracks, None, {}
-    measured, samples = measure(clip, found, tracks, anonymizer, space, watch)
+    measured, samples = measure(clip, found, tracks, anonymizer, space, watch, pool)
     strictest = min(bundle.spec.thresholds)
     _set_people(tracks, people or link_tracks(tracks, measured, bundle.spec.thresholds[strictest].high))
-    return found, tracks, measured, assign_targets(tracks, measured, samples, anonymizer, clip.info.name, watch, taken)
+    name = clip.info.name
+    return found, tracks, measured, assign_targets(tracks, measured, samples, anonymizer, name, watch, taken, pool)
 
 
 def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:

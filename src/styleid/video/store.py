@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,11 +23,13 @@ class Workspace:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="styleid-"))  # mkdtemp makes it 0700
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._open.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -43,6 +47,38 @@ class Workspace:
             return np.memmap(self.folder / name, kind, "w+", shape=(max(rows, 1),))
         except OSError as error:
             raise OutputError(self.folder / name, os_reason(error)) from error
+
+    def shelf(self, name: str) -> Shelf:
+        """Return a file of byte strings, which is closed with the folder."""
+        shelf = Shelf(self.folder / name)
+        self._open.callback(shelf.close)
+        return shelf
+
+
+class Shelf:
+    """Byte strings in a file, each found again by where it was put. One thread puts, any number take."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self._end = path, path.open("xb+", buffering=0), 0
+
+    def put(self, content: bytes) -> tuple[int, int]:
+        """Append a byte string; return where it is: begin and length."""
+        at = self._end, len(content)
+        try:
+            if self._file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise OutputError(self._path, os_reason(error)) from error
+        self._end += len(content)
+        return at
+
+    def take(self, begin: int, length: int) -> bytes:
+        """Return what was put at a place."""
+        return os.pread(self._file.fileno(), length, begin)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Growing:
@@ -73,7 +109,8 @@ class Growing:
 def measurement_type(size: int, embedding: int) -> np.dtype[Any]:
     """Return the record of one face in one frame; landmarks are in pixels of its crop.
 
-    size: how many numbers W+ has; embedding: how many an embedding has.
+    size: how many numbers W+ has; embedding: how many an embedding has. The record's maps say where `Shelf` has them,
+    begin and length.
     """
     return np.dtype(
         [
@@ -81,6 +118,8 @@ def measurement_type(size: int, embedding: int) -> np.dtype[Any]:
             ("wplus", np.float32, (size,)),
             ("attributes", np.float32, (7,)),
             ("embedding", np.float32, (embedding,)),
+            ("shares", np.float32, (2,)),
+            ("maps", np.int64, (2,)),
             ("steady_landmarks", np.float32, (68, 2)),
             ("steady_wplus", np.float32, (size,)),
         ]

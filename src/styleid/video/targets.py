@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from styleid.core.analysis import pack_maps, unpack_maps
 from styleid.core.attempt import FaceProgress
 from styleid.core.face import SourceFace
+from styleid.core.gate import GateVerdict
+from styleid.core.observation import Observation
 from styleid.core.pipeline import Anonymizer
 from styleid.core.targets import FreshTargets
 from styleid.faces.smooth import smooth
-from styleid.media.video.clip import Clip
+from styleid.media.video.clip import Clip, ClipFrame
 from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import Sighting, TakenTarget, clearest, sightings_of
 from styleid.types import Faces, ImageRGB
+from styleid.video.ahead import ONE_BY_ONE, FramePool
 from styleid.video.scan import Scan, Watch
 from styleid.video.store import Workspace, measurement_type
 from styleid.video.tracks import Track
@@ -32,6 +37,9 @@ TAKEN_FMR = 1e-2
 """How alike somebody must be to a face of the photo that a clip belongs to: both were taken in the same seconds."""
 _PATIENCE = 3
 """How many times as many targets are tried as for a photo, while samples fail: the choice stands for a whole clip."""
+
+_HOPELESS = 4
+"""After how many targets that all fail in a sample, that is put down to the sample."""
 
 
 Take = tuple[SourceFace, ImageRGB]
@@ -62,10 +70,25 @@ class Measurements:
         self._tracks = tracks
         kind = measurement_type(spec.size, width)
         self.table: Any = space.table("measured", kind, int(self._starts[-1]))
+        self._maps, self._side = space.shelf("maps"), spec.crop.size_px
 
     def row(self, track: int, frame: int) -> Any:
         """Return one face in one frame."""
         return self.table[self._starts[track] + frame - self._tracks[track].first]
+
+    def note(self, track: int, frame: int, source: SourceFace, packed: bytes) -> None:
+        """Keep what was measured of a face. packed: its maps, by `pack_maps`."""
+        row, seen = self.row(track, frame), source.observation
+        row["landmarks"], row["wplus"] = seen.landmarks, source.wplus
+        row["attributes"], row["embedding"] = seen.attributes, seen.embedding
+        row["shares"], row["maps"] = seen.face_shares, self._maps.put(packed)
+
+    def recall(self, anonymizer: Anonymizer, image_rgb: ImageRGB, faces: Faces, index: int, row: Any) -> SourceFace:
+        """Return a face as it was measured. faces: of the frame. index: which of them. row: see `row`."""
+        shares = float(row["shares"][0]), float(row["shares"][1])
+        seen = Observation(True, *(np.array(row[name]) for name in ("landmarks", "embedding", "attributes")), shares)
+        maps = unpack_maps(self._maps.take(*row["maps"].tolist()), self._side)
+        return anonymizer.recall(image_rgb, faces, index, seen, maps, np.array(row["wplus"]))
 
     def of(self, track: int) -> Any:
         """Return a track's rows."""
@@ -106,33 +129,41 @@ def measure(
     anonymizer: Anonymizer,
     space: Workspace,
     watch: Watch | None = None,
+    pool: FramePool = ONE_BY_ONE,
 ) -> tuple[Measurements, dict[int, list[Sample]]]:
-    """Measure every face of every track; return that, and by track what some of its frames showed."""
+    """Measure every face of every track; return that, and by track what some of its frames showed.
+
+    Attributes are measured in frames that are samples of a track; they are NaN in the others.
+    """
     measured = Measurements(tracks, anonymizer, space)
     wanted = {i: _sample_frames(track) for i, track in enumerate(tracks) if replaceable(track)}
     samples: dict[int, list[Sample]] = {i: [] for i in wanted}
-    for frame in clip.frames():
+
+    def look(frame: ClipFrame) -> tuple[int, list[tuple[int, SourceFace, bytes]]]:
         which, faces = faces_at(tracks, frame.index)
         rows = np.array([k for k, i in enumerate(which) if i in wanted], int)
-        if len(rows):
-            for source in anonymizer.analyse(frame.image_rgb, faces, rows):
-                track = which[source.index]
-                _note(measured.row(track, frame.index), source)
-                if frame.index in wanted[track]:
-                    x0, y0, x1, y1 = source.window
-                    path = space.folder / f"sample-{track}-{frame.index}.npy"
-                    np.save(path, frame.image_rgb[y0:y1, x0:x1])
-                    patch = np.load(path, mmap_mode="r")
-                    samples[track].append((frame.index, patch, np.array([x0, y0], np.float32)))
+        if not len(rows):
+            return frame.index, []
+        sampled = any(frame.index in wanted[which[k]] for k in rows)
+        sources = anonymizer.analyse(frame.image_rgb, faces, rows, attributes=sampled)
+        return frame.index, [(which[source.index], source, pack_maps(source)) for source in sources]
+
+    for index, seen in pool.in_order(look, clip.frames()):
+        for track, source, packed in seen:
+            measured.note(track, index, source, packed)
+            if index in wanted[track]:
+                samples[track].append(_sample(source, index, space.folder / f"sample-{track}-{index}.npy"))
         if watch is not None:
-            watch("measuring faces", frame.index + 1, scan.frames)
+            watch("measuring faces", index + 1, scan.frames)
     measured.steady(scan.times_s, float(clip.info.rate))
     return measured, samples
 
 
-def _note(row: Any, source: SourceFace) -> None:
-    row["landmarks"], row["wplus"] = source.observation.landmarks, source.wplus
-    row["attributes"], row["embedding"] = source.observation.attributes, source.observation.embedding
+def _sample(source: SourceFace, frame: int, path: Path) -> Sample:
+    """Keep a face's neighbourhood in a file."""
+    x0, y0, x1, y1 = source.window
+    np.save(path, source.photo_rgb[y0:y1, x0:x1])
+    return frame, np.load(path, mmap_mode="r"), np.array([x0, y0], np.float32)
 
 
 def _sample_frames(track: Track) -> set[int]:
@@ -157,6 +188,7 @@ def assign_targets(
     name: str,
     watch: Watch | None = None,
     taken: Sequence[TakenTarget] = (),
+    pool: FramePool = ONE_BY_ONE,
 ) -> dict[int, AssignedTarget]:
     """Choose every person's target and strength: by what most of the samples pass with.
 
@@ -166,16 +198,19 @@ def assign_targets(
     people = sorted({tracks[i].person for i in samples if samples[i] and tracks[i].replaced})
     takes = {person: _takes(person, tracks, measured, samples, anonymizer) for person in people}
     given = _pseudonyms(takes, tracks, anonymizer) | _taken(takes, taken, anonymizer)
-    chosen = {}
-    for done, (person, own) in enumerate(takes.items()):
-        rehearsal = _Rehearsal(anonymizer, own)
+
+    def choose(person: int) -> AssignedTarget:
+        rehearsal = _Rehearsal(anonymizer, takes[person])
         if person in given:
-            chosen[person] = rehearsal.pseudonym(given[person])
-        else:
-            other = max(tracks[i].other for i in _tracks_of(person, tracks, samples))
-            chosen[person] = rehearsal.stranger(name, person, _mean(person, tracks, measured, samples), other)
+            return rehearsal.pseudonym(given[person])
+        other = max(tracks[i].other for i in _tracks_of(person, tracks, samples))
+        return rehearsal.stranger(name, person, _mean(person, tracks, measured, samples), other)
+
+    chosen: dict[int, AssignedTarget] = {}
+    for person, part in zip(people, pool.in_order(choose, people), strict=True):
+        chosen[person] = part
         if watch is not None:
-            watch("choosing targets", done + 1, len(people))
+            watch("choosing targets", len(chosen), len(people))
     return chosen
 
 
@@ -200,11 +235,13 @@ def _tracks_of(person: int, tracks: Sequence[Track], samples: Mapping[int, Any])
 def _mean(
     person: int, tracks: Sequence[Track], measured: Measurements, samples: Mapping[int, Any]
 ) -> dict[str, Float[np.ndarray, "1 ..."]]:
-    """Return a person's attributes and W+ over all frames in which they were seen."""
+    """Return a person's attributes and W+ over all frames in which they were seen and these measured."""
     own = _tracks_of(person, tracks, samples)
     rows = [measured.of(i)[tracks[i].seen] for i in own]
     rows = [r for r in rows if len(r)] or [measured.of(i) for i in own]
-    return {n: np.mean([np.asarray(r[n]).mean(0) for r in rows], 0)[None] for n in ("attributes", "wplus")}
+    known = {n: [np.asarray(r[n]) for r in rows] for n in ("attributes", "wplus")}
+    finite = {n: [some[np.isfinite(some).all(1)] for some in all_rows] for n, all_rows in known.items()}
+    return {n: np.mean([some.mean(0) for some in all_rows if len(some)], 0)[None] for n, all_rows in finite.items()}
 
 
 def _pseudonyms(
@@ -278,63 +315,96 @@ def _rehearsed(
     return steady(source, measured.row(index, frame)), image
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """How a target did on a person's samples.
+
+    failed: which samples failed. close: how many came close to it. drifted: how many changed what should have stayed.
+    landmark_error: the mean.
+    """
+
+    failed: frozenset[int]
+    close: int
+    drifted: int
+    landmark_error: float
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """The lower, the better."""
+        return len(self.failed), self.close, self.drifted, self.landmark_error
+
+
 class _Rehearsal:
-    """Try targets on a person's samples; each take is a face and the neighbourhood that it is drawn into."""
+    """Try targets on a person's samples; each take is a face and the neighbourhood that it is drawn into.
+
+    Samples in which most targets failed come first, and a trial ends when it cannot be the best any more.
+    """
 
     def __init__(self, anonymizer: Anonymizer, takes: Sequence[Take]) -> None:
         self._anonymizer = anonymizer
         self._sources, self._images = [s for s, _ in takes], [i for _, i in takes]
         self._fresh = FreshTargets(anonymizer.options.seed)
         self._own = np.stack([s.wplus for s in self._sources])
+        self._tried, self._failures = np.zeros((2, len(takes)), int)
 
     def stranger(
         self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]], other: int = 0
     ) -> AssignedTarget:
         """Return the best of some new targets. other: which other new face, 0 for the first."""
         anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.method.steps)
-        best: tuple[tuple[float, ...], AssignedTarget] | None = None
+        best: tuple[_Trial, AssignedTarget] | None = None
         tries = 0
         for attempt in range(_PATIENCE * anonymizer.options.tries):
-            if best is not None and attempt >= anonymizer.options.tries and best[0][0] == 0:
+            if best is not None and attempt >= anonymizer.options.tries and not self._may_pass(best[0].failed):
                 break
             tries += 1
             z = self._fresh.z(name, person, attempt, anonymizer.bundle.spec.z, other)[None]
             target = anonymizer.bundle.sample(z, mean["attributes"], mean["wplus"])[0]
-            rank = failed, close, drifted, _ = self._rank(target, step)
-            if best is None or rank < best[0]:
-                best = rank, AssignedTarget(target, step, attempt + 1)
-            if not failed and not close and drifted <= _DRIFTS_ALLOWED * len(self._sources):
+            trial = self._try(target, step, None if best is None else best[0])
+            if best is None or trial.rank < best[0].rank:
+                best = trial, AssignedTarget(target, step, attempt + 1)
+            if not trial.failed and not trial.close and trial.drifted <= _DRIFTS_ALLOWED * len(self._sources):
                 break
-            if close:
+            if trial.close:
                 step = min(step + 1, steps - 1)
         assert best is not None
         return replace(best[1], tries=tries)
 
     def pseudonym(self, targets: Float[np.ndarray, "t size"]) -> AssignedTarget:
         """Return the first of a person's targets that passes in every sample: more of one before the next."""
-        best: tuple[float, AssignedTarget] | None = None
+        best: tuple[_Trial, AssignedTarget] | None = None
         tries = 0
         for target in targets:
             for step in range(len(self._anonymizer.method.steps)):
                 tries += 1
-                failed = self._rank(target, step)[0]
-                if best is None or failed < best[0]:
-                    best = failed, AssignedTarget(target, step, tries)
-                if not failed:
+                trial = self._try(target, step, None if best is None else best[0])
+                if best is None or len(trial.failed) < len(best[0].failed):
+                    best = trial, AssignedTarget(target, step, tries)
+                if not trial.failed:
                     return replace(best[1], tries=tries)
         assert best is not None
         return replace(best[1], tries=tries)
 
-    def _rank(self, target: Float[np.ndarray, " size"], step: int) -> tuple[float, float, float, float]:
-        """Return how many samples fail, are close to it, and drift, and their mean landmark error."""
+    def _may_pass(self, failed: frozenset[int]) -> bool:
+        """Say whether another target may pass in some of these samples: not where a row of targets all failed."""
+        return any(self._failures[k] < self._tried[k] or self._tried[k] < _HOPELESS for k in failed)
+
+    def _try(self, target: Float[np.ndarray, " size"], step: int, best: _Trial | None) -> _Trial:
+        """Return how a target does, or how far it came until more samples failed than with the best so far."""
         anonymizer, count = self._anonymizer, len(self._own)
         wplus = anonymizer.method.swap(anonymizer.bundle, self._own, np.repeat(target[None], count, 0), [step] * count)
-        faces = [FaceProgress(source, step=step) for source in self._sources]
-        verdicts = [made.verdict for made in anonymizer.attempt(faces, self._images, wplus)]
+        failed, verdicts = set[int](), list[GateVerdict]()
+        for k in np.argsort(-self._failures, kind="stable").tolist():
+            face = FaceProgress(self._sources[k], step=step)
+            (made,) = anonymizer.attempt([face], [self._images[k]], wplus[k : k + 1])
+            verdicts.append(made.verdict)
+            self._tried[k] += 1
+            if not made.verdict.passed:
+                self._failures[k] += 1
+                failed.add(k)
+                if best is not None and len(failed) > len(best.failed):
+                    break
         limit = anonymizer.level.strangers.high - _MARGIN
-        return (
-            sum(not v.passed for v in verdicts),
-            sum(v.figures["similarity"] > limit for v in verdicts),
-            sum(bool(v.drifts) for v in verdicts),
-            float(np.mean([v.figures["landmark_error"] for v in verdicts])),
-        )
+        close = sum(v.similarity > limit for v in verdicts)
+        drifted = sum(bool(v.drifts) for v in verdicts)
+        return _Trial(frozenset(failed), close, drifted, float(np.mean([v.landmark_error for v in verdicts])))

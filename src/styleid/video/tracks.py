@@ -31,6 +31,7 @@ _SHORT_GAP = 2
 _LOOK_FRAMES = 10
 _TRUST_UNSURE, _TRUST_FILLED = 0.6, 0.25
 _SMOOTH_FRAMES = 2.0
+_NOTHING = np.zeros((0, 0), np.uint8)
 
 
 @dataclass
@@ -124,11 +125,12 @@ def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | Non
     ahead = max(_LEAST_ENDS, round(_FOLLOW_S * float(clip.info.rate)))
     scale = min(1.0, _FOLLOW_SIDE_PX / max(clip.info.width, clip.info.height))
     work = _plan(tracks, ahead, scan.frames)
+    needed = _needed(work, tracks)
     window: deque[UInt8[np.ndarray, "h w"]] = deque(maxlen=ahead + 2 * _LOOK_FRAMES + 4)
     done: dict[tuple[int, str, int], Float[np.ndarray, "n 4"]] = {}
     rivals = _Rivals(tracks)
-    for frame in clip.frames():
-        window.append(_small_grey(frame.image_rgb, scale))
+    for frame in clip.frames() if needed else ():
+        window.append(_small_grey(frame.image_rgb, scale) if frame.index in needed else _NOTHING)
         start = frame.index - len(window) + 1
         for job in work.pop(frame.index, ()):
             pictures = [window[i - start] for i in range(job.begin, job.end + 1)]
@@ -190,6 +192,15 @@ def _plan(tracks: Sequence[Track], ahead: int, frames: int) -> dict[int, list[_J
             last = min(track.last + ahead, frames - 1)
             work[last].append(_Job(index, "after", track.last, last))
     return work
+
+
+def _needed(work: dict[int, list[_Job]], tracks: Sequence[Track]) -> set[int]:
+    """Return the frames whose pictures are looked at."""
+    needed: set[int] = set()
+    for job in (job for jobs in work.values() for job in jobs):
+        needed.update(range(job.begin, job.end + 1))
+        needed.update(tracks[job.track].first + at for at in _looks(tracks[job.track], job))
+    return needed
 
 
 def _looks(track: Track, job: _Job) -> list[int]:

@@ -92,6 +92,10 @@ class ClipFrame:
         """Upright picture, uint8 (h, w, 3); converted when it is first read."""
         return self.to_rgb(self.native)
 
+    def forget_rgb(self) -> None:
+        """Free the converted picture, which takes twice the memory of the native one."""
+        self.__dict__.pop("image_rgb", None)
+
     def further_views(self) -> list[tuple[ImageRGB, float]]:
         """Return other views of the frame that may show faces: upright pictures, and their relative sizes."""
         return [] if self.to_views is None else self.to_views(self.native)
