@@ -305,5 +305,5 @@ def test_photos_that_cannot_say_whom_to_keep_are_named(run, photos, tmp_path, ki
     assert caught.value.path.name == "who.png"
     with pytest.raises(OptionError, match="contains no photos"):
         run(photos, keep=tmp_path / "nothing" if (tmp_path / "nothing").mkdir() is None else folder)
-    with pytest.raises(OptionError, match="is no folder"):
+    with pytest.raises(OptionError, match="is not a folder"):
         run(photos, keep=tmp_path / "gone")
