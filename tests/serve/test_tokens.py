@@ -153,8 +153,8 @@ def test_some_names_are_refused(people, name) -> None:
     ("options", "words"),
     [
         ({"host": "0.0.0.0"}, "without encryption"),
-        ({"host": "0.0.0.0", "no_token": True}, "must show a token"),
-        ({"host": "192.0.2.1", "no_token": True, "allow_insecure": True}, "must show a token"),
+        ({"host": "0.0.0.0", "no_token": True}, "which need tokens"),
+        ({"host": "192.0.2.1", "no_token": True, "allow_insecure": True}, "which need tokens"),
         ({"host": "0.0.0.0", "allow_insecure": True}, "styleid serve token add"),
         ({"expire_hours": 0}, "keep nothing"),
         ({"port": 70000}, "no port"),

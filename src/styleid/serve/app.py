@@ -1,4 +1,4 @@
-"""The application: routes, errors and the document that describes them."""
+"""The ASGI application: routes, errors and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ABOUT = (
 
 
 def make_app(service: Service) -> ASGIApp:
-    """Return a service as an ASGI application, which starts and closes it."""
+    """Return the ASGI application of a service, which starts and closes the service."""
     options = service.options
     names = LOCAL_NAMES | {name.lower() for name in options.name}
     return Guard(_Counted(make_api(service), service), names, any_address=not options.is_local)
 
 
 def make_api(service: Service) -> FastAPI:
-    """Return the routes of a service, without what guards them."""
+    """Return the routes of a service, without the guard."""
     app = FastAPI(
         title="styleid",
         version=__version__,
@@ -74,17 +74,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _health() -> dict[str, str]:
-    """Say that the service answers, and its version."""
+    """Return that the service runs, and its version."""
     return {"status": "ok", "version": __version__}
 
 
 async def _metrics(service: Annotated[Service, Depends(the_service)]) -> Response:
-    """Return figures in Prometheus' text format."""
+    """Return metrics in the text format of Prometheus."""
     return Response(service.metrics.text(service.gauges()), media_type=metrics.MEDIA_TYPE)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, with problems where FastAPI would describe its own errors."""
+    """Return the OpenAPI document, with problems in place of FastAPI's own errors."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -100,7 +100,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 class _Counted:
-    """Count answers by method and status."""
+    """Counts responses by method and status."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._metrics = app, service.metrics

@@ -1,4 +1,4 @@
-"""Unpack ZIP files of photos and videos, and refuse those that are made to harm."""
+"""Unpack ZIP files of photos and videos, and refuse harmful ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 _NESTED = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
 
 Take = Callable[[PurePosixPath], Sink]
-"""Called with a member's name; what it returns is written to, and closed."""
+"""Called with a member's name; returns the sink for its bytes."""
 
 
 def unpack(path: Path, take: Take, *, most_files: int, most_bytes: int) -> list[str]:
@@ -60,7 +60,7 @@ def unpack(path: Path, take: Take, *, most_files: int, most_bytes: int) -> list[
 
 
 def _check_directory(path: Path, most_files: int) -> None:
-    """Refuse an archive by what its end says of its directory, before that is read into memory."""
+    """Refuse an archive by the size of its directory, before the directory is read into memory."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _END_BYTES - _MOST_COMMENT))

@@ -1,4 +1,4 @@
-"""Write a folder as a ZIP while it is sent, so that nothing is written to the disk for it."""
+"""Send a folder as a ZIP without writing the ZIP to the disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from styleid.media.storage.remote import TEMPORARY
 
 _CHUNK = 1 << 20
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""The time of every member: when a photo was anonymised is nobody's business."""
+"""The time of every member, so that it does not reveal when a photo was anonymised."""
 
 
 def zip_chunks(folder: Path) -> Iterator[bytes]:
@@ -30,7 +30,7 @@ def zip_chunks(folder: Path) -> Iterator[bytes]:
 
 
 class _Pipe:
-    """What a ZIP is written to: it can only be written on."""
+    """A write-only file without seeking, to which the ZIP is written."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -40,10 +40,10 @@ class _Pipe:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is buffered."""
 
     def take(self) -> bytes:
-        """Return what was written since the last time."""
+        """Return the bytes written since the last call."""
         taken = bytes(self._bytes)
         self._bytes.clear()
         return taken

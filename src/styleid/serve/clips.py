@@ -1,4 +1,4 @@
-"""Do the videos of a job: each as `styleid video` does it, again only where its decisions have changed."""
+"""Anonymise the videos of a job as `styleid video` does, and again only if decisions change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class JobVideo:
-    """One video of a job. folder: the job's. source: where its original is."""
+    """One video of a job. folder: the job's folder. source: path of the original."""
 
     folder: Path
     file: JobFile
@@ -35,33 +35,33 @@ class JobVideo:
 
     @property
     def target(self) -> Path:
-        """Where its output goes."""
+        """Path of its output."""
         return self.folder / OUTPUTS / VIDEOS / video_output(PurePosixPath(self.file.name))
 
     def record(self) -> dict[str, Any] | None:
-        """Return its line in the journal, None before it was done."""
+        """Return its line in the journal; None if it is not done."""
         return Journal(self.target.parent).among({self.source.name}).get(self.source.name)
 
     def sheet(self, track: int) -> Path:
-        """Return where pictures of a track in the output are."""
+        """Return the path of a track's pictures in the output."""
         return self.review / f"track-{track:03d}.jpg"
 
     @property
     def review(self) -> Path:
-        """Where the page, the tracks and the pictures of an output go."""
+        """Folder of the output's page, tracks and pictures."""
         from styleid.video.review import review_folder
 
         return review_folder(self.target)
 
     def strip(self, track: int) -> Path:
-        """Return where pictures of a track in the original are."""
+        """Return the path of a track's pictures in the original."""
         return tracks_path(self.folder, self.file.number).with_suffix("") / f"{track}.jpg"
 
 
 def do_video(
     video: JobVideo, settings: Settings, anonymizer: Anonymizer, decided: DecidedVideo, watch: Watch
 ) -> dict[str, Any]:
-    """Anonymise a video, where that is not done as it was decided; return its line in the journal.
+    """Anonymise a video, unless that is done with the same decisions; return its line in the journal.
 
     Raises OptionError where settings do not go with it.
     """
@@ -87,7 +87,7 @@ def do_video(
 
 
 def count_video(summary: Summary, name: str, record: Mapping[str, Any]) -> None:
-    """Add a video's line in the journal to what became of a job's files."""
+    """Add a video's line in the journal to a job's summary."""
     summary.inputs += 1
     if "error" in record:
         summary.failed += 1
@@ -99,7 +99,7 @@ def count_video(summary: Summary, name: str, record: Mapping[str, Any]) -> None:
 
 
 def _finished(video: JobVideo, decided: DecidedVideo) -> dict[str, Any] | None:
-    """Return a video's line where its output is whole and made as decided; a new approval goes into the journal."""
+    """Return a video's line if its output is complete and has the same decisions; journal a new approval."""
     record = video.record()
     if record is None or record.get("decisions") != decided.digest or not _is_whole(video.target, record):
         return None
@@ -119,7 +119,7 @@ def _is_whole(path: Path, record: Mapping[str, Any]) -> bool:
 
 
 def _set_aside(video: JobVideo, watch: Watch) -> None:
-    """Keep the tracks as they were found, and pictures of them in the original."""
+    """Store the tracks as they were found, and their pictures in the original."""
     path = tracks_path(video.folder, video.file.number)
     if path.is_file():
         return

@@ -1,4 +1,4 @@
-"""Review: what was found in a job, with risks, what a person decides about it, and photos before and after."""
+"""Review of a job: its faces with risks, decisions about them, and photos before and after."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/jobs/{job}", tags=["review"], responses=documente
 
 
 def _whole(value: object) -> object:
-    """Return 5.0 as 5: JSON knows one kind of number."""
+    """Return 5.0 as 5, since JSON has one kind of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -41,7 +41,7 @@ _JPEG_QUALITY = 85
 
 
 class FaceWish(BaseModel):
-    """Say what is done with a face that was found. target: another new face, counted from 0, the usual one."""
+    """A decision about a face that was found. target: number of another new face; 0 is the usual one."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     box: Box
@@ -50,7 +50,7 @@ class FaceWish(BaseModel):
 
 
 class AddedBox(BaseModel):
-    """Say where a face was missed, and how it is hidden."""
+    """A face that was missed, and how it is obscured."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     box: Box
@@ -58,7 +58,7 @@ class AddedBox(BaseModel):
 
 
 class PhotoWishes(BaseModel):
-    """Hold all decisions about one photo; they take the place of those made before. remove: boxes that are no faces."""
+    """All decisions about one photo, in place of earlier ones. remove: boxes that are no faces."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     faces: list[FaceWish] = Field([], max_length=_MOST_FACES)
@@ -68,7 +68,7 @@ class PhotoWishes(BaseModel):
 
 
 class PersonWish(BaseModel):
-    """Say what is done with all faces of a person; null takes it back."""
+    """A decision about all faces of a person; null withdraws it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     do: Literal["replace", "keep", "solid", "blur", "pixelate"] | None
@@ -76,7 +76,7 @@ class PersonWish(BaseModel):
 
 
 class FaceBody(BaseModel):
-    """Tell of one face as it is now. risk: 0 to 1, how much it asks to be looked at; reasons: why."""
+    """One face in its present state. risk: 0 to 1, how much a person should check it. reasons: why."""
 
     box: Box
     action: str = Field(examples=["anonymised"])
@@ -90,7 +90,7 @@ class FaceBody(BaseModel):
 
 
 class PhotoBody(BaseModel):
-    """Tell of one photo. version: changes whenever its output does. wishes: the decisions about it as they stand."""
+    """One photo. version: changes whenever its output does. wishes: its present decisions."""
 
     number: int
     name: str
@@ -102,7 +102,7 @@ class PhotoBody(BaseModel):
 
 
 class ReviewBody(BaseModel):
-    """Tell of all photos and videos of a job, the riskiest first.
+    """All photos and videos of a job, the riskiest first.
 
     people: what was decided about people of photos, by their names.
     """
@@ -115,13 +115,13 @@ class ReviewBody(BaseModel):
 
 @router.get("/faces", summary="List the faces of a job, with boxes, risks and decisions")
 def faces(own: Own, service: The) -> ReviewBody:
-    """Return what the journal says of each photo, with what was decided about it."""
+    """Return the journal's figures of each photo, with the decisions about it."""
     return _review(own, service)
 
 
 @router.patch("/photos/{number}", summary="Decide about the faces of one photo", responses=documented(400, 409, 422))
 def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The) -> ReviewBody:
-    """Take the place of the photo's earlier decisions, and do the photo again."""
+    """Replace the photo's decisions, and anonymise the photo again."""
     file = _photo(own, number, service)
 
     def change(body: review.Body) -> review.Body:
@@ -136,7 +136,7 @@ def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The)
 
 @router.patch("/videos/{number}", summary="Decide about the tracks of a video", responses=documented(400, 409, 422))
 def decide_video(number: int, wishes: VideoWishes, own: Own, user: User, service: The) -> ReviewBody:
-    """Take the place of the video's earlier decisions, and do the whole video again: its parts cannot be exchanged."""
+    """Replace the video's decisions, and anonymise the whole video again: parts of it cannot be exchanged."""
     video = own_video(own, number, service)
     found = found_tracks(video.folder, number)
     if found is None:
@@ -155,7 +155,7 @@ def decide_video(number: int, wishes: VideoWishes, own: Own, user: User, service
 
 @router.patch("/people/{person}", summary="Decide about all faces of a person", responses=documented(400, 409, 422))
 def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: The) -> ReviewBody:
-    """Decide about a person in all photos; what was decided about single faces stays."""
+    """Decide about a person in all photos; decisions about single faces stay."""
     links = service.store.links(own.id)
     if not any(name == person for rows in links.values() for _, name in rows):
         raise ProblemError(404, "There is no such person.")
@@ -165,7 +165,7 @@ def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: 
 
 @router.post("/approve", summary="Approve all photos and videos that are not yet", responses=documented(409))
 def approve(own: Own, user: User, service: The) -> ReviewBody:
-    """Note in the journal that whoever asks approves what is there."""
+    """Write into the journal that the present user approves the results."""
     now = _review(own, service)
     withheld = {one.name for one in (*now.photos, *now.videos) if one.error}
     done: list[tuple[Kind, str]] = [
@@ -176,7 +176,7 @@ def approve(own: Own, user: User, service: The) -> ReviewBody:
 
 @router.post("/undo", summary="Take back the last decision", responses=documented(409))
 def undo(own: Own, service: The) -> ReviewBody:
-    """Return to what was decided before."""
+    """Undo the last decisions."""
     if not service.store.undo(own.id):
         raise ProblemError(409, "There is nothing to take back.")
     service.worker.wake()
@@ -186,7 +186,7 @@ def undo(own: Own, service: The) -> ReviewBody:
 @router.get("/decisions", summary="Download the decisions as `styleid anonymize --decisions` takes them",
             responses=documented(409))  # fmt: skip
 def decisions(own: Own, service: The) -> FileResponse:
-    """Return the file with which the command line makes the same photos and videos again."""
+    """Return the decisions file with which the command line repeats the job."""
     path = service.worker.folder(own.id) / DECISIONS
     if own.state != "done" or not path.is_file():
         raise ProblemError(409, "The job is not done.")
@@ -237,7 +237,7 @@ def _photo(own: Job, number: int, service: Service) -> JobFile:
 
 
 def _change(own: Job, service: Service, change: Any) -> ReviewBody:
-    """Keep new decisions, if they make sense, and let the job be done again."""
+    """Store new decisions, if they are valid, and queue the job again."""
     if own.state not in ("done", "queued", "running"):
         raise ProblemError(409, "The job is not done. Retry it first.")
     files, links = service.store.files(own.id), service.store.links(own.id)

@@ -17,12 +17,12 @@ _TEMPORARY = "tmp"
 
 
 def open_folder(folder: Path) -> Path:
-    """Make the folder, or check that nobody else can look into it; raises OptionError."""
+    """Make the folder, or check that only its owner can read it; raises OptionError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = folder.stat().st_mode
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-            raise OptionError("data", f"others can look into {folder}, which holds originals. "
+            raise OptionError("data", f"others can read {folder}, which contains originals. "
                               f"Type: chmod 700 {folder}")  # fmt: skip
         (folder / JOBS).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -31,7 +31,7 @@ def open_folder(folder: Path) -> Path:
 
 
 def temporary_folder(folder: Path) -> Path:
-    """Return where a service with this folder keeps its temporary files."""
+    """Return the folder of a service's temporary files."""
     return folder / _TEMPORARY
 
 
@@ -51,14 +51,14 @@ def empty_temporary_folder(folder: Path) -> None:
 
 
 def open_store(folder: Path) -> Store:
-    """Open the records of a folder that was opened."""
+    """Open the database in a folder of `open_folder`."""
     path = folder / _DATABASE
     path.touch(mode=0o600)
     return Store(path)
 
 
 class FolderLock:
-    """Keep a folder for one service; OptionError where another one has it."""
+    """Lock of a folder for one service; raises OptionError if another service holds it."""
 
     def __init__(self, folder: Path) -> None:
         self._descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -73,5 +73,5 @@ class FolderLock:
             raise OptionError("data", f"another service is using {folder}.") from error
 
     def release(self) -> None:
-        """Let another service have the folder."""
+        """Release the lock."""
         os.close(self._descriptor)

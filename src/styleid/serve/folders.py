@@ -1,4 +1,4 @@
-"""Folders of the server that whoever runs it has named: jobs read originals there, and results are saved there."""
+"""Named folders of the server, from which jobs read originals and into which results are saved."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MOST_NAME = 64
 
 @dataclass(frozen=True)
 class Folders:
-    """Hold the named folders. inputs: what jobs may read, and never write. outputs: where results may be saved."""
+    """The named folders. inputs: folders that jobs only read. outputs: folders for results."""
 
     inputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
     outputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     @classmethod
     def read(cls, inputs: Iterable[str], outputs: Iterable[str], data: Path) -> Folders:
-        """Read folders as NAME=DIR; OptionError where one cannot be used, or lies in another or holds the data."""
+        """Read folders given as NAME=DIR; raises OptionError if one cannot be used or overlaps another or the data."""
         folders = cls(_read("folder", inputs), _read("out_folder", outputs))
         others = [("data", data.resolve())]
         for option, group in (("folder", folders.inputs), ("out_folder", folders.outputs)):
@@ -39,11 +39,11 @@ class Folders:
         return folders
 
     def input(self, name: str, sub: str = "") -> Path:
-        """Return a folder of originals; ProblemError where there is none such."""
+        """Return a folder of originals; raises ProblemError if there is none."""
         return _inside(self.inputs, name, sub)
 
     def original(self, name: str, sub: str, file: str) -> Path:
-        """Return the path of an original; OptionError where its folder is not named any more, or it leads elsewhere."""
+        """Return the path of an original; raises OptionError if its folder is no longer named, or it lies elsewhere."""
         root = self.inputs.get(name)
         path = None if root is None else (root / sub / file).resolve()
         if root is None or path is None or not path.is_relative_to(root):

@@ -21,28 +21,28 @@ from styleid.serve.problems import ProblemError
 
 
 class Sink(Protocol):
-    """Take the bytes of a file."""
+    """Receives the bytes of a file."""
 
     def write(self, data: bytes, /) -> Any:
         """Take the next bytes."""
         ...
 
     def close(self) -> None:
-        """Take note that nothing more comes, or that the file broke off."""
+        """End the file, complete or not."""
         ...
 
 
 OpenFile = Callable[[str, str], Sink]
-"""Called with a part's field and file name; what it returns is written to, and closed."""
+"""Called with a part's field and file name; returns the sink for its bytes."""
 
 _MOST_FIELDS = 64
 _MOST_FIELD_BYTES = 65_536
 _MOST_HEADER_BYTES = 8_192
 _FORM_BYTES = 1_000_000
-"""How much larger than its files a form may be."""
+"""Largest size of a form beyond its files, in bytes."""
 _MOST_DIGITS = 20
 SILENT_S = 60.0
-"""How long a client may send nothing, before the place that its request holds is given to others."""
+"""Seconds that a client may send nothing before its request ends."""
 
 
 async def receive_form(request: Request, open_file: OpenFile, most_bytes: int) -> dict[str, str]:
@@ -77,7 +77,7 @@ async def receive_form(request: Request, open_file: OpenFile, most_bytes: int) -
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    """Yield a request's body as it comes; ProblemError (408) where nothing comes for too long."""
+    """Yield a request's body as it arrives; raises ProblemError (408) after a timeout."""
     stream = request.stream()
     while True:
         try:
@@ -91,7 +91,7 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
 
 
 def announced_bytes(headers: Headers) -> int:
-    """Return the length that a request announces for its body, 0 where it announces none."""
+    """Return the announced length of a request's body; 0 if none is announced."""
     announced = headers.get("content-length", "")
     return int(announced[:_MOST_DIGITS]) if announced.isdecimal() else 0
 
@@ -110,7 +110,7 @@ def _boundary(request: Request) -> bytes:
 
 
 class _Reader:
-    """Take a form apart."""
+    """Parses a form."""
 
     def __init__(self, open_file: OpenFile, most_bytes: int) -> None:
         self.fields: dict[str, str] = {}
@@ -141,13 +141,13 @@ class _Reader:
             self._parser.write(chunk)
 
     def end(self) -> None:
-        """Note that nothing more comes; ProblemError where the last part is not whole."""
+        """End the form; raises ProblemError if its last part is incomplete."""
         self._parser.finalize()
         if not self._whole:
             raise ProblemError(400, "The multipart form ends before its last part.")
 
     def close(self) -> None:
-        """Close a file that was not finished."""
+        """Close an unfinished file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -202,7 +202,7 @@ def _extend(to: bytearray, data: bytes, most: int = _MOST_HEADER_BYTES) -> None:
 
 
 def _file_name(raw: bytes) -> str:
-    """Return a file's name as browsers and other clients mean it: they escape quotes and line ends by per cent."""
+    """Return a file's name with the percent escapes of clients decoded."""
     name = raw.decode("utf-8", "replace")
     for escaped in ("%22", "%0D", "%0A"):
         name = name.replace(escaped, unquote(escaped))

@@ -19,9 +19,9 @@ from styleid.serve.forms import announced_bytes
 from styleid.serve.problems import problem
 
 FORMS = frozenset({("POST", "/v1/anonymize"), ("POST", "/v1/detect"), ("POST", "/v1/jobs")})
-"""Requests whose bodies are counted by their limits for files."""
+"""Requests with limits of their own for the size of files."""
 MOST_BODY = 1_000_000
-"""The largest body of any other request, in bytes."""
+"""Largest body of other requests, in bytes."""
 _TOO_LARGE = f"At most {MOST_BODY / 1e6:g} MB are read at this address."
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -31,7 +31,7 @@ POLICY = (
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
     "require-trusted-types-for 'script'"
 )
-"""The Content-Security-Policy: nothing is loaded from elsewhere, and nothing that is written into a page runs."""
+"""Content-Security-Policy: nothing is loaded from elsewhere, and no inline script runs."""
 
 HEADERS = {
     "content-security-policy": POLICY,
@@ -45,7 +45,7 @@ HEADERS = {
 
 
 class Guard:
-    """Refuse requests from elsewhere, and add the security headers to every answer.
+    """Refuses requests from other sites, and adds security headers to every response.
 
     names: hosts under which the service may be asked for, in lower case, without a port. any_address: take every IP
     address as Host too, which nobody can point elsewhere.
@@ -103,7 +103,7 @@ def _too_large(scope: Scope) -> tuple[int, str] | None:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Receive a body that may announce no length, and no more of it than is allowed."""
+    """Receive a body without an announced length, up to the limit."""
     left = MOST_BODY
 
     async def receive_limited() -> Message:

@@ -1,4 +1,4 @@
-"""Jobs: many photos and videos at once, done one job after the other, kept until they expire."""
+"""Jobs of many photos and videos. They run one after the other, and are kept until they expire."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=documented(401, 4
 The = Annotated[Service, Depends(the_service)]
 
 _AFTER_DOWNLOAD_S = 600.0
-"""How long a job is kept after its download: long enough to repeat a download that broke off."""
+"""Seconds that a job is kept after its download, so that an interrupted download can be repeated."""
 _POLL_S = 0.3
 _RETRY_S = "60"
 _ENDED = ("done", "failed", "cancelled")
 
 
 class FileBody(BaseModel):
-    """Tell of one input."""
+    """One input of a job."""
 
     number: int = Field(examples=[1])
     name: str = Field(examples=["street/a.jpg"])
@@ -50,14 +50,14 @@ class FileBody(BaseModel):
 
 
 class Withheld(BaseModel):
-    """Tell of an input that was not written."""
+    """An input that was not written."""
 
     input: str = Field(examples=["notes.jpg"])
     error: str = Field(examples=["the file is empty (0 bytes). Fetch or copy it again"])
 
 
 class JobBody(BaseModel):
-    """Tell of a job."""
+    """A job."""
 
     id: str = Field(examples=["5b2f0c9ad4e1478a"])
     state: State = Field(examples=["running"])
@@ -75,7 +75,7 @@ class JobBody(BaseModel):
 
 
 class JobWithFiles(JobBody):
-    """Tell of a job and its inputs."""
+    """A job and its inputs."""
 
     files: list[FileBody]
 
@@ -115,7 +115,7 @@ _UPLOAD = {
 
 
 def own_job(job: str, user: User, service: The) -> Job:
-    """Return a job of whoever asks; other people's do not exist for them."""
+    """Return a job of the present user; jobs of others are not found."""
     found = service.store.job(job)
     if found is None or found.owner != user:
         raise ProblemError(404, "There is no such job.")
@@ -133,7 +133,7 @@ Own = Annotated[Job, Depends(own_job)]
     responses=documented(400, 408, 413, 415, 422, 429, 507),
 )
 async def make(request: Request, user: User, service: The) -> JobWithFiles:
-    """Take photos, videos and ZIP files, and put a job into the queue."""
+    """Upload photos, videos and ZIP files, and queue a job."""
     limits = service.options.limits
     if len(service.store.jobs(user)) >= limits.max_jobs:
         told = f"At most {limits.max_jobs} jobs are kept for one person. Delete some."
@@ -167,7 +167,7 @@ def show(own: Own, service: The) -> JobWithFiles:
 
 @router.get("/{job}/events", summary="Follow a job", response_class=EventSourceResponse)
 async def events(own: Own, request: Request, service: The) -> AsyncIterator[ServerSentEvent]:
-    """Send the job whenever something about it changes, until it has ended or whoever asks has no token any more."""
+    """Send the job after each change, until it ends or the user's token is removed."""
     last = ""
     while who_is(service, request) == own.owner:
         job = service.store.job(own.id)
@@ -186,7 +186,7 @@ async def events(own: Own, request: Request, service: The) -> AsyncIterator[Serv
 
 @router.post("/{job}/cancel", summary="End a job after the photos in hand", responses=documented(409))
 def cancel(own: Own, service: The) -> JobBody:
-    """Cancel a job; what is done stays, and it can be gone on with."""
+    """Cancel a job. Finished files stay, and the job can be continued."""
     if own.state in _ENDED:
         raise ProblemError(409, "The job has ended already.")
     service.worker.cancel(own.id)
@@ -195,7 +195,7 @@ def cancel(own: Own, service: The) -> JobBody:
 
 @router.post("/{job}/retry", summary="Go on with a job that has ended", responses=documented(409))
 def retry(own: Own, service: The) -> JobBody:
-    """Do again what failed or was left, and nothing that is done."""
+    """Process the files again that failed or were not processed."""
     if not service.store.move(own.id, "queued", among=_ENDED):
         raise ProblemError(409, "The job has not ended yet.")
     service.worker.wake()
@@ -204,7 +204,7 @@ def retry(own: Own, service: The) -> JobBody:
 
 @router.delete("/{job}", summary="Remove a job and all its files", status_code=204, responses=documented(409))
 def remove(own: Own, service: The) -> Response:
-    """Remove a job at once; when the answer comes, nothing of it is left on the disk."""
+    """Remove a job with all its files before the response is sent."""
     if own.state == "receiving":
         raise ProblemError(409, "The job's upload has not ended yet.")
     service.worker.delete(own.id)
@@ -219,7 +219,7 @@ def remove(own: Own, service: The) -> Response:
     | {200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 def download(own: Own, service: The) -> StreamingResponse:
-    """Return photos, videos, journal and report; ten minutes after the last byte the job is removed."""
+    """Download photos, videos, journal and report. The job is removed ten minutes after the last byte."""
     if own.state not in _ENDED:
         raise ProblemError(409, "The job has not ended yet.")
     folder = service.worker.folder(own.id) / OUTPUTS
@@ -235,7 +235,7 @@ def download(own: Own, service: The) -> StreamingResponse:
 
 
 class SaveWish(BaseModel):
-    """Say into which folder of the server results go. subfolder: where in it, by default one with the job's name."""
+    """Folder of the server for results. subfolder: folder in it; by default one with the job's name."""
 
     model_config = ConfigDict(extra="forbid")
     folder: str = Field(max_length=64, examples=["results"])
@@ -243,7 +243,7 @@ class SaveWish(BaseModel):
 
 
 class Saved(BaseModel):
-    """Tell where results were saved."""
+    """Where results were saved."""
 
     folder: str = Field(examples=["results"])
     subfolder: str = Field(examples=["styleid-5b2f0c9ad4e1478a"])
@@ -252,7 +252,7 @@ class Saved(BaseModel):
 @router.post("/{job}/save", summary="Save the results into a folder of the server",
              responses=documented(400, 409, 422, 507))  # fmt: skip
 def save_results(wish: SaveWish, own: Own, service: The) -> Saved:
-    """Copy photos, videos, journal and report; ten minutes later the job is removed."""
+    """Copy photos, videos, journal and report. The job is removed ten minutes later."""
     results = service.worker.folder(own.id) / OUTPUTS
     if own.state not in _ENDED or not results.is_dir():
         raise ProblemError(409, "The job has not ended yet, or has no results.")
@@ -262,7 +262,7 @@ def save_results(wish: SaveWish, own: Own, service: The) -> Saved:
 
 
 class FoldersBody(BaseModel):
-    """List the named folders. inputs: of originals. outputs: to save into."""
+    """The named folders. inputs: folders of originals. outputs: folders for results."""
 
     inputs: list[str] = Field(examples=[["wards"]])
     outputs: list[str] = Field(examples=[["results"]])
@@ -273,12 +273,12 @@ folders_router = APIRouter(prefix="/v1/folders", tags=["jobs"], responses=docume
 
 @folders_router.get("", summary="List the folders of the server that jobs may read, and results may be saved into")
 def list_folders(user: User, service: The) -> FoldersBody:
-    """Return their names."""
+    """Return the names of the folders."""
     return FoldersBody(inputs=list(service.folders.inputs), outputs=list(service.folders.outputs))
 
 
 def check_announced_or_remove(request: Request, folder: Path, service: Service) -> None:
-    """Refuse an upload by its announced length, and leave no folder behind."""
+    """Refuse an upload by its announced length, and remove its folder."""
     try:
         check_announced(request, folder, service.options.limits)
     except ProblemError:
@@ -309,7 +309,7 @@ async def _receive(request: Request, folder: Path, service: Service) -> None:
 
 
 def _source(fields: dict[str, str], upload: Upload) -> tuple[str, str] | None:
-    """Return the named folder and the subfolder that a form asks for, None where it brings files."""
+    """Return the named folder and subfolder of a form; None if it uploads files."""
     name, sub = fields.pop("folder", ""), fields.pop("subfolder", "").strip("/")
     if not name:
         if sub:

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, in its text format; the few that are kept are counted here without a package."""
+"""Metrics in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HELP = {
 
 
 class Metrics:
-    """Count what the service does; safe to use from several threads."""
+    """Counters of the service, safe to use from several threads."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -28,13 +28,13 @@ class Metrics:
         self._began = time.monotonic()
 
     def add(self, name: str, value: float = 1, **labels: object) -> None:
-        """Add to a counter. name: one of those that have a help text."""
+        """Add to a counter. name: a counter with a help text."""
         shown = ",".join(f'{key}="{text}"' for key, text in labels.items())
         with self._lock:
             self._counts[f"{name}{{{shown}}}" if shown else name] += value  # type: ignore[assignment]
 
     def text(self, gauges: Mapping[str, float] | None = None) -> str:
-        """Return all figures. gauges: further ones as they stand now, with their labels in the name."""
+        """Return all metrics as text. gauges: present values to add, with labels in their names."""
         with self._lock:
             values: dict[str, float] = dict(self._counts)
         values |= gauges or {}

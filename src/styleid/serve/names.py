@@ -1,4 +1,4 @@
-"""Names of uploaded files: those that stay in the job's folder, and what kind of file each names."""
+"""Check the names of uploaded files, and find the kind of file by the name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from styleid.serve.store import JobFile, Kind
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 VIDEOS = PurePosixPath("videos")
-"""Where the results of videos go, below those of photos."""
+"""Subfolder for the results of videos."""
 _MOST_PART_BYTES = 200
 _MOST_BYTES = 1000
 _MOST_PARTS = 20
 
 
 def clean_name(given: str) -> PurePosixPath:
-    """Return an upload's name as a relative path; ProblemError (422) where it could lead out of a folder."""
+    """Return an upload's name as a relative path; raises ProblemError (422) if it leads out of its folder."""
     name = PurePosixPath(given.replace("\\", "/"))
     parts = name.parts
     climbs = name.is_absolute() or ".." in parts or any(":" in part for part in parts[:1])
@@ -30,7 +30,7 @@ def clean_name(given: str) -> PurePosixPath:
 
 
 def kind_of(name: PurePosixPath) -> Kind | None:
-    """Say by its suffix whether a file is a photo or a video, or neither."""
+    """Return whether a file is a photo, a video or neither, by its ending."""
     suffix = name.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return "video"
@@ -38,18 +38,18 @@ def kind_of(name: PurePosixPath) -> Kind | None:
 
 
 def is_hidden(name: PurePosixPath) -> bool:
-    """Say whether a file is one of those that systems leave in folders and archives."""
+    """Return whether a file is one that operating systems add to folders and archives."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.parts) or name.name == "Thumbs.db"
 
 
 def video_output(name: PurePosixPath) -> PurePosixPath:
-    """Return what a video is written as: containers that are read but not written become MP4."""
+    """Return the output name of a video. Containers that are read but not written become MP4."""
     written = name.suffix.lower() in (".mp4", ".m4v", ".mov", ".mkv")
     return name if written else name.with_name(name.name + ".mp4")
 
 
 def require_apart(files: Iterable[JobFile]) -> None:
-    """Raise ProblemError (422) where results of two inputs would take one place, such as a.webm and a.webm.mp4."""
+    """Raise ProblemError (422) if two results would have one name, such as those of a.webm and a.webm.mp4."""
     taken: set[PurePosixPath] = set()
     folders: set[PurePosixPath] = set()
     for file in files:

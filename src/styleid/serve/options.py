@@ -1,4 +1,4 @@
-"""What `styleid serve` may be asked for."""
+"""Options of `styleid serve`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Limits:
-    """Choose how much the service takes from its clients.
+    """Limits of what the service accepts from its clients.
 
-    max_photo_mb: the largest single photo, in MB.
-    max_megapixels: the most pixels of a photo, in millions.
-    max_waiting: requests for single photos that may wait while others are worked on; more are told to come back.
-    max_upload_mb: the largest upload of a job, in MB, also when it is unpacked.
-    max_files: the most files of a job.
-    max_jobs: the most jobs that one person may have at a time.
-    min_free_mb: how much of the disk uploads must leave free, in MB.
+    max_photo_mb: largest single photo, in MB.
+    max_megapixels: largest number of pixels of a photo, in millions.
+    max_waiting: number of requests for single photos that may wait while others are processed; more are refused with
+        status 429.
+    max_upload_mb: largest upload of a job, in MB, also after it is unpacked.
+    max_files: largest number of files of a job.
+    max_jobs: largest number of jobs that one person may have at a time.
+    min_free_mb: space of the disk that uploads must leave free, in MB.
     """
 
     max_photo_mb: int = 64
@@ -38,7 +39,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 1:
-                raise OptionError(name, f"{value} is less than 1.")
+                raise OptionError(name, f"{value} must be 1 or more.")
 
     @property
     def photo_bytes(self) -> int:
@@ -69,25 +70,25 @@ def default_data() -> Path:
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Choose where the service listens, what it works with and how long it keeps jobs.
+    """Choose where the service listens, which networks it uses, and how long it keeps jobs.
 
-    host: the address to listen on. Any other than one of this machine alone needs tokens, and TLS or `allow_insecure`.
-    port: the port; 0 takes any that is free.
-    name: names under which browsers reach the service, such as desk.example.org; those of this machine, and addresses
-        where `host` is given, need not be named.
-    data: folder for jobs and tokens, which nobody else may look into; made if it is missing. By default
+    host: address to listen on. An address that other machines can reach needs tokens, and TLS or `allow_insecure`.
+    port: port to listen on, 0 to 65535; 0 takes a free one.
+    name: host names under which browsers reach the service, such as desk.example.org. Names of this machine need not be
+        given, nor addresses if `host` is given.
+    data: folder for jobs and tokens, which only its owner may read; made if it is missing. By default
         ~/.local/state/styleid.
-    expire_hours: how long a job is kept, with all its files.
-    folder: folders of originals on this machine that jobs may read, each as NAME=DIR; nothing in them is ever written.
+    expire_hours: hours that a job is kept with all its files.
+    folder: folders of originals on this machine that jobs may read, each as NAME=DIR; nothing is written into them.
     out_folder: folders on this machine that results may be saved into, each as NAME=DIR.
-    no_token: ask nobody for a token, although there are some; for this machine alone.
-    tls_certificate: PEM file of a certificate, to speak TLS.
-    tls_key: PEM file of its private key.
-    allow_insecure: speak without TLS to other machines, as behind a proxy that speaks TLS for it.
-    webhook: address that is told when a job has ended, as docs/serve.md describes. By default nobody is.
-    webhook_secret: file with the secret that notices are signed with. By default STYLEID_WEBHOOK_SECRET.
-    webhook_host: hosts that may be told; the webhook must name one of them. By default its own.
-    bundle: a built-in bundle's name, or a folder with a bundle.json.
+    no_token: ask for no token, even if there are some; only for connections from this machine.
+    tls_certificate: PEM file with a certificate; turns TLS on.
+    tls_key: PEM file with the certificate's private key.
+    allow_insecure: allow other machines to connect without TLS, for a proxy that provides TLS.
+    webhook: URL that is notified when a job ends (docs/serve.md). By default there is none.
+    webhook_secret: file with the secret that signs notices. By default the variable STYLEID_WEBHOOK_SECRET.
+    webhook_host: hosts that the webhook may name. By default its own.
+    bundle: name of a built-in bundle, or a folder with a bundle.json.
     device: where networks run: cpu, cuda, tensorrt or coreml.
     """
 
@@ -111,20 +112,20 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise OptionError("port", f"{self.port} is no port; take one from 0 to 65535.")
+            raise OptionError("port", f"{self.port} must lie between 0 and 65535.")
         if not self.expire_hours > 0:
-            raise OptionError("expire_hours", f"{self.expire_hours} would keep nothing.")
+            raise OptionError("expire_hours", f"{self.expire_hours} must be more than 0.")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise OptionError("tls_certificate", "it goes with `tls_key`, and neither alone.")
+            raise OptionError("tls_certificate", "give it together with `tls_key`.")
         if self.is_local:
             return
         if self.no_token:
-            raise OptionError("no_token", f"`host={self.host}` lets other machines in, and each must show a token.")
+            raise OptionError("no_token", f"`host={self.host}` lets other machines connect, which need tokens.")
         if not self.is_secure and not self.allow_insecure:
             raise OptionError(
                 "host",
-                f"photos and tokens would go to {self.host} without encryption. Give `tls_certificate` and `tls_key`, "
-                "or put a proxy that speaks TLS before the service and add `allow_insecure`.",
+                f"photos and tokens would be sent to {self.host} without encryption. Give `tls_certificate` and "
+                "`tls_key`, or put a proxy with TLS before the service and add `allow_insecure`.",
             )
 
     @property

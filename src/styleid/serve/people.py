@@ -1,4 +1,4 @@
-"""Whose face is whose, over all photos of a job, so that a person is kept or hidden everywhere at once."""
+"""Link the faces of a job's photos to people, so that one decision covers all faces of a person."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Faces = dict[str, list[tuple[list[float], str]]]
 
 @dataclass(frozen=True)
 class Seen:
-    """A face by which somebody is known. box: x0, y0, x1, y1. embedding: (d,), unit length."""
+    """A face with its embedding. box: x0, y0, x1, y1. embedding: (d,), unit length."""
 
     box: list[float]
     embedding: FloatArray
 
 
 class Onlooker:
-    """Choose targets as others do, and note the faces of each photo, so that they need not be sought again.
+    """Passes on the targets of another source, and stores the faces of each photo for the linking.
 
     seen: by a photo's name, those of its faces that got a new one. Safe to use from several threads.
     """
@@ -45,11 +45,11 @@ class Onlooker:
         self.seen: dict[str, list[Seen]] = {}
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:
-        """Look at the faces as the others do."""
+        """Pass the faces on."""
         self._by.admit(faces)
 
     def sample(self, bundle: Bundle, photo: str, faces: Sequence[FaceProgress], attempt: int) -> WPlusArray:
-        """Return the others' targets, and note the faces at their first attempt."""
+        """Return the other source's targets; store the faces at their first attempt."""
         if attempt == 0:
             sources = [face.source for face in faces]
             boxes = [_box(source.detection.boxes_xyxy[0]) for source in sources]
@@ -58,7 +58,7 @@ class Onlooker:
         return self._by.sample(bundle, photo, faces, attempt)
 
     def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
-        """Go on as the others do."""
+        """Pass the call on."""
         return self._by.plan_next(face, verdict, steps)
 
 
@@ -113,7 +113,7 @@ def _look(name: str, path: Path, anonymizer: Anonymizer) -> list[Seen]:
 
 
 def _in_journal(found: Iterable[Seen], faces: Sequence[Mapping[str, Any]]) -> list[Seen]:
-    """Return faces with the boxes that the journal has for them."""
+    """Return faces with their boxes in the journal."""
     told: list[Seen] = []
     for one in found:
         box = list(max(faces, key=lambda face: overlap(one.box, face["box"]))["box"])

@@ -19,7 +19,7 @@ _MOST_DETAIL = 1000
 
 
 class ProblemBody(BaseModel):
-    """Describe what went wrong with a request."""
+    """An error of a request."""
 
     type: str = Field("about:blank", description="Always about:blank: the status says what kind of problem it is.")
     title: str = Field(examples=["Unprocessable Content"])
@@ -28,7 +28,7 @@ class ProblemBody(BaseModel):
 
 
 class ProblemError(Exception):
-    """End a request with a problem. Fields: status, detail, headers."""
+    """Ends a request with a problem. Fields: status, detail, headers."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
@@ -42,13 +42,13 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what the OpenAPI document says of these statuses of a path."""
+    """Return the OpenAPI description of these statuses of a path."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
     return {status: {"description": _title(status), "content": content} for status in statuses}
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Let an app answer every error with a problem."""
+    """Make an app respond to every error with a problem."""
     app.add_exception_handler(ProblemError, _own)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
@@ -61,7 +61,7 @@ def _title(status: int) -> str:
 
 
 def _tellable(detail: str) -> str:
-    """Return a reason that may quote what a client sent: not too much of it, and nothing that UTF-8 cannot tell."""
+    """Return a reason that may quote a client: shortened, and without characters that UTF-8 cannot encode."""
     return detail[:_MOST_DETAIL].encode(errors="replace").decode()
 
 
@@ -78,7 +78,7 @@ def _of_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_of(request: Request) -> list[str]:
-    """Return all methods that an address takes: each has a route of its own, which knows no other."""
+    """Return all methods of an address; each has a route of its own."""
     document: dict[str, Any] = request.app.openapi()
     parts = request.url.path.split("/")
     found: set[str] = set()
@@ -96,7 +96,7 @@ def _of_validation(request: Request, error: Exception) -> JSONResponse:
 
 
 def _of_styleid(request: Request, error: Exception) -> JSONResponse:
-    """Tell reasons without the paths that messages begin with."""
+    """Return a problem without the path at the beginning of the message."""
     if isinstance(error, ImageError):
         return problem(422, error.reason)
     if isinstance(error, OptionError):

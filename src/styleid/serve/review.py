@@ -1,4 +1,4 @@
-"""What a person decided about a job's faces, and how risky each face is: data alone, without HTTP.
+"""Decisions about a job's faces, and the risk of each face, without HTTP.
 
 A job's decisions are kept as a person made them, one version after the other, so that each can be undone. What the
 engine gets is the decisions file of `styleid anonymize --decisions`, put together from the newest version.
@@ -19,7 +19,7 @@ Body = dict[str, Any]
 """A version of a job's decisions: `photos` by name, with faces, add, remove and approved; `people` by name; `videos` by
 name, with tracks, people, add and approved."""
 Links = Mapping[str, list[tuple[list[float], str]]]
-"""By a photo's name, the boxes of its faces and whose they are."""
+"""Boxes of the faces in each photo, and the person of each."""
 
 _SAME = 0.5
 _MANY_TRIES = 3
@@ -63,7 +63,7 @@ def stamped(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Body:
 
 
 def with_person(body: Body, person: str, wish: Mapping[str, Any] | None, by: str) -> Body:
-    """Return decisions with one about a person's faces; None takes it back."""
+    """Return decisions with one about a person; None withdraws it."""
     body = copy.deepcopy(body)
     body.setdefault("people", {}).pop(person, None)
     if wish is not None:
@@ -72,7 +72,7 @@ def with_person(body: Body, person: str, wish: Mapping[str, Any] | None, by: str
 
 
 def approve_all(body: Body, names: Iterable[tuple[Kind, str]], by: str) -> Body:
-    """Return decisions in which every one of some photos and videos is approved."""
+    """Return decisions with an approval of each of these photos and videos."""
     body, who = copy.deepcopy(body), now_by(by)
     for kind, name in names:
         body.setdefault(f"{kind}s", {}).setdefault(name, {}).setdefault("approved", who)
@@ -80,12 +80,12 @@ def approve_all(body: Body, names: Iterable[tuple[Kind, str]], by: str) -> Body:
 
 
 def now_by(by: str) -> dict[str, str]:
-    """Return who decides something, and when: now."""
+    """Return the present user and time, for a decision."""
     return {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def compose(body: Body, files: Iterable[JobFile], links: Links) -> Decisions:
-    """Return the decisions as the engine takes them; raises OptionError where one makes no sense."""
+    """Return the decisions in the engine's form; raises OptionError if one is invalid."""
     photos: Body = {}
     people = body.get("people", {})
     for file in files:
@@ -108,7 +108,7 @@ def _of_people(entry: Body, links: Iterable[tuple[list[float], str]], people: Ma
 
 
 def overlap(one: list[float], other: list[float]) -> float:
-    """Return how much of two boxes' union they share."""
+    """Return the intersection over union of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:

@@ -1,4 +1,4 @@
-"""Sign in and out, for browsers: an EventSource sends no header of its own, but it sends a cookie."""
+"""Sign browsers in and out with a cookie, since an EventSource cannot send a header."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ The = Annotated[Service, Depends(the_service)]
 
 
 class Who(BaseModel):
-    """Say who somebody is."""
+    """The present user."""
 
     name: str | None = Field(description="null where nobody is signed in", examples=["anna"])
     needs_token: bool = Field(description="whether the service asks for a token at all")
 
 
 class Credentials(BaseModel):
-    """Hold the token to sign in with."""
+    """The token to sign in with."""
 
     token: str = Field(max_length=200, examples=["styleid_..."])
 
 
 @router.get("", summary="Say who is signed in")
 def show(request: Request, service: The) -> Who:
-    """Return who sends this request."""
+    """Return the user of this request."""
     return Who(name=who_is(service, request), needs_token=service.needs_token)
 
 
 @router.post("", summary="Sign in with a token", responses=documented(400, 401, 422))
 def begin(credentials: Credentials, request: Request, response: Response, service: The) -> Who:
-    """Set a cookie that stands for the token until it is twelve hours old."""
+    """Set a cookie that replaces the token for twelve hours."""
     session = sign_in(service, credentials.token)
     response.set_cookie(
         COOKIE,

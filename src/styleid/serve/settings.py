@@ -1,4 +1,4 @@
-"""How faces are anonymised, as a client says it: the options of the command line, by the same names."""
+"""Settings of a request: the options of the command line, by the same names."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from styleid.types import Region
 MOST_SEED = 2**53 - 1
 _MOST_TRIES = 32
 _LEAST_SCORE = 0.05
-"""With scores near 0 each place of a photo counts as a face, and takes its time."""
+"""Lowest threshold; with scores near 0 each place of a photo counts as a face."""
 
 
 class Settings(BaseModel):
-    """Choose how faces are anonymised; each field is the command line's option of that name."""
+    """How faces are anonymised; each field is the option of that name on the command line."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,7 +45,7 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, values: object) -> Settings:
-        """Read the settings that a client sent; ProblemError says what is wrong with them."""
+        """Read a client's settings; raises ProblemError if they are invalid."""
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
@@ -55,7 +55,7 @@ class Settings(BaseModel):
         return settings
 
     def anonymize_options(self) -> AnonymizeOptions:
-        """Return what an anonymiser is made with; raises OptionError."""
+        """Return the options of the anonymiser; raises OptionError if they are invalid."""
         return AnonymizeOptions(
             method=self.method,
             units=self.units,
@@ -70,11 +70,11 @@ class Settings(BaseModel):
         )
 
     def marking(self) -> MarkOptions:
-        """Return how files are marked."""
+        """Return the options for marks."""
         return MarkOptions(self.mark, self.mark_scope)
 
     def run_options(self, out: Place, most_pixels: int, *, resume: bool = False) -> RunOptions:
-        """Return how a run over files writes; photos of more pixels are withheld."""
+        """Return the options of a run; photos with more pixels are withheld."""
         return RunOptions(
             out,
             metadata=self.metadata,

@@ -1,4 +1,4 @@
-"""One photo in, one photo out: nothing is written to the disk."""
+"""Anonymise one photo per request, without writing to the disk."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FIGURES = {
 
 
 class DetectedFace(BaseModel):
-    """Tell where a face is, in pixels of the upright photo, pixel centres at integers."""
+    """A face's box, in pixels of the upright photo, pixel centres at integers."""
 
     box: list[float] = Field(description="x0, y0, x1, y1", examples=[[120.5, 80.0, 210.2, 205.9]])
     score: float = Field(description="how sure the detector is, 0 to 1", examples=[0.94])
@@ -58,7 +58,7 @@ class DetectedFace(BaseModel):
 
 
 class Detected(BaseModel):
-    """List the faces of a photo."""
+    """The faces of a photo."""
 
     width: int = Field(examples=[1280])
     height: int = Field(examples=[960])
@@ -67,7 +67,7 @@ class Detected(BaseModel):
 
 @dataclass
 class _Upload:
-    """One photo as it came. name: the file's own name, without folders."""
+    """An uploaded photo. name: its file name, without folders."""
 
     data: bytes
     name: str
@@ -113,7 +113,7 @@ _FORM = _form(Settings.model_json_schema())
     },
 )
 async def anonymize(request: Request, service: Annotated[Service, Depends(the_service)]) -> Response:
-    """Return the photo with new faces, in the format that it came in; figures are in the headers.
+    """Return the photo with new faces, in its own format; figures are in the headers.
 
     The photo's file name and the seed decide which new faces are drawn, as on the command line.
     """
@@ -129,7 +129,7 @@ async def anonymize(request: Request, service: Annotated[Service, Depends(the_se
     "/detect", summary="Find the faces of one photo", openapi_extra=_FORM, responses=_REFUSALS, response_model=Detected
 )
 async def detect(request: Request, service: Annotated[Service, Depends(the_service)]) -> Detected:
-    """Return where the faces of a photo are; nothing is changed."""
+    """Return the faces of a photo; nothing is changed."""
     async with service.turns.enter():
         upload = await _receive(request, service)
         async with service.turns.work():
@@ -154,14 +154,14 @@ async def _receive(request: Request, service: Service) -> _Upload:
 
 
 class _Kept(io.BytesIO):
-    """Stay readable when whoever wrote it closes it."""
+    """A buffer that stays readable after `close`."""
 
     def close(self) -> None:
-        """Keep what was written."""
+        """Do nothing, so that the content stays."""
 
 
 def read_upload(data: bytes, name: str, pixels: int) -> Photo:
-    """Read a photo; ProblemError (413) where it has too many pixels, ImageError where it cannot be used."""
+    """Read a photo; raises ProblemError (413) if it has too many pixels, ImageError if it cannot be used."""
     try:
         return read_photo_bytes(data, name, max_pixels=pixels)
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""Jobs, their files, decisions and tokens in SQLite; what became of each photo stands in the job's journal.
+"""Jobs, their files, decisions and tokens in SQLite. The result of each photo is in the job's journal.
 
 Every change is one transaction that is on the disk before the answer goes out, so that a killed service finds all of
 it again.
@@ -52,12 +52,12 @@ begin
     json_remove(new.summary, '$.failures'));
 end;
 """
-"""Notes each end of a job with its new state, whoever changes that; the names of files stay out."""
+"""Records each end of a job with its new state, without names of files."""
 
 
 @dataclass(frozen=True)
 class JobFile:
-    """One input of a job. number: its place, from 1. name: relative, as the journal has it."""
+    """One input of a job. number: its position, from 1. name: its relative path, as in the journal."""
 
     number: int
     name: str
@@ -68,7 +68,7 @@ class JobFile:
 
 @dataclass(frozen=True)
 class Job:
-    """One job. skipped: files of the upload that are no photos or videos. summary: what became of the rest."""
+    """One job. skipped: files of the upload that are no photos or videos. summary: results of the others."""
 
     id: str
     owner: str
@@ -83,7 +83,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Notice:
-    """One end of a job that is to be told. version: of its decisions, 0 before there are any. tries: to tell it."""
+    """One end of a job to notify of. version: of its decisions; 0 if there are none. tries: attempts so far."""
 
     number: int
     job: str
@@ -96,7 +96,7 @@ class Notice:
 
 
 class Store:
-    """Keep the service's records; safe to use from several threads."""
+    """The service's database; safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
@@ -107,7 +107,7 @@ class Store:
         self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         with self._lock:
             self._db.close()
 
@@ -121,11 +121,11 @@ class Store:
         )
 
     def set_settings(self, job: str, settings: dict[str, Any]) -> None:
-        """Keep how a job is done."""
+        """Store a job's settings."""
         self._do("update jobs set settings = ? where id = ?", (json.dumps(settings), job))
 
     def receive(self, job: str, files: Iterable[JobFile], skipped: Iterable[str]) -> None:
-        """Note what a job's upload held, and put the job into the queue."""
+        """Store the inputs of a job's upload, and queue the job."""
         rows = [(job, one.number, one.name, one.kind, one.bytes, one.sha256) for one in files]
         with self._lock, self._db:
             self._db.execute("begin immediate")
@@ -135,35 +135,35 @@ class Store:
             )
 
     def set_source(self, job: str, folder: str, sub: str) -> None:
-        """Note that a job's originals lie in a named folder of the server, or in a subfolder of it."""
+        """Store that a job's originals lie in a named folder of the server, or in a subfolder of it."""
         self._do("insert or replace into sources values (?, ?, ?)", (job, folder, sub))
 
     def source(self, job: str) -> tuple[str, str] | None:
-        """Return the name of the folder in which a job's originals lie, and the subfolder; None: they were uploaded."""
+        """Return the named folder and subfolder of a job's originals; None if they were uploaded."""
         rows = self._read("select folder, sub from sources where job = ?", (job,))
         return (rows[0][0], rows[0][1]) if rows else None
 
     def job(self, job: str) -> Job | None:
-        """Return a job, None where there is none."""
+        """Return a job; None if there is none."""
         rows = self._read("select * from jobs where id = ?", (job,))
         return _job(rows[0]) if rows else None
 
     def jobs(self, owner: str | None = None) -> list[Job]:
-        """List the jobs of an owner, or all, the newest first."""
+        """Return the jobs of an owner, or all, the newest first."""
         rows = self._read("select * from jobs where ?1 is null or owner = ?1 order by created desc", (owner,))
         return [_job(row) for row in rows]
 
     def files(self, job: str) -> list[JobFile]:
-        """List a job's inputs."""
+        """Return a job's inputs."""
         rows = self._read("select number, name, kind, bytes, sha256 from files where job = ? order by number", (job,))
         return [JobFile(*row) for row in rows]
 
     def count_files(self, job: str) -> int:
-        """Return how many inputs a job has."""
+        """Return the number of a job's inputs."""
         return self._read("select count(*) from files where job = ?", (job,))[0][0]
 
     def next_job(self) -> Job | None:
-        """Take the oldest job of the queue: it is running now."""
+        """Take the oldest job from the queue, and mark it as running."""
         with self._lock, self._db:
             self._db.execute("begin immediate")
             row = self._db.execute("select * from jobs where state = 'queued' order by created limit 1").fetchone()
@@ -172,7 +172,7 @@ class Store:
         return None if row is None else _job(row)
 
     def move(self, job: str, state: State, *, among: Iterable[State], error: str = "") -> bool:
-        """Change a job's state if it is in one of some states; say whether it was."""
+        """Change a job's state if it is in one of these states; return whether it was."""
         states = list(among)
         marks = ", ".join("?" * len(states))
         done = self._do(
@@ -181,23 +181,23 @@ class Store:
         return done > 0
 
     def note_summary(self, job: str, summary: dict[str, Any]) -> None:
-        """Keep what became of a job's files."""
+        """Store the summary of a job's files."""
         self._do("update jobs set summary = ? where id = ?", (json.dumps(summary), job))
 
     def expire(self, job: str, at: float) -> None:
-        """Let a job end at a time, if it would not end before."""
+        """Make a job expire at this time, unless it expires earlier."""
         self._do("update jobs set expires = min(expires, ?) where id = ?", (at, job))
 
     def keep_until(self, job: str, at: float) -> None:
-        """Let a job end no sooner than at a time."""
+        """Make a job expire no earlier than at this time."""
         self._do("update jobs set expires = max(expires, ?) where id = ?", (at, job))
 
     def remove_job(self, job: str) -> None:
-        """Forget a job."""
+        """Remove a job."""
         self._do("delete from jobs where id = ?", (job,))
 
     def remove_expired(self, now: float) -> list[str]:
-        """Forget the jobs whose time is over and that nobody is working on, and return their names."""
+        """Remove the expired jobs that are not running, and return their names."""
         over = "expires < ? and state in ('queued', 'done', 'failed', 'cancelled')"
         with self._lock, self._db:
             self._db.execute("begin immediate")
@@ -206,18 +206,18 @@ class Store:
         return found
 
     def requeue(self) -> None:
-        """Put back what was running when the service ended."""
+        """Queue the job again that was running when the service ended."""
         self._do("update jobs set state = 'queued' where state = 'running'", ())
 
     # -------------------------------------------------------------- decisions
 
     def decisions(self, job: str) -> tuple[dict[str, Any], int]:
-        """Return a job's decisions as they stand, and how many versions there are."""
+        """Return a job's present decisions, and their number of versions."""
         rows = self._read("select body, version from decisions where job = ? order by version desc limit 1", (job,))
         return (json.loads(rows[0][0]), rows[0][1]) if rows else ({}, 0)
 
     def decide(self, job: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Keep a new version of a job's decisions, and put the job into the queue if it is done.
+        """Store a new version of a job's decisions, and queue the job if it is done.
 
         change: makes the new version of the last one; what it raises leaves everything as it was.
         """
@@ -229,7 +229,7 @@ class Store:
             self._db.execute("update jobs set state = 'queued' where id = ? and state = 'done'", (job,))
 
     def undo(self, job: str) -> bool:
-        """Forget the last version of a job's decisions; say whether there was one."""
+        """Remove the last version of a job's decisions; return whether there was one."""
         with self._lock, self._db:
             self._db.execute("begin immediate")
             _, version = self.decisions(job)
@@ -238,34 +238,34 @@ class Store:
         return version > 0
 
     def finish(self, job: str, body: dict[str, Any]) -> None:
-        """Let a running job be done, or go back into the queue where decisions have changed since it was taken up."""
+        """Mark a running job as done, or queue it again if its decisions changed since it started."""
         with self._lock, self._db:
             self._db.execute("begin immediate")
             state = "done" if self.decisions(job)[0] == body else "queued"
             self._db.execute("update jobs set state = ? where id = ? and state = 'running'", (state, job))
 
     def links(self, job: str) -> dict[str, list[tuple[list[float], str]]]:
-        """Return whose face is whose in a job's photos."""
+        """Return the people of the faces in a job's photos."""
         rows = self._read("select body from links where job = ?", (job,))
         return json.loads(rows[0][0]) if rows else {}
 
     def has_links(self, job: str) -> bool:
-        """Say whether it was looked for who is who."""
+        """Return whether a job's faces were linked to people."""
         return bool(self._read("select 1 from links where job = ?", (job,)))
 
     def set_links(self, job: str, links: Mapping[str, Any]) -> None:
-        """Keep whose face is whose."""
+        """Store the people of the faces."""
         self._do("insert or replace into links values (?, ?)", (job, json.dumps(links)))
 
     # ---------------------------------------------------------------- notices
 
     def note_ends(self, wanted: bool) -> None:
-        """Begin to note when jobs end, or forget what was noted and note no more."""
+        """Record the ends of jobs from now on, or remove the records and stop."""
         with self._lock:
             self._db.executescript(_NOTE_ENDS if wanted else "drop trigger if exists job_ended; delete from notices;")
 
     def due_notices(self, now: float) -> list[Notice]:
-        """Return the ends of jobs that are to be told now, the oldest first."""
+        """Return the ends of jobs to notify of now, the oldest first."""
         rows = self._read(
             "select number, job, state, at, files, version, summary, tries from notices where due <= ? order by number",
             (now,),
@@ -273,45 +273,45 @@ class Store:
         return [_notice(row) for row in rows]
 
     def put_off_notice(self, number: int, until: float) -> None:
-        """Tell an end of a job again later."""
+        """Postpone the notice of an end."""
         self._do("update notices set tries = tries + 1, due = ? where number = ?", (until, number))
 
     def remove_notice(self, number: int) -> None:
-        """Forget an end of a job."""
+        """Remove the record of an end."""
         self._do("delete from notices where number = ?", (number,))
 
     # ----------------------------------------------------------------- tokens
 
     def add_token(self, name: str, digest: str) -> bool:
-        """Add a token's digest; say whether the name was free."""
+        """Add a token's hash; return whether the name was free."""
         done = self._do("insert or ignore into tokens values (?, ?, ?)", (name, digest, time.time()))
         return done > 0
 
     def tokens(self) -> dict[str, float]:
-        """Return the names of tokens, and when each was made."""
+        """Return the time at which each token was made, by its owner."""
         return dict(self._read("select name, created from tokens order by name", ()))
 
     def remove_token(self, name: str) -> bool:
-        """Remove a token and all who signed in with it; say whether there was one."""
+        """Remove a token and its sessions; return whether there was one."""
         return self._do("delete from tokens where name = ?", (name,)) > 0
 
     def name_of_token(self, digest: str) -> str | None:
-        """Return whose token has a digest."""
+        """Return the owner of the token with a hash; None if there is none."""
         rows = self._read("select name from tokens where digest = ?", (digest,))
         return rows[0][0] if rows else None
 
     def add_session(self, digest: str, name: str, expires: float) -> None:
-        """Note that somebody signed in; sessions that have ended go."""
+        """Store a session, and remove expired ones."""
         self._do("delete from sessions where expires < ?", (time.time(),))
         self._do("insert into sessions values (?, ?, ?)", (digest, name, expires))
 
     def name_of_session(self, digest: str) -> str | None:
-        """Return who signed in."""
+        """Return the user of a session; None if there is none."""
         rows = self._read("select name from sessions where digest = ? and expires > ?", (digest, time.time()))
         return rows[0][0] if rows else None
 
     def remove_session(self, digest: str) -> None:
-        """Sign out."""
+        """Remove a session."""
         self._do("delete from sessions where digest = ?", (digest,))
 
     def _do(self, statement: str, values: tuple[Any, ...]) -> int:

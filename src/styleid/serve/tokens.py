@@ -1,4 +1,4 @@
-"""Who somebody is: named tokens, shown once and kept as hashes, and sessions of browsers that signed in with one."""
+"""Users: named tokens, of which only hashes are stored, and sessions of browsers that signed in with one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from styleid.serve.store import Store
 
 COOKIE = "styleid-session"
 LOCAL = "local"
-"""Who somebody is where no token is asked for."""
+"""The user's name if no token is needed."""
 SESSION_S = 12 * 3600
 _PREFIX = "styleid_"
 _MOST_NAME = 64
 
 
 def new_token(store: Store, name: str) -> str:
-    """Make a token, keep its hash and return it; OptionError where the name is taken or cannot be used."""
+    """Make a token, store its hash, and return it; raises OptionError if the name is taken or invalid."""
     if not name.isprintable() or not 0 < len(name) <= _MOST_NAME or name == LOCAL:
         raise OptionError("owner", f"'{name}' is no name: take up to {_MOST_NAME} letters, and not '{LOCAL}'.")
     token = _PREFIX + secrets.token_urlsafe(32)
@@ -34,7 +34,7 @@ def new_token(store: Store, name: str) -> str:
 
 
 def digest_of(secret: str) -> str:
-    """Return what is kept of a token: with 256 random bits in it, a plain hash is enough."""
+    """Return the hash of a token. It has 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
@@ -47,7 +47,7 @@ class Session:
 
 
 def sign_in(service: Service, token: str) -> Session:
-    """Begin a session; ProblemError (401) where the token is unknown."""
+    """Begin a session; raises ProblemError (401) if the token is unknown."""
     name = service.store.name_of_token(digest_of(token.strip()))
     if name is None:
         raise ProblemError(401, "This token is unknown. Whoever runs the service can make one.")
@@ -63,7 +63,7 @@ def sign_out(service: Service, request: Request) -> None:
 
 
 def who_is(service: Service, request: Request) -> str | None:
-    """Return who sends a request, None where that is unknown."""
+    """Return the user of a request; None if unknown."""
     if not service.needs_token:
         return LOCAL
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -74,7 +74,7 @@ def who_is(service: Service, request: Request) -> str | None:
 
 
 def the_user(request: Request, service: Annotated[Service, Depends(the_service)]) -> str:
-    """Return who sends a request; ProblemError (401) where that is unknown."""
+    """Return the user of a request; raises ProblemError (401) if unknown."""
     name = who_is(service, request)
     if name is None:
         raise ProblemError(401, "Sign in, or send a token: Authorization: Bearer ...", {"www-authenticate": "Bearer"})

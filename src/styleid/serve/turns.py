@@ -1,4 +1,4 @@
-"""Let so many requests work at once, and so many wait; whoever comes then is told to come back."""
+"""Limit how many requests run at once and how many wait; further ones are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RETRY_S = "2"
 
 
 class Turns:
-    """Hand out places to work. at_once: how many there are. waiting: how many may wait for one."""
+    """Places for requests. at_once: number of places. waiting: how many requests may wait for one."""
 
     def __init__(self, at_once: int, waiting: int) -> None:
         self._places = anyio.Semaphore(at_once)
@@ -35,6 +35,6 @@ class Turns:
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[None]:
-        """Wait for a place to work, and keep it."""
+        """Wait for a place, and hold it."""
         async with self._places:
             yield

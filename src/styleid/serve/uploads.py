@@ -1,4 +1,4 @@
-"""Take a job's upload into its folder: photos, videos, and ZIP files of both."""
+"""Store a job's upload in its folder: photos, videos, and ZIP files of both."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ INPUTS = "in"
 _ZIP = ".zip"
 _CHUNK = 1 << 20
 _LOOK_BYTES = 16 << 20
-"""After so many bytes it is looked again how much of the disk is free."""
+"""Number of bytes after which the free space of the disk is checked again."""
 _OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""Pillow's readers that may look at an upload's head."""
+"""Pillow's readers that may read an upload's header."""
 
 
 class Upload:
-    """Take files into a job's folder. skipped: names of those that are neither photo nor video."""
+    """Stores files in a job's folder. skipped: names of files that are neither photo nor video."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.skipped: list[str] = []
@@ -41,7 +41,7 @@ class Upload:
         (folder / INPUTS).mkdir(parents=True)
 
     def open(self, field: str, given: str) -> Sink:
-        """Return where a file of the form goes; ProblemError refuses it."""
+        """Return the sink for a file of the form; raises ProblemError if it is refused."""
         if field != "file":
             raise ProblemError(422, "Send all files in fields named 'file'.")
         name = clean_name(given)
@@ -58,11 +58,11 @@ class Upload:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no file came."""
+        """Whether no file was uploaded."""
         return not self._names and not self._archives and not self.skipped
 
     def finish(self) -> list[JobFile]:
-        """Unpack archives, and return all inputs; ProblemError where they cannot be used."""
+        """Unpack archives, and return all inputs; raises ProblemError if they cannot be used."""
         for path in self._archives:
             self._check_disk()
             left = self._limits.max_files - len(self._names)
@@ -93,7 +93,7 @@ class Upload:
             raise ProblemError(413, f"At most {self._limits.max_files} files are taken in one job.")
 
     def _take_bytes(self, size: int) -> None:
-        """Count bytes of inputs, those of all archives together."""
+        """Count the bytes of inputs, over all archives."""
         self._left -= size
         if self._left < 0:
             raise too_large(self._limits.upload_bytes)
@@ -102,7 +102,7 @@ class Upload:
         check_disk(self._folder, self._limits)
 
     def _free(self, name: PurePosixPath) -> PurePosixPath:
-        """Return a name that no file has yet: two folders may hold photos of one name."""
+        """Return an unused name; two folders may contain photos of one name."""
         number, free = 2, name
         while free in self._names:
             free, number = name.with_name(f"{name.stem} ({number}){name.suffix}"), number + 1
@@ -110,7 +110,7 @@ class Upload:
 
 
 def describe(path: Path, number: int, name: PurePosixPath, limits: Limits) -> JobFile:
-    """Return one input of a job as it is kept in the records; ProblemError where it has too many pixels."""
+    """Return the record of one input; raises ProblemError if it has too many pixels."""
     kind = kind_of(name) or "photo"
     if kind == "photo":
         _check_pixels(path, limits)
@@ -122,13 +122,13 @@ def describe(path: Path, number: int, name: PurePosixPath, limits: Limits) -> Jo
 
 
 class _Spooled:
-    """Write to a file, and look after every few megabytes whether it may go on."""
+    """Writes to a file, and checks its limits every few megabytes."""
 
     def __init__(self, file: BinaryIO, look: Callable[[], None], count: Callable[[int], None] | None = None) -> None:
         self._file, self._look, self._count, self._written = file, look, count, 0
 
     def write(self, data: bytes, /) -> None:
-        """Write bytes; ProblemError where they are too many, or the disk is too full."""
+        """Write bytes; raises ProblemError if there are too many, or the disk is too full."""
         if self._count is not None:
             self._count(len(data))
         self._written += len(data)
@@ -143,7 +143,7 @@ class _Spooled:
 
 
 def check_disk(folder: Path, limits: Limits, more_bytes: int = 0) -> None:
-    """Raise ProblemError (507) where too little of the disk would be left."""
+    """Raise ProblemError (507) if too little of the disk would be left."""
     free = shutil.disk_usage(folder).free - more_bytes
     if free < limits.free_bytes:
         raise full_disk()
@@ -155,7 +155,7 @@ def full_disk() -> ProblemError:
 
 
 def check_announced(request: Request, folder: Path, limits: Limits) -> None:
-    """Refuse an upload by the length that it announces."""
+    """Refuse an upload by its announced length."""
     length = announced_bytes(request.headers)
     if length > limits.upload_bytes + 1_000_000:
         raise too_large(limits.upload_bytes)

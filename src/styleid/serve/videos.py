@@ -44,7 +44,7 @@ class TrackWish(BaseModel):
 
 
 class TrackPersonWish(BaseModel):
-    """Say what is done with all tracks of a person of a video that have no decision of their own."""
+    """A decision about all tracks of a person in a video that have no decision of their own."""
 
     model_config = ConfigDict(extra="forbid")
     person: int = Field(ge=1, examples=[1])
@@ -53,7 +53,7 @@ class TrackPersonWish(BaseModel):
 
 
 class AddedTrack(BaseModel):
-    """Say where a face was missed: it is hidden on straight lines between rows of frame, x0, y0, x1, y1."""
+    """A face that was missed; it is obscured on straight lines between rows of frame, x0, y0, x1, y1."""
 
     model_config = ConfigDict(extra="forbid")
     keys: list[Annotated[list[float], Field(min_length=5, max_length=5)]] = Field(
@@ -63,7 +63,7 @@ class AddedTrack(BaseModel):
 
 
 class VideoWishes(BaseModel):
-    """Hold all decisions about one video; they take the place of those made before."""
+    """All decisions about one video, in place of earlier ones."""
 
     model_config = ConfigDict(extra="forbid")
     tracks: list[TrackWish] = Field([], max_length=_MOST_TRACKS)
@@ -73,7 +73,7 @@ class VideoWishes(BaseModel):
 
 
 class HiddenStretch(BaseModel):
-    """Tell when a track is hidden, in seconds, and why; the reason is empty where that was asked for."""
+    """When a track is obscured, in seconds, and why; the reason is empty if a person asked for it."""
 
     from_s: float
     to_s: float
@@ -81,7 +81,7 @@ class HiddenStretch(BaseModel):
 
 
 class TrackBody(BaseModel):
-    """Tell of one track as it is now.
+    """One track in its present state.
 
     risk: 0 to 1, how much it asks to be looked at; reasons: why. anonymised, obscured: frames. added: a person drew it.
     """
@@ -101,7 +101,7 @@ class TrackBody(BaseModel):
 
 
 class VideoBody(BaseModel):
-    """Tell of one video. version: changes whenever its output does. wishes: the decisions about it as they stand."""
+    """One video. version: changes whenever its output does. wishes: its present decisions."""
 
     number: int
     name: str
@@ -126,7 +126,7 @@ def own_video(own: Own, number: int, service: The) -> JobVideo:
 
 
 def video_bodies(own: Job, service: Service, decisions: dict[str, Any]) -> list[VideoBody]:
-    """Return what the journal says of each video that is done, the riskiest first."""
+    """Return the journal's figures of each finished video, the riskiest first."""
     files = [one for one in service.store.files(own.id) if one.kind == "video"]
     bodies = [_body(service.worker.video(own.id, one), decisions.get(one.name, {})) for one in files]
     return sorted((one for one in bodies if one is not None), key=lambda one: (not one.error, -one.risk, one.number))
@@ -143,7 +143,7 @@ def video_bodies(own: Job, service: Service, decisions: dict[str, Any]) -> list[
     },
 )
 def play(side: Side, own: Own, number: int, service: The) -> FileResponse:
-    """Return the file itself, or the part of it that a Range header asks for."""
+    """Return the file, or the part that a Range header asks for."""
     video = own_video(own, number, service)
     path = video.source if side == "before" else video.target
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Tell another service when a job has ended: signed, without private data, the only call that leaves this machine.
+"""Notify another service when a job ends: signed, without private data. No other call leaves this machine.
 
 What is to be told is written with the job's new state in one transaction, so that it outlives a restart. It is sent
 until the receiver answers 2xx: at first after a second, then after twice as long each time.
@@ -27,7 +27,7 @@ from styleid.serve.store import Notice, Store
 
 SECRET_VARIABLE = "STYLEID_WEBHOOK_SECRET"
 MOST_TRIES = 16
-"""After the last one, about nine hours after the first, a notice is given up; the server's log says so."""
+"""Delays between attempts. After the last one, nine hours after the first, a notice is dropped and logged."""
 FIRST_WAIT_S = 1.0
 _TIMEOUT_S = 10.0
 IDLE_S = 1.0
@@ -37,7 +37,7 @@ _log = logging.getLogger("styleid.serve")
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where to send notices. url: an address; secret: what they are signed with."""
+    """Where notices are sent. url: the address. secret: signs them."""
 
     url: str
     secret: bytes
@@ -72,7 +72,7 @@ def signature(secret: bytes, timestamp: int, body: bytes) -> str:
 
 
 def notice_body(notice: Notice) -> dict[str, Any]:
-    """Return what is told of a job: which, its state and how much of what, never a name."""
+    """Return the content of a notice: the job, its state and counts, and no names."""
     summary = notice.summary
     return {
         "event": f"job.{notice.state}",
@@ -89,7 +89,7 @@ def notice_body(notice: Notice) -> dict[str, Any]:
 
 
 class Sender:
-    """A thread that sends what there is to tell, the oldest first."""
+    """A thread that sends notices, the oldest first."""
 
     def __init__(self, store: Store, hook: Webhook) -> None:
         self._store, self._hook = store, hook
@@ -97,11 +97,11 @@ class Sender:
         self._thread = threading.Thread(target=self._work, name="styleid-webhook", daemon=True)
 
     def start(self) -> None:
-        """Begin to send, also what an earlier service left."""
+        """Begin to send, including the notices that an earlier service left."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the call in hand; what is left is sent by the next service."""
+        """End after the present call; the next service sends the rest."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -126,7 +126,7 @@ class Sender:
 
 
 def send(hook: Webhook, notice: Notice) -> str:
-    """Send one notice; return what went wrong, "" where nothing did. Redirects are not followed."""
+    """Send one notice, without following redirects; return what went wrong, empty if nothing did."""
     parts = urlsplit(hook.url)
     body = json.dumps(notice_body(notice), sort_keys=True).encode()
     headers = {

@@ -1,4 +1,4 @@
-"""Do the jobs of the queue, one after the other, through the same engine as the command line.
+"""Process the jobs of the queue, one after the other, with the same engine as the command line.
 
 What is done stands in the job's journal, so that a job that was broken off goes on where it stopped.
 """
@@ -41,7 +41,7 @@ _log = logging.getLogger("styleid.serve")
 
 
 class _CancelledError(Exception):
-    """A job was cancelled, or the service ends."""
+    """Raised when a job is cancelled or the service ends."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Progress:
     uneven: bool = False
 
     def eta_s(self) -> float | None:
-        """Return how many seconds are left, None where that cannot be said yet."""
+        """Return the estimated seconds left; None if unknown."""
         own = self.done - self.before
         if own < 1 or self.uneven:
             return None
@@ -68,7 +68,7 @@ class Progress:
 
 
 class Worker:
-    """A thread that does jobs, and removes those that have expired."""
+    """A thread that processes jobs, and removes expired ones."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Worker:
         self.progress: dict[str, Progress] = {}
 
     def start(self) -> None:
-        """Go on with what an earlier service left."""
+        """Continue the jobs that an earlier service left."""
         for job in self._store.jobs():
             if job.state == "receiving":
                 self._store.remove_job(job.id)
@@ -102,23 +102,23 @@ class Worker:
             self._threads[-1].start()
 
     def end_soon(self) -> None:
-        """Let the photos in hand be the last, and whoever follows a job know; returns at once."""
+        """Stop after the photos in progress, and end event streams; returns at once."""
         self._ending.set()
         self._wake.set()
 
     def stop(self) -> None:
-        """End after the photos in hand; what is left is done by the next service."""
+        """End after the photos in progress; the next service processes the rest."""
         self.end_soon()
         for thread in self._threads:
             thread.join()
 
     @property
     def ending(self) -> bool:
-        """Whether the service ends."""
+        """Whether the service is ending."""
         return self._ending.is_set()
 
     def wake(self) -> None:
-        """Look into the queue now."""
+        """Check the queue now."""
         self._wake.set()
 
     def folder(self, job: str) -> Path:
@@ -126,7 +126,7 @@ class Worker:
         return self._jobs / job
 
     def source(self, job: str, file: JobFile) -> Path:
-        """Return where the original of one of a job's files is."""
+        """Return the path of an original."""
         if (place := self._store.source(job)) is not None:
             return self._folders.original(*place, file.name)
         return self.folder(job) / INPUTS / file.name
@@ -136,14 +136,14 @@ class Worker:
         return JobVideo(self.folder(job), file, self.source(job, file))
 
     def cancel(self, job: str) -> None:
-        """Let a job end after the photos in hand."""
+        """Make a job end after the photos in progress."""
         with self._changed:
             if self._running == job:
                 self._cancelled.add(job)
         self._store.move(job, "cancelled", among=("queued",))
 
     def delete(self, job: str) -> None:
-        """Remove a job and all its files, once nothing of it is in hand any more."""
+        """Remove a job and all its files, once none is in progress."""
         self.cancel(job)
         with self._changed:
             self._changed.wait_for(lambda: self._running != job)
@@ -151,7 +151,7 @@ class Worker:
         _remove(self.folder(job))
 
     def _tidy(self) -> None:
-        """Remove expired jobs, also while a long one is done."""
+        """Remove expired jobs, also while another one runs."""
         while True:
             self.remove_expired()
             if self._ending.wait(JANITOR_S):
@@ -225,11 +225,11 @@ class Worker:
         return summary
 
     def _wants_links(self, job: Job, anonymizer: Anonymizer) -> bool:
-        """Say whether it is still to be found out who is who in a job's photos."""
+        """Return whether a job's faces must still be linked to people."""
         return anonymizer.options.method != "none" and not self._store.has_links(job.id)
 
     def _link(self, job: Job, photos: list[JobFile], anonymizer: Anonymizer, onlooker: Onlooker) -> None:
-        """Find out who is who in a job's photos."""
+        """Link the faces of a job's photos to people."""
         folder = self.folder(job.id)
         paths = {one.name: self.source(job.id, one) for one in photos}
 
@@ -265,29 +265,29 @@ class Worker:
         return decided_video(body.get("videos", {}).get(file.name, {}), file, found)
 
     def _check(self, job: str) -> None:
-        """Break off where the job was cancelled or the service ends."""
+        """Stop if the job was cancelled or the service is ending."""
         if self._ending.is_set() or job in self._cancelled:
             raise _CancelledError
 
     def _reason(self, error: StyleIDError) -> str:
-        """Return what an error says, without paths of this machine."""
+        """Return an error's message without paths of this machine."""
         return str(getattr(error, "reason", error)).replace(str(self._jobs), "").replace(str(Path.home()), "")
 
     def remove_expired(self) -> None:
-        """Remove the jobs whose time is over; one that runs is removed once it has ended."""
+        """Remove expired jobs; a running one is removed when it ends."""
         for job in self._store.remove_expired(time.time()):
             _remove(self.folder(job))
 
 
 def _withdraw(out: Path) -> None:
-    """Remove what an earlier run wrote of photos that are withheld now, since a decision does not fit them, say."""
+    """Remove earlier outputs of photos that are withheld now."""
     for record in Journal(out).records():
         if "error" in record:
             (out / str(record["input"])).unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, which somebody else may be removing too, or a stray file."""
+    """Remove a folder or a file, which another thread may be removing, too."""
     while folder.is_dir():
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(folder)
