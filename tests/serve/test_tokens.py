@@ -156,8 +156,8 @@ def test_some_names_are_refused(people, name) -> None:
         ({"host": "0.0.0.0", "no_token": True}, "which need tokens"),
         ({"host": "192.0.2.1", "no_token": True, "allow_insecure": True}, "which need tokens"),
         ({"host": "0.0.0.0", "allow_insecure": True}, "styleid serve token add"),
-        ({"expire_hours": 0}, "keep nothing"),
-        ({"port": 70000}, "no port"),
+        ({"expire_hours": 0}, "must be more than 0"),
+        ({"port": 70000}, "must lie between 0 and 65535"),
     ],
 )
 def test_unsafe_hosts_are_usage_errors(tmp_path, capsys, options, words) -> None:
