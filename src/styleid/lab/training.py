@@ -42,7 +42,7 @@ class TaskOptions:
     faces: most training faces of each archive, for networks that need the appearance model; 0 takes the network's own
       number.
     wide: a data pack with 40 px of margin. New faces are drawn into its photos, and aam128 sets its thresholds on it.
-    device: cpu or cuda; auto takes cuda where there is one.
+    device: auto, cpu, cuda or cuda:N; auto uses cuda if there is a CUDA device.
     unchanged: for aam128, the bundle that the checkpoints were restored from. Its parser, recogniser, attribute
       network, inverter, mask encoder and generator are copied byte for byte instead of being quantised again.
     unlocked: let the swapper also weigh shape and coarse texture, which otherwise come from the target alone.

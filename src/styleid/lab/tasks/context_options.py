@@ -35,7 +35,7 @@ class ContextOptions:
       over about 3,000 images and 0.998 over 16,000.
     whole: store all weights and moments in float32 (about 150 MB), so that resuming changes nothing.
     compiled: use torch.compile, which pays off on CUDA in runs of more than a few minutes.
-    device: cpu or cuda; auto uses cuda if there is a device.
+    device: auto, cpu, cuda or cuda:N; auto uses cuda if there is a CUDA device.
     """
 
     data: Path
