@@ -184,7 +184,7 @@ class LiveFaces:
         steps = len(self._anonymizer.method.steps)
         if verdict.passed:
             person.passes, person.failing_since_s = person.passes + 1, None
-            if person.passes < _SETTLED and verdict.close:
+            if person.passes < _SETTLED and verdict.near_limit:
                 person.step = min(person.step + 1, steps - 1)
             return
         person.hidden_until_s = time_s + _HIDDEN_S
