@@ -41,7 +41,7 @@ def clip(path: Path, frames: int) -> Path:
         (["in.mp4", "--out", "a.mp4", "--live", "--max-delay", "0"], "--max-delay: 0.0 does not lie"),
         (["in.mp4", "--out", "http://host/x", "--live"], "--out: http://host/x cannot be written to"),
         (["in.mp4", "--out", "a.mp4", "--live", "--mark", "c2pa", "--c2pa-certificate", "a", "--c2pa-key", "b"],
-         "--mark: c2pa signs a finished file"),
+         "--mark: c2pa can only sign a finished file"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_said(typed, said, tmp_path, monkeypatch, capsys):
