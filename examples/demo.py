@@ -1,4 +1,4 @@
-"""Anonymise the sample photos and lay each before and after side by side.
+"""Anonymise the sample photos, and place each original and result side by side.
 
 `make demo` runs this. The astronaut (Eileen Collins, photographed by NASA, public domain) comes with scikit-image; the
 group beside it was made by `examples/make_scene.py` and shows nobody.
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def draw_sheet(originals: Path, results: Path) -> Image.Image:
-    """Lay each photo beside what was made of it, one row a photo."""
+    """Return each photo beside its result, one row per photo."""
     rows = []
     for path in sorted(originals.iterdir()):
         pair = [Image.fromarray(read_photo(folder / path.name).image_rgb) for folder in (originals, results)]

@@ -1,4 +1,4 @@
-"""Make `group.jpg`, the demo's picture of several people, none of whom exists.
+"""Make `group.jpg`, the demo's picture of several people who do not exist.
 
 The body of the public-domain astronaut (NASA, carried by scikit-image) stands several times before her own background,
 scaled, mirrored and dyed; each copy is given the face of another nobody, drawn by the built-in bundle.
@@ -63,7 +63,7 @@ def cut_out(photo: ImageRGB) -> np.ndarray:
 
 
 def dyed(photo: ImageRGB, hue: int) -> ImageRGB:
-    """Turn the hue of everything but the face by `hue` of 180 steps."""
+    """Rotate the hue of everything except the face by `hue`, in 180 steps."""
     hsv = cv2.cvtColor(photo, cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0].astype(int) + hue) % 180
     turned = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
@@ -75,7 +75,7 @@ def dyed(photo: ImageRGB, hue: int) -> ImageRGB:
 
 
 def with_new_face(bundle: Bundle, photo: ImageRGB, attributes: np.ndarray, seed: int) -> ImageRGB:
-    """Return the photo with the face of a nobody who has the given attributes, (1, 7)."""
+    """Return the photo with the face of a generated person with the given attributes, (1, 7)."""
     spec = bundle.spec
     face = FaceDetector().detect(photo)[0]
     matrix = spec.crop.matrix(face.landmarks_px[0])
@@ -95,7 +95,7 @@ def with_new_face(bundle: Bundle, photo: ImageRGB, attributes: np.ndarray, seed:
 def place(
     scene: ImageRGB, person: ImageRGB, matte: np.ndarray, at: tuple[int, int], scale: float, mirrored: bool
 ) -> None:
-    """Put a person into the scene, in place."""
+    """Draw a person into the scene, in place."""
     step = -1 if mirrored else 1
     matrix = np.float32([[scale, 0, at[0]], [0, scale, at[1]]])
     size = scene.shape[1::-1]

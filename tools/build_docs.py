@@ -47,7 +47,7 @@ _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
 def main() -> int:
-    """Build and check; return the exit status."""
+    """Build and check the site; return the exit status."""
     os.environ["COLUMNS"] = "88"  # argparse wraps its help by it
     _collect()
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _plain(output: str) -> str:
-    """Return what Zensical printed without its colours, and without the traceback behind a strict build's warnings."""
+    """Return Zensical's output without colours, and without the traceback after a strict build's warnings."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", output)
     warnings, _, _ = text.partition("Traceback")
     return warnings if "issue" in warnings else text
@@ -178,7 +178,7 @@ def _kind(name: str) -> str:
 
 
 class Page(HTMLParser):
-    """What a built page loads and links to, and its anchors."""
+    """The files that a built page loads, its links and its anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the addresses of a tag."""
+        """Store the addresses of a tag."""
         values = {name: value or "" for name, value in attrs}
         self.anchors |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:
@@ -200,7 +200,7 @@ class Page(HTMLParser):
 
 
 def faults(site: Path) -> Iterator[str]:
-    """Return what is wrong with a built site.
+    """Yield the faults of a built site.
 
     Args:
         site: folder of the built pages.

@@ -1,4 +1,4 @@
-"""Prove the Dockerfile's steps and compose.yaml's limits where Docker is missing, in a Debian root made for it.
+"""Check the Dockerfile's steps and compose.yaml's limits without Docker, in a Debian root made for it.
 
 Usage, as root, on Debian with debootstrap installed: `python tools/check_container.py`. It takes some minutes and
 about 2 GB below --work, and needs a Debian mirror and a package index.
@@ -38,7 +38,7 @@ _NEEDED = ("debootstrap", "chroot", "unshare", "setpriv", "mount")
 
 
 def main() -> int:
-    """Make the image, run it and look at it; the process ends with a message where something is wrong."""
+    """Make the image, run it and check it; ends the process with a message if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder for the Debian root, which stays; a temporary one without it")
     parser.add_argument("--release", default="bookworm")
@@ -75,14 +75,14 @@ def _folder(given: Path | None) -> Iterator[Path]:
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions, each as its name and its text."""
+    """Return the name and text of each of the Dockerfile's instructions."""
     text = re.sub(r"\\\n\s*", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in lines)]
 
 
 def build(image: Path) -> None:
-    """Follow COPY and RUN in the Debian root."""
+    """Execute COPY and RUN in the Debian root."""
     (image / "app").mkdir()
     if CERTIFICATES.exists():  # of this machine, which may reach the package index by a proxy with its own
         (image / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _copy(*names: str | Path) -> None:
 
 
 def confined(image: Path, volume: Path, *command: str) -> list[str]:
-    """Return the command that runs another one as compose.yaml has it."""
+    """Return the command that runs another one with the limits of compose.yaml."""
     rooted, data = shlex.quote(str(image)), shlex.quote(str(volume))
     mounts = (
         f"mount --bind {rooted} {rooted} && mount --bind {data} {rooted}/data && mount -t tmpfs tmpfs {rooted}/tmp"
@@ -123,7 +123,7 @@ def confined(image: Path, volume: Path, *command: str) -> list[str]:
 
 
 def use(image: Path, volume: Path) -> None:
-    """Make a token, start the service, try it and look at what it may and what it left."""
+    """Make a token, start the service, use it, and check its rights and its files."""
     told = dict(instructions())
     made = _run(*confined(image, volume, "styleid", "serve", "token", "add", "anna", "--data", "/data"), capture=True)
     token = made.split()[0]
@@ -155,7 +155,7 @@ def _wait() -> None:
 
 
 def _service_of(parent: int) -> Path:
-    """Return the folder below /proc of the service's own process, the last of the line that begins with a process."""
+    """Return the folder in /proc of the service's process, the last descendant of a process."""
     found = parent
     while children := Path(f"/proc/{found}/task/{found}/children").read_text().split():
         found = int(children[0])
@@ -163,7 +163,7 @@ def _service_of(parent: int) -> Path:
 
 
 def _look_at(process: Path) -> None:
-    """Check what the running service may do."""
+    """Check the rights of the running service."""
     lines = (line.split(":", 1) for line in (process / "status").read_text().splitlines())
     status = {name: rest.split() for name, rest in lines}
     _require("0" not in status["Uid"] + status["Gid"], f"the service runs as {status['Uid']}")
@@ -177,7 +177,7 @@ def _look_at(process: Path) -> None:
 
 
 def _try(token: str) -> None:
-    """Check that strangers are refused and that a job is done and removed."""
+    """Check that requests without a token are refused, and that a job is processed and removed."""
     _require(_ask("GET", "/v1/jobs", "") == 401, "it asks for no token")
     sys.path.insert(0, str(ROOT / "src"))
     from styleid.serve.client import Client
@@ -206,7 +206,7 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _run(*command: str | Path, capture: bool = False, **variables: str) -> str:
-    """Run a command and return what it wrote, if that is asked for; end the process where it fails."""
+    """Run a command and return its output, if asked for; ends the process if it fails."""
     arguments = [str(part) for part in command]
     done = subprocess.run(
         arguments, check=False, text=True, stdout=subprocess.PIPE if capture else None, env=os.environ | variables

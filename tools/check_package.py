@@ -1,4 +1,4 @@
-"""Build the wheel and the source distribution, install each into an empty environment, and use what was installed.
+"""Build the wheel and the source distribution, install each into an empty environment, and use it.
 
 Usage: `python tools/check_package.py`.
 """
@@ -17,7 +17,7 @@ MOST_WHEEL_MB = 40
 
 
 def main() -> int:
-    """Build, compare and try; the process ends with a message where something is wrong."""
+    """Build, compare and try; ends the process with a message if something is wrong."""
     with environment() as build:
         build.install("build")
         out = build.folder / "dist"
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _compare(wheel: Path, source: Path) -> None:
-    """End the process where a file of the package is missing from what was built."""
+    """End the process if the build lacks a file of the package."""
     built = set(zipfile.ZipFile(wheel).namelist())
     with tarfile.open(source) as archive:
         names = archive.getnames()
@@ -54,7 +54,7 @@ def _compare(wheel: Path, source: Path) -> None:
 
 
 def _use(empty: Environment) -> None:
-    """Run commands as somebody does who has just installed the package."""
+    """Run commands with the newly installed package."""
     empty.run("styleid", "--version")
     empty.run("styleid", "doctor")
     empty.run("styleid", "anonymize", ROOT / "examples/group.jpg", "--out", "out", "--seed", "7", "--quiet")

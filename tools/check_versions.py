@@ -1,4 +1,4 @@
-"""Try the oldest and the newest version of every dependency that styleid needs at run time.
+"""Test the oldest and the newest version of every run-time dependency.
 
     python tools/check_versions.py                            # both
     python tools/check_versions.py constraints-oldest.txt     # one
@@ -21,7 +21,7 @@ MARK = "pytest.mark.versions"
 
 
 def main(files: list[str]) -> int:
-    """Try the given constraint files; the process ends with a message where a version does not work."""
+    """Test the given constraint files; ends the process with a message if a version does not work."""
     tests = sorted(path for path in (ROOT / "tests").rglob("test_*.py") if MARK in path.read_text(encoding="utf-8"))
     if not tests:
         sys.exit(f"FAILED: no test is marked {MARK}")

@@ -1,4 +1,4 @@
-"""Print which shares of each room's lines and branches the tests ran, and fail where too few branches were run.
+"""Print the coverage of lines and branches in each room, and fail if that of branches is too low.
 
 Usage: `python tools/coverage_rooms.py`, after `pytest --cov`.
 """
@@ -13,13 +13,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 LEAST = {"core": 95.0, "people": 95.0, "media": 95.0}
-"""Per cent of a room's branches that tests must run."""
+"""Least branch coverage of a room, in per cent."""
 
 _COUNTED = ("covered_lines", "num_statements", "covered_branches", "num_branches")
 
 
 def main() -> int:
-    """Print a line for each room; the status is 1 where too few branches were run."""
+    """Print a line for each room; return 1 if a branch coverage is too low, else 0."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for name, file in _measured().items():
         counts[_room(name)].update({key: file["summary"][key] for key in _COUNTED})

@@ -16,15 +16,15 @@ _INDENT = "    "
 
 
 class FieldSections(griffe.Extension):
-    """Rewrite docstrings while griffe loads the package."""
+    """Rewrites docstrings while griffe loads the package."""
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
-        """Turn the lines about a class's fields into a section of attributes."""
+        """Convert the lines about a class's fields to a section of attributes."""
         names = [name for name, member in cls.members.items() if member.is_attribute and not name.startswith("_")]
         _rewrite(cls, names, "Attributes")
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
-        """Turn the lines about a function's parameters into a section of arguments."""
+        """Convert the lines about a function's parameters to a section of arguments."""
         _rewrite(func, [parameter.name for parameter in func.parameters if parameter.name != "self"], "Args")
 
 
@@ -60,7 +60,7 @@ def sectioned(text: str, names: Sequence[str], title: str) -> str:
 
 
 def _fields(paragraph: str, names: Sequence[str]) -> tuple[str, list[tuple[str, str]], str]:
-    """Split a paragraph into what comes before its fields, the fields, and what is said of errors after them."""
+    """Split a paragraph into the text before its fields, the fields, and the text on errors after them."""
     if not names:
         return paragraph, [], ""
     label = "|".join(map(re.escape, names))

@@ -23,7 +23,7 @@ class Environment:
         venv.create(folder / "venv", with_pip=True)
 
     def run(self, *command: str | Path, cwd: Path | None = None, quiet: bool = False) -> None:
-        """Run one of the environment's commands; raises CalledProcessError where it fails.
+        """Run one of the environment's commands; raises CalledProcessError if it fails.
 
         quiet: show what it prints only where it fails.
         """
@@ -42,7 +42,7 @@ class Environment:
         self.run("python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", *what)
 
     def mend_opencv(self) -> None:
-        """Install OpenCV's headless build where the usual one needs libraries that this machine lacks."""
+        """Install OpenCV's headless build if the usual one needs libraries that this machine lacks."""
         python = self.bin / "python"
         if subprocess.run([python, "-c", "import cv2"], capture_output=True, check=False).returncode:
             ask = "import importlib.metadata; print(importlib.metadata.version('opencv-python'))"
@@ -52,7 +52,7 @@ class Environment:
 
 @contextmanager
 def environment() -> Iterator[Environment]:
-    """Give a new environment, and take it away afterwards; the process ends where a command in it fails."""
+    """Yield a new environment and remove it afterwards; ends the process if a command in it fails."""
     with tempfile.TemporaryDirectory(prefix="styleid-check-") as folder:
         try:
             yield Environment(Path(folder))

@@ -1,4 +1,4 @@
-"""Write src/styleid/bundles/known_outputs.json: what the built-in bundles' networks must give for made inputs.
+"""Write src/styleid/bundles/known_outputs.json: outputs of the built-in bundles' networks for synthetic inputs.
 
 Run it after the networks of a built-in bundle have changed:
 
@@ -28,7 +28,7 @@ from styleid.bundles.registry import built_in
 
 _DIGITS = 5
 _OPSET = 19
-"""The first opset of which the evaluator has all operators; the same operators mean the same from 18 on."""
+"""Lowest opset whose operators the evaluator has all; their meaning is unchanged since 18."""
 
 
 class GridSample(OpRun):
@@ -41,7 +41,7 @@ class GridSample(OpRun):
 
 
 class AveragePool(OpRun):
-    """Average over windows, pixels beyond the edge being 0."""
+    """Average over windows; pixels beyond the edge are 0."""
 
     def _run(self, x, kernel_shape=None, pads=None, strides=None, count_include_pad=None, **others):
         before = pads[: len(kernel_shape)]
@@ -67,7 +67,7 @@ class Resize(OpRun):
 
 
 class GatherElements(OpRun):
-    """Take elements along an axis; the evaluator's own fails where the axis is longer than NumPy's choose takes."""
+    """Take elements along an axis; the evaluator's own fails for axes longer than NumPy's choose allows."""
 
     def _run(self, data, indices, axis=None):
         return (np.take_along_axis(data, indices, axis or 0),)
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def _outputs(bundle: Bundle, role: str) -> tuple[list[np.ndarray], float]:
-    """Return a network's outputs by the evaluator, and how far ONNX Runtime's are from them."""
+    """Return the evaluator's outputs of a network, and the distance of ONNX Runtime's from them."""
     inputs = example_inputs(bundle, role)
     model = onnx.load(bundle.folder / bundle.spec.networks[role].file)
     model.opset_import[0].version = _OPSET
