@@ -152,8 +152,8 @@ def test_without_a_bundle_each_track_is_hidden_in_its_way(done, again, frames, t
     assert summary.record["tracks"][1]["decision"] == {"do": "remove", "by": "bea"}
     assert summary.page is not None
     page = summary.page.read_text()
-    assert "8 hidden; decided: do pixelate</p>" in page
-    assert "0 hidden; decided: do remove, by bea</p>" in page
+    assert "8 obscured; decided: do pixelate</p>" in page
+    assert "0 obscured; decided: do remove, by bea</p>" in page
     assert summary.exit_status == 0
 
 
@@ -215,7 +215,7 @@ def track(number: int = 1, **entry: Any) -> dict[str, Any]:
 
 def parse(*tracks: dict[str, Any], **record: Any) -> list[Any]:
     record = {"format": 1, "frames": 2, "size": [640, 480], "tracks": list(tracks)} | record
-    return parse_tracks(JsonValue(record, "--decisions", "d.json", "videos['clip'].tracks"), INFO, 2)
+    return parse_tracks(JsonValue(record, "decisions", "d.json", "videos['clip'].tracks"), INFO, 2)
 
 
 @pytest.mark.parametrize(
