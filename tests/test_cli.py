@@ -74,8 +74,8 @@ def names(folder: Path) -> set[str]:
         (("anonymize", "IN", "--out", "OUT", "--metadata", "all"), "argument --metadata: invalid choice: 'all'"),
         (("anonymize", "IN", "--out", "OUT", "--seed", "one"), "argument --seed: invalid int value: 'one'"),
         (("anonymize", "IN", "--out", "OUT", "--engine", "spark"), "argument --engine: invalid choice: 'spark'"),
-        (("anonymize", "IN", "--out", "OUT", *NONE, "--workers", "-1"), "styleid: --workers: -1 is no number"),
-        (("anonymize", "IN", "--out", "OUT", *NONE, "--shard", "3/2"), "styleid: --shard: '3/2' is no part"),
+        (("anonymize", "IN", "--out", "OUT", *NONE, "--workers", "-1"), "styleid: --workers: must be 0 or more"),
+        (("anonymize", "IN", "--out", "OUT", *NONE, "--shard", "3/2"), "styleid: --shard: must be i/n"),
         (("anonymize", "@typo.txt", "--out", "OUT", *NONE), "styleid: INPUT: the list typo.txt cannot be read"),
         (("anonymize", "IN", "--out", "OUT", "--typo"), "unrecognized arguments: --typo"),
         (

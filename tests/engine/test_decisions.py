@@ -93,7 +93,7 @@ FACE = "photos['a.jpg'].faces[0]"
     [
         ("{", "is no JSON that can be used"),
         ("[" * 100_000, "is no JSON that can be used"),
-        ('{"format": 1, "photos": {"a": {}, "a": {}}}', "'a' stands twice in one object"),
+        ('{"format": 1, "photos": {"a": {}, "a": {}}}', "'a' occurs twice in one object"),
         ([], "the file must be an object, not []"),
         ({"photos": {}}, "the file lacks 'format'"),
         ({"format": 2, "photos": {}}, "format must be 1, the only format that this version reads, not 2"),

@@ -185,7 +185,7 @@ def test_a_face_beside_the_colours_is_hidden(inputs, hiding):
         one_face_about(record)
         assert flat(in_face(beside(after))), name
         assert np.abs(in_face(beside(after)) - in_face(beside(photo))).mean() > 5, name
-        assert any("is flat now where faces are" in note for note in record["notes"]), name
+        assert any("was flattened where faces are" in note for note in record["notes"]), name
         assert not len(FaceDetector().detect(np.dstack([beside(after)] * 3))), name
 
 

@@ -78,7 +78,7 @@ def test_a_list_names_nothing_outside_its_folder_nor_outputs(folder, text, says)
 def test_a_list_goes_alone_and_must_be_there(folder):
     with pytest.raises(OptionError, match=r"the list typo\.txt cannot be read: No such file"):
         names("@typo.txt", folder / "out")
-    with pytest.raises(OptionError, match="goes alone"):
+    with pytest.raises(OptionError, match="must be the only input"):
         Inputs([folder / "1.png", Path("@list.txt")], exclude=folder / "out")
     (folder / "@odd.png").write_bytes(b"")
     assert names(folder / "@odd.png", folder / "out") == ["@odd.png"]

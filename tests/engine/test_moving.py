@@ -169,7 +169,7 @@ def test_a_run_that_knows_no_videos_leaves_them_out(portrait, video) -> None:
     plain = Anonymizer(None, AnonymizeOptions(method="none"))
     photo = read_photo_bytes(parts.motion_photo(portrait, video), "p.jpg")
     data, record = anonymize_photo("p.jpg", photo, plain, RunOptions("."))
-    assert record["moving"] == {"left_out": "this run treats photos only"}
+    assert record["moving"] == {"left_out": "this run processes photos only"}
     assert b"ftyp" not in data
 
 

@@ -168,7 +168,7 @@ def test_parts_that_another_machine_joins_meanwhile(bucket, monkeypatch):
     left = iter([stale])
     assert [record["input"] for record in mine.records()] == ["a", "b"]
     monkeypatch.setattr(RemotePath, "names", lambda self: stale)
-    with pytest.raises(OutputError, match="were changed each time"):
+    with pytest.raises(OutputError, match="changed each time"):
         RemoteJournal(bucket, Shard(2, 2)).records()
 
 

@@ -150,7 +150,7 @@ def test_a_photo_that_kills_its_worker_is_named_and_the_rest_is_done(photos, usu
     monkeypatch.setattr(local, "make_executor", poisoned)
     summary = process_files([photos], usual, RunOptions(tmp_path / "out"))
     assert dict(summary.failures).keys() == {POISON, "0/bad.png"}
-    assert "3 workers died of it, with nothing else in hand (killed by SIGKILL)" in dict(summary.failures)[POISON]
+    assert "3 workers died while they processed this photo alone (killed by SIGKILL)" in dict(summary.failures)[POISON]
     assert summary.exit_status == 3
     assert contents(tmp_path / "out") == {name: data for name, data in expected.items() if name != POISON}
     assert [line["input"] for line in told(tmp_path / "out")] == in_order_of_inputs(expected)
@@ -264,7 +264,7 @@ def test_every_job_is_done_once_or_named_whoever_dies(tmp_path, seed):
 
 def test_workers_that_only_die_end_the_run(tmp_path):
     pool = Fickle(random.Random(0), set(range(100)), 2, 2, 0)
-    with pytest.raises(StyleIDError, match="workers died one after the other"):
+    with pytest.raises(StyleIDError, match="workers died in a row"):
         list(in_order(pool, (Job(n, str(n), tmp_path, tmp_path) for n in range(100)), {}))
 
 

@@ -89,7 +89,7 @@ def test_names_choose_recognisers(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     file.rename(folder / "w600k_r50.onnx")
     assert [r.name for r in load_recognisers("insightface", bundle)] == ["insightface/w600k_r50"]
-    for wanted, says in (("uniface", "keeps no recogniser"), ("", "at least one"), ("gate,typo", "'typo' is unknown")):
+    for wanted, says in (("uniface", "has no recogniser"), ("", "at least one"), ("gate,typo", "'typo' is unknown")):
         with pytest.raises(OptionError, match=says):
             load_recognisers(wanted, bundle)
 
@@ -158,7 +158,7 @@ def test_inputs_that_no_node_uses_do_no_harm(tmp_path, crop):
 def test_a_network_that_asks_for_more_than_a_crop_is_refused(tmp_path, crop):
     path = pixel_recogniser(tmp_path)
     with_more_inputs(path, "age", used=True)
-    with pytest.raises(OptionError, match=r"pixels\.onnx.*asks for crop, age"):
+    with pytest.raises(OptionError, match=r"pixels\.onnx.*this one has crop, age"):
         OnnxRecogniser.from_card(path).embed_crop(crop)
 
 

@@ -50,7 +50,7 @@ def test_a_plot_is_the_same_each_time():
 
 @pytest.mark.parametrize("text", ["$x_1$ \\alpha", "<b>&\"'", "人物", "a\x01b\udc80", "line\nbreak"])
 def test_any_name_can_be_drawn(text):
-    root = ElementTree.fromstring(drawn("one", printable(text)))
+    root = ElementTree.fromstring(drawn(text, printable(text)))
     assert printable(text) in [element.text for element in root.iter("text")]
     assert root.attrib["aria-label"] == f"plot of {printable(text)}"
 

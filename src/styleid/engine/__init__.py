@@ -1,5 +1,4 @@
-"""Run the pipeline over many files: inputs, workers, journal, resume, and the page of results.
+"""Run the pipeline over many files: inputs, workers, journal, resume, and the report.
 
-Knows files, processes and Ray.
-Does not know how a face is anonymised.
+This package handles files, processes and Ray. How a face is anonymised is the business of `core`.
 """

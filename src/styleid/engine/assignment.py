@@ -1,4 +1,4 @@
-"""Who gets which face in a run over files: the pass that looks at everybody before anything is written."""
+"""Assign targets to the people of a run, in a first pass over all photos, before any is written."""
 
 from __future__ import annotations
 
@@ -24,12 +24,21 @@ from styleid.people.targets import Sighting, sightings_of
 
 
 class Assignment:
-    """Give an anonymiser the targets and the people to keep that options ask for."""
+    """The targets of a run and the people to keep, as its options ask."""
 
     def __init__(self, anonymizer: Anonymizer, options: PeopleOptions, bundle: str) -> None:
-        """Read the key, the people file and the photos of people to keep; bundle: which one knows kept people.
+        """Read the key, the people file and the photos of people to keep.
 
-        Raises KeyFileError, PeopleFileError, ImageError and OptionError where one of them cannot be used.
+        Args:
+            anonymizer: Its bundle, method and seed are used.
+            options: Which targets are given, and who is kept.
+            bundle: Name of the bundle that recognises people to keep, if the method is `none`.
+
+        Raises:
+            KeyFileError: The key file cannot be used.
+            PeopleFileError: The people file cannot be used.
+            ImageError: A photo of a person to keep cannot be used.
+            OptionError: The options contradict each other.
         """
         self.options = options
         self._seen: dict[str, KnownFaces] = {}
@@ -53,11 +62,11 @@ class Assignment:
 
     @property
     def groups(self) -> bool:
-        """Whether people are put into groups, for which all of them must be known first."""
+        """Whether people are divided into groups, which needs all of them first."""
         return self._groups is not None
 
     def settings(self) -> dict[str, Any]:
-        """Return what an output depends on besides the anonymiser's options, for the journal and for resuming."""
+        """Return the settings that an output depends on besides those of the anonymiser."""
         chosen: dict[str, Any] = {"targets": self.options.targets}
         if self._consistent is not None:
             chosen["people"] = self._consistent.run_mark()
@@ -67,13 +76,17 @@ class Assignment:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether targets depend on more than one photo, so that all are looked at before any is written."""
+        """Whether targets depend on several photos, so that all are analysed before any is written."""
         return self._groups is not None or self._consistent is not None
 
     def look_at(self, jobs: Sequence[Job], watch: Callable[[int, int, str], None] | None) -> None:
-        """Look at everybody in a run's files and give them targets.
+        """Analyse all photos of a run and assign targets to the people in them.
 
-        Files that cannot be read, or whose boxes cannot be used, show nobody: the run names them when it comes to them.
+        Photos that cannot be read, or whose boxes cannot be used, are skipped here. The run reports them later.
+
+        Args:
+            jobs: The photos.
+            watch: Called with the number of photos done, the number of all, and a line about the last one.
         """
         giver = self._groups or self._consistent
         if giver is None:
@@ -83,7 +96,7 @@ class Assignment:
             with contextlib.suppress(ImageError):
                 sightings += self._faces_of(job, read_job(job))
             if watch is not None:
-                watch(done, len(jobs), f"looking at {job.name}")
+                watch(done, len(jobs), f"analysing {job.name}")
         giver.assign(sightings)
 
     def _faces_of(self, job: Job, photo: Photo) -> list[Sighting]:
@@ -104,23 +117,23 @@ class Assignment:
         return sightings_of(anonymizer.bundle, job.name, anonymizer.analyse(image, settled.faces, rows))
 
     def plan(self) -> dict[str, str]:
-        """Return what a line of the journal says of how people were grouped."""
+        """Return the entry about the groups for a journal line; an empty dict without groups."""
         return {"grouping": self._groups.plan} if self._groups is not None else {}
 
     def require_plan(self, done: Iterable[Mapping[str, Any]]) -> None:
-        """Raise OptionError where earlier lines of the journal were written under another grouping, or without seed."""
+        """Raise OptionError if earlier journal lines have other groups or no seed."""
         if self._groups is None:
             return
         for record in done:
             if self.anonymizer.options.seed is None:
-                raise OptionError("resume", f"`targets={self.options.targets}` draws other targets each time, and a "
-                                  "group must share one. Begin anew, or use `seed` from the start.")  # fmt: skip
+                raise OptionError("resume", f"`targets={self.options.targets}` draws other targets each time, but a "
+                                  "group must share one. Start again in another `out`, with a `seed`.")  # fmt: skip
             if record.get("grouping") != self._groups.plan:
-                raise OptionError("resume", "the people of this run are grouped otherwise than before, since its "
-                                  "inputs have changed. Begin anew in another `out`.")  # fmt: skip
+                raise OptionError("resume", "the inputs have changed, so the people of this run are in other groups "
+                                  "than before. Start again in another `out`.")  # fmt: skip
 
     def short(self, records: Mapping[str, Mapping[str, Any]]) -> set[str]:
-        """Take back the targets that too few people of a group got; return the photos that must be done again."""
+        """Withdraw the targets of groups in which too few people got one; return the photos to repeat."""
         if self._groups is None:
             return set()
         short = self._groups.short(records)

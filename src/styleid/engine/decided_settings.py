@@ -1,4 +1,4 @@
-"""Take over the settings that decisions were made with, where the command line leaves them open."""
+"""Take settings from a decisions file for options that the user did not set."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ T = TypeVar("T")
 def adopt_run(
     decisions: Decisions, how: AnonymizeOptions, run: RunOptions, people: PeopleOptions, typed: Collection[str]
 ) -> tuple[AnonymizeOptions, RunOptions, PeopleOptions]:
-    """Return the options of a run over photos, as decisions were made; see `adopt_options`."""
+    """Return the options of a run over photos with the settings of a decisions file; see `adopt_options`."""
     marking = adopt(decisions, run.marking, typed)
     run = dataclasses.replace(adopt(decisions, run, typed), marking=marking)
     return adopt_options(decisions, how, typed), run, adopt_targets(decisions, people, typed)
 
 
 def adopt_options(decisions: Decisions, how: AnonymizeOptions, typed: Collection[str]) -> AnonymizeOptions:
-    """Return how faces are anonymised, as decisions were made; typed: names of options that the user has given.
+    """Return the options of the anonymiser with the settings of a decisions file.
 
-    Raises OptionError where what was typed contradicts the file, or the file holds a value that an option cannot have.
+    Args:
+        decisions: The decisions file.
+        how: The options as the user set them.
+        typed: Names of the options that the user set.
+
+    Raises:
+        OptionError: An option that the user set contradicts the file, or the file has a value that is not allowed.
     """
     detector = decisions.settings.get("detector", {})
     if not isinstance(detector, Mapping):
@@ -38,7 +44,7 @@ def adopt_options(decisions: Decisions, how: AnonymizeOptions, typed: Collection
 
 
 def adopt_targets(decisions: Decisions, people: PeopleOptions, typed: Collection[str]) -> PeopleOptions:
-    """Return who gets which face, as decisions were made; see `adopt_options`."""
+    """Return the options about people with the settings of a decisions file; see `adopt_options`."""
     return adopt(decisions, people, typed, {"targets": decisions.settings.get("targets", "fresh")})
 
 
@@ -49,7 +55,18 @@ def adopt(
     settings: Mapping[str, Any] | None = None,
     where: str = "settings",
 ) -> T:
-    """Return options with the values of settings that the user has not typed; options that hold others stay."""
+    """Return options with the values of settings for every field that the user did not set.
+
+    Args:
+        decisions: The decisions file.
+        options: A dataclass. Fields that are dataclasses themselves stay as they are.
+        typed: Names of the options that the user set.
+        settings: The settings; by default those of the decisions file.
+        where: What messages call the settings.
+
+    Raises:
+        OptionError: An option that the user set contradicts the file, or the file has a value that is not allowed.
+    """
     settings, hints = decisions.settings if settings is None else settings, get_type_hints(type(options))
     found: dict[str, Any] = {}
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
@@ -70,7 +87,7 @@ def adopt(
 
 
 def _is_plain(kind: Any) -> bool:
-    """Say whether values of a type can stand in JSON as they are."""
+    """Return whether JSON can hold values of a type as they are."""
     if get_origin(kind) is Literal:
         return True
     if args := get_args(kind):

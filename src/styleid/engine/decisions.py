@@ -1,6 +1,6 @@
 """The decisions file: what a person decided about the faces of a run's photos and videos, as JSON (docs/decisions.md).
 
-It is read strictly: what is not understood could be a wish to hide somebody.
+Unknown entries are errors, because an entry that is ignored could be a decision to obscure a face.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ OPTION = "decisions"
 _OF_FACES: tuple[Treatment, ...] = tuple(one for one in TREATMENTS if one != "remove")
 _WHO = ("by", "at")
 _ABOUT_A_FACE = ("score", "became", "reason")
-"""What an exported file tells of a face for whoever edits it; it decides nothing."""
+"""Entries of an exported file that inform the person who edits it. They have no effect."""
 
 
 @dataclass(frozen=True)
 class DecidedPhoto:
-    """What was decided about one photo. sha256: of its file. approved: who approved it and when, or whether."""
+    """The decisions about one photo. sha256: of its file. approved: who approved it and when, or just whether."""
 
     sha256: str
     decisions: PhotoDecisions = field(default_factory=PhotoDecisions)
@@ -35,23 +35,23 @@ class DecidedPhoto:
 
     @property
     def digest(self) -> str:
-        """What changes whenever something else is decided about a face: an output with another digest is made again."""
+        """A hash of all decisions about faces. `resume` repeats an output if it has changed."""
         parts = [[one.box_xyxy, one.to_json()] for one in self.decisions.faces]
         added = [[one.box_xyxy, one.to_json()] for one in self.decisions.added]
         text = json.dumps([parts, added], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def told(self) -> dict[str, Any]:
-        """Return what the journal says of the decisions about the photo as a whole."""
+        """Return the entries of the journal about the decisions as a whole."""
         return {"decisions": self.digest} | ({"approved": self.approved} if self.approved else {})
 
 
 @dataclass(frozen=True)
 class DecidedVideo:
-    """What was decided about one video.
+    """The decisions about one video.
 
-    sha256: of its file, or of the lines that sha256sum prints for the frames of a folder. tracks: as in tracks.json,
-    None where nothing is said. approved: who approved it and when, or whether.
+    sha256: of its file, or of the lines that sha256sum prints for the frames of a folder. tracks: as in tracks.json, or
+    None if there are none. approved: who approved it and when, or just whether.
     """
 
     sha256: str
@@ -60,18 +60,18 @@ class DecidedVideo:
 
     @property
     def digest(self) -> str:
-        """What changes whenever something else is decided about a track."""
+        """A hash of all decisions about tracks."""
         tracks = None if self.tracks is None else self.tracks.value
         return hashlib.sha256(json.dumps(tracks, sort_keys=True).encode()).hexdigest()[:16]
 
     def told(self) -> dict[str, Any]:
-        """Return what the journal says of the decisions about the video as a whole."""
+        """Return the entries of the journal about the decisions as a whole."""
         return {"decisions": self.digest} | ({"approved": self.approved} if self.approved else {})
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """All decisions of a file. source: its name, for messages. settings: with the seed, as the journal has them."""
+    """All decisions of a file. source: its name, for messages. settings: those of the run, including the seed."""
 
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -79,9 +79,13 @@ class Decisions:
     videos: Mapping[str, DecidedVideo] = field(default_factory=dict[str, DecidedVideo])
 
     def video(self, name: str) -> DecidedVideo:
-        """Return what was decided about a video, by its name or, without the folders, by the end of it.
+        """Return the decisions about a video.
 
-        Raises OptionError where the file names none such, or several.
+        Args:
+            name: Its name as in the file, or without its folders.
+
+        Raises:
+            OptionError: No video or several videos have this name.
         """
         if name in self.videos:
             return self.videos[name]
@@ -92,9 +96,14 @@ class Decisions:
         return found[0]
 
     def require_settings(self, settings: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
-        """Raise OptionError where a run has other settings than those that the decisions were made with.
+        """Check that a run has the settings that the decisions were made with.
 
-        ignore: names of settings that mean nothing to the run.
+        Args:
+            settings: Settings of the run.
+            ignore: Names of settings that do not apply to the run.
+
+        Raises:
+            OptionError: A setting differs.
         """
         own = json.loads(json.dumps(dict(settings)))
         for name, value in self.settings.items():
@@ -103,21 +112,21 @@ class Decisions:
                 raise OptionError(
                     OPTION,
                     f"{self.source}: settings.{name} is {json.dumps(value)}, and this run has {given}. Repeat the "
-                    "command with the options that the decisions were made with, or take it out of the file.",
+                    "command with the options that the decisions were made with, or remove the setting from the file.",
                 )
 
     def require_fresh_targets(self, targets: str) -> None:
-        """Raise OptionError where a face is to get another new face although it has its person's."""
+        """Raise OptionError if a decision asks for another target although people share their targets across photos."""
         if targets == "fresh":
             return
         for name, photo in self.photos.items():
             if any(one.target for one in photo.decisions.faces):
-                raise OptionError(OPTION, f"{self.source}: photos['{name}'] asks for another new face ('target'), and "
+                raise OptionError(OPTION, f"{self.source}: photos['{name}'] asks for another new face ('target'), but "
                                   f"with `targets={targets}` people share theirs across photos.")  # fmt: skip
 
 
 def read_decisions(path: Path) -> Decisions:
-    """Read a decisions file; raises OptionError that names file, photo and field where something is wrong."""
+    """Read a decisions file; raises OptionError, which names the file, the photo and the field."""
     return parse_decisions(read_json(path, OPTION))
 
 
@@ -140,7 +149,7 @@ def parse_decisions(root: JsonValue) -> Decisions:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is done with a face or with the faces of a person; see `FaceDecision`."""
+    """The decision about a face or about all faces of a person; see `FaceDecision`."""
 
     do: Treatment
     target: int
@@ -153,12 +162,19 @@ def _entries(record: Mapping[str, JsonValue], name: str) -> list[tuple[str, Json
 
 
 def read_people(value: JsonValue) -> dict[str, Wish]:
-    """Read what is done with people, by their names."""
+    """Read the decisions about people, by their names."""
     return {name: read_wish(one.members(("do",), ("target", *_WHO))) for name, one in value.mapping().items()}
 
 
 def read_wish(record: Mapping[str, JsonValue], person: Wish | None = None, by: str = "", at: str = "") -> Wish:
-    """Read what an entry says; what it leaves open, its person says. by, at: who and when, where neither says it."""
+    """Read the decision of an entry.
+
+    Args:
+        record: The entry.
+        person: The decision about its person, for what the entry does not say.
+        by: Who decided, if neither says it.
+        at: When it was decided, if neither says it.
+    """
     do = record["do"].one_of(_OF_FACES) if "do" in record else (person.do if person else "replace")
     target = record["target"].whole(0) if "target" in record else 0
     if target and do != "replace":

@@ -18,21 +18,26 @@ _WHO = ("by", "at")
 
 
 def export_decisions(path: Path, settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> None:
-    """Write what a run did as decisions; with them, the same command writes the same bytes.
+    """Write a decisions file that repeats a run: with it, the same command writes the same bytes.
 
-    settings: of the run. records: the journal's lines of its inputs; what was not written is left out.
-    Raises OutputError where the file cannot be written.
+    Args:
+        path: File to write.
+        settings: Settings of the run.
+        records: Journal lines of the inputs. Inputs that were not written are left out.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     write_atomic(path, "".join(_lines(settings, records)).encode(errors="backslashreplace"))
 
 
 def with_seed(how: AnonymizeOptions) -> AnonymizeOptions:
-    """Return options with a seed, drawn where there is none: without one, nothing could be made again."""
+    """Return options with a seed. If they have none, draw one, so that the run can be repeated."""
     return how if how.seed is not None else replace(how, seed=secrets.randbits(31))
 
 
 def _lines(settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the file with each face on a line of its own, so that an editor shows what can be changed."""
+    """Yield the text of the file, with each face on its own line so that it is easy to edit."""
     head = {"format": FORMAT, "seed": settings.get("seed"), "settings": dict(settings)}
     yield "{" + ",\n ".join(f'"{name}": {json.dumps(value, sort_keys=True)}' for name, value in head.items())
     yield ',\n "photos": {'

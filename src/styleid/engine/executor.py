@@ -1,4 +1,4 @@
-"""Executors do the work: photos go to one and come back in any order; here they are put in order again."""
+"""Executors, which do jobs in any order, and a function that puts their results in order."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from styleid.engine.options import RunOptions
 from styleid.engine.photo import Done, Job, PixelBudget, do_job
 
 AHEAD = 8
-"""How many photos for each place may be begun before the oldest is finished: finished photos wait in memory for their
-place in the journal."""
+"""How many photos per place may be started before the oldest one is done. It bounds the memory, because finished photos
+wait for their place in the journal."""
 
 
 class Executor(Protocol):
-    """Do jobs, several at once. capacity: how many."""
+    """Does jobs, several at once. capacity: maximum number of jobs at once."""
 
     capacity: int
 
     def start(self, job: Job) -> None:
-        """Begin a job; there is a place for it."""
+        """Start a job. Call it only if fewer than `capacity` are running."""
 
     def wait(self) -> list[Done]:
-        """Wait until any job is done, and return all that are. Raises what went wrong, but for an unreadable photo."""
+        """Wait until a job is done, and return all that are done. Raise the exception of a job that failed."""
         ...
 
     def close(self) -> list[Done]:
-        """Begin nothing more, let running jobs end, and return what is done and was not waited for."""
+        """Wait for running jobs, start no others, and return the results that `wait` has not returned."""
         ...
 
 
 def in_order(executor: Executor, jobs: Iterator[Job], held: dict[int, Done]) -> Iterator[list[Done]]:
-    """Yield what jobs, numbered from 0, come to, in their order, all that is ready at once.
+    """Yield the results of jobs in the order of the jobs, all that are ready at once.
 
-    held: what is done and must wait for earlier ones.
+    Args:
+        executor: Does the jobs.
+        jobs: The jobs, numbered from 0.
+        held: Filled with results that wait for earlier ones, by number.
     """
     begun = finished = running = 0
     more = True
@@ -64,10 +67,9 @@ def in_order(executor: Executor, jobs: Iterator[Job], held: dict[int, Done]) -> 
 
 
 class ThreadExecutor:
-    """Handle several photos at once in this process, on one set of networks.
+    """An executor with threads of this process, which share one set of networks.
 
-    tell: called with what a job came to, or the exception that it raised, as soon as it is; by default that waits for
-    `wait`.
+    tell: called with the result of each job, or with the exception that it raised. By default, `wait` returns them.
     """
 
     def __init__(
@@ -88,11 +90,11 @@ class ThreadExecutor:
             self._free.put(anonymizer.with_timer(StageTimer()))
 
     def start(self, job: Job) -> None:
-        """Begin a job in a free thread."""
+        """Start a job in a free thread."""
         self._pool.submit(self._do, job)
 
     def wait(self) -> list[Done]:
-        """Wait until any job is done, and return all that are."""
+        """Wait until a job is done, and return all that are done. Raise the exception of a job that failed."""
         ended = [self._ended.get()]
         while not self._ended.empty() and isinstance(ended[-1], Done):
             ended.append(self._ended.get())
@@ -103,7 +105,7 @@ class ThreadExecutor:
         return [done for done in ended if isinstance(done, Done)]
 
     def close(self) -> list[Done]:
-        """Begin nothing more, let running jobs end, and return what is done."""
+        """Wait for running jobs, start no others, and return the results that `wait` has not returned."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         left = []
         while not self._ended.empty():
@@ -115,7 +117,7 @@ class ThreadExecutor:
         anonymizer = self._free.get()
         try:
             done: Done | BaseException = do_job(job, anonymizer, self._options, self._budget)
-        except BaseException as error:  # whatever it is, whoever waits must hear of it
+        except BaseException as error:  # whoever waits must get every exception
             done = error
         finally:
             self._free.put(anonymizer)

@@ -1,4 +1,4 @@
-"""Find the faces of a photo in all that a person can see in it, and say which picture to anonymise."""
+"""Find the faces of a photo in every view of it, such as its alpha channel or its dots seen from afar."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ _USUAL_SMOOTHING_PX = 2.0
 
 @dataclass(frozen=True, eq=False)
 class PhotoFaces:
-    """Hold what was found in a photo.
+    """The faces that were found in a photo.
 
-    photo: as it is to be anonymised: a picture of few colours is taken as it is seen from afar. faces: all of them, or
-    None where the photo shows nothing but its colours, in which the anonymiser looks itself. elsewhere: by the box of a
-    face that the colours do not show, what shows it. notes: for the journal.
+    Attributes:
+        photo: The photo to anonymise. A picture of dots or few colours is smoothed, as it looks from afar.
+        faces: All faces, or None if the photo has one view only; then the anonymiser detects them itself.
+        elsewhere: What shows a face that the colours do not show, by its box.
+        notes: Notes for the journal.
     """
 
     photo: Photo
@@ -46,9 +48,12 @@ class PhotoFaces:
         search: SearchHints | None = None,
         decisions: PhotoDecisions | None = None,
     ) -> Outcome:
-        """Anonymise the photo; faces that its colours do not show are hidden, with their reason.
+        """Anonymise the photo. Faces that its colours do not show are obscured.
 
-        Raises ImageError where a decision is about no face of the photo.
+        The arguments are those of `Anonymizer.anonymize`.
+
+        Raises:
+            ImageError: A decision matches no face of the photo.
         """
         more: dict[str, Any] = {} if search is None else {"search": search}
         if decisions is not None:
@@ -67,9 +72,13 @@ class PhotoFaces:
 
 
 def faces_mask(photo: Photo, outcome: Outcome) -> np.ndarray | None:
-    """Return where nothing of a photo's faces may stay, bool (h, w); None where new colours alone see to that.
+    """Return where a photo may keep nothing of its original faces besides the new colours.
 
-    In a channel beside the colours or a gain map that is all about a face, in a picture of dots the face.
+    That is around each face if the photo has another channel or a gain map, and inside each face if it consists of
+    dots.
+
+    Returns:
+        Bool (height, width), or None if the new colours replace everything.
     """
     beside = extra_channel(photo.raster) is not None or photo.gain_map is not None
     if not beside and not photo.dithered:
@@ -90,7 +99,7 @@ def find_faces(
     search: SearchHints | None = None,
     decisions: PhotoDecisions | None = None,
 ) -> PhotoFaces:
-    """Look for faces in every view of a photo; the other arguments as `Anonymizer.anonymize` takes them."""
+    """Find the faces in every view of a photo; the other arguments are those of `Anonymizer.anonymize`."""
     views = further_views(photo)
     first = next(views, None)
     if first is None:
@@ -114,16 +123,23 @@ def find_faces(
         elsewhere |= {tuple(float(v) for v in box): where for box in new.boxes_xyxy}
     found = with_given(own, photo.image_rgb.shape, boxes_xyxy, search)
     beside = {where for where, _ in others if where != GAIN_MAP}
-    notes = tuple(f"{where} holds a picture, and is flat now where faces are" for where in beside if len(found))
+    notes = tuple(f"{where} contains a picture; it was flattened where faces are" for where in beside if len(found))
     return PhotoFaces(photo, found, elsewhere, notes)
 
 
 def _from_afar(
     photo: Photo, own: Faces, smoothed_finds: dict[float, Faces], *, given: bool
 ) -> tuple[Photo, Faces, list[tuple[str, Faces]]]:
-    """Choose between a picture and its smoothed copies: the photo to work on, its faces, and what else was found.
+    """Choose between a picture and its smoothed copies.
 
-    smoothed_finds: by the smoothing.
+    Args:
+        photo: The photo.
+        own: The faces found in it.
+        smoothed_finds: The faces found in each smoothed copy, by the smoothing in pixels.
+        given: Whether the user or the decisions give boxes.
+
+    Returns:
+        The photo to anonymise, its faces, and the faces that other copies show.
     """
     if not smoothed_finds:
         return photo, own, []
@@ -143,14 +159,14 @@ def _again(first: View, rest: Iterator[View]) -> Iterator[View]:
 
 
 def _joined(first: Faces, *more: Faces) -> Faces:
-    """Return the faces of several views of the same colours, those of the first where views agree."""
+    """Return the faces of several views of the same colours; where views overlap, those of the first."""
     for faces in more:
         first = Faces.concatenate([first, suppress_overlaps(_unmatched(faces, first))])
     return first
 
 
 def _unmatched(faces: Faces, known: Faces) -> Faces:
-    """Return the faces that no known face accounts for: none shares half of the smaller one's box."""
+    """Return the faces that overlap no known face by half of the smaller box or more."""
     if not len(faces) or not len(known):
         return suppress_overlaps(faces)
     one, two = faces.boxes_xyxy[:, None], known.boxes_xyxy[None]
@@ -161,5 +177,5 @@ def _unmatched(faces: Faces, known: Faces) -> Faces:
 
 
 def _without_landmarks(faces: Faces) -> Faces:
-    """Return faces that can only be hidden: the colours at their landmarks show no face."""
+    """Return faces without landmarks, which can only be obscured, because the colours show no face there."""
     return Faces(faces.boxes_xyxy, faces.scores, np.full_like(faces.landmarks_px, np.nan))

@@ -1,4 +1,4 @@
-"""A run's inputs: millions of names, kept as plain text, those of other shards not at all."""
+"""The inputs of a run, kept as plain text to save memory with millions of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from styleid.types import HintSource
 
 
 class Inputs:
-    """List the files of a run in their order, without a Path for each. See `walk_inputs` for what is listed."""
+    """The files of a run, in order. Files of other shards are left out."""
 
     def __init__(
         self,
@@ -27,9 +27,17 @@ class Inputs:
         boxed: Collection[str] = (),
         decided: Collection[str] = (),
     ) -> None:
-        """Walk the inputs.
+        """List the inputs.
 
-        boxed, decided: names with own boxes, and with decisions; OptionError where one is no input, shard or not.
+        Args:
+            inputs: Files, folders and lists of files.
+            exclude: The output folder; files in it are left out.
+            shard: Part of the inputs to take; None takes all.
+            boxed: Names for which boxes are given.
+            decided: Names for which decisions are given.
+
+        Raises:
+            OptionError: A name in `boxed` or `decided` is no input of any shard, or an input cannot be listed.
         """
         self._hint_sources: dict[str, HintSource] = {
             str(given.relative): given.hint_source
@@ -64,7 +72,7 @@ class Inputs:
 
     @property
     def far(self) -> bool:
-        """Whether some of them are at URLs."""
+        """Whether some inputs are at URLs."""
         return any(isinstance(root, RemotePath) for root in self._roots)
 
     def __iter__(self) -> Iterator[InputFile]:
@@ -79,5 +87,5 @@ def _all(inputs: Sequence[Place | InputFile], exclude: Place) -> Iterator[FoundP
     if not lists:
         return walk(inputs, exclude=exclude)
     if len(inputs) > 1:
-        raise OptionError("inputs", f"the list {lists[0]} goes alone: put all files into one list.")
+        raise OptionError("inputs", f"the list {lists[0]} must be the only input. Put all files into one list.")
     return read_list(lists[0], exclude=exclude)

@@ -1,8 +1,8 @@
-"""The journal of a run: one JSON line per input, in the order of the inputs, on the disk before the run goes on.
+"""The journal of a run: one JSON line per input, in the order of the inputs, on the disk before the run continues.
 
-It says what became of every face and never holds an embedding or a crop. Each shard of a run has a journal of its own,
-so that several machines may write into one folder; whoever reads, reads all. What is kept in memory of a line is 16
-bytes.
+It has the outcome of every face, and never an embedding or a crop. Each shard of a run has its own journal, so that
+several machines can write into one folder; all journals of a folder are read. Of each line, 16 bytes are kept in
+memory.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from styleid.media.storage.files import InputFile
 NAME = "styleid-journal.jsonl"
 _OF_SHARDS = "styleid-journal-*-of-*.jsonl"
 NAMES = re.compile(r"(styleid-journal(?:-\d+-of-\d+)?)(?:\.part-(\d+))?\.jsonl")
-"""Journals' names: the stem, which parts share with their whole, and a part's number (`remote_journal.py`)."""
+"""Names of journals: the stem, which a journal shares with its parts, and the number of a part."""
 _OFFSET_BITS = 44
 _READ_BYTES = 4096
 
 
 class _Files:
-    """Read lines of files by where they begin; the files stay open, since millions of lines may be asked for."""
+    """Reads lines of files by their offsets. The files stay open, because a run may read millions of lines."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -56,7 +56,7 @@ class _Files:
 
 
 class _Index(NamedTuple):
-    """Where the lines of each input are. keys: (n,) hashes of names, sorted. places: file and offset, oldest first."""
+    """Where the lines of each input are. keys: (n,) sorted hashes of names. places: file and offset, oldest first."""
 
     files: _Files
     keys: np.ndarray
@@ -65,9 +65,9 @@ class _Index(NamedTuple):
 
 
 class Journal:
-    """Append to a folder's journal, and know what its journals say.
+    """The journal of an output folder, to append to, and the lines of all journals of the folder.
 
-    What they said is learnt when it is first asked for; lines that are appended later are not asked for again.
+    Lines are indexed when they are first asked for. Lines that are appended later are not in the index.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
@@ -77,11 +77,11 @@ class Journal:
 
     @property
     def shown(self) -> str:
-        """Where a user finds it."""
+        """The path or URL of the journal, for messages."""
         return str(self.path)
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Write one line for each record and bring them to the disk; raises OutputError where that fails."""
+        """Append one line for each record and flush them to the disk; raises OutputError if that fails."""
         if not records:
             return
         lines = "".join(to_json_line(record) + "\n" for record in records)
@@ -89,7 +89,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 if file.tell() and not _ends_with_newline(self.path):
-                    file.write(b"\n")  # a killed run left half a line: it stays, alone and unreadable
+                    file.write(b"\n")  # a killed run left half a line; it stays, and is ignored
                 file.write(lines.encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -97,19 +97,20 @@ class Journal:
             raise OutputError(self.path, error.strerror or str(error)) from error
 
     def finished(self, file: InputFile, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return an input's line if its output is whole, made with these settings and not older than it, else None.
+        """Return the line of an input whose output is complete, or None.
 
-        Of each journal the last line of the input counts; any journal may hold the one that is right.
+        The output must be the one of the line, made with these settings, and not older than the input. The last line
+        of the input in each journal is considered.
         """
         lines = [one for one in self._lines_of(file.relative.as_posix()) if one.get("settings") == settings]
         whole = self._whole(file, [one for one in lines if "sha256" in one])
         return whole if whole is not None and not self._is_newer(file) else None
 
     def close(self) -> None:
-        """Bring to its place whatever is not there yet."""
+        """Write what is not written yet."""
 
     def _whole(self, file: InputFile, lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-        """Return the line that the output of an input is still what it says of."""
+        """Return the line that has the hash of the output, or None."""
         if not lines:
             return None
         try:
@@ -119,7 +120,7 @@ class Journal:
         return next((one for one in lines if one["sha256"] == found), None)
 
     def _is_newer(self, file: InputFile) -> bool:
-        """Say whether an input was written after its output, as another picture under the same name is."""
+        """Return whether an input is newer than its output, and so may be another picture of the same name."""
         try:
             output = (self.folder / file.relative).stat()
             if isinstance(file.path, Path):
@@ -129,7 +130,7 @@ class Journal:
         return file.modified > output.st_mtime
 
     def require_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raise OptionError where the journals' runs had other settings than this one."""
+        """Raise OptionError if a line of the journals has other settings than this run."""
         for other in self._index.settings:
             if other != settings:
                 changed = sorted(k for k in {*other, *settings} if other.get(k) != settings.get(k))
@@ -148,11 +149,11 @@ class Journal:
         return list(lines.values())
 
     def among(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
-        """Return the last line of each of some inputs, where there is one, as the journals stand now."""
+        """Return the last line of each of the named inputs that has one. Reads the journals again."""
         return {name: record for record in self.records() if (name := str(record["input"])) in names}
 
     def latest(self) -> Iterator[dict[str, Any]]:
-        """Yield the last line of each input, one after the other, in the order in which they stand."""
+        """Yield the last line of each input, in the order of the journals."""
         index = self._index
         last = np.ones(len(index.keys), bool)
         last[:-1] = index.keys[1:] != index.keys[:-1]
@@ -166,12 +167,12 @@ class Journal:
         return self._known
 
     def _journals(self) -> list[Path]:
-        """Return the files of all journals of the folder, the one last written to last."""
+        """Return all journals of the folder, the last modified one last."""
         return journals(self.folder)
 
     def _lines_of(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the last line of an input in each journal, the youngest journal first."""
-        index, key = self._index, np.uint64(key_of(name))  # a plain int would have the whole array converted
+        """Yield the last line of an input in each journal, the last modified journal first."""
+        index, key = self._index, np.uint64(key_of(name))  # with a Python int, numpy would convert the whole array
         first, end = np.searchsorted(index.keys, key, "left"), np.searchsorted(index.keys, key, "right")
         seen: set[int] = set()
         for place in map(int, index.places[first:end][::-1]):
@@ -182,18 +183,18 @@ class Journal:
 
 
 def is_journal(name: str) -> bool:
-    """Say whether a file of an output folder, by its name, is a journal, a part of one, or that of a shard."""
+    """Return whether a file name is that of a journal, of a part of one, or of the journal of a shard."""
     return NAMES.fullmatch(name) is not None
 
 
 def journals(folder: Path) -> list[Path]:
-    """List a folder's journals, that of the whole and those of shards, the one last written to last."""
+    """Return the journals of a folder, including those of shards, the last modified one last."""
     found = [path for path in (folder / NAME, *folder.glob(_OF_SHARDS)) if path.is_file()]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def to_json_line(record: Mapping[str, Any]) -> str:
-    """Return one line of JSON in plain Unicode; escaped where it holds a file name that is not UTF-8."""
+    """Return a record as one line of JSON; characters are escaped if a file name is not valid UTF-8."""
     line = json.dumps(record, ensure_ascii=False, sort_keys=True)
     return line if _is_unicode(line) else json.dumps(record, sort_keys=True)
 
@@ -221,12 +222,12 @@ def _make_index(files: list[Path]) -> _Index:
 
 
 def key_of(name: str) -> int:
-    """Return 64 bits that stand for a name; whoever finds a line by them compares the name itself."""
+    """Return a hash of a name, 64 bits. Two names may share it, so callers must compare the names."""
     return int.from_bytes(hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each whole line of a journal with the offset at which it begins."""
+    """Yield each complete line of a journal with its offset."""
     offset = 0
     with path.open("rb") as file:
         for line in file:
@@ -239,7 +240,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line.decode(errors="replace"))
     except json.JSONDecodeError:
-        return None  # the half line of a killed run: its input is done again
+        return None  # half a line of a killed run; its input is repeated
     return record if isinstance(record, dict) and "input" in record else None
 
 

@@ -1,4 +1,4 @@
-"""JSON values that know where they stand, so that a message names the file, the entry and the field."""
+"""JSON values with their place in the file, so that messages name the file, the entry and the field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T", bound=str)
 
 @dataclass(frozen=True)
 class JsonValue:
-    """One value. option, source: the option and the file that it comes from. where: its place in the file."""
+    """A JSON value. option: the option that names the file. source: the file. where: the place in the file."""
 
     value: Any
     option: str
@@ -26,13 +26,13 @@ class JsonValue:
     where: str = ""
 
     def error(self, expected: str) -> OptionError:
-        """Return an error that says where the value stands, what was expected and what it is."""
+        """Return an error with the place of the value, what was expected, and the value."""
         shown = json.dumps(self.value, ensure_ascii=False, default=str)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         return OptionError(self.option, f"{self.source}: {self.where or 'the file'} must be {expected}, not {shown}.")
 
     def mapping(self) -> dict[str, JsonValue]:
-        """Return the members of an object, whatever their names."""
+        """Return the members of an object with any names."""
         if not isinstance(self.value, dict):
             raise self.error("an object")
         return {name: self._inner(one, f"['{name}']") for name, one in self.value.items()}
@@ -46,7 +46,7 @@ class JsonValue:
         return self._inner(self.value[name], f".{name}" if self.where else name)
 
     def members(self, needed: Collection[str], allowed: Collection[str] = ()) -> dict[str, JsonValue]:
-        """Return the members of an object that must have some names and may have others, and has no more."""
+        """Return the members of an object. It must have the needed names, may have the allowed ones, and no others."""
         if not isinstance(self.value, dict):
             raise self.error("an object")
         place = self.where or "the file"
@@ -67,26 +67,26 @@ class JsonValue:
         return [self._inner(one, f"[{index}]") for index, one in enumerate(self.value)]
 
     def text(self) -> str:
-        """Return a text that is not empty."""
+        """Return a non-empty string."""
         if not isinstance(self.value, str) or not self.value:
             raise self.error("a text")
         return self.value
 
     def one_of(self, known: Sequence[T]) -> T:
-        """Return one of some words."""
+        """Return the value if it is one of the known words."""
         for one in known:
             if one == self.value:
                 return one
         raise self.error(f"one of {', '.join(known)}")
 
     def whole(self, least: int | None = None) -> int:
-        """Return a whole number."""
+        """Return an integer. least: its minimum, if it has one."""
         if type(self.value) is not int or (least is not None and self.value < least):
             raise self.error("a whole number" + ("" if least is None else f" from {least}"))
         return self.value
 
     def box(self) -> tuple[float, float, float, float]:
-        """Return a box, x0 y0 x1 y1, to a tenth of a pixel."""
+        """Return a box, x0, y0, x1, y1, rounded to a tenth of a pixel."""
         wanted = "a box, [x0, y0, x1, y1] in pixels of the upright photo, x0 < x1 and y0 < y1"
         if not isinstance(self.value, list) or len(self.value) != 4:
             raise self.error(wanted)
@@ -98,13 +98,13 @@ class JsonValue:
         return x0, y0, x1, y1
 
     def sha256(self) -> str:
-        """Return a SHA-256 in hex."""
+        """Return a SHA-256 as lower-case hexadecimal digits."""
         if not isinstance(self.value, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", self.value):
             raise self.error("the SHA-256 of the input file, 64 hexadecimal digits")
         return self.value.lower()
 
     def time(self) -> str:
-        """Return a time in the form of ISO 8601."""
+        """Return a time, a string in the form of ISO 8601."""
         try:
             datetime.datetime.fromisoformat(self.text())
         except ValueError as error:
@@ -116,7 +116,7 @@ class JsonValue:
 
 
 def read_json(path: Path, option: str) -> JsonValue:
-    """Read a JSON file; raises OptionError where it cannot be read, is no JSON, or names something twice."""
+    """Read a JSON file; raises OptionError if it cannot be read, is not JSON, or repeats a name in an object."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -130,10 +130,10 @@ def read_json(path: Path, option: str) -> JsonValue:
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Return an object, which may name each member once: of two entries for one photo, one would be lost."""
+    """Return an object; raise ValueError if a name is repeated, because one of the two values would be lost."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"'{name}' stands twice in one object")
+            raise ValueError(f"'{name}' occurs twice in one object")
         found[name] = value
     return found

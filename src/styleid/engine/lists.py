@@ -1,4 +1,4 @@
-"""Lists of files as inputs: text, one a line, or a column of a Parquet file."""
+"""Lists of files as inputs: text files with one name per line, or a column of a Parquet file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,26 @@ _COLUMN = "path"
 
 
 def list_of(given: Place) -> Place | None:
-    """Return the list that an input such as @photos.txt names, None where it is a file or folder itself."""
+    """Return the list that an input such as @photos.txt names; None if the input is a file or folder."""
     if isinstance(given, RemotePath):
         return RemotePath(given.url[1:]) if given.url.startswith("@") else None
     return Path(str(given)[1:]) if str(given).startswith("@") and not os.path.lexists(given) else None
 
 
 def read_list(path: Place, *, exclude: Place) -> Iterator[FoundPath]:
-    """Yield each file that a list names, once, in the list's order.
+    """Yield each file that a list names, once, in the order of the list.
 
-    Files are named relative to the list's folder, or absolutely and below it, since their outputs mirror that folder;
-    or by URLs, whose outputs mirror the bucket or host and the folders in it, unless they lie below the list's folder.
-    Raises OptionError for a list that cannot be read, and for a file that lies elsewhere or in the output folder.
+    Names are relative to the folder of the list, or absolute paths below that folder, because the outputs mirror it.
+    They can also be URLs; then the outputs mirror the bucket or host and its folders, unless the URL lies below the
+    folder of the list.
+
+    Args:
+        path: The list.
+        exclude: The output folder.
+
+    Raises:
+        OptionError: The list cannot be read, or a file lies elsewhere or in the output folder.
+        MissingDependencyError: pyarrow is needed to read a Parquet file.
     """
     seen, barred = set[str](), _barred(path, exclude)
     for text in _rows(path):
@@ -45,14 +53,14 @@ def read_list(path: Place, *, exclude: Place) -> Iterator[FoundPath]:
 
 
 def _by_path(path: Path, text: str) -> FoundPath:
-    folder = os.path.abspath(path.parent)  # noqa: PTH100 # links stay as they are written
+    folder = os.path.abspath(path.parent)  # noqa: PTH100 # symbolic links must not be resolved
     whole = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118
     return FoundPath(str(path.parent), _inside(path, text, os.path.relpath(whole, folder)))
 
 
 def _by_url(path: Place, text: str) -> FoundPath:
     if holds_password(text):
-        raise OptionError("inputs", f"{path} holds a password in a URL. Put it into fsspec's settings.")
+        raise OptionError("inputs", f"{path} contains a URL with a password. Put the password into fsspec's settings.")
     file = place(text)
     if isinstance(file, Path):
         if isinstance(path, RemotePath):
@@ -71,7 +79,7 @@ def _inside(path: Place, text: str, name: str) -> str:
 
 
 def _barred(path: Place, exclude: Place) -> Place | None:
-    """Return the output folder as it is compared with files; None where no file of the list can lie in it."""
+    """Return the resolved output folder; None if no file of the list can lie in it."""
     if isinstance(exclude, RemotePath):
         return exclude
     barred = exclude.resolve()

@@ -1,4 +1,4 @@
-"""Anonymise many files: in order, several at once, each journalled before what comes after it."""
+"""Anonymise many files, several at once. The journal has them in the order of the inputs."""
 
 from __future__ import annotations
 
@@ -66,16 +66,29 @@ def process_files(
     decisions: Decisions | None = None,
     export: Path | None = None,
 ) -> Summary:
-    """Anonymise files and folders, here or at URLs, into options.out and return what became of them.
+    """Anonymise files and folders, on this machine or at URLs, into options.out.
 
-    boxes: further face boxes by relative name, (n, 4) pixels of the upright image. watch: called with how many inputs
-    are done, how many there are, and the name of the last. assignment: who gets which face, where that is not left to
-    chance, and who is left alone. decisions: what a person decided about the faces of some inputs; one that no longer
-    fits its input withholds it. export: where to write a decisions file that lists all faces, for a person to edit.
-    Unreadable inputs are named, counted and not copied; the run
-    goes on. Raises OutputError where the output cannot be written (a full disk, say): what was written stays whole; and
-    OptionError where boxes or decisions are given for a name that is no input, since a face would be left as it is, and
-    where decisions were made with other settings.
+    Inputs that cannot be read are counted and named in the summary and in the journal, and not copied; the run
+    continues.
+
+    Args:
+        inputs: Files and folders.
+        anonymizer: Anonymises each photo.
+        options: Where to write, and how the work is divided.
+        boxes: Additional face boxes by relative name, (n, 4) pixels of the upright image: x0, y0, x1, y1.
+        watch: Called with the number of inputs done, the number of all, and the name of the last one.
+        assignment: Assigns targets to people and says whose face is kept. Without it, targets are drawn at random.
+        decisions: What a person decided about the faces of some inputs. If a decision does not match its photo, the
+            photo is withheld.
+        export: File to write a decisions file to that lists all faces, for a person to edit.
+
+    Returns:
+        The counts of the run.
+
+    Raises:
+        OutputError: An output cannot be written, for example because the disk is full. Files that were written are
+            complete.
+        OptionError: Boxes or decisions name a file that is no input, or decisions were made with other settings.
     """
     started = time.perf_counter()
     check_signing(options.marking)
@@ -116,7 +129,7 @@ def _exists(folder: Place) -> bool:
 
 
 class _Run:
-    """One run: what is still to be done goes to the executor; what comes back, in order, to the journal."""
+    """One run: gives the inputs that are not done to an executor, and writes its results to the journal in order."""
 
     def __init__(
         self,
@@ -159,7 +172,7 @@ class _Run:
         do_in_order(executor, jobs, self._keep, photos=len(self.files))
 
     def _jobs(self, resumed: list[Mapping[str, Any]] | None = None) -> Iterator[Job]:
-        """Yield what is not done yet; count what is, and add its lines to resumed."""
+        """Yield the inputs that are not done. Count those that are, and add their journal lines to `resumed`."""
         number = 0
         for file in self.files:
             job = self._job(number, file)
@@ -188,7 +201,7 @@ class _Run:
         )
 
     def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
-        """Say whether a line of the journal was made with the same boxes, hints and decisions, and tells enough."""
+        """Return whether a journal line has the same boxes, hints and decisions, and all fields that this run needs."""
         name = file.relative.as_posix()
         hints = file.hint_source.digest() if file.hint_source is not None else None
         decided = self.decided[name].digest if name in self.decided else None
@@ -197,7 +210,7 @@ class _Run:
         return same and told and done.get("decisions") == decided and self._has_partner(done, file)
 
     def _has_partner(self, done: Mapping[str, Any], file: InputFile) -> bool:
-        """Say whether the video that was written beside a Live Photo is still what a line of the journal says."""
+        """Return whether the video beside a Live Photo is still the one of the journal line."""
         told = done.get("moving", {})
         if "file" not in told or "sha256" not in told:
             return True
@@ -208,7 +221,7 @@ class _Run:
             return False
 
     def _with_approval(self, done: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a line of the journal as the decisions approve of it now; where that is news, journal it."""
+        """Return a journal line with the approval of the decisions file; append it to the journal if that is new."""
         decided = self.decided.get(done["input"])
         approved = decided is not None and decided.approved
         if done.get("approved", False) == approved:
@@ -219,13 +232,13 @@ class _Run:
         return told
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the journal's last line of each input of the run, in the order of the inputs."""
+        """Return the last journal line of each input, in the order of the inputs."""
         names = [file.relative.as_posix() for file in self.files]
         lines = self.journal.among(set(names))
         return [lines[name] for name in names if name in lines]
 
     def _keep(self, done: Sequence[Done]) -> None:
-        """Journal what is done, then count and tell it."""
+        """Append results to the journal, then count and report them."""
         plan = self.assignment.plan() if self.assignment else {}
         records: list[dict[str, Any]] = [one.record | {"settings": self.settings} | plan for one in done]
         self.journal.append(*records)
@@ -241,9 +254,14 @@ class _Run:
 def do_in_order(
     executor: Executor, jobs: Iterator[Job], keep: Callable[[Sequence[Done]], None], *, photos: int
 ) -> None:
-    """Have an executor do jobs, numbered from 0, of about so many photos, and close it.
+    """Let an executor do jobs and close it.
 
-    keep: gets what they come to, in their order; when a run is broken off, also what is done by then, with gaps.
+    Args:
+        executor: Does the jobs.
+        jobs: The jobs, numbered from 0.
+        keep: Called with results in the order of the jobs. If the run is interrupted, it is also called with the
+            results that are done by then, which may have gaps.
+        photos: About how many photos there are; with few, each gets more threads.
     """
     held: dict[int, Done] = {}
     at_once = max(1, min(executor.capacity, photos))
@@ -251,7 +269,7 @@ def do_in_order(
         with limited_threads(max(1, cpu_threads() // at_once)):  # a second photo gains more than a second thread
             for done in in_order(executor, jobs, held):
                 keep(done)
-    except BaseException:  # an interrupt, a full disk: what is whole by now need not be done again
+    except BaseException:  # an interrupt or a full disk: results that are complete need not be repeated
         held.update((done.number, done) for done in executor.close())
         with contextlib.suppress(OutputError):
             keep([held[number] for number in sorted(held)])
@@ -262,13 +280,22 @@ def do_in_order(
 def make_executor(
     anonymizer: Anonymizer, options: RunOptions, photos: int, assignment: Assignment | None = None, *, far: bool = False
 ) -> Executor:
-    """Choose who does the work: this process where it is enough, else others. Raises OptionError where they cannot.
+    """Choose what does the work: threads of this process, other processes, or a Ray cluster.
 
-    far: photos come from elsewhere or go there, so that some are on their way while others are worked on.
+    Args:
+        anonymizer: Anonymises each photo.
+        options: How the work is divided.
+        photos: How many photos there are.
+        assignment: Assigns targets to people; None if they are drawn at random.
+        far: Whether inputs or outputs are at URLs. Then each process has more photos in hand, because some are being
+            transferred.
+
+    Raises:
+        OptionError: Other processes were asked for, but the results would differ from those of one process.
     """
     cores = cpu_threads()
     if assignment is not None and assignment.looks_ahead and options.engine == "local" and options.workers < 2:
-        return ThreadExecutor(anonymizer, options, 1)  # targets are given in order
+        return ThreadExecutor(anonymizer, options, 1)  # targets are assigned in order
     if options.engine == "ray":
         from styleid.engine.ray_executor import RayExecutor
         from styleid.engine.workers import Recipe
@@ -288,25 +315,35 @@ def make_executor(
 
 
 def threads(cores: int) -> int:
-    """Return how many photos one process with so many cores has in hand at once."""
+    """Return how many photos one process with this number of cores works on at once."""
     return max(2, min(_MOST_THREADS, cores))
 
 
 def run_settings(anonymizer: Anonymizer, options: RunOptions) -> dict[str, Any]:
-    """Return what an output depends on besides its input, for the journal and for resuming."""
+    """Return the settings that an output depends on, for the journal and for resuming."""
     chosen: AnonymizeOptions = anonymizer.options
     return asdict(chosen) | {"metadata": options.metadata} | options.marking.settings() | bundle_settings(anonymizer)
 
 
 def bundle_settings(anonymizer: Anonymizer) -> dict[str, Any]:
-    """Return the bundle's name and hash, nothing where none is at work."""
+    """Return the name and the hash of the bundle; an empty dict for the method `none`."""
     if anonymizer.options.method == "none":
         return {}
     return {"bundle": anonymizer.bundle.spec.name, "bundle_sha256": bundle_hash(anonymizer.bundle.folder)}
 
 
 def read_boxes(path: Path) -> dict[str, FloatArray]:
-    """Read own boxes: a JSON object of relative names, each with a list of [x0, y0, x1, y1] in pixels, upright."""
+    """Read face boxes from a JSON file.
+
+    Args:
+        path: A JSON object that maps relative names to lists of [x0, y0, x1, y1], in pixels of the upright image.
+
+    Returns:
+        Boxes by name, float32 (n, 4).
+
+    Raises:
+        OptionError: The file cannot be read, or has another form.
+    """
     import json
 
     try:

@@ -1,4 +1,4 @@
-"""The moving part of a photo, which whoever can anonymise videos treats: it must not stay as it was."""
+"""The moving part of a photo, the video of a motion photo or Live Photo: it is anonymised or left out."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from styleid.people.targets import RecordedTargets, TakenTarget
 
 
 class AnonymizeVideo(Protocol):
-    """Anonymise a video that belongs to a photo; `styleid.video.moving.anonymize_moving` is one."""
+    """A function that anonymises the video of a photo, such as `styleid.video.moving.anonymize_moving`."""
 
     def __call__(
         self, video: bytes, name: str, anonymizer: Anonymizer, taken: Sequence[TakenTarget], marking: MarkOptions
     ) -> tuple[bytes, dict[str, Any]]:
-        """Return the new file and what the journal says of it; raises StyleIDError where there is none."""
+        """Return the new file and its entry in the journal; raises StyleIDError if it cannot be anonymised."""
         ...
 
 
 class Moved(NamedTuple):
-    """What became of a moving part. data: the new video, None where it is left out. record: the journal's words.
+    """The outcome of a moving part.
 
-    beside: the name of its own file, "" where it lies in the photo's.
+    data: the new video, or None if it is left out. record: its entry in the journal. beside: the name of its file, or
+    "" if it is in the file of the photo.
     """
 
     data: bytes | None
@@ -37,12 +38,12 @@ class Moved(NamedTuple):
 
     @property
     def is_generated_inside(self) -> bool:
-        """Whether it lies in the photo's file and any face in it is generated."""
+        """Whether it is in the file of the photo and has generated faces."""
         return not self.beside and any(track["anonymised"] for track in self.record.get("tracks", []))
 
 
 def recorded(anonymizer: Anonymizer) -> tuple[Anonymizer, RecordedTargets]:
-    """Return an anonymiser like another, and what its photo's faces take."""
+    """Return a copy of an anonymiser that records the targets of the photo's faces, and the record."""
     targets = RecordedTargets(anonymizer.targets)
     return anonymizer.with_people(targets=targets), targets
 
@@ -55,9 +56,15 @@ def anonymize_part(
     marking: MarkOptions,
     anonymize_video: AnonymizeVideo | None,
 ) -> Moved:
-    """Anonymise the video that belongs to a photo; what cannot be is left out, with the reason.
+    """Anonymise the video of a photo. If that fails, leave it out and record the reason.
 
-    photo: its name. taken: what its faces became. anonymize_video: None where nobody treats videos.
+    Args:
+        part: The video.
+        photo: Name of the photo.
+        anonymizer: Anonymises the faces.
+        taken: The targets of the photo's faces.
+        marking: How files are marked that contain generated faces.
+        anonymize_video: Anonymises videos; None leaves the video out.
     """
     told: dict[str, Any] = {"file": part.beside} if part.beside else {}
     try:
@@ -69,7 +76,7 @@ def anonymize_part(
 
 
 def leave_out(part: MovingPart, reason: str) -> Moved:
-    """Return what is told of a video that is not written."""
+    """Return the outcome of a video that is not written, with the reason."""
     told = {"file": part.beside} if part.beside else {}
     return Moved(None, told | {"left_out": reason}, part.beside)
 
@@ -84,16 +91,16 @@ def _new_video(
 ) -> tuple[bytes, dict[str, Any]]:
     name = str(PurePosixPath(photo).with_name(part.beside or f"{PurePosixPath(photo).stem}.mp4"))
     if isinstance(anonymizer.targets, GroupTargets):
-        raise VideoError(name, "groups of k are made of the people of photos, not of videos")
+        raise VideoError(name, "groups of k people can only be formed from photos")
     if anonymize_video is None:
-        raise VideoError(name, "this run treats photos only")
+        raise VideoError(name, "this run processes photos only")
     if not part.beside and marking.mark == "c2pa":  # the signature of the photo's file covers the video in it
         marking = MarkOptions("iptc", marking.mark_scope)
     return anonymize_video(part.data, name, anonymizer, taken, marking)
 
 
 def obscured_reasons(record: Mapping[str, Any]) -> list[str]:
-    """Return why faces in the moving part of a journal's line were obscured against the method."""
+    """Return why faces in the moving part were obscured although another method was asked for, from a journal line."""
     return [
         f"in its moving part, from {stretch['from_s']:.2f} to {stretch['to_s']:.2f} s: {stretch['reason']}"
         for track in record.get("moving", {}).get("tracks", [])

@@ -1,4 +1,4 @@
-"""Where a run over many files writes, and how its work is divided."""
+"""The options of a run over many files: where it writes, and how its work is divided."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ Engine = Literal["local", "ray"]
 class RunOptions:
     """Choose where a run writes and how.
 
-    out: folder, or URL of one, for the anonymised files and the journal; inputs' folders are mirrored in it.
-    metadata: strip keeps only orientation, density and colour profile; safe also technical exposure fields.
-    resume: skip inputs that a journal in out names as done and whose output is still what was written.
-    require_faces: treat a photo without any face as an error and do not write it.
-    workers: processes that share the work; each has several photos in hand at once. 0 means one for every four cores,
-        fewer for few photos. What is written does not depend on it.
-    shard: i/n takes the i-th of n parts of the inputs, by a hash of their names; each part has a journal of its own.
-    engine: local runs on this machine; ray hands the photos to the actors of a Ray cluster.
-    marking: how files say that they hold generated faces.
-    anonymize_video: treats the moving parts of photos, which are left out without it.
-    live_photos: the video beside a Live Photo belongs to it, and is written beside the output.
-    max_pixels: the most pixels of a photo; a larger one is withheld before it is decoded.
+    out: folder, or URL of a folder, for the anonymised files and the journal. It mirrors the folders of the inputs.
+    metadata: what is kept: strip keeps orientation, density and colour profile; safe also technical exposure fields.
+    resume: skip inputs that the journal in out lists as done, if their outputs are unchanged.
+    require_faces: treat a photo without a face as an error, and do not write it.
+    workers: number of processes; each works on several photos at once. 0 means one for every four cores, fewer for
+        few photos. The outputs do not depend on it.
+    shard: i/n processes the i-th of n parts of the inputs, divided by a hash of their names. Each part has its own
+        journal.
+    engine: local runs on this machine; ray gives the photos to the actors of a Ray cluster.
+    marking: how files are marked that contain generated faces.
+    anonymize_video: anonymises the moving parts of photos. Without it, they are left out.
+    live_photos: treat the video beside a Live Photo as part of it, and write it beside the output.
+    max_pixels: maximum number of pixels of a photo. A larger one is withheld before it is decoded.
     """
 
     out: Place
@@ -48,7 +49,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.workers < 0:
-            raise OptionError("workers", f"{self.workers} is no number of processes.")
+            raise OptionError("workers", f"must be 0 or more, not {self.workers}.")
         named = isinstance(self.out, Path) and self.out.suffix.lower() in IMAGE_SUFFIXES
         if named and not self.folder.is_dir():
             raise OptionError("out", f"{self.out} is named like a photo. Name a folder, where photos keep their "
@@ -56,7 +57,7 @@ class RunOptions:
 
     @property
     def folder(self) -> Path:
-        """Return out where it is a folder of this machine; OptionError where it is a URL."""
+        """The output folder on this machine; raises OptionError if `out` is a URL."""
         if isinstance(self.out, Path):
             return self.out
         raise OptionError("out", f"{self.out} is a URL; data sets are written to folders of this machine.")

@@ -1,4 +1,4 @@
-"""One input on its way: read, anonymise, write, and tell what became of it."""
+"""Process one input: read it, anonymise it, write it, and return its journal line."""
 
 from __future__ import annotations
 
@@ -32,17 +32,23 @@ from styleid.types import Action, FloatArray, HintSource, Outcome, PhotoHints
 from styleid.version import __version__
 
 MOST_PIXELS = 64_000_000
-"""How many pixels of photos one process works on at once: each takes some 30 bytes while it is in hand."""
+"""Maximum number of pixels that one process works on at once. Each needs about 30 bytes."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input to be done.
+    """One input to process.
 
-    number: its place in the run, from 0. source, output: where it is read and written; a job with data has neither.
-    boxes: further face boxes, (n, 4) pixels, upright. hint_source: who knows more. data: the encoded photo, where
-    it comes from something larger; what it comes to is then handed back. decided: what a person decided about it.
-    hashed: whether the record tells the SHA-256 of the input.
+    Attributes:
+        number: Its place in the run, from 0.
+        name: Its relative name.
+        source: Where to read it; None if `data` is given.
+        output: Where to write the output; None if `data` is given.
+        boxes: Additional face boxes, (n, 4) pixels of the upright image.
+        hint_source: Knows more about the photo, such as the labels of a data set.
+        data: The encoded photo, if it is part of something larger. The result is then returned, not written.
+        decided: What a person decided about it.
+        hashed: Whether the journal line has the SHA-256 of the input.
     """
 
     number: int
@@ -57,16 +63,16 @@ class Job:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return self.name if self.source is None else str(self.source)
 
 
 @dataclass(frozen=True)
 class Done:
-    """One input that is done with.
+    """The result of a job.
 
-    record: its line in the journal, without the settings. stages: seconds on each. data: the encoded result of a job
-    that brought its data, None where it is withheld.
+    number: that of the job. record: its journal line, without the settings. stages: seconds by stage. data: the encoded
+    result of a job with data, or None if it is withheld.
     """
 
     number: int
@@ -76,7 +82,7 @@ class Done:
 
 
 class PixelBudget:
-    """Let photos through as long as all that are inside have no more than so many pixels; a larger one goes alone."""
+    """A limit on the pixels of all photos in hand. A photo that is larger than the limit is processed alone."""
 
     def __init__(self, pixels: int = MOST_PIXELS) -> None:
         self._all = self._free = pixels
@@ -84,7 +90,7 @@ class PixelBudget:
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Wait for room, and keep it."""
+        """Wait until there is room for this many pixels, and reserve it inside the block."""
         wanted = min(pixels, self._all)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)
@@ -98,11 +104,16 @@ class PixelBudget:
 
 
 def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions, budget: PixelBudget | None = None) -> Done:
-    """Anonymise one photo and write it or hand it back; what cannot be handled is told in the record.
+    """Anonymise one photo, and write or return it. If it cannot be used, the record has the reason.
 
-    Raises OutputError.
+    Args:
+        job: The photo.
+        anonymizer: Anonymises it.
+        options: How it is written.
+        budget: Limit on the pixels of all photos that are processed at once; by default the job has its own.
 
-    budget: what several photos that are in hand at once go through.
+    Raises:
+        OutputError: The output cannot be written.
     """
     begun, before = time.perf_counter(), dict(anonymizer.seconds)
     try:
@@ -115,7 +126,7 @@ def do_job(job: Job, anonymizer: Anonymizer, options: RunOptions, budget: PixelB
 
 
 def give_up(job: Job, reason: str) -> Done:
-    """Return what becomes of an input that nobody could finish."""
+    """Return the result of a job that could not be finished."""
     return Done(job.number, _line(job, 0.0, {"faces": [], "error": reason}), {})
 
 
@@ -124,7 +135,7 @@ def _line(job: Job, seconds: float, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def box_rows(boxes: FloatArray | None) -> list[list[float]]:
-    """Return own boxes as the journal has them."""
+    """Return boxes as the journal has them, rounded to hundredths of a pixel."""
     return [] if boxes is None else [[round(float(v), 2) for v in row] for row in boxes]
 
 
@@ -149,7 +160,7 @@ def _anonymize(
 
 
 def _with_partner(photo: Photo, job: Job, data: bytes, options: RunOptions) -> Photo:
-    """Return a photo with the video beside it, where it is a Live Photo that is read and written on this machine."""
+    """Return a photo with the video beside it, if it is a Live Photo on this machine."""
     here = isinstance(job.source, Path) and isinstance(job.output, Path)
     if not options.live_photos or photo.moving is not None or not here:
         return photo
@@ -163,26 +174,26 @@ def _with_partner(photo: Photo, job: Job, data: bytes, options: RunOptions) -> P
 
 
 def read_job(job: Job) -> Photo:
-    """Read a job's photo; raises ImageError where it cannot be used, or is not the one that was decided about."""
+    """Read the photo of a job; raises ImageError if it cannot be used, or is not the file of its decisions."""
     return read_photo_bytes(job_bytes(job), job.shown)
 
 
 def job_bytes(job: Job) -> bytes:
-    """Read a job's file, undecoded; raises ImageError, also where it is not the one that was decided about."""
+    """Return the bytes of a job's photo; raises ImageError if it cannot be read, or is not that of its decisions."""
     if (data := job.data) is None:
-        assert job.source is not None, "a job has a source or brings its data"
+        assert job.source is not None, "a job has a source or data"
         data = photo_bytes(job.source)
     require_decided(job.shown, data, job.decided)
     return data
 
 
 def require_decided(name: str, data: bytes, decided: DecidedPhoto | None) -> None:
-    """Raise ImageError where a file is not the one that decisions were made about."""
+    """Raise ImageError if a file is not the one that the decisions were made about."""
     if decided is not None and hashlib.sha256(data).hexdigest() != decided.sha256:
         raise ImageError(
             name,
-            "it is not the file that the decisions were made about: its SHA-256 is another. Decide anew, or take the "
-            "photo out of the decisions file",
+            "it is not the file that the decisions were made about: its SHA-256 differs. Make new decisions, or remove "
+            "the photo from the decisions file",
         )
 
 
@@ -196,7 +207,23 @@ def anonymize_photo(
     hint_source: HintSource | None = None,
     decided: DecidedPhoto | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
-    """Return a photo's anonymised file and what the journal says of it; raises ImageError where it is withheld."""
+    """Anonymise a photo and encode it.
+
+    Args:
+        name: Name of the photo, from which random numbers are drawn.
+        photo: The photo.
+        anonymizer: Anonymises it.
+        options: How it is encoded and marked.
+        boxes: Additional face boxes, (n, 4) pixels of the upright image.
+        hint_source: Knows more about the photo.
+        decided: What a person decided about it.
+
+    Returns:
+        The encoded file and its entry in the journal.
+
+    Raises:
+        ImageError: The photo must be withheld.
+    """
     return _anonymized(name, photo, anonymizer, options, boxes, hint_source, decided)[:2]
 
 
@@ -209,7 +236,7 @@ def _anonymized(
     hint_source: HintSource | None,
     decided: DecidedPhoto | None,
 ) -> tuple[bytes, dict[str, Any], Moved | None]:
-    """Return what `anonymize_photo` does, and what became of its moving part."""
+    """Return what `anonymize_photo` returns, and the outcome of the moving part."""
     height, width = _size_of_marks(photo)
     try:
         hints = PhotoHints() if hint_source is None else hint_source.hints(width, height, photo.orientation)
@@ -218,7 +245,7 @@ def _anonymized(
     except ValueError as error:
         raise ImageError(photo.name, str(error)) from error
     decisions = decisions_for(photo, decided)
-    search = hints.search if photo.strip is None else None  # it tells of one frame; all are searched through
+    search = hints.search if photo.strip is None else None  # of an animation, they are about one frame only
     found = find_faces(photo, anonymizer, given, search, decisions)
     photo = found.photo
     own, targets = (anonymizer, None) if photo.moving is None else recorded(anonymizer)
@@ -250,7 +277,7 @@ def _anonymized(
 
 
 def _size_of_marks(photo: Photo) -> tuple[int, int]:
-    """Return the height and width that marks of a photo refer to: of an animation, those of a frame."""
+    """Return the height and width that hints about a photo refer to; for an animation, those of a frame."""
     height, width = photo.image_rgb.shape[:2]
     if photo.strip is None:
         return height, width
@@ -258,24 +285,27 @@ def _size_of_marks(photo: Photo) -> tuple[int, int]:
 
 
 def in_every_frame(boxes: FloatArray, photo: Photo) -> FloatArray:
-    """Return boxes, (n, 4), in each frame of an animation; of a still picture as they are.
+    """Repeat boxes, (n, 4), in each frame of an animation; return those of a still picture unchanged.
 
-    Raises ImageError for an animation that is turned.
+    Raises:
+        ImageError: The animation has an orientation other than 1.
     """
     if photo.strip is None:
         return boxes
     if photo.orientation != 1:
-        reason = "it is an animation that is turned, to whose frames boxes cannot be brought. Turn it first"
+        reason = "it is a rotated animation, for which boxes cannot be used. Rotate its pixels first"
         raise ImageError(photo.name, reason)
     tops = np.arange(photo.strip.frames) * photo.strip.step
     return (boxes[None] + tops[:, None, None] * np.array([0, 1, 0, 1])).reshape(-1, 4)
 
 
 def decisions_for(photo: Photo, decided: DecidedPhoto | None) -> PhotoDecisions | None:
-    """Return what was decided about a photo's faces; an added box in an animation's first frame is in every frame.
+    """Return the decisions about a photo's faces, with boxes of an animation's first frame added to every frame.
 
-    Boxes elsewhere count rows of all frames below each other, as in the journal. Raises ImageError for an animation
-    that is turned.
+    Other boxes refer to all frames below each other, as in the journal.
+
+    Raises:
+        ImageError: The animation has an orientation other than 1.
     """
     if decided is None or photo.strip is None or not decided.decisions.added:
         return None if decided is None else decided.decisions
@@ -297,10 +327,19 @@ def move(
     *,
     added: bool = False,
 ) -> tuple[Photo, Moved | None]:
-    """Anonymise the video that belongs to a photo; return the photo as it is to be written, and what the video became.
+    """Anonymise the moving part of a photo.
 
-    taken: what the photo's faces became. added: whether a person had to point out a face of the photo; the video, in
-    which nobody has, is left out then.
+    Args:
+        photo: The photo.
+        name: Its name.
+        anonymizer: Anonymises the faces.
+        taken: The targets of the photo's faces.
+        options: How files are marked, and what anonymises videos.
+        added: Whether a person added boxes to the photo. The video is then left out, because nobody has added boxes to
+            it.
+
+    Returns:
+        The photo to write, and the outcome of the moving part, or None if there is none.
     """
     if photo.moving is None:
         return photo, None
@@ -312,9 +351,16 @@ def move(
 
 
 def encode_outcome(photo: Photo, outcome: Outcome, options: RunOptions, *, generated: bool = False) -> Encoded:
-    """Encode what became of a photo, marked where a face is new or the options ask for it; raises ImageError.
+    """Encode an anonymised photo, and mark it if it has generated faces or the options ask for it.
 
-    generated: whether a face in its moving part is new.
+    Args:
+        photo: The original.
+        outcome: What was made of it.
+        options: How it is encoded and marked.
+        generated: Whether its moving part has generated faces.
+
+    Raises:
+        ImageError: It cannot be encoded, or its metadata cannot be removed.
     """
     new, hidden = generated or outcome.count(Action.ANONYMIZED) > 0, outcome.count(Action.OBSCURED) > 0
     return encode_marked(photo, outcome.image_rgb, outcome.region_mask, options.metadata, options.marking,
@@ -322,7 +368,7 @@ def encode_outcome(photo: Photo, outcome: Outcome, options: RunOptions, *, gener
 
 
 class _Clock:
-    """Add to an anonymiser's stages what lies outside it."""
+    """Adds the time of stages outside the anonymiser to its seconds."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self._seconds = seconds

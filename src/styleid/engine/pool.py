@@ -1,6 +1,6 @@
-"""Workers that may die: each photo of a dead one is done again, and one that kills its workers is named.
+"""A pool of workers that may die. The photos of a dead worker are repeated; a photo that kills workers is given up.
 
-What a worker is, a process or an actor of a cluster, is the business of `workers.py` and `ray.py`.
+`workers.py` has workers that are processes, `ray_executor.py` has actors of a Ray cluster.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from styleid.engine.photo import Done, Job, give_up
 from styleid.errors import StyleIDError
 
 _LIVES = 3
-"""How many workers may die with one photo alone in hand before it is given up: one may be killed for its memory."""
+"""How many workers may die with only this photo in hand before it is given up. One may die for lack of memory."""
 _DEATHS_IN_A_ROW = 8
 
 
 @dataclass
 class Worker:
-    """One worker. handle: what the transport knows it by. jobs: what it has in hand. alone: whether it gets no more."""
+    """A worker. handle: of the process or actor. jobs: those in hand, by number. alone: whether it gets no others."""
 
     handle: Any
     jobs: dict[int, Job] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Death:
-    """A worker has died. cause: how, for people."""
+    """The death of a worker. cause: a text for people."""
 
     cause: str
 
@@ -39,7 +39,7 @@ News = Done | Death | BaseException
 
 
 class Pool(ABC):
-    """Give jobs to workers, and hire others for those that die. threads: how many jobs each has in hand at once."""
+    """An executor that gives jobs to workers and replaces workers that die. threads: jobs that each has in hand."""
 
     def __init__(self, count: int, threads: int) -> None:
         self.capacity, self._threads = count * threads, threads
@@ -62,27 +62,27 @@ class Pool(ABC):
 
     @abstractmethod
     def give(self, worker: Worker, job: Job) -> None:
-        """Send a job; a worker that is dead already makes itself heard in `news`."""
+        """Send a job. If the worker is dead, `news` reports it."""
 
     @abstractmethod
     def news(self) -> Iterator[tuple[Worker, News]]:
-        """Wait until there is news of any worker, and tell it. An exception is what a job raised."""
+        """Wait for results, deaths, and exceptions that jobs raised; yield each with its worker."""
 
     @abstractmethod
     def dismiss(self) -> None:
-        """End all workers when they have done what they have in hand."""
+        """Wait until the workers have finished the jobs in hand, and end them."""
 
     @abstractmethod
     def bury(self, worker: Worker) -> None:
-        """Clear away what a dead worker left; its jobs are still in hand."""
+        """Remove what a dead worker left. `worker.jobs` still has its jobs."""
 
     def start(self, job: Job) -> None:
-        """Begin a job, or queue it behind those whose worker died."""
+        """Start a job, or queue it after those whose worker died."""
         self._queue.append(job)
         self._assign()
 
     def wait(self) -> list[Done]:
-        """Wait until any job is done, and return all that are."""
+        """Wait until a job is done, and return all that are done. Raise the exception of a job that failed."""
         while not self._ready:
             for worker, news in self.news():
                 self._hear(worker, news)
@@ -90,7 +90,7 @@ class Pool(ABC):
         return done
 
     def close(self) -> list[Done]:
-        """Begin nothing more, let running jobs end, and return what is done."""
+        """Wait for running jobs, start no others, and return the results that `wait` has not returned."""
         self._queue.clear()
         self._suspects.clear()
         self.dismiss()
@@ -112,20 +112,18 @@ class Pool(ABC):
         self.bury(worker)
         self._in_a_row += 1
         if self._in_a_row > _DEATHS_IN_A_ROW:
-            raise StyleIDError(
-                f"{self._in_a_row} workers died one after the other before any photo was done ({death.cause})."
-            )
+            raise StyleIDError(f"{self._in_a_row} workers died in a row before any photo was done ({death.cause}).")
         for number, job in worker.jobs.items():
             self._deaths[number] += worker.alone or len(worker.jobs) == 1
             if self._deaths[number] < _LIVES:
                 self._suspects.append(job)
             else:
-                reason = f"{_LIVES} workers died of it, with nothing else in hand ({death.cause})"
+                reason = f"{_LIVES} workers died while they processed this photo alone ({death.cause})"
                 self._ready.append(give_up(job, reason))
         self.workers[self.workers.index(worker)] = Worker(self.hire())
 
     def _assign(self) -> None:
-        """Give out what waits: photos whose worker died first, each alone, so that one that kills is found out."""
+        """Give waiting jobs to workers. Jobs whose worker died come first, each alone, to find out which one kills."""
         for worker in self.workers:
             if self._suspects and not worker.jobs:
                 self._hand(worker, self._suspects.popleft(), alone=True)

@@ -1,4 +1,4 @@
-"""The actors of a Ray cluster (extra `ray`): the same work, journalled here, on machines that share the file system."""
+"""An executor with the actors of a Ray cluster (extra `ray`), on machines that share the file system."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from styleid.errors import MissingDependencyError, StyleIDError
 from styleid.runtime import limit_threads
 
 _IN_HAND = 2
-"""Jobs that an actor has: one at work, one that waits, since the way to an actor takes a millisecond or more."""
+"""Jobs that an actor has in hand: one in work and one waiting, because sending a job takes a millisecond or more."""
 
 
 class RayExecutor(Pool):
-    """An executor of Ray actors with one thread each: `workers` of them, or for 0 one for each core of the cluster.
+    """An executor with Ray actors of one thread each: as many as `workers`, or one for each core of the cluster if 0.
 
-    A cluster is joined where RAY_ADDRESS names one or one runs on this machine; else one is started here for this run.
+    It joins the cluster that RAY_ADDRESS names or that runs on this machine; otherwise it starts one for this run.
     """
 
     def __init__(self, recipe: Recipe, options: RunOptions) -> None:
@@ -45,7 +45,7 @@ class RayExecutor(Pool):
         self._pending[worker.handle.do.remote(job)] = worker
 
     def news(self) -> Iterator[tuple[Worker, News]]:
-        """Wait for what any actor has done, or for its death."""
+        """Wait for a result or for the death of an actor."""
         (reference,), _ = self._ray.wait(list(self._pending), num_returns=1)
         worker = self._pending.pop(reference)
         try:
@@ -59,14 +59,14 @@ class RayExecutor(Pool):
         yield worker, news
 
     def bury(self, worker: Worker) -> None:
-        """Leave a dead actor's half files to `remove_stale`: which machine they came from is not known here."""
+        """Do nothing: `remove_stale` removes the incomplete files, because the machine of a dead actor is not known."""
 
     def dismiss(self) -> None:
-        """Let the actors end what they have in hand, and end the cluster where this run started it."""
+        """Wait for the jobs in hand, end the actors, and end the cluster if this run started it."""
         for reference in list(self._pending):
             try:
                 done = self._ray.get(reference)
-            except Exception:  # its photo is done again when the run is resumed
+            except Exception:  # its photo is repeated when the run is resumed
                 continue
             self._ready.append(done)
         self._pending.clear()
@@ -77,7 +77,7 @@ class RayExecutor(Pool):
 
 
 class _Actor:
-    """What an actor does: make the anonymiser once, then photo after photo."""
+    """An actor: makes the anonymiser once, then does one job at a time."""
 
     def __init__(self, recipe: Recipe, options: RunOptions) -> None:
         import cv2

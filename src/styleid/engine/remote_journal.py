@@ -1,9 +1,9 @@
-"""The journal of a run whose output folder is at a URL: stores cannot append, so it goes there in parts.
+"""The journal of a run whose output folder is at a URL. Object stores cannot append, so it is written in parts.
 
-Lines are kept here, and brought to the store as `styleid-journal.part-000001.jsonl` and so on every twenty seconds; at
-the end they become one `styleid-journal.jsonl`. A run that is killed loses the last lines, so that `resume` repeats
-the photos of its last seconds. Whether an output is whole, its size in a listing says: stores show whole objects alone,
-and reading them all again would take as long as the run.
+Lines are collected on this machine and uploaded every twenty seconds as `styleid-journal.part-000001.jsonl` and so on;
+at the end, they are joined to one `styleid-journal.jsonl`. If a run is killed, the last lines are lost, and `resume`
+repeats their photos. An output counts as complete if a listing shows its size: stores list complete objects only, and
+reading all outputs again would take as long as the run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def open_journal(folder: Place, shard: Shard | None = None) -> Journal:
 
 
 class RemoteJournal(Journal):
-    """Append to the journal of a folder at a URL, and know what its journals say."""
+    """The journal of an output folder at a URL. every_s: seconds between uploads."""
 
     def __init__(self, folder: RemotePath, shard: Shard | None = None, every_s: float = _EVERY_S) -> None:
         here = Path(tempfile.mkdtemp(prefix="styleid-journal-"))
@@ -55,25 +55,25 @@ class RemoteJournal(Journal):
 
     @property
     def shown(self) -> str:
-        """Where a user finds it."""
+        """The URL of the journal, for messages."""
         return str(self.remote / self.path.name)
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Keep one line for each record, and send what is due; raises OutputError where that fails."""
+        """Add one line for each record, and upload a part if it is time; raises OutputError if that fails."""
         super().append(*records)
         self._unsent += [to_json_line(record) + "\n" for record in records]
         if time.monotonic() - self._sent_at >= self._every_s:
             self._send()
 
     def close(self) -> None:
-        """Write the whole journal and remove its parts; raises OutputError where that fails."""
+        """Upload the whole journal and remove its parts; raises OutputError if that fails."""
         if self._unsent or self._parts:
             try:
                 (self.remote / self.path.name).upload(self.path)
             except OSError as error:
                 raise OutputError(self.shown, f"it cannot be written ({error.strerror})") from error
             for name in self._parts:
-                with contextlib.suppress(OSError):  # a part that stays says nothing new
+                with contextlib.suppress(OSError):  # a part that remains repeats lines of the journal
                     (self.remote / name).unlink()
         self._parts, self._unsent = [], []
 
@@ -92,19 +92,19 @@ class RemoteJournal(Journal):
         return super()._journals()
 
     def _fetch(self, *, others: bool) -> None:
-        """Bring the run's own journal here, or those of the other parts of the run."""
+        """Download the journal of this run, or those of the other shards."""
         for _ in range(_ATTEMPTS):
             try:
                 self._copy(others)
                 return
-            except FileNotFoundError:  # another machine has joined the parts of its journal meanwhile
+            except FileNotFoundError:  # another machine has just joined the parts of its journal
                 continue
             except OSError as error:
                 raise OutputError(str(self.remote), f"its journal cannot be read ({error.strerror})") from error
-        raise OutputError(str(self.remote), "its journals were changed each time that they were read. Try again")
+        raise OutputError(str(self.remote), "its journals changed each time they were read. Try again")
 
     def _copy(self, others: bool) -> None:
-        """Copy journals, each with its parts joined to it."""
+        """Download journals and append their parts."""
         found: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self.remote.names(), key=lambda name: (name.partition(".")[0], ".part-" in name, name)):
             if (match := NAMES.fullmatch(name)) and (match[1] != self.path.stem) == others:
@@ -140,7 +140,7 @@ class RemoteJournal(Journal):
 
 
 class _Listing:
-    """Know the size and the time of every file below a folder, in 24 bytes each."""
+    """The size and the time of every file below a folder, in 24 bytes each."""
 
     def __init__(self, folder: RemotePath) -> None:
         keys, sizes, times = array("Q"), array("q"), array("d")
@@ -158,7 +158,7 @@ class _Listing:
         self._sizes, self._times = np.frombuffer(sizes, np.int64)[order], np.frombuffer(times, np.float64)[order]
 
     def of(self, name: str) -> tuple[int, float]:
-        """Return a file's size and time; -1 and NaN where there is none."""
+        """Return the size of a file in bytes and its time in seconds; -1 and NaN if there is none."""
         key = np.uint64(key_of(name))
         at = int(np.searchsorted(self._keys, key))
         if at == len(self._keys) or self._keys[at] != key:

@@ -1,4 +1,4 @@
-"""What became of a run's inputs and faces."""
+"""The summary of a run: how many inputs and faces had which outcome."""
 
 from __future__ import annotations
 
@@ -12,21 +12,35 @@ from styleid.engine.moving import obscured_reasons
 from styleid.media.storage.remote import Place
 
 _NAMED = 1000
-"""How many failures, fallbacks and notes are kept by name: a run of millions must not grow with them. The journal names
-all."""
+"""Maximum number of failures, fallbacks and notes that are kept by name, to bound the memory of long runs. The journal
+has all."""
 
 Named = list[tuple[str, str]]
 
 
 @dataclass
 class Summary:
-    """Count what became of a run's inputs and faces.
+    """Counts of the outcomes of a run's inputs and faces.
 
-    failures: (input, reason) of inputs that were not written; fallbacks: of faces that were obscured against the asked
-    method; notes: of what a user should know; left_out: of photos whose moving part was not written. Of each the first
-    thousand; failed, fell_back, noted and unmoving count all. partners: by the names of videos beside Live Photos,
-    whether they were written. unread: how many files of which kinds were not read. report: the page of results, if one
-    was written.
+    Attributes:
+        inputs: Number of inputs.
+        written: Number of inputs whose output was written, in this run or before it was resumed.
+        resumed: Number of inputs that were skipped because an earlier run had done them.
+        without_faces: Number of written inputs without a face.
+        failed: Number of inputs that were not written.
+        fell_back: Number of faces that were obscured although another method was asked for.
+        noted: Number of notes.
+        unmoving: Number of photos whose moving part was not written.
+        faces: Number of faces by action, see `styleid.types.Action`.
+        fallbacks: The first thousand (input, reason) of `fell_back`.
+        failures: The first thousand (input, reason) of `failed`.
+        notes: The first thousand (input, note) of `noted`.
+        left_out: The first thousand (input, reason) of `unmoving`.
+        partners: Whether each video beside a Live Photo was written, by its name.
+        unread: Number of files that were not read, by kind.
+        report: The report, if one was written.
+        seconds: Duration of the run.
+        stage_seconds: Seconds by stage, added up over all threads and processes.
     """
 
     inputs: int = 0
@@ -50,11 +64,11 @@ class Summary:
 
     @property
     def exit_status(self) -> int:
-        """0 where all was written as asked; 3 where a face was obscured against the asked method or a file withheld."""
+        """0 if everything was done as asked; 3 if a file was withheld or a face was obscured against the method."""
         return 3 if self.failed or self.fell_back else 0
 
     def count(self, record: Mapping[str, Any]) -> None:
-        """Add one journal line."""
+        """Add a line of the journal."""
         name = str(record["input"])
         if "error" in record:
             self.failed += 1
@@ -81,14 +95,14 @@ class Summary:
             _keep(self.left_out, name, reason)
 
     def recount(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Count anew, where some lines have taken the place of others."""
+        """Count again from the given journal lines, after some were replaced."""
         self.written = self.without_faces = self.failed = self.fell_back = self.noted = self.unmoving = 0
         self.faces, self.fallbacks, self.failures, self.notes, self.left_out = Counter(), [], [], [], []
         for record in records:
             self.count(record)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the machine-readable summary."""
+        """Return the summary as values for JSON."""
         return {
             "inputs": self.inputs,
             "written": self.written,

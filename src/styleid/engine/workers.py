@@ -1,4 +1,4 @@
-"""Several processes of this machine, each with networks of its own and several photos in hand."""
+"""An executor with several processes of this machine. Each has its own networks and several photos in hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATIENCE_S = 600.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a worker needs to make the same anonymiser again. bundle: its folder, None for the method none."""
+    """What a worker needs to make the same anonymiser. bundle: its folder, or None for the method `none`."""
 
     bundle: Path | None
     options: AnonymizeOptions
@@ -37,12 +37,12 @@ class Recipe:
 
     @classmethod
     def of(cls, anonymizer: Anonymizer) -> Recipe:
-        """Describe an anonymiser; OptionError where a worker could not make one that does the same."""
+        """Return the recipe of an anonymiser; raises OptionError if another process could not make the same one."""
         plain = type(anonymizer) is Anonymizer and type(anonymizer.targets) is FreshTargets
         if not plain or anonymizer.keep is not None:
             raise OptionError(
                 "workers",
-                "what this run gives a face depends on more than its photo and the seed, so one process must do it. "
+                "the new faces of this run depend on more than the photo and the seed, so one process must make them. "
                 "Use `workers=1` and `engine=local`.",
             )
         needs_none = anonymizer.options.method == "none"
@@ -64,13 +64,13 @@ class _Process:
 
 
 class ProcessExecutor(Pool):
-    """An executor of processes. serve: what each of them runs."""
+    """An executor with processes. serve: the function that each process runs."""
 
     def __init__(
         self, recipe: Recipe, options: RunOptions, count: int, threads: int, serve: Serve | None = None
     ) -> None:
         self._recipe, self._options, self._serve = recipe, options, serve or serve_jobs
-        self._context = multiprocessing.get_context("spawn")  # forked processes would share the networks' threads
+        self._context = multiprocessing.get_context("spawn")  # a forked process would share the threads of the networks
         super().__init__(count, threads)
 
     def hire(self) -> _Process:
@@ -84,11 +84,11 @@ class ProcessExecutor(Pool):
 
     def give(self, worker: Worker, job: Any) -> None:
         """Send a job."""
-        with contextlib.suppress(OSError):  # dead: `news` will say so
+        with contextlib.suppress(OSError):  # the process is dead; `news` reports it
             worker.handle.connection.send(job)
 
     def news(self) -> Iterator[tuple[Worker, News]]:
-        """Wait for what any process sends, or for its death."""
+        """Wait for results or for the death of a process."""
         of = {worker.handle.connection: worker for worker in self.workers}
         for connection in wait(list(of)):
             assert isinstance(connection, Connection)
@@ -99,13 +99,13 @@ class ProcessExecutor(Pool):
                 yield of[connection], Death(_cause(of[connection].handle.process.exitcode))
 
     def bury(self, worker: Worker) -> None:
-        """Remove the half files of a dead process."""
+        """Remove the incomplete files of a dead process."""
         worker.handle.connection.close()
         folders = {job.output.parent for job in worker.jobs.values() if job.output is not None}
         remove_temporaries_of(worker.handle.process.pid, folders)
 
     def dismiss(self) -> None:
-        """Let every process end its photos, keep what comes of them, and wait until it is gone."""
+        """Wait for the jobs in hand, keep their results, and end the processes."""
         for worker in self.workers:
             with contextlib.suppress(OSError):
                 worker.handle.connection.send(None)
@@ -120,16 +120,16 @@ class ProcessExecutor(Pool):
 
 
 def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, threads: int) -> None:
-    """Do what comes through a connection until None comes, several jobs at once; a process's main function."""
+    """Do the jobs that a connection brings, several at once, until it brings None. The main function of a process."""
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the jobs says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to stop
     end_with_parent()
     limit_threads(1)
     cv2.setNumThreads(1)
 
     def tell(news: Done | BaseException) -> None:
-        # what others raise may not survive the way; ours does
+        # exceptions of other packages may not survive pickling
         own = isinstance(news, Done | StyleIDError)
         connection.send(news if own else RuntimeError(f"a worker failed: {type(news).__name__}: {news}"))
 

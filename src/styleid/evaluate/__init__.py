@@ -1,5 +1,4 @@
-"""Attack anonymised faces, and measure what they are still good for.
+"""Attack anonymised faces, and measure what the photos are still useful for, for the output of any tool.
 
-Knows recognisers, attackers and utility measures, for any tool's output.
-Does not know how a face was anonymised.
+This package has recognisers, attacks and utility measures. It does not use how a face was anonymised.
 """

@@ -1,8 +1,8 @@
-"""Simple anonymisers to stand beside, made on the fly with the judge's own detector.
+"""Simple anonymisation methods to compare with. They are drawn in memory, on the faces that the evaluation detects.
 
-k-Same (Newton, Sweeney and Malin 2005) shows each face as the mean of k faces of different people, aligned; the
-eigen variant averages in the space of the set's main components, which blurs more and doubles less. `swap` pastes the
-face of somebody else of the set, drawn at random.
+k-Same (Newton, Sweeney and Malin 2005) replaces each face by the mean of k aligned faces of different people. The
+eigen variant averages in the space of the first principal components of the set, which gives more blur and fewer double
+contours. `swap` pastes the face of another person of the set, drawn at random.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _OBSCURED: dict[str, tuple[Obscuring, float]] = {
     "blur15": ("blur", 1.0),
     "blur30": ("blur", 2.0),
 }
-"""How `obscure_face` draws each: pixelate8 has 8 blocks across the face, blur5 a deviation of 5 % of its side."""
+"""Method and strength for `obscure_face`. pixelate8 has 8 blocks across the face; blur5 has a standard deviation of 5 %
+of the side of the face."""
 PASTED = ("ksame-pixel", "ksame-eigen", "swap")
 BASELINES = ("none", *_OBSCURED, "eye-bar", *PASTED)
 K = 10
@@ -39,20 +40,28 @@ _SMALL = 40
 
 
 def read_names(wanted: str) -> tuple[str, ...]:
-    """Read a comma-separated list of baselines; `all` is every one. Raises OptionError for an unknown name."""
+    """Parse a comma-separated list of baselines, or `all`. Raises OptionError for an unknown name."""
     names = tuple(dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()))
     if names == ("all",):
         return BASELINES
     for name in names:
         if name not in BASELINES:
-            raise OptionError("baselines", f"'{name}' is unknown; choose of {', '.join(BASELINES)}, or all.")
+            raise OptionError("baselines", f"'{name}' is unknown; choose from {', '.join(BASELINES)}, or all.")
     return names
 
 
 def draw(
     name: str, image_rgb: ImageRGB, subjects: Sequence[Subject], template: CropTemplate, patches: ImageRGB | None
 ) -> ImageRGB:
-    """Return the photo as a baseline leaves it. patches: the faces to paste, for the baselines that do."""
+    """Apply a baseline to a photo.
+
+    Args:
+        name: Name of the baseline.
+        image_rgb: The photo.
+        subjects: Its faces.
+        template: How faces are aligned in crops.
+        patches: The faces to paste, uint8 (n, s, s, 3), for baselines that paste faces.
+    """
     drawn = image_rgb.copy()
     for index, subject in enumerate(subjects):
         if name in _OBSCURED:
@@ -69,7 +78,14 @@ def draw(
 def patches_for(name: str, crops: ImageRGB, labels: Sequence[str], seed: int = 0) -> ImageRGB:
     """Return the face that a baseline pastes over each face, uint8 (n, s, s, 3).
 
-    crops: (n, s, s, 3), aligned; labels: whose they are. Raises OptionError where there are too few people.
+    Args:
+        name: Name of the baseline.
+        crops: Aligned faces, uint8 (n, s, s, 3).
+        labels: The person of each face.
+        seed: Seed for `swap`.
+
+    Raises:
+        OptionError: There are too few people.
     """
     people = np.asarray(labels)
     if len(np.unique(people)) < (2 if name == "swap" else K):
@@ -86,7 +102,7 @@ def patches_for(name: str, crops: ImageRGB, labels: Sequence[str], seed: int = 0
 
 
 def _k_groups(features: FloatArray, people: np.ndarray[Any, Any]) -> list[list[int]]:
-    """Return for each face the K rows that its new face is the mean of: nearest first, each of another person."""
+    """Return for each face the K rows to average: the nearest faces, each of another person."""
     whose = [set() for _ in features]
     groups: list[list[int]] = [[] for _ in features]
     left = np.ones(len(features), bool)
@@ -95,7 +111,7 @@ def _k_groups(features: FloatArray, people: np.ndarray[Any, Any]) -> list[list[i
             continue
         near = np.argsort(((features - features[row]) ** 2).sum(1), kind="stable")
         group: list[int] = []
-        for pool in (near[left[near]], near):  # faces without a group first, others where those run out
+        for pool in (near[left[near]], near):  # faces without a group first, then others
             for other in pool:
                 if len(group) < K and people[other] not in whose[row]:
                     group.append(int(other))
@@ -133,7 +149,7 @@ def _eye_bar(image_rgb: ImageRGB, landmarks_px: FloatArray) -> None:
 
 
 def _paste(image_rgb: ImageRGB, patch: ImageRGB, subject: Subject, template: CropTemplate) -> None:
-    """Put an aligned face into a subject's outline, softly."""
+    """Blend an aligned face into the outline of a subject."""
     matrix = template.matrix(subject.landmarks)
     mask = face_hull(subject.look.landmarks, template.size_px, 0.0)
     size = image_rgb.shape[1::-1]

@@ -1,6 +1,6 @@
-"""Run the attacks on one tool's faces, with every recogniser, in both alignments, each beside its floor.
+"""Run the attacks on the faces of one tool, with every recogniser and both alignments, each beside its floor.
 
-The floor is the same attack on the same photos with the faces filled: what the surroundings alone tell.
+The floor is the same attack on the same photos with the faces filled. It shows what the surroundings alone reveal.
 """
 
 from __future__ import annotations
@@ -26,10 +26,16 @@ _MOST_COMPARED = 5000
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a report.
+    """One result of an attack.
 
-    attack: A0 ... A5. name: what is measured. recogniser, alignment: by whom. chance: what guessing gives. floor: the
-    same with the faces filled, None where it was not measured.
+    Attributes:
+        attack: A0 to A5.
+        name: What is measured, such as "rank-1".
+        recogniser: Name of the recogniser.
+        alignment: How faces were aligned, see `styleid.evaluate.outputs.ALIGNMENTS`.
+        estimate: The result.
+        chance: The result of guessing.
+        floor: The result with the faces filled; None if it was not measured.
     """
 
     attack: str
@@ -42,11 +48,11 @@ class Figure:
 
     @property
     def beyond_chance(self) -> float:
-        """How far the value lies from chance towards 1: comparable between galleries of different sizes."""
+        """(value - chance) / (1 - chance), which is comparable between galleries of different sizes."""
         return (self.estimate.value - self.chance) / (1 - self.chance)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain numbers."""
+        """Return values for JSON."""
         who = {"attack": self.attack, "name": self.name, "recogniser": self.recogniser, "alignment": self.alignment}
         chance = None if np.isnan(self.chance) else round(self.chance, 6)
         floor = None if self.floor is None else self.floor.to_json()
@@ -55,7 +61,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Hold where one recogniser decides. values: similarity by false-match rate; pairs: impostors that placed them."""
+    """The thresholds of one recogniser.
+
+    values: similarity by false-match rate. pairs: number of pairs of strangers they are computed from. missing: which
+    rates have no threshold, and why.
+    """
 
     values: Mapping[float, float]
     pairs: int
@@ -63,7 +73,7 @@ class Thresholds:
 
     @classmethod
     def of(cls, clear: FloatArray, people: FloatArray) -> Thresholds:
-        """Place thresholds on clear photos, every pair of different people; too few pairs for a rate are named."""
+        """Compute thresholds from all pairs of clear photos, (n, d), of different people, (n,)."""
         rows = np.arange(len(clear))
         if len(rows) > _MOST_COMPARED:
             rows = np.random.default_rng(0).choice(rows, _MOST_COMPARED, replace=False)
@@ -78,7 +88,7 @@ class Thresholds:
 
     @property
     def usual(self) -> tuple[float, float] | None:
-        """The rate nearest to 1e-3 that could be placed, and its similarity; None where none could."""
+        """The false-match rate 1e-3, or else 1e-2, with its threshold; None if neither has one."""
         for fmr in (1e-3, 1e-2):
             if fmr in self.values:
                 return fmr, self.values[fmr]
@@ -87,10 +97,15 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Case:
-    """Hold one recogniser's view of one tool.
+    """The embeddings of one tool's faces by one recogniser.
 
-    clear, shown: (n, d) embeddings of originals and outputs. labels: (n,) whose. named: (n,) bool, whom the protocol
-    names; the others are only compared with themselves. lost: (n,) bool, published but not measurable.
+    Attributes:
+        clear: Embeddings of the originals, (n, d).
+        shown: Embeddings of the outputs, (n, d).
+        labels: The person of each face, (n,).
+        named: Whether the protocol names the person, (n,) bool. Other faces are only compared with themselves.
+        lost: Whether the face was published but could not be measured, (n,) bool.
+        thresholds: Thresholds of the recogniser.
     """
 
     clear: FloatArray
@@ -101,26 +116,26 @@ class Case:
     thresholds: Thresholds
 
     def only_named(self) -> Case:
-        """Return the case of the named faces."""
+        """Return the case with the named faces only."""
         rows = self.named
         clear, shown, lost = self.clear[rows], self.shown[rows], self.lost[rows]
         return Case(clear, shown, self.labels[rows], rows[rows], lost, self.thresholds)
 
 
 Measured = dict[tuple[str, str], tuple[Sums, float]]
-"""What attacks found, by attack and name: sums and chance."""
+"""Results of attacks: sums and chance, by attack and name."""
 
 
 @dataclass(frozen=True)
 class Battery:
-    """Choose which attacks run. seeds: galleries and trainings that are drawn."""
+    """A set of attacks. attacks: their names. seeds: number of galleries and trainings. trained: settings of A2."""
 
     attacks: tuple[str, ...]
     seeds: int = 3
     trained: TrainedAttack = field(default_factory=TrainedAttack)
 
     def run(self, case: Case) -> Measured:
-        """Run the chosen attacks on one case."""
+        """Run the attacks on one case."""
         found: Measured = {}
         several = case.only_named()
         names, counts = np.unique(several.labels, return_counts=True)
@@ -134,13 +149,13 @@ class Battery:
         return found
 
     def not_measured(self, labels: FloatArray) -> list[str]:
-        """Say which of the chosen attacks cannot be run on people with these labels, one for each named face."""
+        """Return which attacks cannot run, and why. labels: the person of each named face, (n,)."""
         names, counts = np.unique(labels, return_counts=True)
         problems = []
         if not (counts > 1).any() or len(names) < 2:
             asked = ", ".join(a for a in ("A0", "A1", "A2", "A4", "A5") if a in self.attacks)
             if asked:
-                problems.append(f"{asked}: they need several photos of a person, and more than one person.")
+                problems.append(f"{asked}: needs several photos of a person, and more than one person.")
         elif "A2" in self.attacks:
             try:
                 Sides.of(labels, 0, self.trained.train_share)
@@ -153,7 +168,7 @@ Finding = tuple[tuple[str, str], tuple[Sums, float]]
 
 
 def figures(found: Measured, floor: Measured | None, recogniser: str, alignment: str) -> list[Figure]:
-    """Turn what attacks found into figures beside their floor."""
+    """Return the results of attacks as figures with their floors."""
     floors = {} if floor is None else {key: estimate(sums) for key, (sums, _) in floor.items()}
     return [
         Figure(attack, name, recogniser, alignment, estimate(sums), chance, floors.get((attack, name)))
@@ -162,7 +177,7 @@ def figures(found: Measured, floor: Measured | None, recogniser: str, alignment:
 
 
 def worst(all_figures: list[Figure]) -> dict[tuple[str, str], Figure]:
-    """Return the figure that is worst for privacy over recognisers and alignments, by attack and name."""
+    """Return the worst figure for privacy over all recognisers and alignments, by attack and name."""
     found: dict[tuple[str, str], Figure] = {}
     for figure in all_figures:
         key = (figure.attack, figure.name)

@@ -1,7 +1,7 @@
-"""Keep what networks said, by the content that they saw, so that nothing is computed twice.
+"""A cache of the outputs of networks, by their inputs.
 
-The key is a hash of the pixels and of the network's fingerprint: a file that was renamed is found again, one that
-changed is not. Embeddings are biometric data: the file is readable by its owner only.
+The key is a hash of the pixels and of the fingerprint of the network, so it does not depend on file names. Embeddings
+are biometric data, so only the owner can read the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from styleid.errors import OptionError
 
 
 class Cache:
-    """Store arrays in one SQLite file, which several processes may share."""
+    """Arrays in an SQLite file, which several processes can share. Raises OptionError if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,9 +36,12 @@ class Cache:
         self.hits = self.misses = 0
 
     def get(self, kind: str, content: np.ndarray[Any, Any], make: Callable[[], np.ndarray[Any, Any]]) -> np.ndarray:
-        """Return what `make` gives for this content, from the file where it is known.
+        """Return the array for an input, from the file if it has it.
 
-        kind: what computes it, with its version. content: the pixels that it sees.
+        Args:
+            kind: Name and version of what computes the array.
+            content: The input.
+            make: Computes the array.
         """
         digest = hashlib.blake2b(f"{kind}\0{content.dtype}\0{content.shape}".encode(), digest_size=20)
         digest.update(np.ascontiguousarray(content).data)
@@ -54,5 +57,5 @@ class Cache:
         return value
 
     def close(self) -> None:
-        """Close the file; what it holds stays."""
+        """Close the file, without deleting it."""
         self._file.close()

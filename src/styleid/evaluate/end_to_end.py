@@ -1,4 +1,4 @@
-"""What became of every face, end to end (A6): each face has one fate, and the fates add up to the faces."""
+"""Attack A6: the outcome of each face, from the original photo to the published file. Each face has one outcome."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from styleid.evaluate.attacks.search import matches_itself
 from styleid.evaluate.table import FaceTable, ToolTable
 
 UNCHANGED_BELOW = 4.0
-"""Mean absolute change inside a face, of 255, below which it is as it was: re-encoding a JPEG changes about as much."""
+"""Mean absolute change inside a face, of 255, below which it counts as unchanged. Re-encoding a JPEG changes about as
+much."""
 
 
 class Fate(StrEnum):
-    """Say what became of a face."""
+    """The outcome of a face."""
 
     WITHHELD = "withheld"
     UNMEASURABLE = "published but not measurable"
@@ -31,7 +32,7 @@ class Fate(StrEnum):
 
 
 def fates(table: FaceTable, tool: ToolTable, recognised: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return each face's fate, (n,). recognised: (n,) bool, whether any recogniser takes it for its original."""
+    """Return the outcome of each face, (n,). recognised: whether a recogniser accepts it as its original, (n,) bool."""
     change = tool.measure("inside_change")
     found = []
     for index in range(len(table.subjects)):
@@ -47,7 +48,12 @@ def fates(table: FaceTable, tool: ToolTable, recognised: np.ndarray[Any, Any]) -
 
 
 def recognised_when_filled(table: FaceTable, thresholds: dict[str, float]) -> np.ndarray[Any, Any]:
-    """Say for each face whether any recogniser accepts the photo with it filled, bool (n,): the floor of the fate."""
+    """Return whether any recogniser accepts the photo with the face filled, bool (n,). This is the floor of A6.
+
+    Args:
+        table: The faces of the originals.
+        thresholds: Similarity by recogniser.
+    """
     found = np.zeros(len(table.subjects), bool)
     for recogniser, threshold in thresholds.items():
         clear, filled = (table.embeddings(recogniser, view) for view in ("clear", "filled"))
@@ -58,7 +64,14 @@ def recognised_when_filled(table: FaceTable, thresholds: dict[str, float]) -> np
 def recognised_by_any(
     table: FaceTable, tool: ToolTable, thresholds: dict[str, float], alignments: Sequence[str]
 ) -> np.ndarray[Any, Any]:
-    """Say for each face whether any recogniser, however aligned, accepts it against its very original, bool (n,)."""
+    """Return whether any recogniser accepts the face as its original in any alignment, bool (n,).
+
+    Args:
+        table: The faces of the originals.
+        tool: The results of the tool.
+        thresholds: Similarity by recogniser.
+        alignments: Names of the alignments.
+    """
     found = np.zeros(len(table.subjects), bool)
     for recogniser, threshold in thresholds.items():
         clear = table.embeddings(recogniser, "clear")

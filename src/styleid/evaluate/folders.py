@@ -27,7 +27,7 @@ class EvaluationReport:
 
     @property
     def exit_status(self) -> int:
-        """0 where every file could be read and compared; 3 where some were unreadable or missing."""
+        """0 if every file could be read and compared; 3 if some were unreadable or missing."""
         return self.evaluation.exit_status
 
 

@@ -1,9 +1,9 @@
-"""What a judge looks with: detectors, networks, recognisers and their cache, built once in each process.
+"""The detectors, networks and recognisers of an evaluation, with their cache. Each process builds them once.
 
 Convention
 ----------
-`outline` is a face's closed outline from jaw to forehead, (k, 2) pixels of its photo; `shown` says where a crop shows
-bare face, float32 (s, s) in [0, 1].
+`outline` is the closed outline of a face from jaw to forehead, (k, 2) pixels of its photo. `shown` is the mask of the
+bare face in a crop, float32 (s, s) in [0, 1].
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ _WITNESS_FACE_PX, _WITNESS_VIEW_PX = 88, 200
 
 @dataclass(frozen=True)
 class Setup:
-    """Say what to look with; every process builds its own instruments from it.
+    """What each process needs to build its instruments.
 
-    bundle: whose parser, attributes and identity network measure. recognisers: a list as `load_recognisers` reads it.
-    context: how much of the surroundings recognisers see. cache: file of what networks said. keep_crops: keep every
-    face's crop for baselines and attacks that need pixels.
+    Attributes:
+        cache: File that stores the outputs of networks.
+        bundle: Name of the bundle whose networks measure.
+        recognisers: A list as `load_recognisers` reads it.
+        context: How much of the surroundings the recognisers see.
+        keep_crops: Keep the crop of every face, for baselines and attacks that need pixels.
     """
 
     cache: Path
@@ -46,7 +49,7 @@ class Setup:
 
 
 class Instruments:
-    """Hold the networks of one process."""
+    """The networks of one process."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -57,11 +60,11 @@ class Instruments:
 
     @cached_property
     def _witness(self) -> DlibWitness | None:
-        """The detector and landmarks that no part of styleid uses, where dlib is installed."""
+        """A second opinion on where faces and landmarks are; None if dlib is not installed."""
         return DlibWitness() if has_dlib() else None
 
     def detect(self, image_rgb: ImageRGB) -> Faces:
-        """Find faces, from the cache where these pixels were seen before."""
+        """Detect the faces of an image."""
 
         def find() -> np.ndarray[Any, Any]:
             faces = self._detector.detect(image_rgb)
@@ -71,7 +74,7 @@ class Instruments:
         return Faces(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
     def witnessed(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> tuple[bool, FloatArray] | None:
-        """Return whether dlib finds a face where the box is, and its 68 landmarks there; None without dlib."""
+        """Return whether dlib finds a face at a box, and its landmarks, (68, 2) pixels; None without dlib."""
         witness = self._witness
         if witness is None:
             return None
@@ -86,7 +89,14 @@ class Instruments:
     def embed(
         self, recogniser: Recogniser, image_rgb: ImageRGB, landmarks_px: FloatArray, outline: FloatArray
     ) -> FloatArray:
-        """Return the unit embedding of a face as an attacker with this context sees it, (d,)."""
+        """Return the unit embedding of a face, (d,), in the context of the setup.
+
+        Args:
+            recogniser: The recogniser.
+            image_rgb: The photo.
+            landmarks_px: Five landmarks of the face, (5, 2) pixels of the photo.
+            outline: Its outline, (k, 2) pixels of the photo.
+        """
         template = recogniser.template
         matrix = template.matrix(landmarks_px)
         crop = template.crop(image_rgb, matrix)
@@ -101,7 +111,7 @@ class Instruments:
 
 
 class DlibWitness:
-    """dlib's frontal detector and 68 landmarks (Kazemi and Sullivan 2014): a second opinion. It needs `eval`."""
+    """dlib's frontal face detector and 68 landmarks (Kazemi and Sullivan 2014), as a second opinion. Extra `eval`."""
 
     name = "dlib"
 
@@ -114,7 +124,7 @@ class DlibWitness:
         self._predictor = library.shape_predictor(str(dlib_model("shape_predictor_68_face_landmarks.dat")))
 
     def finds(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> bool:
-        """Say whether the detector sees a face where the box is, brought to the size that it looks for."""
+        """Return whether the detector finds a face at a box, after the image is scaled to the size that it detects."""
         x0, y0, x1, y1 = box_xyxy
         scale, half = _WITNESS_FACE_PX / max(x1 - x0, y1 - y0), _WITNESS_VIEW_PX / 2
         matrix = np.array([[scale, 0, half - (x0 + x1) / 2 * scale], [0, scale, half - (y0 + y1) / 2 * scale]])
@@ -124,7 +134,7 @@ class DlibWitness:
         return any(max(abs(c.x - half), abs(c.y - half)) < _WITNESS_VIEW_PX / 5 for c in centres)
 
     def landmarks(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> FloatArray:
-        """Return 68 landmarks, (68, 2) pixels of the image, that start from the box."""
+        """Return the landmarks of the face in a box, (68, 2) pixels of the image."""
         x0, y0, x1, y1 = (float(v) for v in box_xyxy)
         side, cx, cy = (x1 - x0 + y1 - y0) / 2, (x0 + x1) / 2, (y0 + y1) / 2 + 0.05 * (y1 - y0)
         corners = [round(v) for v in (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2)]
@@ -133,7 +143,7 @@ class DlibWitness:
 
 
 def fill(shape: tuple[int, int], polygon: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return where the convex hull of a polygon, (k, 2) pixels, lies, bool of the shape."""
+    """Return the mask of the convex hull of a polygon, (k, 2) pixels, as bool of the given shape."""
     inside = np.zeros(shape, np.uint8)
     points = np.clip(polygon, -1e4, 1e4).round().astype(np.int32)
     cv2.fillConvexPoly(inside, cv2.convexHull(points), 1)
@@ -141,7 +151,7 @@ def fill(shape: tuple[int, int], polygon: FloatArray) -> np.ndarray[Any, np.dtyp
 
 
 def _photo_features(image_rgb: ImageRGB) -> FloatArray:
-    """Describe a whole photo by its colours in 12 x 12 places, (432,) of unit length."""
+    """Return the colours of a photo in 12 x 12 cells as a vector, (432,), of unit length."""
     size = (_PHOTO_SIDE, _PHOTO_SIDE)
     small = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), np.float32)
     flat = (small - small.mean()).reshape(-1)

@@ -1,4 +1,4 @@
-"""Look at the originals: which faces they show, whose, and what networks say of them."""
+"""Analyse the originals: their faces, who is shown, and what networks measure of each face."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ _POINTS = 68
 
 @dataclass(frozen=True)
 class Look:
-    """What the bundle's networks say of one crop.
+    """What the networks of the bundle measure of one crop.
 
-    landmarks: (68, 2) pixels of the crop. attributes: (7,) as `Bundle.describe`. face_share: how much of where the
-    original shows bare face is taken for it. tone: the skin's individual typology angle in degrees, NaN if unseen.
+    Attributes:
+        landmarks: (68, 2) pixels of the crop.
+        attributes: (7,) as from `Bundle.describe`.
+        face_share: Share of the original's bare face that the parser labels as face here, in [0, 1].
+        tone: Individual typology angle of the skin in degrees; NaN if too little skin is visible.
     """
 
     landmarks: FloatArray
@@ -39,9 +42,21 @@ class Look:
 class Subject:
     """One face of an original.
 
-    person: as the protocol names it, "" for somebody whom it does not name. found: whether the detector sees it (a
-    named box may be missed). outline: (k, 2) pixels of the photo. shown, skin: where the crop shows bare face and skin,
-    packed bits. seen_by_witness, witness_landmarks: what dlib sees, None without it. crop: kept on demand.
+    Attributes:
+        photo: Name of the original.
+        index: Number of the face in the photo, from 0.
+        person: Name of the person, or "" if the protocol does not name the person.
+        box: x0, y0, x1, y1 in pixels of the photo.
+        landmarks: Five landmarks, (5, 2) pixels of the photo.
+        found: Whether the detector finds the face. It can miss one for which the protocol gives a box.
+        outline: Outline of the face, (k, 2) pixels of the photo.
+        look: What the networks measure of it.
+        shown: Mask of the bare face in the crop, as packed bits.
+        skin: Mask of the skin in the crop, as packed bits.
+        seen_by_witness: Whether dlib finds the face; None without dlib.
+        witness_landmarks: 68 landmarks by dlib, (68, 2) pixels of the photo; None without dlib.
+        crop: The crop, if crops are kept.
+        embeddings: Embeddings by recogniser and view ("clear" or "filled").
     """
 
     photo: str
@@ -61,13 +76,13 @@ class Subject:
 
     @property
     def label(self) -> str:
-        """The person, or a name of the face's own."""
+        """The name of the person, or a name for this face only."""
         return self.person or f"{self.photo}#{self.index}"
 
 
 @dataclass
 class Seen:
-    """One original as seen. error: why it could not be read, else "". unfound: named people without a face."""
+    """The results for one original. error: why it could not be read, or "". unfound: named people without a face."""
 
     original: Original
     error: str = ""
@@ -76,7 +91,7 @@ class Seen:
 
 
 def see_original(original: Original, tools: Instruments) -> Seen:
-    """Read an original, find its faces, and embed each as it is and with all faces of the photo filled."""
+    """Read an original, find its faces, and embed each face, both unchanged and with all faces filled."""
     try:
         image = read_photo(original.path).image_rgb
     except ImageError as error:
@@ -119,7 +134,15 @@ def looks_of(
     skin: np.ndarray,
     parsed: tuple[FloatArray, FloatArray] | None = None,
 ) -> list[Look]:
-    """Look at crops, uint8 (n, s, s, 3). shown, skin: bool (n, s, s), where their originals show face and skin."""
+    """Measure crops with the networks of the bundle.
+
+    Args:
+        tools: Networks and cache.
+        crops: Aligned crops, uint8 (n, s, s, 3).
+        shown: Where their originals show bare face, bool (n, s, s).
+        skin: Where their originals show skin, bool (n, s, s).
+        parsed: Logits and landmarks of the parser, if they are known.
+    """
 
     def look() -> np.ndarray:
         logits, landmarks = parsed or tools.bundle.parse(crops)
@@ -142,7 +165,7 @@ def unpacked(bits: bytes, side: int) -> np.ndarray:
 
 
 def filled(image_rgb: ImageRGB, subjects: list[Subject]) -> ImageRGB:
-    """Return the photo with every face, from jaw to forehead, filled with its mean, so that only surroundings tell."""
+    """Return the photo with every face, from jaw to forehead, filled with its mean colour."""
     hidden = image_rgb.copy()
     for subject in subjects:
         inside = fill(hidden.shape[:2], subject.outline)
@@ -162,7 +185,18 @@ def overlaps(boxes: FloatArray, box: FloatArray) -> FloatArray:
 def match_people(
     faces: Faces, named: tuple[Named, ...], shape: tuple[int, ...]
 ) -> tuple[Faces, list[str], list[bool], list[str]]:
-    """Give faces their names; a named box that the detector misses becomes a face with its points put by template."""
+    """Match detected faces to the people that the protocol names.
+
+    A named box without a detected face becomes a face, with landmarks from a template.
+
+    Args:
+        faces: Detected faces.
+        named: The people.
+        shape: Shape of the image.
+
+    Returns:
+        The faces, the name of each ("" for none), whether each was detected, and named people without a face.
+    """
     people, found, unfound = [""] * len(faces), [True] * len(faces), []
     for one in named:
         if one.box_xyxy is None:

@@ -1,4 +1,4 @@
-"""Look at what a tool made of an original: face by face, aligned as two attackers would, and pixel by pixel."""
+"""Analyse the output of a tool: each face in two alignments, and the pixels inside and outside the faces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from styleid.pixel.obscure import face_ellipse
 from styleid.types import LUMA, FloatArray, ImageRGB
 
 ALIGNMENTS = ("original", "own")
-"""By the original's landmarks, which a strong attacker knows, and by those found in the output."""
+"""By the landmarks of the original, which a strong attacker may know, and by those found in the output."""
 MIN_FACE_SHARE = 0.9
 _SAME_ASPECT = 0.01
 _SURROUNDINGS = 1.6
@@ -29,7 +29,7 @@ _LOSSLESS = ("PNG", "BMP", "TIFF", "GIF")
 
 
 class Status(StrEnum):
-    """Say whether a face's output could be looked at."""
+    """Whether an output could be measured."""
 
     MEASURED = "measured"
     WITHHELD = "withheld"
@@ -38,13 +38,17 @@ class Status(StrEnum):
 
     @property
     def lost(self) -> bool:
-        """Whether the face was published in a form that could not be measured: it counts as found."""
+        """Whether the output was published but could not be measured. Its faces count as found."""
         return self in (Status.UNREADABLE, Status.OTHER_SHAPE)
 
 
 @dataclass
 class FaceResult:
-    """One face of one output. measures: by name, NaN where not measurable. embeddings: by recogniser and alignment."""
+    """The results for one face of one output.
+
+    status: of the output. measures: by name; NaN if not measurable. embeddings: by recogniser and alignment. crop: the
+    face, if crops are kept.
+    """
 
     status: Status
     measures: dict[str, float] = field(default_factory=dict)
@@ -54,10 +58,16 @@ class FaceResult:
 
 @dataclass
 class Result:
-    """One output.
+    """The results for one output.
 
-    status: of the file. error: why it could not be read, else "". faces: in the order of the original's subjects.
-    path: the file, None for a baseline.
+    Attributes:
+        name: Name of the original.
+        status: Whether the file could be measured.
+        error: Why it could not be read, or "".
+        faces: Results in the order of the original's faces.
+        side: What the file contains besides the picture; None for a baseline.
+        resized: Whether it has another size than the original.
+        path: The file; None for a baseline.
     """
 
     name: str
@@ -71,10 +81,10 @@ class Result:
 
 @dataclass(frozen=True)
 class OutputTask:
-    """Ask for a look.
+    """An output to analyse.
 
-    path: the output, None where there is none. baseline: draw this one instead of reading a file. patches: the faces
-    that it pastes, uint8 (n, s, s, 3).
+    seen: its original. path: the file, or None if there is none. baseline: name of the baseline to draw instead of
+    reading a file. patches: the faces that the baseline pastes, uint8 (n, s, s, 3).
     """
 
     seen: Seen
@@ -84,7 +94,7 @@ class OutputTask:
 
 
 def see_output(task: OutputTask, tools: Instruments) -> Result:
-    """Look at one output."""
+    """Analyse one output."""
     seen, name = task.seen, task.seen.original.name
     if seen.error or (task.path is None and not task.baseline):
         return _without_look(name, Status.WITHHELD, seen)
@@ -113,7 +123,7 @@ def see_output(task: OutputTask, tools: Instruments) -> Result:
 
 
 def fitted(image_rgb: ImageRGB, original_rgb: ImageRGB) -> ImageRGB | None:
-    """Return an output in its original's size, None where its sides have another proportion."""
+    """Return an output resized to the size of its original; None if its aspect ratio differs by more than 1 %."""
     height, width = original_rgb.shape[:2]
     if abs(image_rgb.shape[1] / image_rgb.shape[0] / (width / height) - 1) > _SAME_ASPECT:
         return None
@@ -159,7 +169,7 @@ def _look_at_faces(tools: Instruments, subjects: list[Subject], before: ImageRGB
 
 
 def compared(subject: Subject, look: Look, side_px: int) -> dict[str, float]:
-    """Compare what the bundle's networks say before and after."""
+    """Return the differences between the original face and the new one, measured by the networks of the bundle."""
     before, after = subject.look, look
     was, now = geometry.expression(before.landmarks), geometry.expression(after.landmarks)
     error = float(geometry.landmark_error(after.landmarks, before.landmarks))

@@ -1,7 +1,7 @@
-"""Which photo was made from which, and whom it shows.
+"""Pair outputs with their originals, and read who is shown.
 
-Originals are a folder of photos. The anonymised folder mirrors its tree; an output may have another suffix, or
-`_anonymized` after its name, as some tools write. People are read from folders (person/photo) or from a CSV file.
+The anonymised folder mirrors the tree of the originals. An output may have another suffix, or `_anonymized` after its
+name, as some tools write. People are read from folders (person/photo) or from a CSV file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Named:
-    """Say whom a face shows. box_xyxy: pixels of the upright original; None for the photo's main face."""
+    """A person in a photo. box_xyxy: pixels of the upright original, or None for the face nearest to the centre."""
 
     person: str
     box_xyxy: Box | None = None
@@ -29,7 +29,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Original:
-    """Name one original. name: its path below the folder, with slashes. named: the faces that the protocol names."""
+    """An original. name: its path below the folder, with slashes. named: the people in it, as far as they are named."""
 
     name: str
     path: Path
@@ -38,7 +38,7 @@ class Original:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Match a tool's outputs to originals. outputs: by original's name; strays: outputs that no original led to."""
+    """The outputs of a tool. outputs: by the name of the original. strays: names of outputs without an original."""
 
     outputs: dict[str, Path]
     strays: tuple[str, ...]
@@ -47,9 +47,14 @@ class Pairing:
 def read_originals(folder: Path, identities: str = "folders") -> list[Original]:
     """List the originals with the people that they show.
 
-    identities: `folders` takes each folder of photos for one person (photos directly in `folder` name nobody), `none`
-    names nobody, anything else is a CSV file with the columns file, person and, where a photo has several people,
-    x0, y0, x1, y1. Raises OptionError where the folder holds no photo or the file does not fit it.
+    Args:
+        folder: Folder of the originals.
+        identities: `folders` treats each folder of photos as one person; photos directly in `folder` name nobody.
+            `none` names nobody. Anything else is the path of a CSV file with the columns file and person and, if a
+            photo shows several people, x0, y0, x1, y1.
+
+    Raises:
+        OptionError: The folder contains no photo, or the CSV file does not match it.
     """
     if not folder.is_dir():
         raise OptionError("originals", f"{folder} is not a folder.")
@@ -69,7 +74,18 @@ def read_originals(folder: Path, identities: str = "folders") -> list[Original]:
 
 
 def read_identities(path: Path, names: Sequence[str]) -> dict[str, tuple[Named, ...]]:
-    """Read a CSV file of identities; raises OptionError that names the line that does not fit."""
+    """Read a CSV file of identities.
+
+    Args:
+        path: The file.
+        names: Names of the originals.
+
+    Returns:
+        The people in each photo, by its name.
+
+    Raises:
+        OptionError: The file cannot be read, or a line is wrong.
+    """
     known, found = set(names), {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -90,7 +106,11 @@ def read_identities(path: Path, names: Sequence[str]) -> dict[str, tuple[Named, 
 
 
 def pair_outputs(originals: Sequence[Original], folder: Path) -> Pairing:
-    """Find each original's output: the same path, else the same without suffix; raises OptionError without a folder."""
+    """Find the output of each original: the same path, or else the same path with another suffix.
+
+    Raises:
+        OptionError: The folder does not exist.
+    """
     if not folder.is_dir():
         raise OptionError("anonymized", f"{folder} is not a folder.")
     files = {file.relative.as_posix(): file.path for file in walk_inputs([folder])}
@@ -119,7 +139,9 @@ def _named(path: Path, line: int, row: dict[str, str]) -> Named:
     except ValueError:
         raise OptionError("identities", f"{path}, line {line}: x0,y0,x1,y1 must be four numbers.") from None
     if not (x1 > x0 and y1 > y0):
-        raise OptionError("identities", f"{path}, line {line}: the box {corners} holds nothing.")
+        raise OptionError(
+            "identities", f"{path}, line {line}: x0,y0,x1,y1 must have x0 < x1 and y0 < y1, not {','.join(corners)}."
+        )
     return Named(row["person"].strip(), (x0, y0, x1, y1))
 
 

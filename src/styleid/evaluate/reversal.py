@@ -1,8 +1,7 @@
-"""Undo the anonymisation on pixels, learnt from pairs (A3), and let recognisers look at what comes out.
+"""Attack A3: learn from pairs to reverse the anonymisation of the pixels, and use recognisers on the result.
 
-The reversal is linear: crops of 48 px are described by the main components of those that the attacker learns from, and
-a ridge regression goes from anonymised to clear components. It is what an attacker does first; one with more time
-trains a deep network.
+The reversal is linear. Crops of 48 px are reduced to their first principal components, and a ridge regression maps
+those of anonymised faces to those of original faces. A deep network may do better, so A3 is a lower bound.
 """
 
 from __future__ import annotations
@@ -29,7 +28,16 @@ _TINY = 1e-9
 
 
 def reversal(table: FaceTable, verdicts: list[Verdict], tools: Instruments) -> list[str]:
-    """Add A3 to every verdict; return why it was not measured, nothing if it was."""
+    """Add the results of A3 to all verdicts.
+
+    Args:
+        table: The faces of the originals.
+        verdicts: The tools; figures are added to them.
+        tools: Recognisers, and the bundle whose crops are used.
+
+    Returns:
+        Why A3 was not measured; empty if it was.
+    """
     named = np.nonzero(table.named)[0]
     people = table.labels[named]
     try:
@@ -42,7 +50,7 @@ def reversal(table: FaceTable, verdicts: list[Verdict], tools: Instruments) -> l
         there = np.array([crop is not None for crop in crops])
         shown = np.stack([_small(crop) if crop is not None else np.zeros_like(clear[0]) for crop in crops])
         if (there & (sides.learn | sides.check)).sum() < 50 or not (there & sides.attack).any():
-            verdict.reversal = {"not_measured": "too few of its faces are there to learn from"}
+            verdict.reversal = {"not_measured": "too few of its faces could be measured"}
             continue
         restored, trained = restore(clear, shown, there, sides)
         verdict.reversal = trained
@@ -58,9 +66,16 @@ def reversal(table: FaceTable, verdicts: list[Verdict], tools: Instruments) -> l
 def restore(
     clear: FloatArray, shown: FloatArray, there: np.ndarray[Any, Any], sides: Sides
 ) -> tuple[FloatArray, dict[str, Any]]:
-    """Learn to turn anonymised crops into clear ones, and do it for all; say how it was learnt.
+    """Learn to turn anonymised crops into original ones, and apply it to all crops.
 
-    clear, shown: (n, p) pixels in [0, 1]. there: (n,) bool, which outputs exist.
+    Args:
+        clear: Pixels of the originals, (n, p) in [0, 1].
+        shown: Pixels of the outputs, (n, p) in [0, 1].
+        there: Whether the output exists, (n,) bool.
+        sides: Which faces the attacker learns from.
+
+    Returns:
+        The restored pixels, (n, p) in [0, 1], and how they were learnt.
     """
     learn, check = sides.learn & there, sides.check & there
     clear_space, shown_space = _components(clear[learn]), _components(shown[learn])
@@ -74,8 +89,8 @@ def restore(
     best = min(errors, key=lambda penalty: errors[penalty])
     restored = x @ learnt(best, learn | check) @ clear_space[1] + clear_space[0]
     return restored.clip(0, 1), {
-        "how": f"ridge regression between the {x.shape[1]} main components of {SIDE_PX} px crops, learnt on pairs of "
-        "other people",
+        "how": f"ridge regression between the first {x.shape[1]} principal components of {SIDE_PX} px crops, from "
+        "pairs of other people",
         "pairs": int((learn | check).sum()),
         "penalty": best,
     }
@@ -98,12 +113,12 @@ def _figures(
 
 
 def _components(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the mean, (p,), and the main components, (k, p), of rows."""
+    """Return the mean, (p,), and the first principal components, (k, p), of rows, (n, p)."""
     mean = rows.mean(0)
     centred = rows - mean
     values, vectors = np.linalg.eigh(centred @ centred.T)
     kept = values > values.max() * 1e-5 + _TINY
-    kept[-1] = True  # where all rows are the same, as behind solid boxes, one empty component remains
+    kept[-1] = True  # if all rows are equal, such as filled faces, keep one component without variance
     values = np.maximum(values, _TINY)
     values, vectors = values[kept][-COMPONENTS:], vectors[:, kept][:, -COMPONENTS:]
     return mean, ((centred.T @ vectors) / np.sqrt(values)).T
@@ -120,12 +135,14 @@ def _small(crop: ImageRGB | None) -> FloatArray:
 
 
 def _embedded(pixels: FloatArray, recogniser: Any, tools: Instruments, width: int) -> FloatArray:
-    """Embed a restored crop, brought from the bundle's template to the recogniser's."""
+    """Embed a restored crop, after aligning it to the template of the recogniser."""
     spec = tools.bundle.spec.crop
     crop = (pixels.reshape(SIDE_PX, SIDE_PX, 3) * 255).round().astype(np.uint8)
     points = (np.asarray(spec.points_px, np.float32) + 0.5) * SIDE_PX / spec.size_px - 0.5
     matrix = fit_similarity(points, np.asarray(recogniser.template.points_px, np.float32))
     embedding = recogniser.embed_crop(recogniser.template.crop(crop, matrix))
-    padded = np.zeros(width, np.float32)  # under the context photo embeddings are longer: nothing is restored there
+    padded = np.zeros(
+        width, np.float32
+    )  # in the context "photo", embeddings also describe the photo, which is not restored
     padded[: len(embedding)] = embedding
     return padded

@@ -1,6 +1,6 @@
-"""The table of faces: one row for each face and tool, as Parquet, or as CSV where pyarrow is not installed.
+"""The table of faces, with one row for each face and tool, as Parquet, or as CSV if pyarrow is not installed.
 
-It holds names, fates and measures, and how similar each face is to its original; never an embedding.
+It contains names, outcomes, measures, and the similarity of each face to its original, but no embedding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAME = "faces"
 
 
 def write_rows(evaluation: Evaluation, out: Path) -> Path:
-    """Write faces.parquet, or faces.csv, and return its path."""
+    """Write faces.parquet, or faces.csv, and return its path. Raises OutputError if it cannot be written."""
     columns = columns_of(evaluation)
     try:
         import pyarrow
@@ -41,7 +41,7 @@ def write_rows(evaluation: Evaluation, out: Path) -> Path:
 
 
 def columns_of(evaluation: Evaluation) -> dict[str, list[Any]]:
-    """Return the table by columns, all equally long; numbers that could not be measured are null."""
+    """Return the table by columns of equal length; numbers that could not be measured are None."""
     columns: dict[str, list[Any]] = {}
     measures = sorted({name for v in evaluation.verdicts for face in v.table.faces for name in face.measures})
     for verdict in evaluation.verdicts:
@@ -51,7 +51,7 @@ def columns_of(evaluation: Evaluation) -> dict[str, list[Any]]:
 
 
 def similarities(evaluation: Evaluation, verdict: Verdict) -> dict[str, np.ndarray[Any, Any]]:
-    """Return how similar each face is to its very original, the larger of both alignments, (n,) by recogniser."""
+    """Return the similarity of each face to its own original, (n,), by recogniser; the larger of both alignments."""
     found = {}
     for recogniser in (described["name"] for described in evaluation.recognisers):
         clear = evaluation.table.embeddings(recogniser, "clear")
@@ -86,5 +86,5 @@ def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
 
 
 def _text(name: str) -> str:
-    """Return a file name as plain Unicode, escaped where its bytes are not UTF-8."""
+    """Return a file name with escapes for bytes that are not UTF-8."""
     return name.encode(errors="backslashreplace").decode()

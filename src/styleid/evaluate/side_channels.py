@@ -1,4 +1,4 @@
-"""What a file says besides its picture (A7): metadata, embedded pictures, bytes that are still the original's."""
+"""Attack A7: what a file contains besides its picture, such as metadata and embedded pictures."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ _CHANGED_FROM = 16
 
 @dataclass(frozen=True)
 class SideChannels:
-    """Hold what was found beside the picture.
+    """What was found in a file besides its picture.
 
-    identical: the file is the original, byte for byte. leftovers: metadata outside the allow-list, one line each;
-    carried: those that the original has too. thumbnails: embedded pictures, without a gain map; showing_original: how
-    many of them, or of the gain map where pixels changed, are more like the original than like the output.
+    Attributes:
+        identical: Whether the file is equal to the original.
+        leftovers: Metadata outside the allow-list, one line each.
+        carried: Those of `leftovers` that the original has, too.
+        thumbnails: Number of embedded pictures, without the gain map.
+        showing_original: Number of embedded pictures that are more similar to the original than to the output. It
+            includes the gain map if that holds where pixels were changed.
     """
 
     identical: bool
@@ -40,12 +44,19 @@ class SideChannels:
 
     @property
     def tells(self) -> bool:
-        """Whether anything beside the picture may still say who it shows."""
+        """Whether anything besides the picture may reveal who is shown."""
         return bool(self.identical or self.leftovers or self.showing_original)
 
 
 def look_behind(output: bytes, output_rgb: ImageRGB, original: bytes, original_rgb: ImageRGB) -> SideChannels:
-    """Compare an output's bytes with its original's, and list what they hold besides the picture."""
+    """Find what an output contains besides its picture, and compare it with the original.
+
+    Args:
+        output: The file of the output.
+        output_rgb: Its picture.
+        original: The file of the original.
+        original_rgb: Its picture.
+    """
     leftovers = tuple(find_leftovers(output, "safe"))
     before = set(find_leftovers(original, "safe")) if leftovers else set()
     gain_map = _gain_map(output)
@@ -58,7 +69,7 @@ def look_behind(output: bytes, output_rgb: ImageRGB, original: bytes, original_r
 
 
 def embedded_pictures(data: bytes) -> list[ImageRGB]:
-    """Return the JPEG pictures that begin inside a file, thumbnails mostly, uint8 RGB."""
+    """Return the JPEG pictures inside a file, such as thumbnails, as uint8 RGB."""
     found, at = [], data.find(_JPEG_START, 1)
     while at > 0 and len(found) < _MOST_EMBEDDED:
         try:
@@ -67,13 +78,13 @@ def embedded_pictures(data: bytes) -> list[ImageRGB]:
                 with Image.open(io.BytesIO(data[at:])) as image:
                     found.append(np.asarray(image.convert("RGB")))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            pass  # three bytes that only look like the beginning of a picture
+            pass  # these three bytes do not begin a picture
         at = data.find(_JPEG_START, at + 1)
     return found
 
 
 def _gain_map(data: bytes) -> ImageRGB | None:
-    """Return what a JPEG says is its gain map, uint8 RGB, None where it has none that can be read."""
+    """Return the gain map of a JPEG, uint8 RGB; None if it has none that can be read."""
     try:
         found = find_gain_map(data, jpeg_parts(data))
     except BadFileError:
@@ -82,7 +93,7 @@ def _gain_map(data: bytes) -> ImageRGB | None:
 
 
 def _changed_part(gain_map: ImageRGB, original: ImageRGB, output: ImageRGB) -> tuple[ImageRGB, ImageRGB, ImageRGB]:
-    """Cut from all three what lies around the changed pixels: elsewhere a gain map is like both pictures."""
+    """Cut the bounding box of the changed pixels from all three. Elsewhere, a gain map is similar to both pictures."""
     if original.shape != output.shape:
         return gain_map, original, output
     rows, columns = np.nonzero((np.abs(original.astype(np.int16) - output) > _CHANGED_FROM).any(2))
@@ -96,12 +107,12 @@ def _changed_part(gain_map: ImageRGB, original: ImageRGB, output: ImageRGB) -> t
 
 
 def _shows(small: ImageRGB, original: ImageRGB, output: ImageRGB) -> bool:
-    """Say whether a small picture is an original rather than the output."""
+    """Return whether a small picture shows the original, and is less similar to the output."""
     return _like(small, original) > max(_SHOWS_FROM, _like(small, output))
 
 
 def _like(one: ImageRGB, other: ImageRGB) -> float:
-    """Correlate two pictures at a few pixels' size, -1 to 1, in whichever quarter turn they are most alike."""
+    """Return the correlation of two pictures at 24 x 24 px, -1 to 1, in the rotation in which it is highest."""
     size = (_SAMPLE_SIDE, _SAMPLE_SIDE)
     a, b = (np.asarray(cv2.resize(i, size, interpolation=cv2.INTER_AREA), np.float64) for i in (one, other))
     a, b = a - a.mean(), b - b.mean()

@@ -1,8 +1,7 @@
-"""Sums that merge, and what they say: shares and means with bootstrap intervals over people.
+"""Shares and means with bootstrap intervals over people, computed from sums that can be added up.
 
-Every attack and every measure of utility ends as `Sums`: a total and a count for each person. Parts of a data set, and
-the splits of an attacker who is trained several times, merge by addition, so one path serves a batch, a stream and a
-cluster.
+Every attack and every utility measure returns `Sums`: a total and a count for each person. Sums of parts of a data set
+and of repeated trainings are merged by addition.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Sums:
-    """Hold a figure's total and count by person.
+    """Total and count of a figure by person.
 
-    people: (k,) names, sorted, each once. totals, counts: (k,) float64.
+    people: (k,) names, sorted, without repetitions. totals, counts: (k,) float64.
     """
 
     people: np.ndarray[Any, Any]
@@ -32,17 +31,17 @@ class Sums:
 
     @classmethod
     def of(cls, values: Any, people: Any) -> Sums:
-        """Sum values, (n,) finite, by person, (n,) names."""
+        """Sum values, (n,), by person, (n,) names. Raises ValueError if a value is not finite."""
         values = np.asarray(values, np.float64)
         if not np.isfinite(values).all():
-            raise ValueError("Sums take finite values: what could not be measured is counted by its own rule.")
+            raise ValueError("values must be finite; count what could not be measured before")
         names, where = np.unique(np.asarray(people).astype(str), return_inverse=True)
         totals = np.bincount(where, values, len(names))
         return cls(names, totals, np.bincount(where, minlength=len(names)).astype(np.float64))
 
     @classmethod
     def merged(cls, parts: Iterable[Sums]) -> Sums:
-        """Add parts up, person by person."""
+        """Add sums, person by person."""
         parts = list(parts)
         if not parts:
             return cls.of([], [])
@@ -52,18 +51,18 @@ class Sums:
 
     @property
     def count(self) -> int:
-        """How many values were summed."""
+        """Number of values that were summed."""
         return int(self.counts.sum())
 
     @property
     def value(self) -> float:
-        """The mean over all values; NaN where there are none."""
+        """Mean of all values; NaN if there are none."""
         return float(self.totals.sum() / self.counts.sum()) if self.counts.sum() else math.nan
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hold a mean with its interval. low, high: 95 % bootstrap over people. count: values; people: whose they are."""
+    """A mean with its 95 % interval from resampling people. count: number of values. people: number of people."""
 
     value: float
     low: float
@@ -72,17 +71,19 @@ class Estimate:
     people: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain numbers, null where there is none."""
+        """Return values for JSON; NaN becomes None."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         plain = {name: None if math.isnan(number) else round(number, 6) for name, number in numbers.items()}
         return plain | {"count": self.count, "people": self.people}
 
 
 def estimate(sums: Sums, *, share: bool = True) -> Estimate:
-    """Return the mean and its 95 % interval, by resampling people.
+    """Return the mean and its 95 % interval, from resampling people.
 
-    share: the values lie in [0, 1]. Where all are 0 (or 1), resampling sees no spread; the bound is then that of as
-    many people of whom none (or every one) is concerned, 1 - .05^(1 / people).
+    Args:
+        sums: The values.
+        share: Whether the values lie in [0, 1]. If all are 0 (or all are 1), resampling has no spread. The upper
+            (lower) bound is then exact for this number of people: 1 - 0.05^(1 / people), or 0.05^(1 / people).
     """
     people = len(sums.people)
     if not sums.count:
@@ -99,6 +100,6 @@ def estimate(sums: Sums, *, share: bool = True) -> Estimate:
 
 @lru_cache(maxsize=8)
 def _resamples(people: int) -> np.ndarray[Any, Any]:
-    """Return how often each of so many people is drawn in each resample, (RESAMPLES, people) float32."""
+    """Return how often each person is drawn in each resample, (RESAMPLES, people) float32."""
     rng = np.random.default_rng(people)
     return rng.multinomial(people, np.full(people, 1 / people), RESAMPLES).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The suite: look at originals and outputs, attack, measure what is kept, and gather one record of everything."""
+"""Evaluate folders of anonymised photos: analyse originals and outputs, run the attacks, measure the utility."""
 
 from __future__ import annotations
 
@@ -34,23 +34,24 @@ ATTACKS = ("A0", "A0s", "A1", "A2", "A3", "A4", "A5", "A6", "A7")
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Choose how a tool's output is judged.
+    """Choose how the outputs of tools are evaluated.
 
     out: folder for the report (JSON, Parquet, HTML).
     identities: who is shown: folders (each folder of photos is one person), none, or a CSV file with the columns file
-        and person, and x0, y0, x1, y1 where a photo has several people.
-    attacks: which attacks to run, of A0, A0s, A1, A2, A3, A4, A5, A6, A7.
-    recognisers: who attacks: gate (the bundle's own network), dlib, sface, insightface, uniface, files that end in
-        .onnx with a card beside them; auto is all that is installed.
-    context: what a recogniser sees: tight (the face alone), crop (as it was trained), or photo (the crop and a small
-        picture of everything).
-    baselines: what to stand beside: none, solid, pixelate8, pixelate16, blur5, blur15, blur30, eye-bar, ksame-pixel,
-        ksame-eigen, swap; all is every one.
-    bundle: whose parser and attribute network measure what was kept.
-    seeds: how often galleries are drawn and attackers trained.
-    workers: processes; 0 takes as many as there are cores.
-    cache: file that keeps embeddings between runs. They are biometric data, so without it nothing is kept.
-    pictures: what the page shows of the worst faces: outputs, pairs (originals too), or none.
+        and person, and x0, y0, x1, y1 if a photo shows several people.
+    attacks: attacks to run, of A0, A0s, A1, A2, A3, A4, A5, A6, A7, separated by commas.
+    recognisers: recognisers that attack, separated by commas: gate (the identity network of the bundle), dlib, sface,
+        insightface, uniface, or .onnx files with a card beside them. auto takes all that are installed.
+    context: what a recogniser sees: tight (the face alone), crop (the crop it was trained on), or photo (the crop and
+        a small picture of the whole photo).
+    baselines: baselines to compare with, separated by commas: none, solid, pixelate8, pixelate16, blur5, blur15,
+        blur30, eye-bar, ksame-pixel, ksame-eigen, swap, or all.
+    bundle: bundle whose parser and attribute network measure the utility.
+    seeds: how many galleries are drawn and how many times attackers are trained, 1 or more.
+    workers: number of processes; 0 means one for each core.
+    cache: file that stores embeddings between runs. They are biometric data. Without it, none are stored.
+    pictures: pictures of the faces that are most similar to their originals: outputs, pairs (with the originals), or
+        none.
     """
 
     out: Path
@@ -68,26 +69,34 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         for attack in self.chosen_attacks:
             if attack not in ATTACKS:
-                raise OptionError("attacks", f"'{attack}' is unknown; choose of {', '.join(ATTACKS)}.")
+                raise OptionError("attacks", f"'{attack}' is unknown; choose from {', '.join(ATTACKS)}.")
         if self.seeds < 1:
-            raise OptionError("seeds", f"{self.seeds} leaves no gallery to draw.")
+            raise OptionError("seeds", f"must be 1 or more, not {self.seeds}.")
         if self.workers < 0:
-            raise OptionError("workers", f"{self.workers} is no number of processes.")
+            raise OptionError("workers", f"must be 0 or more, not {self.workers}.")
         read_names(self.baselines)
 
     @property
     def chosen_attacks(self) -> tuple[str, ...]:
-        """The attacks to run, each once."""
+        """The attacks to run, without repetitions."""
         return tuple(dict.fromkeys(part.strip() for part in self.attacks.split(",") if part.strip()))
 
 
 @dataclass
 class Evaluation:
-    """Hold everything that a report says.
+    """The results of an evaluation.
 
-    exposed_floor: the share of faces recognised by their surroundings alone, the floor of A6. exposed_at: the
-    false-match rate at which one recogniser decides there; with several, strangers are taken for the original up to
-    that many times as often.
+    Attributes:
+        options: The options it was made with.
+        table: The faces of the originals.
+        recognisers: Name, fingerprint and `in_gate` of each recogniser.
+        thresholds: Thresholds by recogniser.
+        verdicts: The results for each tool and each baseline.
+        not_measured: What could not be measured, and why.
+        seconds: Duration of each step.
+        exposed_floor: Share of faces that are recognised with every face filled, the floor of A6.
+        exposed_at: Highest false-match rate of the thresholds of A6. With n recognisers, a stranger is accepted up to
+            n times as often, because one recogniser is enough.
     """
 
     options: EvaluateOptions
@@ -102,12 +111,12 @@ class Evaluation:
 
     @property
     def judged(self) -> list[Verdict]:
-        """The verdicts on folders that were given, not on baselines."""
+        """The results for folders that were given, without baselines."""
         return [verdict for verdict in self.verdicts if not verdict.table.is_baseline]
 
     @property
     def exit_status(self) -> int:
-        """0 where every file could be read and compared; 3 where some were unreadable or missing."""
+        """0 if every file could be read and compared; 3 if some were unreadable or missing."""
         bad = any(seen.error for seen in self.table.seen)
         return 3 if bad or any(r.status != Status.MEASURED for v in self.judged for r in v.table.results) else 0
 
@@ -115,10 +124,20 @@ class Evaluation:
 def evaluate(
     originals: Path, tools: Mapping[str, Path], options: EvaluateOptions, watch: Watch | None = None
 ) -> Evaluation:
-    """Judge folders of anonymised photos, by name, against the folder of their originals.
+    """Evaluate folders of anonymised photos against the folder of their originals.
 
-    watch: called with how many photos of a pass are done, how many there are, and a line about the last. Raises
-    OptionError where inputs or options cannot work. Files that cannot be read are counted and named, never skipped.
+    Files that cannot be read are counted and named in the results.
+
+    Args:
+        originals: Folder of the original photos.
+        tools: Folders of anonymised photos, by the name of the tool.
+        options: What is measured, and how.
+        watch: Called with the number of photos of a pass that are done, the number of all, and a line about the last.
+
+    Raises:
+        OptionError: Folders or options cannot work.
+        BundleError: The bundle cannot be used.
+        MissingDependencyError: A recogniser that was asked for is not installed.
     """
     files = read_originals(originals, options.identities)
     pairings = {name: pair_outputs(files, folder) for name, folder in tools.items()}
@@ -145,7 +164,7 @@ def evaluate(
 
 
 def _tasks(name: str, table: FaceTable) -> list[OutputTask]:
-    """Return one task per original for a baseline, with the faces to paste where it pastes some."""
+    """Return one task per original for a baseline, with the faces to paste if it pastes any."""
     if name not in PASTED:
         return [OutputTask(one, baseline=name) for one in table.seen]
     crops = [subject.crop for subject in table.subjects]
@@ -193,7 +212,9 @@ def _judge(
                 verdict.variety[recogniser.name] = distances
     usual = {name: one.usual[1] for name, one in thresholds.items() if one.usual is not None}
     if not usual and table.subjects:
-        problems.append("A6 cannot say who is recognised: no threshold could be placed; unchanged faces still count.")
+        problems.append(
+            "A6 cannot tell which faces are recognised, because no threshold could be placed. Unchanged faces count."
+        )
     floor = estimate(Sums.of(recognised_when_filled(table, usual), table.labels)) if usual else None
     for verdict in verdicts:
         _measure(table, verdict, usual)
@@ -208,7 +229,7 @@ def _judge(
 
 
 def _measure(table: FaceTable, verdict: Verdict, thresholds: dict[str, float]) -> None:
-    """Add what became of each face, what was kept, and both by group."""
+    """Add the outcome of each face, the utility, and both by group."""
     tool = verdict.table
     if not table.subjects:
         return
@@ -228,15 +249,15 @@ def _few_recognisers(recognisers: Sequence[Any]) -> list[str]:
     problems = []
     if len(recognisers) < 3:
         names = ", ".join(r.name for r in recognisers)
-        problems.append(f"only {len(recognisers)} recognisers attacked ({names}); three or more are wanted.")
+        problems.append(f"fewer than three recognisers attacked ({names}); use three or more.")
     if all(r.in_gate for r in recognisers):
-        problems.append("no recogniser is independent of styleid's gate: pip install 'styleid[eval]' brings one.")
+        problems.append("no recogniser is independent of styleid's gate. Type: pip install 'styleid[eval]'")
     return problems
 
 
 @contextmanager
 def _cache_file(wanted: Path | None) -> Any:
-    """Yield the cache's path: the user's, or one that is removed afterwards."""
+    """Yield the path of the user's cache, or of a temporary one."""
     if wanted is not None:
         yield wanted
         return

@@ -1,4 +1,4 @@
-"""Look at whole data sets, photo by photo, on several processes, in order."""
+"""Analyse many photos in several processes, with results in order."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ _instruments: Instruments | None = None
 
 @dataclass
 class Surveyor:
-    """Look at originals and outputs. workers: processes; with one, the work is done in this process.
+    """Analyses originals and outputs. It is a context manager; leaving it ends the processes.
 
-    Use it as a context manager: leaving it ends the processes.
+    setup: what the processes build. workers: number of processes; with 1, the work is done in this process. watch:
+    called with the number of photos done, the number of all, and a line about the last.
     """
 
     setup: Setup
@@ -36,9 +37,9 @@ class Surveyor:
     _pool: ProcessPoolExecutor | None = field(default=None, repr=False)
 
     def __enter__(self) -> Surveyor:
-        self.tools = Instruments(self.setup)  # here too, so that what is wrong is said before any process begins
+        self.tools = Instruments(self.setup)  # also here, so that errors are raised before processes are started
         if self.workers > 1:
-            fresh = multiprocessing.get_context("spawn")  # forked processes would share the networks' threads
+            fresh = multiprocessing.get_context("spawn")  # a forked process would share the threads of the networks
             share = max(1, cpu_threads() // self.workers)
             self._pool = ProcessPoolExecutor(self.workers, fresh, _start, (self.setup, share))
         return self
@@ -51,11 +52,11 @@ class Surveyor:
         self.tools.cache.close()
 
     def originals(self, originals: Sequence[Original]) -> list[Seen]:
-        """Look at all originals."""
+        """Analyse all originals."""
         return self.each(see_original, originals, "originals", lambda original: original.name)
 
     def outputs(self, tasks: Sequence[OutputTask], title: str) -> list[Result]:
-        """Look at all outputs of one tool."""
+        """Analyse all outputs of one tool. title: its name, for `watch`."""
         return self.each(see_output, tasks, title, lambda task: task.seen.original.name)
 
     def each(
@@ -65,11 +66,15 @@ class Surveyor:
         title: str,
         name: Callable[[Given], str],
     ) -> list[Made]:
-        """Do the same work on everything that is given, in any process; return what it made, in order.
+        """Apply a function to every item, and return the results in order.
 
-        work: a function that processes can import. title, name: for whoever watches.
+        Args:
+            work: The function, which processes must be able to import.
+            given: The items.
+            title: What is done, for `watch`.
+            name: Returns the name of an item, for `watch`.
         """
-        global _instruments  # noqa: PLW0603 # the way to give a process what it builds once
+        global _instruments  # noqa: PLW0603 # a process builds its instruments once
         if self._pool is None:
             _instruments = self.tools
             made: Any = map(partial(_do, work), given)
@@ -86,7 +91,7 @@ class Surveyor:
 def _start(setup: Setup, threads: int) -> None:
     global _instruments  # noqa: PLW0603
     end_with_parent()
-    limit_threads(threads)  # with more, processes would wait for each other's
+    limit_threads(threads)  # with more threads, processes would slow each other down
     _instruments = Instruments(setup)
 
 

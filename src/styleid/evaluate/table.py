@@ -1,4 +1,4 @@
-"""Bring what was seen, photo by photo, into arrays, face by face."""
+"""Arrays with one entry per face, from the results per photo."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TONES = ((10.0, "brown or dark"), (28.0, "tan"), (41.0, "intermediate"), (float(
 
 @dataclass(frozen=True)
 class FaceTable:
-    """Hold the faces of all originals, in order. seen: every original, readable or not."""
+    """The faces of all originals, in order. seen: every original, readable or not."""
 
     seen: Sequence[Seen]
 
@@ -33,16 +33,16 @@ class FaceTable:
 
     @cached_property
     def named(self) -> BoolArray:
-        """Which faces the protocol names, (n,)."""
+        """Whether the protocol names the person of each face, (n,)."""
         return np.array([bool(subject.person) for subject in self.subjects], bool)
 
     @cached_property
     def labels(self) -> np.ndarray[Any, Any]:
-        """Whose each face is, (n,); an unnamed face is somebody of its own."""
+        """The person of each face, (n,). Each unnamed face counts as a person of its own."""
         return np.array([subject.label for subject in self.subjects], str)
 
     def embeddings(self, recogniser: str, view: str) -> FloatArray:
-        """Return (n, d) embeddings of the faces `clear` or `filled`."""
+        """Return the embeddings of the faces, (n, d). view: "clear" or "filled"."""
         return np.stack([subject.embeddings[recogniser, view] for subject in self.subjects])
 
     @cached_property
@@ -58,7 +58,11 @@ class FaceTable:
 
 @dataclass(frozen=True)
 class ToolTable:
-    """Hold what became of all faces at one tool's hands. results: of every original; width: of embeddings, by name."""
+    """The results for all faces of one tool.
+
+    results: one for each original. strays: names of outputs without an original. is_baseline: whether the tool is a
+    baseline.
+    """
 
     name: str
     results: Sequence[Result]
@@ -67,36 +71,36 @@ class ToolTable:
 
     @cached_property
     def faces(self) -> list[FaceResult]:
-        """Every face's result, in the order of the originals' table."""
+        """The result of each face, in the order of the table of originals."""
         return [face for result in self.results for face in result.faces]
 
     @cached_property
     def statuses(self) -> np.ndarray[Any, Any]:
-        """Each face's status, (n,)."""
+        """The status of each face, (n,)."""
         return np.array([face.status for face in self.faces], str)
 
     @cached_property
     def lost(self) -> BoolArray:
-        """Which faces were published in a form that could not be measured, (n,): they count as found."""
+        """Whether each face was published but could not be measured, (n,). Such faces count as found."""
         return np.array([face.status.lost for face in self.faces], bool)
 
     @cached_property
     def measured(self) -> BoolArray:
-        """Which faces could be looked at, (n,)."""
+        """Whether each face could be measured, (n,)."""
         return self.statuses == Status.MEASURED
 
     def measure(self, name: str) -> FloatArray:
-        """Return one measure of every face, (n,), NaN where there is none."""
+        """Return one measure of each face, (n,), NaN if it was not measured."""
         return np.array([face.measures.get(name, np.nan) for face in self.faces], np.float64)
 
     def embeddings(self, recogniser: str, alignment: str, width: int) -> FloatArray:
-        """Return (n, width) embeddings, NaN where a face could not be looked at."""
+        """Return embeddings, (n, width), NaN for faces that could not be measured."""
         nothing = np.full(width, np.nan, np.float32)
         rows = [face.embeddings.get((recogniser, alignment), nothing) for face in self.faces]
         return np.stack(rows) if rows else np.zeros((0, width), np.float32)
 
     def files(self) -> dict[str, int]:
-        """Count files by status; the counts of statuses add up to the originals."""
+        """Return the number of files by status, which add up to the originals, and of resized files and strays."""
         found = Counter(str(result.status) for result in self.results)
         counts = {str(status): found[str(status)] for status in Status}
         return counts | {"resized": sum(r.resized for r in self.results), "strays": len(self.strays)}

@@ -1,7 +1,7 @@
-"""What anonymised faces are still good for, by measures whose names say which network measured them.
+"""Utility measures: what anonymised faces are still useful for. Their names say which network measures them.
 
-Failures stay in the denominator: a share counts a face that was withheld, is not found, or does not look like a face as
-one for which nothing agrees. Means are over the faces of which they can be taken, with their number.
+Shares count every face. A face that was withheld, is not found, or does not look like a face counts as 0. Means are
+over the faces that could be measured, and state their number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHARES = {
     "age within 10 years (bundle's attributes)": "age",
     "skin tone within 10 degrees (typology angle)": "tone",
 }
-"""The shares of which the score is the mean, by what they are called."""
+"""The shares whose mean is the utility score, by their titles."""
 MEANS = {
     "landmark error, inter-ocular distances (bundle's parser)": "landmark_error",
     "landmark error, px at 256 (bundle's parser)": "landmark_error_px256",
@@ -52,7 +52,7 @@ AROUND = {
 
 
 def agreements(tool: ToolTable) -> dict[str, FloatArray]:
-    """Return for each face, (n,), whether each thing was kept, 1 or 0; a failure of any kind is 0."""
+    """Return whether each property was kept, 1 or 0, (n,), by name. A face that could not be measured has 0."""
     found = tool.measure("found") == 1
     kept = found & (tool.measure("like_a_face") == 1)
     agree = {
@@ -68,7 +68,7 @@ def agreements(tool: ToolTable) -> dict[str, FloatArray]:
 
 
 def utility(table: FaceTable, tool: ToolTable, rows: FloatArray | None = None) -> dict[str, Estimate]:
-    """Measure what a tool keeps. rows: (n,) bool, the faces of a group; all without it."""
+    """Return all utility measures by title. rows: faces to use, (n,) bool; by default all."""
     rows = np.ones(len(table.subjects), bool) if rows is None else rows
     agree, labels = agreements(tool), table.labels
     tone_known = np.isfinite([subject.look.tone for subject in table.subjects]) if table.subjects else rows

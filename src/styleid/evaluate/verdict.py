@@ -1,4 +1,4 @@
-"""What the suite found about one tool, as the attacks and measures fill it in."""
+"""The results of an evaluation for one tool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ from styleid.evaluate.table import ToolTable
 
 @dataclass
 class Verdict:
-    """Hold what was found about one tool."""
+    """The results for one tool.
+
+    Attributes:
+        table: What was measured of each face.
+        figures: The results of the attacks.
+        fates: Outcome of each face, (n,) `Fate`.
+        exposed: Share of exposed faces (A6).
+        kept: Utility measures by name.
+        groups: Exposed faces and utility measures, by kind of group and by group.
+        variety: Distances between the sets of originals and outputs, by recogniser and measure.
+        reversal: How A3 was trained.
+    """
 
     table: ToolTable
     figures: list[Figure] = field(default_factory=list)
@@ -27,11 +38,11 @@ class Verdict:
 
     @property
     def worst(self) -> dict[tuple[str, str], Figure]:
-        """The worst figure of each attack."""
+        """The figure that is worst for privacy, by attack and name."""
         return worst(self.figures)
 
     @property
     def strongest(self) -> Figure | None:
-        """The rank-1 figure of the attack that finds most people from other photos of theirs, beyond its chance."""
+        """The rank-1 figure that is furthest above its chance, without attacks that have the original photo itself."""
         found = [f for f in self.figures if f.name.startswith("rank-1") and "same photo" not in f.name]
         return max((f for f in found if f.attack != "A0s"), key=lambda f: f.beyond_chance, default=None)

@@ -1,4 +1,4 @@
-"""Verification and identification from embeddings: thresholds, accept rates, ranks.
+"""Verification and identification with embeddings: thresholds, acceptance rates, ranks.
 
 Convention
 ----------
@@ -16,12 +16,17 @@ FloatArray = np.ndarray[Any, Any]
 
 
 def similarity_to_distance(similarity: FloatArray) -> FloatArray:
-    """Turn cosine similarities into Euclidean distances of unit vectors."""
+    """Convert cosine similarities to Euclidean distances of unit vectors."""
     return np.sqrt(np.maximum(2 - 2 * similarity, 0))
 
 
 def impostor_similarities(embeddings: FloatArray, people: FloatArray) -> FloatArray:
-    """Return the similarity of every pair of different people, all against all."""
+    """Return the similarities of all pairs of different people.
+
+    Args:
+        embeddings: (n, d) unit vectors; rows with NaN are left out.
+        people: The person of each, (n,).
+    """
     similarity = embeddings @ embeddings.T
     upper = np.triu(np.ones(similarity.shape, bool), 1)
     values = similarity[upper & (people[:, None] != people[None, :])]
@@ -29,13 +34,18 @@ def impostor_similarities(embeddings: FloatArray, people: FloatArray) -> FloatAr
 
 
 def threshold_at_fmr(impostors: FloatArray, fmr: float) -> float:
-    """Return the similarity from which a share `fmr` of impostor pairs would be accepted.
+    """Return the similarity above which the share `fmr` of impostor pairs lies.
 
-    Raises ValueError where there are fewer than 30 / fmr pairs, too few to place the threshold.
+    Args:
+        impostors: Similarities of pairs of different people.
+        fmr: False-match rate, in (0, 1).
+
+    Raises:
+        ValueError: There are fewer than 30 / fmr pairs, too few for this rate.
     """
     if len(impostors) * fmr < 30:
         given, needed = len(impostors), 30 / fmr
-        raise ValueError(f"{given} impostor pairs cannot place a threshold at FMR {fmr:g}; give {needed:.0f}.")
+        raise ValueError(f"{given} impostor pairs are too few for a threshold at FMR {fmr:g}; {needed:.0f} are needed.")
     return float(np.quantile(impostors, 1 - fmr))
 
 
@@ -47,9 +57,9 @@ def best_mated_similarity(
     *,
     exclude_same_row: bool,
 ) -> FloatArray:
-    """Return, for each probe, its highest similarity to the gallery's photos of the same person (NaN where none).
+    """Return the highest similarity of each probe to gallery photos of the same person; NaN if there are none.
 
-    exclude_same_row: leave out the gallery photo with the probe's own row number (the very original).
+    exclude_same_row: leave out the gallery photo in the same row as the probe, which is its own original.
     """
     similarity = np.where(np.isfinite(probes @ gallery.T), probes @ gallery.T, -np.inf)
     mated = probe_people[:, None] == gallery_people[None, :]
@@ -62,7 +72,7 @@ def best_mated_similarity(
 def rank_one(
     probes: FloatArray, probe_people: FloatArray, gallery: FloatArray, gallery_people: FloatArray
 ) -> FloatArray:
-    """Return, for each probe, 1.0 where the most similar gallery photo shows the same person, else 0.0."""
+    """Return for each probe 1.0 if the most similar gallery photo shows the same person, else 0.0."""
     similarity = probes @ gallery.T
     similarity = np.where(np.isfinite(similarity), similarity, -np.inf)
     found = gallery_people[similarity.argmax(1)] == probe_people

@@ -80,7 +80,7 @@ def to_svg(drawn: Figure, name: str, description: str) -> Markup:
     from markupsafe import Markup
 
     packed = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+    with mpl.rc_context({"svg.hashsalt": printable(name)}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser draws the text, with its own fonts
         drawn.savefig(packed, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     root = ElementTree.fromstring(packed.getvalue())

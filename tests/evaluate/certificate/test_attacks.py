@@ -152,5 +152,5 @@ def test_what_cannot_be_compared_counts_as_found_and_what_is_withheld_does_not(b
 
 def test_a_run_without_a_face_is_told():
     found = attack([], [], [Judge("dlib")], None, Battery(("A0",)))
-    assert found.problems == ["no face to attack."]
+    assert found.problems == ["there is no face to attack."]
     assert found.figures == []

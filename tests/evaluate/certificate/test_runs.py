@@ -68,8 +68,8 @@ def test_a_member_that_was_restored_or_slipped_in_is_found(shards, tmp_path):
     pack(outputs / "0.tar", [before[0], *after[1:], ("more.png", before[1][1])])
     record = certify(source, outputs, CertifyOptions(tmp_path / "certificate", **FEW)).record
     texts = {one["what"]: one["names"] for one in record["findings"]}
-    assert texts["faces that are as they were, although nobody meant them to be"] == ["0.tar/0.png"]
-    assert texts["outputs that the journal does not tell of, or tells to be withheld"] == ["0.tar/more.png"]
+    assert texts["faces that were left unchanged, but not on purpose"] == ["0.tar/0.png"]
+    assert texts["outputs that the journal does not list, or lists as withheld"] == ["0.tar/more.png"]
     assert texts["outputs that cannot be compared with an original"] == ["0.tar/more.png: original: there is none"]
 
 

@@ -58,7 +58,7 @@ def test_keys_are_written_once_and_the_private_one_for_its_owner(key, tmp_path, 
 
 def test_what_was_signed_by_the_key_holds(certificate, outputs, tmp_path, capsys):
     assert verified(certificate, outputs, "--public-key", tmp_path / "board.key.pub") == 0
-    assert "signed by the given key" in capsys.readouterr().out
+    assert "the given key signed" in capsys.readouterr().out
 
 
 def test_without_a_key_only_integrity_is_checked(certificate, outputs, capsys):
@@ -110,7 +110,7 @@ def test_a_certificate_signed_anew_by_somebody_else_fails(certificate, outputs, 
     forged["signature"]["public_key"] = trusted
     certificate.write_text(json.dumps(forged))
     checked = verify_certificate(certificate, outputs, tmp_path / "board.key.pub")
-    assert checked.faults == ("the signature does not fit the certificate",)
+    assert checked.faults == ("the signature does not match the certificate",)
 
 
 def test_an_unsigned_certificate_is_whole_but_not_trusted(certificate, outputs, tmp_path, capsys):

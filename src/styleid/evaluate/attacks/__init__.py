@@ -1,8 +1,8 @@
-"""Attacks on anonymised faces: functions from arrays of embeddings to sums that merge.
+"""Attacks on anonymised faces: functions from arrays of embeddings to sums that can be added up.
 
 Convention
 ----------
-Embeddings are float32 (n, d), row by row the same faces, of unit length. A row of NaN is a face that is not there (it
-was withheld): it matches nothing and stays in every count. `lost`, bool (n,), marks faces that could not be measured
-although they were published: they count as found, whatever is attacked.
+Embeddings are unit vectors, float32 (n, d); all arrays have the same faces in the same rows. A row of NaN is a face
+that was withheld: it matches nothing, and every count includes it. `lost`, bool (n,), marks faces that were published
+but could not be measured: every attack counts them as found.
 """

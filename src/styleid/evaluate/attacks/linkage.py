@@ -1,4 +1,4 @@
-"""Link anonymised photos of one person (A4), and see whether many people became one."""
+"""Attack A4: link anonymised photos of one person, and measure whether different people got similar faces."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ FloatArray = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Linkage:
-    """Hold what linking found.
+    """The results of linking.
 
-    auc: over pairs of anonymised photos of one person, the chance that they are more alike than a pair of different
-    people (.5: not linkable). strangers_accepted: for each face, the share of other people's that pass for the same
-    person; over the false-match rate that placed the threshold it is the collapse ratio (1: the new faces are as
-    distinct as people are).
+    Attributes:
+        auc: Probability that two anonymised photos of one person are more similar than two of different people. 0.5
+            means that they cannot be linked.
+        strangers_accepted: Share of other people's faces that are accepted as the same person, for each face. Divided
+            by the false-match rate of the threshold, it is 1 if new faces differ as much as those of real people.
     """
 
     auc: Sums
@@ -30,10 +31,15 @@ class Linkage:
 def linkage(
     anonymized: FloatArray, people: FloatArray, threshold: float = np.inf, lost: FloatArray | None = None
 ) -> Linkage:
-    """Measure how well two anonymised photos of one person can be told to be so.
+    """Measure how well anonymised photos of one person can be linked.
 
-    A pair of which one is not there tells nothing, .5; one that is lost counts as linked. threshold: the similarity
-    from which two faces pass for one person.
+    A pair with a withheld photo counts as 0.5, a pair with a lost one as linked.
+
+    Args:
+        anonymized: Embeddings of the outputs, (n, d).
+        people: The person of each, (n,).
+        threshold: Similarity above which two faces are accepted as one person.
+        lost: Which faces were published but could not be measured, (n,) bool.
     """
     similarity = anonymized @ anonymized.T
     different = people[:, None] != people[None, :]

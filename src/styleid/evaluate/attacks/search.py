@@ -1,4 +1,4 @@
-"""Search a gallery for anonymised faces: naive (A0), same photo (A0s), parrot (A1) and negation (A5)."""
+"""Search a gallery for anonymised faces (A0, A0s, A1, A5)."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from styleid.evaluate.statistics import Sums
 FloatArray = np.ndarray[Any, Any]
 RANKS = (1, 5)
 PLACES = tuple(float(m) for m in np.linspace(-1, 1, 41))
-"""Similarities about which A5 looks for the original; -1 ranks by -cos, 1 by cos."""
+"""Values of m for A5, which ranks by the distance of the similarity to m; -1 ranks by -cos, 1 by cos."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """Hold what a search found. hits: by rank, the share of probes whose person stands that high. gallery: its size."""
+    """The results of a search. hits: share of probes that are found, by rank. gallery: size of the gallery."""
 
     hits: Mapping[int, Sums]
     gallery: int
 
     @classmethod
     def merged(cls, parts: Iterable[Search]) -> Search:
-        """Add several searches up, of splits or of parts."""
+        """Add up several searches."""
         parts = list(parts)
         hits = {rank: Sums.merged(part.hits[rank] for part in parts) for rank in RANKS}
         return cls(hits, min((part.gallery for part in parts), default=0))
 
     def chance(self, rank: int) -> float:
-        """Return what guessing finds at a rank."""
+        """Return the share of probes that guessing finds at a rank."""
         return min(1.0, rank / self.gallery) if self.gallery else float("nan")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Choose a gallery and probes. gallery, probes: rows; the gallery holds one row of each person."""
+    """A division of faces. gallery: row numbers, one row of each person. probes: row numbers."""
 
     gallery: FloatArray
     probes: FloatArray
 
     @classmethod
     def other_photos(cls, people: FloatArray, seed: int) -> Split:
-        """Put one photo of each person into the gallery, at random, and probe with the others."""
+        """Put one random photo of each person into the gallery; the others are probes."""
         gallery = _one_each(people, seed)
         names, counts = np.unique(people, return_counts=True)
         rows = np.arange(len(people))
@@ -52,7 +52,7 @@ class Split:
 
     @classmethod
     def same_photo(cls, people: FloatArray, seed: int) -> Split:
-        """Probe with what became of the very photos that the gallery holds."""
+        """Put one random photo of each person into the gallery; its anonymised version is the probe."""
         gallery = _one_each(people, seed)
         return cls(gallery, gallery)
 
@@ -64,16 +64,23 @@ def search(
     split: Split,
     lost: FloatArray | None = None,
 ) -> Search:
-    """Rank the split's gallery by similarity for each probe.
+    """Rank the gallery by similarity for each probe.
 
-    A0: `clear` holds clear embeddings and the split other photos; A0s: the split is of the same photos; A1: `clear`
-    holds anonymised embeddings too.
+    A0 searches originals with `Split.other_photos`, A0s originals with `Split.same_photo`, A1 anonymised photos with
+    `Split.other_photos`.
+
+    Args:
+        probes: Embeddings of the outputs, (n, d).
+        clear: Embeddings that the gallery is taken from, (n, d).
+        people: The person of each row, (n,).
+        split: Which rows are gallery and probes.
+        lost: Which faces were published but could not be measured, (n,) bool.
     """
     return _ranked(_similarity(probes[split.probes], clear[split.gallery]), people, split, lost)
 
 
 def _ranked(scores: FloatArray, people: FloatArray, split: Split, lost: FloatArray | None) -> Search:
-    """Rank the split's gallery by scores, (probes, gallery), -inf for what is not there."""
+    """Rank the gallery by scores, (probes, gallery), -inf for missing faces."""
     mated = people[split.probes][:, None] == people[split.gallery][None, :]
     forced = None if lost is None else lost[split.probes]
     hits = {rank: Sums.of(rank_hits(scores, mated, rank, forced), people[split.probes]) for rank in RANKS}
@@ -85,8 +92,8 @@ def negation(
 ) -> Search:
     """Rank the gallery by the distance of the similarity to m, for every m of `PLACES` (A5).
 
-    Half of the people tell the attacker the best m for the other half, so that chance stays chance; -cos and cos are
-    among the choices.
+    The best m for one half of the people is chosen on the other half, so that chance stays chance. The arguments are
+    those of `search`.
     """
     names = np.unique(people[split.probes])
     first = np.isin(people[split.probes], np.random.default_rng(len(names)).permutation(names)[: len(names) // 2])
@@ -101,9 +108,13 @@ def negation(
 
 
 def rank_hits(scores: FloatArray, mated: FloatArray, rank: int, forced: FloatArray | None = None) -> FloatArray:
-    """Return for each probe how probably a mated entry stands among the first `rank`, ties broken at random.
+    """Return for each probe the probability that a mated entry is among the first `rank`, with ties broken at random.
 
-    scores, mated: (n, g). A probe without any score, all -inf, finds nobody. forced: (n,) bool, counted as found.
+    Args:
+        scores: (n, g); higher is more similar. A probe whose scores are all -inf finds nobody.
+        mated: Whether probe and entry show the same person, bool (n, g).
+        rank: Rank from 1.
+        forced: Probes that count as found, (n,) bool.
     """
     best = np.where(mated, scores, -np.inf).max(1, initial=-np.inf)
     higher = (~mated & (scores > best[:, None])).sum(1)
@@ -115,9 +126,9 @@ def rank_hits(scores: FloatArray, mated: FloatArray, rank: int, forced: FloatArr
 def accepted_others(
     probes: FloatArray, clear: FloatArray, people: FloatArray, threshold: float, lost: FloatArray | None = None
 ) -> Sums:
-    """Return how many of a person's other photos each probe is accepted against, as a share.
+    """Return the share of a person's other photos for which each probe is accepted.
 
-    People with one photo have no other and are left out; a mated photo that is not there is not accepted.
+    People with one photo are left out. Missing photos are not accepted. The arguments are those of `search`.
     """
     mated = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
     rows = np.nonzero(mated.any(1))[0]
@@ -129,13 +140,13 @@ def accepted_others(
 def accepted_itself(
     probes: FloatArray, clear: FloatArray, people: FloatArray, threshold: float, lost: FloatArray | None = None
 ) -> Sums:
-    """Return whether each probe is accepted against its very original (A0s)."""
+    """Return whether each probe is accepted as its own original (A0s), as sums."""
     taken = matches_itself(probes, clear, threshold)
     return Sums.of(taken if lost is None else taken | lost, people)
 
 
 def matches_itself(probes: FloatArray, clear: FloatArray, threshold: float) -> FloatArray:
-    """Say for each probe whether it is accepted against its very original, bool (n,)."""
+    """Return whether each probe is accepted as its own original, bool (n,)."""
     return np.nan_to_num((probes * clear).sum(1), nan=-np.inf) > threshold
 
 

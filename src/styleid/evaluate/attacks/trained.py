@@ -1,7 +1,7 @@
-"""Attackers who train on anonymised faces of other people (A2): linear, and a small network on top.
+"""Attack A2: attackers who train on pairs of original and anonymised photos of other people.
 
-Both learn to turn an anonymised face's embedding into the clear one, from pairs (original, anonymised) of people who
-are not attacked: the attacker has the tool and photos of his own.
+A ridge regression, and a small network on top of it, learn to turn the embedding of an anonymised face into that of its
+original. The attacker has the tool and photos of other people.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ FEWEST_LEARNT, FEWEST_ATTACKED = 20, 10
 class TrainedAttack:
     """Settings of the trained attackers.
 
-    train_share: share of the people that the attacker learns from; the rest is attacked. penalties: ridge penalties,
-    chosen by held-out people among those it learns from. hidden, epochs, rate, temperature: of the small network.
+    Attributes:
+        train_share: Share of the people that the attacker learns from; the others are attacked.
+        penalties: Ridge penalties to choose from.
+        hidden: Units of the hidden layer of the network.
+        epochs: Epochs of its training.
+        rate: Learning rate at the start.
+        temperature: Temperature of the InfoNCE loss.
     """
 
     train_share: float = 0.7
@@ -38,7 +43,7 @@ class TrainedAttack:
 
 @dataclass(frozen=True)
 class Sides:
-    """Split faces by person, bool (n,): learn from some, check himself on others, attack the rest."""
+    """A division of faces by person, each bool (n,): people to learn from, to choose settings on, and to attack."""
 
     learn: FloatArray
     check: FloatArray
@@ -46,12 +51,12 @@ class Sides:
 
     @classmethod
     def of(cls, people: FloatArray, seed: int, train_share: float) -> Sides:
-        """Split at random; raises ValueError where either side would have too few people."""
+        """Divide at random; raises ValueError if a part would have too few people."""
         names = np.unique(people)
         learnt = round(train_share * len(names))
         if learnt < FEWEST_LEARNT or len(names) - learnt < FEWEST_ATTACKED:
             wanted = f"{FEWEST_LEARNT} to train on and {FEWEST_ATTACKED} to attack"
-            raise ValueError(f"{len(names)} people are too few: {learnt} would be trained on; it takes {wanted}.")
+            raise ValueError(f"{len(names)} people are too few: {learnt} would be trained on; {wanted} are needed.")
         order = np.random.default_rng(seed).permutation(names)
         inner = learnt * 4 // 5
         return cls(*(np.isin(people, part) for part in (order[:inner], order[inner:learnt], order[learnt:])))
@@ -65,9 +70,17 @@ def ridge_attack(
     settings: TrainedAttack | None = None,
     lost: FloatArray | None = None,
 ) -> Search:
-    """Attack with a ridge regression from anonymised to clear embeddings, and search the clear gallery.
+    """Apply a ridge regression to anonymised embeddings, and search the originals with the result.
 
-    The gallery holds one clear photo of each attacked person, never the probe's own.
+    The gallery has one original of each attacked person, but not that of the probe.
+
+    Args:
+        clear: Embeddings of the originals, (n, d).
+        anonymized: Embeddings of the outputs, (n, d).
+        people: The person of each row, (n,).
+        seed: Seed of the division and the gallery.
+        settings: Settings of the attacker.
+        lost: Which faces were published but could not be measured, (n,) bool.
     """
     settings = settings or TrainedAttack()
     sides = Sides.of(people, seed, settings.train_share)
@@ -83,7 +96,7 @@ def network_attack(
     settings: TrainedAttack | None = None,
     lost: FloatArray | None = None,
 ) -> Search:
-    """Attack with a small network on top of the ridge regression, trained to tell people apart (InfoNCE)."""
+    """Like `ridge_attack`, with a small network on top of the regression, trained with the InfoNCE loss."""
     settings = settings or TrainedAttack()
     sides = Sides.of(people, seed, settings.train_share)
     linear = learn_ridge(clear, anonymized, people, sides, seed, settings)
@@ -94,10 +107,9 @@ def network_attack(
 def learn_ridge(
     clear: FloatArray, anonymized: FloatArray, people: FloatArray, sides: Sides, seed: int, settings: TrainedAttack
 ) -> Recover:
-    """Learn a linear recovery.
+    """Learn a linear map from anonymised to original embeddings.
 
-    Penalty and aim (the photo's own clear embedding, or its person's mean) are chosen by the people whom the attacker
-    checks himself on.
+    The penalty and the aim (the embedding of the original, or the mean of its person) are chosen on `sides.check`.
     """
     usable = _usable(clear, anonymized)
     if (usable & (sides.learn | sides.check)).sum() < FEWEST_LEARNT:
@@ -125,9 +137,9 @@ def learn_network(
     seed: int,
     settings: TrainedAttack,
 ) -> Recover:
-    """Learn a hidden layer beside a linear recovery.
+    """Learn a network with a hidden layer that is added to a linear map.
 
-    The epoch that does best on checked people is kept; the linear recovery alone is one of the choices.
+    Every fifth epoch is tried on `sides.check`, and the best is kept, or the linear map alone if it is better.
     """
     usable = _usable(clear, anonymized)
     rows = np.nonzero(sides.learn & usable)[0]
@@ -155,7 +167,7 @@ def learn_network(
 
 
 class _Network:
-    """recovered = unit(start + W2 relu(W1 x + b1)), trained by Adam on InfoNCE against the batch's clear faces."""
+    """unit(start + W2 relu(W1 x + b1)), trained by Adam with the InfoNCE loss against the originals of the batch."""
 
     def __init__(self, weights: list[FloatArray]) -> None:
         self.weights = weights

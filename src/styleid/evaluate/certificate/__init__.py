@@ -1,5 +1,5 @@
-"""Certificates of finished runs: what an attacker finds, what people saw, signed together with the files' hashes.
+"""Certificates of finished runs: what attackers find, what people saw, and the hashes of the files, signed.
 
-Knows the journals of runs and the attacks of `styleid.evaluate`.
-Does not know how a face is anonymised.
+This package reads the journals of runs and uses the attacks of `styleid.evaluate`. It does not use how a face was
+anonymised.
 """

@@ -1,7 +1,7 @@
-"""Attack a run's own faces: who is found again, by every recogniser that is installed, each figure beside its floor.
+"""Attack the faces of a run with every recogniser, each figure beside its floor.
 
-Kept faces are left out. Where there are more faces than wanted, whole people are drawn by seed, named ones first, since
-several attacks need several photos of a person.
+Kept faces are left out. If there are more faces than wanted, whole people are drawn by seed. Named people come first,
+because several attacks need several photos of a person.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ from styleid.types import Faces, FloatArray, ImageRGB
 VIEWS = ("clear", "filled", "shown")
 ALIGNMENT = "original"
 PUBLISHED = {"dlib": (1e-2, 0.915), "sface": (1e-3, 0.363)}
-"""Where makers of recognisers decide, as a nominal false-match rate and a cosine: dlib's .6 between raw vectors, whose
-length is about 1.455, and OpenCV's .363."""
+"""Thresholds of the authors of recognisers, as nominal false-match rate and cosine similarity: dlib's distance of 0.6
+between raw vectors, whose length is about 1.455, and OpenCV's 0.363."""
 FROM_RUN, FROM_BUNDLE, FROM_MAKER = "clear faces of the run", "the bundle", "the recogniser's makers"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One face to attack. face: its number in the photo. label: whose it is; named: whether the user said so."""
+    """A face to attack. face: its number in the photo. label: of its person. named: whether the user named the person.
+
+    lost: whether its output could not be measured.
+    """
 
     photo: str
     face: int
@@ -49,7 +52,7 @@ class Target:
 
 @dataclass(frozen=True)
 class EmbedTask:
-    """Ask for the embeddings of some faces of a photo. boxes of all its faces are filled for the floor."""
+    """The faces of a photo to embed. faces: all faces, which are filled for the floor. wanted: their numbers."""
 
     item: Item
     faces: tuple[FaceLook, ...]
@@ -58,10 +61,16 @@ class EmbedTask:
 
 @dataclass
 class Attacked:
-    """Hold what was found.
+    """The results of the attacks.
 
-    figures: every one. thresholds, sources: by recogniser, and where they come from. faces: how many of how many were
-    attacked. people: whom the user names among them. problems: what could not be measured.
+    Attributes:
+        figures: All results.
+        thresholds: Thresholds by recogniser.
+        sources: Where the thresholds come from, by recogniser.
+        faces: Number of faces that were attacked.
+        of: Number of faces that could be attacked.
+        people: Number of named people among the attacked faces.
+        problems: What could not be measured, and why.
     """
 
     figures: list[Figure] = field(default_factory=list)
@@ -79,7 +88,17 @@ Embeddings = dict[tuple[str, str], FloatArray]
 def choose_targets(
     looks: Sequence[PhotoLook], people: Mapping[str, tuple[Named, ...]], most: int, seed: int
 ) -> tuple[list[Target], int]:
-    """Return the faces to attack and how many there are in all."""
+    """Choose the faces to attack.
+
+    Args:
+        looks: The photos.
+        people: Named people by photo.
+        most: Maximum number of faces.
+        seed: Seed of the random choice.
+
+    Returns:
+        The faces to attack, and the number of all faces that could be attacked.
+    """
     every = [target for look in looks for target in _targets_of(look, people.get(look.name, ()))]
     if len(every) <= most:
         return every, len(every)
@@ -113,7 +132,7 @@ def _targets_of(look: PhotoLook, named: tuple[Named, ...]) -> list[Target]:
 
 
 def embed_faces(task: EmbedTask, tools: Instruments) -> list[Embeddings]:
-    """Return the embeddings of the wanted faces of a photo: clear, filled and as they are shown, by recogniser."""
+    """Return the embeddings of the wanted faces of a photo by recogniser and view: original, filled and output."""
     assert task.item.original is not None, "faces are found in originals"
     original = read_photo(task.item.original)
     outlines = _outlines(tools, original.image_rgb, task.faces)
@@ -132,7 +151,7 @@ def embed_faces(task: EmbedTask, tools: Instruments) -> list[Embeddings]:
 
 
 def _shown(output: Path, original: Any) -> ImageRGB | None:
-    """Return an output as it compares with its original, None where it cannot be read or has another shape."""
+    """Return an output in the size of its original; None if it cannot be read or has another shape."""
     try:
         return fitted(read_photo(output).seen_like(original), original.image_rgb)
     except ImageError:
@@ -157,7 +176,7 @@ def _filled(image_rgb: ImageRGB, outlines: Sequence[FloatArray]) -> ImageRGB:
 
 
 def embed_tasks(looks: Sequence[PhotoLook], items: Mapping[str, Item], targets: Sequence[Target]) -> list[EmbedTask]:
-    """Return what is to be embedded, photo by photo, in the order of the targets."""
+    """Return the faces to embed, by photo, in the order of the targets."""
     wanted: dict[str, list[int]] = {}
     for target in targets:
         wanted.setdefault(target.photo, []).append(target.face)
@@ -172,12 +191,20 @@ def attack(
     spec: BundleSpec,
     battery: Battery,
 ) -> Attacked:
-    """Run the attacks with every recogniser. embeddings: of each target."""
+    """Run the attacks with every recogniser.
+
+    Args:
+        targets: The faces.
+        embeddings: Their embeddings.
+        recognisers: The recognisers.
+        spec: Of the bundle, whose thresholds are used without named people.
+        battery: The attacks.
+    """
     labels = np.array([target.label for target in targets], str)
     named, lost = (np.array([getattr(target, name) for target in targets], bool) for name in ("named", "lost"))
     found = Attacked(faces=len(targets), people=len(set(labels[named])) if len(labels) else 0)
     if not targets:
-        found.problems.append("no face to attack.")
+        found.problems.append("there is no face to attack.")
         return found
     found.problems += battery.not_measured(labels[named])
     for recogniser in recognisers:
@@ -201,10 +228,10 @@ def _stacked(embeddings: Sequence[Embeddings], name: str, view: str) -> FloatArr
 def thresholds_of(
     recogniser: Recogniser, clear: FloatArray, labels: FloatArray, named: FloatArray, spec: BundleSpec
 ) -> tuple[Thresholds, str]:
-    """Place thresholds, and say where they come from.
+    """Return the thresholds of a recogniser, and where they come from.
 
-    Who is named by the user gives pairs of strangers. Without names two photos of one person would pass for strangers,
-    so the bundle's own thresholds are taken for its network, and those of the makers for others.
+    Named people give pairs of strangers, from which thresholds are computed. Without names, two photos of one person
+    could count as strangers, so the thresholds of the bundle or of the authors of the recogniser are used.
     """
     if named.any() and len(np.unique(labels[named])) > 1:
         placed = Thresholds.of(clear[named], labels[named])
@@ -215,4 +242,4 @@ def thresholds_of(
     if recogniser.name in PUBLISHED:
         rate, similarity = PUBLISHED[recogniser.name]
         return Thresholds({rate: similarity}, 0), FROM_MAKER
-    return Thresholds({}, 0, ("no threshold: give `identities`, so that strangers can be told apart.",)), ""
+    return Thresholds({}, 0, ("no threshold: give `identities`, so that pairs of strangers are known.",)), ""

@@ -1,7 +1,7 @@
-"""A page on this machine on which a person answers the sample's questions, and the answers read back.
+"""The audit page, on which a person answers the questions of the sample, and the file of answers.
 
-Its folder holds pictures of originals and outputs: it is readable by its owner alone and deleted once the answers are
-there. The page sends nothing anywhere: its policy forbids every connection.
+Its folder contains pictures of originals and outputs. Only the owner can read it, and it is deleted when the answers
+are complete. The page sends nothing: its content security policy forbids every connection.
 """
 
 from __future__ import annotations
@@ -44,7 +44,21 @@ def write_audit_page(
     looks: Mapping[str, PhotoLook],
     watch: Watch | None = None,
 ) -> Path:
-    """Write the page and its pictures into a private folder; return the page's path. Raises OutputError."""
+    """Write the page and its pictures into a private folder.
+
+    Args:
+        folder: The folder, which is emptied first.
+        sample: The questions.
+        items: The photos of the run by name.
+        looks: What was found in them, by name.
+        watch: Called with the number of questions done, the number of all, and a line about the last.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OutputError: A file cannot be written, or a photo changed since the sample was drawn.
+    """
     try:
         make_private(folder)
         for done, question in enumerate(sample.questions):
@@ -60,20 +74,28 @@ def write_audit_page(
 
 
 def read_answers(path: Path, sample: Sample) -> tuple[dict[int, str], dict[str, str]]:
-    """Read the file that the page saved: answers by question, and who answered when.
+    """Read the file that the page saved.
 
-    Raises OptionError where it is none, or belongs to another sample.
+    Args:
+        path: The file.
+        sample: The sample that it must belong to.
+
+    Returns:
+        The answers by the number of the question, and who answered (`by`) and when.
+
+    Raises:
+        OptionError: The file cannot be read, has another form, or belongs to another sample.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["kind"] != ANSWERS_KIND:
             raise ValueError("it was not saved by the audit page")
         if record["sample"] != sample.identity:
-            raise ValueError("it answers another sample; use the page that this run's certificate goes with")
+            raise ValueError("it belongs to another sample; use the page beside the certificate of this run")
         answers = {int(number): str(answer) for number, answer in record["answers"].items()}
         numbers = {question.number for question in sample.questions}
         if wrong := [n for n, answer in answers.items() if n not in numbers or answer not in ANSWERS]:
-            raise ValueError(f"question {wrong[0]} has an answer that does not belong to it")
+            raise ValueError(f"question {wrong[0]} does not exist or has another answer than {', '.join(ANSWERS)}")
         return answers, {"by": str(record["by"]), "when": str(record["when"])}
     except OSError as error:
         raise OptionError("answers", f"{path} cannot be read ({error.strerror}).") from error
@@ -82,8 +104,8 @@ def read_answers(path: Path, sample: Sample) -> tuple[dict[int, str], dict[str, 
 
 
 def _pictures(question: Question, item: Item, look: PhotoLook) -> tuple[bytes, bytes]:
-    assert item.original is not None, "only what can be compared is drawn"
-    assert item.output is not None, "only what can be compared is drawn"
+    assert item.original is not None, "only photos that can be compared are drawn"
+    assert item.output is not None, "only photos that can be compared are drawn"
     try:
         original = read_photo(item.original)
         shown = fitted(read_photo(item.output).seen_like(original), original.image_rgb)
@@ -98,7 +120,7 @@ def _pictures(question: Question, item: Item, look: PhotoLook) -> tuple[bytes, b
 
 
 def _whole(image_rgb: ImageRGB, question: Question, faces: Sequence[FaceLook]) -> ImageRGB:
-    """Return a photo at a size that a screen shows, with kept faces framed in grey."""
+    """Return a photo scaled to fit a screen, with grey frames around kept faces."""
     del question
     scale = min(1.0, _MOST_PX / max(image_rgb.shape[:2]))
     size = (max(1, round(image_rgb.shape[1] * scale)), max(1, round(image_rgb.shape[0] * scale)))
@@ -111,7 +133,7 @@ def _whole(image_rgb: ImageRGB, question: Question, faces: Sequence[FaceLook]) -
 
 
 def _part(image_rgb: ImageRGB, question: Question, faces: Sequence[FaceLook]) -> ImageRGB:
-    """Return the surroundings of a part, enlarged, with the part framed."""
+    """Return a part with its surroundings, enlarged, with a frame around the part."""
     del faces
     assert question.region is not None, "a part is asked about"
     x0, y0, x1, y1 = question.region.box_xyxy

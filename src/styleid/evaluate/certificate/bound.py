@@ -1,16 +1,16 @@
-"""Bound the share of photos with an untouched face, from photos that a person looked at.
+"""An upper bound on the number of photos with an untouched face, from a random sample that a person looked at.
 
-The method is the exact one for a stratified sample from a finite population (Wendell and Schmee, "Exact inference for
-proportions from a stratified finite population", JASA 91, 1996). Photos are divided into strata before anybody looks;
-of each stratum a number is drawn at random without replacement. Had a stratum D missed photos among its N, the drawn n
-would hold a hypergeometric number of them. The observed estimate is T = sum of N / n * missed. A set of D, one for each
-stratum, is refuted where it would give an estimate of T or less with a probability of at most 1 - level. The bound is
-the largest sum of D that is not refuted. The truth is refuted with a probability of at most 1 - level, whatever it is,
-so the bound lies at or above the truth at least that often. Nothing is approximated.
+The method is exact for a stratified sample from a finite population (Wendell and Schmee, "Exact inference for
+proportions from a stratified finite population", JASA 91, 1996). Photos are divided into strata before anybody looks.
+From each stratum, photos are drawn at random without replacement. If a stratum of N photos has D missed ones, the
+number of missed ones among n drawn photos is hypergeometric. The observed estimate is T = sum of N / n * missed. A
+combination of D, one for each stratum, is rejected if an estimate of T or less has a probability of at most 1 - level.
+The bound is the largest sum of D that is not rejected. The true combination is rejected with a probability of at most
+1 - level, so the bound is at or above the truth with a probability of at least `level`. Nothing is approximated.
 
-Photos of which it is known otherwise that they hold an untouched face, because somebody looked at a part of them that
-was chosen for its risk, are counted one by one and taken out of their strata first. That part was chosen without regard
-to which photos were drawn, so the drawn ones among the others are still a random sample of the others.
+Photos that are known to contain an untouched face, because a person looked at a suspicious part of them, are counted
+individually and removed from their strata first. Suspicious parts are chosen independently of which photos are drawn,
+so the remaining drawn photos are still a random sample of the remaining photos.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FloatArray = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Stratum:
-    """Count photos of one kind. size: all of them; seen: drawn at random and looked at; missed: of those, the bad."""
+    """A stratum of photos. size: all. seen: those drawn at random. missed: those of `seen` with an untouched face."""
 
     size: int
     seen: int
@@ -38,21 +38,21 @@ class Stratum:
 
     def __post_init__(self) -> None:
         if not 0 <= self.missed <= self.seen <= self.size:
-            raise ValueError(f"{self.missed} missed of {self.seen} seen of {self.size} photos cannot be.")
+            raise ValueError(f"must have missed <= seen <= size, not {self.missed}, {self.seen} and {self.size}")
 
     @property
     def most(self) -> int:
-        """How many missed photos it can hold: all but those that were seen to be clean."""
+        """Maximum number of missed photos: all except those that were seen to be clean."""
         return self.size - self.seen + self.missed
 
     @property
     def weight(self) -> float:
-        """How many photos each that was seen stands for."""
+        """How many photos each seen photo represents."""
         return self.size / self.seen
 
 
 def allocate(sizes: Sequence[int], wanted: int) -> list[int]:
-    """Divide a number of photos to look at among strata, each by its size, at least one each where that can be."""
+    """Divide a number of photos among strata in proportion to their sizes, at least one each if possible."""
     total = sum(sizes)
     if wanted >= total:
         return list(sizes)
@@ -67,9 +67,12 @@ def allocate(sizes: Sequence[int], wanted: int) -> list[int]:
 
 
 def upper_bound(strata: Sequence[Stratum], known: int = 0, level: float = LEVEL) -> int:
-    """Return how many photos hold an untouched face at most, with the given confidence.
+    """Return the maximum number of photos with an untouched face, with the given confidence.
 
-    known: photos outside the strata that certainly do.
+    Args:
+        strata: The strata and what was seen of them.
+        known: Number of photos outside the strata that contain an untouched face.
+        level: Confidence, in (0, 1).
     """
     never = sum(one.size for one in strata if not one.seen)
     counted = sum(one.missed for one in strata if one.seen == one.size)
@@ -79,11 +82,12 @@ def upper_bound(strata: Sequence[Stratum], known: int = 0, level: float = LEVEL)
 
 @lru_cache(maxsize=4096)
 def _most_missed(strata: tuple[Stratum, ...], alpha: float) -> int:
-    """Return the largest sum of missed photos that the sample does not refute.
+    """Return the largest sum of missed photos that the sample does not reject.
 
-    Numbers of all strata but the last, the largest, are tried; for each the most is found that the last can hold. Where
-    there are many, every so many-th is tried and stands for all up to the next: the most of the last stratum only falls
-    as the others rise, so this can only raise the bound, by less than a step.
+    All numbers of missed photos in the strata except the last, which is the largest, are tried. For each combination,
+    the maximum of the last stratum is computed. If there are many combinations, only every k-th number is tried, and
+    counts for all numbers up to the next. The maximum of the last stratum decreases as the others increase, so this can
+    only raise the bound, by less than a step for each stratum.
     """
     if not strata:
         return 0
@@ -103,14 +107,14 @@ def _most_missed(strata: tuple[Stratum, ...], alpha: float) -> int:
 
 
 def _largest_alone(strata: tuple[Stratum, ...], fewest: _FloatArray, place: int, alpha: float) -> int:
-    """Return the most that one stratum can hold while each other one holds no more than was seen in it."""
+    """Return the maximum for one stratum if the others have no missed photos besides those that were seen."""
     turned = (*strata[:place], *strata[place + 1 :], strata[place])
     held = np.concatenate([np.delete(fewest, place, 0), [[strata[-1].missed]]])
     return max(int(_Sample(turned, held, alpha).largest()[0]), strata[place].missed)
 
 
 class _Sample:
-    """A sample as seen from the last stratum, beside each column of numbers that the others may hold."""
+    """The distribution of the estimate over the last stratum, for each combination of missed photos in the others."""
 
     def __init__(self, strata: tuple[Stratum, ...], others: _FloatArray, alpha: float) -> None:
         self.last, self.alpha, self.count = strata[-1], alpha, others.shape[1]
@@ -119,7 +123,7 @@ class _Sample:
         self._add(strata[:-1], others, observed * (1 + _TIE) + _TIE, np.ones(self.count))
 
     def _add(self, strata: tuple[Stratum, ...], others: _FloatArray, left: float, chance: _FloatArray) -> None:
-        """Add up how probable it is that the others leave room for so many missed photos in the last."""
+        """Add up the probability of each number of missed photos that may be seen in the last stratum."""
         if not strata:
             room = min(self.last.seen, int(left / self.last.weight))
             self._by_room[room] = self._by_room.get(room, np.zeros(self.count)) + chance
@@ -130,7 +134,7 @@ class _Sample:
             self._add(strata[1:], others[1:], left - found * one.weight, here)
 
     def accepts(self, held: _FloatArray) -> _FloatArray:
-        """Say for each column whether the sample does not refute that the last stratum holds so many."""
+        """Return for each combination whether this number of missed photos in the last stratum is not rejected."""
         total, below = np.zeros(self.count), np.zeros(self.count)
         for found in range(max(self._by_room) + 1):
             below += hypergeometric(found, self.last.size, held, self.last.seen)
@@ -138,7 +142,7 @@ class _Sample:
         return total > self.alpha
 
     def largest(self) -> _FloatArray:
-        """Return the most that the last stratum can hold beside each column; one less than was seen where nothing."""
+        """Return the maximum for the last stratum in each combination; `missed` - 1 if every number is rejected."""
         bottom, top = (np.full(self.count, value, np.int64) for value in (self.last.missed, self.last.most))
         fits = self.accepts(bottom)
         while (bottom < top).any():
@@ -149,7 +153,7 @@ class _Sample:
 
 
 def hypergeometric(found: int, size: int, bad: _FloatArray, drawn: int) -> _FloatArray:
-    """Return how probable it is to draw so many bad ones, when of a size some are bad and some are drawn."""
+    """Return the probability of `found` bad ones among `drawn`, without replacement, if `bad` of `size` are bad."""
     bad = np.asarray(bad, np.int64)
     can = (bad >= found) & (size - bad >= drawn - found)
     bad = np.where(can, bad, found)
@@ -163,7 +167,7 @@ def _choose(count: _FloatArray, taken: int) -> _FloatArray:
 
 
 def _log_factorial(count: _FloatArray) -> _FloatArray:
-    """Return log n!, from a table where n is small and by Stirling's series, exact to 1e-14, where it is not."""
+    """Return log n!, from a table for small n, and from Stirling's series, exact to 1e-14, for others."""
     n = np.maximum(np.asarray(count, np.float64), len(_TABLE) - 1)
     series = n * np.log(n) - n + 0.5 * np.log(2 * np.pi * n) + 1 / (12 * n) - 1 / (360 * n**3) + 1 / (1260 * n**5)
     small = np.minimum(np.asarray(count, np.int64), len(_TABLE) - 1)

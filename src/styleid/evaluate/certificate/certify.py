@@ -1,4 +1,4 @@
-"""Certify a finished run: look, attack, draw the sample or judge its answers, write the certificate and sign it."""
+"""Certify a finished run: examine it, attack it, draw the audit sample or use its answers, write and sign."""
 
 from __future__ import annotations
 
@@ -41,21 +41,22 @@ TRAINED = "A2"
 class CertifyOptions:
     """Choose how a run is certified.
 
-    out: folder for the certificate, its pages and the audit sample; it may not lie in either tree.
+    out: folder for the certificate, its pages and the audit sample. It must lie outside originals and outputs.
     identities: who is shown: none, folders (each folder of photos is one person), or a CSV file with the columns file
-        and person, and x0, y0, x1, y1 where a photo has several people. Attacks that need several photos of a person
+        and person, and x0, y0, x1, y1 if a photo shows several people. Attacks that need several photos of a person
         need it.
-    recognisers: who attacks: gate (the bundle's own network), dlib, sface, insightface, uniface, files that end in
-        .onnx with a card beside them; auto is all that is installed.
-    trained: also let an attacker learn from pairs of originals and outputs (A2); it takes longer.
-    faces: at most so many faces are attacked, whole people drawn by seed.
-    photos: whole photos in the audit sample. 200 clean ones leave at most 1.5 % of photos with an untouched face.
-    regions: suspicious parts of photos in the audit sample.
-    answers: the file that the audit page saved; with it the certificate tells what people saw.
+    recognisers: recognisers that attack, separated by commas: gate (the identity network of the bundle), dlib, sface,
+        insightface, uniface, or .onnx files with a card beside them. auto takes all that are installed.
+    trained: also run the attacker who learns from pairs of originals and outputs (A2); it takes longer.
+    faces: maximum number of faces that are attacked. If there are more, whole people are drawn by the seed.
+    photos: number of whole photos in the audit sample. If 200 are clean, at most 1.5 % of all photos have an untouched
+        face.
+    regions: number of suspicious parts of photos in the audit sample.
+    answers: file that the audit page saved. With it, the certificate has what people saw.
     key: private key to sign with, made by `styleid key new --signing`.
-    seed: for everything that is drawn.
-    bundle: whose recogniser and parser look.
-    workers: processes; 0 takes as many as there are cores.
+    seed: seed of everything that is drawn at random.
+    bundle: bundle whose recogniser and parser are used.
+    workers: number of processes; 0 means one for each core.
     """
 
     out: Path
@@ -74,12 +75,12 @@ class CertifyOptions:
     def __post_init__(self) -> None:
         for name, least in (("faces", 1), ("photos", 1), ("regions", 0), ("workers", 0)):
             if getattr(self, name) < least:
-                raise OptionError(name, f"{getattr(self, name)} is too few; the least is {least}.")
+                raise OptionError(name, f"must be {least} or more, not {getattr(self, name)}.")
 
 
 @dataclass
 class Certified:
-    """Tell what was written. record: the certificate. pages: what to read. audit_page: what to answer, if anything."""
+    """What was written. record: the certificate. pages: its files. audit_page: the page to answer, or None."""
 
     record: dict[str, Any]
     pages: list[Path]
@@ -87,7 +88,7 @@ class Certified:
 
     @property
     def exit_status(self) -> int:
-        """0 where nobody found anything, people saw the whole sample, and nothing is missing; else 3."""
+        """0 if there is no finding, people answered the whole sample, and the certificate is not partial; else 3."""
         audit = self.record["audit"]
         seen = bool(audit) and not audit["unanswered"] and not audit["known_missed"]
         return 0 if seen and not self.record["findings"] and not self.record["partial"] else 3
@@ -147,13 +148,13 @@ def _check_places(originals: Path, outputs: Path, out: Path) -> None:
             raise OptionError(option, f"{place} does not exist.")
         real, inside = place.resolve(), out.resolve()
         if real == inside or real in inside.parents or inside in real.parents:
-            raise OptionError("out", f"{out} is, holds or lies in {place}. Name a folder apart from it.")
+            raise OptionError("out", f"{out} must not contain {place} or lie in it. Name another folder.")
 
 
 def _measure(
     originals: Path, outputs: Path, hashes: Mapping[str, str], options: CertifyOptions, watch: Watch | None
 ) -> tuple[dict[str, Any], Sample]:
-    """Look at everything, attack, draw the sample, and keep what is needed to go on once people have looked."""
+    """Examine and attack the run, draw the sample, and store what is needed to continue with the answers."""
     seconds = _Seconds()
     with open_run(originals, outputs, options.seed) as run, private_folder() as space:
         seconds("reading the run")
@@ -163,7 +164,7 @@ def _measure(
             others = (
                 look_at_others(outputs, {item.name for item in run.items}) if run.kind == "photos" else OtherFiles()
             )
-            seconds("looking at every photo")
+            seconds("examining photos")
             attacked = _attack(run, looks, options, surveyor)
             seconds("attacks")
         sample = draw_sample(looks, options.photos, options.regions, options.seed, _digest(hashes), run.total)
@@ -217,7 +218,7 @@ def _write_state(out: Path, record: Mapping[str, Any], sample: Sample) -> None:
 
 
 def _read_state(out: Path, hashes: Mapping[str, str]) -> tuple[dict[str, Any], Sample]:
-    """Read what was measured when the sample was drawn; raises OptionError where it is of other outputs."""
+    """Read what was measured when the sample was drawn; raises OptionError if the outputs have changed since."""
     path = out / STATE
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
@@ -228,13 +229,13 @@ def _read_state(out: Path, hashes: Mapping[str, str]) -> tuple[dict[str, Any], S
     except (ValueError, KeyError, TypeError) as error:
         raise OptionError("answers", f"{path} is damaged ({error}); draw a new sample, without `answers`.") from error
     if sample.outputs != _digest(hashes):
-        raise OptionError("answers", "the outputs have changed since the sample was drawn, so the answers are of no "
-                          "use. Draw a new sample, without `answers`.")  # fmt: skip
+        raise OptionError("answers", "the outputs have changed since the sample was drawn, so the answers cannot "
+                          "be used. Draw a new sample, without `answers`.")  # fmt: skip
     return record, sample
 
 
 class _Seconds:
-    """Note how long each stage takes."""
+    """Records the duration of each stage."""
 
     def __init__(self) -> None:
         self._since, self.spent = time.perf_counter(), dict[str, float]()

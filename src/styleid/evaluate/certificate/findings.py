@@ -1,4 +1,4 @@
-"""What somebody must look into before a run is published."""
+"""The findings of a certificate: what a person must examine before a run is published."""
 
 from __future__ import annotations
 
@@ -17,13 +17,24 @@ from styleid.evaluate.side_channels import SideChannels
 
 _NAMED = 20
 _CLEARLY = 0.05
-"""How far an attack must lie above its floor, interval against interval, to be a finding."""
+"""Minimum difference between the lower end of an attack's interval and the upper end of its floor's for a finding."""
 _FEWEST_PEOPLE = 10
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Hold all that was measured before anybody looked. hashes: of outputs; seconds: by stage."""
+    """Everything that was measured before people looked.
+
+    Attributes:
+        run: The run.
+        looks: The results for each photo.
+        others: The results for other files.
+        attacked: The results of the attacks.
+        hashes: SHA-256 of every output, by name.
+        bundle: Name of the bundle whose networks were used.
+        settings: Settings of the check.
+        seconds: Duration of each stage.
+    """
 
     run: FinishedRun
     looks: Sequence[PhotoLook]
@@ -36,17 +47,17 @@ class Measured:
 
     @cached_property
     def faces(self) -> list[tuple[PhotoLook, FaceLook]]:
-        """Every face with its photo."""
+        """Every face, with its photo."""
         return [(look, face) for look in self.looks for face in look.faces]
 
     @cached_property
     def sides(self) -> list[tuple[str, SideChannels]]:
-        """What is behind the picture of each output that could be read."""
+        """What each readable output contains besides its picture."""
         return [(look.name, look.side) for look in self.looks if look.side is not None]
 
     @cached_property
     def unlisted(self) -> list[str]:
-        """Outputs that the journal does not tell of, or tells to be withheld."""
+        """Outputs that the journal does not list, or lists as withheld."""
         if not self.run.lists_faces:
             return []
         pairs = zip(self.run.items, self.looks, strict=True)
@@ -54,7 +65,7 @@ class Measured:
 
 
 def findings(measured: Measured) -> list[dict[str, Any]]:
-    """Return what was found, each with how often and with the first files concerned."""
+    """Return the findings, each with its number and the first files."""
     kinds = [*_of_faces(measured), *_of_files(measured), *_of_side_channels(measured)]
     found = [{"what": what, "count": len(names), "names": names[:_NAMED]} for what, names in kinds if names]
     clear = [{"what": _told(figure), "count": figure.estimate.count, "names": []} for figure in _clear(measured)]
@@ -66,7 +77,7 @@ Kind = tuple[str, list[str]]
 
 def _of_faces(measured: Measured) -> Iterator[Kind]:
     untouched = [look.name for look, face in measured.faces if face.is_untouched]
-    yield "faces that are as they were, although nobody meant them to be", untouched
+    yield "faces that were left unchanged, but not on purpose", untouched
     if measured.run.lists_faces:
         unlisted = [look.name for look, face in measured.faces if look.is_published and not face.action]
         yield "published faces that the journal does not list", unlisted
@@ -74,28 +85,28 @@ def _of_faces(measured: Measured) -> Iterator[Kind]:
 
 def _of_files(measured: Measured) -> Iterator[Kind]:
     looks, run = measured.looks, measured.run
-    yield "outputs that are not the files that the run wrote", [look.name for look in looks if look.altered]
-    yield "outputs that the journal does not tell of, or tells to be withheld", measured.unlisted
+    yield "outputs that differ from the files that the run wrote", [look.name for look in looks if look.altered]
+    yield "outputs that the journal does not list, or lists as withheld", measured.unlisted
     missing = [item.name for item in run.items if run.lists_faces and _is_missing(item)]
-    yield "originals without an output, although no reason is told", missing
+    yield "originals without an output and without a reason in the journal", missing
     lost = [f"{look.name}: {look.error}" for look in looks if look.status.lost]
     yield "outputs that cannot be compared with an original", lost
 
 
 def _of_side_channels(measured: Measured) -> Iterator[Kind]:
     copies = [look.name for look in measured.looks if look.side and look.side.identical and _shows_faces(look)]
-    yield "outputs that are their original, byte for byte, and show faces", copies
+    yield "outputs that are equal to their originals and show faces", copies
     leftovers = [f"{name}: {side.leftovers[0]}" for name, side in measured.sides if side.leftovers]
     yield "outputs with metadata outside the allow-list", leftovers
     yield (
-        "outputs that hold a further picture of the original",
+        "outputs that contain another picture of the original",
         [n for n, side in measured.sides if side.showing_original],
     )
-    yield "other files that hold a picture, or cannot be searched for one", list(measured.others.with_pictures)
+    yield "other files that contain a picture, or cannot be searched for one", list(measured.others.with_pictures)
 
 
 def _is_unlisted(item: Item, look: PhotoLook) -> bool:
-    """Say whether the journal should tell of an output; a copy that shows no face may be a label map."""
+    """Return whether the journal should list an output. A copy that shows no face may be a label map."""
     carried = look.copied and not look.faces
     return (item.record is None or "error" in item.record) and not carried
 
@@ -109,9 +120,9 @@ def _shows_faces(look: PhotoLook) -> bool:
 
 
 def _clear(measured: Measured) -> list[Figure]:
-    """Return the worst figures that lie clearly above their floor and above chance.
+    """Return the worst figures that are clearly above their floor and above chance.
 
-    A4 is high by design where pseudonyms are consistent, and rank-5 adds nothing to rank-1.
+    A4 is left out because it is high by design with consistent targets, and rank-5 because it repeats rank-1.
     """
     figures = [f for f in worst(measured.attacked.figures).values() if f.attack != "A4" and "rank-5" not in f.name]
     enough = [figure for figure in figures if figure.estimate.people >= _FEWEST_PEOPLE]
@@ -126,5 +137,5 @@ def _beside(figure: Figure) -> float:
 def _told(figure: Figure) -> str:
     return (
         f"attack {figure.attack}, {figure.name}, by {figure.recogniser}: {figure.estimate.value:.3f}, clearly more "
-        f"than the surroundings alone tell ({_beside(figure):.3f})"
+        f"than with the faces filled or by guessing ({_beside(figure):.3f})"
     )

@@ -1,4 +1,4 @@
-"""Draw frames of a video and of its original, the same ones, at random."""
+"""Draw the same random frames of a video and of its original."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ from styleid.errors import VideoError
 from styleid.types import ImageRGB
 
 FRAMES = 600
-"""How many frames of a video are looked at; which ones is left to chance, so that they stand for all."""
+"""Number of frames of a video that are examined. They are drawn at random, so that they represent all."""
 _FAST = 1
-"""PNG compression: the files live for minutes."""
+"""PNG compression level; low, because the files are removed after minutes."""
 
 
 def extract_frames(
     original: Path, output: Path, space: Path, seed: int, most: int
 ) -> tuple[dict[int, tuple[Path, Path | None]], int]:
-    """Write the drawn frames of both videos as PNG files.
+    """Draw frames of both videos and write them as PNG files.
 
-    Returns them by number, and how many frames the original has. A frame that the output lacks has no file. Raises
-    VideoError where a video cannot be read or the output has frames that the original has not.
+    Args:
+        original: The original video.
+        output: The anonymised video.
+        space: Folder to write to.
+        seed: Seed of the draw.
+        most: Maximum number of frames.
+
+    Returns:
+        The files of each drawn frame by its number, and the number of all frames of the original. If the output lacks
+        a frame, its file is None.
+
+    Raises:
+        VideoError: A video cannot be read, or the output has more frames than the original.
     """
     total, published = (sum(1 for _ in _frames(path)) for path in (original, output))
     if published > total:

@@ -1,4 +1,4 @@
-"""Hash everything that a run put out, so that a certificate speaks of these files and no others."""
+"""Hashes of all outputs of a run, which bind a certificate to these files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Differences:
-    """Name the files in which two lists of hashes differ. changed, missing, added: sorted names."""
+    """The files in which two lists of hashes differ. changed, missing, added: sorted names."""
 
     changed: tuple[str, ...]
     missing: tuple[str, ...]
@@ -28,7 +28,7 @@ class Differences:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file; raises CertificateError where it cannot be read."""
+    """Return the SHA-256 of a file; raises CertificateError if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -40,15 +40,23 @@ def hash_file(path: Path) -> str:
 
 
 def hash_outputs(outputs: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a run's output by its name below the folder, hidden files included.
+    """Return the SHA-256 of every output of a run, including hidden files, by its name.
 
-    outputs: a folder, or a single file, which is named as it is.
+    Args:
+        outputs: A folder, whose files are named relative to it, or a single file.
+
+    Raises:
+        CertificateError: A file or folder cannot be read.
     """
     return {name: hash_file(path) for name, path in list_files(outputs)}
 
 
 def list_files(outputs: Path) -> list[tuple[str, Path]]:
-    """List every file of a folder with its name, links followed, each real folder once, in the order of names."""
+    """Return every file of a folder with its name, sorted. Links are followed; each real folder is listed once.
+
+    Raises:
+        CertificateError: The folder does not exist or cannot be listed.
+    """
     if outputs.is_file():
         return [(outputs.name, outputs)]
     if not outputs.is_dir():
@@ -72,7 +80,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def differences(signed: Mapping[str, str], found: Mapping[str, str]) -> Differences:
-    """Compare the hashes of a certificate with those of the files that are there."""
+    """Compare the hashes of a certificate with those of the existing files."""
     both = signed.keys() & found.keys()
     changed = sorted(name for name in both if signed[name] != found[name])
     return Differences(tuple(changed), tuple(sorted(signed.keys() - both)), tuple(sorted(found.keys() - both)))

@@ -1,7 +1,7 @@
-"""Look at every photo of a run: its faces, what became of each, where one may have been missed, and what else tells.
+"""Examine every photo of a run: its faces and their outcomes, faces that may have been missed, and the files.
 
-A face of a run is one that the journal lists, or one that the detector finds in the original. Both originals and
-outputs are upright here, and outputs have their original's size.
+A face is one that the journal lists, or one that the detector finds in the original. Originals and outputs are upright
+here, and outputs have the size of their originals.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from styleid.media.image import Photo, read_photo_bytes
 from styleid.types import Action, Faces, FloatArray, ImageRGB
 
 NEAR_MISS_FROM = 0.15
-"""Detector's score from which something that it does not take for a face is a near miss."""
+"""Score of the detector from which a region that it does not count as a face is a near miss."""
 _SAME_FACE = 0.3
 
 
 class RegionKind(StrEnum):
-    """Say why a part of a photo is worth a look, from the most suspicious kind to the least."""
+    """Why a part of a photo is suspicious, the most suspicious kind first."""
 
     UNCHANGED = "hardly changed"
     UNLISTED = "a face that the journal does not list"
@@ -53,7 +53,7 @@ class RegionKind(StrEnum):
 
 @dataclass(frozen=True)
 class Region:
-    """Name a part of a photo. box_xyxy: pixels of the upright original. risk: within its kind, highest first."""
+    """A suspicious part of a photo. box_xyxy: pixels of the upright original. risk: order within its kind."""
 
     photo: str
     kind: RegionKind
@@ -63,10 +63,15 @@ class Region:
 
 @dataclass(frozen=True)
 class FaceLook:
-    """Hold one face of a photo.
+    """One face of a photo.
 
-    action: what the journal says became of it, "" where it does not list it. score: the detector's, 0 where it does not
-    see it. likeness: of its detail to the original's; None where there is nothing to compare.
+    Attributes:
+        box_xyxy: x0, y0, x1, y1 in pixels of the upright original.
+        landmarks_px: Five landmarks, (5, 2) pixels of the upright original.
+        action: The action in the journal; "" if the journal does not list the face.
+        score: Score of the detector in [0, 1]; 0 if it does not find the face.
+        likeness: Likeness of its detail to the original; None if there is no output to compare.
+        distance: Identity distance in the journal; 0 if it has none.
     """
 
     box_xyxy: FloatArray
@@ -78,26 +83,33 @@ class FaceLook:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it was left alone on purpose, as somebody who is to be kept."""
+        """Whether it was left unchanged because its person is to be kept."""
         return self.action == Action.KEPT
 
     @property
     def is_left(self) -> bool:
-        """Whether it was left alone on purpose, for whatever reason."""
+        """Whether it was left unchanged on purpose, for any reason."""
         return self.action in (Action.KEPT, Action.DISMISSED)
 
     @property
     def is_untouched(self) -> bool:
-        """Whether it is as it was, although nobody meant it to be."""
+        """Whether it was left unchanged, but not on purpose."""
         return not self.is_left and self.likeness is not None and self.likeness >= UNTOUCHED_FROM
 
 
 @dataclass
 class PhotoLook:
-    """Hold one photo.
+    """The results for one photo.
 
-    status: of the output. error: why it, or its original, cannot be read. altered: the file is not the one that the
-    journal tells of. copied: it is its original byte for byte, and the journal does not tell of it, as of label maps.
+    Attributes:
+        name: Its name.
+        status: Of the output.
+        error: Why the output or the original cannot be read, or "".
+        faces: Its faces.
+        regions: Its suspicious parts.
+        side: What the output contains besides its picture.
+        altered: Whether the output differs from the file in the journal.
+        copied: Whether the output is equal to the original and not in the journal, such as a label map.
     """
 
     name: str
@@ -116,13 +128,13 @@ class PhotoLook:
 
     @property
     def is_risky(self) -> bool:
-        """Whether some part of it is suspicious."""
+        """Whether a part of it makes it risky."""
         return any(region.kind.makes_risky for region in self.regions)
 
 
 @dataclass(frozen=True)
 class LookTask:
-    """Ask for a look. threshold: from which score the run's detector took something for a face."""
+    """A photo to examine. threshold: of the run's detector. lists_faces: whether the journal lists every face."""
 
     item: Item
     threshold: float
@@ -130,7 +142,7 @@ class LookTask:
 
 
 def look_at(task: LookTask, tools: Instruments) -> PhotoLook:
-    """Look at one photo. An output that cannot be compared counts as published, with every face in it exposed."""
+    """Examine one photo. An output that cannot be compared counts as published, with every face exposed."""
     item = task.item
     original, before, error = _read(item.original)
     if original is None:
@@ -172,7 +184,7 @@ def _read(path: Path | None) -> tuple[Photo | None, bytes, str]:
 
 
 def _alone(path: Path | None) -> SideChannels | None:
-    """Look behind an output whose original cannot be read."""
+    """Return what an output contains besides its picture, if its original cannot be read."""
     photo, content, _ = _read(path)
     return None if photo is None else look_behind(content, photo.image_rgb, b"", photo.image_rgb)
 
@@ -183,7 +195,7 @@ def _detector(threshold: float) -> FaceDetector:
 
 
 def _faces(task: LookTask, image_rgb: ImageRGB) -> tuple[list[FaceLook], Faces]:
-    """Return the faces of a photo, and what the detector found besides."""
+    """Return the faces of a photo, and the detections below the threshold."""
     found = _detector(task.threshold).detect(image_rgb)
     free = np.ones(len(found), bool)
     faces = []
@@ -241,7 +253,7 @@ def _face_regions(name: str, faces: list[FaceLook], lists_faces: bool) -> list[R
 
 
 def _missed_regions(name: str, faces: list[FaceLook], rest: Faces, before: ImageRGB, after: ImageRGB) -> list[Region]:
-    """Return where a face may have been missed: what was changed there all the same needs no look."""
+    """Return where a face may have been missed, except where the output was changed anyway."""
     known = np.array([face.box_xyxy for face in faces], np.float32).reshape(-1, 4)
     found = []
     rows = [(RegionKind.SECOND, row[:4], row[4]) for row in second_finds(before)]
@@ -255,7 +267,7 @@ def _missed_regions(name: str, faces: list[FaceLook], rest: Faces, before: Image
 
 
 def _covers(known: FloatArray, box: FloatArray) -> bool:
-    """Say whether a box is, or lies mostly inside, one that is known."""
+    """Return whether a box overlaps a known one, or lies mostly inside one."""
     if not len(known):
         return False
     low, high = np.maximum(known[:, :2], box[:2]), np.minimum(known[:, 2:], box[2:])
@@ -269,7 +281,7 @@ def _region(name: str, kind: RegionKind, box: FloatArray, risk: float) -> Region
 
 
 def threshold_of(settings: Any) -> float:
-    """Return from which score the run's detector took something for a face."""
+    """Return the threshold of the run's detector, from the settings in the journal."""
     usual = DetectorOptions().threshold
     detector = settings.get("detector") if isinstance(settings, dict) else None
     return float(detector.get("threshold", usual)) if isinstance(detector, dict) else usual

@@ -1,4 +1,4 @@
-"""Look behind everything in an output folder that is none of the run's photos."""
+"""Search the other files of an output folder for pictures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _LARGEST_TEXT = 64 << 20
 
 @dataclass(frozen=True)
 class OtherFiles:
-    """Hold what was found. count: files. with_pictures: those that hold a picture, or that cannot be searched for one.
+    """The results for other files.
 
-    own: the journal and the report, whose pictures are outputs.
+    count: number of files. own: number of journals and reports, whose pictures are outputs. with_pictures: names of
+    files that contain a picture or cannot be searched for one.
     """
 
     count: int = 0
@@ -30,7 +31,7 @@ class OtherFiles:
 
 
 def look_at_others(outputs: Path, photos: AbstractSet[str]) -> OtherFiles:
-    """Search every other file of a folder for pictures; photos: names of those that are looked at elsewhere."""
+    """Search every file of a folder for pictures, except photos. photos: names of the photos of the run."""
     listed = _listed(outputs) & photos
     count, own, found = 0, 0, []
     for name, path in list_files(outputs):

@@ -1,4 +1,4 @@
-"""What a certificate says, as plain values: counts, figures, findings, what was not tested; never a picture."""
+"""The content of a certificate as values for JSON: counts, figures, findings, what was not tested; no pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ METHOD = (
 
 
 def body_of(measured: Measured) -> dict[str, Any]:
-    """Return the certificate without what people saw, its date, its pages and its signature."""
+    """Return the certificate without the audit, its date, the hashes of its pages and its signature."""
     run = measured.run
     return {
         "kind": KIND,
@@ -57,7 +57,13 @@ def body_of(measured: Measured) -> dict[str, Any]:
 
 
 def audit_record(sample: Sample, found: Findings, who: Mapping[str, str]) -> dict[str, Any]:
-    """Return what people saw, and what follows from it."""
+    """Return the audit: what people saw, and the bound.
+
+    Args:
+        sample: The sample.
+        found: What people saw.
+        who: Who answered (`by`), and when.
+    """
     return {
         "by": who["by"],
         "when": who["when"],
@@ -80,7 +86,7 @@ def audit_record(sample: Sample, found: Findings, who: Mapping[str, str]) -> dic
 
 
 def claim(share: float, unit: str) -> str:
-    """Say what the audit shows; the share is rounded up."""
+    """Return the bound as a sentence. share: in [0, 1]; it is rounded up. unit: photos or frames."""
     percent = min(math.ceil(share * 10000 - 1e-9) / 100, 100)
     return f"At most {percent:g} % of the {unit} hold an untouched face, with 95 % confidence."
 
@@ -96,7 +102,7 @@ def _versions() -> dict[str, str]:
 
 
 def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with the names of files alone: where they lie is nobody's business."""
+    """Return settings with file names instead of paths, which may reveal names of people or servers."""
     parts = {
         name: [Path(part).name for part in str(settings[name]).split(",")] for name in ("identities", "recognisers")
     }
@@ -169,7 +175,7 @@ def _attacks(attacked: Attacked) -> dict[str, Any]:
 
 
 def _partial(measured: Measured) -> list[str]:
-    """Say which parts of a certificate are missing for want of a package."""
+    """Return which recognisers did not attack, and why."""
     attackers = measured.attacked.thresholds
     found = []
     for name, is_there in (("dlib", has_dlib()), ("sface", has_sface())):
@@ -185,16 +191,17 @@ def _not_tested(measured: Measured) -> list[str]:
     found = [*attacked.problems]
     if "A2" not in tried and not any("A2" in problem.partition(":")[0] for problem in attacked.problems):
         found.append("attackers who learn from pairs of originals and outputs (A2): give `trained` and `identities`.")
-    found.append("attackers who learn to undo the pixels (A3), and people who know somebody by more than the face.")
-    found.append("faces were aligned as a strong attacker would, by the originals' landmarks, and in no other way.")
+    found.append("attackers who learn to reverse the change of the pixels (A3).")
+    found.append("recognition by people who know the person, from more than the face.")
+    found.append("other alignments: faces were aligned by the landmarks of the originals, as a strong attacker does.")
     if attacked.faces < attacked.of:
-        found.append(f"{attacked.faces} of {attacked.of} faces were attacked, whole people drawn at random.")
+        found.append(f"the other faces: {attacked.faces} of {attacked.of} were attacked, of people drawn at random.")
     if run.is_sample:
-        found.append(f"{len(measured.looks)} of {run.total} {run.unit} were looked at, drawn at random.")
+        found.append(f"the other {run.unit}: {len(measured.looks)} of {run.total} were examined, drawn at random.")
     if run.kind == "video":
         found.append("the sound, and metadata of the video file.")
     found.append(
-        f"a face counts as left as it was from a likeness of {UNTOUCHED_FROM}; near misses of the detector are those "
-        f"from a score of {NEAR_MISS_FROM}."
+        f"smaller traces: a face counts as left unchanged from a likeness of {UNTOUCHED_FROM}, and a detection as "
+        f"a near miss from a score of {NEAR_MISS_FROM}."
     )
     return found

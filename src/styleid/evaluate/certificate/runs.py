@@ -1,7 +1,7 @@
-"""Read a finished run: which original became which output, and what the journal says of it.
+"""Read a finished run: its originals, its outputs and its journal.
 
-Photos of shards and frames of videos are brought into a working folder first, so that all that follows sees photos. The
-folder is readable by its owner alone and removed afterwards, since it holds originals.
+Photos of shards and frames of videos are first extracted into a working folder, so that the other modules only handle
+photos. Only the owner can read the folder, and it is removed afterwards, because it contains originals.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.storage.files import walk_inputs
 from styleid.types import Action
 
-NO_JOURNAL = "holds no journal of styleid's. For what other tools made, type: styleid evaluate"
+NO_JOURNAL = "holds no journal of styleid's. For outputs of other tools, type: styleid evaluate"
 
 
 @dataclass(frozen=True)
 class Item:
     """One photo of a run.
 
-    name: its path in both trees. original, output: its files, None where there is none. record: its line in the
-    journal, None where it has none. kept: boxes of faces that were left alone on purpose, where the record lists no
-    faces. sha256: of the output as the journal has it, "" where it says nothing of this file alone.
+    Attributes:
+        name: Its path in both trees.
+        original: Its original; None if there is none.
+        output: Its output; None if there is none.
+        record: Its line in the journal; None if it has none.
+        kept: Boxes of faces that were left unchanged on purpose, if the record lists no faces.
+        sha256: Of the output, from the journal; "" if the journal has none for this file.
     """
 
     name: str
@@ -45,11 +49,16 @@ class Item:
 
 @dataclass
 class FinishedRun:
-    """Hold a run.
+    """A finished run.
 
-    kind: photos (data sets too), shards or video. items: those that were looked for, in the order of names. total: how
-    many photos or frames there are, of which the items may be a random part. lists_faces: whether the journal has a box
-    for every face. journal: its files. settings, versions: as the journal has them.
+    Attributes:
+        kind: photos (also data sets), shards or video.
+        items: Its photos or frames, in the order of their names.
+        total: Number of all photos or frames. The items can be a random part of them.
+        lists_faces: Whether the journal has a box for every face.
+        journal: Files of the journal.
+        settings: Settings in the journal.
+        versions: Versions in the journal.
     """
 
     kind: str
@@ -62,20 +71,26 @@ class FinishedRun:
 
     @property
     def is_sample(self) -> bool:
-        """Whether the items are only a random part of what there is."""
+        """Whether the items are a random part of all photos or frames."""
         return len(self.items) < self.total
 
     @property
     def unit(self) -> str:
-        """What is counted."""
+        """What is counted: photos or frames."""
         return "frames" if self.kind == "video" else "photos"
 
 
 @contextmanager
 def open_run(originals: Path, outputs: Path, seed: int = 0) -> Iterator[FinishedRun]:
-    """Yield a run; raises OptionError where the two places hold none.
+    """Yield a run, inside which its extracted files exist.
 
-    originals, outputs: folders of photos, of a data set or of shards, or two videos.
+    Args:
+        originals: Folder of photos, of a data set or of shards, or a video.
+        outputs: The outputs.
+        seed: Seed of the random frames of a video.
+
+    Raises:
+        OptionError: The two places contain no run.
     """
     if outputs.is_file() and outputs.suffix != ".tar":
         with private_folder() as space:
@@ -97,7 +112,7 @@ def open_run(originals: Path, outputs: Path, seed: int = 0) -> Iterator[Finished
 
 
 def _photos_in(folder: Path, other: Path) -> dict[str, Path]:
-    """Return the photos below a folder by name, without those of the other one where that lies inside."""
+    """Return the photos below a folder by name, without those of the other folder if it lies inside."""
     barred = other if folder.resolve() in other.resolve().parents else None
     return {file.relative.as_posix(): Path(str(file.path)) for file in walk_inputs([folder], exclude=barred)}
 
@@ -123,7 +138,7 @@ def _run(
 def _shards(
     originals: Path, outputs: Path, records: dict[str, dict[str, Any]], files: Sequence[Path], space: Path
 ) -> FinishedRun:
-    """Unpack the photos of shards; their names are those of the journal, shard.tar/member.jpg."""
+    """Extract the photos of shards. Their names are those of the journal, shard.tar/member.jpg."""
     shards = {name: record for name, record in records.items() if "photos" in record or name.endswith(".tar")}
     photos = {name: record for name, record in records.items() if name not in shards}
     befores: dict[str, Path] = {}
@@ -137,9 +152,9 @@ def _shards(
 
 
 def _unpacked(shard: Path, name: str, folder: Path, wanted: set[str] | None) -> dict[str, Path]:
-    """Write the photos of a shard to files of our own names, and return them by the names that the journal has.
+    """Extract the photos of a shard to files with generated names; return the files by the names of the journal.
 
-    wanted: which ones; None takes every member that is named like a photo.
+    wanted: names of the photos to extract; None extracts every member with the suffix of a photo.
     """
     if not shard.is_file():
         return {}
@@ -167,7 +182,7 @@ def _is_photo(name: str) -> bool:
 
 
 def _video(original: Path, output: Path, space: Path, seed: int) -> FinishedRun:
-    """Draw frames of a video and of its original at random, and write both as photos."""
+    """Extract random frames of a video and of its original."""
     if not original.is_file():
         raise OptionError("originals", f"{original} is not a video.")
     files = tuple(journals(output.parent))
@@ -186,7 +201,7 @@ def _video(original: Path, output: Path, space: Path, seed: int) -> FinishedRun:
 
 
 def _kept_at(record: Mapping[str, Any], frame: int) -> tuple[tuple[float, float, float, float], ...]:
-    """Return where faces may be that a video's journal says were left alone in a frame."""
+    """Return the boxes of tracks that were left unchanged on purpose in a frame of a video."""
     found = []
     for track in record["tracks"]:
         first, last = track["frames"]

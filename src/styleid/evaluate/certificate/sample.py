@@ -1,4 +1,4 @@
-"""Draw what a person is to look at: whole photos at random, and parts of photos by their risk."""
+"""The audit sample: whole photos drawn at random, and suspicious parts of photos chosen by their risk."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ ANSWERS = (CLEAN, UNTOUCHED, UNSURE)
 RISKY, OTHER = "photos with a suspicious part", "other photos"
 COPIED = "pictures that were copied, such as label maps"
 _FIRST_SHARE = 0.5
-"""Share of the regions that may all be hardly changed faces, before other kinds get theirs."""
+"""Share of the regions that are reserved for hardly changed faces, if there are enough of them."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Ask about a whole photo, or about a part of it.
+    """A question about a whole photo, or about a part of it.
 
-    number: its place in the sample. stratum: of the photo. region: the part; None for a whole photo.
+    number: its number in the sample. photo: name of the photo. stratum: of the photo. region: the part, or None for a
+    whole photo.
     """
 
     number: int
@@ -35,7 +36,7 @@ class Question:
     region: Region | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return values for JSON."""
         record: dict[str, Any] = {"number": self.number, "photo": self.photo, "stratum": self.stratum}
         if self.region is None:
             return record
@@ -43,7 +44,7 @@ class Question:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Question:
-        """Build from plain values; raises KeyError or ValueError where they are none."""
+        """Build from values of JSON; raises KeyError or ValueError if they have another form."""
         number, photo, stratum = int(record["number"]), str(record["photo"]), str(record["stratum"])
         if "kind" not in record:
             return cls(number, photo, stratum)
@@ -53,12 +54,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold what was drawn.
+    """The audit sample.
 
-    questions: whole photos first. sizes: photos of each stratum. uncertain: published photos that cannot be shown,
-    which count as missed. total: all published photos, or frames; pictures that were copied are drawn from too, but
-    are no photos, so that many label maps make no share smaller. of_all: whether each of these was looked at by the
-    machine, so that suspicious parts were sought everywhere. outputs: hash of all outputs' hashes, seed: of the draw.
+    Attributes:
+        questions: The questions, those about whole photos first.
+        sizes: Number of photos in each stratum.
+        uncertain: Number of published photos that cannot be shown. They count as missed.
+        total: Number of published photos or frames. Copied pictures are in the sample, but not in this number, so that
+            label maps do not make shares smaller.
+        of_all: Whether all of them were examined for suspicious parts.
+        outputs: Hash of the hashes of all outputs.
+        seed: Seed of the draw.
     """
 
     questions: tuple[Question, ...]
@@ -71,12 +77,12 @@ class Sample:
 
     @property
     def identity(self) -> str:
-        """What the answers must name: a hash of everything that was drawn."""
+        """A hash of the sample, which answers must name."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return values for JSON."""
         return {
             "questions": [question.to_json() for question in self.questions],
             "sizes": dict(self.sizes),
@@ -89,7 +95,7 @@ class Sample:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Sample:
-        """Build from plain values; raises KeyError or ValueError where they are none."""
+        """Build from values of JSON; raises KeyError or ValueError if they have another form."""
         questions = tuple(Question.from_json(one) for one in record["questions"])
         sizes = {str(name): int(size) for name, size in record["sizes"].items()}
         return cls(
@@ -101,7 +107,16 @@ class Sample:
 def draw_sample(
     looks: Sequence[PhotoLook], photos: int, regions: int, seed: int, outputs: str, total: int | None = None
 ) -> Sample:
-    """Draw the sample. total: how many frames there are, where the looks are a random part of them."""
+    """Draw the sample.
+
+    Args:
+        looks: The results for each photo.
+        photos: Number of whole photos to draw.
+        regions: Maximum number of suspicious parts.
+        seed: Seed of the draw.
+        outputs: Hash of the hashes of all outputs.
+        total: Number of all frames, if `looks` is a random part of them.
+    """
     rng = np.random.default_rng(seed)
     shown = [look for look in looks if look.status == Status.MEASURED]
     uncertain = sum(look.is_published and look.status != Status.MEASURED for look in looks)
@@ -125,7 +140,7 @@ def draw_sample(
 
 
 def choose_regions(regions: Sequence[Region], most: int) -> list[Region]:
-    """Choose regions: hardly changed faces first, up to half; then each kind in turn, by risk; then what is left."""
+    """Choose regions: hardly changed faces first, up to half of `most`; then one of each kind in turn, by risk."""
     by_kind = {kind: [] for kind in RegionKind}
     for region in sorted(regions, key=lambda one: (-one.risk, one.photo, one.box_xyxy)):
         by_kind[region.kind].append(region)
@@ -142,10 +157,16 @@ def choose_regions(regions: Sequence[Region], most: int) -> list[Region]:
 
 @dataclass(frozen=True)
 class Findings:
-    """Hold what people saw.
+    """The result of the audit.
 
-    answers: how many of each, of whole photos and of parts. missed: photos that hold an untouched face for all that is
-    known; at_most: how many may, with 95 % confidence. unanswered: questions without an answer, which count as missed.
+    Attributes:
+        photos: Number of each answer about whole photos.
+        parts: Number of each answer about parts.
+        kinds: Number of each answer by kind of part.
+        missed: Number of photos that are known, or must be assumed, to contain an untouched face.
+        at_most: Maximum number of photos with an untouched face, with 95 % confidence.
+        total: Number of all photos.
+        unanswered: Number of questions without an answer. They count as missed.
     """
 
     photos: Mapping[str, int]
@@ -158,12 +179,12 @@ class Findings:
 
     @property
     def share(self) -> float:
-        """The bound as a share of all photos."""
+        """The bound as a share of all photos, in [0, 1]."""
         return self.at_most / self.total if self.total else 1.0
 
 
 def judge(sample: Sample, answers: Mapping[int, str]) -> Findings:
-    """Turn answers, by the question's number, into a bound. What is not known to be clean counts as missed."""
+    """Compute the bound from answers by question number. Every photo that is not known to be clean counts as missed."""
     whole = [q for q in sample.questions if q.region is None]
     parts = [q for q in sample.questions if q.region is not None]
     bad = {q.photo for q in sample.questions if answers.get(q.number) != CLEAN}
@@ -181,7 +202,7 @@ def judge(sample: Sample, answers: Mapping[int, str]) -> Findings:
 
 
 def _sizes(sample: Sample) -> dict[str, int]:
-    """Return the photos that each stratum stands for."""
+    """Return the number of photos that each stratum represents."""
     if sample.of_all:
         return dict(sample.sizes)
     return {OTHER: sample.total - sample.uncertain}

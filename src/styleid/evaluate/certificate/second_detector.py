@@ -1,4 +1,4 @@
-"""Say what YuNet takes for a face, as a second opinion on what the run's detector missed."""
+"""Detect faces with YuNet, as a second opinion on what the run's detector missed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _THRESHOLD, _OVERLAP = 0.6, 0.3
 
 
 def second_finds(image_rgb: ImageRGB) -> FloatArray:
-    """Return what YuNet takes for faces, best first, (n, 5): boxes in pixels, clipped to the image, and scores.
+    """Return the faces that YuNet finds, best first, (n, 5): boxes in pixels, clipped to the image, and scores.
 
-    Large images are shown to it at 1024 px, beyond which it loses faces that fill the picture.
+    Large images are scaled to 1024 px, because YuNet misses faces that fill a larger image.
     """
     height, width = image_rgb.shape[:2]
     scale = min(1.0, _MOST_PX / max(height, width))

@@ -1,7 +1,7 @@
-"""Sign certificates with Ed25519, and check the signature. It needs the extra `keys`.
+"""Sign certificates with Ed25519, and check signatures. This needs the extra `keys`.
 
-What is signed is the canonical form of the certificate without its field `signature`: JSON with sorted keys, no spaces,
-and everything beyond ASCII escaped.
+The signature covers the canonical form of the certificate without its field `signature`: JSON with sorted keys, no
+spaces, and non-ASCII characters escaped.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ ALGORITHM = "Ed25519"
 FIELD = "signature"
 _EXISTS = "it exists, and is never overwritten. Choose another name."
 _LARGEST_BYTES = 16384
-"""A file beyond this is no key, and is not read."""
+"""Maximum number of bytes that are read of a key file."""
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a certificate that are signed."""
+    """Return the bytes of a certificate that the signature covers."""
     body = {name: value for name, value in record.items() if name != FIELD}
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a certificate; raises CertificateError where it is no JSON object or names a field twice."""
+    """Read a certificate; raises CertificateError if it is not a JSON object or repeats a field."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     except OSError as error:
@@ -46,10 +46,10 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object, but not from fields of one name, of which two programs may read different ones."""
+    """Build an object; raise ValueError for a repeated field, of which programs may read different values."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a field stands in it twice")
+        raise ValueError("a field occurs twice")
     return found
 
 
@@ -85,7 +85,7 @@ def new_signing_key(path: Path) -> Path:
 
 
 def read_private_key(path: Path) -> Any:
-    """Read a private key; raises KeyFileError where the file is no unencrypted Ed25519 key."""
+    """Read a private key; raises KeyFileError if the file is not an unencrypted Ed25519 key."""
     kind, serialization = _ed25519().Ed25519PrivateKey, _serialization()
     advice = f"it is no key for signing. To make one, type `styleid key new --signing {path.name}`"
     try:
@@ -98,7 +98,7 @@ def read_private_key(path: Path) -> Any:
 
 
 def read_public_key(path: Path) -> Any:
-    """Read a public key; raises KeyFileError where the file is no Ed25519 public key."""
+    """Read a public key; raises KeyFileError if the file is not an Ed25519 public key."""
     kind, serialization = _ed25519().Ed25519PublicKey, _serialization()
     advice = "it is no public key for signatures. `styleid key new --signing` writes one beside the private key."
     try:
@@ -118,21 +118,23 @@ def sign(record: Mapping[str, Any], key: Any) -> dict[str, Any]:
 
 
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the certificate with a plain hash in the place of the signature: it shows accidents, not forgery."""
+    """Return the certificate with a hash instead of a signature. A hash shows accidental changes, but not forgery."""
     return {**record, FIELD: {"algorithm": "none", "sha256": hashlib.sha256(canonical(record)).hexdigest()}}
 
 
 def is_signed(record: Mapping[str, Any]) -> bool:
-    """Say whether a certificate claims to be signed."""
+    """Return whether a certificate has a signature. This does not check it."""
     field = record.get(FIELD)
     return isinstance(field, dict) and field.get("algorithm") == ALGORITHM
 
 
 def fault(record: Mapping[str, Any], public: Any = None) -> str:
-    """Say why the signature, or the plain hash of an unsigned certificate, does not hold; "" where it does.
+    """Return why the signature or hash of a certificate is wrong; "" if it is right.
 
-    public: the key that must have signed; without it the key that the certificate itself names is taken, so that only
-    accidental changes are found.
+    Args:
+        record: The certificate.
+        public: The key that must have signed. Without it, the key that the certificate names is used, so only
+            accidental changes are found.
     """
     field = record.get(FIELD)
     if not isinstance(field, dict):
@@ -149,11 +151,11 @@ def fault(record: Mapping[str, Any], public: Any = None) -> str:
         return "the signature cannot be read"
     if public is not None and given != raw_public(public):
         return f"the certificate is signed by another key ({fingerprint(given)}, not {fingerprint(raw_public(public))})"
-    return "" if _holds(given, value, canonical(record)) else "the signature does not fit the certificate"
+    return "" if _holds(given, value, canonical(record)) else "the signature does not match the certificate"
 
 
 def signer(record: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the key that the certificate names, "" where there is none."""
+    """Return the fingerprint of the key that the certificate names; "" if it names none."""
     try:
         return fingerprint(base64.b64decode(str(record[FIELD]["public_key"]), validate=True))
     except (KeyError, TypeError, binascii.Error, ValueError):
@@ -161,7 +163,7 @@ def signer(record: Mapping[str, Any]) -> str:
 
 
 def fingerprint(raw_key: bytes) -> str:
-    """Return what a key is known by: the first 16 hex digits of its SHA-256."""
+    """Return the fingerprint of a key: the first 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(raw_key).hexdigest()[:16]
 
 

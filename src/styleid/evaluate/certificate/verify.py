@@ -1,4 +1,4 @@
-"""Check that a certificate is whole, that the trusted key signed it, and that the files are those that it lists."""
+"""Check the signature of a certificate, and that the files are those that it lists."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KIND = "styleid certificate"
 
 @dataclass(frozen=True)
 class Checked:
-    """Hold what a check found.
+    """The result of a check.
 
-    record: the certificate. faults: what does not hold, one line each. trusted: whether the signature was compared with
-    a key that the user gave.
+    record: the certificate. faults: what is wrong, one line each. trusted: whether the signature was checked with a key
+    that the user gave.
     """
 
     record: dict[str, Any]
@@ -28,12 +28,12 @@ class Checked:
 
     @property
     def exit_status(self) -> int:
-        """0 where everything holds; 1 where something does not; 3 where only integrity could be checked."""
+        """0 if everything is right; 1 if something is wrong; 3 if only integrity could be checked."""
         return 1 if self.faults else 0 if self.trusted else 3
 
     @property
     def signer(self) -> str:
-        """The fingerprint of the key that signed, "" where nobody did."""
+        """The fingerprint of the key that signed; "" if the certificate is not signed."""
         return signer(self.record)
 
 
