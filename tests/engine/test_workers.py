@@ -209,7 +209,7 @@ def test_what_depends_on_other_photos_is_refused_to_several_workers(photos, usua
     one = Anonymizer(usual.bundle, usual.options, targets=OtherTargets(1))
     with pytest.raises(OptionError, match="`workers=1`"):
         process_files([photos], one, RunOptions(tmp_path / "out", workers=2))
-    with pytest.raises(OptionError, match="no number"):
+    with pytest.raises(OptionError, match="must be 0 or more"):
         RunOptions(tmp_path, workers=-1)
     assert not (tmp_path / "out").exists()
 
