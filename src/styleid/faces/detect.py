@@ -151,7 +151,8 @@ class FaceDetector:
         """
         if self.options.detector != "fast":
             return self.detect(image_rgb)
-        whole, *_ = views_of(*image_rgb.shape[:2], self.options.min_face_px)
+        height, width = image_rgb.shape[:2]
+        whole, *_ = views_of(height, width, self.options.min_face_px)
         return look_at_part(image_rgb, self.look, *whole, self.options.threshold)
 
     def look_closer(self, image_rgb: ImageRGB, glanced: Faces, near: Faces | None = None) -> Faces:

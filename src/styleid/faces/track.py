@@ -167,7 +167,8 @@ def best_pairs(worth: FloatArray) -> tuple[np.ndarray, np.ndarray]:
     """
     there = worth > 0
     if (there.sum(0) <= 1).all() and (there.sum(1) <= 1).all():  # nothing to weigh up, and SciPy takes long to import
-        return np.nonzero(there)
+        rows, columns = np.nonzero(there)
+        return rows, columns
     return assignment(-worth)
 
 

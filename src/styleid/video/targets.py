@@ -86,7 +86,8 @@ class Measurements:
     def recall(self, anonymizer: Anonymizer, image_rgb: ImageRGB, faces: Faces, index: int, row: Any) -> SourceFace:
         """Return a face as it was measured. faces: of the frame. index: which of them. row: see `row`."""
         shares = float(row["shares"][0]), float(row["shares"][1])
-        seen = Observation(True, *(np.array(row[name]) for name in ("landmarks", "embedding", "attributes")), shares)
+        landmarks, embedding, attributes = (np.array(row[name]) for name in ("landmarks", "embedding", "attributes"))
+        seen = Observation(True, landmarks, embedding, attributes, shares)
         maps = unpack_maps(self._maps.take(*row["maps"].tolist()), self._side)
         return anonymizer.recall(image_rgb, faces, index, seen, maps, np.array(row["wplus"]))
 
