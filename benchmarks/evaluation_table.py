@@ -130,7 +130,7 @@ def watch(done: int, total: int, name: str) -> None:
 
 def lead(record: Mapping[str, Any], args: argparse.Namespace, seconds: float) -> str:
     counts = record["originals"]
-    judges = ", ".join(f"{r['name']}{' (the gate looks at it)' if r['in_gate'] else ''}" for r in record["recognisers"])
+    judges = ", ".join(f"{r['name']}{' (the gate uses it)' if r['in_gate'] else ''}" for r in record["recognisers"])
     pairs = min((r.get("impostor_pairs", 0) for r in record["recognisers"]), default=0)
     part = f", the first {args.people} people" if args.people else ""
     parts = [

@@ -1,7 +1,8 @@
 """The gate: the check of each new face in the finished photo.
 
-After each attempt the face is cut out of the photo and measured again. It passes if a face is found there, its
-landmarks agree with the original's, and its similarity to the original lies in the privacy level's range.
+After each attempt the face is cut out of the photo and measured again. It passes if a face is found there that
+looks like one, its landmarks agree with the original's, and its similarity to the original lies in the privacy level's
+range.
 """
 
 from __future__ import annotations
