@@ -1,4 +1,4 @@
-"""A client of `styleid serve`, in one module that needs nothing but Python.
+"""Client for `styleid serve`. This module imports only the standard library.
 
 >>> from styleid.serve.client import Client
 >>> with Client("http://127.0.0.1:8765") as desk:  # doctest: +SKIP
@@ -29,7 +29,12 @@ _ENDED = ("done", "failed", "cancelled")
 
 
 class ServiceError(Exception):
-    """The service refused a request. Fields: status, detail."""
+    """Raised when the service refuses a request.
+
+    Attributes:
+        status: HTTP status of the response, 400 or more.
+        detail: Reason that the service gives.
+    """
 
     def __init__(self, status: int, detail: str) -> None:
         self.status, self.detail = status, detail
@@ -38,14 +43,26 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True)
 class AnonymizedPhoto:
-    """One photo as it came back. data: the file. figures: how many faces, and what became of them."""
+    """An anonymised photo.
+
+    Attributes:
+        data: Contents of the image file, in the format of the original.
+        figures: Values of the response's `Styleid-` headers by name: faces, anonymised, obscured,
+            obscured-against-method (number of faces each) and seconds (processing time).
+    """
 
     data: bytes
     figures: Mapping[str, float]
 
 
 class DetectedFace(TypedDict):
-    """Where a face is, in pixels of the upright photo."""
+    """A detected face, in pixels of the upright photo; pixel centres are at integers.
+
+    Attributes:
+        box: x0, y0, x1, y1.
+        score: Confidence of the detector, 0 to 1.
+        landmarks: Five points x, y (eyes, nose tip, mouth corners; left in the image first), or None if unknown.
+    """
 
     box: list[float]
     score: float
@@ -53,7 +70,13 @@ class DetectedFace(TypedDict):
 
 
 class Detected(TypedDict):
-    """The faces of a photo."""
+    """The faces of a photo.
+
+    Attributes:
+        width: Width of the upright photo, in pixels.
+        height: Height of the upright photo, in pixels.
+        faces: The detected faces.
+    """
 
     width: int
     height: int
@@ -61,7 +84,24 @@ class Detected(TypedDict):
 
 
 class Job(TypedDict):
-    """A job, as far as it is."""
+    """State and progress of a job.
+
+    Attributes:
+        id: The job's identifier, which the methods of `Client` take as `job`.
+        state: Where the job is between upload and end. The states done, failed and cancelled are final until the job
+            is retried or its decisions change.
+        created: When the job was made, in seconds since 1970.
+        expires: When the service removes the job and its files, in seconds since 1970.
+        settings: Settings that the job runs with, including the seed.
+        done: Number of files that were processed.
+        total: Number of files.
+        now: File that is being processed, or an empty string.
+        eta_s: Estimated seconds left, or None if unknown.
+        error: Why the job failed, or an empty string.
+        skipped: Names of files that are neither photos nor videos.
+        faces: Number of faces by action, such as anonymised or obscured.
+        withheld: Inputs without an output; each has the keys input and error.
+    """
 
     id: str
     state: State
@@ -79,7 +119,13 @@ class Job(TypedDict):
 
 
 class FaceWish(TypedDict):
-    """What is done with a face that was found."""
+    """Decision about a detected face.
+
+    Attributes:
+        box: Box of the face as the job's review lists it: x0, y0, x1, y1, in pixels of the upright photo.
+        do: replace (by default), keep, or how to obscure the face.
+        target: Which of several new faces to use, 0 to 1000. Default: 0, the face used without a decision.
+    """
 
     box: Box
     do: NotRequired[Treatment]
@@ -87,14 +133,26 @@ class FaceWish(TypedDict):
 
 
 class AddedBox(TypedDict):
-    """Where a face was missed, and how it is hidden."""
+    """A face that the detector missed; it is obscured.
+
+    Attributes:
+        box: x0, y0, x1, y1, in pixels of the upright photo.
+        do: How to obscure the face. Default: blur.
+    """
 
     box: Box
     do: NotRequired[Literal["solid", "blur", "pixelate"]]
 
 
 class TrackWish(TypedDict):
-    """What is done with a track of a video; `remove` leaves it as it is, since it is no face."""
+    """Decision about a track of a video.
+
+    Attributes:
+        track: Number of the track, from 1.
+        do: replace (by default), keep, how to obscure the track, or remove. A removed track is not a face and is left
+            as it is.
+        target: Which of several new faces to use, 0 to 1000. Default: 0, the face used without a decision.
+    """
 
     track: int
     do: NotRequired[Treatment | Literal["remove"]]
@@ -102,7 +160,13 @@ class TrackWish(TypedDict):
 
 
 class TrackPersonWish(TypedDict):
-    """What is done with all tracks of a person of a video."""
+    """Decision about all tracks of a person in a video that have no decision of their own.
+
+    Attributes:
+        person: Number of the person, from 1.
+        do: replace (by default), keep, or how to obscure the tracks.
+        target: Which of several new faces to use, 0 to 1000. Default: 0, the face used without a decision.
+    """
 
     person: int
     do: NotRequired[Treatment]
@@ -110,36 +174,65 @@ class TrackPersonWish(TypedDict):
 
 
 class AddedTrack(TypedDict):
-    """Where a face was missed in a video: rows of frame, x0, y0, x1, y1, with straight lines between them."""
+    """A face that the detector missed in a video; it is obscured.
+
+    Attributes:
+        keys: Rows of frame (from 0), x0, y0, x1, y1, in pixels. Boxes between two rows are interpolated linearly.
+        do: How to obscure the face. Default: blur.
+    """
 
     keys: list[list[float]]
     do: NotRequired[Literal["solid", "blur", "pixelate"]]
 
 
 class Folders(TypedDict):
-    """The folders of the server that are named: of originals, and to save into."""
+    """Names of the server's folders.
+
+    Attributes:
+        inputs: Folders of originals, for `Client.make_folder_job`.
+        outputs: Folders that results can be saved into, for `Client.save`.
+    """
 
     inputs: list[str]
     outputs: list[str]
 
 
 class Saved(TypedDict):
-    """Where results were saved."""
+    """Where results were saved.
+
+    Attributes:
+        folder: Name of the server's folder.
+        subfolder: Path within that folder.
+    """
 
     folder: str
     subfolder: str
 
 
 class Client:
-    """Speak to a service. Every method raises ServiceError where it refuses, and OSError where it is not there."""
+    """Connection to a service.
+
+    Use each client from one thread at a time. Every method that sends a request raises these exceptions:
+
+    Raises:
+        ServiceError: The service refuses the request.
+        OSError: The service cannot be reached, does not respond in time, or a local file cannot be read or written.
+        http.client.HTTPException: The response is not valid HTTP or ends early.
+    """
 
     def __init__(
         self, address: str, token: str = "", timeout_s: float = 600.0, tls: ssl.SSLContext | None = None
     ) -> None:
-        """Prepare to speak to an address such as http://127.0.0.1:8765.
+        """Prepare a client. The connection is opened by the first request.
 
-        token: made with `styleid serve token add NAME`, where the service asks for one. tls: whom to trust, by default
-        as Python does.
+        Args:
+            address: URL of the service, such as http://127.0.0.1:8765. A path in it is ignored.
+            token: Token made with `styleid serve token add NAME`; empty if the service needs none.
+            timeout_s: Seconds that a socket operation may take.
+            tls: TLS settings for an https address. Default: those of `ssl.create_default_context`.
+
+        Raises:
+            ValueError: The address does not begin with http:// or https://, or names no host.
         """
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -165,7 +258,15 @@ class Client:
     # ---------------------------------------------------------- single photos
 
     def anonymize(self, photo: Path | str, **settings: Any) -> AnonymizedPhoto:
-        """Anonymise one photo. settings: as the command line has them, such as seed=7 or method="none"."""
+        """Anonymise one photo.
+
+        Args:
+            photo: Path of the photo. Its file name and the seed decide which new faces are drawn.
+            **settings: Options of `styleid anonymize` by name, such as seed=7 or method="none".
+
+        Returns:
+            The anonymised photo, which the service does not store.
+        """
         response = self._send_form("/v1/anonymize", [Path(photo)], {k: _text(v) for k, v in settings.items()})
         figures = {
             name.lower().removeprefix("styleid-"): float(value)
@@ -175,53 +276,94 @@ class Client:
         return AnonymizedPhoto(response.read(), figures)
 
     def detect(self, photo: Path | str, **settings: Any) -> Detected:
-        """Say where the faces of one photo are."""
+        """Detect the faces of one photo.
+
+        Args:
+            photo: Path of the photo.
+            **settings: Options of `styleid anonymize` by name, such as detector="thorough" or threshold=0.5.
+
+        Returns:
+            The photo's size and its faces.
+        """
         return json.load(self._send_form("/v1/detect", [Path(photo)], {k: _text(v) for k, v in settings.items()}))
 
     # ------------------------------------------------------------------- jobs
 
     def make_job(self, files: Iterable[Path | str], **settings: Any) -> Job:
-        """Make a job of photos, videos and ZIP files; a folder stands for all files in it."""
+        """Upload files and queue a job.
+
+        Args:
+            files: Photos, videos and ZIP files. A folder is uploaded with all files in it and its subfolders.
+            **settings: Options of `styleid anonymize` by name; values must be representable in JSON.
+
+        Returns:
+            The queued job.
+        """
         fields = {"settings": json.dumps(settings)}
         return json.load(self._send_form("/v1/jobs", [Path(file) for file in files], fields))
 
     def make_folder_job(self, folder: str, subfolder: str = "", **settings: Any) -> Job:
-        """Make a job of a folder of the server, by the name that whoever runs it has given it, or of a part of it."""
+        """Queue a job for files that lie on the server.
+
+        Args:
+            folder: One of the names in `folders()["inputs"]`.
+            subfolder: Path within that folder. Default: the whole folder.
+            **settings: Options of `styleid anonymize` by name; values must be representable in JSON.
+
+        Returns:
+            The queued job.
+        """
         fields = {"folder": folder, "subfolder": subfolder, "settings": json.dumps(settings)}
         return json.load(self._send_form("/v1/jobs", [], fields))
 
     def folders(self) -> Folders:
-        """List the named folders of the server."""
+        """Return the names of the server's folders."""
         return self._json("GET", "/v1/folders")
 
     def jobs(self) -> list[Job]:
-        """List your jobs, the newest first."""
+        """Return the jobs of the token's owner, the newest first."""
         return self._json("GET", "/v1/jobs")
 
     def job(self, job: str) -> Job:
-        """Tell how far a job is."""
+        """Return a job's state and progress."""
         return self._json("GET", f"/v1/jobs/{job}")
 
     def wait(self, job: str, poll_s: float = 0.5) -> Job:
-        """Wait until a job has ended, and return it."""
+        """Wait until a job is done, failed or cancelled.
+
+        Args:
+            job: Identifier of the job.
+            poll_s: Seconds between two requests for the job's state.
+
+        Returns:
+            The job. The method does not raise an exception if the job failed; check its state.
+        """
         while (found := self.job(job))["state"] not in _ENDED:
             time.sleep(poll_s)
         return found
 
     def cancel(self, job: str) -> Job:
-        """End a job after the photos in hand."""
+        """Cancel a job after the photos in progress. Finished files stay; `retry` continues the job."""
         return self._json("POST", f"/v1/jobs/{job}/cancel")
 
     def retry(self, job: str) -> Job:
-        """Go on with a job that has ended."""
+        """Queue a job again that has ended, to process the files that failed or were not processed."""
         return self._json("POST", f"/v1/jobs/{job}/retry")
 
     def delete(self, job: str) -> None:
-        """Remove a job and all its files."""
+        """Cancel a job that has not ended, and remove it with all its files, including its results."""
         self._request("DELETE", f"/v1/jobs/{job}").read()
 
     def download(self, job: str, to: Path | str) -> Path:
-        """Write a job's results into a ZIP file, whole or not at all, and return its path."""
+        """Download the results of a job that has ended. The service removes the job ten minutes later.
+
+        Args:
+            job: Identifier of the job.
+            to: Path of the ZIP file to write. An existing file is replaced once the download is complete.
+
+        Returns:
+            The path of the ZIP file.
+        """
         target = Path(to)
         part = target.with_name(target.name + ".part")
         try:
@@ -233,13 +375,32 @@ class Client:
         return target
 
     def save(self, job: str, folder: str, subfolder: str = "") -> Saved:
-        """Save a job's results into a named folder of the server, by default into a subfolder with the job's name."""
+        """Copy the results of a job that has ended into a folder on the server.
+
+        The service removes the job ten minutes later.
+
+        Args:
+            job: Identifier of the job.
+            folder: One of the names in `folders()["outputs"]`.
+            subfolder: New subfolder for the results; it must not exist. Default: styleid- and the job's identifier.
+
+        Returns:
+            The folder and the subfolder.
+        """
         return self._json("POST", f"/v1/jobs/{job}/save", {"folder": folder, "subfolder": subfolder})
 
     # ----------------------------------------------------------------- review
 
     def faces(self, job: str) -> dict[str, Any]:
-        """List the faces of a job's photos and the tracks of its videos, with risks, people and decisions."""
+        """Return the faces and tracks of a job, with risks, people and decisions.
+
+        Args:
+            job: Identifier of the job.
+
+        Returns:
+            The job's review: photos and videos (those without an output first, then by falling risk), people
+            (decisions by person) and can_undo. The service describes the fields in /openapi.json.
+        """
         return self._json("GET", f"/v1/jobs/{job}/faces")
 
     def decide(
@@ -252,7 +413,19 @@ class Client:
         remove: Iterable[Box] = (),
         approved: bool = False,
     ) -> dict[str, Any]:
-        """Decide about one photo, by its number; that takes the place of earlier decisions about it."""
+        """Replace all decisions about one photo, and queue the job again.
+
+        Args:
+            job: Identifier of the job, which must be done, queued or running.
+            photo: Number of the photo in the review.
+            faces: Decisions about detected faces.
+            add: Faces that the detector missed.
+            remove: Boxes of detections that are not faces; they are left as they are.
+            approved: Whether you approve the photo.
+
+        Returns:
+            The job's review, as from `faces`.
+        """
         wishes = {"faces": list(faces), "add": list(add), "remove": list(remove), "approved": approved}
         return self._json("PATCH", f"/v1/jobs/{job}/photos/{photo}", wishes)
 
@@ -266,24 +439,45 @@ class Client:
         add: Iterable[AddedTrack] = (),
         approved: bool = False,
     ) -> dict[str, Any]:
-        """Decide about the tracks of one video, by its number; that takes the place of earlier decisions about it."""
+        """Replace all decisions about one video, and queue the job again.
+
+        Args:
+            job: Identifier of the job, which must be done, queued or running.
+            video: Number of the video in the review.
+            tracks: Decisions about single tracks.
+            people: Decisions about all tracks of a person.
+            add: Faces that the detector missed.
+            approved: Whether you approve the video.
+
+        Returns:
+            The job's review, as from `faces`.
+        """
         wishes = {"tracks": list(tracks), "people": list(people), "add": list(add), "approved": approved}
         return self._json("PATCH", f"/v1/jobs/{job}/videos/{video}", wishes)
 
     def decide_person(self, job: str, person: str, do: Treatment | None) -> dict[str, Any]:
-        """Decide about all faces of a person; None takes it back."""
+        """Decide about all faces of a person in a job's photos that have no decision of their own.
+
+        Args:
+            job: Identifier of the job, which must be done, queued or running.
+            person: Name of the person in the review, such as p1.
+            do: What to do with the faces, or None to withdraw the decision.
+
+        Returns:
+            The job's review, as from `faces`.
+        """
         return self._json("PATCH", f"/v1/jobs/{job}/people/{quote(person, safe='')}", {"do": do})
 
     def approve(self, job: str) -> dict[str, Any]:
-        """Approve all photos and videos that are not approved yet."""
+        """Approve all photos and videos that are neither withheld nor approved yet; return the review."""
         return self._json("POST", f"/v1/jobs/{job}/approve")
 
     def undo(self, job: str) -> dict[str, Any]:
-        """Take back the last decision."""
+        """Undo the last change of decisions; return the review."""
         return self._json("POST", f"/v1/jobs/{job}/undo")
 
     def decisions(self, job: str) -> dict[str, Any]:
-        """Return the decisions as --decisions of `styleid anonymize` and `styleid video` takes them."""
+        """Return the decisions file of a job that is done, as --decisions of the command line reads it."""
         return self._json("GET", f"/v1/jobs/{job}/decisions")
 
     # ---------------------------------------------------------------- sending
