@@ -1,4 +1,4 @@
-"""The order of a run over a clip: find, follow, measure, assign targets; then render, check, write and tell."""
+"""Run the anonymisation of a clip: find, follow and measure faces, choose targets, render, check and write."""
 
 from __future__ import annotations
 
@@ -45,14 +45,23 @@ from styleid.video.targets import AssignedTarget, Measurements, assign_targets, 
 from styleid.video.tracks import Track, complete, rounded, steadied, tracks_of
 
 UNSURE_SHARE = 0.35
-"""Unsure detections score at least this share of what sure ones do; they continue tracks and never begin one."""
+"""Threshold of low-score detections, as a share of the detector's threshold. They continue tracks, but begin none."""
 _GAP_S = 1.0
+"""Longest gap, in seconds, across which detections are joined into one track."""
 _WHOLE = "the whole video was made again by the decisions: parts of an encoded video cannot be exchanged without a seam"
 
 
 @dataclass
 class VideoSummary:
-    """What became of a run. record: the journal's line. failure: why nothing was written, else ""."""
+    """Result of a run.
+
+    Attributes:
+        record: The journal's record.
+        seconds: Duration of the run.
+        failure: Why no output was written, "" if it was.
+        page: The review's page, None without a review.
+        stage_seconds: Duration of each stage in seconds, by name.
+    """
 
     record: dict[str, Any]
     seconds: float
@@ -62,7 +71,10 @@ class VideoSummary:
 
     @property
     def exit_status(self) -> int:
-        """0 where all was done as asked; 3 where a face was hidden against the method, or nothing was written."""
+        """0 if everything was done as requested, otherwise 3.
+
+        It is 3 if no output was written, or if a face was obscured although it should have got a new face.
+        """
         stretches = [s for track in self.record.get("tracks", []) for s in track["obscured_at"]]
         return 3 if self.failure or any(s["reason"] for s in stretches) else 0
 
@@ -97,13 +109,29 @@ def process_video(
     decided: DecidedVideo | None = None,
     export: Path | None = None,
 ) -> VideoSummary:
-    """Anonymise a video, or a folder of frames, and append to the journal beside the output.
+    """Anonymise a video or a folder of frames, and append a record to the journal beside the output.
 
-    assignment: who gets which face, and who is left alone, where that is not left to chance.
-    detector: sees faces, unsure ones included; by default CenterFace at a low threshold. decided: what a person decided
-    about the clip; nothing is written where it is about another one. export: where to write a decisions file.
-    Raises OutputError where the output cannot be written; an input that cannot be used is told in the summary and in
-    the journal. Nothing is left of an output that is not whole.
+    If the input cannot be used, the summary and the journal say why. An incomplete output is removed.
+
+    Args:
+        source: The video or folder.
+        anonymizer: Replaces and checks faces. The assignment's anonymiser is used instead if there is one.
+        options: What to write, and the edited tracks.
+        encode: How the video is encoded.
+        side: What happens to sound and subtitles.
+        assignment: Who gets which target, and who is kept; None for new targets for everybody.
+        detector: Finds faces, including low-score ones. By default, the anonymiser's detector with a lower threshold.
+        watch: Called with the stage, the number of finished items, and their total.
+        decided: Decisions about the clip. If they were made for another file, no output is written.
+        export: Path of a decisions file to write; None for none.
+
+    Returns:
+        The summary.
+
+    Raises:
+        OptionError: If options contradict each other, or the output would overwrite the input.
+        OutputError: If the output cannot be written.
+        MissingDependencyError: If a package that the run needs is not installed.
     """
     begun = time.perf_counter()
     if assignment is not None:
@@ -141,9 +169,21 @@ def process_video(
 def render_video(
     source: Path, anonymizer: Anonymizer, options: VideoOptions, taken: Sequence[TakenTarget] = ()
 ) -> dict[str, Any]:
-    """Anonymise a video as `process_video` does, without sound and without a journal; return the journal's line.
+    """Anonymise a video as `process_video` does, but without sound and without a journal.
 
-    taken: see `assign_targets`. Raises VideoError where the input cannot be used.
+    Args:
+        source: The video.
+        anonymizer: Replaces and checks faces.
+        options: What to write.
+        taken: Targets of people in the photo that the video belongs to; see `assign_targets`.
+
+    Returns:
+        The record for the journal.
+
+    Raises:
+        VideoError: If the input cannot be used.
+        OutputError: If the output cannot be written.
+        MissingDependencyError: If a package that the run needs is not installed.
     """
     work = _Work(source, anonymizer, options, EncodeOptions(), TrackOptions(), None, {}, taken)
     return _run(work, None, None, None)[0]
@@ -151,7 +191,18 @@ def render_video(
 
 @dataclass(frozen=True)
 class _Work:
-    """What a run is asked for. repeated: the settings that a decisions file names. taken: see `assign_targets`."""
+    """The arguments of a run.
+
+    Attributes:
+        source: The video or folder of frames.
+        anonymizer: Replaces and checks faces.
+        options: What to write, and the edited tracks.
+        encode: How the video is encoded.
+        side: What happens to sound and subtitles.
+        decided: Decisions about the clip, None without any.
+        repeated: Settings that an exported decisions file contains.
+        taken: See `assign_targets`.
+    """
 
     source: Path
     anonymizer: Anonymizer
@@ -166,7 +217,10 @@ class _Work:
 def _run(
     work: _Work, detector: Detector | None, watch: Watch | None, export: Path | None
 ) -> tuple[dict[str, Any], Path | None]:
-    """Do the work, on several frames at once: a second frame gains more than a second thread in each network."""
+    """Run on several frames at once, with few threads per network.
+
+    A second frame gains more than a second thread in each network.
+    """
     at_once = frames_at_once()
     with limited_threads(max(1, cpu_threads() // at_once)), FramePool(at_once) as pool:
         return _run_on(pool, work, detector, watch, export)
@@ -223,9 +277,27 @@ def first_pass(
     taken: Sequence[TakenTarget] = (),
     pool: FramePool = ONE_BY_ONE,
 ) -> tuple[Scan, list[Track], Measurements | None, dict[int, AssignedTarget]]:
-    """Find and follow everybody in a clip; with a bundle, also measure every face and choose each person's target.
+    """Find and follow all faces of a clip; with a bundle, also measure every face and choose each person's target.
 
-    given: tracks as in tracks.json, where a person has said what there is; by default those that options name.
+    Args:
+        clip: The clip.
+        anonymizer: Replaces and checks faces; its method "none" needs no bundle.
+        options: Name the edited tracks, if any.
+        detector: Finds faces, including low-score ones; by default the anonymiser's with a lower threshold.
+        space: Holds the measurements.
+        watch: Called with the stage, the number of finished items, and their total.
+        given: Edited tracks, as in tracks.json; by default those that the options name. If there are any, nothing is
+            detected.
+        taken: See `assign_targets`.
+        pool: Runs the work on frames.
+
+    Returns:
+        The scan; the tracks; the measurements, None without a bundle or tracks; and the targets by person.
+
+    Raises:
+        OptionError: If the edited tracks are invalid or belong to another clip.
+        VideoError: If a frame cannot be read.
+        OutputError: If the measurements cannot be stored.
     """
     chosen = anonymizer.options.detector
     bundle = None if anonymizer.options.method == "none" else anonymizer.bundle
@@ -263,7 +335,7 @@ def first_pass(
 
 
 def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:
-    """Give tracks their people; one that nobody gave a person is a person of its own."""
+    """Set each track's person; tracks without one (None, or a negative number) get a new person each."""
     free = 1 + max(people) if people else 1
     for index, track in enumerate(tracks):
         given = people[index] if people is not None else index
@@ -271,21 +343,21 @@ def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:
 
 
 def _require_free_targets(tracks: Sequence[Track], anonymizer: Anonymizer, given: JsonValue) -> None:
-    """Raise OptionError where a person is to get another new face and has a pseudonym."""
+    """Raise OptionError if an edited track requests another target although a key fixes each person's target."""
     if isinstance(anonymizer.targets, ConsistentTargets) and any(track.other for track in tracks):
         raise OptionError(given.option, f"{given.source} asks for another new face ('target'), and with "
                           "`targets=consistent` a person's new face is the same in all videos and photos.")  # fmt: skip
 
 
 class _Blind:
-    """Sees nothing, where a person has already said what there is."""
+    """A detector that finds nothing, for clips whose tracks are given."""
 
     def detect(self, image_rgb: ImageRGB) -> Faces:
         return Faces.empty()
 
 
 class _Clock:
-    """Note how long each stage takes, and pass progress on."""
+    """Measures the duration of each stage, and passes progress on."""
 
     def __init__(self, watch: Watch | None) -> None:
         self._watch, self._last = watch, time.perf_counter()
@@ -308,7 +380,7 @@ def _length(found: Scan) -> float:
 
 
 def _told(track: Track, log: TrackLog, found: Scan) -> dict[str, Any]:
-    """Return what the journal says of a track: never an embedding, never a crop."""
+    """Return the journal's entry for a track. It contains no embedding and no image."""
     boxes = track.boxes_xyxy
     widths = boxes[:, 2:] - boxes[:, :2]
     ends = found.times_s + found.durations_s

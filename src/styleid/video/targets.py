@@ -1,4 +1,7 @@
-"""Give each person one target and one strength for the whole clip, tried on frames from all over it."""
+"""Choose one target and one swap step per person for the whole clip, by trying targets on sampled frames.
+
+The faces of all tracks are measured first. The measurements stay in the run's workspace until the second pass.
+"""
 
 from __future__ import annotations
 
@@ -28,30 +31,37 @@ from styleid.video.store import Workspace, measurement_type
 from styleid.video.tracks import Track
 
 SAMPLES = 10
+"""Largest number of sampled frames per track, and of samples per person on which targets are tried."""
 _MARGIN = 0.08
-"""How far below the threshold samples should stay, since other frames of the track will be harder."""
+"""Least distance of the samples' similarity to the limit, because other frames of the track may be harder."""
 _LANDMARK_FRAMES, _WPLUS_FRAMES = 1.2, 2.0
+"""Standard deviations of the temporal smoothing of landmarks and W+, in frames."""
 _CHUNK = 2000
+"""Number of frames of a track that are smoothed at once, which bounds memory."""
 _DRIFTS_ALLOWED = 0.2
+"""Share of a person's samples in which a target may change sex or mouth and still be accepted at once."""
 TAKEN_FMR = 1e-2
-"""How alike somebody must be to a face of the photo that a clip belongs to: both were taken in the same seconds."""
+"""False-match rate at which a person of the clip is matched to a face of its photo. It can be high, because both were
+taken within seconds."""
 _PATIENCE = 3
-"""How many times as many targets are tried as for a photo, while samples fail: the choice stands for a whole clip."""
-
+"""Factor on the number of tries for a photo while samples fail, because one target serves the whole clip."""
 _HOPELESS = 4
-"""After how many targets that all fail in a sample, that is put down to the sample."""
-
+"""Number of targets that all fail on a sample after which no other target is expected to pass on it."""
 
 Take = tuple[SourceFace, ImageRGB]
+"""A measured face, and the image around it into which new faces are drawn."""
 Sample = tuple[int, ImageRGB, Float[np.ndarray, " 2"]]
-"""A frame, the neighbourhood of a face in it, and where that lies in the frame, x and y."""
+"""Number of a frame, the image around a face in it, and that image's top left corner in the frame, (2,), pixels."""
 
 
 @dataclass(frozen=True)
 class AssignedTarget:
-    """A person's part.
+    """The target of one person.
 
-    target: W+ (size,) of somebody who never lived. step: which of the method's steps. tries: made.
+    Attributes:
+        target: W+ of the generated face, (size,).
+        step: Index of the method's swap step.
+        tries: Number of trials made to find it.
     """
 
     target: Float[np.ndarray, " size"]
@@ -60,9 +70,14 @@ class AssignedTarget:
 
 
 class Measurements:
-    """What was measured of every track in every frame, on the disk: rows of `measurement_type`."""
+    """Measurements of every track in every frame, stored on disk as rows of `measurement_type`."""
 
     def __init__(self, tracks: Sequence[Track], anonymizer: Anonymizer, space: Workspace) -> None:
+        """Create the empty table.
+
+        Raises:
+            OutputError: If the table cannot be created.
+        """
         spec = anonymizer.bundle.spec
         side = spec.identity_crop.size_px
         width = anonymizer.bundle.embed(np.zeros((1, side, side, 3), np.uint8)).shape[1]
@@ -73,18 +88,36 @@ class Measurements:
         self._maps, self._side = space.shelf("maps"), spec.crop.size_px
 
     def row(self, track: int, frame: int) -> Any:
-        """Return one face in one frame."""
+        """Return the row of a track, by index, in a frame."""
         return self.table[self._starts[track] + frame - self._tracks[track].first]
 
     def note(self, track: int, frame: int, source: SourceFace, packed: bytes) -> None:
-        """Keep what was measured of a face. packed: its maps, by `pack_maps`."""
+        """Store the measurements of a face.
+
+        Args:
+            track: Index of the track.
+            frame: Number of the frame.
+            source: The measured face.
+            packed: Its maps, from `pack_maps`.
+
+        Raises:
+            OutputError: If the maps cannot be written.
+        """
         row, seen = self.row(track, frame), source.observation
         row["landmarks"], row["wplus"] = seen.landmarks, source.wplus
         row["attributes"], row["embedding"] = seen.attributes, seen.embedding
         row["shares"], row["maps"] = seen.face_shares, self._maps.put(packed)
 
     def recall(self, anonymizer: Anonymizer, image_rgb: ImageRGB, faces: Faces, index: int, row: Any) -> SourceFace:
-        """Return a face as it was measured. faces: of the frame. index: which of them. row: see `row`."""
+        """Return a face as it was measured, without running a network.
+
+        Args:
+            anonymizer: The anonymiser that measured it.
+            image_rgb: The frame, uint8 (h, w, 3).
+            faces: All faces of the frame.
+            index: Position of the face among them.
+            row: The row of its measurements; see `row`.
+        """
         shares = float(row["shares"][0]), float(row["shares"][1])
         landmarks, embedding, attributes = (np.array(row[name]) for name in ("landmarks", "embedding", "attributes"))
         seen = Observation(True, landmarks, embedding, attributes, shares)
@@ -92,11 +125,16 @@ class Measurements:
         return anonymizer.recall(image_rgb, faces, index, seen, maps, np.array(row["wplus"]))
 
     def of(self, track: int) -> Any:
-        """Return a track's rows."""
+        """Return all rows of a track, by index."""
         return self.table[self._starts[track] : self._starts[track + 1]]
 
     def steady(self, times_s: Float[np.ndarray, " frames"], rate: float) -> None:
-        """Smooth landmarks and W+ of every track in time."""
+        """Smooth landmarks and W+ of every track over time, into separate fields of the rows.
+
+        Args:
+            times_s: Times of all frames of the clip, (frames,), seconds.
+            rate: Frames per second.
+        """
         for index, track in enumerate(self._tracks):
             rows, times = self.of(index), np.asarray(times_s)[list(track.frames)]
             for begin in range(0, len(track), _CHUNK):
@@ -108,12 +146,20 @@ class Measurements:
 
 
 def replaceable(track: Track) -> bool:
-    """Say whether a track has landmarks, without which no face can be aligned."""
+    """Return whether all landmarks of a track are known. Without them, its face cannot be aligned."""
     return bool(np.isfinite(track.landmarks_px).all())
 
 
 def faces_at(tracks: Sequence[Track], frame: int) -> tuple[list[int], Faces]:
-    """Return which tracks show a face in a frame, and the faces."""
+    """Return the faces that the tracks show in a frame.
+
+    Args:
+        tracks: The tracks; those that are kept or dropped are left out.
+        frame: Number of the frame.
+
+    Returns:
+        Indices of the n tracks that show a face, and the n faces. Their scores are the tracks' trust.
+    """
     which = [i for i, t in enumerate(tracks) if t.first <= frame <= t.last and not t.left]
     if not which:
         return which, Faces.empty()
@@ -132,9 +178,25 @@ def measure(
     watch: Watch | None = None,
     pool: FramePool = ONE_BY_ONE,
 ) -> tuple[Measurements, dict[int, list[Sample]]]:
-    """Measure every face of every track; return that, and by track what some of its frames showed.
+    """Measure every face of every track that has landmarks.
 
-    Attributes are measured in frames that are samples of a track; they are NaN in the others.
+    Attributes are measured only in frames that are sampled for one of their tracks; in other frames they are NaN.
+
+    Args:
+        clip: The clip.
+        scan: The scan of the clip.
+        tracks: The tracks.
+        anonymizer: Measures faces.
+        space: Stores the measurements and samples.
+        watch: Called with the stage, the number of finished frames, and their total.
+        pool: Runs the work on frames.
+
+    Returns:
+        The measurements, and the samples of each track that has landmarks, by its index.
+
+    Raises:
+        VideoError: If a frame cannot be read.
+        OutputError: If the measurements cannot be stored.
     """
     measured = Measurements(tracks, anonymizer, space)
     wanted = {i: _sample_frames(track) for i, track in enumerate(tracks) if replaceable(track)}
@@ -161,14 +223,14 @@ def measure(
 
 
 def _sample(source: SourceFace, frame: int, path: Path) -> Sample:
-    """Keep a face's neighbourhood in a file."""
+    """Return a sample whose image is stored in a file and read from there on use."""
     x0, y0, x1, y1 = source.window
     np.save(path, source.photo_rgb[y0:y1, x0:x1])
     return frame, np.load(path, mmap_mode="r"), np.array([x0, y0], np.float32)
 
 
 def _sample_frames(track: Track) -> set[int]:
-    """Return frames spread over a track, of those that the detector saw."""
+    """Return up to SAMPLES frames spread over a track, preferring those in which the face was detected."""
     seen = np.nonzero(track.seen)[0]
     places = seen if len(seen) else np.arange(len(track))
     picked = places[np.linspace(0, len(places) - 1, min(SAMPLES, len(places))).round().astype(int)]
@@ -176,7 +238,12 @@ def _sample_frames(track: Track) -> set[int]:
 
 
 def steady(source: SourceFace, row: Any) -> SourceFace:
-    """Return a face with the landmarks and W+ that were smoothed over its track."""
+    """Return a face with the landmarks and W+ that were smoothed over its track.
+
+    Args:
+        source: The face.
+        row: Its row in `Measurements`, after `Measurements.steady`.
+    """
     observation = replace(source.observation, landmarks=np.asarray(row["steady_landmarks"]))
     return replace(source, observation=observation, wplus=np.asarray(row["steady_wplus"]))
 
@@ -191,10 +258,27 @@ def assign_targets(
     taken: Sequence[TakenTarget] = (),
     pool: FramePool = ONE_BY_ONE,
 ) -> dict[int, AssignedTarget]:
-    """Choose every person's target and strength: by what most of the samples pass with.
+    """Choose each person's target and swap step, by how they do on the person's samples.
 
-    Under a key the person's pseudonym is the target. What is written down of new people is written before this returns.
-    taken: what people became elsewhere, as in the photo that a clip belongs to; who is one of them becomes the same.
+    If the anonymiser assigns targets under a key, the people file is saved before this returns.
+
+    Args:
+        tracks: The tracks, with their people set.
+        measured: Their measurements.
+        samples: Samples by track index, from `measure`.
+        anonymizer: Draws and judges faces.
+        name: Name of the clip, on which a seed's targets depend.
+        watch: Called with the stage, the number of finished people, and their total.
+        taken: Targets from elsewhere, such as the photo that a clip belongs to. A person who matches one of the faces
+            gets that face's target.
+        pool: Runs the work on people.
+
+    Returns:
+        The targets by person, for all people with samples who are to be replaced.
+
+    Raises:
+        OutputError: If the people file cannot be written.
+        PeopleFileError: If the people file cannot be read, or another run changed it at the same time.
     """
     people = sorted({tracks[i].person for i in samples if samples[i] and tracks[i].replaced})
     takes = {person: _takes(person, tracks, measured, samples, anonymizer) for person in people}
@@ -222,7 +306,7 @@ def _takes(
     samples: Mapping[int, Sequence[Sample]],
     anonymizer: Anonymizer,
 ) -> list[Take]:
-    """Return some of a person's samples from all over the clip, analysed."""
+    """Return up to SAMPLES of a person's samples, spread over their tracks, with the faces measured."""
     takes = [(i, *sample) for i in _tracks_of(person, tracks, samples) for sample in samples[i]]
     some = np.linspace(0, len(takes) - 1, min(SAMPLES, len(takes))).round().astype(int)
     chosen = (takes[k] for k in some)
@@ -236,7 +320,11 @@ def _tracks_of(person: int, tracks: Sequence[Track], samples: Mapping[int, Any])
 def _mean(
     person: int, tracks: Sequence[Track], measured: Measurements, samples: Mapping[int, Any]
 ) -> dict[str, Float[np.ndarray, "1 ..."]]:
-    """Return a person's attributes and W+ over all frames in which they were seen and these measured."""
+    """Return a person's mean attributes, (1, 7), and W+, (1, size).
+
+    Only frames in which the face was detected and the values were measured count; if it was detected in none, all
+    frames do. Each track has the same weight.
+    """
     own = _tracks_of(person, tracks, samples)
     rows = [measured.of(i)[tracks[i].seen] for i in own]
     rows = [r for r in rows if len(r)] or [measured.of(i) for i in own]
@@ -248,10 +336,10 @@ def _mean(
 def _pseudonyms(
     takes: Mapping[int, Sequence[Take]], tracks: Sequence[Track], anonymizer: Anonymizer
 ) -> dict[int, Float[np.ndarray, "t size"]]:
-    """Return each person's targets (t, size) under the key, nothing where there is none.
+    """Return the targets, (t, size), that the key assigns to each person; empty without a key.
 
-    A person is one sighting, the clearest sample with the average embedding; people who are in one frame with each
-    other are different ones.
+    A person is represented by the clearest sample with the mean embedding. People who appear in the same frame are
+    treated as different.
     """
     if not isinstance(anonymizer.targets, ConsistentTargets):
         return {}
@@ -270,7 +358,7 @@ def _pseudonyms(
 def _taken(
     takes: Mapping[int, Sequence[Take]], taken: Sequence[TakenTarget], anonymizer: Anonymizer
 ) -> dict[int, Float[np.ndarray, "1 size"]]:
-    """Return the target (1, size) of each person who is one of those that took some; the most alike pairs first."""
+    """Return the target, (1, size), of each person who matches a face of `taken`, the most similar pairs first."""
     if not taken:
         return {}
     rates = anonymizer.bundle.spec.thresholds
@@ -290,7 +378,10 @@ def _taken(
 
 
 def _meeting(people: Sequence[int], tracks: Sequence[Track]) -> dict[int, int]:
-    """Return a number for each person that those share who are in frames together, over however many others."""
+    """Return a group number for each person.
+
+    People who appear in the same frame share a group, also through other people.
+    """
     spans = {p: [t for t in tracks if t.person == p and not t.left] for p in people}
     group = {p: p for p in people}
     for a in people:
@@ -318,10 +409,13 @@ def _rehearsed(
 
 @dataclass(frozen=True)
 class _Trial:
-    """How a target did on a person's samples.
+    """Result of trying one target on a person's samples.
 
-    failed: which samples failed. close: how many came close to it. drifted: how many changed what should have stayed.
-    landmark_error: the mean.
+    Attributes:
+        failed: Indices of the samples that failed.
+        close: Number of samples whose similarity is within the margin of the limit or above it.
+        drifted: Number of samples in which sex or mouth changed; see `GateVerdict.drifts`.
+        landmark_error: Mean landmark error of the samples that were tried.
     """
 
     failed: frozenset[int]
@@ -331,14 +425,14 @@ class _Trial:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """The lower, the better."""
+        """Sort key, best first."""
         return len(self.failed), self.close, self.drifted, self.landmark_error
 
 
 class _Rehearsal:
-    """Try targets on a person's samples; each take is a face and the neighbourhood that it is drawn into.
+    """Tries targets on a person's samples.
 
-    Samples in which most targets failed come first, and a trial ends when it cannot be the best any more.
+    Samples in which most targets failed are tried first, and a trial ends as soon as it cannot become the best.
     """
 
     def __init__(self, anonymizer: Anonymizer, takes: Sequence[Take]) -> None:
@@ -351,7 +445,14 @@ class _Rehearsal:
     def stranger(
         self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]], other: int = 0
     ) -> AssignedTarget:
-        """Return the best of some new targets. other: which other new face, 0 for the first."""
+        """Return the best of several newly sampled targets.
+
+        Args:
+            name: Name of the clip.
+            person: Number of the person.
+            mean: The person's mean attributes, (1, 7), and W+, (1, size).
+            other: Number of the alternative new face that was requested, 0 for the first.
+        """
         anonymizer, step, steps = self._anonymizer, 0, len(self._anonymizer.method.steps)
         best: tuple[_Trial, AssignedTarget] | None = None
         tries = 0
@@ -372,7 +473,13 @@ class _Rehearsal:
         return replace(best[1], tries=tries)
 
     def pseudonym(self, targets: Float[np.ndarray, "t size"]) -> AssignedTarget:
-        """Return the first of a person's targets that passes in every sample: more of one before the next."""
+        """Return the first target and swap step that pass on every sample, or else the best.
+
+        All steps of one target are tried before the next target.
+
+        Args:
+            targets: The person's targets in order of preference, (t, size).
+        """
         best: tuple[_Trial, AssignedTarget] | None = None
         tries = 0
         for target in targets:
@@ -387,11 +494,14 @@ class _Rehearsal:
         return replace(best[1], tries=tries)
 
     def _may_pass(self, failed: frozenset[int]) -> bool:
-        """Say whether another target may pass in some of these samples: not where a row of targets all failed."""
+        """Return whether another target may pass on one of these samples; see `_HOPELESS`."""
         return any(self._failures[k] < self._tried[k] or self._tried[k] < _HOPELESS for k in failed)
 
     def _try(self, target: Float[np.ndarray, " size"], step: int, best: _Trial | None) -> _Trial:
-        """Return how a target does, or how far it came until more samples failed than with the best so far."""
+        """Return the result of a target on the samples.
+
+        The trial ends early once more samples failed than with the best target so far.
+        """
         anonymizer, count = self._anonymizer, len(self._own)
         wplus = anonymizer.method.swap(anonymizer.bundle, self._own, np.repeat(target[None], count, 0), [step] * count)
         failed, verdicts = set[int](), list[GateVerdict]()

@@ -1,4 +1,9 @@
-"""Tracks without holes: what was detected, what is filled in between, and both ends until the face is gone."""
+"""Tracks without gaps: detected boxes, boxes filled in between, and boxes beyond both ends until the face is gone.
+
+Convention
+----------
+Boxes are (x0, y0, x1, y1) and landmarks (x, y), in pixels of the frame. Places are positions within a track, from 0.
+"""
 
 from __future__ import annotations
 
@@ -20,30 +25,49 @@ from styleid.types import ImageRGB
 from styleid.video.scan import Scan, Watch
 
 _FOLLOW_SIDE_PX = 1280
+"""Longest side of the grey frames in which faces are followed."""
 _FOLLOW_S = 2.0
+"""Longest extension of a track at each end, seconds."""
 _LEAST_ENDS = 3
+"""Number of frames by which a track is extended even if the face is not found there."""
 _BLINK, _SURE_AGAIN = 3, 0.6
+"""Number of frames without the face after which a higher correlation is required to find it again, and that value."""
 _MOST_UNSEEN_S = 1.0
+"""Time without the face after which the extension ends, seconds."""
 _ACROSS_CUTS = 0.7
+"""Least correlation with which a track continues across a cut."""
 _INSIDE = 0.1
+"""Least share of a box that must lie inside the frame."""
 _SAME_FACE = 0.5
+"""Overlap above which two boxes show the same face."""
 _SHORT_GAP = 2
+"""Longest gap, in frames, that is interpolated without looking at the frames."""
 _LOOK_FRAMES = 10
+"""Number of frames next to a stretch among which the patch to search for is chosen."""
 _TRUST_UNSURE, _TRUST_FILLED = 0.6, 0.25
+"""Trust in low-score detections and in filled-in boxes."""
 _SMOOTH_FRAMES = 2.0
+"""Standard deviation of the temporal smoothing, in frames."""
 _NOTHING = np.zeros((0, 0), np.uint8)
 
 
 @dataclass
 class Track:
-    """One face through a stretch of frames without holes.
+    """One face through consecutive frames.
 
-    first: its first frame. boxes_xyxy: (n, 4). landmarks_px: (n, 5, 2), NaN where none are known. trust: (n,) in
-    [0, 1], what each place rests on: 1 a sure detection, less an unsure one, least a place that was filled in.
-    number: as shown to people, from 1. person: the same for tracks that show the same person. dropped: a person said
-    that it is a false alarm, so nothing is done to it. kept: why it is left alone as somebody to keep, in figures for
-    the journal. hide: how a person decided to hide it, None where nobody did. other: which other new face its person
-    gets, 0 for the first. decision: what a person decided, as the journal tells it.
+    Attributes:
+        first: Number of its first frame.
+        boxes_xyxy: (n, 4).
+        landmarks_px: (n, 5, 2), NaN if unknown.
+        trust: Reliability of each place, (n,), 0 to 1: at least 0.7 for a confident detection, less for a low-score
+            one, least for a filled-in box.
+        number: Number shown to people, from 1.
+        person: Number of the person, from 0; tracks of the same person share it.
+        dropped: Whether somebody marked it as a false alarm, so that nothing is changed.
+        kept: Measurements for the journal if the face is kept, otherwise None.
+        hide: How somebody decided to obscure it, None without such a decision.
+        other: Number of the alternative new face that was requested, 0 for the first.
+        decision: The decision about it, as the journal records it.
     """
 
     first: int
@@ -60,12 +84,12 @@ class Track:
 
     @property
     def left(self) -> bool:
-        """Whether nothing is done to it."""
+        """Whether the face stays as it is."""
         return self.dropped or self.kept is not None
 
     @property
     def replaced(self) -> bool:
-        """Whether it is to get a new face."""
+        """Whether the face is to get a new face."""
         return not self.left and self.hide is None
 
     def __len__(self) -> int:
@@ -73,26 +97,26 @@ class Track:
 
     @property
     def last(self) -> int:
-        """Its last frame."""
+        """Number of its last frame."""
         return self.first + len(self) - 1
 
     @property
     def frames(self) -> range:
-        """Its frames."""
+        """Numbers of its frames."""
         return range(self.first, self.first + len(self))
 
     @property
     def seen(self) -> Bool[np.ndarray, " n"]:
-        """Where the detector saw it, bool (n,)."""
+        """Places where the face was detected, bool (n,)."""
         return self.trust > _TRUST_FILLED
 
     def best(self, begin: int, end: int) -> int:
-        """Return the place from begin to end, both included, where the detector was surest."""
+        """Return the place with the highest trust between two places, both included."""
         places = np.arange(max(begin, 0), min(end, len(self) - 1) + 1)
         return int(places[self.trust[places].argmax()])
 
     def speed(self, at: int) -> Float[np.ndarray, " 2"]:
-        """Return how it moves about one of its places, (2,) pixels a frame, from what the detector saw."""
+        """Return the motion near a place, (2,), pixels per frame, fitted to the nearest detections."""
         places = np.nonzero(self.seen)[0]
         near = places[np.argsort(np.abs(places - at), kind="stable")[:5]]
         if len(near) < 2:
@@ -102,7 +126,13 @@ class Track:
 
 
 def tracks_of(scan: Scan, rows_of_tracks: Sequence[Sequence[int]], sure_from: float) -> list[Track]:
-    """Return tracks with their holes still open (NaN)."""
+    """Return tracks whose gaps are not filled yet; their boxes and landmarks are NaN there.
+
+    Args:
+        scan: The scan.
+        rows_of_tracks: For each track, the indices of its detections in the order of time, from `associate`.
+        sure_from: Score from which a detection is confident.
+    """
     tracks, c = [], scan.candidates
     for rows in rows_of_tracks:
         which = np.array(rows)
@@ -119,7 +149,22 @@ def tracks_of(scan: Scan, rows_of_tracks: Sequence[Sequence[int]], sure_from: fl
 
 
 def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | None = None) -> list[Track]:
-    """Fill the tracks' holes and prolong their ends, going through the clip with a window of small grey pictures."""
+    """Fill the gaps of tracks, and extend both ends until the face is gone.
+
+    Reads the clip once. Only a window of reduced grey frames is in memory.
+
+    Args:
+        clip: The clip.
+        scan: Its scan.
+        tracks: Tracks from `tracks_of`.
+        watch: Called with the stage, the number of finished frames, and their total.
+
+    Returns:
+        Tracks without gaps, in the same order.
+
+    Raises:
+        VideoError: If a frame cannot be read.
+    """
     if not tracks:
         return []
     ahead = max(_LEAST_ENDS, round(_FOLLOW_S * float(clip.info.rate)))
@@ -149,7 +194,14 @@ def complete(clip: Clip, scan: Scan, tracks: Sequence[Track], watch: Watch | Non
 
 @dataclass(frozen=True)
 class _Job:
-    """A stretch of frames, from begin to end, that a track is followed through: a gap, or before or after it."""
+    """A stretch of frames through which a track is followed.
+
+    Attributes:
+        track: Index of the track.
+        kind: "gap", "before" for the frames before the track, or "after" for those after it.
+        begin: First frame.
+        end: Last frame.
+    """
 
     track: int
     kind: str
@@ -162,7 +214,7 @@ class _Job:
 
 
 class _Rivals:
-    """Where the detector saw the tracks, by frame."""
+    """The detected boxes of all tracks, by frame."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
         self._boxes: dict[int, list[tuple[int, Float[np.ndarray, " 4"]]]] = defaultdict(list)
@@ -172,13 +224,13 @@ class _Rivals:
         self._tracks = tracks
 
     def holds(self, frame: int, box: Float[np.ndarray, " 4"], but: Track) -> bool:
-        """Say whether another track has this face in this frame already."""
+        """Return whether a box overlaps a detection of a track other than `but` in a frame."""
         others = [b for index, b in self._boxes.get(frame, ()) if self._tracks[index] is not but]
         return bool(others) and float(overlap(box[None], np.stack(others)).max()) > _SAME_FACE
 
 
 def _plan(tracks: Sequence[Track], ahead: int, frames: int) -> dict[int, list[_Job]]:
-    """Return what is to be done once a frame has been read."""
+    """Return the jobs by the frame after which all frames that they need have been read."""
     work: dict[int, list[_Job]] = defaultdict(list)
     for index, track in enumerate(tracks):
         known = np.nonzero(np.isfinite(track.boxes_xyxy[:, 0]))[0] + track.first
@@ -195,7 +247,7 @@ def _plan(tracks: Sequence[Track], ahead: int, frames: int) -> dict[int, list[_J
 
 
 def _needed(work: dict[int, list[_Job]], tracks: Sequence[Track]) -> set[int]:
-    """Return the frames whose pictures are looked at."""
+    """Return the frames that any job reads."""
     needed: set[int] = set()
     for job in (job for jobs in work.values() for job in jobs):
         needed.update(range(job.begin, job.end + 1))
@@ -204,7 +256,11 @@ def _needed(work: dict[int, list[_Job]], tracks: Sequence[Track]) -> set[int]:
 
 
 def _looks(track: Track, job: _Job) -> list[int]:
-    """Return the places where the face shows itself best, on this side of the stretch, and on the other of a gap."""
+    """Return the places with the highest trust near a stretch, from which the patches to search for are cut.
+
+    Returns:
+        For a gap, one place before it and one after it; otherwise, one place on the track's side.
+    """
     begin, end = job.begin - track.first, job.end - track.first
     if job.kind == "before":
         return [track.best(end, end + _LOOK_FRAMES)]
@@ -237,7 +293,7 @@ def _prolonged(
     rivals: _Rivals,
     clip: Clip,
 ) -> Float[np.ndarray, "m 4"]:
-    """Return the boxes beyond one end, outwards, until the face is gone."""
+    """Return the boxes beyond one end of a track, (m, 4), outwards, until the face is gone."""
     back = job.kind == "before"
     at = 0 if back else len(track) - 1
     speed = track.speed(at) * (-1 if back else 1)
@@ -261,7 +317,7 @@ def _prolonged(
 
 
 def _inside(box: Float[np.ndarray, " 4"], clip: Clip) -> bool:
-    """Say whether enough of a box lies inside the picture to show anything."""
+    """Return whether enough of a box lies inside the frame to show a face."""
     size = np.clip(box[2:] - box[:2], 1e-3, None)
     low, high = np.maximum(box[:2], 0), np.minimum(box[2:], [clip.info.width, clip.info.height])
     return bool((high > low).all()) and float(((high - low) / size).prod()) > _INSIDE
@@ -283,7 +339,17 @@ def _closed(index: int, track: Track, done: dict[tuple[int, str, int], Float[np.
 
 
 def carried(boxes: Float[np.ndarray, "n 4"], points: Float[np.ndarray, "n 5 2"]) -> Float[np.ndarray, "n 5 2"]:
-    """Place landmarks in the boxes that lack them as they lie in the boxes before and after."""
+    """Fill in missing landmarks.
+
+    Their positions relative to the box are interpolated between the places before and after that have landmarks.
+
+    Args:
+        boxes: (n, 4).
+        points: Landmarks, (n, 5, 2), NaN if missing.
+
+    Returns:
+        (n, 5, 2); unchanged if all landmarks are missing.
+    """
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)[:, None]
     inside = (points - boxes[:, None, :2]) / size
     known = np.asarray(np.isfinite(inside).all((1, 2)))
@@ -296,7 +362,13 @@ def carried(boxes: Float[np.ndarray, "n 4"], points: Float[np.ndarray, "n 5 2"])
 
 
 def steadied(track: Track, times_s: Float[np.ndarray, " frames"], rate: float) -> Track:
-    """Return a track whose boxes and landmarks no longer tremble."""
+    """Return a track with its boxes and landmarks smoothed over time.
+
+    Args:
+        track: The track.
+        times_s: Times of all frames of the clip, (frames,), seconds.
+        rate: Frames per second.
+    """
     times, sigma = np.asarray(times_s)[list(track.frames)], _SMOOTH_FRAMES / rate
     boxes = smooth(times, track.boxes_xyxy, track.trust, sigma)
     points = smooth(times, track.landmarks_px, track.trust, sigma)
@@ -304,7 +376,10 @@ def steadied(track: Track, times_s: Float[np.ndarray, " frames"], rate: float) -
 
 
 def rounded(track: Track) -> Track:
-    """Return a track as tracks.json holds it, so that what is made from the file is what was made before."""
+    """Return a track rounded as in tracks.json.
+
+    A run from an exported tracks.json therefore repeats the output exactly.
+    """
     return replace(
         track,
         boxes_xyxy=np.round(track.boxes_xyxy.astype(float), 1).astype(np.float32),
