@@ -1,5 +1,5 @@
-"""Anonymise videos: find and follow everybody, give each person one target, render and check every frame.
+"""Anonymise videos.
 
-Knows clips, tracks and the pipeline's stages.
-Does not know codecs.
+All faces are found and followed first. Each person gets one target for the whole clip; then every frame is rendered and
+checked. Live pictures are processed as they arrive. `styleid.media.video` reads and writes the files.
 """

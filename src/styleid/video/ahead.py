@@ -1,7 +1,7 @@
-"""Work on several frames at once, in threads, and take what comes of them in order.
+"""Process several frames at once in threads, and yield the results in order.
 
-Networks, decoder, encoder and OpenCV leave Python's lock to others while they run, so threads of one process are
-enough. What a frame becomes does not depend on how many are in hand.
+Threads of one process suffice, because ONNX Runtime, FFmpeg and OpenCV release Python's global interpreter lock while
+they work. The results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from styleid.runtime import cpu_threads
 T = TypeVar("T")
 R = TypeVar("R")
 _MOST_AT_ONCE = 4
+"""Largest number of frames that are processed at once."""
 _SPARE = 1
-"""How many frames may wait for a thread, so that none is idle while the first result is used."""
+"""Number of frames that may wait for a thread, so that no thread is idle while a result is used."""
 
 
 def frames_at_once() -> int:
-    """Return how many frames are worked on at once: as many as there are cores for this process, at most four."""
+    """Return the number of frames to process at once: the number of CPU cores of this process, at most 4."""
     return max(1, min(_MOST_AT_ONCE, cpu_threads()))
 
 
 class FramePool:
-    """Threads that work on frames; a context that waits for them at its end.
+    """Threads that process frames. On leaving the context, it waits for running work and cancels the rest.
 
-    at_once: how many. With 1 there are none: all is done in the calling thread, one frame after the other.
+    Attributes:
+        at_once: Number of threads; with 1, all work is done in the calling thread.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -43,10 +45,12 @@ class FramePool:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def in_order(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield what `work` makes of each item, in the items' order; raise what it raised in the place of a result.
+        """Yield the result of each item, in the order of the items.
 
-        work: called in the threads, begun in the items' order. items: taken in the calling thread, a few ahead of what
-        is yielded.
+        Args:
+            work: Processes an item in one of the threads. Items are started in order. An exception that it raises is
+                raised here in place of the result.
+            items: Read in the calling thread, a few items ahead of the results.
         """
         if self._pool is None:
             yield from map(work, items)
@@ -61,4 +65,4 @@ class FramePool:
 
 
 ONE_BY_ONE = FramePool(1)
-"""Works on one frame after the other: what everything else must agree with."""
+"""Processes one frame after the other in the calling thread."""

@@ -1,6 +1,7 @@
-"""Find the tracks of people to leave alone: those that look like one of them from end to end, and like nobody else.
+"""Find the tracks of people whose faces are kept.
 
-A track that goes from one person to another would show the other, so it is not enough that it is right on the whole.
+A track may jump from one person to another. Therefore it is kept only if it matches the same person in each half-second
+of its length, not only on average.
 """
 
 from __future__ import annotations
@@ -19,13 +20,28 @@ from styleid.video.targets import faces_at, replaceable
 from styleid.video.tracks import Track
 
 LOOKS_A_SECOND = 10.0
+"""Number of frames per second in which a track's face is embedded."""
 WINDOW_S = 0.5
+"""Length of the windows in which a track must match, seconds."""
 WINDOW_FMR = 1e-2
-"""How alike each half-second of a track must be; the whole must be as alike as `Keep` asks of a single face."""
+"""False-match rate of the threshold for each window. The whole track must exceed the threshold of `Keep`."""
 
 
 def leave_kept(clip: Clip, found: Scan, tracks: Sequence[Track], keep: Keep, watch: Watch | None = None) -> None:
-    """Mark the tracks of people to leave alone; of two that are in one frame and claim the same person, neither."""
+    """Mark the tracks of people whose faces are kept, by setting `Track.kept`.
+
+    If two tracks that overlap in time match the same person, neither is kept.
+
+    Args:
+        clip: The clip.
+        found: Its scan.
+        tracks: The tracks; those that are kept are changed.
+        keep: Recognises the people.
+        watch: Called with the stage, the number of finished frames, and their total.
+
+    Raises:
+        VideoError: If a frame cannot be read.
+    """
     wanted = {i: _frames(track, float(clip.info.rate)) for i, track in enumerate(tracks) if replaceable(track)}
     looks: dict[int, list[tuple[float, Float[np.ndarray, " d"]]]] = defaultdict(list)
     for frame in clip.frames():
@@ -49,10 +65,12 @@ def leave_kept(clip: Clip, found: Scan, tracks: Sequence[Track], keep: Keep, wat
 
 
 def kept_as(times_s: Float[np.ndarray, " n"], embeddings: Float[np.ndarray, "n d"], keep: Keep) -> Match | None:
-    """Return whom a track is to be left alone as, None where it is not.
+    """Return the person as whom a track is kept, None if it is not kept.
 
-    times_s: (n,) of the looks at it; embeddings: (n, d), unit length. On the average of all looks it must be as like
-    one person as `Keep` asks of a face, and in each half-second as the bundle's threshold for `WINDOW_FMR` asks.
+    Args:
+        times_s: Times of the n frames in which the face was embedded, (n,), seconds.
+        embeddings: Its unit embeddings, (n, d).
+        keep: Recognises the people.
     """
     alike = keep.similarities(embeddings)
     match = keep.nearest(alike.mean(0))
@@ -69,7 +87,7 @@ def kept_as(times_s: Float[np.ndarray, " n"], embeddings: Float[np.ndarray, "n d
 
 
 def _frames(track: Track, rate: float) -> set[int]:
-    """Return the frames in which a track is looked at: some each second of those in which the detector saw it."""
+    """Return the frames in which a track's face is embedded, from those in which it was detected."""
     every = max(1, round(rate / LOOKS_A_SECOND))
     seen = np.nonzero(track.seen)[0]
     return {track.first + int(at) for at in seen[::every]}

@@ -1,4 +1,4 @@
-"""Link tracks into people: one person may have several tracks, before and after a cut."""
+"""Link tracks to people. A person may have several tracks, for example before and after a cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from styleid.video.tracks import Track
 
 
 def link_tracks(tracks: Sequence[Track], measured: Measurements, alike_from: float) -> list[int]:
-    """Return each track's person, linked across cuts by embedding."""
+    """Return the number of each track's person, from 0, by the mean embeddings of the tracks.
+
+    Args:
+        tracks: The tracks.
+        measured: Their measurements.
+        alike_from: Cosine similarity above which two tracks may show the same person.
+    """
     means, frames = [], []
     for index, track in enumerate(tracks):
         known = measured.of(index)["embedding"][track.seen] if replaceable(track) else np.zeros((0, 1), np.float32)
@@ -24,9 +30,15 @@ def link_tracks(tracks: Sequence[Track], measured: Measurements, alike_from: flo
 
 
 def link_people(means: Sequence[Float[np.ndarray, " _"]], frames: Sequence[set[int]], above: float) -> list[int]:
-    """Return a person's number for each track: the most similar are linked first, while they are alike and never meet.
+    """Return the number of each track's person, from 0.
 
-    means: a unit embedding per track, or an empty array where there is none. frames: the frames of each.
+    Groups of tracks are merged in descending order of similarity. Two groups are merged only if they share no frame and
+    their mean similarity exceeds the threshold.
+
+    Args:
+        means: Unit embedding of each track, (d,); empty, (0,), for a track without one, which is never linked.
+        frames: Frames of each track.
+        above: Cosine similarity above which tracks are linked.
     """
     groups = [{i} for i in range(len(means))]
     pairs = [

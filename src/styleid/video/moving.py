@@ -1,4 +1,4 @@
-"""Anonymise the moving part of a photo: the video of a motion photo, or the one beside a Live Photo."""
+"""Anonymise the video of a motion photo or Live Photo."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from styleid.video.store import Workspace
 def anonymize_moving(
     video: bytes, name: str, anonymizer: Anonymizer, taken: Sequence[TakenTarget], marking: MarkOptions
 ) -> tuple[bytes, dict[str, Any]]:
-    """Anonymise a video that belongs to a photo; sound is dropped.
+    """Anonymise the video that belongs to a photo. Its sound is dropped.
 
     Args:
         video: An MP4 or QuickTime file.
-        name: What it is called, which a seed's targets depend on; its suffix, .mp4 or .mov, is the output's.
-        anonymizer: What the photo was anonymised with.
-        taken: What the people in the photo became; who is in the video too becomes the same.
-        marking: How the output says that it holds generated faces.
+        name: Name of the video, on which a seed's targets depend. Its suffix, .mp4 or .mov, names the output's
+            container.
+        anonymizer: The anonymiser that the photo was processed with.
+        taken: The targets that the people in the photo got. People who match them get the same targets in the video.
+        marking: How the output is marked as containing generated faces.
 
     Returns:
-        The new file, and what the journal says of it.
+        The output file, and the record for the journal.
 
     Raises:
-        VideoError: It cannot be used; the reason is for a person to read.
-        OutputError: It cannot be written.
-        MissingDependencyError: PyAV is not installed.
+        VideoError: If the video cannot be used.
+        OutputError: If the output cannot be written.
+        MissingDependencyError: If a package that the run needs, such as PyAV, is not installed.
     """
     own = PurePosixPath(name)
     with Workspace() as space:

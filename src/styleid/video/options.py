@@ -1,4 +1,4 @@
-"""What a run over a video may be asked for."""
+"""Options of a run over a video."""
 
 from __future__ import annotations
 

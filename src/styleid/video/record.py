@@ -1,10 +1,15 @@
-"""tracks.json: the tracks as a person can read and edit them, and the same read back.
+"""Write tracks to tracks.json, which people can edit, and read them back.
 
-`tracks` lists objects with `id`, `person`, `first` (frame), `boxes` (one per frame, x0 y0 x1 y1), `landmarks` (one per
-frame, ten numbers, or null) and `trust`. To edit: `"drop": true` leaves a false alarm as it is; `do` keeps or hides a
-face, `target` asks for another new one, `by` and `at` say who decided and when; `people` says the same of all tracks of
-a person; tracks of one `person` get one target; tracks of one `id` become one track, filled in between; an object with
-`keys`, a list of [frame, x0, y0, x1, y1], adds a face that is hidden on the straight line between its key frames.
+`tracks` is a list of objects with `id`, `person`, `first` (number of the first frame), `boxes` (one per frame, x0 y0 x1
+y1), `landmarks` (one per frame, ten numbers, or null for all) and `trust` (one per frame). Possible edits:
+
+- `"drop": true` marks a false alarm, which stays as it is.
+- `do` keeps or obscures a face, `target` requests another new face, `by` and `at` say who decided and when. An entry in
+  `people` does the same for all tracks of a person.
+- Tracks with the same `person` get the same target.
+- Tracks with the same `id` become one track; gaps between them are interpolated.
+- An object with `keys`, a list of [frame, x0, y0, x1, y1], adds a face that is obscured. Its boxes are interpolated
+  linearly between these key frames.
 """
 
 from __future__ import annotations
@@ -28,7 +33,13 @@ _WISH = ("do", "target", "by", "at")
 
 
 def to_record(info: ClipInfo, frames: int, tracks: Sequence[Track]) -> dict[str, Any]:
-    """Return the tracks as JSON values."""
+    """Return the content of tracks.json.
+
+    Args:
+        info: Description of the clip.
+        frames: Number of its frames.
+        tracks: The tracks.
+    """
     return {
         "format": FORMAT,
         "input": info.name,
@@ -54,7 +65,16 @@ def _one(track: Track) -> dict[str, Any]:
 
 
 def parse_tracks(root: JsonValue, info: ClipInfo, frames: int) -> list[Track]:
-    """Read edited tracks; raises OptionError that says what is wrong, or that they are for another clip."""
+    """Read edited tracks.
+
+    Args:
+        root: The content of tracks.json.
+        info: Description of the clip.
+        frames: Number of its frames.
+
+    Raises:
+        OptionError: If the content is invalid or belongs to another clip.
+    """
     record, place = root.value, f"{root.source}: {root.where}" if root.where else root.source
     try:
         if record["format"] != FORMAT:
@@ -103,7 +123,7 @@ def _read(value: JsonValue, frames: int, people: Mapping[str, Wish]) -> Track:
 
 
 def _decided(track: Track, value: JsonValue, people: Mapping[str, Wish]) -> Track:
-    """Return a track with what a person decided about it, or about its person."""
+    """Return a track with the decision about it or, if it has none, about its person."""
     said = {name: value.member(name) for name in _WISH if name in value.value}
     wish = read_wish(said, people.get(str(track.person + 1)))
     if track.dropped:
@@ -116,7 +136,7 @@ def _decided(track: Track, value: JsonValue, people: Mapping[str, Wish]) -> Trac
 
 
 def _require_one_face_each(tracks: Sequence[Track]) -> None:
-    """Raise ValueError where tracks of one person ask for different new faces."""
+    """Raise ValueError if tracks of one person request different new faces."""
     others: dict[int, int] = {}
     for track in tracks:
         if track.replaced and track.person >= 0 and others.setdefault(track.person, track.other) != track.other:
@@ -133,7 +153,7 @@ def _between(keys: Any) -> tuple[int, Float[np.ndarray, "n 4"]]:
 
 
 def _joined(parts: Sequence[Track]) -> Track:
-    """Return one track for those that were given the same id, on straight lines between them."""
+    """Return one track for the parts that have the same id. Boxes between the parts are interpolated linearly."""
     if len(parts) == 1:
         return parts[0]
     first, last = min(t.first for t in parts), max(t.last for t in parts)

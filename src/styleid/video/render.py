@@ -1,6 +1,6 @@
-"""The second pass: draw every face of every frame, look at each again, and hide what fails with a soft transition.
+"""The second pass over a clip: draw and judge every face of every frame, and obscure the faces that fail.
 
-Frames wait in a short window before they are written, so that a face that is about to fail fades to being hidden.
+Frames wait in a short window before they are written, so that a face can fade before the frame in which it fails.
 """
 
 from __future__ import annotations
@@ -26,23 +26,33 @@ from styleid.video.targets import AssignedTarget, Measurements, faces_at, replac
 from styleid.video.tracks import Track
 
 _FADE_S, _MERGE_S = 0.2, 0.4
+"""Length of a fade, and longest time between two failures during which the face stays obscured, seconds."""
 _WINDOW_BYTES = 256_000_000
+"""Approximate limit on the memory of the waiting frames. It shortens fades of very large frames."""
 _BYTES_A_PIXEL = 9
+"""Approximate memory of a waiting frame per pixel."""
 
 Show = Callable[[int, int, ImageRGB, Float[np.ndarray, " 4"], bool], None]
-"""Called with track, frame, the finished picture, the face's box and whether it is hidden."""
+"""Called with the track's index, the number of the frame, the finished frame, the face's box, and whether the face is
+obscured."""
 
 
 @dataclass
 class TrackLog:
-    """What became of a track. hidden: (frame, reason) in order. gates: extremes of the gate's figures; see `note`."""
+    """What was done with a track.
+
+    Attributes:
+        anonymised: Number of frames in which its face is new.
+        hidden: Frames in which its face is obscured, in order, each with the reason.
+        figures: Extremes of the gate's measurements, by name.
+    """
 
     anonymised: int = 0
     hidden: list[tuple[int, str]] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
 
     def note(self, outcome: FaceOutcome) -> None:
-        """Keep the worst of the figures of a face that passed."""
+        """Update the extremes with the gate's measurements of a face that passed."""
         for name, value in outcome.gate.items():
             if name == "threshold":
                 self.figures[name] = value
@@ -54,7 +64,15 @@ class TrackLog:
 
 @dataclass
 class Held:
-    """A frame that waits. boxes, outcomes: by track."""
+    """A frame that waits to be written.
+
+    Attributes:
+        frame: The frame of the source.
+        image_rgb: The rendered frame, uint8 (h, w, 3); empty if it has no faces.
+        changed: Changed pixels, bool (h, w).
+        boxes: Boxes of the faces, (4,), by the index of the track.
+        outcomes: Outcomes of the faces, by the index of the track.
+    """
 
     frame: ClipFrame
     image_rgb: ImageRGB
@@ -64,7 +82,13 @@ class Held:
 
 
 class Renderer:
-    """Render a clip from its tracks. assigned: by person; empty where every face is hidden."""
+    """Renders a clip from its tracks.
+
+    Attributes:
+        failures: Frames in which a track's face is obscured for itself, in order, by the index of the track.
+        reasons: Why, by the index of the track and the frame.
+        logs: What was done with each track; complete after `run`.
+    """
 
     def __init__(
         self,
@@ -75,6 +99,16 @@ class Renderer:
         assigned: Mapping[int, AssignedTarget],
         pool: FramePool = ONE_BY_ONE,
     ) -> None:
+        """Prepare to render.
+
+        Args:
+            clip: The clip.
+            tracks: Its tracks.
+            anonymizer: Draws, judges and obscures faces.
+            measured: The tracks' measurements, None without a bundle.
+            assigned: Targets by person; empty if all faces are obscured.
+            pool: Runs the work on frames.
+        """
         self._clip, self._tracks, self._anonymizer = clip, tracks, anonymizer
         self._measured, self._assigned, self._pool = measured, assigned, pool
         rate, pixels = float(clip.info.rate), clip.info.width * clip.info.height
@@ -86,7 +120,18 @@ class Renderer:
         self.logs = [TrackLog() for _ in tracks]
 
     def run(self, sink: ClipSink, show: Show | None = None, watch: Watch | None = None, frames: int = 0) -> None:
-        """Render every frame into the sink, in order."""
+        """Render every frame into the sink, in order.
+
+        Args:
+            sink: Writes the frames.
+            show: Called for every face of every finished frame.
+            watch: Called with the stage, the number of rendered frames, and their total.
+            frames: Number of frames of the clip.
+
+        Raises:
+            VideoError: If a frame cannot be read.
+            OutputError: If a frame cannot be written.
+        """
         waiting: deque[Held] = deque()
         for held in self._pool.in_order(self._drawn, self._clip.frames()):
             self._note_failures(held)
@@ -125,14 +170,14 @@ class Renderer:
                 self.reasons[i, held.frame.index] = outcome.reason
 
     def _is_measured(self, track: Track) -> bool:
-        """Say whether a track's face is drawn anew, or measured so that what hides it can be checked."""
+        """Return whether a track's face gets a new face, or was measured so that obscuring it can be checked."""
         drawn = track.person in self._assigned if track.hide is None else self._measured is not None
         return drawn and replaceable(track)
 
     def _attempted(
         self, image: ImageRGB, faces: Faces, which: Sequence[int], aligned: Sequence[int], frame: int
     ) -> list[FaceProgress]:
-        """Return the faces of a frame, those that get new ones with an attempt at them."""
+        """Return the measured faces of a frame, with an attempt at each face that gets a new one."""
         assert self._measured is not None
         progress: list[FaceProgress] = []
         hidden: list[FaceProgress] = []
@@ -154,7 +199,10 @@ class Renderer:
     def _sources(
         self, image: ImageRGB, faces: Faces, which: Sequence[int], aligned: Sequence[int], frame: int
     ) -> list[SourceFace]:
-        """Return what the first pass measured of a frame's faces; a method that draws by labels measures them again."""
+        """Return the faces of a frame as the first pass measured them.
+
+        They are measured again for methods that change pixels directly.
+        """
         assert self._measured is not None
         if self._anonymizer.method.pixel is not None:
             return self._anonymizer.analyse(image, faces, np.array(aligned), attributes=False)
@@ -172,7 +220,13 @@ class Renderer:
             face.attempts.append(one)
 
     def release(self, held: Held, sink: ClipSink, show: Show | None) -> None:
-        """Hide in a frame what fails there or nearby, and write it."""
+        """Obscure the faces of a waiting frame that fail in it or in frames nearby, and write the frame.
+
+        Args:
+            held: The frame.
+            sink: Writes it.
+            show: Called for every face of the frame; None for nothing.
+        """
         if not held.boxes:
             sink.write(held.frame, None, None)
             return
@@ -195,16 +249,17 @@ class Renderer:
                 show(i, held.frame.index, held.image_rgb, box, hidden)
 
     def _under_another(self, held: Held, track: int) -> bool:
-        """Say whether a new face may lie over what hides a track.
+        """Return whether another track's new face may overlap the region in which a track is obscured.
 
-        Where frames before and after are hidden here, over what was drawn, it would come and go.
+        The new face was drawn after the track was obscured, so it may lie on top. In the frames of a fade, the track is
+        obscured over the new face. Obscuring again keeps this order in all frames, so the overlap does not flicker.
         """
         mask = face_ellipse(held.boxes[track], held.changed.shape)
         others = [i for i, o in held.outcomes.items() if i != track and o.action is Action.ANONYMIZED]
         return any((mask & face_ellipse(held.boxes[i], held.changed.shape)).any() for i in others)
 
     def _hide(self, held: Held, box: Float[np.ndarray, " 4"], share: float, how: Obscuring) -> None:
-        """Blend a face towards being hidden."""
+        """Blend a face with its obscured version. share: weight of the obscured version, 0 to 1."""
         hidden = held.image_rgb.copy()
         mask = obscure_face(hidden, box, how)
         there = held.image_rgb[mask].astype(np.float32)
@@ -214,10 +269,16 @@ class Renderer:
 
 
 def hiding(failing: Sequence[int], frame: int, fade: int, merge: int) -> tuple[float, int]:
-    """Return how far a face is hidden in a frame, 0 to 1, and the failing frame that it is hidden for.
+    """Return how strongly a face is obscured in a frame.
 
-    failing: frames that failed, in order. fade: frames that a transition takes. merge: two failures that lie no further
-    apart hide all that lies between them.
+    Args:
+        failing: Frames in which it fails, in order.
+        frame: Number of the frame.
+        fade: Number of frames of a fade.
+        merge: Largest distance of two failures between which the face stays obscured.
+
+    Returns:
+        The weight of the obscured face, 0 to 1, and the failing frame that causes it; the frame itself without one.
     """
     at = bisect_left(failing, frame)
     before, after = failing[at - 1] if at else None, failing[at] if at < len(failing) else None

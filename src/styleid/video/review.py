@@ -1,6 +1,6 @@
-"""A folder for a person to look at: a page with a timeline, a sheet of each track, and tracks.json to edit.
+"""Write the review folder: a page with a timeline, a sheet of small pictures for each track, and tracks.json to edit.
 
-Every picture in it is an output; no original is shown.
+All pictures show the output, never the original.
 """
 
 from __future__ import annotations
@@ -24,29 +24,43 @@ from styleid.video.tracks import Track
 _TILE_PX, _TILES, _MARGIN, _QUALITY = 112, 10, 0.35, 88
 _PASSED, _HIDDEN = "#2a7f62", "#b8562f"
 _MOST_STRETCHES = 12
-"""How many obscured stretches of a track the page lists; the journal has all."""
+"""Largest number of obscured stretches that the page lists per track. The journal lists all."""
 
 
 class Sheets:
-    """Collect tiles of the faces, a few a track, while frames go by. marked: with a line that says what is hidden."""
+    """Collects small pictures of each track's face, at most ten per track."""
 
     def __init__(self, tracks: Sequence[Track], *, marked: bool = True) -> None:
+        """Prepare to collect.
+
+        Args:
+            tracks: The tracks.
+            marked: Whether the bottom edge of each picture is coloured, to show whether the face is obscured.
+        """
         self._marked = marked
         self._wanted = [_spread(track) for track in tracks]
         self._tiles: list[list[ImageRGB]] = [[] for _ in tracks]
 
     def show(self, track: int, frame: int, image_rgb: ImageRGB, box: Float[np.ndarray, " 4"], hidden: bool) -> None:
-        """Keep a tile where this frame is one of a track's few."""
+        """Add a picture if the frame is one of those wanted for the track.
+
+        Args:
+            track: Index of the track.
+            frame: Number of the frame.
+            image_rgb: The frame, uint8 (h, w, 3).
+            box: The face's box, (4,), pixels.
+            hidden: Whether the face is obscured.
+        """
         if self.wants(track, frame):
             colour = (_HIDDEN if hidden else _PASSED) if self._marked else ""
             self._tiles[track].append(_tile(image_rgb, box, colour))
 
     def wants(self, track: int, frame: int) -> bool:
-        """Say whether a frame is one of a track's few."""
+        """Return whether a frame is one of those wanted for a track, by index."""
         return frame in self._wanted[track]
 
     def jpeg(self, track: int) -> bytes | None:
-        """Return a track's sheet, or None where nothing of it was rendered."""
+        """Return the sheet of a track, by index, as a JPEG; None if it has no pictures."""
         if not self._tiles[track]:
             return None
         sheet = np.concatenate(self._tiles[track], 1)
@@ -54,14 +68,28 @@ class Sheets:
 
 
 def review_folder(out: Path) -> Path:
-    """Return where the review of an output goes."""
+    """Return the review folder of an output."""
     return out.with_name(out.name + ".review")
 
 
 def write_review(
     out: Path, record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequence[Track], sheets: Sheets
 ) -> Path:
-    """Write the folder and return its page; sheets of a marked output are marked too."""
+    """Write the review folder. If the output is marked as containing generated faces, the sheets are marked, too.
+
+    Args:
+        out: The output.
+        record: The content of tracks.json.
+        journal: The run's record for the journal.
+        tracks: The tracks.
+        sheets: Their sheets.
+
+    Returns:
+        The page.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
     folder = review_folder(out)
     for stale in folder.glob("track-*.jpg"):
         stale.unlink()
@@ -76,7 +104,7 @@ def write_review(
 
 
 def track_lines(record: Mapping[str, Any]) -> str:
-    """Return JSON with each track on a few lines, so that an editor shows what can be changed."""
+    """Return tracks.json as text, with the editable fields of each track on one line."""
     head = {key: value for key, value in record.items() if key != "tracks"}
     tracks = []
     for entry in record["tracks"]:
@@ -105,7 +133,7 @@ def _page(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequenc
 
 
 def _section(track: Track, entry: Mapping[str, Any], frames: int, *, has_sheet: bool) -> dict[str, Any]:
-    """Return what the page shows of a track. entry: its entry in the journal."""
+    """Return the page's values for a track. entry: the track's entry in the journal."""
     stretches = entry["obscured_at"]
     whole = _bar(track.first, track.last, frames, "kept" if track.left else "anonymised")
     obscured = [_bar(one["frames"][0], one["frames"][1], frames, "obscured", one["reason"]) for one in stretches]
@@ -127,7 +155,7 @@ def _section(track: Track, entry: Mapping[str, Any], frames: int, *, has_sheet: 
 
 
 def _bar(first: int, last: int, frames: int, kind: str, reason: str = "") -> dict[str, Any]:
-    """Return a bar of the timeline; left and width are in percent of the video."""
+    """Return a bar of the timeline; `left` and `width` are percentages of the video's length."""
     place = {"left": round(100 * first / frames, 3), "width": round(100 * (last - first + 1) / frames, 3)}
     return place | {"kind": kind, "title": reason or f"frames {first} to {last}"}
 

@@ -1,4 +1,4 @@
-"""Go through a clip and note all that the detector sees, where shots begin, and when each frame is shown."""
+"""The first pass over a clip: detect faces, find cuts, and note the time of each frame."""
 
 from __future__ import annotations
 
@@ -21,27 +21,43 @@ from styleid.video.ahead import ONE_BY_ONE, FramePool
 from styleid.video.store import Workspace
 
 _THUMB = (32, 18)
+"""Size of the thumbnails that are compared, (width, height), pixels."""
 _CUT_FROM = 26.0
+"""Mean difference of two thumbnails above which there may be a cut, grey levels."""
 _CUT_OVER_USUAL = 3.5
+"""Least ratio of the difference at a cut to the median difference before it."""
 _USUAL_FRAMES = 12
+"""Number of differences in the median."""
 _KEY_EVERY_S = 0.2
+"""Longest time from one key frame to the next, seconds."""
 _MOVED = 12.0
+"""Mean difference of two thumbnails above which a frame is a key frame, grey levels."""
 _SAME, _NEAR = 0.3, 1.0
+"""Overlap above which two detections show the same face, and enlargement of boxes, as a share of their size, at which
+faces that overlap count as close to each other."""
 
 Watch = Callable[[str, int, int], None]
+"""Called with the name of the stage, the number of finished items, and their total."""
 
 
 class Detector(Protocol):
-    """See faces, unsure ones among them."""
+    """A face detector that also returns low-score faces."""
 
     def detect(self, image_rgb: ImageRGB) -> Faces:
-        """Return the faces of an image."""
+        """Return the faces of an image, uint8 (h, w, 3)."""
         ...
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the first look at a clip found. times_s, durations_s: of all frames. cuts: first frames of further shots."""
+    """Result of the first pass.
+
+    Attributes:
+        candidates: All detections, in the order of frames.
+        times_s: Time of each frame, (frames,), seconds.
+        durations_s: Duration of each frame, (frames,), seconds.
+        cuts: First frame of each shot except the first shot.
+    """
 
     candidates: Candidates
     times_s: Float[np.ndarray, " frames"]
@@ -50,7 +66,7 @@ class Scan:
 
     @property
     def frames(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self.times_s)
 
 
@@ -63,10 +79,23 @@ def scan(
     watch: Watch | None = None,
     pool: FramePool = ONE_BY_ONE,
 ) -> Scan:
-    """Detect in every frame; where there is a bundle, sure faces of some frames also get an embedding.
+    """Detect the faces of every frame, and find cuts.
 
-    A `FaceDetector` glances at every frame and looks closer at key frames, see `Looks`; any other detector is asked
-    once for every frame, in order.
+    Confident faces of some frames also get an embedding; see `Looks`. A detector other than `FaceDetector` is called
+    once per view of each frame.
+
+    Args:
+        clip: The clip.
+        detector: Finds faces, including low-score ones.
+        bundle: Embeds faces; None for no embeddings.
+        sure_from: Score from which a detection is confident.
+        space: Stores the embeddings.
+        watch: Called with the stage, the number of finished frames, and their total.
+        pool: Runs the work on frames.
+
+    Raises:
+        VideoError: If a frame cannot be read.
+        OutputError: If the embeddings cannot be stored.
     """
     found: list[Faces] = []
     frames: list[Int[np.ndarray, " k"]] = []
@@ -96,11 +125,18 @@ def scan(
 
 @dataclass(eq=False)
 class Look:
-    """One frame as it is looked at.
+    """One frame during the first pass.
 
-    glanced: what a glance showed. thumb: a small picture of it. views: further pictures of it and their sizes, see
-    `ClipFrame.further_views`. cut: whether it begins a shot. key: whether all of it is looked at closely. near: else
-    what the last key frame showed. found: all of its faces. embeddings: (n, width), of the sure ones of some frames.
+    Attributes:
+        frame: The frame.
+        glanced: Faces that were found in the whole frame at once.
+        thumb: Its thumbnail.
+        views: Other views of the frame and their relative sizes; see `ClipFrame.further_views`.
+        cut: Whether it begins a shot.
+        key: Whether it is a key frame, which is searched for small faces everywhere.
+        near: Faces of the last key frame, around which other frames are searched for small faces; None for a key frame.
+        found: All faces of the frame.
+        embeddings: Their unit embeddings, (n, width), NaN for faces without one.
     """
 
     frame: ClipFrame
@@ -115,22 +151,42 @@ class Look:
 
 
 class Looks:
-    """Look at a clip's frames: at each as a whole, and at key frames closely enough for small faces.
+    """Detects faces in the frames of a clip, and embeds some of them.
 
-    Between key frames, small faces are looked for about where the last key frame showed them. Key frames are the first
-    of every fifth of a second, the first of a shot, those in which the picture changes much, a sure face comes or goes,
-    and those that are shown in further ways. Sure faces of key frames, and of frames in which two of them lie near each
-    other, get an embedding, which says which of them is whose track.
+    Every frame is searched as a whole. Key frames are also searched for small faces everywhere, and the other frames
+    around the small faces of the last key frame. A frame is a key frame if
+
+    - 0.2 seconds have passed since the last key frame,
+    - it begins a shot or differs much from the frame before,
+    - a confident face appears or disappears, or
+    - it has other views.
+
+    Confident faces get an embedding in key frames, and in frames in which some of them are close to each other, because
+    there the embeddings decide which face belongs to which track.
     """
 
     def __init__(
         self, detector: Detector, sure_from: float, rate: float, bundle: Bundle | None = None, width: int = 0
     ) -> None:
+        """Prepare to detect.
+
+        Args:
+            detector: Finds faces, including low-score ones.
+            sure_from: Score from which a detection is confident.
+            rate: Frames per second.
+            bundle: Embeds faces; None for no embeddings.
+            width: Length of an embedding.
+        """
         self._detector, self._sure_from, self._bundle, self._width = detector, sure_from, bundle, width
         self._every = max(1, round(_KEY_EVERY_S * rate))
 
     def at(self, frames: Iterable[ClipFrame], pool: FramePool) -> Iterator[Look]:
-        """Yield a look at each frame, in order."""
+        """Yield the result for each frame, in order.
+
+        Args:
+            frames: The frames of a clip, from the first.
+            pool: Runs the work on frames.
+        """
         if isinstance(self._detector, FaceDetector):
             glances = pool.in_order(self._glance, frames)
         else:
@@ -143,7 +199,7 @@ class Looks:
         return Look(frame, faces, thumbnail(image), frame.further_views())
 
     def _planned(self, looks: Iterable[Look]) -> Iterator[Look]:
-        """Say which frames are cuts and key frames."""
+        """Decide which frames are cuts and key frames."""
         shots, before, key = CutFinder(), Faces.empty(), None
         for look in looks:
             look.cut = shots.is_cut(look.thumb)
@@ -160,7 +216,7 @@ class Looks:
             yield look
 
     def _differ(self, one: Faces, other: Faces) -> bool:
-        """Say whether a sure face of one of two frames is not even an unsure one of the other: it came or went."""
+        """Return whether a confident face of one frame matches no face of the other, not even a low-score one."""
         alike = overlap(one.boxes_xyxy, other.boxes_xyxy) > _SAME
         gone = (one.scores >= self._sure_from) & ~alike.any(1)
         come = (other.scores >= self._sure_from) & ~alike.any(0)
@@ -187,7 +243,7 @@ class Looks:
         return detector.look_closer(image, look.glanced, known[~shown])
 
     def _in_all_views(self, look: Look, faces: Faces) -> Faces:
-        """Return the faces that a person may see in a frame, however it is shown."""
+        """Return faces together with those found in the other views of the frame."""
         more = [self._detector.detect(image).moved(1 / scale, (0.0, 0.0)) for image, scale in look.views]
         return suppress_overlaps(Faces.concatenate([faces, *more])) if more else faces
 
@@ -203,21 +259,22 @@ class Looks:
 
 
 def _near_each_other(boxes: Float[np.ndarray, "n 4"]) -> bool:
-    """Say whether any two of some boxes are so near that one could be taken for the other in the next frame."""
+    """Return whether any two faces are so close that one could be mistaken for the other in the next frame."""
     reach = (boxes[:, 2:] - boxes[:, :2]) * _NEAR / 2
     grown = np.concatenate([boxes[:, :2] - reach, boxes[:, 2:] + reach], 1)
     return bool((overlap(grown, grown) > 0).sum() > len(boxes))
 
 
 def thumbnail(image_rgb: ImageRGB) -> ImageRGB:
-    """Return a small picture of an image, which tells how much changes; that of a thumbnail is itself."""
+    """Return a thumbnail of an image, uint8 (18, 32, 3); a thumbnail stays unchanged."""
     return np.asarray(cv2.resize(image_rgb, _THUMB, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class CutFinder:
-    """Tell where a shot ends: most of the picture changes, and far more than it has been changing.
+    """Finds cuts: most of the picture changes, and much more than in the frames before.
 
-    change: by how many grey levels the last picture differed from the one before, on average.
+    Attributes:
+        change: Mean difference of the last two frames, grey levels.
     """
 
     def __init__(self) -> None:
@@ -226,7 +283,7 @@ class CutFinder:
         self._usual: deque[float] = deque(maxlen=_USUAL_FRAMES)
 
     def is_cut(self, image_rgb: ImageRGB) -> bool:
-        """Say whether this frame begins a new shot."""
+        """Return whether the next frame, an image or its thumbnail, begins a new shot."""
         thumb = thumbnail(image_rgb).astype(np.float32)
         before, self._before = self._before, thumb
         if before is None:

@@ -1,4 +1,4 @@
-"""What the first pass leaves for the second: a private folder of numbers that goes when the run ends or breaks off."""
+"""A private temporary folder that holds measurements between the two passes. It is removed when the run ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from styleid.media.storage.files import os_reason
 
 
 class Workspace:
-    """A folder that only its owner can open (mode 0700); a context that removes it."""
+    """A temporary folder that only its owner can read. Leaving the context removes it.
+
+    Attributes:
+        folder: The folder, mode 0700.
+    """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="styleid-"))  # mkdtemp makes it 0700
@@ -34,7 +38,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def growing(self, name: str, width: int) -> Iterator[Growing]:
-        """Yield a table of float32 rows that is added to row by row."""
+        """Yield a table of float32 rows to which rows are appended; see `Growing`."""
         table = Growing(self.folder / name, width)
         try:
             yield table
@@ -42,27 +46,43 @@ class Workspace:
             table.close()
 
     def table(self, name: str, kind: np.dtype[Any], rows: int) -> Shaped[np.ndarray, " rows"]:
-        """Return a table of records on the disk, all zero."""
+        """Return a table of records on disk, filled with zeros.
+
+        Args:
+            name: Name of its file.
+            kind: Type of a record.
+            rows: Number of records; the table has at least one.
+
+        Raises:
+            OutputError: If the file cannot be created.
+        """
         try:
             return np.memmap(self.folder / name, kind, "w+", shape=(max(rows, 1),))
         except OSError as error:
             raise OutputError(self.folder / name, os_reason(error)) from error
 
     def shelf(self, name: str) -> Shelf:
-        """Return a file of byte strings, which is closed with the folder."""
+        """Create a file of byte strings. It is closed with the folder."""
         shelf = Shelf(self.folder / name)
         self._open.callback(shelf.close)
         return shelf
 
 
 class Shelf:
-    """Byte strings in a file, each found again by where it was put. One thread puts, any number take."""
+    """Byte strings in a file. One thread may write while any number of threads read."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._file, self._end = path, path.open("xb+", buffering=0), 0
 
     def put(self, content: bytes) -> tuple[int, int]:
-        """Append a byte string; return where it is: begin and length."""
+        """Append a byte string.
+
+        Returns:
+            Its offset and length.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
         at = self._end, len(content)
         try:
             if self._file.write(content) != len(content):
@@ -73,7 +93,7 @@ class Shelf:
         return at
 
     def take(self, begin: int, length: int) -> bytes:
-        """Return what was put at a place."""
+        """Return the byte string at an offset with a length."""
         return os.pread(self._file.fileno(), length, begin)
 
     def close(self) -> None:
@@ -82,20 +102,24 @@ class Shelf:
 
 
 class Growing:
-    """Rows of float32 in a file, (n, width)."""
+    """A file of float32 rows, (n, width)."""
 
     def __init__(self, path: Path, width: int) -> None:
         self._path, self._width, self._file = path, width, path.open("wb")
 
     def add(self, rows: Float32[np.ndarray, "n width"]) -> None:
-        """Append rows (n, width)."""
+        """Append rows, (n, width).
+
+        Raises:
+            OutputError: If they cannot be written.
+        """
         try:
             self._file.write(np.ascontiguousarray(rows, np.float32).tobytes())
         except OSError as error:
             raise OutputError(self._path, os_reason(error)) from error
 
     def rows(self) -> Float32[np.ndarray, "n width"]:
-        """Return all rows so far, read from the disk as they are used."""
+        """Return all rows, memory-mapped."""
         self._file.flush()
         if not self._path.stat().st_size:
             return np.zeros((0, self._width), np.float32)
@@ -107,10 +131,13 @@ class Growing:
 
 
 def measurement_type(size: int, embedding: int) -> np.dtype[Any]:
-    """Return the record of one face in one frame; landmarks are in pixels of its crop.
+    """Return the record type of one face in one frame.
 
-    size: how many numbers W+ has; embedding: how many an embedding has. The record's maps say where `Shelf` has them,
-    begin and length.
+    Landmarks are in pixels of the face's crop. `maps` is the offset and length of the face's maps in a `Shelf`.
+
+    Args:
+        size: Length of W+.
+        embedding: Length of an embedding.
     """
     return np.dtype(
         [
