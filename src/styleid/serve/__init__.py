@@ -1,5 +1,4 @@
-"""The review desk: a service on this machine, and its page, for people who never open a terminal.
+"""The review desk: an HTTP service with a web page for people who do not use a terminal.
 
-Knows HTTP, jobs and who is signed in.
-Does not know how a photo or video is anonymised: the engine and `video` do the work.
+This package handles HTTP, jobs, decisions and users. `styleid.engine` and `styleid.video` anonymise the files.
 """

@@ -28,16 +28,23 @@ Take = Callable[[PurePosixPath], Sink]
 
 
 def unpack(path: Path, take: Take, *, most_files: int, most_bytes: int) -> list[str]:
-    """Unpack the photos and videos of a ZIP, and return the names of the files that are neither.
+    """Unpack the photos and videos of a ZIP file.
+
+    Hidden members are ignored.
 
     Args:
-        path: The archive.
-        take: Where each member goes.
-        most_files: How many members there may be.
-        most_bytes: How large they may be together, unpacked.
+        path: The ZIP file.
+        take: Called with the name of each photo and video; returns the sink for its bytes.
+        most_files: Largest number of members.
+        most_bytes: Largest size of all members together, unpacked, in bytes.
+
+    Returns:
+        Names of the members that are neither photos nor videos.
 
     Raises:
-        ProblemError: It has too many members or is too large (413), or is broken or made to harm (422).
+        ProblemError: The archive has too many members or is too large (413); or it is broken, encrypted or unsafe,
+            such as with a link, another archive or a name that leads out of the folder (422).
+        OSError: The archive cannot be read from the disk.
     """
     _check_directory(path, most_files)
     try:
@@ -51,9 +58,9 @@ def unpack(path: Path, take: Take, *, most_files: int, most_bytes: int) -> list[
             return _extract(archive, list(zip(members, names, strict=True)), take, most_bytes)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault, not the archive's
+            raise  # an error of the disk, not of the archive
         raise ProblemError(422, "The ZIP is broken, encrypted or packed in a way that is not read.") from error
-    except Exception as error:  # zlib, lzma and bz2 have errors of their own
+    except Exception as error:  # zlib and lzma define their own error classes
         if isinstance(error, ProblemError) or not type(error).__module__.startswith(("zlib", "lzma", "_lzma")):
             raise
         raise ProblemError(422, "The ZIP is broken.") from error
@@ -69,7 +76,7 @@ def _check_directory(path: Path, most_files: int) -> None:
     if at < 0 or len(tail) - at < _END_BYTES:
         raise ProblemError(422, "The ZIP is broken: it has no end.")
     count, length = struct.unpack_from("<HI", tail, at + 10)
-    more = tail[max(0, at - _LOCATOR_BYTES) : at].startswith(_LOCATOR)  # a second end, whose figures would count
+    more = tail[max(0, at - _LOCATOR_BYTES) : at].startswith(_LOCATOR)  # ZIP64: the numbers are elsewhere
     if count == 0xFFFF or length == 0xFFFFFFFF or more:
         raise ProblemError(413, "The ZIP is of the kind for very many or very large files. Make several smaller ones.")
     if count > most_files * 2 or length > (_ENTRY_BYTES + _MOST_ENTRY) * most_files:
@@ -101,7 +108,7 @@ def _extract(
         with archive.open(member) as source, closing(take(name)) as target:
             while chunk := source.read(_CHUNK):
                 left -= len(chunk)
-                if left < 0:  # it holds more than it says
+                if left < 0:  # the member is larger than its header says
                     raise _too_much(most_bytes)
                 target.write(chunk)
     return skipped

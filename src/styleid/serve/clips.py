@@ -27,7 +27,13 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class JobVideo:
-    """One video of a job. folder: the job's folder. source: path of the original."""
+    """One video of a job.
+
+    Attributes:
+        folder: The job's folder.
+        file: The job's record of the video.
+        source: Path of the original.
+    """
 
     folder: Path
     file: JobFile
@@ -61,9 +67,22 @@ class JobVideo:
 def do_video(
     video: JobVideo, settings: Settings, anonymizer: Anonymizer, decided: DecidedVideo, watch: Watch
 ) -> dict[str, Any]:
-    """Anonymise a video, unless that is done with the same decisions; return its line in the journal.
+    """Anonymise a video, unless its output is complete and was made with the same decisions.
 
-    Raises OptionError where settings do not go with it.
+    If the video fails, an output of an earlier run is removed.
+
+    Args:
+        video: The video.
+        settings: Settings of the job.
+        anonymizer: Anonymiser with the job's options.
+        decided: Decisions about the video.
+        watch: Called with the stage, the frames done and their total; an exception that it raises ends the work.
+
+    Returns:
+        The video's line in the journal; it has the key error if the video was not written.
+
+    Raises:
+        OptionError: The settings or decisions do not fit the video.
     """
     from styleid.video.options import VideoOptions
     from styleid.video.run import process_video
@@ -78,7 +97,7 @@ def do_video(
         except OptionError as error:
             raise OptionError(error.option, f"{video.file.name}: {error.reason}") from error
     if "error" in record:
-        video.target.unlink(missing_ok=True)  # of an earlier run, whose decisions do not hold any more
+        video.target.unlink(missing_ok=True)  # written by an earlier run with other decisions
         shutil.rmtree(video.review, ignore_errors=True)
         return record
     if decided.tracks is None:
@@ -87,7 +106,13 @@ def do_video(
 
 
 def count_video(summary: Summary, name: str, record: Mapping[str, Any]) -> None:
-    """Add a video's line in the journal to a job's summary."""
+    """Add a video to a job's summary.
+
+    Args:
+        summary: The summary to change.
+        name: Name of the video.
+        record: The video's line in the journal.
+    """
     summary.inputs += 1
     if "error" in record:
         summary.failed += 1
@@ -126,7 +151,7 @@ def _set_aside(video: JobVideo, watch: Watch) -> None:
     data = (video.review / "tracks.json").read_bytes()
     path.parent.mkdir(mode=0o700, exist_ok=True)
     _draw_strips(video, json.loads(data), watch)
-    write_atomic(path, data)  # last: with it, all is there
+    write_atomic(path, data)  # written last: its presence means that the pictures are complete
 
 
 def _draw_strips(video: JobVideo, found: Mapping[str, Any], watch: Watch) -> None:
@@ -151,7 +176,15 @@ def _draw_strips(video: JobVideo, found: Mapping[str, Any], watch: Watch) -> Non
 def write_decisions(
     path: Path, settings: Settings, anonymizer: Anonymizer, videos: Mapping[str, DecidedVideo], *, photos: bool
 ) -> None:
-    """Add videos to a job's decisions file, or write one about videos alone. photos: whether the job has any."""
+    """Add videos to a job's decisions file, or write a file with videos alone.
+
+    Args:
+        path: Path of the decisions file.
+        settings: Settings of the job.
+        anonymizer: Anonymiser with the job's options.
+        videos: Decisions about each video that was written, by its name.
+        photos: Whether the job has photos; the file then exists already.
+    """
     from styleid.video.decided import shared_settings
 
     if photos:

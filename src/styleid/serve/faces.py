@@ -1,4 +1,4 @@
-"""Review of a job: its faces with risks, decisions about them, and photos before and after."""
+"""Addresses for the review of a job: faces with their risks, decisions, and photos before and after."""
 
 from __future__ import annotations
 
@@ -41,7 +41,13 @@ _JPEG_QUALITY = 85
 
 
 class FaceWish(BaseModel):
-    """A decision about a face that was found. target: number of another new face; 0 is the usual one."""
+    """Decision about a detected face.
+
+    Attributes:
+        box: Box of the face: x0, y0, x1, y1, in pixels of the upright photo.
+        do: What to do with the face.
+        target: Which of several new faces to use; 0 is the face used without a decision.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     box: Box
@@ -58,7 +64,14 @@ class AddedBox(BaseModel):
 
 
 class PhotoWishes(BaseModel):
-    """All decisions about one photo, in place of earlier ones. remove: boxes that are no faces."""
+    """All decisions about one photo; they replace earlier ones.
+
+    Attributes:
+        faces: Decisions about detected faces.
+        add: Faces that the detector missed.
+        remove: Boxes of detections that are not faces.
+        approved: Whether the user approves the photo.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     faces: list[FaceWish] = Field([], max_length=_MOST_FACES)
@@ -76,7 +89,19 @@ class PersonWish(BaseModel):
 
 
 class FaceBody(BaseModel):
-    """One face in its present state. risk: 0 to 1, how much a person should check it. reasons: why."""
+    """One face of a photo.
+
+    Attributes:
+        box: x0, y0, x1, y1, in pixels of the upright photo.
+        action: How the face was treated.
+        risk: How much a person should check the face, 0 to 1.
+        reasons: Reasons for the risk.
+        reason: Why the face was obscured although the method gives new faces, or an empty string.
+        score: Confidence of the detector, 0 to 1, or null if unknown.
+        tries: Number of attempts to make a new face.
+        person: Name of the person, or null if the face is not linked to one.
+        decision: The decision about the face, with its user and time, or null.
+    """
 
     box: Box
     action: str = Field(examples=["anonymised"])
@@ -90,7 +115,17 @@ class FaceBody(BaseModel):
 
 
 class PhotoBody(BaseModel):
-    """One photo. version: changes whenever its output does. wishes: its present decisions."""
+    """One photo and its faces.
+
+    Attributes:
+        number: Position among the job's inputs, from 1.
+        name: Name in the job.
+        version: Changes when the output changes; empty if there is none.
+        error: Why the photo is withheld, or an empty string.
+        risk: Highest risk of its faces, 0 to 1.
+        faces: Its faces.
+        wishes: The current decisions about it.
+    """
 
     number: int
     name: str
@@ -102,9 +137,13 @@ class PhotoBody(BaseModel):
 
 
 class ReviewBody(BaseModel):
-    """All photos and videos of a job, the riskiest first.
+    """The photos and videos of a job that were processed: withheld ones first, then by falling risk.
 
-    people: what was decided about people of photos, by their names.
+    Attributes:
+        photos: The photos.
+        videos: The videos.
+        people: Decisions about people in photos, by the person's name.
+        can_undo: Whether there is a change of decisions to undo.
     """
 
     photos: list[PhotoBody]
@@ -136,7 +175,7 @@ def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The)
 
 @router.patch("/videos/{number}", summary="Decide about the tracks of a video", responses=documented(400, 409, 422))
 def decide_video(number: int, wishes: VideoWishes, own: Own, user: User, service: The) -> ReviewBody:
-    """Replace the video's decisions, and anonymise the whole video again: parts of it cannot be exchanged."""
+    """Replace the video's decisions, and anonymise the whole video again."""
     video = own_video(own, number, service)
     found = found_tracks(video.folder, number)
     if found is None:

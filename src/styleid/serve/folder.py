@@ -1,4 +1,4 @@
-"""The folder of the service: private to its owner, used by one service at a time."""
+"""The data folder of the service: private to its owner, used by one service at a time."""
 
 from __future__ import annotations
 
@@ -36,10 +36,13 @@ def temporary_folder(folder: Path) -> Path:
 
 
 def empty_temporary_folder(folder: Path) -> None:
-    """Remove the temporary files of a service that was killed. Call it while the folder is locked.
+    """Remove the temporary files that a killed service left. Call it while the folder is locked.
+
+    Args:
+        folder: The data folder.
 
     Raises:
-        OptionError: They cannot be removed.
+        OptionError: The temporary files cannot be removed.
     """
     place = temporary_folder(folder)
     try:
@@ -64,7 +67,7 @@ class FolderLock:
         self._descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             import fcntl
-        except ImportError:  # Windows has no such locks; there, take care
+        except ImportError:  # Windows has no flock; the folder is not locked there
             return
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

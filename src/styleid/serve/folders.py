@@ -22,7 +22,12 @@ _MOST_NAME = 64
 
 @dataclass(frozen=True)
 class Folders:
-    """The named folders. inputs: folders that jobs only read. outputs: folders for results."""
+    """Folders of the server, by the names that clients use.
+
+    Attributes:
+        inputs: Folders of originals, which jobs only read.
+        outputs: Folders that results may be saved into.
+    """
 
     inputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
     outputs: Mapping[str, Path] = field(default_factory=dict[str, Path])
@@ -52,9 +57,18 @@ class Folders:
 
 
 def list_folder(folder: Path, limits: Limits) -> tuple[list[JobFile], list[str]]:
-    """Return the photos and videos of a folder, and the names of other files; links are not followed.
+    """List the photos and videos of a folder and its subfolders. Links are not followed, hidden files are ignored.
 
-    Raises ProblemError where it holds none or too many.
+    Args:
+        folder: The folder.
+        limits: Limits of the service.
+
+    Returns:
+        The photos and videos, and the names of other files (at most max_files of them).
+
+    Raises:
+        ProblemError: The folder has too many photos and videos, or a photo too many pixels (413); or it has no photo
+            and no video, or a name cannot be used (422).
     """
     files: list[JobFile] = []
     skipped: list[str] = []
@@ -72,9 +86,21 @@ def list_folder(folder: Path, limits: Limits) -> tuple[list[JobFile], list[str]]
 
 
 def save(results: Path, folders: Folders, name: str, sub: str, job: str) -> PurePosixPath:
-    """Copy a job's results into a folder that is named for that, all or nothing, and return where they are in it.
+    """Copy a job's results into an output folder, completely or not at all.
 
-    Raises ProblemError where the folder is not named, there is something already, or the disk is full.
+    Args:
+        results: Folder with the job's results.
+        folders: The named folders of the server.
+        name: Name of the output folder.
+        sub: New subfolder for the results. If it is empty, `styleid-` and the job's identifier are used.
+        job: Identifier of the job.
+
+    Returns:
+        Path of the results within the output folder.
+
+    Raises:
+        ProblemError: There is no output folder of that name (404), the subfolder exists or cannot be written (409), it
+            leads out of the folder (422), or the disk is full (507).
     """
     if name not in folders.outputs:
         raise ProblemError(404, "There is no folder of this name to save into.")

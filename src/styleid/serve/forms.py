@@ -1,7 +1,7 @@
-"""Read multipart forms as they arrive: files go straight to where they belong, never to the system's temporary folder.
+"""Read multipart forms while they arrive, without files in the system's temporary folder.
 
-Starlette's own reader spools uploads into temporary files that it names, and gives them out when all has arrived; here
-each byte is counted as it comes, and a request over its limits ends at once.
+Starlette's reader stores uploads in temporary files until the whole form has arrived. This reader passes each chunk
+to its destination at once, and ends a request as soon as it exceeds a limit.
 """
 
 from __future__ import annotations
@@ -46,15 +46,20 @@ SILENT_S = 60.0
 
 
 async def receive_form(request: Request, open_file: OpenFile, most_bytes: int) -> dict[str, str]:
-    """Read a multipart form and return its fields that are no files.
+    """Read a multipart form.
 
     Args:
-        request: The request, whose body was not read.
-        open_file: Where each file goes. It may raise ProblemError to refuse it.
-        most_bytes: How large all files may be together.
+        request: A request whose body has not been read yet.
+        open_file: Called with the field and file name of each file; returns the sink for its bytes, or raises
+            ProblemError to refuse the file.
+        most_bytes: Largest size of all files together, in bytes.
+
+    Returns:
+        The fields that are not files, by name.
 
     Raises:
-        ProblemError: The form is too large (413), broken (400), too slow (408) or no multipart form (415).
+        ProblemError: The form is broken or incomplete (400), the client sends nothing for a minute (408), the form is
+            too large (413), or the body is not a multipart form (415).
     """
     if announced_bytes(request.headers) > most_bytes + _FORM_BYTES:
         raise too_large(most_bytes)
@@ -62,7 +67,7 @@ async def receive_form(request: Request, open_file: OpenFile, most_bytes: int) -
     try:
         reader.begin(_boundary(request))
         async for chunk in _chunks(request):
-            left -= len(chunk)  # what lies before, between and after the parts counts too
+            left -= len(chunk)  # bytes outside the parts count too
             if left < 0:
                 raise too_large(most_bytes)
             reader.feed(chunk)

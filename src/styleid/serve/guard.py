@@ -1,8 +1,7 @@
-"""What stands before every request: who may ask from where, how much is read, and the headers of every answer.
+"""ASGI middleware that refuses requests from other sites, limits bodies and adds security headers.
 
-The service is reached by browsers, so that pages of other sites must neither send it requests nor read its answers:
-the Host header must name this service (a foreign name may have been pointed here), and a request that a page of
-another origin made is refused.
+Browsers use the service, so pages of other sites must neither send requests to it nor read its responses. The Host
+header must name this service, which prevents DNS rebinding, and requests from pages of another origin are refused.
 """
 
 from __future__ import annotations
@@ -45,10 +44,12 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses requests from other sites, and adds security headers to every response.
+    """Middleware that refuses requests from other sites and adds security headers to every response.
 
-    names: hosts under which the service may be asked for, in lower case, without a port. any_address: take every IP
-    address as Host too, which nobody can point elsewhere.
+    Args:
+        app: The ASGI application.
+        names: Host names of the service, in lower case, without a port.
+        any_address: Whether to accept every IP address as Host, too. DNS rebinding needs a name, so this is safe.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str] = LOCAL_NAMES, *, any_address: bool = False) -> None:

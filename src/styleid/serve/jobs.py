@@ -1,4 +1,4 @@
-"""Jobs of many photos and videos. They run one after the other, and are kept until they expire."""
+"""Addresses for jobs of many photos and videos. Jobs run one after the other, and are kept until they expire."""
 
 from __future__ import annotations
 
@@ -235,7 +235,12 @@ def download(own: Own, service: The) -> StreamingResponse:
 
 
 class SaveWish(BaseModel):
-    """Folder of the server for results. subfolder: folder in it; by default one with the job's name."""
+    """Where to save results on the server.
+
+    Attributes:
+        folder: Name of one of the server's output folders.
+        subfolder: New subfolder for the results. If it is empty, `styleid-` and the job's identifier are used.
+    """
 
     model_config = ConfigDict(extra="forbid")
     folder: str = Field(max_length=64, examples=["results"])
@@ -262,7 +267,12 @@ def save_results(wish: SaveWish, own: Own, service: The) -> Saved:
 
 
 class FoldersBody(BaseModel):
-    """The named folders. inputs: folders of originals. outputs: folders for results."""
+    """Names of the server's folders.
+
+    Attributes:
+        inputs: Folders of originals that jobs may read.
+        outputs: Folders that results may be saved into.
+    """
 
     inputs: list[str] = Field(examples=[["wards"]])
     outputs: list[str] = Field(examples=[["results"]])
@@ -293,7 +303,7 @@ async def _receive(request: Request, folder: Path, service: Service) -> None:
         fields = await receive_form(request, upload.open, limits.upload_bytes)
         source = _source(fields, upload)
         settings = _settings(fields)
-        await run_sync(service.networks.anonymizer, settings.anonymize_options())  # OptionError, if the bundle cannot
+        await run_sync(service.networks.anonymizer, settings.anonymize_options())  # checks that the bundle fits
         if source is None:
             files, skipped = await run_sync(upload.finish), upload.skipped
         else:
@@ -328,7 +338,7 @@ def _settings(fields: dict[str, str]) -> Settings:
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "The field 'settings' is no JSON.") from error
     settings = Settings.read(values)
-    if settings.seed is None:  # without one, nothing could be done again as it was
+    if settings.seed is None:  # a retry must draw the same new faces
         settings.seed = secrets.randbelow(min(MOST_SEED, 2**31))
     return settings
 

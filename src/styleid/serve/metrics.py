@@ -28,13 +28,26 @@ class Metrics:
         self._began = time.monotonic()
 
     def add(self, name: str, value: float = 1, **labels: object) -> None:
-        """Add to a counter. name: a counter with a help text."""
+        """Add to a counter.
+
+        Args:
+            name: Name of the metric, one of `_HELP`; others are not shown.
+            value: What to add.
+            **labels: Labels of the counter and their values.
+        """
         shown = ",".join(f'{key}="{text}"' for key, text in labels.items())
         with self._lock:
             self._counts[f"{name}{{{shown}}}" if shown else name] += value  # type: ignore[assignment]
 
     def text(self, gauges: Mapping[str, float] | None = None) -> str:
-        """Return all metrics as text. gauges: present values to add, with labels in their names."""
+        """Return all metrics as text.
+
+        Args:
+            gauges: Current values of gauges, by name with labels, such as `styleid_jobs{state="done"}`.
+
+        Returns:
+            Lines of the Prometheus text format.
+        """
         with self._lock:
             values: dict[str, float] = dict(self._counts)
         values |= gauges or {}

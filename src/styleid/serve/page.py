@@ -1,4 +1,4 @@
-"""The page: files that come with the package, and nothing from elsewhere."""
+"""The web page, served from files of this package; it loads nothing from other hosts."""
 
 from __future__ import annotations
 

@@ -28,16 +28,27 @@ Faces = dict[str, list[tuple[list[float], str]]]
 
 @dataclass(frozen=True)
 class Seen:
-    """A face with its embedding. box: x0, y0, x1, y1. embedding: (d,), unit length."""
+    """A face with its embedding.
+
+    Attributes:
+        box: x0, y0, x1, y1, in pixels of the upright photo.
+        embedding: (d,), unit length.
+    """
 
     box: list[float]
     embedding: FloatArray
 
 
 class Onlooker:
-    """Passes on the targets of another source, and stores the faces of each photo for the linking.
+    """A source of targets that delegates to another one, and stores the faces of each photo for linking.
 
-    seen: by a photo's name, those of its faces that got a new one. Safe to use from several threads.
+    It can be used from several threads.
+
+    Args:
+        chosen_by: The source that chooses the targets.
+
+    Attributes:
+        seen: Faces for which targets were drawn, by the photo's name.
     """
 
     def __init__(self, chosen_by: Targets) -> None:
@@ -69,11 +80,21 @@ def link_people(
     watch: Callable[[int, str], None],
     known: Mapping[str, list[Seen]] | None = None,
 ) -> Faces:
-    """Return by each photo's name the boxes of its faces, as the journal has them, and a name of whose they are.
+    """Link the faces of photos to people.
 
-    known: the faces of photos that were just looked at; the others, which an earlier service did or for which decisions
-    were made by then, are read again. Faces that have no landmarks belong to nobody. Embeddings live in memory and only
-    as long as this takes.
+    Faces without landmarks are not linked. Embeddings are kept in memory only, and only during this call.
+
+    Args:
+        paths: Path of each original, by the photo's name.
+        records: Lines of the journal about the photos.
+        anonymizer: Anonymiser whose bundle computes the embeddings.
+        watch: Called with the number of photos done and the name of the next one.
+        known: Faces by the photo's name, as `Onlooker.seen` has them. Photos that are missing here, or whose journal
+            line has decisions, are read and analysed again.
+
+    Returns:
+        For each photo with linked faces, by name: the box of each face as in the journal, and the name of its person
+        (p1, p2, ...).
     """
     names: list[str] = []
     found: list[Seen] = []
@@ -98,7 +119,7 @@ def link_people(
 
 
 def _look(name: str, path: Path, anonymizer: Anonymizer) -> list[Seen]:
-    """Return the faces of one photo that are known by their landmarks."""
+    """Return the faces of one photo that have landmarks; none if the photo cannot be read."""
     try:
         found = find_faces(read_photo(path), anonymizer)
     except ImageError:

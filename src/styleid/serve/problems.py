@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): a title, a status and a reason, never a path or a stack trace."""
+"""Errors as `application/problem+json` (RFC 9457). They contain no paths of the server and no stack traces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ class ProblemBody(BaseModel):
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem. Fields: status, detail, headers."""
+    """Raised to end a request with an error.
+
+    Attributes:
+        status: HTTP status.
+        detail: Reason for the client.
+        headers: Further headers of the response.
+    """
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
@@ -61,7 +67,7 @@ def _title(status: int) -> str:
 
 
 def _tellable(detail: str) -> str:
-    """Return a reason that may quote a client: shortened, and without characters that UTF-8 cannot encode."""
+    """Shorten a reason, and replace characters that UTF-8 cannot encode; it may quote the client."""
     return detail[:_MOST_DETAIL].encode(errors="replace").decode()
 
 

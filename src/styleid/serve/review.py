@@ -1,7 +1,7 @@
-"""Decisions about a job's faces, and the risk of each face, without HTTP.
+"""Decisions about a job's faces and the risk of each face, without HTTP.
 
-A job's decisions are kept as a person made them, one version after the other, so that each can be undone. What the
-engine gets is the decisions file of `styleid anonymize --decisions`, put together from the newest version.
+The store keeps every version of a job's decisions, so that each change can be undone. `compose` converts the newest
+version to the form of `styleid anonymize --decisions`, which the engine applies.
 """
 
 from __future__ import annotations
@@ -29,10 +29,15 @@ _NEAR = 0.1
 
 
 def risk(face: Mapping[str, Any]) -> tuple[float, list[str]]:
-    """Return how much a face asks to be looked at, 0 to 1, and why.
+    """Return how much a person should check a face.
 
-    face: as the journal has it. The reasons are `obscured`, `near` (little distance to its original left), `unsure` (a
-    low detection score), `tries` and `small`.
+    Args:
+        face: The face's entry in the journal.
+
+    Returns:
+        The risk, 0 to 1, and its reasons: `obscured` (although the method gives new faces), `near` (the distance to
+        the original is less than 0.1 above the threshold), `unsure` (detection score below 0.5), `tries` (three or
+        more) and `small` (shorter side below 32 px).
     """
     gate, box = face.get("gate", {}), face["box"]
     margin = gate.get("distance", 9.0) - gate.get("threshold", 0.0)
@@ -48,7 +53,16 @@ def risk(face: Mapping[str, Any]) -> tuple[float, list[str]]:
 
 
 def stamped(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Body:
-    """Return a photo's new decisions with who made each and when; what was decided before keeps its own."""
+    """Add the user and time to a photo's new decisions; unchanged decisions keep their earlier ones.
+
+    Args:
+        new: New decisions about the photo: faces, add, remove and approved.
+        old: Earlier decisions about it.
+        by: Name of the user.
+
+    Returns:
+        The new decisions, each with `by` and `at`.
+    """
     who = now_by(by)
     entry: Body = {}
     for name in ("faces", "add", "remove"):
@@ -63,7 +77,7 @@ def stamped(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Body:
 
 
 def with_person(body: Body, person: str, wish: Mapping[str, Any] | None, by: str) -> Body:
-    """Return decisions with one about a person; None withdraws it."""
+    """Return a copy of the decisions with one about a person; None withdraws it."""
     body = copy.deepcopy(body)
     body.setdefault("people", {}).pop(person, None)
     if wish is not None:
@@ -72,7 +86,7 @@ def with_person(body: Body, person: str, wish: Mapping[str, Any] | None, by: str
 
 
 def approve_all(body: Body, names: Iterable[tuple[Kind, str]], by: str) -> Body:
-    """Return decisions with an approval of each of these photos and videos."""
+    """Return a copy of the decisions in which these photos and videos are approved."""
     body, who = copy.deepcopy(body), now_by(by)
     for kind, name in names:
         body.setdefault(f"{kind}s", {}).setdefault(name, {}).setdefault("approved", who)
@@ -85,7 +99,16 @@ def now_by(by: str) -> dict[str, str]:
 
 
 def compose(body: Body, files: Iterable[JobFile], links: Links) -> Decisions:
-    """Return the decisions in the engine's form; raises OptionError if one is invalid."""
+    """Return the decisions in the form that the engine applies.
+
+    Args:
+        body: A version of the job's decisions.
+        files: Inputs of the job.
+        links: People of the faces in its photos.
+
+    Raises:
+        OptionError: A decision is invalid.
+    """
     photos: Body = {}
     people = body.get("people", {})
     for file in files:
@@ -98,7 +121,7 @@ def compose(body: Body, files: Iterable[JobFile], links: Links) -> Decisions:
 
 
 def _of_people(entry: Body, links: Iterable[tuple[list[float], str]], people: Mapping[str, Any]) -> list[Body]:
-    """Return a decision for each face of a person about whom something was decided, but for faces with their own."""
+    """Return a decision for each face of a person with a decision, except for faces with their own decision."""
     own = [one["box"] for name in ("faces", "remove") for one in entry.get(name, [])]
     return [
         {"box": box, "person": person}

@@ -1,4 +1,4 @@
-"""Run the service until it is interrupted, and manage the tokens that people sign in with."""
+"""Run the service, and manage the tokens with which people sign in."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def run_service(options: ServeOptions, ready: Callable[[str], None] | None = Non
     """Run the review desk's service until it is interrupted, as `styleid serve` does.
 
     Args:
-        options: Where the service listens, what it works with, and how long it keeps jobs.
-        ready: Called with the service's address, once it listens.
+        options: Address, bundle, data folder and limits of the service.
+        ready: Called with the service's URL when its networks are loaded and its port is open.
 
     Raises:
         MissingDependencyError: A package of the extra `web` is not installed.
-        OptionError: The address, a folder, a certificate or the webhook cannot be used.
+        OptionError: The address, a folder, the device or the webhook cannot be used, or no token exists although other
+            machines can connect.
         BundleError: The bundle cannot be used.
     """
     with _needs_web():
@@ -51,7 +52,7 @@ def run_service(options: ServeOptions, ready: Callable[[str], None] | None = Non
             server_header=False,
             proxy_headers=False,
             lifespan="on",
-            timeout_graceful_shutdown=_GRACE_S,  # whoever follows a job's events would never leave
+            timeout_graceful_shutdown=_GRACE_S,  # event streams of jobs may stay open
             **tls,
         )
         _server(config, service).run([listening])
@@ -80,7 +81,7 @@ def add_token(owner: str, data: Path | None = None) -> str:
         The token. Only its hash is kept.
 
     Raises:
-        OptionError: The name is taken or cannot be used, or the folder cannot.
+        OptionError: The name is taken or invalid, or the folder cannot be used.
         MissingDependencyError: A package of the extra `web` is not installed.
 
     Examples:

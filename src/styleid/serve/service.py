@@ -1,4 +1,4 @@
-"""What all requests share: networks, jobs, limits, figures."""
+"""State that all requests share: networks, jobs, limits and metrics."""
 
 from __future__ import annotations
 
@@ -24,19 +24,38 @@ from styleid.serve.webhook import SECRET_VARIABLE, Sender, Webhook
 from styleid.serve.worker import Worker
 
 _PREVIEWS = 2
-"""How many photos are decoded at once to be looked at: each takes memory, and whoever looks can wait."""
+"""Largest number of previews that are decoded at the same time, to limit memory."""
 
 
 class Service:
-    """Hold what requests work with.
+    """State that all requests share.
 
-    nowhere: an output folder for photos that are handed back and never written.
+    Attributes:
+        nowhere: Placeholder for the output folder of single photos, which are never written.
+        options: Options of the service.
+        metrics: Counters for `/metrics`.
+        networks: The loaded networks.
+        turns: Limit of requests for single photos.
+        previews: Limit of previews that are decoded at the same time.
+        folders: The named folders of the server.
+        store: Database of jobs, decisions and tokens.
+        worker: Thread that processes jobs.
+        sender: Thread that calls the webhook, or None without a webhook.
     """
 
     nowhere = Path("-")
 
     def __init__(self, options: ServeOptions) -> None:
-        """Load the networks and open the folder; BundleError or OptionError where they cannot be used."""
+        """Read the bundle's description and open the data folder.
+
+        Args:
+            options: Options of the service.
+
+        Raises:
+            BundleError: The bundle cannot be used.
+            OptionError: The webhook or a folder cannot be used, another service uses the data folder, or no token
+                exists although other machines can connect.
+        """
         self.options = options
         self.metrics = Metrics()
         self.networks = Networks(options.bundle, options.device)
@@ -57,18 +76,18 @@ class Service:
 
     @property
     def needs_token(self) -> bool:
-        """Whether requests must show who sends them: always from other machines, here once there is a token."""
+        """Whether requests need a token: if other machines can connect, or once a token exists, unless `no_token`."""
         return not self.options.no_token and (not self.options.is_local or bool(self.store.tokens()))
 
     def start(self) -> None:
-        """Begin to do jobs."""
+        """Start to process jobs and to send notices."""
         self.store.note_ends(self.sender is not None)
         self.worker.start()
         if self.sender is not None:
             self.sender.start()
 
     def close(self) -> None:
-        """End after the photos in hand."""
+        """Stop after the photos in progress, and release the data folder."""
         self.worker.stop()
         if self.sender is not None:
             self.sender.stop()
@@ -84,7 +103,7 @@ class Service:
             self.metrics.add("styleid_faces_total", action=face["action"])
 
     def gauges(self) -> dict[str, float]:
-        """Return the figures that are not counted but looked at."""
+        """Return the current values of the gauges: the number of jobs in each state."""
         states = Counter(job.state for job in self.store.jobs())
         return {f'styleid_jobs{{state="{state}"}}': count for state, count in states.items()}
 

@@ -1,4 +1,4 @@
-"""Sign browsers in and out with a cookie, since an EventSource cannot send a header."""
+"""Addresses to sign browsers in and out. They use a cookie, since an EventSource cannot send a header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a request: the options of the command line, by the same names."""
+"""Settings of a request, with the names of the command line's options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from styleid.types import Region
 MOST_SEED = 2**53 - 1
 _MOST_TRIES = 32
 _LEAST_SCORE = 0.05
-"""Lowest threshold; with scores near 0 each place of a photo counts as a face."""
+"""Lowest detection threshold; with scores near 0 every part of a photo would count as a face."""
 
 
 class Settings(BaseModel):
@@ -45,13 +45,21 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, values: object) -> Settings:
-        """Read a client's settings; raises ProblemError if they are invalid."""
+        """Read a client's settings.
+
+        Args:
+            values: Values by name.
+
+        Raises:
+            ProblemError: A name is unknown or a value is invalid (422).
+            OptionError: Values do not fit together.
+        """
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
             told = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
             raise ProblemError(422, "; ".join(told)) from error
-        settings.anonymize_options()  # OptionError, where values do not go together
+        settings.anonymize_options()  # raises OptionError if values do not fit together
         return settings
 
     def anonymize_options(self) -> AnonymizeOptions:

@@ -67,7 +67,13 @@ class Detected(BaseModel):
 
 @dataclass
 class _Upload:
-    """An uploaded photo. name: its file name, without folders."""
+    """An uploaded photo.
+
+    Attributes:
+        data: Contents of the file.
+        name: Its file name, without folders.
+        settings: Settings of the request.
+    """
 
     data: bytes
     name: str
@@ -83,7 +89,7 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a field's schema for a form, where a field is left out instead."""
+    """Return a field's schema without null: a form leaves the field out instead."""
     kinds = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
     if len(kinds) == len(schema.get("anyOf", [])):
         return schema
@@ -113,7 +119,7 @@ _FORM = _form(Settings.model_json_schema())
     },
 )
 async def anonymize(request: Request, service: Annotated[Service, Depends(the_service)]) -> Response:
-    """Return the photo with new faces, in its own format; figures are in the headers.
+    """Return the photo with new faces, in its own format; the headers contain figures.
 
     The photo's file name and the seed decide which new faces are drawn, as on the command line.
     """
@@ -161,7 +167,17 @@ class _Kept(io.BytesIO):
 
 
 def read_upload(data: bytes, name: str, pixels: int) -> Photo:
-    """Read a photo; raises ProblemError (413) if it has too many pixels, ImageError if it cannot be used."""
+    """Read an uploaded photo.
+
+    Args:
+        data: Contents of the file.
+        name: Its file name.
+        pixels: Largest number of pixels.
+
+    Raises:
+        ProblemError: The photo has too many pixels (413).
+        ImageError: The photo cannot be read.
+    """
     try:
         return read_photo_bytes(data, name, max_pixels=pixels)
     except ImageError as error:

@@ -1,7 +1,7 @@
-"""Jobs, their files, decisions and tokens in SQLite. The result of each photo is in the job's journal.
+"""SQLite database of jobs, their files, decisions and tokens. The result of each photo is in the job's journal.
 
-Every change is one transaction that is on the disk before the answer goes out, so that a killed service finds all of
-it again.
+Every change is one transaction, which is on the disk before the response is sent, so that no change is lost if the
+service is killed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,15 @@ end;
 
 @dataclass(frozen=True)
 class JobFile:
-    """One input of a job. number: its position, from 1. name: its relative path, as in the journal."""
+    """One input of a job.
+
+    Attributes:
+        number: Its position, from 1.
+        name: Its relative path.
+        kind: Whether it is a photo or a video.
+        bytes: Size of the original, in bytes.
+        sha256: SHA-256 hash of the original, hexadecimal.
+    """
 
     number: int
     name: str
@@ -68,7 +76,19 @@ class JobFile:
 
 @dataclass(frozen=True)
 class Job:
-    """One job. skipped: files of the upload that are no photos or videos. summary: results of the others."""
+    """One job.
+
+    Attributes:
+        id: Identifier, also the name of the job's folder.
+        owner: Name of the user.
+        state: State of the job.
+        created: When the job was made, in seconds since 1970.
+        expires: When the job is removed, in seconds since 1970.
+        settings: Settings of the job.
+        error: Why the job failed, or an empty string.
+        skipped: Names of files that are neither photos nor videos.
+        summary: Counts and failures of the last run.
+    """
 
     id: str
     owner: str
@@ -83,7 +103,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Notice:
-    """One end of a job to notify of. version: of its decisions; 0 if there are none. tries: attempts so far."""
+    """The end of a job that the webhook has not been notified of yet.
+
+    Attributes:
+        number: Identifier of the notice.
+        job: Identifier of the job.
+        state: done, failed or cancelled.
+        at: When the job ended, in seconds since 1970.
+        files: Number of the job's inputs.
+        version: Version of the job's decisions, or 0 if there are none.
+        summary: The job's summary, without names of files.
+        tries: Number of failed attempts to send the notice.
+    """
 
     number: int
     job: str
@@ -206,7 +237,7 @@ class Store:
         return found
 
     def requeue(self) -> None:
-        """Queue the job again that was running when the service ended."""
+        """Queue jobs that were running when the service ended."""
         self._do("update jobs set state = 'queued' where state = 'running'", ())
 
     # -------------------------------------------------------------- decisions
@@ -219,7 +250,10 @@ class Store:
     def decide(self, job: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Store a new version of a job's decisions, and queue the job if it is done.
 
-        change: makes the new version of the last one; what it raises leaves everything as it was.
+        Args:
+            job: Identifier of the job.
+            change: Called with the current decisions; returns the new ones. If it raises an exception, nothing is
+                stored.
         """
         with self._lock, self._db:
             self._db.execute("begin immediate")

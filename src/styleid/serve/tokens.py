@@ -1,4 +1,4 @@
-"""Users: named tokens, of which only hashes are stored, and sessions of browsers that signed in with one."""
+"""Users: their tokens and the sessions of their browsers. Only hashes of both are stored."""
 
 from __future__ import annotations
 
@@ -17,14 +17,25 @@ from styleid.serve.store import Store
 
 COOKIE = "styleid-session"
 LOCAL = "local"
-"""The user's name if no token is needed."""
+"""Name of the user if no token is needed."""
 SESSION_S = 12 * 3600
 _PREFIX = "styleid_"
 _MOST_NAME = 64
 
 
 def new_token(store: Store, name: str) -> str:
-    """Make a token, store its hash, and return it; raises OptionError if the name is taken or invalid."""
+    """Make a token and store its hash.
+
+    Args:
+        store: Database of the service.
+        name: Name of the user, 1 to 64 printable characters, not `local`.
+
+    Returns:
+        The token.
+
+    Raises:
+        OptionError: The name is taken or invalid.
+    """
     if not name.isprintable() or not 0 < len(name) <= _MOST_NAME or name == LOCAL:
         raise OptionError("owner", f"'{name}' is no name: take up to {_MOST_NAME} letters, and not '{LOCAL}'.")
     token = _PREFIX + secrets.token_urlsafe(32)
@@ -40,7 +51,12 @@ def digest_of(secret: str) -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """A browser that signed in. secret: its cookie."""
+    """Session of a browser.
+
+    Attributes:
+        secret: Value of the browser's cookie.
+        name: Name of the user.
+    """
 
     secret: str
     name: str

@@ -1,7 +1,7 @@
-"""What a person decided about the tracks of a job's videos, and how risky each track is: data alone, without HTTP.
+"""Decisions about the tracks of a job's videos and the risk of each track, without HTTP.
 
-When a video was done for the first time, its tracks are set aside. Decisions are kept by track and by person, and the
-engine gets the tracks with the decisions in them, as `styleid video --decisions` does.
+The first run of a video stores its tracks. Decisions are stored by track and by person; later runs get the tracks with
+the decisions inserted, as `styleid video --decisions` does.
 """
 
 from __future__ import annotations
@@ -28,20 +28,26 @@ _LISTS = ("tracks", "people")
 
 
 def tracks_path(folder: Path, number: int) -> Path:
-    """Return where the tracks of a job's video are set aside."""
+    """Return the path under which the tracks of a job's video are stored."""
     return folder / TRACKS / f"{number}.json"
 
 
 def found_tracks(folder: Path, number: int) -> dict[str, Any] | None:
-    """Return the tracks of a job's video as they were found, as in tracks.json; None before it was done."""
+    """Return the tracks of a job's video as the first run found them, in the form of tracks.json; None before that."""
     path = tracks_path(folder, number)
     return json.loads(path.read_text()) if path.is_file() else None
 
 
 def decided_video(entry: Mapping[str, Any], file: JobFile, found: Mapping[str, Any] | None) -> DecidedVideo:
-    """Return what was decided about a video as the engine takes it; raises OptionError where it makes no sense.
+    """Return the decisions about a video in the form that `process_video` takes.
 
-    entry: `tracks` and `people` by number, `add` and `approved`. found: the video's tracks as they were found.
+    Args:
+        entry: Stored decisions: `tracks` and `people` by number, `add` and `approved`.
+        file: The job's record of the video.
+        found: The tracks that the first run found, or None before that run.
+
+    Raises:
+        OptionError: A decision names an unknown track or person, or is invalid.
     """
     approved = entry.get("approved", False)
     if found is None or not any(entry.get(name) for name in (*_LISTS, "add")):
@@ -61,9 +67,15 @@ def decided_video(entry: Mapping[str, Any], file: JobFile, found: Mapping[str, A
 
 
 def stamped_video(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Body:
-    """Return a video's new decisions with who made each and when; what was decided before keeps its own.
+    """Add the user and time to a video's new decisions; unchanged decisions keep their earlier ones.
 
-    new: `tracks` and `people` as lists of wishes with their number, `add` and `approved`.
+    Args:
+        new: New decisions: `tracks` and `people` as lists of entries with a number, `add` and `approved`.
+        old: Earlier decisions, as this function returns them.
+        by: Name of the user.
+
+    Returns:
+        The new decisions, `tracks` and `people` by number, each with `by` and `at`.
     """
     who, entry = now_by(by), Body()
     for name, key in (("tracks", "track"), ("people", "person")):
@@ -82,10 +94,17 @@ def stamped_video(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Bo
 
 
 def track_risk(told: Mapping[str, Any], trust: Iterable[float]) -> tuple[float, list[str]]:
-    """Return how much a track asks to be looked at, 0 to 1, and why.
+    """Return how much a person should check a track.
 
-    told: as the journal has it. trust: what each of its places rests on. The reasons are `partly` (hidden for a while,
-    since no new face passed), `near`, `filled` (followed for long without being found), `unsure` and `small`.
+    Args:
+        told: The track's entry in the journal.
+        trust: Trust in the track's box in each frame, 0 to 1, as in tracks.json.
+
+    Returns:
+        The risk, 0 to 1, and its reasons: `partly` (obscured for some time for a reason other than a decision), `near`
+        (a new face whose least distance to the original is less than 0.1 above the threshold), `filled` (trust of at
+        most 0.25 in more than 30 % of the frames), `unsure` (median trust of at most 0.6) and `small` (shorter side
+        below 32 px in all frames).
     """
     gate, values = told.get("gate", {}), sorted(trust)
     margin = gate.get("distance_min", 9.0) - gate.get("threshold", 0.0)
@@ -107,7 +126,7 @@ def _wish(row: Mapping[str, Any], key: str) -> Body:
 
 
 def _kept(old: Mapping[str, Any] | None, row: Body) -> Body | None:
-    """Return an earlier decision where the new one is the same."""
+    """Return the earlier decision if the new one is the same, else None."""
     if old is None or {name: value for name, value in old.items() if name not in ("by", "at")} != row:
         return None
     return dict(old)

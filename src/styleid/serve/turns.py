@@ -13,7 +13,12 @@ _RETRY_S = "2"
 
 
 class Turns:
-    """Places for requests. at_once: number of places. waiting: how many requests may wait for one."""
+    """Places for requests.
+
+    Args:
+        at_once: Number of requests that run at the same time.
+        waiting: Number of further requests that may wait.
+    """
 
     def __init__(self, at_once: int, waiting: int) -> None:
         self._places = anyio.Semaphore(at_once)
@@ -21,9 +26,10 @@ class Turns:
 
     @asynccontextmanager
     async def enter(self) -> AsyncIterator[None]:
-        """Enter before a photo is received; ProblemError (429) where too many are inside already.
+        """Enter before a photo is received, since every request inside holds a photo in memory.
 
-        Whoever is inside holds a photo in memory.
+        Raises:
+            ProblemError: Too many requests are inside (429).
         """
         if self._inside >= self._most:
             raise ProblemError(429, "Too many photos wait already. Try again.", {"retry-after": _RETRY_S})

@@ -30,7 +30,15 @@ _OPENED = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 
 
 class Upload:
-    """Stores files in a job's folder. skipped: names of files that are neither photo nor video."""
+    """Stores the files of an upload in a job's folder.
+
+    Args:
+        folder: The job's folder.
+        limits: Limits of the service.
+
+    Attributes:
+        skipped: Names of files that are neither photos nor videos.
+    """
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.skipped: list[str] = []
@@ -110,7 +118,17 @@ class Upload:
 
 
 def describe(path: Path, number: int, name: PurePosixPath, limits: Limits) -> JobFile:
-    """Return the record of one input; raises ProblemError if it has too many pixels."""
+    """Return the record of one input.
+
+    Args:
+        path: Path of the file.
+        number: Its position in the job, from 1.
+        name: Its name in the job.
+        limits: Limits of the service.
+
+    Raises:
+        ProblemError: The file is a photo with too many pixels (413).
+    """
     kind = kind_of(name) or "photo"
     if kind == "photo":
         _check_pixels(path, limits)
@@ -166,7 +184,7 @@ def _check_pixels(path: Path, limits: Limits) -> None:
     try:
         with Image.open(path, formats=_OPENED) as image:
             width, height = image.size
-    except Exception:  # whatever is wrong with the photo, the job says so by its name
+    except Exception:  # the job reports an unreadable photo later
         return
     if width * height > limits.pixels:
         raise ProblemError(413, f"At most {limits.max_megapixels} million pixels are taken in a photo.")

@@ -1,4 +1,4 @@
-"""Videos of a job: their tracks with risks and decisions, players for before and after, and pictures of each track."""
+"""Addresses for the videos of a job: tracks with risks and decisions, videos and pictures before and after."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ _MEDIA_TYPES = {
 
 
 class TrackWish(BaseModel):
-    """Say what is done with a track; `remove` leaves it as it is, since it is no face.
+    """Decision about a track.
 
-    target: another new face for the track's person, counted from 0, the usual one.
+    Attributes:
+        track: Number of the track.
+        do: What to do with the track; `remove` leaves it as it is, since it is not a face.
+        target: Which of several new faces to use; 0 is the face used without a decision.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,7 +47,7 @@ class TrackWish(BaseModel):
 
 
 class TrackPersonWish(BaseModel):
-    """A decision about all tracks of a person in a video that have no decision of their own."""
+    """Decision about all tracks of a person in a video that have no decision of their own."""
 
     model_config = ConfigDict(extra="forbid")
     person: int = Field(ge=1, examples=[1])
@@ -53,7 +56,12 @@ class TrackPersonWish(BaseModel):
 
 
 class AddedTrack(BaseModel):
-    """A face that was missed; it is obscured on straight lines between rows of frame, x0, y0, x1, y1."""
+    """A face that the detector missed; it is obscured.
+
+    Attributes:
+        keys: Rows of frame (from 0), x0, y0, x1, y1, in pixels. Boxes between two rows are interpolated linearly.
+        do: How to obscure the face.
+    """
 
     model_config = ConfigDict(extra="forbid")
     keys: list[Annotated[list[float], Field(min_length=5, max_length=5)]] = Field(
@@ -63,7 +71,7 @@ class AddedTrack(BaseModel):
 
 
 class VideoWishes(BaseModel):
-    """All decisions about one video, in place of earlier ones."""
+    """All decisions about one video; they replace earlier ones."""
 
     model_config = ConfigDict(extra="forbid")
     tracks: list[TrackWish] = Field([], max_length=_MOST_TRACKS)
@@ -73,7 +81,13 @@ class VideoWishes(BaseModel):
 
 
 class HiddenStretch(BaseModel):
-    """When a track is obscured, in seconds, and why; the reason is empty if a person asked for it."""
+    """A stretch in which a track is obscured.
+
+    Attributes:
+        from_s: Begin, in seconds.
+        to_s: End, in seconds.
+        reason: Why the track is obscured; empty if a person decided so.
+    """
 
     from_s: float
     to_s: float
@@ -81,9 +95,21 @@ class HiddenStretch(BaseModel):
 
 
 class TrackBody(BaseModel):
-    """One track in its present state.
+    """One track of a video.
 
-    risk: 0 to 1, how much it asks to be looked at; reasons: why. anonymised, obscured: frames. added: a person drew it.
+    Attributes:
+        track: Number of the track, from 1.
+        person: Number of its person, from 1.
+        from_s: Time of its first frame, in seconds.
+        to_s: Time of its end, in seconds.
+        action: How the track was treated.
+        anonymised: Number of frames with a new face.
+        obscured: Number of frames in which the face is obscured.
+        hidden: Stretches in which the face is obscured.
+        risk: How much a person should check the track, 0 to 1.
+        reasons: Reasons for the risk.
+        added: Whether a person added the track.
+        decision: The decision about the track, with its user and time, or null.
     """
 
     track: int
@@ -101,7 +127,22 @@ class TrackBody(BaseModel):
 
 
 class VideoBody(BaseModel):
-    """One video. version: changes whenever its output does. wishes: its present decisions."""
+    """One video and its tracks.
+
+    Attributes:
+        number: Position among the job's inputs, from 1.
+        name: Name in the job.
+        version: Changes when the output changes; empty if there is none.
+        error: Why the video is withheld, or an empty string.
+        risk: Highest risk of its tracks, 0 to 1.
+        seconds: Duration, in seconds.
+        frames: Number of frames.
+        width: Width, in pixels.
+        height: Height, in pixels.
+        media_type: Media type of the output.
+        tracks: Its tracks.
+        wishes: The current decisions about it.
+    """
 
     number: int
     name: str
@@ -194,7 +235,7 @@ def _body(video: JobVideo, wishes: dict[str, Any]) -> VideoBody | None:
 
 
 def _tracks(video: JobVideo, record: dict[str, Any]) -> list[TrackBody]:
-    """Return a video's tracks; those that a person drew have no pictures of before, since nothing was found there."""
+    """Return a video's tracks. Tracks that a person added are not among those of the first run."""
     found = found_tracks(video.folder, video.file.number) or {"tracks": []}
     trust = {one["id"]: one["trust"] for one in found["tracks"]}
     return [_track(told, trust.get(told["track"])) for told in record["tracks"]]

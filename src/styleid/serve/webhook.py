@@ -1,7 +1,7 @@
-"""Notify another service when a job ends: signed, without private data. No other call leaves this machine.
+"""Notify another service when a job ends, with a signed request that contains no names of files or people.
 
-What is to be told is written with the job's new state in one transaction, so that it outlives a restart. It is sent
-until the receiver answers 2xx: at first after a second, then after twice as long each time.
+A notice is stored in the same transaction as the job's new state, so that it survives a restart. It is sent again until
+the receiver answers 2xx: after one second, then after twice the delay each time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from styleid.serve.store import Notice, Store
 
 SECRET_VARIABLE = "STYLEID_WEBHOOK_SECRET"
 MOST_TRIES = 16
-"""Delays between attempts. After the last one, nine hours after the first, a notice is dropped and logged."""
+"""Largest number of attempts. After the last one, nine hours after the first, a notice is dropped and logged."""
 FIRST_WAIT_S = 1.0
 _TIMEOUT_S = 10.0
 IDLE_S = 1.0
@@ -37,7 +37,12 @@ _log = logging.getLogger("styleid.serve")
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where notices are sent. url: the address. secret: signs them."""
+    """Receiver of notices.
+
+    Attributes:
+        url: URL that notices are sent to.
+        secret: Secret that signs them.
+    """
 
     url: str
     secret: bytes
@@ -46,9 +51,17 @@ class Webhook:
     def read(
         cls, url: str, secret_file: Path | None, hosts: Collection[str], secret: str = "", *, allow_insecure: bool
     ) -> Webhook:
-        """Check an address and read its secret; raises OptionError.
+        """Check a URL and read its secret.
 
-        hosts: those that may be called; by default that of the address. secret: used where there is no file.
+        Args:
+            url: URL that notices are sent to.
+            secret_file: File with the secret.
+            hosts: Hosts that the URL may name. Empty: any.
+            secret: Secret to use if there is no file.
+            allow_insecure: Whether the URL may use http to another machine.
+
+        Raises:
+            OptionError: The URL is invalid or not allowed, or the secret is missing or too short.
         """
         try:
             parts = urlsplit(url)
@@ -66,13 +79,22 @@ class Webhook:
 
 
 def signature(secret: bytes, timestamp: int, body: bytes) -> str:
-    """Return what the header Styleid-Signature says: a time, and an HMAC-SHA256 of that time, a dot and the body."""
+    """Return the value of the header Styleid-Signature.
+
+    Args:
+        secret: Secret of the webhook.
+        timestamp: Time of sending, in seconds since 1970.
+        body: Body of the request.
+
+    Returns:
+        The time, and the hexadecimal HMAC-SHA256 of the time, a dot and the body.
+    """
     digest = hmac.new(secret, f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={timestamp},v1={digest}"
 
 
 def notice_body(notice: Notice) -> dict[str, Any]:
-    """Return the content of a notice: the job, its state and counts, and no names."""
+    """Return the content of a notice: the job, its state and counts, without names."""
     summary = notice.summary
     return {
         "event": f"job.{notice.state}",
@@ -97,11 +119,11 @@ class Sender:
         self._thread = threading.Thread(target=self._work, name="styleid-webhook", daemon=True)
 
     def start(self) -> None:
-        """Begin to send, including the notices that an earlier service left."""
+        """Start to send, including notices that an earlier service left."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the present call; the next service sends the rest."""
+        """Stop after the current request; the next service sends the rest."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -126,7 +148,15 @@ class Sender:
 
 
 def send(hook: Webhook, notice: Notice) -> str:
-    """Send one notice, without following redirects; return what went wrong, empty if nothing did."""
+    """Send one notice, without following redirects.
+
+    Args:
+        hook: The receiver.
+        notice: The notice.
+
+    Returns:
+        Name of the error or status that prevented delivery; empty on success.
+    """
     parts = urlsplit(hook.url)
     body = json.dumps(notice_body(notice), sort_keys=True).encode()
     headers = {

@@ -1,6 +1,6 @@
-"""Process the jobs of the queue, one after the other, with the same engine as the command line.
+"""Process queued jobs, one after the other, with the same engine as the command line.
 
-What is done stands in the job's journal, so that a job that was broken off goes on where it stopped.
+The job's journal lists the files that are done, so that an interrupted job continues where it stopped.
 """
 
 from __future__ import annotations
@@ -46,10 +46,15 @@ class _CancelledError(Exception):
 
 @dataclass
 class Progress:
-    """How far a running job is.
+    """Progress of a running job.
 
-    done, total: files; since: when it began; now: what is being done; uneven: videos are among the files, so that what
-    one file took says nothing of the next.
+    Attributes:
+        done: Number of files that are done.
+        total: Number of files.
+        since: When the run began, in seconds of the monotonic clock.
+        before: Number of files that the estimate of the time leaves out, such as those of earlier runs.
+        now: What is being processed.
+        uneven: Whether the files include videos; the time left is then not estimated.
     """
 
     done: int = 0
@@ -182,7 +187,7 @@ class Worker:
             self._store.move(job.id, state, among=("running",))
         except StyleIDError as error:
             self._store.move(job.id, "failed", among=("running",), error=self._reason(error))
-        except Exception:  # the queue must go on; files were judged one by one before they were written
+        except Exception:  # the queue must go on; each written file had passed its own checks
             _log.exception("a job failed")
             told = "The service failed at this job. Its log on the server says why."
             self._store.move(job.id, "failed", among=("running",), error=told)
