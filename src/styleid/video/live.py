@@ -1,8 +1,9 @@
-"""Anonymise live pictures with a bounded delay: read, find, follow, draw and judge, and write, as stages that overlap.
+"""Anonymise live pictures with a bounded delay.
 
-A picture that comes while the one before is looked at waits, and gives way to a newer one. A finished picture waits a
-little, so that a face that is found after it can be hidden in it, and is written unless it is late by then. No face is
-shown that was not drawn anew and judged in its very picture; every other face is obscured.
+Reading, detecting, drawing and writing run at the same time. If pictures arrive faster than they can be searched, older
+ones are dropped. A finished picture waits for a short time, so that a face that is detected only later can be obscured
+in it; it is dropped if it would be written too late. Every face that is found is obscured, unless it got a new face
+that was judged in the same picture.
 """
 
 from __future__ import annotations
@@ -45,19 +46,26 @@ from styleid.video.live_tracks import LiveTracks
 from styleid.video.run import UNSURE_SHARE
 
 _WAIT_S = 0.1
+"""Longest wait for a picture before progress is reported again, seconds."""
 _PATIENCE_S = 1.0
+"""Longest wait for each thread at the end, seconds."""
 _MARGIN = 0.1
+"""Time that is reserved for writing a picture, seconds."""
 _SHARES = (0.5, 0.95, 0.99, 1.0)
+"""Quantiles of the delay in the journal."""
 
 Told = Callable[[LiveCounts], None]
-"""Called now and then with what was shown so far."""
+"""Called with the counts after every picture, and every 0.1 seconds without one."""
 
 
 @dataclass
 class LiveSummary:
-    """What came of a run.
+    """Result of a run.
 
-    record: the journal's line. failure: why it ended, "" where the source ended or somebody ended it.
+    Attributes:
+        record: The journal's record.
+        seconds: Duration of the run.
+        failure: Why the source was lost or could not be opened, "" if it ended or the run was stopped.
     """
 
     record: dict[str, Any]
@@ -66,7 +74,10 @@ class LiveSummary:
 
     @property
     def exit_status(self) -> int:
-        """0 where the source ended or was ended; 3 where it was lost, or a face was obscured against the method."""
+        """0 if the source ended or the run was stopped, otherwise 3.
+
+        It is also 3 if a face was obscured although it should have got a new face.
+        """
         return 3 if self.failure or self.record.get("obscured_for") else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -88,25 +99,25 @@ def process_live(
 ) -> LiveSummary:
     """Anonymise live pictures until the source ends or `stop` is set.
 
-    A journal line is written beside a file, or for a stream in the current folder.
+    A record is appended to the journal beside the output file; for a stream, in the current folder.
 
     Args:
         source: A camera device, a stream, or a file, which is played at its own speed.
         out: A file, which gets its name when the run ends, or a stream.
-        anonymizer: What draws and judges faces.
-        options: The delay that is allowed.
+        anonymizer: Draws and judges faces.
+        options: The largest delay.
         encode: How pictures are encoded.
-        marking: How a file says that it holds generated faces.
+        marking: How an output file is marked as containing generated faces.
         stop: Ends the run when it is set.
-        told: Called about ten times a second.
+        told: Called with the counts after every picture, and every 0.1 seconds without one.
 
     Returns:
-        What was shown, dropped and obscured. If the source cannot be opened or is lost, the failure says so; what was
-        written until then is complete.
+        The summary. If the source is lost or cannot be opened, `failure` says why. A file that was written until the
+        source was lost is complete.
 
     Raises:
-        OptionError: Options do not fit each other.
-        OutputError: The output cannot be written, or its receiver is gone.
+        OptionError: If options contradict each other, or the output would overwrite the input.
+        OutputError: If the output cannot be written, or its receiver is gone.
     """
     encode, marking, stop = encode or EncodeOptions(), marking or MarkOptions(), stop or threading.Event()
     live_container(out, encode, marking)
@@ -138,7 +149,7 @@ def _opened(
     stop: threading.Event,
     told: Told | None,
 ) -> tuple[dict[str, Any], str]:
-    """Open both ends and run; return what the journal says and why the run ended early, "" where it did not."""
+    """Open the source and the output, and run. Return the record for the journal, and the failure, "" without one."""
     run = LiveRun(anonymizer, options, source.name if isinstance(source, Path) else str(source))
     pictures = LiveSource(source)
     sink = LiveSink(out, pictures.form, encode, marking)
@@ -156,9 +167,11 @@ def _opened(
 
 
 class LiveRun:
-    """Run the stages. name: of the source, which a seed's targets depend on.
+    """The stages of a run.
 
-    detector: sees faces, unsure ones included; by default CenterFace at a low threshold.
+    Attributes:
+        finder: Detects faces.
+        counts: What was shown so far.
     """
 
     def __init__(
@@ -169,6 +182,16 @@ class LiveRun:
         detector: FaceDetector | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Prepare to run; all networks run once, so that the first picture does not wait for them.
+
+        Args:
+            anonymizer: Draws and judges faces.
+            options: The largest delay.
+            name: Name of the source, on which a seed's targets depend.
+            detector: Finds faces, including low-score ones. By default, one with the
+                anonymiser's settings and a lower threshold.
+            clock: Returns the time in seconds.
+        """
         chosen = anonymizer.options.detector
         low = replace(chosen, threshold=chosen.threshold * UNSURE_SHARE)
         self._anonymizer, self._options, self._sure_from = anonymizer, options, chosen.threshold
@@ -191,13 +214,21 @@ class LiveRun:
         stop: threading.Event | None = None,
         told: Told | None = None,
     ) -> str:
-        """Write the source's pictures into the sink until it ends or `stop` is set.
+        """Write the source's pictures to the sink until the source ends or `stop` is set.
+
+        Args:
+            source: The source.
+            width: Width of its pictures in pixels.
+            height: Height of its pictures in pixels.
+            sink: Writes the pictures.
+            stop: Ends the run when it is set; it is also set when this returns.
+            told: Called with the counts after every picture, and every 0.1 seconds without one.
 
         Returns:
-            Why the source was lost, "" where it ended or was stopped.
+            Why the source was lost; "" if it ended or the run was stopped.
 
         Raises:
-            OutputError: The sink cannot write.
+            OutputError: If the sink cannot write.
         """
         stop, found = stop or threading.Event(), Slot[Found](newest=False)
         tracks, outlet = self.begin(width, height, sink)
@@ -225,7 +256,7 @@ class LiveRun:
         return failure
 
     def record(self) -> dict[str, Any]:
-        """Return what the journal says: pictures and faces by what was done with them, and delays in seconds."""
+        """Return the entries of the journal: numbers of pictures and faces by what was done, and delays in seconds."""
         counts = self.counts
         return {
             "frames": {
@@ -242,14 +273,14 @@ class LiveRun:
         }
 
     def begin(self, width: int, height: int, sink: LiveOutput) -> tuple[LiveTracks, Outlet]:
-        """Return what `step` needs for pictures of a size, which go into a sink."""
+        """Return the tracks and the writer that `step` needs for pictures of a size in pixels."""
         tracks = LiveTracks(width, height, self._sure_from)
         outlet = Outlet(sink, self._options, self._clock)
         self.counts = outlet.counts
         return tracks, outlet
 
     def step(self, found: Found, tracks: LiveTracks, outlet: Outlet) -> None:
-        """Follow, draw and judge the faces of one picture, and hand it on."""
+        """Follow, draw and judge the faces of one picture, and pass it to the writer unless it is too late."""
         frame, grey = found.frame, tracks.grey(found.image_rgb)
         self._received = max(self._received, frame.index + 1)
         seen, begun = tracks.update(grey, found.faces, frame.time_s, cut=found.cut)

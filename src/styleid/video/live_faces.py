@@ -1,7 +1,7 @@
-"""Draw and judge the faces of one live picture within a time limit; what does not fit into it is obscured.
+"""Draw and judge the faces of one live picture within a time limit. Faces that do not fit into it are obscured.
 
-Each person keeps one target. While no target has passed the gate in several pictures in a row, a failure brings the
-next target; afterwards a failure only hides the face.
+Each person keeps one target. A target is replaced when it fails, until it has passed in several pictures in a row. Then
+a failure only obscures the face, unless it lasts for two seconds.
 """
 
 from __future__ import annotations
@@ -26,19 +26,36 @@ NO_TIME = "there was no time to judge it"
 LOST = "it was not found in this picture"
 NO_LANDMARKS = "no landmarks are known"
 _SETTLED = 3
+"""Number of consecutive pictures in which a target must pass before a failure no longer replaces it."""
 _UNSETTLED_S = 2.0
+"""Time of failure after which such a target is replaced, too, seconds."""
 _HIDDEN_S = 0.3
-"""How long a face stays hidden after it has failed, so that it does not come and go."""
+"""Time for which a face stays obscured after a failure, so that it does not flicker, seconds."""
 _FIRST_COST_S = 0.06
+"""Initial estimate of the time per face, seconds."""
 _NEWEST = 0.2
+"""Weight of the newest picture in the estimate."""
 _CHEAPER = 0.9
-"""The estimated cost of a face falls by this where not all fitted in: otherwise none might ever be drawn again."""
+"""Factor on the estimate when not all faces fit; without it, too high an estimate would never be corrected."""
 _MOST_PEOPLE = 1000
+"""Number of people who are remembered."""
 
 
 @dataclass
 class LivePerson:
-    """Somebody who was seen. embedding: unit. passes: pictures in a row in which the target passed."""
+    """A person who was seen.
+
+    Attributes:
+        number: Number of the person, from 1.
+        embedding: Unit embedding of the first measured face, (d,).
+        target: W+ of the new face, (size,).
+        step: Index of the method's swap step.
+        attempt: Number of targets that were replaced.
+        passes: Number of pictures in which the target has passed since it was chosen.
+        failing_since_s: Time of the first of the latest consecutive failures, seconds; None after a pass.
+        hidden_until_s: Time until which the face is obscured, seconds.
+        tracks: Numbers of the person's current tracks.
+    """
 
     number: int
     embedding: Float[np.ndarray, " d"]
@@ -52,9 +69,20 @@ class LivePerson:
 
 
 class LiveFaces:
-    """Give the people of a live picture new faces. name: of the source, which a seed's targets depend on."""
+    """Replaces the faces of live pictures.
+
+    Attributes:
+        people: Number of people who were seen.
+    """
 
     def __init__(self, anonymizer: Anonymizer, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare to replace faces.
+
+        Args:
+            anonymizer: Draws and judges faces.
+            name: Name of the source, on which a seed's targets depend.
+            clock: Returns the time in seconds.
+        """
         self._anonymizer, self._name, self._clock = anonymizer, name, clock
         self._fresh = FreshTargets(anonymizer.options.seed)
         self._replaces = anonymizer.options.method != "none"
@@ -78,9 +106,16 @@ class LiveFaces:
     def anonymize(
         self, image_rgb: ImageRGB, tracks: Sequence[LiveTrack], time_s: float, until: float
     ) -> tuple[PhotoDraft, list[FaceOutcome]]:
-        """Return a picture with every face replaced or obscured, and what was done with each.
+        """Replace or obscure every face of a picture.
 
-        time_s: the picture's time in the source. until: when drawing should be done, on the clock.
+        Args:
+            image_rgb: The picture, uint8 (h, w, 3).
+            tracks: The tracks in it, oldest first.
+            time_s: Its time in the source, seconds.
+            until: Time on the clock at which drawing should be finished, seconds.
+
+        Returns:
+            The new picture, and the outcome of each track.
         """
         faces = _faces(tracks)
         draft = PhotoDraft.of(image_rgb, len(tracks))
@@ -102,7 +137,7 @@ class LiveFaces:
         return NO_TIME if np.isfinite(faces.landmarks_px[k]).all() else NO_LANDMARKS
 
     def _rows_in_time(self, tracks: Sequence[LiveTrack], faces: Faces, until: float) -> Int[np.ndarray, " k"]:
-        """Return which faces there is time for; those that were there first come first, so that they stay shown."""
+        """Return the indices of the faces to replace. If time is short, the oldest tracks have priority."""
         fit = int(max(until - self._clock(), 0.0) / self._cost_s) if self._replaces else 0
         known = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
         rows = [k for k, track in enumerate(tracks) if known[k] and not track.lost]
@@ -146,7 +181,7 @@ class LiveFaces:
             face.attempts.append(one)
 
     def _who(self, sources: Sequence[SourceFace], tracks: Sequence[LiveTrack], time_s: float) -> list[LivePerson]:
-        """Return whose faces these are: by their tracks, else by their embeddings."""
+        """Return the person of each face: by the track, or else by the embedding."""
         numbers = [tracks[source.index].number for source in sources]
         by_track = {number: person for person in self._people for number in person.tracks}
         there = {id(by_track[track.number]) for track in tracks if track.number in by_track}
@@ -159,7 +194,7 @@ class LiveFaces:
         return people
 
     def _known(self, source: SourceFace, there: set[int]) -> LivePerson | None:
-        """Return the person seen before whom a face is surely of, and who is not elsewhere in the picture."""
+        """Return the most similar known person who is not in the picture; None if the similarity does not suffice."""
         absent = [person for person in self._people if id(person) not in there]
         if not absent:
             return None
@@ -180,7 +215,7 @@ class LiveFaces:
         return bundle.sample(z, source.observation.attributes[None], source.wplus[None])[0]
 
     def _note(self, person: LivePerson, face: FaceProgress, verdict: GateVerdict, time_s: float) -> None:
-        """Keep in mind how a person's target did, and choose the next one where it does not serve."""
+        """Update a person's state with the verdict on the new face, and choose another target if necessary."""
         steps = len(self._anonymizer.method.steps)
         if verdict.passed:
             person.passes, person.failing_since_s = person.passes + 1, None
@@ -207,5 +242,5 @@ def _faces(tracks: Sequence[LiveTrack]) -> Faces:
 
 
 def hidden(outcome: FaceOutcome) -> bool:
-    """Say whether a face was obscured."""
+    """Return whether a face was obscured."""
     return outcome.action is Action.OBSCURED

@@ -1,4 +1,4 @@
-"""What a run over live pictures may be asked for."""
+"""Options of a run over live pictures."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class LiveOptions:
 
     @property
     def hold_s(self) -> float:
-        """How long a finished picture waits, so that a face that is found a little later can be hidden in it."""
+        """Time that a finished picture waits, so that a face that is detected later can be obscured in it, seconds."""
         return 0.25 * self.max_delay
 
     @property
     def drawing_s(self) -> float:
-        """How long the new faces of one picture may take; those that do not fit are obscured."""
+        """Time limit for drawing the new faces of one picture, seconds. Faces that do not fit are obscured."""
         return 0.25 * self.max_delay
 
     @property
     def latest_s(self) -> float:
-        """The age at which a picture is written even if it has not waited its time."""
+        """Age at which a finished picture is written without further waiting, seconds."""
         return 0.85 * self.max_delay

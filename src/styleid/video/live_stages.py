@@ -1,4 +1,7 @@
-"""The stages of a live run, each in a thread: read, find faces, and write; drawing runs between them."""
+"""The stages of a live run. Reading, detecting and writing run in a thread each; drawing runs between them.
+
+Times are seconds on the run's clock.
+"""
 
 from __future__ import annotations
 
@@ -23,41 +26,57 @@ from styleid.video.scan import CutFinder
 
 T = TypeVar("T")
 _WAIT_S = 0.2
+"""Longest wait for a picture before `stop` is checked again, seconds."""
 _NEWEST = 0.2
+"""Weight of the newest picture in the estimated time to write one."""
 
 
 class LivePictures(Protocol):
     """A source of live pictures."""
 
     def frames(self) -> Iterator[LiveFrame]:
-        """Yield pictures as they come."""
+        """Yield pictures as they arrive."""
         ...
 
 
 class LiveOutput(Protocol):
-    """Take finished pictures."""
+    """A writer of finished pictures."""
 
     def write(
         self, frame: LiveFrame, image_rgb: ImageRGB | None, changed: MaskArray | None, *, generated: bool
     ) -> None:
-        """Write one."""
+        """Write a picture.
+
+        Args:
+            frame: The picture of the source.
+            image_rgb: The new picture, uint8 (h, w, 3), used where `changed` is true; None keeps the source.
+            changed: Changed pixels, bool (h, w); None for none.
+            generated: Whether the picture shows a new face.
+        """
         ...
 
 
 class Slot(Generic[T]):
-    """Hand things from one thread to another. newest: a thing that nobody has taken gives way to the next.
+    """Passes items from one thread to another; it holds at most one.
 
-    Otherwise whoever puts waits until the one before was taken. dropped: how many gave way.
+    Attributes:
+        dropped: Number of items that were replaced by newer ones.
     """
 
     def __init__(self, *, newest: bool) -> None:
+        """Create an empty slot.
+
+        Args:
+            newest: Whether a new item replaces one that has not been taken. Otherwise, `put` waits until it
+                has been taken.
+        """
         self._newest, self._held, self._ended = newest, deque[T](), False
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self.dropped = 0
 
     def put(self, thing: T) -> None:
-        """Put a thing."""
+        """Put an item into the slot."""
         with self._changed:
             while self._held and not self._newest and not self._ended:
                 self._changed.wait()
@@ -68,7 +87,14 @@ class Slot(Generic[T]):
             self._changed.notify_all()
 
     def get(self, timeout_s: float) -> T | None:
-        """Return the next thing, None where none came in time; raises the error that ended the other side."""
+        """Return the next item, or None if none arrives in time.
+
+        Args:
+            timeout_s: Longest wait, seconds.
+
+        Raises:
+            BaseException: The error that the other thread passed to `end`, once all items have been taken.
+        """
         with self._changed:
             if not self._held and not self._ended:
                 self._changed.wait(timeout_s)
@@ -81,20 +107,27 @@ class Slot(Generic[T]):
             return None
 
     def end(self, error: BaseException | None = None) -> None:
-        """Say that nothing more comes."""
+        """Announce that no more items follow. error: why the other thread ended early."""
         with self._changed:
             self._ended, self._error = True, error if self._error is None else self._error
             self._changed.notify_all()
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes and all was taken."""
+        """Whether no more items follow and all have been taken."""
         return self._ended and not self._held
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture and the faces that the detector saw in it. cut: whether it begins a new shot."""
+    """A picture and its detected faces.
+
+    Attributes:
+        frame: The picture of the source.
+        image_rgb: The picture, uint8 (h, w, 3).
+        faces: The detected faces, including low-score ones.
+        cut: Whether the picture begins a new shot.
+    """
 
     frame: LiveFrame
     image_rgb: ImageRGB
@@ -103,9 +136,11 @@ class Found:
 
 
 class Finder:
-    """Detect in one picture after another, at a part of the sizes each time; after a cut at all of them.
+    """Detects faces in consecutive pictures.
 
-    A single tile and the overview take turns. Otherwise every picture gets the overview and the next tile.
+    With the detector setting fast, only a part of each picture is searched closely: besides the whole picture, one tile
+    in turn. If there is only one tile, it alternates with the whole picture. The first picture of a shot is searched
+    completely, and so is every picture with the other settings.
     """
 
     def __init__(self, detector: FaceDetector) -> None:
@@ -116,7 +151,7 @@ class Finder:
         self._detector.detect(np.zeros((720, 1280, 3), np.uint8))
 
     def find(self, frame: LiveFrame) -> Found:
-        """Detect in a picture."""
+        """Detect the faces of the next picture."""
         image = frame.image_rgb
         cut = self._cuts.is_cut(image) or self._turn == 0
         faces = self._detector.detect(image) if cut or not self._plain else self._part(image)
@@ -140,7 +175,17 @@ class Finder:
 
 @dataclass
 class Held:
-    """A finished picture that waits to be written. due_s: when. hidden: how many of its faces are obscured."""
+    """A finished picture that waits to be written.
+
+    Attributes:
+        frame: The picture of the source.
+        grey: Its reduced grey copy.
+        image_rgb: The new picture, uint8 (h, w, 3).
+        changed: Changed pixels, bool (h, w).
+        due_s: Time at which it is written.
+        hidden: Number of its faces that are obscured.
+        generated: Whether it shows a new face.
+    """
 
     frame: LiveFrame
     grey: Grey
@@ -153,14 +198,24 @@ class Held:
 
 @dataclass
 class LiveCounts:
-    """What was shown. delays: pictures by milliseconds from arrival until they were written."""
+    """Counts of the pictures that were written.
+
+    Attributes:
+        shown: Number of pictures.
+        obscured: Number of pictures with an obscured face.
+        delays_ms: Number of pictures by delay from arrival until written, milliseconds.
+    """
 
     shown: int = 0
     obscured: int = 0
     delays_ms: Counter[int] = field(default_factory=Counter[int])
 
     def delay_s(self, share: float) -> float:
-        """Return the delay that this share of the shown pictures stays within, 0 where none was shown."""
+        """Return a quantile of the delay in seconds, 0 if no picture was written.
+
+        Args:
+            share: Share of the pictures whose delay is at most the result, 0 to 1.
+        """
         if not self.delays_ms:
             return 0.0
         times, counts = np.array(sorted(self.delays_ms.items())).T
@@ -169,7 +224,11 @@ class LiveCounts:
 
 
 class Outlet:
-    """Write finished pictures when they are due; those that are too late by then are dropped."""
+    """Writes finished pictures when they are due. Pictures that would be written later than allowed are dropped.
+
+    Attributes:
+        counts: What was written so far.
+    """
 
     def __init__(self, sink: LiveOutput, options: LiveOptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._sink, self._options, self._clock = sink, options, clock
@@ -180,15 +239,15 @@ class Outlet:
         self.counts = LiveCounts()
 
     def start(self) -> None:
-        """Write in a thread, until `finish`."""
+        """Start writing in a thread. It ends with `finish`."""
         self._thread = _started(self._run, "writer")
 
     def due_s(self, frame: LiveFrame) -> float:
-        """Return when a picture that is finished now is to be written."""
+        """Return the time at which a picture that is finished now is written."""
         return min(self._clock() + self._options.hold_s, frame.arrived_s + self._options.latest_s)
 
     def add(self, held: Held) -> None:
-        """Take a finished picture; raises what ended the writing."""
+        """Add a finished picture. Raises the error that ended the writer."""
         with self._changed:
             if self._error is not None:
                 raise self._error
@@ -196,9 +255,15 @@ class Outlet:
             self._changed.notify_all()
 
     def hide(self, places: Callable[[Sequence[Grey]], list[Float[np.ndarray, " 4"]]], how: Obscuring) -> int:
-        """Obscure in waiting pictures a face that was found after them; return in how many.
+        """Obscure a face that was detected later in the pictures that wait.
 
-        places: from grey pictures, newest first, to boxes in as many of them as show the face.
+        Args:
+            places: Takes the grey copies of the waiting pictures, newest first. Returns the face's boxes, (4,), in as
+                many of them, from the newest, as show the face.
+            how: How to obscure it.
+
+        Returns:
+            Number of pictures in which it was obscured.
         """
         with self._changed:
             waiting = list(reversed(self._held))
@@ -209,12 +274,12 @@ class Outlet:
             return len(boxes)
 
     def write_due(self) -> None:
-        """Write what is due now."""
+        """Write the pictures that are due now."""
         while (held := self._due()) is not None:
             self._write(held)
 
     def finish(self) -> None:
-        """Write what waits and end the thread; raises what went wrong in it."""
+        """Write all waiting pictures and end the thread. Raises the error that ended the writer."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -229,12 +294,12 @@ class Outlet:
         try:
             while self._waits():
                 self.write_due()
-        except Exception as error:  # whoever adds the next picture gets it
+        except Exception as error:  # `add` and `finish` raise it
             with self._changed:
                 self._error = error
 
     def _waits(self) -> bool:
-        """Wait until a picture may be due; return whether there is one."""
+        """Wait until a picture may be due; return False if there is none and no more follow."""
         with self._changed:
             while not self._held and not self._ended:
                 self._changed.wait()
@@ -262,7 +327,13 @@ class Outlet:
 
 
 def start_reading(source: LivePictures, slot: Slot[LiveFrame], stop: threading.Event) -> threading.Thread:
-    """Read pictures into a slot in a thread, until the source ends or `stop` is set."""
+    """Start a thread that reads pictures into a slot until the source ends or `stop` is set.
+
+    Args:
+        source: The source.
+        slot: Receives the pictures, and the error if the source fails.
+        stop: Ends the thread.
+    """
 
     def read() -> None:
         try:
@@ -271,7 +342,7 @@ def start_reading(source: LivePictures, slot: Slot[LiveFrame], stop: threading.E
                 if stop.is_set():
                     break
             slot.end()
-        except Exception as error:  # whoever takes the next picture gets it
+        except Exception as error:  # `slot.get` raises it
             slot.end(error)
 
     return _started(read, "reader")
@@ -280,7 +351,14 @@ def start_reading(source: LivePictures, slot: Slot[LiveFrame], stop: threading.E
 def start_finding(
     finder: Finder, coming: Slot[LiveFrame], slot: Slot[Found], stop: threading.Event
 ) -> threading.Thread:
-    """Find the faces of the newest picture, again and again, in a thread."""
+    """Start a thread that detects the faces of the newest picture, repeatedly.
+
+    Args:
+        finder: Detects faces.
+        coming: Provides the pictures.
+        slot: Receives the results, and the error if reading or detecting fails.
+        stop: Ends the thread.
+    """
 
     def find() -> None:
         try:
@@ -288,9 +366,9 @@ def start_finding(
                 frame = coming.get(_WAIT_S)
                 if frame is not None:
                     slot.put(finder.find(frame))
-            coming.get(0.0)  # raises what ended the reading
+            coming.get(0.0)  # raises the error that ended the reading
             slot.end()
-        except Exception as error:  # whoever takes the next picture gets it
+        except Exception as error:  # `slot.get` raises it
             slot.end(error)
 
     return _started(find, "finder")

@@ -1,11 +1,11 @@
-"""Follow faces from picture to picture as they come, without looking ahead.
+"""Follow faces from picture to picture without looking ahead.
 
-As in a clip (`faces/track.py`), sure detections begin and continue tracks, unsure ones only continue them. A face that
-the detector no longer sees is followed by how it looked, and covered for a while after it was lost.
+As in a clip (`faces/track.py`), confident detections begin and continue tracks, and low-score detections mostly
+continue them. A face that is not detected is followed by its appearance. It stays covered for a while after it is lost.
 
 Convention
 ----------
-Boxes and landmarks are in pixels of the picture; grey pictures are smaller by `LiveTracks.scale`.
+Boxes and landmarks are in pixels of the picture. Grey pictures are smaller by the factor `LiveTracks.scale`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,49 @@ from styleid.faces.track import assignment, overlap
 from styleid.types import Faces, FloatArray, ImageRGB
 
 Grey = UInt8[np.ndarray, "_ _"]
+"""Reduced grey picture, uint8 (h, w)."""
 
 _GREY_SIDE_PX = 640
+"""Longest side of grey pictures."""
 _LEAST_OVERLAP, _WEAK_OVERLAP, _SAME_FACE = 0.05, 0.3, 0.5
+"""Overlaps from which a confident detection (with enlarged boxes) and above which a low-score one continue a track, and
+above which two boxes show the same face."""
 _SIZE_RATIO = 2.2
+"""Largest ratio of the sides of two consecutive boxes of a track."""
 _MAY_BE, _NEAR_SIDES = 0.5, 2.0
-"""An unsure detection with this share of a sure one's score begins a track so near to one that is not detected."""
+"""Least score of a low-score detection that may begin a track, as a share of the threshold, and its largest distance
+from a track that is not detected, in sides of the larger box."""
 _LOST_S, _FOLLOW_S = 1.0, 2.0
-"""How long a face is covered after it was last found, and how long it is followed after it was last detected."""
+"""Time after a face was last found, and after it was last detected, at which its track ends, seconds."""
 _ACROSS_CUTS = 0.7
+"""Least correlation with which a track that is not detected continues across a cut."""
 _GROWTH = 0.2
+"""Enlargement of the covering box per picture without the face, as a share of its size; at most 1 in total."""
 _INSIDE = 0.1
+"""Least share of a box that must lie inside the picture."""
 _BACK_UNSEEN = 2
+"""Number of consecutive pictures without the face after which a track is not followed backwards any further."""
 _SIGMA_S = 0.08
+"""Standard deviation of the temporal smoothing, seconds."""
 _HISTORY = 8
+"""Number of detections that are smoothed."""
 
 
 @dataclass
 class LiveTrack:
     """One face.
 
-    speed: (2,) pixels a second. seen_s, found_s: when the detector saw it last, and when it was last found at all.
-    lost: how many pictures ago it was found. places: its last times, boxes and landmarks as detected.
+    Attributes:
+        number: Number of the track, from 1.
+        box_xyxy: Its box, (4,).
+        landmarks_px: Five landmarks, (5, 2), NaN if unknown.
+        time_s: Time of the box, seconds.
+        look: Grey picture and box of the last detection, from which the patch to search for is cut.
+        speed: Its motion, (2,), pixels per second.
+        seen_s: Time of the last detection.
+        found_s: Time at which it was last detected or followed.
+        lost: Number of pictures since then.
+        places: Times of the last consecutive detections, and their boxes and landmarks as one array, (14,).
     """
 
     number: int
@@ -61,16 +82,24 @@ class LiveTrack:
 
     @property
     def cover_xyxy(self) -> Float[np.ndarray, " 4"]:
-        """The box that hides it: larger the longer it has not been found."""
+        """The box to obscure, (4,). It grows while the face is not found."""
         more = (self.box_xyxy[2:] - self.box_xyxy[:2]) * min(_GROWTH * self.lost, 1.0) / 2
         return np.concatenate([self.box_xyxy[:2] - more, self.box_xyxy[2:] + more]).astype(np.float32)
 
     def expected(self, time_s: float) -> Float[np.ndarray, " 4"]:
-        """Return where its box should be at a time."""
+        """Return the expected box at a time, (4,)."""
         return (self.box_xyxy + np.tile(self.speed, 2) * (time_s - self.time_s)).astype(np.float32)
 
     def detected(self, face: Faces, time_s: float, look: Look) -> None:
-        """Take a detection of it; its place is smoothed over the last few, which costs no delay."""
+        """Update the track with a detection.
+
+        Box and landmarks are smoothed over the last detections, which adds no delay.
+
+        Args:
+            face: The detection, one face.
+            time_s: Time of the picture, seconds.
+            look: Its grey picture, and the box in it.
+        """
         box, since = face.boxes_xyxy[0], max(time_s - self.time_s, 1e-3)
         moved = (box.reshape(2, 2).mean(0) - self.box_xyxy.reshape(2, 2).mean(0)) / since
         self.speed = (moved if not self.places else 0.5 * (self.speed + moved)).astype(np.float32)
@@ -81,7 +110,13 @@ class LiveTrack:
         self.lost, self.look = 0, look
 
     def followed(self, box: Float[np.ndarray, " 4"], time_s: float, *, found: bool) -> None:
-        """Move it to where it was found, or should be; landmarks move with the box."""
+        """Move the track without a detection. The landmarks move with the box.
+
+        Args:
+            box: The new box, (4,).
+            time_s: Time of the picture, seconds.
+            found: Whether the face was found there; otherwise, the box is the expected one.
+        """
         size = np.maximum(self.box_xyxy[2:] - self.box_xyxy[:2], 1e-3)
         inside = (self.landmarks_px - self.box_xyxy[:2]) / size
         self.box_xyxy, self.time_s = np.asarray(box, np.float32), time_s
@@ -91,9 +126,21 @@ class LiveTrack:
 
 
 class LiveTracks:
-    """The faces that are followed now. sure_from: the score of a detection that may begin a track."""
+    """The current tracks.
+
+    Attributes:
+        scale: Size of grey pictures, relative to the pictures.
+        count: Number of tracks that were begun.
+    """
 
     def __init__(self, width: int, height: int, sure_from: float) -> None:
+        """Begin without tracks.
+
+        Args:
+            width: Width of the pictures in pixels.
+            height: Height of the pictures in pixels.
+            sure_from: Score from which a detection is confident and begins a track.
+        """
         self._size, self._sure_from = (width, height), sure_from
         self.scale = min(1.0, _GREY_SIDE_PX / max(width, height))
         self._tracks: list[LiveTrack] = []
@@ -101,16 +148,26 @@ class LiveTracks:
         self.count = 0
 
     def grey(self, image_rgb: ImageRGB) -> Grey:
-        """Return a small grey copy of a picture."""
+        """Return the reduced grey copy of a picture, uint8 (h, w, 3)."""
         grey = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY)
         if self.scale == 1:
             return grey
         return cv2.resize(grey, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
 
     def update(self, grey: Grey, faces: Faces, time_s: float, *, cut: bool) -> tuple[list[LiveTrack], list[LiveTrack]]:
-        """Take the next picture; return all tracks in it, oldest first, and those that begin or are found again in it.
+        """Continue the tracks in the next picture.
 
-        faces: what the detector saw, unsure detections included. cut: whether the picture begins a new shot.
+        Args:
+            grey: Its grey copy.
+            faces: Its detections, including low-score ones.
+            time_s: Its time, seconds.
+            cut: Whether it begins a new shot.
+
+        Returns:
+            All tracks in the picture, oldest first, and those that begin or are detected again after they were lost.
+
+        Raises:
+            MissingDependencyError: If SciPy is not installed.
         """
         sure = np.nonzero(faces.scores >= self._sure_from)[0]
         unsure = np.nonzero(faces.scores < self._sure_from)[0]
@@ -133,9 +190,11 @@ class LiveTracks:
         return self._tracks, begun + again
 
     def backwards(self, track: LiveTrack, greys: Sequence[Grey]) -> list[Float[np.ndarray, " 4"]]:
-        """Return where a face was in earlier pictures, newest first, until it is no longer found.
+        """Return the boxes of a track in earlier pictures, newest first, until the face is not found any more.
 
-        greys: the picture in which it was detected first, then those before it.
+        Args:
+            track: The track.
+            greys: Grey copies of the picture in which it was detected, and of those before it, newest first.
         """
         if len(greys) < 2:
             return []
@@ -157,7 +216,7 @@ class LiveTracks:
         return track
 
     def _follow(self, track: LiveTrack, grey: Grey, time_s: float, *, cut: bool) -> bool:
-        """Follow a track that was not detected into a picture; return whether it goes on."""
+        """Follow a track that was not detected; return whether it continues."""
         assert self._before is not None
         step = track.speed * (time_s - track.time_s) * self.scale
         boxes, scores = follow([self._before, grey], self._small(track.box_xyxy), step, track.look)
@@ -167,9 +226,10 @@ class LiveTracks:
         return not late and self._is_inside(track.box_xyxy) and (found or not cut)
 
     def _may_be_lost(self, face: Faces, tracks: Sequence[LiveTrack], time_s: float) -> bool:
-        """Say whether an unsure detection may be a face that is followed, perhaps wrongly, somewhere near.
+        """Return whether a low-score detection may show the face of a track nearby that is not detected.
 
-        The face may have come out from behind something; its track goes on where it is until that is clear.
+        The face may have reappeared while its track follows something else. The detection begins a track of its own,
+        and the old track continues for a while, so that both places are covered.
         """
         if face.scores[0] < _MAY_BE * self._sure_from:
             return False
@@ -178,7 +238,7 @@ class LiveTracks:
         return bool(near) and all(_bare(track, box, time_s) == 0 for track in tracks)
 
     def _without_doubles(self, kept: Sequence[LiveTrack], begun: Sequence[LiveTrack]) -> list[LiveTrack]:
-        """Leave out tracks that were followed onto a face that another track has."""
+        """Return the tracks without those that were followed onto a face that another track detected."""
         own = [track for track in [*kept, *begun] if track.seen_s == track.time_s]
         if not own:
             return list(kept)
@@ -190,7 +250,7 @@ class LiveTracks:
         ]
 
     def _is_inside(self, box: Float[np.ndarray, " 4"]) -> bool:
-        """Say whether enough of a box lies inside the picture to show anything."""
+        """Return whether enough of a box lies inside the picture to show a face."""
         low, high = np.maximum(box[:2], 0), np.minimum(box[2:], self._size)
         shown = np.clip(high - low, 0, None).prod() / max(float((box[2:] - box[:2]).prod()), 1e-3)
         return bool(shown > _INSIDE)
@@ -213,7 +273,7 @@ def _latest(places: Sequence[tuple[float, FloatArray]]) -> Float[np.ndarray, " k
 def _pairs(
     tracks: Sequence[LiveTrack], faces: Faces, rows: Int[np.ndarray, " r"], time_s: float, worth
 ) -> list[tuple[LiveTrack, int]]:
-    """Return which detections continue which tracks, by the assignment that is best in all."""
+    """Return the (track, detection) pairs of the assignment with the largest total value."""
     if not tracks or not len(rows):
         return []
     table = np.array([[worth(track, faces.boxes_xyxy[row], time_s) for row in rows] for track in tracks])
@@ -221,7 +281,7 @@ def _pairs(
 
 
 def _near(track: LiveTrack, box: Float[np.ndarray, " 4"], time_s: float) -> float:
-    """Return how well a sure detection continues a track, 0 where it cannot."""
+    """Return how well a confident detection continues a track, 0 to 1; 0 if it does not."""
     ratio = float((box[2:] - box[:2]).max() / max(float((track.box_xyxy[2:] - track.box_xyxy[:2]).max()), 1e-6))
     if not 1 / _SIZE_RATIO < ratio < _SIZE_RATIO:
         return 0.0
@@ -236,7 +296,7 @@ def _bare(track: LiveTrack, box: Float[np.ndarray, " 4"], time_s: float) -> floa
 
 
 def _apart(one: Float[np.ndarray, " 4"], other: Float[np.ndarray, " 4"]) -> float:
-    """Return how far the centres of boxes lie apart, in sides of the larger."""
+    """Return the distance of the centres of two boxes, in sides of the larger box."""
     sides = np.stack([one, other]).reshape(2, 2, 2)
     centres, longest = sides.mean(1), max(float(np.ptp(sides, axis=1).max()), 1e-6)
     return float(np.linalg.norm(centres[0] - centres[1])) / longest
