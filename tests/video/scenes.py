@@ -1,4 +1,4 @@
-"""Clips with a known truth: faces that move over a background along paths, with occluders, exits, cuts and blur."""
+"""Synthetic clips with known face positions: heads move over a background, with occluders, cuts and blur."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from styleid import Faces
 from styleid.media.video.clip import ClipFrame, ClipInfo
 
 RATE = 25
-HEAD = (95, 0, 355, 260)  # the astronaut's head, x0 y0 x1 y1, and the face in it
+HEAD = (95, 0, 355, 260)  # boxes of the head and face in the astronaut's photo, x0 y0 x1 y1
 FACE = (181, 58, 270, 178)
 SIZE = (320, 240)
 
 
 @dataclass
 class Actor:
-    """A head that goes along a path. path: frame -> centre x, y and the face's height in pixels, or None where away."""
+    """A head that moves along a path.
+
+    Attributes:
+        head: Image of the head, uint8 (h, w, 3).
+        path: Takes the frame; returns the face's centre x and y and its height in pixels, None if it is absent.
+        blur: Takes the frame; returns the standard deviation of the blur in pixels.
+    """
 
     head: np.ndarray
     path: Callable[[int], tuple[float, float, float] | None]
@@ -29,7 +35,15 @@ class Actor:
 
 @dataclass
 class Scene:
-    """Draw frames and know where faces are. shots: frame -> background. bars: frame -> occluders, x0 y0 x1 y1."""
+    """Draws frames, and knows where faces are visible.
+
+    Attributes:
+        actors: The heads, the farthest first.
+        frames: Number of frames.
+        background: Takes the frame; returns its background, uint8 (h, w, 3).
+        bars: Takes the frame; returns the boxes of occluders, x0 y0 x1 y1.
+        size: Width and height in pixels.
+    """
 
     actors: list[Actor]
     frames: int
@@ -53,7 +67,7 @@ class Scene:
         return image.round().clip(0, 255).astype(np.uint8)
 
     def visible(self, frame: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return (box, mask of its visible part) of each face that shows at least half and has 16 px."""
+        """Return the box and the mask of the visible part of each face that is at least 16 px wide and half visible."""
         shown = []
         width, height = self.size
         unbarred = np.ones((height, width), bool)
@@ -83,7 +97,7 @@ class Scene:
 
 
 class SceneClip:
-    """A scene as a clip."""
+    """A clip that shows a scene."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -95,7 +109,7 @@ class SceneClip:
 
 
 class Missing:
-    """A detector that sees nothing in some frames; it is asked for frames in order."""
+    """A detector that finds nothing in some frames. It must be called once per frame, in order."""
 
     def __init__(self, detector, blind: Callable[[int], bool]) -> None:
         self._detector, self._blind, self._frame = detector, blind, -1
@@ -106,7 +120,7 @@ class Missing:
 
 
 class Taking:
-    """A sink that keeps what it is given."""
+    """A sink that stores all frames."""
 
     def __init__(self) -> None:
         self.images: list[np.ndarray] = []

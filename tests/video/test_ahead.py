@@ -1,4 +1,4 @@
-"""Frames are worked on at once, and come out in order, whatever each takes."""
+"""Frames are processed in parallel, and results come in order."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ def test_items_are_taken_only_a_few_ahead():
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_what_the_work_raises_comes_in_the_place_of_its_result(at_once):
+def test_an_error_is_raised_in_place_of_the_result(at_once):
     def failing(i: int) -> int:
         if i == 3:
             raise ValueError("three")
@@ -51,8 +51,8 @@ def test_what_the_work_raises_comes_in_the_place_of_its_result(at_once):
     assert done == [0, 1, 2]
 
 
-def test_work_may_wait_for_what_was_begun_before():
-    """As frames wait for the last key frame."""
+def test_work_may_wait_for_earlier_work():
+    """In a scan, frames wait for the faces of the last key frame."""
     with FramePool(2) as pool:
         first: list[int] = []
         begun = threading.Event()
@@ -69,7 +69,7 @@ def test_work_may_wait_for_what_was_begun_before():
         assert first == [0]
 
 
-def test_as_many_frames_as_the_process_may_use_cores():
+def test_frames_at_once_follow_the_cores_of_the_process():
     assert 1 <= frames_at_once() <= 4
     with limited_threads(1):
         assert frames_at_once() == 1

@@ -1,4 +1,4 @@
-"""What a person decided about tracks is done to them, in the very clip that it was decided about."""
+"""Decisions about tracks are carried out, and only for the clip that they were made for."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ INFO = ClipInfo("clip", 640, 480, Fraction(10))
 
 @pytest.fixture(scope="module")
 def frames(astronaut, tmp_path_factory) -> Path:
-    """A folder of frames with two heads that do not meet."""
+    """A folder of frames with two heads that do not touch."""
     from skimage import data
 
     x0, y0, x1, y1 = HEAD
@@ -48,7 +48,7 @@ def frames(astronaut, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(frames, bundle, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
-    """A first run's output, and the decisions that it exports."""
+    """The output of a first run, and the decisions that it exports."""
     out = tmp_path_factory.mktemp("first")
     options = VideoOptions(out / "frames", frames="*.png", fps=10)
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=4))
@@ -59,7 +59,7 @@ def done(frames, bundle, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
 
 @pytest.fixture
 def again(frames, bundle, tmp_path) -> Callable[..., VideoSummary]:
-    """Run with edited decisions."""
+    """A function that runs with edited decisions."""
 
     def of(record: dict[str, Any], out: str = "out", method: str = "latent") -> VideoSummary:
         path = tmp_path / "edited.json"
@@ -98,7 +98,7 @@ def test_exported_decisions_make_the_same_bytes_again(done, again, frames, tmp_p
 
 
 def sides(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the halves of frames, each with one of the heads."""
+    """Return the left and right halves of frames; each shows one head."""
     middle = images.shape[2] // 2
     return images[:, :, :middle], images[:, :, middle:]
 
@@ -129,7 +129,7 @@ def test_one_track_is_treated_as_decided_and_the_other_as_before(done, again, fr
         assert (np.abs(now[0].astype(int) - before[0]).max((1, 2, 3)) > 20).all()
 
 
-def test_another_face_is_another_and_repeatable(done, again, tmp_path):
+def test_another_target_differs_and_is_repeatable(done, again, tmp_path):
     first, record = done
     record = json.loads(json.dumps(record))
     at = next(k for k, track in enumerate(tracks_of(record)) if track["boxes"][0][0] < 150)
@@ -142,7 +142,7 @@ def test_another_face_is_another_and_repeatable(done, again, tmp_path):
     assert np.array_equal(now[1], was[1])
 
 
-def test_without_a_bundle_each_track_is_hidden_in_its_way(done, again, frames, tmp_path):
+def test_without_a_bundle_each_track_is_obscured_as_decided(done, again, frames, tmp_path):
     _, record = done
     record = json.loads(json.dumps(record))
     tracks_of(record)[0]["do"] = "pixelate"
@@ -157,7 +157,7 @@ def test_without_a_bundle_each_track_is_hidden_in_its_way(done, again, frames, t
     assert summary.exit_status == 0
 
 
-def test_decisions_about_another_clip_withhold_it(done, again, tmp_path):
+def test_decisions_about_another_clip_write_no_output(done, again, tmp_path):
     _, record = done
     record = json.loads(json.dumps(record))
     record["videos"]["frames"]["sha256"] = "0" * 64
@@ -167,8 +167,8 @@ def test_decisions_about_another_clip_withhold_it(done, again, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_video_is_decided_about_and_exported_like_frames(frames, tmp_path):
-    """Sound or not, what counts is the file's own SHA-256."""
+def test_decisions_about_a_video_file_are_exported_and_applied(frames, tmp_path):
+    """The decisions name the SHA-256 of the file; another file is refused."""
     av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
     source, made = tmp_path / "clip.mkv", tmp_path / "made.json"
     with av.open(str(source), "w") as out:
@@ -192,7 +192,7 @@ def test_a_video_is_decided_about_and_exported_like_frames(frames, tmp_path):
     assert "its SHA-256 is another" in summary.failure
 
 
-def test_the_name_is_sought_by_its_end(tmp_path):
+def test_a_video_is_found_by_the_end_of_its_path(tmp_path):
     path = tmp_path / "d.json"
     names = ("a/clip.mp4", "b/clip.mp4", "b/other.mp4", "clip.mkv", "sub/clip.mkv")
     videos = {name: {"sha256": f"{number}" * 64} for number, name in enumerate(names)}
@@ -228,7 +228,7 @@ def parse(*tracks: dict[str, Any], **record: Any) -> list[Any]:
         (({"drop": True, "do": "blur"},), {}, [(None, True, 0)]),
     ],
 )
-def test_tracks_carry_decisions_and_are_written_with_them(entries, people, expected):
+def test_decisions_are_read_from_tracks_and_written_back(entries, people, expected):
     read = parse(*(track(number, **entry) for number, entry in enumerate(entries, 1)), people=people)
     assert [(one.hide, one.left, one.other) for one in read] == expected
     again = parse(*to_record(INFO, 2, read)["tracks"])
@@ -252,7 +252,7 @@ def test_tracks_carry_decisions_and_are_written_with_them(entries, people, expec
         ({}, {}, "tracks must be a list"),
     ],
 )
-def test_tracks_that_are_not_understood_are_refused(tracks, record, says):
+def test_invalid_tracks_are_refused(tracks, record, says):
     with pytest.raises(OptionError, match=says) as error:
         parse(*(tracks or ()), **record, **({"tracks": tracks} if isinstance(tracks, dict) else {}))
     assert str(error.value).startswith("decisions: d.json: videos['clip'].tracks")
@@ -261,8 +261,8 @@ def test_tracks_that_are_not_understood_are_refused(tracks, record, says):
 # ---------------------------------------------------------------- commands
 
 
-def test_the_command_exports_and_follows(frames, tmp_path, capsys):
-    """Seed and options come from the file; what contradicts it, or says the tracks twice, is refused."""
+def test_the_command_exports_and_applies_decisions(frames, tmp_path, capsys):
+    """Seed and options come from the file. Contradicting options, and tracks from two sources, are refused."""
     source, made = str(frames), tmp_path / "made.json"
     common = ["--frames", "*.png", "--fps", "10"]
     hide = [*common, "--method", "none", "--obscure", "pixelate"]

@@ -1,11 +1,11 @@
-"""Tracks become people."""
+"""Tracks are linked to people."""
 
 import numpy as np
 
 from styleid.video.linking import link_people
 
 
-def test_people_are_linked_while_they_are_alike_and_never_meet():
+def test_similar_tracks_are_linked_unless_they_share_a_frame():
     a, b = np.eye(4)[0], np.eye(4)[1]
     near = (a + 0.2 * b) / np.linalg.norm(a + 0.2 * b)
     spans = [set(range(10)), set(range(10)), set(range(20, 30)), set(range(20, 30)), set()]

@@ -1,4 +1,4 @@
-"""Live pictures: no face is shown as it was, the delay is bounded, and both ends may fail."""
+"""Live pictures: no visible face stays unchanged, the delay is bounded, and errors at both ends are reported."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ FORM = LiveFormat("raw", "rgb24", *SIZE, Fraction(RATE), PixelColours(0, 2, 2, T
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -37,7 +37,7 @@ class Clock:
 
 
 class Showing:
-    """A sink that keeps what it is given, with when it was given."""
+    """A sink that stores all pictures and their ages."""
 
     def __init__(self, clock=time.monotonic, failing: bool = False) -> None:
         self.frames: list[tuple[int, np.ndarray, np.ndarray]] = []
@@ -53,12 +53,12 @@ class Showing:
 
 
 class Sometimes:
-    """A detector that misses some of the pictures that it is shown."""
+    """A detector that misses faces in some pictures."""
 
     def __init__(self, blind=lambda i: False) -> None:
         low = DetectorOptions(DetectorOptions().threshold * UNSURE_SHARE)
         self._detector, self._blind, self._shown = FaceDetector(low), blind, -1
-        self.options = DetectorOptions(detector="standard")  # so that it is always shown whole pictures
+        self.options = DetectorOptions(detector="standard")  # so that whole pictures are searched
 
     def detect(self, image_rgb: np.ndarray) -> Faces:
         if image_rgb.shape[:2] != SIZE[::-1]:  # to get ready
@@ -98,7 +98,7 @@ def scenes(astronaut):
 
 
 def shown_of(scene: Scene, blind=lambda i: False) -> Showing:
-    """Return what is shown of a scene when each picture takes no time and the clock is the scene's."""
+    """Return the output of a scene if pictures take no time and the clock follows the scene."""
     clock = Clock()
     run = LiveRun(Anonymizer(None, AnonymizeOptions(method="none")), LiveOptions(True, 1.0), "scene",
                   Sometimes(blind), clock)  # fmt: skip
@@ -138,11 +138,11 @@ def test_no_visible_face_is_shown_untouched(scenes, name, missed):
     assert [i for i, *_ in sink.frames] == list(range(0, FRAMES, STEP))
     assert sum(len(scenes[name].visible(i)) for i, *_ in sink.frames) > 12
     assert untouched(scenes[name], sink) == []
-    assert np.mean([changed.mean() for *_, changed in sink.frames]) < 0.3  # and not because everything is
+    assert np.mean([changed.mean() for *_, changed in sink.frames]) < 0.3  # most of the picture is unchanged
 
 
 class Played:
-    """A source that plays a scene at its own speed, or as fast as it is read, and may be lost at its end."""
+    """A source that plays a scene at its own speed, or without pauses, and may fail at its end."""
 
     def __init__(self, scene: Scene, rate: float = RATE, lost: str = "") -> None:
         self._scene, self._rate, self._lost = scene, rate, lost
@@ -172,7 +172,7 @@ def test_pictures_are_dropped_and_never_shown_late(scenes):
     assert told["frames"]["received"] == pytest.approx(FRAMES, abs=8)
     assert told["frames"]["shown"] == len(sink.frames) < FRAMES
     assert told["frames"]["dropped"] == told["frames"]["received"] - len(sink.frames) > 0
-    assert max(sink.ages) < 0.6  # a thread may lose a moment between looking at the clock and writing
+    assert max(sink.ages) < 0.6  # a thread may be delayed between reading the clock and writing
     assert told["delay_s"]["p50"] <= told["delay_s"]["p95"] <= told["delay_s"]["p100"]
     assert untouched(scene, sink) == []
 
@@ -195,7 +195,7 @@ def test_a_face_for_which_there_is_no_time_is_obscured(scenes, bundle):
 
 
 def test_people_keep_their_new_faces(scenes, bundle):
-    """Most pictures show both new, and each face is nearer to itself in the picture before than to the other."""
+    """A person keeps the new face across a cut."""
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=1))
     run, sink, scene = LiveRun(anonymizer, LiveOptions(True, 60.0), "scene"), Showing(), scenes["a cut"]
     tracks, outlet = run.begin(*SIZE, sink)
@@ -203,7 +203,7 @@ def test_people_keep_their_new_faces(scenes, bundle):
         run.step(run.finder.find(frame_of(scene, i, time.monotonic())), tracks, outlet)
     outlet.finish()
     told = run.record()
-    assert told["tracks"] >= 2  # one before the cut, one after it
+    assert told["tracks"] >= 2  # one track before the cut, one after it
     assert told["people"] == 1
     assert told["faces"]["anonymised"] >= 5
     assert untouched(scene, sink) == []
@@ -230,13 +230,13 @@ def test_a_run_can_be_stopped(scenes):
     assert counts == sorted(counts)
 
 
-def test_what_the_output_raises_ends_the_run(scenes):
+def test_an_error_of_the_output_ends_the_run(scenes):
     run = new_run(LiveOptions(True, 1.0), detector=Sometimes())
     with pytest.raises(OutputError, match="the receiver is gone"):
         run.show(Played(scenes["two that swing"], 25.0), *SIZE, Showing(failing=True))
 
 
-def test_what_the_detector_raises_ends_the_run(scenes):
+def test_an_error_of_the_detector_ends_the_run(scenes):
     class Broken(Sometimes):
         def detect(self, image_rgb):
             if image_rgb.shape[:2] == SIZE[::-1]:

@@ -1,4 +1,4 @@
-"""Memory does not grow with a clip's length."""
+"""Memory does not grow with the length of a clip."""
 
 import subprocess
 import sys
@@ -69,5 +69,5 @@ def test_a_clip_four_times_as_long_needs_no_more_memory(tmp_path):
     short, long = (make_clip(tmp_path / f"{n}.mp4", n) for n in (SHORT, 4 * SHORT))
     held = peak_bytes(short)
     assert peak_bytes(long) - held < MOST_GROWTH
-    assert peak_bytes(long, "keep") - held > 2 * MOST_GROWTH  # a run that kept its pictures would be seen
+    assert peak_bytes(long, "keep") - held > 2 * MOST_GROWTH  # the measurement detects a run that keeps its frames
     assert 3 * SHORT * FRAME_BYTES > 2 * MOST_GROWTH

@@ -1,4 +1,4 @@
-"""What fails is hidden, with soft transitions, and so is the little that lies between two failures."""
+"""Faces that fail are obscured with fades, and stay obscured between two failures that are close in time."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def shares(failing, frames, fade=4, merge=10):
 
 
 def still(box):
-    """A track of one frame, whose landmarks are not known."""
+    """Return a track of one frame without landmarks."""
     return Track(0, box[None], np.full((1, 5, 2), np.nan, np.float32), np.ones(1, np.float32))
 
 
@@ -24,19 +24,19 @@ def test_transitions_rise_and_fall():
     assert shares([10], range(4, 17)) == pytest.approx([0, 0, 0.2, 0.4, 0.6, 0.8, 1, 0.8, 0.6, 0.4, 0.2, 0, 0])
 
 
-def test_what_lies_between_two_failures_is_hidden_too():
+def test_faces_stay_obscured_between_close_failures():
     assert shares([10, 20], range(10, 21)) == [1.0] * 11
     assert hiding([10, 20], 14, 4, 10) == (1.0, 10)
     assert min(shares([10, 22], range(10, 23))) == 0
 
 
-def test_nothing_is_hidden_where_nothing_fails():
+def test_nothing_is_obscured_without_failures():
     assert shares([], range(5)) == [0.0] * 5
 
 
 @pytest.mark.parametrize(("far", "covered"), [(0, True), (150, False)])
-def test_what_hides_a_face_lies_over_a_new_face_beside_it(far, covered):
-    """Else the neighbour would come and go, as the frames around are hidden over what was drawn."""
+def test_an_obscured_face_lies_over_a_new_face_next_to_it(far, covered):
+    """Otherwise the overlap would flicker, because fades are drawn over new faces, too."""
     image = np.random.default_rng(1).integers(0, 255, (*SIZE[::-1], 3), np.uint8)
     clip = SceneClip(Scene([], 1, lambda i: image))
     boxes = [np.float32([60, 60, 110, 120]), np.float32([80 + far, 60, 130 + far, 120])]

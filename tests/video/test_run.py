@@ -1,4 +1,4 @@
-"""Whole runs: one person keeps one new face, the journal says what became of it, and edits are followed."""
+"""Complete runs: a person keeps one new face, the journal records what was done, and edits are carried out."""
 
 import json
 import signal
@@ -78,12 +78,12 @@ def test_one_person_has_one_new_face_across_a_cut(done, bundle):
     found = [FaceDetector().detect(image)[0].landmarks_px[0] for image in before]
     was, now = embeddings(before, bundle, found), embeddings(after, bundle, found)
     same = bundle.spec.thresholds[1e-3].high
-    assert (now[1:] * now[:-1]).sum(1).min() > same  # the cut included
+    assert (now[1:] * now[:-1]).sum(1).min() > same  # also across the cut
     assert (was * now).sum(1).max() < same
 
 
 def test_new_faces_do_not_flicker(done):
-    """Frame to frame, with the motion of the face taken out, the new face changes little more than the old one did."""
+    """The new face, aligned, changes from frame to frame little more than the original."""
     source, out, _ = done
     record = json.loads((out.parent / f"{out.name}.review" / "tracks.json").read_text())
     old, new = (flicker(images(path), record["tracks"]) for path in (source, out))
@@ -91,7 +91,7 @@ def test_new_faces_do_not_flicker(done):
 
 
 def flicker(pictures: list[np.ndarray], tracks) -> float:
-    """Mean change of the face's crop from frame to frame, in grey levels."""
+    """Return the mean change of aligned crops of the face from frame to frame, in grey levels."""
     from styleid.faces.align import CropTemplate
 
     template, changes = CropTemplate.tight(64), []
@@ -105,7 +105,7 @@ def flicker(pictures: list[np.ndarray], tracks) -> float:
     return float(np.mean(changes))
 
 
-def test_the_journal_says_it_and_holds_nothing_private(done):
+def test_the_journal_is_complete_and_contains_nothing_private(done):
     _, out, summary = done
     (line,) = (out.parent / NAME).read_text().splitlines()
     record = json.loads(line)
@@ -153,7 +153,7 @@ def edited(done, tmp_path: Path, edit) -> Path:
     return path
 
 
-def test_edits_are_followed(done, tmp_path):
+def test_edits_are_carried_out(done, tmp_path):
     source = done[0]
 
     def edit(record):
@@ -191,20 +191,18 @@ def test_joined_tracks_become_one(done, tmp_path):
         (lambda r: r["tracks"].append({"id": 3, "keys": [[0, 5, 5, 2, 9]]}), "holds nothing"),
     ],
 )
-def test_edits_that_cannot_be_are_named(done, tmp_path, edit, why):
+def test_invalid_edits_are_named(done, tmp_path, edit, why):
     options = VideoOptions(tmp_path / "out.mkv", tracks=edited(done, tmp_path, edit))
     with pytest.raises(OptionError, match=why):
         process_video(done[0], Anonymizer(None, AnonymizeOptions(method="none")), options, LOSSLESS)
     assert not options.out.exists()
 
 
-def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path, monkeypatch):
+def test_a_face_that_fails_the_gate_is_obscured_with_its_times(done, bundle, tmp_path, monkeypatch):
     from styleid import Bundle
     from tests.tiny_bundle import edit_bundle
 
-    nobody = {
-        f"{fmr:g}": {"low": -0.9, "high": -0.8} for fmr in (1e-1, 1e-2, 1e-3, 1e-4)
-    }  # nothing is as unlike as this
+    nobody = {f"{fmr:g}": {"low": -0.9, "high": -0.8} for fmr in (1e-1, 1e-2, 1e-3, 1e-4)}  # no face is so dissimilar
     refusing = Bundle(edit_bundle(bundle.folder, tmp_path / "bundle", thresholds=nobody))
     options, tries = VideoOptions(tmp_path / "out.mkv"), []
 
@@ -215,7 +213,7 @@ def test_a_face_that_the_gate_refuses_is_hidden_and_timed(done, bundle, tmp_path
 
     monkeypatch.setattr("styleid.video.run.assign_targets", noted)
     summary = process_video(done[0], Anonymizer(refusing, AnonymizeOptions(seed=1, tries=1)), options, LOSSLESS)
-    assert tries == [3]  # while samples fail, three times as many as for a photo
+    assert tries == [3]  # while samples fail, three times as many targets as for a photo are tried
     assert summary.exit_status == 3
     for track in summary.record["tracks"]:
         assert track["anonymised"] == 0
@@ -259,7 +257,7 @@ def test_a_face_in_the_alpha_of_frames_is_hidden(scene, tmp_path):
         assert np.array_equal(before[:, 250:], after[:, 250:])
 
 
-def test_the_workspace_is_private_and_goes_on_an_interrupt(done, tmp_path, monkeypatch):
+def test_the_workspace_is_private_and_removed_on_an_interrupt(done, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     seen = []
@@ -302,7 +300,7 @@ def test_an_interrupted_rendering_leaves_no_file(done, tmp_path):
     assert list(out.parent.iterdir()) == []
 
 
-def test_an_interrupted_command_says_so(tmp_path, capsys, monkeypatch):
+def test_an_interrupted_command_reports_it(tmp_path, capsys, monkeypatch):
     def interrupted(*_, **__):
         signal.raise_signal(signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""What is seen of a clip: faces in every view of a frame, small ones at key frames and near where they were."""
+"""Faces are found in all views of a frame; small faces are found at key frames and near their last position."""
 
 from fractions import Fraction
 
@@ -45,7 +45,7 @@ WIDE = (1920, 1080)
 
 
 def small_faces(astronaut, frames):
-    """A large head, and small ones that only tiles show; one of them enters between key frames, one moves fast."""
+    """Return a scene with a large head and small ones that only tiles show. One appears between key frames."""
     from skimage import data
 
     x0, y0, x1, y1 = HEAD
@@ -60,7 +60,7 @@ def small_faces(astronaut, frames):
 
 
 class Counting(FaceDetector):
-    """Notes in which frames of a scene it looked closer everywhere."""
+    """A detector that records in which frames it searched everywhere."""
 
     def __init__(self, scene):
         super().__init__(DetectorOptions(0.12))
@@ -90,11 +90,11 @@ def test_small_faces_are_found_between_key_frames(wide):
             if apart.min(initial=np.inf) > 10:
                 missed.append((i, box.round().tolist()))
     late = next(i for i in sorted(detector.everywhere) if i >= 7)
-    assert [i for i, _ in missed] == list(range(7, late))  # until the next key frame; following fills these
+    assert [i for i, _ in missed] == list(range(7, late))  # until the next key frame; `complete` fills these
     assert late - 7 < 5
 
 
-def test_frames_in_any_number_at_once_are_seen_alike(wide, bundle):
+def test_results_do_not_depend_on_the_number_of_threads(wide, bundle):
     made = []
     for at_once in (1, 3):
         with Workspace() as space, FramePool(at_once) as pool:
@@ -108,7 +108,7 @@ def test_frames_in_any_number_at_once_are_seen_alike(wide, bundle):
     assert one.cuts == other.cuts == ()
 
 
-def test_a_frame_that_cannot_be_looked_at_ends_the_scan(wide):
+def test_an_error_of_the_detector_ends_the_scan(wide):
     class Failing(Counting):
         def look_closer(self, image_rgb, glanced, near=None):
             raise RuntimeError("out of memory")

@@ -1,4 +1,4 @@
-"""Who is left alone in a video, and who gets the face that a key gives them."""
+"""Who is kept in a video, and which target a key gives to a person."""
 
 import json
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def two_people() -> tuple[Keep, np.ndarray, np.ndarray, np.ndarray]:
-    """People to keep, ann and eve, with the directions of both and of a stranger."""
+    """Two people to keep, ann and eve, and the embeddings of both and of a stranger."""
     ann, eve, stranger = np.eye(64)[:3]
     bundle = SimpleNamespace(
         spec=SimpleNamespace(thresholds={rate: SimilarityRange(-1.0, high) for rate, high in THRESHOLDS.items()})
@@ -45,7 +45,11 @@ def two_people() -> tuple[Keep, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def looks(*shares: tuple[np.ndarray, float, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return times, ten a second, and embeddings: so many looks that are so like each direction, one after another."""
+    """Return times, ten per second, and unit embeddings of consecutive segments.
+
+    Args:
+        shares: For each segment, a direction, the cosine similarity to it, and the number of frames.
+    """
     draw, rows = np.random.default_rng(0), []
     for direction, alike, count in shares:
         away = unit(draw.standard_normal((count, 64)) * (direction == 0))
@@ -54,10 +58,10 @@ def looks(*shares: tuple[np.ndarray, float, int]) -> tuple[np.ndarray, np.ndarra
     return np.arange(len(embeddings)) / 10, embeddings
 
 
-def test_a_track_is_left_alone_only_if_it_is_one_person_from_end_to_end(two_people):
+def test_a_track_is_kept_only_if_it_is_one_person_from_end_to_end(two_people):
     keep, ann, eve, stranger = two_people
     assert kept_as(*looks((ann, 0.8, 30)), keep).person == 0
-    assert kept_as(*looks((ann, 0.8, 20), (ann, 0.35, 5)), keep) is not None  # turned aside for half a second
+    assert kept_as(*looks((ann, 0.8, 20), (ann, 0.35, 5)), keep) is not None  # turned away for half a second
     assert kept_as(*looks((eve, 0.8, 2)), keep).person == 1
     assert kept_as(*looks((stranger, 0.8, 30)), keep) is None
     assert kept_as(*looks((ann, 0.45, 30)), keep) is None
@@ -68,7 +72,7 @@ def test_a_track_is_left_alone_only_if_it_is_one_person_from_end_to_end(two_peop
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory, astronaut):
-    """Two people side by side, eve at the left."""
+    """A video of two people side by side, eve on the left."""
     from skimage import data
 
     x0, y0, x1, y1 = HEAD
@@ -83,7 +87,7 @@ def source(tmp_path_factory, astronaut):
 
 @pytest.fixture(scope="module")
 def staff(tmp_path_factory, astronaut):
-    """Photos of eve."""
+    """A folder with photos of eve."""
     folder = tmp_path_factory.mktemp("staff")
     for name, image in (("1", astronaut), ("2", astronaut[:, ::-1]), ("3", astronaut[20:400, 60:420])):
         (folder / "eve").mkdir(exist_ok=True)
@@ -107,7 +111,7 @@ def test_people_to_keep_stay_as_they_are(source, staff, bundle, tmp_path, method
     assert (told["kept"]["anonymised"], told["kept"]["obscured"]) == (0, 0)
     assert len(summary.record["settings"]["keep"]) == 16
     edited = json.loads((tmp_path / "out.mkv.review/tracks.json").read_text())
-    assert not any(track["drop"] for track in edited["tracks"])  # without --keep they are not left again
+    assert not any(track["drop"] for track in edited["tracks"])  # tracks.json alone keeps nobody
 
 
 def test_strangers_are_not_kept(source, tmp_path, bundle):
@@ -124,7 +128,7 @@ def test_strangers_are_not_kept(source, tmp_path, bundle):
 
 def test_one_key_gives_a_person_one_face_in_every_video(source, scene_of_eve, bundle, tmp_path):
     whole = []
-    for number in range(8):  # with some keys a stretch is hidden, and then there is nothing to compare
+    for number in range(8):  # with some keys, frames are obscured and cannot be compared
         secret = key(tmp_path, f"{number}.key")
         faces = [eve_under(secret, clip, bundle, tmp_path / f"{number}-{i}.mkv") for i, clip in
                  enumerate((source, scene_of_eve))]  # fmt: skip
@@ -137,7 +141,7 @@ def test_one_key_gives_a_person_one_face_in_every_video(source, scene_of_eve, bu
 
 
 def eve_under(secret, clip, bundle, out) -> np.ndarray | None:
-    """Return the average embedding of the leftmost person's new face in a video, None where some of it is hidden."""
+    """Return the mean embedding of the leftmost person's new face, None if it is obscured in some frames."""
     anonymizer = Anonymizer(bundle, AnonymizeOptions(seed=1))
     assignment = Assignment(anonymizer, PeopleOptions(targets="consistent", key_file=secret), DEFAULT)
     summary = process_video(clip, anonymizer, VideoOptions(out), LOSSLESS, assignment=assignment)
