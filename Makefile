@@ -14,6 +14,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# a process for each core; a file's tests run in one of them, so that what they prepare is prepared once
+EACH_CORE := -n auto --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,7 +36,7 @@ demo: $(RUN)
 	$(BIN)/python examples/demo.py
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' $(EACH_CORE) $(ARGS)
 
 test-web: $(DEV)
 	@$(PIP) playwright axe-playwright-python
@@ -49,7 +51,7 @@ docs: $(DOCS)
 check: lint coverage package versions docs
 
 coverage: $(DEV)
-	$(BIN)/python -m pytest --cov --cov-report= --durations=20 $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report= --durations=20 $(EACH_CORE) $(ARGS)
 	$(BIN)/python tools/coverage_rooms.py
 
 package: $(DEV)

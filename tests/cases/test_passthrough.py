@@ -148,7 +148,7 @@ def test_caches_beside_images_stay(head, styleid, tmp_path):
     assert (result.status, result.files.keys(), result.errors.keys()) == (3, kept, {"images/train/a.npy"})
     result = styleid("dataset", "yolo", folder, *NONE, out=tmp_path / "plain")
     assert (result.status, result.files.keys()) == (0, kept)
-    assert "images/train/a.npy: note: it lies beside a photo" in result.stderr
+    assert "images/train/a.npy: note: left out: it has the name of a photo beside it" in result.stderr
 
 
 def test_unread_kinds_in_a_data_set_are_counted_and_named(head, files, styleid, tmp_path):

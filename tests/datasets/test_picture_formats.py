@@ -125,5 +125,5 @@ def test_boxes_of_a_turned_animation_are_refused(portrait, meadow, tmp_path) -> 
     write(tmp_path / "in", {"a.webp": out.getvalue(), "boxes.json": json.dumps({"a.webp": [[10, 10, 40, 40]]})})
     command = ["anonymize", str(tmp_path / "in/a.webp"), "--out", str(tmp_path / "out"), *NONE]
     assert main([*command, "--boxes", str(tmp_path / "in/boxes.json")]) == 3
-    assert "boxes cannot be brought. Turn it first" in errors(tmp_path / "out")["a.webp"]
+    assert "boxes cannot be used. Rotate its pixels first" in errors(tmp_path / "out")["a.webp"]
     assert not (tmp_path / "out/a.webp").exists()

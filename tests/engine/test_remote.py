@@ -197,7 +197,7 @@ def test_lists_name_files_at_urls(photos, store, tmp_path):
     ]
     for text, says in (
         ("../up.png", "does not lie below"),
-        ("sftp://me:secret@host/a.png", "holds a password"),
+        ("sftp://me:secret@host/a.png", "contains a URL with a password"),
         (f"{store}/in/out/1.png", "lies in the output folder"),
     ):
         (store / "in/list.txt").write_whole(text.encode())
