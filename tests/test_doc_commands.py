@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from styleid.cli import main
 from tests.evaluate.certificate.rigged import answers_file, sample_of, truthful
@@ -26,6 +27,7 @@ NOT_RUN = {
     "--engine ray": "tests/engine/test_ray.py runs it where Ray is installed",
     " --live": "needs a camera or a stream; tests/video/test_live.py has a local one",
     "--mark c2pa": "needs a certificate; tests/media/test_signing.py makes one",
+    "--baselines all": "needs ten people; tests/evaluate/test_baselines.py draws every baseline",
     "--judge dlib": "tests/ranking ranks with other judges",
     "styleid rank ": "tests/ranking ranks, with fewer samples",
     "@ratio": "needs an installed ranking; tests/ranking makes one",
@@ -57,9 +59,15 @@ def folder(tmp_path, monkeypatch) -> Path:
                   "VOCdevkit/VOC2012/JPEGImages", "examples"):  # fmt: skip
         shutil.copy(EXAMPLES / "group.jpg", tmp_path / place)
     shutil.copy(EXAMPLES / "people.mp4", tmp_path / "examples")
-    (tmp_path / "coco/annotations/instances.json").write_text(
-        json.dumps({"images": [{"id": 1, "file_name": "group.jpg", "width": 1, "height": 1}], "annotations": []})
-    )
+    with Image.open(EXAMPLES / "group.jpg") as image:
+        width, height = image.size
+    record = {
+        "images": [{"id": 1, "file_name": "group.jpg", "width": width, "height": height}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, width, height], "iscrowd": 0,
+                         "area": width * height}],
+        "categories": [{"id": 1, "name": "person"}],
+    }  # fmt: skip
+    (tmp_path / "coco/annotations/instances.json").write_text(json.dumps(record))
     (tmp_path / "yolo/labels/group.txt").write_text("")
     (tmp_path / "VOCdevkit/VOC2012/Annotations/group.xml").write_text(
         "<annotation><filename>group.jpg</filename></annotation>"
@@ -99,11 +107,20 @@ def anonymised(photos: str, out: str) -> None:
     assert main(["anonymize", photos, "--out", out, "--method", "none", "--quiet"]) == 0
 
 
+def missed_in_coco(folder: Path) -> None:
+    """Anonymise the data set once, and write the box of a missed face."""
+    shutil.rmtree(folder / "anonymised", ignore_errors=True)
+    command = ["dataset", "coco", "coco/", "anonymised/", "--seed", "7", "--boxes", "from-annotations", "--quiet"]
+    assert main(command) in (0, OBSCURED_OR_PARTIAL)
+    (folder / "missed.json").write_text(json.dumps({"images/group.jpg": [[20, 10, 60, 50]]}))
+
+
 BEFORE: dict[str, Callable[[Path], None]] = {
     "--keep staff/": one_face,
     "styleid certify photos/ anonymised/ --out certificate/ --key my.key\n": anonymised_photos,
     "--answers answers.json": answered,
     "styleid evaluate": outputs_of_tools,
+    "--boxes missed.json": missed_in_coco,
 }
 """What a command needs that its page describes in words, by a part of the command."""
 GOES_ON = ("--resume", "--shard")
