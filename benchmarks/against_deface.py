@@ -1,11 +1,11 @@
-"""Compare styleid with deface's blur, side by side in one run, on the same folder of photos.
+"""Compare the speed and memory of styleid with those of deface's blur on the same photos.
 
-Every run is a process of its own on a fresh copy of the photos. Each round runs every contestant on one photo and on
-all, in an order that turns from round to round; the runs on one photo tell start-up apart. `benchmarks/README.md` says
-how to read the result.
+Every run is a separate process on a fresh copy of the photos. Each round runs every command on one photo and on all
+photos, in an order that changes from round to round. The runs on one photo give the start-up time.
+`benchmarks/README.md` explains the result.
 
     python benchmarks/against_deface.py                 photos made from scikit-image's astronaut
-    python benchmarks/against_deface.py FOLDER          your own (JPEG and PNG files directly in it)
+    python benchmarks/against_deface.py FOLDER          JPEG and PNG files of a folder
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Only the standard library is imported: on Linux a child's peak memory begins with what its parent holds.
+# Import only the standard library: on Linux a child's peak memory starts at the memory of its parent.
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "against_deface.md"
@@ -38,7 +38,14 @@ _BUSY = 0.25
 
 @dataclass(frozen=True)
 class Run:
-    """One process. seconds: wall clock; cpu_seconds: user and system; faces: counts by action, where it tells."""
+    """Figures of one process.
+
+    Attributes:
+        seconds: Wall-clock time, in seconds.
+        cpu_seconds: User and system time, in seconds.
+        peak_bytes: Peak resident memory, in bytes.
+        faces: Number of faces by action; empty if the command does not report them.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -48,7 +55,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A command to measure. command: from input and output folder to arguments. statuses: the good exit statuses."""
+    """A command to measure.
+
+    Attributes:
+        name: Name in the table.
+        command: Returns the arguments for an input and an output folder.
+        statuses: Exit statuses that count as success.
+        tells: Whether the command reports its number of faces.
+    """
 
     name: str
     command: Callable[[Path, Path], list[str]]
@@ -58,7 +72,14 @@ class Contestant:
 
 @dataclass
 class Result:
-    """A contestant's runs, one of each kind per round. found: faces, counted apart where the runs do not tell."""
+    """Runs of a command.
+
+    Attributes:
+        contestant: The command.
+        one: Runs on one photo, one per round.
+        all: Runs on all photos, one per round.
+        found: Number of faces, counted separately if the command does not report it.
+    """
 
     contestant: Contestant
     one: list[Run] = field(default_factory=list)
@@ -67,12 +88,12 @@ class Result:
 
     @property
     def faces(self) -> int:
-        """How many faces a run on all photos treated."""
+        """Number of faces that a run on all photos treated."""
         return sum(self.all[-1].faces.values()) if self.contestant.tells else self.found
 
 
 class UsageError(Exception):
-    """A contestant ended with exit status 2: it cannot run here at all."""
+    """Raised when a command exits with status 2, because it cannot run on this machine."""
 
 
 def contestants(bundle: str | None) -> list[Contestant]:
@@ -88,7 +109,7 @@ def contestants(bundle: str | None) -> list[Contestant]:
 
 
 def measure(contestant: Contestant, photos: Sequence[Path], work: Path) -> Run:
-    """Run a contestant on copies of the photos and check that it wrote every one."""
+    """Run a command on copies of the photos, and check that it wrote every photo."""
     source, out = work / "in", work / "out"
     for folder in (source, out):
         shutil.rmtree(folder, ignore_errors=True)
@@ -119,11 +140,11 @@ def measure(contestant: Contestant, photos: Sequence[Path], work: Path) -> Run:
 
 
 def compare(photos: Sequence[Path], repeats: int, bundle: str | None, work: Path) -> tuple[list[Result], list[str]]:
-    """Return what was measured, and notes about contestants that were left out."""
+    """Return the results, and notes about commands that were left out."""
     results, notes = [], []
     for contestant in contestants(bundle):
         try:
-            measure(contestant, photos[:1], work)  # not counted: it compiles bytecode and fills the file cache
+            measure(contestant, photos[:1], work)  # warm-up: compiles bytecode and fills the file cache
         except UsageError as error:
             notes.append(f"{contestant.name} was left out: {error}")
             print(notes[-1], file=sys.stderr)
@@ -140,9 +161,15 @@ def compare(photos: Sequence[Path], repeats: int, bundle: str | None, work: Path
 
 
 def net_seconds(result: Result, photos: int, few: int = 1) -> list[float]:
-    """Return seconds per photo net of start-up, one per round; NaN where noise was larger than the work.
+    """Return the seconds per photo without start-up, one per round.
 
-    few: how many photos the runs on few had.
+    Args:
+        result: Runs of a command.
+        photos: Number of photos of the runs on all photos.
+        few: Number of photos of the short runs.
+
+    Returns:
+        Seconds per photo; NaN if the short run took longer.
     """
     pairs = zip(result.all, result.one, strict=True)
     nets = [(whole.seconds - one.seconds) / (photos - few) for whole, one in pairs]
@@ -150,7 +177,7 @@ def net_seconds(result: Result, photos: int, few: int = 1) -> list[float]:
 
 
 def table(results: Sequence[Result], photos: int) -> str:
-    """Return two Markdown tables: whole runs, and the same net of start-up."""
+    """Return two Markdown tables: whole runs, and runs without start-up."""
     peer = next(result for result in results if result.contestant.name == PEER)
     whole = [
         f"Whole runs of {photos} photos, start-up included:",
@@ -189,7 +216,7 @@ def table(results: Sequence[Result], photos: int) -> str:
 
 
 def spread(values: Iterable[float], digits: int = 2) -> str:
-    """Return the median and the range, or a dash where noise left a value unknown."""
+    """Return the median and the range as text, or a dash if a value is NaN."""
     numbers = list(values)
     if any(math.isnan(v) for v in numbers):
         return "-"
@@ -205,7 +232,7 @@ def _faces(result: Result) -> str:
 
 
 def conditions(repeats: int, load: float) -> list[str]:
-    """Say on what was measured, and warn where other work was in the way."""
+    """Return lines about the machine and versions, with a warning if the machine was busy."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("styleid", "deface", "onnxruntime", "numpy"))
     lines = [

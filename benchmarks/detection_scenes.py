@@ -1,12 +1,12 @@
 """Make scenes with faces at known places, for benchmarks/detection.py.
 
-Faces are cut from photos whose face is known, by their label maps where there are some and otherwise with soft edges,
-and laid onto pictures without faces. All choices come from a seed.
+Faces are cut from photos with a known face, by their label map or else with soft edges, and pasted into pictures
+without faces. A seed determines all choices.
 
-What counts as a face: the front or side of a human head of which at least one eye's surroundings, or the nose and the
-mouth, can be seen; worn masks, glasses and hands do not unmake it, a head from behind is none. Its box reaches from the
-hairline to the chin and from ear to ear (or to the face's outline in profiles), as far as it is shown. Faces whose box
-is less than 16 px wide are marked but not counted, neither as missed nor as false alarms.
+A face is the front or side of a human head of which the area of at least one eye, or the nose and the mouth, are
+visible. A face with a mask, glasses or a hand before it counts; a head from behind does not. The box of a face reaches
+from the hairline to the chin and from ear to ear (in profile, to the outline of the face), as far as it is in the
+photo. Faces whose box has a side of less than 16 px are marked but not counted, neither as missed nor as false alarms.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ _SIZE_SHARES = (0.25, 0.55, 0.2)
 
 @dataclass
 class Scene:
-    """A photo with all its faces marked: uint8 (h, w, 3), boxes (n, 4) in pixels, and the groups of each face."""
+    """A photo in which all faces are marked.
+
+    Attributes:
+        name: Name of the photo.
+        kind: Kind of scene.
+        image_rgb: uint8 (h, w, 3).
+        boxes_xyxy: Boxes of the faces (n, 4), in pixels.
+        groups: Groups of each face, by category.
+    """
 
     name: str
     kind: str
@@ -39,7 +47,7 @@ class Scene:
 
 
 class Backgrounds:
-    """Pictures without faces: those that scikit-image carries, and further ones of a folder."""
+    """Pictures without faces, from scikit-image and from a folder."""
 
     _WITH_FACES = ("astronaut", "camera", "multipage", "chessboard", "friends")
 
@@ -54,7 +62,7 @@ class Backgrounds:
         self._opened: dict[Path, np.ndarray] = {}
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """Return a part of a picture, uint8 (height, width, 3), at a chance place, size and side."""
+        """Return a random part of a picture, possibly mirrored, scaled to a size: uint8 (height, width, 3)."""
         image = self._open(self._files[rng.integers(len(self._files))])
         ratio = size[0] / size[1]
         height = min(image.shape[0], image.shape[1] / ratio) * rng.uniform(0.4, 1.0)
@@ -73,7 +81,7 @@ class Backgrounds:
         return self._opened[path]
 
 
-# ------------------------------------------------------------------------------------------------ what is done to faces
+# --------------------------------------------------------------------------------------------- changes of faces
 
 
 def masked(cutout: Cutout, rng: np.random.Generator) -> Cutout:
@@ -92,7 +100,7 @@ def masked(cutout: Cutout, rng: np.random.Generator) -> Cutout:
 
 
 def occluded(cutout: Cutout, rng: np.random.Generator, behind: np.ndarray) -> Cutout:
-    """Hide a third to a half of a face behind something, from one side, or its eyes behind dark glasses."""
+    """Cover a third to a half of a face with a texture from one side, or its eyes with dark glasses."""
     x0, y0, x1, y1 = cutout.box_xyxy
     if rng.random() < 0.33:
         bar = np.array([[0.05, 0.24], [0.95, 0.24], [0.9, 0.46], [0.55, 0.4], [0.45, 0.4], [0.1, 0.46]])
@@ -122,13 +130,24 @@ def _covered(cutout: Cutout, cover: np.ndarray, texture: np.ndarray, name: str) 
 
 
 def pasted(scene: np.ndarray, cutout: Cutout, centre: np.ndarray, face_px: float, angle: float) -> np.ndarray:
-    """Lay a face into a scene, in place, its shorter side face_px long and turned by an angle; return its box."""
+    """Paste a face into a scene, which is changed in place.
+
+    Args:
+        scene: uint8 (h, w, 3).
+        cutout: The face.
+        centre: x, y of the middle of its box, in pixels.
+        face_px: Length of the box's shorter side, in pixels.
+        angle: Rotation of the face, in degrees.
+
+    Returns:
+        Box of the face in the scene, (4,).
+    """
     box = cutout.box_xyxy
     scale = face_px / (box[2:] - box[:2]).min()
     middle = (box[:2] + box[2:]) / 2
     step = max(1, int(1 / scale))
     source, alpha = cutout.image_rgb, cutout.alpha
-    if step > 1:  # warpAffine does not average where it shrinks
+    if step > 1:  # warpAffine does not average pixels when it shrinks an image
         small = (max(1, source.shape[1] // step), max(1, source.shape[0] // step))
         source, alpha = (cv2.resize(part, small, interpolation=cv2.INTER_AREA) for part in (source, alpha))
     shrunk = np.array([source.shape[1] / cutout.image_rgb.shape[1], source.shape[0] / cutout.image_rgb.shape[0]])
@@ -147,7 +166,7 @@ def pasted(scene: np.ndarray, cutout: Cutout, centre: np.ndarray, face_px: float
 
 
 def _turned_box(matrix: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return the box of the ellipse within a turned box."""
+    """Return the box around the ellipse that fills a rotated box."""
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     centre = matrix[:, :2] @ middle + matrix[:, 2]
     reach = np.sqrt(((matrix[:, :2] * half) ** 2).sum(1))
@@ -164,7 +183,7 @@ class Studio:
         self.faces, self.backgrounds, self.seed = faces, backgrounds, seed
 
     def scenes(self, photos_of_each: int) -> Iterator[Scene]:
-        """Yield so many scenes of every kind, the crowds fewer."""
+        """Yield this many scenes of each kind; `_SHARES` lists the kinds with more or fewer."""
         for index, (kind, make) in enumerate(KINDS.items()):
             for number in range(max(1, round(photos_of_each * _SHARES.get(kind, 1.0)))):
                 rng = np.random.default_rng([self.seed, index, number])
@@ -178,7 +197,7 @@ class Studio:
         angle: Callable[[], float] | None = None,
         sizes_px: tuple[float, float] = (COUNTED_PX, 0.35),
     ) -> Scene:
-        """Lay two to eight faces apart from each other; sizes are drawn evenly in their logarithm."""
+        """Return a scene with up to eight separate faces, whose sizes are log-uniform."""
         size = SIZES[rng.choice(len(SIZES), p=_SIZE_SHARES)]
         canvas, boxes, groups = self.backgrounds.draw(rng, size), [], []
         taken: list[tuple[np.ndarray, float]] = []
@@ -206,7 +225,7 @@ class Studio:
         return self.sparse(rng, angle=lambda: float(rng.choice((-1, 1)) * rng.uniform(20, 90)))
 
     def night(self, rng: np.random.Generator) -> Scene:
-        """Return a dark scene with the noise of a camera that tries to see in it."""
+        """Return a dark scene with camera noise."""
         scene = self.sparse(rng)
         light = (scene.image_rgb / 255.0) ** rng.uniform(1.3, 2.0) * rng.uniform(0.15, 0.4)
         light = light * rng.uniform([0.9, 0.85, 0.6], [1.2, 1.0, 1.0])
@@ -214,13 +233,13 @@ class Studio:
         return replace(scene, image_rgb=(np.clip(light + noise, 0, 1) * 255).astype(np.uint8))
 
     def compressed(self, rng: np.random.Generator) -> Scene:
-        """Return a scene at a JPEG quality of 6 to 25."""
+        """Return a scene after JPEG compression with a quality of 6 to 25."""
         scene = self.sparse(rng)
         coded = cv2.imencode(".jpg", scene.image_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(6, 26))])
         return replace(scene, image_rgb=cv2.imdecode(coded[1], cv2.IMREAD_COLOR)[..., ::-1].copy())
 
     def blurred(self, rng: np.random.Generator) -> Scene:
-        """Return a scene that is out of focus or shaken."""
+        """Return a scene with defocus or motion blur."""
         scene = self.sparse(rng, sizes_px=(28, 0.35))
         if rng.random() < 0.5:
             return replace(scene, image_rgb=cv2.GaussianBlur(scene.image_rgb, (0, 0), rng.uniform(1.5, 3.5)))
@@ -231,7 +250,7 @@ class Studio:
         return replace(scene, image_rgb=cv2.filter2D(scene.image_rgb, -1, kernel / kernel.sum()))
 
     def crowd(self, rng: np.random.Generator) -> Scene:
-        """Return rows of small faces, those in front over those behind."""
+        """Return a scene with rows of small faces, of which front rows overlap those behind."""
         size = SIZES[1]
         canvas, boxes, groups = self.backgrounds.draw(rng, size), [], []
         face_px, y = rng.uniform(16, 26), 0.25 * size[1]
@@ -249,7 +268,7 @@ class Studio:
         return Scene("", "", canvas, _clipped(boxes, size), groups)
 
     def close(self, rng: np.random.Generator) -> Scene:
-        """Return a face that fills half to nearly all of the photo's height, cut by its border or not."""
+        """Return a scene with one large face, which the border may cut."""
         size = SIZES[rng.integers(len(SIZES))]
         canvas = self.backgrounds.draw(rng, size)
         cutout = _lit(self.faces.draw(rng), rng)
@@ -260,7 +279,7 @@ class Studio:
         return Scene("", "", canvas, boxes, [cutout.groups | {"size, px": "over half the height"}])
 
     def empty(self, rng: np.random.Generator) -> Scene:
-        """Return a picture without a face."""
+        """Return a scene without a face."""
         size = SIZES[rng.choice(len(SIZES), p=_SIZE_SHARES)]
         return Scene("", "", self.backgrounds.draw(rng, size), np.empty((0, 4)), [])
 
@@ -290,7 +309,7 @@ def _clipped(boxes: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 
 
 def size_group(box: np.ndarray) -> dict[str, str]:
-    """Name the group of sizes to which a box belongs."""
+    """Return the size group of a box."""
     side = (box[2:] - box[:2]).min()
     for limit in (24, 48, 96, 192):
         if side < limit:

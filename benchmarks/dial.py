@@ -1,13 +1,13 @@
-"""Measure what each step of a bundle's swaps costs and hides, on an LFW-like folder (person/photo), for the dial.
+"""Measure privacy and utility of each step of a bundle's swaps, on an LFW-like folder (person/photo).
 
     python benchmarks/dial.py FOLDER --work DIR --teacher identity.onnx [--bundle B] [--steps FILE] [--record]
 
-Every named face is swapped once by every step, with the same target, put into its photo and looked at again. Printed
-for each step: the share that passes each level's distance at the first attempt, how much better than its floor a ridge
-regression finds people again (A2: it has learnt from other people's anonymised faces; the floor is the same attack on
-photos with every face filled), and what was kept. --steps takes a JSON file with a list like that of `swaps` in
-bundle.json instead of the bundle's own; --record writes what was found into the bundle's own, and into the table of
-docs/privacy.md.
+Every step swaps every named face once, with the same target; the face is put into its photo and measured again. Printed
+for each step: the share of faces that pass each privacy level at the first attempt; the leak, which is the rank-1 rate
+of a ridge regression trained on anonymised faces of other people (attack A2), less the rate of the same attack on
+photos in which every face is filled; and what was kept. --steps names a JSON file with a list like `swaps` in
+bundle.json, to use instead of the bundle's. --record writes the figures into the bundle's bundle.json and the table
+into docs/privacy.md.
 """
 
 from __future__ import annotations
@@ -52,7 +52,14 @@ _LOST = {"sex": "sex", "mouth": "mouth", "no face is found after the swap": "fou
 
 @dataclass
 class Step:
-    """What came of one step: each face's embeddings by recogniser, and the gate's figures."""
+    """Results of one step.
+
+    Attributes:
+        embeddings: Embedding of each new face, by recogniser.
+        similarity: Similarity of each new face to its original.
+        landmark_error: Landmark error of each face.
+        kept: For each face, whether each entry of `_LOST` was kept.
+    """
 
     embeddings: dict[str, list[FloatArray]] = field(default_factory=dict)
     similarity: list[float] = field(default_factory=list)
@@ -92,7 +99,7 @@ def main() -> None:
 
 
 def asked(text: str) -> argparse.ArgumentParser:
-    """Return the arguments of a benchmark that `text` is about, over faces whose originals recognisers have seen."""
+    """Return the parser of the arguments that benchmarks of swaps share; `text` is the benchmark's docstring."""
     parser = argparse.ArgumentParser(description=text.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for what recognisers said of the originals")
@@ -106,7 +113,7 @@ def asked(text: str) -> argparse.ArgumentParser:
 def swap_face(
     anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject, steps: Sequence[SwapStep]
 ) -> list[tuple[ImageRGB, Attempt]]:
-    """Return the photo with the face swapped by each step, and what is known of the face then."""
+    """Return, for each step, the photo with the swapped face and the attempt."""
     source, target = begin(anonymizer, image_rgb, subject)
     made = []
     for number, step in enumerate(steps):
@@ -116,7 +123,7 @@ def swap_face(
 
 
 def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[SourceFace, FloatArray]:
-    """Return what is known of a face, and its first target, W+ (1, size)."""
+    """Return the analysed face and its first target, W+ (1, size)."""
     face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
     (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
     z = FreshTargets(anonymizer.options.seed).z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
@@ -126,7 +133,7 @@ def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tupl
 def attempt(
     anonymizer: Anonymizer, image_rgb: ImageRGB, face: FaceProgress, wplus: FloatArray
 ) -> tuple[ImageRGB, Attempt]:
-    """Return the photo with a face drawn from W+ (1, size), and what is known of the face then."""
+    """Return the photo with a face generated from W+ (1, size), and the attempt."""
     (made,) = anonymizer.attempt([face], [image_rgb], wplus)
     x0, y0, x1, y1 = face.source.window
     photo = image_rgb.copy()
@@ -135,7 +142,7 @@ def attempt(
 
 
 def note(step: Step, made: Attempt) -> None:
-    """Keep what the gate says of one face."""
+    """Add the gate's figures of one face to a step."""
     verdict = made.verdict
     step.similarity.append(verdict.figures["similarity"])
     step.landmark_error.append(verdict.figures["landmark_error"])
@@ -144,7 +151,14 @@ def note(step: Step, made: Attempt) -> None:
 
 
 def measured(step: Step, table: FaceTable, rows: np.ndarray, thresholds: Any) -> dict[str, Any]:
-    """Return one step's figures. leak: rank-1 of a ridge regression above the same on photos with faces filled."""
+    """Return the figures of one step.
+
+    Args:
+        step: Results of the step.
+        table: Originals and their embeddings.
+        rows: Rows of the named faces in the table.
+        thresholds: Similarity thresholds of the bundle, by false-match rate.
+    """
     people, similarity = table.labels[rows], np.array(step.similarity)
     clear, hidden = (table.embeddings(_TEACHER, view)[rows] for view in ("clear", "filled"))
 
@@ -168,7 +182,7 @@ def measured(step: Step, table: FaceTable, rows: np.ndarray, thresholds: Any) ->
 
 
 def table_of(steps: Sequence[SwapStep], figures: Sequence[dict[str, Any]], spec: BundleSpec) -> str:
-    """Return the figures as a Markdown table, a step in each row."""
+    """Return the figures as a Markdown table with one row per step."""
     levels = {spec.rows_of((name,)): name for name in spec.levels}
     attackers = list(figures[0]["distance"])
     heads = ["taken from the target", "leak (five splits)", *(f"passes {name}" for name in LEVELS)]
@@ -189,7 +203,7 @@ def table_of(steps: Sequence[SwapStep], figures: Sequence[dict[str, Any]], spec:
 
 
 def record(path: Path, figures: Sequence[dict[str, Any]]) -> None:
-    """Write each step's figures beside it in bundle.json."""
+    """Write the figures of each step into bundle.json."""
     described = json.loads(path.read_text(encoding="utf-8"))
     for step, found in zip(described["swaps"], figures, strict=True):
         step |= {"leak": found["leak"], "passes": found["passes"]}

@@ -1,10 +1,10 @@
-"""Compare the local engine's processes with Ray's actors, side by side in one run, start-up told apart.
+"""Compare the local engine with Ray, with start-up measured separately.
 
     python benchmarks/engines.py FOLDER [--photos 2000] [--workers 2] [--repeats 3] [--method none]
 
-The folder's photos, at any depth, are copied as often as it takes to have so many. Each round runs both engines on two
-photos and on all, in turns; what a photo costs is the difference, so that opening networks and starting Ray do not
-count. Needs the extra `ray`.
+The photos of the folder and its subfolders are copied until there are --photos of them. Each round runs both engines on
+two photos and on all. The difference of the two times is the time for the photos, without opening networks and starting
+Ray. Needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FEW = 2
 
 
 def contestants(workers: int, method: str) -> list[Contestant]:
-    """Return both engines, each with so many workers."""
+    """Return both engines with this number of workers each."""
     command = [sys.executable, "-m", "styleid", "anonymize", "--json", "--quiet", "--seed", "0", "--method", method]
 
     def engine(name: str) -> Contestant:
@@ -35,7 +35,7 @@ def contestants(workers: int, method: str) -> list[Contestant]:
 
 
 def many_photos(folder: Path, count: int, work: Path) -> list[Path]:
-    """Return so many photos, copies with names of their own."""
+    """Return this many photos, copied under different names."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise SystemExit(f"{folder} holds no JPEG or PNG file.")
@@ -47,7 +47,7 @@ def many_photos(folder: Path, count: int, work: Path) -> list[Path]:
 
 
 def table(results: Sequence[Result], photos: int) -> str:
-    """Return a Markdown table: start-up, and wall time for the photos beyond the first two."""
+    """Return a Markdown table of start-up, and wall time for the photos beyond the first two."""
     lines = ["| engine | start-up and two photos, s | ms a photo after that | over local |", "|---|---|---|---|"]
     base = net_seconds(results[0], photos, _FEW)
     for result in results:

@@ -1,10 +1,10 @@
-"""Anonymise an LFW-like folder at every privacy level, judge that beside every baseline, and write the table.
+"""Anonymise an LFW-like folder at every privacy level, evaluate it beside every baseline, and write the table.
 
     python benchmarks/evaluation_table.py FOLDER --work DIR [--teacher identity.onnx] [--people 60] [--write FILE]
 
-The folder holds person/photo. Anonymising resumes, and what recognisers said is kept in DIR, so the same command goes
-on where it was stopped. The table replaces what stands between the markers in docs/evaluation-table.md; the whole
-report lies in DIR/report-... beside it.
+The folder contains person/photo. Finished photos and embeddings are stored in DIR, so the same command continues an
+interrupted run. The table replaces the text between the markers in docs/evaluation-table.md; the full report is in
+DIR/report-....
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def split(path: Path, begin: str = BEGIN) -> tuple[str, str]:
-    """Return what stands before and after the table; ends the program where a marker is missing."""
+    """Return the text before and after the table; exit if a marker is missing."""
     before, begun, rest = path.read_text(encoding="utf-8").partition(begin)
     _, ended, after = rest.partition(END)
     if not begun or not ended or begin in after:
@@ -96,7 +96,7 @@ def split(path: Path, begin: str = BEGIN) -> tuple[str, str]:
 
 
 def first_people(folder: Path, work: Path, people: int) -> Path:
-    """Return a folder of links to the first people's folders."""
+    """Return a folder of links to the folders of the first people."""
     chosen = work / f"first-{people}"
     chosen.mkdir(parents=True, exist_ok=True)
     for person in sorted(path for path in folder.iterdir() if path.is_dir())[:people]:
@@ -113,7 +113,7 @@ def anonymise(photos: Path, level: str, args: argparse.Namespace, out: Path) -> 
 
 
 def recognisers(teacher: Path | None, work: Path) -> str:
-    """Return the list of recognisers; a teacher is copied beside a card of its own."""
+    """Return the list of recognisers; a teacher is copied, and a card is written beside it."""
     if teacher is None:
         return "auto"
     work.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def lead(record: Mapping[str, Any], args: argparse.Namespace, seconds: float) ->
 
 
 def privacy_table(record: Mapping[str, Any]) -> str:
-    """Return one row per tool: the worst recogniser and alignment of each attack, and the floor."""
+    """Return a table with one row per tool: for each attack, its best recogniser and alignment, and the floor."""
     names = [title for title, attack, _ in _ATTACKS if attack in record["settings"]["attacks"].split(",")]
     rows = []
     for tool in record["tools"]:
@@ -175,7 +175,7 @@ def utility_table(record: Mapping[str, Any]) -> str:
 
 
 def actions_table(made: Mapping[str, Path]) -> str:
-    """Return what styleid itself says of its faces: how many it replaced, and how many it obscured."""
+    """Return a table of styleid's journals, with the number of faces by action for each privacy level."""
     rows = []
     for level, folder in made.items():
         faces = [face for record in Journal(folder).records() for face in record.get("faces", [])]
