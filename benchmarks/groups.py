@@ -1,10 +1,10 @@
-"""Say how often new faces look of the group, sex and age of the faces that they replace, group by group.
+"""Measure how often new faces keep the apparent group, sex and age of the original, for each group of people.
 
     python benchmarks/groups.py PACK.npz [--bundle B] [--each 40]
 
-Takes faces of UTKFace that are held out in a data pack (`styleid train pack`), as many of each group as there are up to
---each, and lets the bundle's attribute network look before and after. Skin is compared in the middle of the face.
-Needs the extra `lab`. Prints one table.
+Anonymises up to --each held-out UTKFace faces of each group from a data pack (`styleid train pack`), and compares the
+output of the bundle's attribute network before and after. The skin is compared in the middle of the face. Needs the
+extra `lab`. Prints one table.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ def main() -> None:
 
 
 def compared(anonymizer: Anonymizer, pack: Pack, row: int) -> np.ndarray | None:
-    """Return whether group and sex agree, the years between, and how much lighter the skin is; None if obscured."""
+    """Anonymise one face of a pack.
+
+    Returns:
+        Whether the group agrees, whether the sex agrees, the difference of the ages in years, and the mean absolute
+        and mean signed difference of the skin colour in levels of 255. None if the face was not replaced.
+    """
     (crop,) = pack.crops([row])
     side = crop.shape[0]
     photo = cv2.resize(crop, (_ENLARGED * side,) * 2)
@@ -62,7 +67,7 @@ def compared(anonymizer: Anonymizer, pack: Pack, row: int) -> np.ndarray | None:
 
 
 def line(name: str, seen: list[np.ndarray]) -> str:
-    """Return one line of the table."""
+    """Return one row of the table."""
     if not seen:
         return f"| {name} | 0 | - | - | - | - | - |"
     group, sex, years, apart, lighter = np.mean(seen, 0)

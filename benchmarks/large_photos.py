@@ -1,10 +1,11 @@
-"""Anonymise photos of more than 10 megapixels with this source tree and with another, in turns, and compare the finds.
+"""Compare CPU time and detected faces on photos of more than 10 megapixels between this source tree and another.
 
     python benchmarks/large_photos.py [--against SRC] [--photos 6] [--rounds 3] [--method none]
 
-The photos are made: heads of scikit-image's portrait, 20 to 900 px high, at random places of its pictures, 12 to 24
-megapixels, with noise, as JPEG. SRC is the folder `src` of another commit's worktree. Prints a Markdown table: CPU
-seconds for each photo, of one process with one thread, the faces found, and the false alarms.
+The photos are synthetic: the head of scikit-image's portrait with faces of 20 to 900 px height at random places in
+scikit-image's pictures, 12 to 24 megapixels, with noise, as JPEG. SRC is the folder `src` of another commit's worktree.
+The two trees alternate. Prints a Markdown table of CPU seconds per photo (one process, one thread), faces found and
+false alarms.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ print(json.dumps(told[1:]))
 
 
 def make_photo(path: Path, seed: int) -> list[list[float]]:
-    """Write a photo; return its faces' boxes."""
+    """Write a photo, and return the boxes of its faces in pixels."""
     import skimage.data
 
     rng = np.random.default_rng(seed)
@@ -82,7 +83,7 @@ def make_photo(path: Path, seed: int) -> list[list[float]]:
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return intersection over union, (n, m)."""
+    """Return the intersection over union of two sets of boxes, (n, m)."""
     low, high = np.maximum(one[:, None, :2], other[None, :, :2]), np.minimum(one[:, None, 2:], other[None, :, 2:])
     both = np.clip(high - low, 0, None).prod(-1)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (one, other)]
@@ -90,7 +91,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def run(source: Path, folder: Path, method: str) -> list[tuple[float, list[list[float]]]]:
-    """Return CPU seconds and boxes of every photo."""
+    """Return the CPU seconds and detected boxes of every photo."""
     with tempfile.TemporaryDirectory() as out:
         typed = [sys.executable, "-c", _CHILD, str(folder), out, method]
         done = subprocess.run(typed, env=os.environ | {"PYTHONPATH": str(source)}, stdout=subprocess.PIPE, check=True)
@@ -98,7 +99,7 @@ def run(source: Path, folder: Path, method: str) -> list[tuple[float, list[list[
 
 
 def figures(runs: list[Any], truth: list[list[list[float]]]) -> tuple[float, int, int]:
-    """Return the least CPU seconds of all photos together, and the faces found and the false alarms of the last run."""
+    """Return the least total CPU seconds of a run, and the faces found and false alarms of the last run."""
     found = false = 0
     for (_, boxes), faces in zip(runs[-1], truth, strict=True):
         table = overlap(np.array(boxes).reshape(-1, 4), np.array(faces).reshape(-1, 4)) > 0.3

@@ -1,10 +1,10 @@
-"""Anonymise an LFW-like folder (person/photo) and measure privacy and utility against attackers who were not asked.
+"""Anonymise an LFW-like folder (person/photo), and measure privacy and utility with independent recognisers.
 
     python benchmarks/lfw_dev.py FOLDER --out DIR --teacher identity.onnx [--bundle B] [--privacy P]
 
-Prints one JSON object. A face that was withheld or obscured stays in the count of faces; figures "of anonymised faces"
-say so. The attackers are dlib's ResNet and SFace (extra `eval`), which no training and no gate has seen, and the
-teacher, whose embedding a ridge regression tries to restore (A2).
+Prints one JSON object. Faces that were withheld or obscured stay in the count of faces; utility is measured on
+anonymised faces only. The attackers are dlib's ResNet and SFace (extra `eval`), which neither the training nor the gate
+uses, and the teacher, whose embedding a ridge regression tries to restore (attack A2).
 """
 
 from __future__ import annotations
@@ -53,7 +53,14 @@ _KEPT = {
 
 @dataclass(frozen=True)
 class Looked:
-    """What was seen. rows: the faces of named people; replaced: (rows,) bool, which of them got a new face."""
+    """Originals and outputs as the recognisers see them.
+
+    Attributes:
+        table: The originals.
+        tool: The outputs.
+        rows: Rows of the named people's faces in the table.
+        replaced: Whether each of these faces was replaced, bool, of the length of `rows`.
+    """
 
     table: FaceTable
     tool: ToolTable
@@ -102,14 +109,14 @@ def main() -> None:
 
 
 def record(path: Path, privacy: str, figures: dict) -> None:
-    """Keep the figures beside the bundle's others, under the level of the dial that they were measured at."""
+    """Write the figures into bundle.json, under the privacy level at which they were measured."""
     described = json.loads(path.read_text(encoding="utf-8"))
     described["quality"].setdefault("lfw", {})[privacy] = figures
     path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
 def look(args: argparse.Namespace, records: Mapping[str, dict]) -> Looked:
-    """Look at originals and outputs, and find what the journal says of each photo's main face."""
+    """Measure originals and outputs, and look up the journal entry of each photo's main face."""
     originals = read_originals(args.folder)
     outputs = pair_outputs(originals, args.out).outputs
     beside = args.out.parent / f"{args.out.name}-judged"
@@ -161,7 +168,7 @@ def attack(looked: Looked, recogniser: str) -> dict:
 
 
 def utility(looked: Looked) -> dict[str, float]:
-    """Measure what was kept, over the anonymised faces, by the bundle's own parser and attribute network."""
+    """Measure what the anonymised faces keep, with the bundle's parser and attribute network."""
     shown = looked.rows[looked.replaced]
     return {name: round(float(np.mean(looked.tool.measure(key)[shown])), 4) for name, key in _KEPT.items()}
 

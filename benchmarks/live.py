@@ -1,10 +1,10 @@
-"""Send a stream with a known truth to `styleid video --live` on this machine, and measure what is shown, and how late.
+"""Send a stream with known faces to `styleid video --live`, and measure untouched faces and the delay.
 
     python benchmarks/live.py [--seconds 20] [--max-delay 1] [--rounds 3] [--method latent]
 
-Two heads (of scikit-image's portrait) move over a picture at 1280 x 720 and 25 frames a second. The stream is H.264 in
-MPEG-TS over TCP, each frame sent at its time. A shown face counts as untouched if its inner part differs by less than
-4 grey levels on average from what was sent. Prints a Markdown table, that of docs/video.md.
+Two heads (of scikit-image's portrait) move over a picture at 1280 x 720 and 25 frames per second. The stream is H.264
+in MPEG-TS over TCP; each frame is sent at its time. A face counts as untouched if its inner part differs from the
+original frame by less than 4 grey levels on average. Prints the Markdown table of docs/video.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SIDES_PX = (150.0, 130.0)
 
 
 class Scene:
-    """Two heads over a picture, and where their faces are."""
+    """Two moving heads over a picture, with known positions of their faces."""
 
     def __init__(self) -> None:
         import skimage.data
@@ -49,7 +49,7 @@ class Scene:
         self._wall = cv2.GaussianBlur(cv2.resize(skimage.data.coffee(), SIZE), (0, 0), 2).astype(np.float32)
 
     def image(self, i: int) -> np.ndarray:
-        """Draw a frame."""
+        """Return frame i, uint8 (height, width, 3)."""
         image = self._wall.copy()
         for k, (head, (x, y)) in enumerate(zip(self._heads, self.centres(i), strict=True)):
             scale = SIDES_PX[k] / (FACE[3] - FACE[1])
@@ -66,7 +66,7 @@ class Scene:
         return image.round().clip(0, 255).astype(np.uint8)
 
     def centres(self, i: int) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return where the faces' centres are in a frame."""
+        """Return the centres x, y of the faces in frame i, in pixels."""
         one = 400 + 200 * np.sin(i / 40), 360 + 60 * np.sin(i / 23)
         return one, (900 + 120 * np.cos(i / 35), 330 + 50 * np.cos(i / 19))
 
@@ -80,7 +80,7 @@ class Scene:
 
 
 def encoded(scene: Scene, frames: int) -> list[bytes]:
-    """Return the stream in parts, one for each frame."""
+    """Return the encoded stream in parts, one per frame."""
     av, made = import_av(), io.BytesIO()
     parts: list[bytes] = []
     with av.open(made, "w", format="mpegts", container_options={"flush_packets": "1"}) as out:
@@ -94,7 +94,7 @@ def encoded(scene: Scene, frames: int) -> list[bytes]:
 
 
 def serve(parts: list[bytes], listening: socket.socket) -> None:
-    """Send each part at its time to who connects."""
+    """Send each part at its time to the first client that connects."""
     with listening, listening.accept()[0] as other:
         begun = time.monotonic()
         for i, part in enumerate(parts):
@@ -103,7 +103,7 @@ def serve(parts: list[bytes], listening: socket.socket) -> None:
 
 
 def run_once(parts: list[bytes], folder: Path, options: argparse.Namespace) -> tuple[dict[str, Any], float]:
-    """Run the command over the stream; return its summary and the CPU seconds that it took."""
+    """Run the command on the stream; return its summary and its CPU seconds."""
     listening = socket.create_server(("127.0.0.1", 0))
     address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
     threading.Thread(target=serve, args=(parts, listening), daemon=True).start()
@@ -119,7 +119,7 @@ def run_once(parts: list[bytes], folder: Path, options: argparse.Namespace) -> t
 
 
 def untouched(scene: Scene, path: Path) -> tuple[int, int]:
-    """Return how many faces were shown as they were sent, and how many were shown in all."""
+    """Return the number of untouched faces in the output, and the number of all faces in it."""
     left = total = 0
     with import_av().open(str(path)) as made:
         for frame in made.decode(video=0):

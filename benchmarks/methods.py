@@ -1,10 +1,10 @@
-"""Measure the methods, and what they may swap, side by side on an LFW-like folder (person/photo), for docs/privacy.md.
+"""Compare the methods and some of their units and regions on an LFW-like folder (person/photo), for docs/privacy.md.
 
     python benchmarks/methods.py FOLDER --work DIR --teacher identity.onnx [--bundle B] [--photos 2] [--record]
 
-Every named face is changed once by every method's first step, for the same z, put into its photo and looked at again,
-as benchmarks/dial.py does with the bundle's own steps; figures are its figures. ms: analysis, drawing, compositing and
-second attempt at a face, by one thread, networks warm. --record writes the table into docs/privacy.md.
+The first step of every method changes every named face once, with the same z. The face is put into its photo and
+measured with the figures of benchmarks/dial.py. ms: analysis, generation, compositing and checking of one face,
+with one thread, after the networks are loaded. --record writes the table into docs/privacy.md.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ def main() -> None:
 
 
 def change(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tuple[ImageRGB, Attempt]:
-    """Return the photo with the face changed by a method's first step, and what is known of the face then."""
+    """Return the photo with the face changed by a method's first step, and the attempt."""
     source, target = begin(anonymizer, image_rgb, subject)
     wplus = anonymizer.method.swap(anonymizer.bundle, source.wplus[None], target, [0])
     return attempt(anonymizer, image_rgb, FaceProgress(source), wplus)
 
 
 def table_of(figures: dict[str, dict[str, Any]], bundle: str) -> str:
-    """Return the figures as a Markdown table, a method in each row."""
+    """Return the figures as a Markdown table with one row per method."""
     first = next(iter(figures.values()))
     heads = ["method", *(f"passes {name}" for name in LEVELS), "leak (five splits)"]
     heads += [*(f"distance, {name}" for name in first["distance"]), "sex", "mouth", "landmarks", "ms a face"]

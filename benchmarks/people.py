@@ -1,11 +1,11 @@
-"""Measure who gets which new face: pseudonyms under one key and under two, fresh targets, groups, and kept people.
+"""Measure how targets are assigned to people: one key, two keys, fresh targets, groups, and kept people.
 
     python benchmarks/people.py FOLDER --work DIR [--people 150] [--bundle B]
 
-FOLDER is LFW-like (person/photo); the first people with several photos are taken. Prints one JSON object. Two new faces
-count as one person's where the bundle's recogniser finds them more alike than its threshold at a false-match rate of
-1e-3. New faces are measured in the finished photos, aligned by the originals' landmarks; targets alone are drawn by the
-generator in their own pose. The largest face of each photo counts as the named person's.
+FOLDER is LFW-like (person/photo); the first --people people with several photos are used. Prints one JSON object. Two
+new faces count as the same person if their similarity by the bundle's recogniser is above the threshold at a
+false-match rate of 1e-3. New faces are measured in the finished photos, aligned by the originals' landmarks; targets
+alone are rendered by the generator in their own pose. The largest face of each photo counts as the named person's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ _FMR = 1e-3
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run made of the named faces. new: (n, d) embeddings; done: whether anonymised; target: code of each."""
+    """Results of a run for the n named faces.
+
+    Attributes:
+        new: Embeddings of the faces in the output, (n, d).
+        done: Whether each face was anonymised, bool (n,).
+        targets: Embeddings of the rendered targets, (n, d).
+        tries: Number of attempts for each face, (n,).
+        record: Seconds, counts, target numbers and journal of the run.
+    """
 
     new: FloatArray
     done: np.ndarray
@@ -51,7 +59,7 @@ class Seen:
 
 
 class _Notes:
-    """Note whose target each face was at last, and do as the targets within say."""
+    """A source of targets that delegates to another one, and stores the last target of each face."""
 
     def __init__(self, within) -> None:
         self.within, self.codes, self.places = within, {}, {}
@@ -96,7 +104,7 @@ def main() -> None:
 
 
 def _over(rounds: Sequence[dict[str, dict]]) -> dict:
-    """Join rounds: pairs are summed, everything else is the mean, and `rounds` has each one's share of pairs."""
+    """Combine rounds: the sum of pairs, the mean of other figures, and `as_one` of each round in `rounds`."""
     joined = {}
     for name, first in rounds[0].items():
         each = [one[name] for one in rounds]
@@ -112,7 +120,7 @@ def _sample(folder: Path, into: Path, people: int) -> None:
 
 
 class Bench:
-    """The photos, what is known of their originals, and runs over them."""
+    """The photos, their faces and embeddings, and the steps of the benchmark."""
 
     def __init__(self, args: argparse.Namespace, inputs: Path) -> None:
         self.args, self.inputs = args, inputs
@@ -181,7 +189,7 @@ class Bench:
         return self.told(seen) | _over(rounds)
 
     def run(self, name: str, options: PeopleOptions, seed: int | None = None) -> Seen:
-        """Anonymise all photos, and measure what became of the named faces."""
+        """Anonymise all photos, and measure the named faces in the output."""
         out = self.args.work / name
         anonymizer = Anonymizer.from_bundle(self.args.bundle, AnonymizeOptions(seed=seed))
         assignment = Assignment(anonymizer, options, self.args.bundle)
@@ -203,7 +211,7 @@ class Bench:
         )
 
     def _drawn(self, codes: Sequence[FloatArray | None]) -> FloatArray:
-        """Return embeddings of targets, drawn in their own pose."""
+        """Return embeddings of targets that are rendered in their own pose."""
         blank = np.zeros(self.spec.size, np.float32)
         wplus = np.stack([blank if code is None else code for code in codes])
         images, landmarks = render(self.anonymizer.bundle, wplus)
@@ -229,21 +237,21 @@ class Bench:
         return {"pairs": len(similarities), "as_one": round(float((similarities > self.high).mean()), 4)}
 
     def within(self, one: FloatArray, done: np.ndarray, other: FloatArray | None = None) -> dict:
-        """Tell how many pairs of photos of a person look alike, and of how many people two photos do."""
+        """Return the share of pairs of a person's photos that match, and the share of people whose first pair does."""
         a, b = self.pairs[done[self.pairs].all(1)].T
         alike = (one[a] * (one if other is None else other)[b]).sum(1)
         people = self.person[a]
-        # each person's first pair of photos, so that all people count the same
+        # one pair of photos per person, so that all people have the same weight
         first = np.array([np.nonzero(people == who)[0][0] for who in np.unique(people)])
         return self.alike(alike) | {"people": len(first), "people_as_one": self.alike(alike[first])["as_one"],
                                     "median": round(float(np.median(alike)), 3)}  # fmt: skip
 
     def each(self, seen: Seen) -> dict[str, dict]:
-        """Tell how alike a run's new faces of a person are, and their targets alone."""
+        """Return `within` for the new faces of a run and for their targets."""
         return {"new_faces": self.within(seen.new, seen.done), "targets": self.within(seen.targets, seen.done)}
 
     def numbers(self) -> np.ndarray:
-        """Return each named face's person, as the run with the first key found them."""
+        """Return the number of the person to whom the run with the first key linked each named face."""
         given = [
             self._given(self.given, name, index, faces)
             for name, (index, faces) in zip(self.photos, self.faces, strict=True)
@@ -256,7 +264,7 @@ class Bench:
         return numbers[:, None] == numbers[None]
 
     def linking(self) -> dict:
-        """Tell how many pairs of a person's photos were given the same targets, and how many of two people's."""
+        """Return how often photos of one person and of two people are linked."""
         numbers, linked = self.numbers(), self.linked
         same = self.person[:, None] == self.person[None]
         upper = np.triu(np.ones_like(same), 1)
@@ -284,7 +292,7 @@ class Bench:
         return given.targets
 
     def groups(self) -> dict:
-        """Tell how many named people the groups of a run really hold."""
+        """Compare the sizes of a run's groups with the number of named people in them."""
         k = self.args.k
         seen = self.run(f"k{k}", PeopleOptions(f"k={k}"), seed=1)
         people: dict[int, set[str]] = {}
@@ -305,7 +313,7 @@ class Bench:
         }
 
     def _cut(self, row: int) -> np.ndarray:
-        """Return a photo's named face with a little around it, as somebody would cut it out."""
+        """Return a crop of a photo's named face with a margin, like a photo that a user gives."""
         index, faces = self.faces[row]
         image = read_photo(self.inputs / self.photos[row]).image_rgb
         x0, y0, x1, y1 = faces.boxes_xyxy[index]
@@ -314,7 +322,7 @@ class Bench:
         return np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
 
     def keep(self, people: int = 10) -> dict:
-        """Keep ten people by all but their last photo, and tell who of all others was kept."""
+        """Keep people by all their photos but the last, and return the shares of faces that are kept."""
         several = [who for who in np.unique(self.person) if (self.person == who).sum() >= 3][:people]
         folder = self.args.work / "keep"
         given = set()

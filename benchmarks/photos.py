@@ -1,4 +1,4 @@
-"""Make photos for benchmarks from scikit-image's astronaut, or count the faces that deface finds in a folder.
+"""Make photos for benchmarks from scikit-image's astronaut, or count the faces that deface detects in a folder.
 
 For example: python benchmarks/photos.py make FOLDER --photos 24
 """
@@ -21,7 +21,7 @@ _QUALITY = 92
 
 
 def make(folder: Path, photos: int, seed: int = 0) -> int:
-    """Write photos of one to six portraits on a brick wall, in many sizes and places, and return how many faces."""
+    """Write photos of one to six portraits on a brick wall, of random sizes and places; return the number of faces."""
     import skimage.data
 
     rng = np.random.default_rng(seed)
@@ -47,7 +47,7 @@ def make(folder: Path, photos: int, seed: int = 0) -> int:
 
 
 def count(folder: Path) -> int:
-    """Return how many faces deface finds in a folder's photos, with its own detector and its default threshold."""
+    """Return the number of faces that deface's detector finds in a folder at its default threshold."""
     import contextlib
     import io
 

@@ -1,13 +1,13 @@
-"""Rig a finished run in known ways, certify each, and say what the certificate calls it.
+"""Manipulate a finished run in known ways, certify each variant, and record the findings of the certificate.
 
     python benchmarks/rigged_runs.py ORIGINALS OUTPUTS --out DIR [--share .02] [--recognisers gate] [--faces 1000]
 
-A share of the run's faces is restored: with the original's pixels, encoded again, moved by a pixel, or also left out of
-the journal; every output is a copy; every face is filled; one thumbnail is left. The sample's questions are answered as
-somebody would who knows the truth. For each rig the bound, how many of the restored faces' photos were in the sample,
-and the findings go to `results/rigged_runs.json`; what stands there of other rigs stays. The honest run is signed, and
-checked once as it is, once after one output was changed, and once after somebody else signed it. Copies of the run go
-to DIR.
+The variants: a share of the faces is restored (with the original pixels, encoded again, moved by one pixel, or also
+removed from the journal), every output is a copy of its original, every face is filled, or one output contains a
+thumbnail of its original. The questions of the sample are answered truthfully. For each variant, the bound, the number
+of untouched photos in the sample, and the findings are written to `results/rigged_runs.json`; entries of other variants
+stay. The honest run is signed and verified three times: unchanged, after a change of one output, and signed by another
+key. Copies of the run are written to DIR.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def certified(originals: Path, outputs: Path, options: CertifyOptions, untouched: set[str]) -> dict:
-    """Certify a rigged run with truthful answers."""
+    """Certify a variant with truthful answers, and return its figures."""
     out = options.out
     certify(originals, outputs, options)
     sample = Sample.from_json(json.loads((out / STATE).read_text())["sample"])
@@ -84,7 +84,7 @@ def certified(originals: Path, outputs: Path, options: CertifyOptions, untouched
 
 
 def verified(originals: Path, outputs: Path, options: CertifyOptions) -> dict[str, int]:
-    """Return the exit status of `styleid verify` for a signed certificate, a changed output and a foreign signature."""
+    """Return the exit status of verification for a signed run, a changed output and another signer."""
     ours, theirs = (new_signing_key(options.out.parent / f"{name}.key") for name in ("ours", "theirs"))
     certificate, told = options.out / CERTIFICATE, {}
 
@@ -107,7 +107,7 @@ def verified(originals: Path, outputs: Path, options: CertifyOptions) -> dict[st
 
 
 def restored(change: Change, *, listed: bool = True) -> Callable[[Path, Path, Path, float], set[str]]:
-    """Return a rig that puts a share of the faces back, each changed a little."""
+    """Return a function that restores a share of the original faces, each after a small change."""
 
     def rig(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
         shutil.copytree(source, outputs)
@@ -149,7 +149,7 @@ def encoded_again(image: np.ndarray) -> np.ndarray:
 
 
 def copier(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
-    """Publish every original."""
+    """Copy every original to its output."""
     del share
     shutil.copytree(source, outputs)
     names = [json.loads(line)["input"] for line in (outputs / NAME).read_text().splitlines()]
@@ -168,7 +168,7 @@ def solid(originals: Path, source: Path, outputs: Path, share: float) -> set[str
 
 
 def thumbnail(originals: Path, source: Path, outputs: Path, share: float) -> set[str]:
-    """Leave a small picture of the original in one output."""
+    """Hide a thumbnail of the original in one output."""
     del share
     shutil.copytree(source, outputs)
     name = json.loads((outputs / NAME).read_text().splitlines()[0])["input"]

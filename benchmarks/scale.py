@@ -1,8 +1,8 @@
-"""Run the engine over many small files, kill it, and resume: memory, time, and how soon it goes on.
+"""Measure memory and time of the engine on many small files, and the time to resume after a kill.
 
-A process anonymises the files and is killed (SIGKILL) shortly before the end; another resumes. What is measured is the
-engine: walking, reading, writing, journal and resuming. So the pictures are tiny, and a stand-in for the detector
-answers at once; everything else is the product's. `docs/scale.md` says how to read the result.
+A process anonymises the files and is killed (SIGKILL) shortly before the end; another process resumes. The benchmark
+measures the engine: listing, reading and writing files, the journal and resuming. The photos are therefore tiny, and a
+stub replaces the detector. `docs/scale.md` explains the result.
 
     python benchmarks/scale.py                      100,000 files, a few minutes
     python benchmarks/scale.py --files 5000
@@ -33,14 +33,14 @@ _PER_FOLDER = 1000
 _SAMPLES = 200
 _KILL_AT = 0.95
 _SETTLED = 0.05
-"""The share of the files after which caches and allocators have what they need."""
+"""Share of the files after which memory is measured, since caches and allocators have grown by then."""
 
 Sample = tuple[int, float, float, float]
 """Files done, wall seconds, CPU seconds, resident MiB."""
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Write JPEG files of 64 x 48 px, a thousand to a folder."""
+    """Write JPEG files of 64 x 48 px, 1000 in each folder."""
     from PIL import Image
 
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
@@ -54,7 +54,7 @@ def make_files(folder: Path, count: int) -> None:
 
 
 def work(source: Path, out: Path, samples: Path, resume: bool) -> None:
-    """Run the engine in this process and note how it fares."""
+    """Run the engine in this process, and write samples of its progress, time and memory."""
     from styleid import AnonymizeOptions, Anonymizer
     from styleid.engine.local import RunOptions, process_files
     from styleid.types import Faces
@@ -78,13 +78,23 @@ def work(source: Path, out: Path, samples: Path, resume: bool) -> None:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
 
-        # the stand-in lives in this process only
+        # one worker, which runs in this process, since the stub detector exists only here
         summary = process_files([source], anonymizer, RunOptions(out, resume=resume, workers=1), watch=watch)
         file.write(json.dumps([summary.written, summary.resumed, summary.seconds]) + "\n")
 
 
 def run(source: Path, out: Path, work_folder: Path, kill_at: int | None) -> tuple[list[Sample], list[float]]:
-    """Run the engine in a process of its own; return its samples, and what it says in the end unless it was killed."""
+    """Run the engine in a separate process.
+
+    Args:
+        source: Folder of the photos.
+        out: Folder of the outputs.
+        work_folder: Folder for the file of samples.
+        kill_at: Number of files after which to kill the process; None resumes an earlier run to its end.
+
+    Returns:
+        The samples; and the files written, files resumed and seconds, or an empty list if the process was killed.
+    """
     samples = work_folder / f"samples-{kill_at}.jsonl"
     command = [sys.executable, __file__, "--work", str(source), str(out), str(samples)]
     process = subprocess.Popen([*command, *(["--resume"] if kill_at is None else [])])
@@ -103,7 +113,7 @@ def _rows(path: Path) -> list:
 
 
 def judge(samples: Sequence[Sample], last: Sequence[float], resumed: Sequence[Sample], files: int) -> dict:
-    """Return the figures: growth of memory, evenness of time, and how soon a resumed run does its first photo."""
+    """Return the figures: growth of memory, change of the time per file, and time until a resumed run starts."""
     settled = [row for row in samples if row[0] >= _SETTLED * files]
     memory = [row[3] for row in settled]
     quarter = max(2, len(settled) // 4)
@@ -128,7 +138,7 @@ def judge(samples: Sequence[Sample], last: Sequence[float], resumed: Sequence[Sa
 
 
 def draw(samples: Sequence[Sample], files: int) -> str:
-    """Return an SVG of time and memory against files done."""
+    """Return an SVG that plots time and memory against files done."""
     wide, tall, left, top = 560, 170, 60, 24
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide + 90} {2 * tall + 110}" '

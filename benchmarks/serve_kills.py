@@ -1,18 +1,18 @@
-"""Kill the review desk (SIGKILL) at random moments, start it again, and compare its results with an unbroken run's.
+"""Kill the service (SIGKILL) at random moments, restart it, and compare its results with those of an undisturbed run.
 
-The same job, with the same seed and the same decisions, is done twice: by a service that is left alone, and by one that
-is killed again and again, in turn while photos are uploaded, while the job is done for the first time, while decisions
-are saved and done, and while the job is deleted. Afterwards
+Two services process the same job with the same seed and decisions: one undisturbed, the other killed many times during
+uploads, the first run, decisions and deletion. The benchmark checks that
 
-- every upload and every decision that was answered is there, and of an upload that was not answered nothing is left;
-- the download has the same files with the same bytes, and a journal that says the same of every photo;
-- no photo was written twice for the same decisions, and nothing else lies in the job's folder;
-- a job whose deletion was broken off is there as a whole or gone as a whole.
+- every upload and decision with a response is stored, and an upload without a response is stored completely or not at
+  all;
+- the download contains the same files with the same bytes, and a journal with equal entries for every photo;
+- no photo was written twice for the same decisions, and the job's folder contains no other files;
+- a job whose deletion was interrupted is complete or completely removed.
 
     python benchmarks/serve_kills.py                    50 kills, some minutes
     python benchmarks/serve_kills.py --kills 6 --photos 4 --seed 3
 
-Ends with status 1 where one of these does not hold.
+The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def decisions_for(photos: int) -> list[Decision]:
-    """Return what a person decides, one after the other; each can be repeated without a further effect."""
+    """Return the decisions to make, in order. Repeating a decision has no further effect."""
 
     def add(number: int, shift: float) -> Decision:
         box = [8.0 + shift, 150.0, 48.0 + shift, 190.0]
@@ -97,7 +97,14 @@ def decisions_for(photos: int) -> list[Decision]:
 
 
 class Outcome:
-    """What a run came to. first: files after the first run; last: after all decisions; seconds: how long each took."""
+    """Results of an undisturbed run.
+
+    Attributes:
+        first: Files of the download after the first run, by name.
+        last: Files of the download after all decisions, by name.
+        first_s: Seconds of the first run.
+        last_s: Seconds of all decisions.
+    """
 
     def __init__(self) -> None:
         self.first: dict[str, bytes] = {}
@@ -106,7 +113,7 @@ class Outcome:
 
 
 def unbroken(data: Path, paths: Sequence[Path]) -> Outcome:
-    """Do a job, and all decisions, with a service that nobody kills."""
+    """Run a job and make all decisions with an undisturbed service."""
     outcome, desk = Outcome(), Desk(data)
     try:
         with Client(desk.address) as client:
@@ -126,7 +133,7 @@ def unbroken(data: Path, paths: Sequence[Path]) -> Outcome:
 
 
 class _Broken:
-    """A service that is killed again and again."""
+    """A service that is killed and restarted many times."""
 
     def __init__(self, data: Path, paths: Sequence[Path], whole: Outcome, rng: random.Random) -> None:
         self.data, self.paths, self.whole, self.rng = data, paths, whole, rng
@@ -135,7 +142,7 @@ class _Broken:
         self.jobs, self.repeated, self.restart_s = 0, 0, 0.0
 
     def run(self, kills: int) -> dict[str, Any]:
-        """Do whole jobs until there were so many kills, and check each."""
+        """Run and check whole jobs until this number of kills is reached."""
         try:
             while self.kills.total() < kills:
                 left = kills - self.kills.total()
@@ -150,7 +157,7 @@ class _Broken:
         }
 
     def one_job(self, uploads: int, firsts: int, redos: int) -> None:
-        """Do one job under at most so many kills of each kind, compare it and delete it."""
+        """Run one job with at most this number of kills of each kind, check it and delete it."""
         for _ in range(uploads):
             self.kill_during("upload", self.rng.uniform(0, 0.3), lambda client: client.make_job(self.paths, **SETTINGS))
             self.check_uploads()
@@ -171,10 +178,10 @@ class _Broken:
         self.jobs += 1
 
     def delete(self, job: str) -> None:
-        """Delete a job, and kill the service meanwhile."""
+        """Delete a job, and kill the service during the deletion."""
         self.kill_during("deletion", self.rng.uniform(0, 0.05), lambda client: client.delete(job))
         with Client(self.desk.address) as client:
-            known = [one["id"] for one in client.jobs()]  # the answer comes when the service has tidied up
+            known = [one["id"] for one in client.jobs()]  # the service removes left-over folders before it responds
             require(self.folders() == known, f"a deleted job left {self.folders()} for the jobs {known}")
             if known:
                 self.check_folder(job)
@@ -182,13 +189,13 @@ class _Broken:
         require(not self.folders(), f"a deleted job left {self.folders()}")
 
     def decide(self, job: str, kills: int) -> None:
-        """Make all decisions, and kill the service at some of them."""
+        """Make all decisions, and kill the service during some of them."""
         steps = decisions_for(len(self.paths))
         each = self.whole.last_s / len(steps)
         at = set(self.rng.sample(range(len(steps)), min(kills, len(steps))))
         for number, decide in enumerate(steps):
             if number in at:
-                soon = self.rng.uniform(0, self.rng.choice((_AT_ONCE_S, each)))  # while it is saved, or done
+                soon = self.rng.uniform(0, self.rng.choice((_AT_ONCE_S, each)))  # while it is stored or applied
                 answered = self.kill_during("decision", soon, lambda c, d=decide: d(c, job))
                 with Client(self.desk.address) as client:
                     if answered is not None:
@@ -200,7 +207,16 @@ class _Broken:
                 settle_decision(client, job, decide)
 
     def kill_during(self, kind: str, after_s: float, send: Callable[[Client], Any] | None) -> Any:
-        """Send a request, kill the service after some time, start another; return what an answered decision left."""
+        """Send a request, kill the service after some time, and restart it.
+
+        Args:
+            kind: Name under which the kill is counted.
+            after_s: Seconds between the request and the kill.
+            send: Sends the request; None sends none.
+
+        Returns:
+            The response, of a review only its decisions; None without a response.
+        """
         answers: list[Any] = []
 
         def ask(address: str) -> None:
@@ -220,7 +236,7 @@ class _Broken:
         return answers[0] if answers else None
 
     def check_uploads(self) -> None:
-        """Check that an upload that was broken off left nothing, and delete one that was whole."""
+        """Check that an interrupted upload left nothing, and delete jobs of complete uploads."""
         with Client(self.desk.address) as client:
             jobs = client.jobs()
             known = {job["id"] for job in jobs}
@@ -240,7 +256,7 @@ class _Broken:
         return lines_of((self.data / "jobs" / job / "out" / JOURNAL).read_bytes())
 
     def check_folder(self, job: str) -> None:
-        """Check that no file lies there that the unbroken run has not."""
+        """Check that a job's folder has the same files as that of the undisturbed run."""
         folder = self.data / "jobs" / job
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         expected = {f"in/{path.name}" for path in self.paths} | {"decisions.json"}
@@ -252,7 +268,7 @@ class _Broken:
 
 
 def settle_decision(client: Client, job: str, decide: Decision) -> None:
-    """Make a decision and wait until it is done; right after a restart the job may be in no state to take it."""
+    """Make a decision, and wait until it is applied. A refusal with status 409 is repeated for a while."""
     until = time.monotonic() + _WITHIN_S
     while True:
         try:
@@ -284,7 +300,7 @@ def downloaded(client: Client, job: str) -> dict[str, bytes]:
 
 
 def check(what: str, whole: Mapping[str, bytes], broken: Mapping[str, bytes], journal: Lines) -> None:
-    """Compare a download with the unbroken run's; the journal and the report hold times, and are compared by sense."""
+    """Compare a download with that of the undisturbed run; journal and report contain times, so not by bytes."""
     require(set(whole) == set(broken), f"{what}: files {sorted(set(whole) ^ set(broken))} are missing or too many")
     differ = [name for name in whole if name not in (JOURNAL, REPORT) and whole[name] != broken[name]]
     require(not differ, f"{what}: {differ} have other bytes")
@@ -297,7 +313,7 @@ def check(what: str, whole: Mapping[str, bytes], broken: Mapping[str, bytes], jo
 
 
 def lines_of(journal: bytes) -> Lines:
-    """Return the whole lines of a journal; a kill may leave half a line."""
+    """Return the complete lines of a journal; a kill may leave an incomplete one."""
     lines = []
     for line in journal.decode(errors="replace").splitlines():
         with suppress(ValueError):
@@ -306,7 +322,7 @@ def lines_of(journal: bytes) -> Lines:
 
 
 def last_lines(lines: Lines) -> dict[str, Any]:
-    """Return the last line of each photo, without times, names of deciders and what hashes them."""
+    """Return the last line of each photo, without times, users and hashes of decisions."""
     return {one["input"]: bare(one) for one in lines}
 
 
@@ -317,7 +333,7 @@ def bare(value: Any) -> Any:
 
 
 def wishes(review: Mapping[str, Any]) -> Any:
-    """Return the decisions in an answer, whoever made them and when."""
+    """Return the decisions in a review, without users and times."""
     return bare([review["people"], {one["number"]: one["wishes"] for one in review["photos"]}])
 
 

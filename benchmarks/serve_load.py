@@ -1,19 +1,19 @@
-"""Upload photos to the review desk by several clients at once; compare it with the command line and the library.
+"""Measure the service's speed and memory under load, beside those of the command line and the library.
 
-One service, in a process of its own, takes in turns, round after round:
+One service in a separate process receives in each round:
 
-- single photos (`POST /v1/anonymize`), by all clients side by side;
-- the same photos as one job, from its upload until it is done;
-- single photos in a row, each beside the same work done by the library in this process.
+- single photos (`POST /v1/anonymize`) from all clients at the same time;
+- the same photos as one job, timed from the upload until it is done;
+- single photos one after the other, each also anonymised by the library in this process.
 
-Between them the command line anonymises the same photos; the time of its run counts, without its start. Memory is the
-service's resident memory when it is idle, before the first upload and after each round; the first round warms up.
+The command line anonymises the same photos in each round; its time is that of the run without start-up. Memory is the
+resident memory of the idle service before the first upload and after each round. The first round is a warm-up.
 
     python benchmarks/serve_load.py                     1,000 uploads side by side, as many in a row
     python benchmarks/serve_load.py FOLDER --uploads 200 --record
     python benchmarks/serve_load.py FOLDER --alone      errors and memory only
 
-Every answer but 429 (too many wait) is an error and ends the run with status 1.
+Every error response except 429 (too many requests wait) ends the benchmark with status 1.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def photos_for(folder: Path | None, count: int, work: Path) -> list[Path]:
-    """Return a folder of so many photos, with names of their own."""
+    """Write this number of photos under different names, and return their paths."""
     if folder is None:
         return make_portraits(work / "photos", count)
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -86,7 +86,13 @@ def measure(
 ) -> dict[str, Any]:
     """Run all rounds on one service, and return the figures.
 
-    compare: also run the command line and the library on the same photos.
+    Args:
+        photos: Photos of a round.
+        rounds: Number of rounds after the warm-up.
+        clients: Number of clients that upload at the same time.
+        method: Method of anonymisation.
+        work: Folder for the service's data.
+        compare: Whether to run the command line and the library, too.
     """
     library = Library(method) if compare else None
     desk = Desk(work / "data")
@@ -95,7 +101,7 @@ def measure(
     told: list[int] = []
     memory = [desk.resident_mib()]
     try:
-        for number in range(rounds + 1):  # the first one warms up
+        for number in range(rounds + 1):  # round 0 is a warm-up
             few = photos[: max(clients, len(photos) // 4)] if number == 0 else photos
             steps = {
                 "side by side": lambda few=few: side_by_side(desk, few, clients, method),
@@ -133,7 +139,7 @@ def measure(
 
 
 def compared(taken: dict[str, list[float]], answers: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """Return the service's figures as shares of those of the command line and the library."""
+    """Return the ratios of the service's figures to those of the command line and the library."""
     line, own, library = taken["command line"], *zip(*answers, strict=True)
     return {
         "throughput_over_command_line": {
@@ -145,7 +151,7 @@ def compared(taken: dict[str, list[float]], answers: Sequence[tuple[float, float
 
 
 def spread(values: Iterator[float]) -> dict[str, float]:
-    """Return the median, the least and the most."""
+    """Return the median, the minimum and the maximum."""
     found = sorted(values)
     return {
         name: round(one, 3)
@@ -157,7 +163,7 @@ def spread(values: Iterator[float]) -> dict[str, float]:
 
 
 def side_by_side(desk: Desk, photos: Sequence[Path], clients: int, method: str) -> tuple[float, int]:
-    """Anonymise single photos by several clients at once; return the seconds, and how often one had to come back."""
+    """Anonymise single photos with several clients; return the seconds and the number of refusals (429)."""
     shares = [photos[number::clients] for number in range(clients)]
     begun = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
@@ -181,7 +187,7 @@ def one_client(desk: Desk, photos: Sequence[Path], method: str) -> int:
 
 
 def job(desk: Desk, photos: Sequence[Path], method: str) -> tuple[float, int]:
-    """Anonymise photos as one job, and delete it afterwards; return the seconds until it was done."""
+    """Anonymise photos as one job, and delete it; return the seconds from the upload to the end, and 0."""
     with Client(desk.address) as client:
         begun = time.perf_counter()
         made = client.make_job(photos, seed=SEED, method=method)["id"]
@@ -193,7 +199,7 @@ def job(desk: Desk, photos: Sequence[Path], method: str) -> tuple[float, int]:
 
 
 def command_line(photos: Sequence[Path], method: str) -> tuple[float, int]:
-    """Anonymise photos by the command line; return the seconds that it says its run took, without its start."""
+    """Anonymise photos with the command line; return the seconds that it reports for the run, and 0."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
@@ -213,7 +219,7 @@ def command_line(photos: Sequence[Path], method: str) -> tuple[float, int]:
 
 
 class Library:
-    """The library in this process, as a program would use it for one photo after the other."""
+    """The library in this process, used for one photo after the other."""
 
     def __init__(self, method: str) -> None:
         self.method = method
@@ -227,9 +233,10 @@ class Library:
 
 
 def in_a_row(desk: Desk, photos: Sequence[Path], method: str, library: Library | None) -> Iterator[tuple[float, float]]:
-    """Yield for one photo after the other the seconds of the service's answer, and of the library, in turns.
+    """Anonymise photos one after the other with the service and the library, in alternating order.
 
-    Without a library its seconds are 0.
+    Yields:
+        Seconds of the service and seconds of the library for each photo; 0 without a library.
     """
     with Client(desk.address) as client:
         for number, photo in enumerate(photos):

@@ -1,4 +1,4 @@
-"""Start a review desk of its own for a benchmark, watch it and end it."""
+"""Start and stop a service for a benchmark, and measure its memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ import numpy as np
 
 
 class Desk:
-    """A service in a process of its own, on a free port of this machine.
+    """A service in a separate process, on a free local port.
 
-    Fields: process, and address, such as http://127.0.0.1:40123.
+    Attributes:
+        process: The process.
+        address: URL of the service, such as http://127.0.0.1:40123.
     """
 
     def __init__(self, data: Path, *options: str) -> None:
-        """Start it on a folder, and wait until it listens."""
+        """Start the service, and wait until it listens.
+
+        Args:
+            data: Data folder of the service.
+            *options: Further options of `styleid serve`.
+        """
         command = [sys.executable, "-m", "styleid", "serve", "--port", "0", "--data", str(data), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -31,24 +38,24 @@ class Desk:
         self.address = line.split(" on ")[1].split()[0]
 
     def kill(self) -> None:
-        """End it at once (SIGKILL)."""
+        """Kill the service (SIGKILL)."""
         self.process.kill()
         self.process.communicate()
 
     def end(self) -> None:
-        """Ask it to end, and wait."""
+        """Stop the service, and wait for its end."""
         self.process.terminate()
         self.process.communicate(timeout=120)
 
     def resident_mib(self) -> float:
-        """Return the memory that it takes, in MiB; Linux only."""
+        """Return the resident memory of the service, in MiB. Linux only."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @contextmanager
 def work_folder(given: Path | None) -> Iterator[Path]:
-    """Yield a folder to work in: the given one, which stays, or a temporary one."""
+    """Yield a work folder: the given one, which is kept, or a temporary one."""
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
         yield given
@@ -61,7 +68,7 @@ def work_folder(given: Path | None) -> Iterator[Path]:
 
 
 def make_portraits(folder: Path, count: int, seed: int = 0) -> list[Path]:
-    """Write small JPEG files of one face each, cut out of scikit-image's astronaut, and return their paths."""
+    """Write small JPEG files with one face each, from scikit-image's astronaut, and return their paths."""
     import skimage.data
     from PIL import Image
 

@@ -1,15 +1,16 @@
-"""Say what a data set is worth afterwards: train a small detector on anonymised scenes, test it on clear ones.
+"""Measure the value of anonymised training data: train a small detector on anonymised scenes, test it on clear ones.
 
     python benchmarks/train_on_anonymised.py --data DIR --backgrounds DIR --work DIR [--seeds 5]
 
-Faces and heads of UTKFace and of the set with label maps are laid into pictures without people, at known places. These
-scenes are taken as they are, with new faces, with blurred and with filled faces, each by styleid, which is told the
-faces' boxes as a data set knows them. A small network learns from each of the four to find faces and persons, where a
-person is all that is shown of somebody: face, hair, neck and clothes. It is tested on clear scenes with other people.
+Faces and heads of UTKFace and of the set with label maps are pasted into pictures without people, at known places.
+There are four versions of these scenes: clear, with new faces, with blurred faces and with filled faces. styleid makes
+them with the known boxes of the faces, as for an annotated data set. A small network learns from each version to detect
+faces and persons, where a person is all visible parts: face, hair, neck and clothes. It is tested on clear scenes with
+other people.
 
-Each seed trains on another three quarters of the scenes, from other first weights. Intervals are 95 %, Student's t
-over the seeds. `--data` and `--backgrounds` are those of detection.py. Scenes and results are kept in `--work`, and a
-run that was stopped goes on there. Needs the extra `lab`.
+Each seed selects another three quarters of the scenes and other initial weights. Intervals are 95 % by Student's t over
+the seeds. `--data` and `--backgrounds` are those of detection.py. Scenes and results are stored in `--work`; the same
+command continues an interrupted run. Needs the extra `lab`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,13 @@ _T_95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 
 @dataclass
 class Scenes:
-    """Scenes as the network sees them: uint8 (n, s, s, 3), and for each its boxes (k, 4) and their classes (k,)."""
+    """Scenes at the network's resolution.
+
+    Attributes:
+        images: uint8 (n, s, s, 3).
+        boxes: Boxes of each scene (k, 4), in pixels.
+        classes: Class of each box, (k,).
+    """
 
     images: np.ndarray
     boxes: list[np.ndarray]
@@ -78,7 +85,7 @@ def made_scene(faces: Faces, backgrounds: Backgrounds, rng: np.random.Generator)
 
 
 def _placed(cutout: Cutout, centre: np.ndarray, face_px: float) -> np.ndarray:
-    """Return where a cutout's face and all of it come to lie, (2, 4)."""
+    """Return the boxes of a cutout's face and of the whole cutout in the scene, (2, 4)."""
     rows, columns = np.nonzero(cutout.alpha > 0.5)
     whole = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float)
     box = cutout.box_xyxy
@@ -92,7 +99,7 @@ def _meets(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def treatments() -> Callable[[np.ndarray, np.ndarray], Iterator[np.ndarray]]:
-    """Return what gives a scene in all treatments, from the scene and the boxes of its faces (n, 4)."""
+    """Return a function that yields all versions of a scene, given the scene and the boxes of its faces (n, 4)."""
     options = AnonymizeOptions(seed=0, detector=DetectorOptions(detector="standard"))
     new = Anonymizer.from_bundle(options=options)
     hiding = [Anonymizer(None, AnonymizeOptions(method="none", obscure=how)) for how in ("blur", "solid")]
@@ -107,7 +114,7 @@ def treatments() -> Callable[[np.ndarray, np.ndarray], Iterator[np.ndarray]]:
 
 
 def write_scenes(args: argparse.Namespace, name: str, half: int, count: int, kinds: tuple[str, ...]) -> None:
-    """Make scenes and keep them as the network sees them."""
+    """Make scenes, and store them at the network's resolution."""
     faces = Faces(args.data, half, ("utkface", "parsing"))
     backgrounds, treat = Backgrounds(args.backgrounds, half), treatments()
     images: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
@@ -124,7 +131,7 @@ def write_scenes(args: argparse.Namespace, name: str, half: int, count: int, kin
 
 
 def read_scenes(path: Path, kind: str) -> Scenes:
-    """Read what `write_scenes` kept."""
+    """Read one version of the scenes that `write_scenes` stored."""
     with np.load(path) as kept:
         images, boxes, scene_of = kept[f"images {kind}"], kept["boxes"], kept["scene_of"]
     each = [boxes[scene_of == number] for number in range(len(images))]
@@ -135,10 +142,10 @@ def read_scenes(path: Path, kind: str) -> Scenes:
 
 
 class Detector(nn.Module):
-    """A small convolutional network with one output place for 8 x 8 pixels.
+    """A small convolutional network with one output cell per 8 x 8 pixels.
 
-    (n, 3, 160, 160) -> (n, 2, 5, 20, 20): for each class the log-odds that a box lies about the place, and the
-    logarithms of the distances to its left, top, right and bottom side, in strides.
+    (n, 3, 160, 160) -> (n, 2, 5, 20, 20): for each class, the log-odds that the cell belongs to a box, and the
+    logarithms of the distances to the box's left, top, right and bottom side, in strides.
     """
 
     def __init__(self) -> None:
@@ -172,7 +179,17 @@ _CENTRES = (np.stack(np.meshgrid(np.arange(20), np.arange(20)), -1).reshape(-1, 
 
 
 def aims(boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where boxes are to be told, (2, 400), and which, (2, 400, 4): about their middles, small ones first."""
+    """Return the training targets of a scene.
+
+    Cells near the middle of a box are positive. Where boxes overlap, the smaller one counts.
+
+    Args:
+        boxes: (k, 4), in pixels.
+        classes: (k,), 0 or 1.
+
+    Returns:
+        1 for positive cells, else 0, (2, 400), and the box of each positive cell, (2, 400, 4).
+    """
     there, which = np.zeros((len(CLASSES), 400), np.float32), np.zeros((len(CLASSES), 400, 4), np.float32)
     for box, kind in sorted(zip(boxes, classes, strict=True), key=lambda pair: -np.prod(pair[0][2:] - pair[0][:2])):
         middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
@@ -184,14 +201,14 @@ def aims(boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def boxes_of(out: torch.Tensor) -> torch.Tensor:
-    """Return boxes (n, 2, 400, 4) in pixels from the network's distances, (n, 2, 5, 20, 20)."""
+    """Convert the network's output (n, 2, 5, 20, 20) to boxes (n, 2, 400, 4), in pixels."""
     distances = STRIDE_PX * out[:, :, 1:].flatten(3).clamp(-4, 4).exp().transpose(2, 3)
     centres = torch.from_numpy(_CENTRES.astype(np.float32))
     return torch.cat([centres - distances[..., :2], centres + distances[..., 2:]], -1)
 
 
 def loss_of(out: torch.Tensor, there: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Return the focal loss of the places plus 1 - IoU of the boxes (Tian et al. 2019, FCOS)."""
+    """Return the focal loss of the cells plus 1 - IoU of the boxes (Tian et al. 2019, FCOS)."""
     odds, positive = out[:, :, 0].flatten(2), there > 0
     count = positive.sum().clamp(min=1)
     raw = functional.binary_cross_entropy_with_logits(odds, there, reduction="none")
@@ -209,7 +226,7 @@ def trained(scenes: Scenes, seed: int, epochs: int) -> Detector:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(scenes.images))[: round(_SHARE * len(scenes.images))]
-    images = torch.from_numpy(scenes.images).permute(0, 3, 1, 2)  # and so channels last in memory
+    images = torch.from_numpy(scenes.images).permute(0, 3, 1, 2)  # the strides stay channels-last
     aimed = [aims(scenes.boxes[i], scenes.classes[i]) for i in range(len(scenes.images))]
     there, which = (torch.from_numpy(np.stack(part)) for part in zip(*aimed, strict=True))
     network = Detector().train().to(memory_format=torch.channels_last)
@@ -230,7 +247,7 @@ def trained(scenes: Scenes, seed: int, epochs: int) -> Detector:
 def varied(
     images: torch.Tensor, there: torch.Tensor, which: torch.Tensor, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return a batch in [-1, 1], in half of all cases mirrored, each scene brighter or darker."""
+    """Scale images to [-1, 1], change their brightness at random, and mirror half of the batches."""
     shown = images.float() / 127.5 - 1
     light = torch.from_numpy(rng.uniform(0.7, 1.3, (len(images), 1, 1, 1)).astype(np.float32))
     shown = shown * light
@@ -246,7 +263,7 @@ def varied(
 
 
 def tested(network: Detector, scenes: Scenes) -> dict[str, dict[str, float]]:
-    """Return for each class the average precision, and the share found at one false alarm in ten scenes."""
+    """Return, for each class, the average precision and the recall at 0.1 false alarms per scene."""
     with torch.no_grad():
         batch = torch.from_numpy(scenes.images).permute(0, 3, 1, 2).float() / 127.5 - 1
         outs = [network(part) for part in batch.split(_BATCH)]
@@ -263,7 +280,7 @@ def tested(network: Detector, scenes: Scenes) -> dict[str, dict[str, float]]:
 
 
 def judged(scores: np.ndarray, boxes: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores of one scene's finds, best first, and which of them are the first to meet a marked box."""
+    """Return the scores of one scene's detections, best first, and whether each is the first to match a marked box."""
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > _LEAST_SCORE]
     kept: list[int] = []
@@ -279,7 +296,7 @@ def judged(scores: np.ndarray, boxes: np.ndarray, marked: np.ndarray) -> tuple[n
 
 
 def figures(scores: np.ndarray, right: np.ndarray, marked: int, scenes: int) -> dict[str, float]:
-    """Return the area under precision over recall, and the recall at .1 false alarms per scene."""
+    """Return the area under the precision-recall curve, and the recall at 0.1 false alarms per scene."""
     order = np.argsort(-scores, kind="stable")
     hits, alarms = np.cumsum(right[order]), np.cumsum(~right[order])
     precision = np.maximum.accumulate((hits / np.maximum(hits + alarms, 1))[::-1])[::-1]
@@ -288,11 +305,11 @@ def figures(scores: np.ndarray, right: np.ndarray, marked: int, scenes: int) -> 
     return {"average precision": float((steps * precision).sum()), "found": float(allowed.max(initial=0) / marked)}
 
 
-# -------------------------------------------------------------------------------------------------------- telling
+# --------------------------------------------------------------------------------------------------------- report
 
 
 def interval(values: list[float], digits: int = 3) -> str:
-    """Tell the mean of shares and its 95 % interval over seeds."""
+    """Return the mean and its 95 % interval over seeds as text."""
     mean, reach = float(np.mean(values)), math.nan
     if len(values) in _T_95:
         reach = _T_95[len(values)] * float(np.std(values, ddof=1)) / math.sqrt(len(values))
@@ -301,7 +318,7 @@ def interval(values: list[float], digits: int = 3) -> str:
 
 
 def told(rows: list[dict]) -> str:
-    """Return the table."""
+    """Return the results as a Markdown table."""
     head = ["trained on", *(f"{name}: {what}" for name in CLASSES for what in ("average precision", "found"))]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for kind in TREATMENTS:
@@ -325,7 +342,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the table goes, without suffix")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # layers this small lose more by waiting for each other's threads than they gain
+    torch.set_num_threads(1)  # for layers this small, the threads cost more than they gain
     if not (args.work / "train.npz").exists():
         write_scenes(args, "train", 0, args.scenes, TREATMENTS)
     if not (args.work / "test.npz").exists():
@@ -338,7 +355,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace) -> tuple[list[dict], bool]:
-    """Train and test what is not done yet; return all results, and whether none is missing."""
+    """Train and test the missing combinations; return all results, and whether they are complete."""
     kept = args.work / "results.jsonl"
     rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {(row["seed"], row["kind"]) for row in rows}

@@ -1,9 +1,9 @@
-"""Anonymise the example video and measure how steady and how new its faces are; time a made clip stage by stage.
+"""Measure stability and privacy of the new faces in a video, and time each stage on a synthetic clip.
 
     python benchmarks/video.py [--seed 5] [--frames 16] [--picture docs/video-frames.jpg]
 
-Prints two Markdown tables, those of docs/video.md. What is measured of the example says nothing about other videos; run
-it with --video on one of your own.
+Prints the two Markdown tables of docs/video.md. The figures of the example video do not carry over to other videos;
+measure your own with --video.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from styleid.video.run import VideoSummary, process_video
 HERE = Path(__file__).parent
 EXAMPLE, RESULT = HERE.parent / "examples" / "people.mp4", HERE / "results" / "video.md"
 FADE_S = 0.2
-"""How long a face takes to be hidden or to come back: pairs of frames this near to a hidden one do not count."""
+"""Seconds of the fade before and after an obscured stretch; frames this near to one do not count."""
 FMR = 1e-3
 MOMENTS = 8
 _INNER_PX = 64
@@ -53,11 +53,17 @@ _FULL_HD, _RATE = (1920, 1080), 25
 
 @dataclass(frozen=True)
 class TrackFigures:
-    """What was measured of a track, over pairs of frames in which it is neither hidden nor fading, nor under another's.
+    """Figures of a track, over pairs of successive frames in which the new face is fully visible.
 
-    steady: the new face's lowest similarity from one frame to the next. alike: its highest to the original in the same
-    frame. inside: grey levels by which the aligned face changes from frame to frame, original and output. outside: the
-    same of all that lies outside the faces. side_px: smallest and largest.
+    Attributes:
+        number: Number of the track.
+        frames: Number of frames with a new face.
+        obscured: Number of frames in which the face is obscured.
+        pairs: Number of pairs of frames.
+        steady: Lowest similarity of the new face between the frames of a pair.
+        alike: Highest similarity of the new face to the original in the same frame.
+        inside: Mean change of the aligned face between the frames of a pair, in grey levels: original, output.
+        outside: The same for the area away from all faces.
     """
 
     number: int
@@ -71,7 +77,7 @@ class TrackFigures:
 
 
 class Judged:
-    """A video and its output, frame by frame, with the tracks that the run wrote for its review."""
+    """The frames of a video and its output, with the tracks that the run wrote for review."""
 
     def __init__(self, source: Path, out: Path, record: Mapping[str, Any], bundle: Bundle) -> None:
         self.before, self.after = images(source), images(out)
@@ -83,7 +89,7 @@ class Judged:
         self._fade = round(FADE_S * self.rate)
 
     def figures(self) -> list[TrackFigures]:
-        """Measure every track that was replaced in two frames in a row."""
+        """Return the figures of every track with at least one pair of frames."""
         made = [self._of(track, told) for track, told in zip(self.tracks, self._told, strict=True)]
         return [one for one in made if one.pairs]
 
@@ -105,7 +111,7 @@ class Judged:
         )
 
     def _clear(self, track: Mapping[str, Any], frame: int) -> bool:
-        """Say whether a face is neither hidden nor fading in a frame, nor under what hides another."""
+        """Return whether a face is neither obscured, fading nor covered by an obscured face in a frame."""
         shape = self.before[0].shape[:2]
         hiding = [t for t in self.tracks if self._hidden(t, frame)]
         if track in hiding or not hiding:
@@ -137,7 +143,7 @@ class Judged:
         return float(np.mean([cv2.absdiff(video[f + 1], video[f])[self._free(f)].mean() for f in frames]))
 
     def _free(self, frame: int) -> np.ndarray:
-        """Return what lies over a face's width away from every face, bool (height, width)."""
+        """Return the area that is more than a face's width away from every face, bool (height, width)."""
         free = np.ones(self.before[0].shape[:2], bool)
         for track in self.tracks:
             if track["first"] <= frame < track["first"] + len(track["boxes"]):
@@ -156,13 +162,13 @@ def images(path: Path) -> list[ImageRGB]:
     return [frame.image_rgb for frame in VideoClip(path).frames()]
 
 
-# ------------------------------------------------------------------------------------------------- a clip to be timed
+# ------------------------------------------------------------------------------------------------- synthetic clip
 
 
 def make_clip(path: Path, bundle: Bundle, frames: int) -> None:
-    """Write a 1080p clip of two faces of the bundle's generator that turn, speak and move over a picture, with noise.
+    """Write a 1080p clip of two generated faces that turn, speak and move over a picture, with noise.
 
-    The same on every machine that has the same bundle.
+    The frames depend only on the bundle.
     """
     import skimage.data
 
@@ -192,7 +198,7 @@ def _nobody(bundle: Bundle, seed: int, female: float) -> np.ndarray:
 
 
 def _moving(bundle: Bundle, wplus: np.ndarray, frame: int, turn: int) -> np.ndarray:
-    """Return the face in one frame: its first row turns the head, its third moves the mouth, in the built-in bundle."""
+    """Return the face in one frame. In the built-in bundle, code row 1 turns the head and row 3 moves the mouth."""
     moved, (head, _, mouth, *_) = wplus.copy(), bundle.spec.rows
     moved[0, head.first : head.first + 2] += 1.2 * np.sin(frame / 13 + turn), 0.8 * np.sin(frame / 17 + 2 * turn)
     moved[0, mouth.first : mouth.first + 2] += 1.5 * np.sin(frame / 5 + turn), np.sin(frame / 7)
@@ -209,11 +215,11 @@ def _put(image: np.ndarray, face: np.ndarray, centre: tuple[float, float], side:
     image[:] = image * (1 - there) + cv2.warpAffine(large, matrix, _FULL_HD) * there
 
 
-# ------------------------------------------------------------------------------------------------------------- telling
+# --------------------------------------------------------------------------------------------------------- report
 
 
 def quality_table(figures: Sequence[TrackFigures], bundle: Bundle, sizes: Sequence[int]) -> Iterator[str]:
-    """Yield the lines of the first table."""
+    """Yield the lines of the table of stability and privacy."""
 
     def by_track(cell: Callable[[TrackFigures], str]) -> str:
         return ", ".join(cell(one) for one in figures)
@@ -237,7 +243,7 @@ def quality_table(figures: Sequence[TrackFigures], bundle: Bundle, sizes: Sequen
 
 
 def time_table(summary: VideoSummary) -> Iterator[str]:
-    """Yield the lines of the second table: milliseconds a frame and stage, and what the choice of targets takes."""
+    """Yield the lines of the table of times: milliseconds per frame and stage, and per choice of targets."""
     frames, people = summary.record["video"]["frames"], len({t["person"] for t in summary.record["tracks"]})
     yield "| stage | ms |"
     yield "|---|---|"
@@ -248,7 +254,7 @@ def time_table(summary: VideoSummary) -> Iterator[str]:
 
 
 def picture(path: Path, judged: Judged) -> None:
-    """Write original and output side by side at moments that are evenly spaced, in two columns."""
+    """Write a picture of original and output side by side at evenly spaced times, in two columns."""
     count, cells = len(judged.before), []
     for frame in ((np.arange(MOMENTS) + 0.5) * count / MOMENTS).astype(int):
         pair = np.concatenate([judged.before[frame], judged.after[frame]], 1)
@@ -271,7 +277,7 @@ def picture(path: Path, judged: Judged) -> None:
 
 
 def conditions(load: float) -> Iterator[str]:
-    """Yield on what was measured."""
+    """Yield lines about the machine, versions and load."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("styleid", "av", "onnxruntime", "numpy"))
     nice = os.nice(0) if hasattr(os, "nice") else 0
@@ -300,7 +306,7 @@ def main() -> None:
 
 
 def judge_video(given: argparse.Namespace, anonymizer: Anonymizer, work: Path) -> Iterator[str]:
-    """Anonymise the video and yield what was measured of it."""
+    """Anonymise the video, and yield the lines of its report."""
     source, out = (
         given.video,
         work / f"{given.video.stem}-out.mkv" if given.video.suffix == ".mkv" else work / "out.mp4",
@@ -319,7 +325,7 @@ def judge_video(given: argparse.Namespace, anonymizer: Anonymizer, work: Path) -
 
 
 def time_clip(given: argparse.Namespace, anonymizer: Anonymizer, work: Path) -> Iterator[str]:
-    """Make a clip, anonymise it with networks that are loaded already, and yield what each stage took."""
+    """Make a clip, anonymise it with loaded networks, and yield the lines about the time of each stage."""
     if not given.frames:
         return
     source = work / "made-1080p.mp4"
@@ -335,7 +341,7 @@ def time_clip(given: argparse.Namespace, anonymizer: Anonymizer, work: Path) -> 
 
 
 def run(source: Path, anonymizer: Anonymizer, options: VideoOptions) -> VideoSummary:
-    """Anonymise a video, or end with what was in the way."""
+    """Anonymise a video; exit with the reason if it fails."""
     summary = process_video(source, anonymizer, options)
     if summary.failure:
         raise SystemExit(f"{source}: {summary.failure}")

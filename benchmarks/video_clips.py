@@ -1,7 +1,6 @@
 """Make the clips that benchmarks/video_speed.py times: `python benchmarks/video_clips.py FOLDER [--seconds 10]`.
 
-Faces are drawn by a bundle's generator, over pictures from scikit-image. The same on every machine that has the same
-bundle.
+A bundle's generator renders the faces, over pictures from scikit-image. The frames depend only on the bundle.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _CROWD = 20
 
 
 def make(name: str, folder: Path, seconds: float) -> Path:
-    """Write a clip of at least so many seconds and return its path; one that is there already stays."""
+    """Write a clip of at least this number of seconds, unless it exists, and return its path."""
     path = folder / f"{name}-{seconds:g}s.mp4"
     if not path.exists():
         frames = int(np.ceil(seconds * _RATE))
@@ -61,14 +60,14 @@ def _write(path: Path, pictures: Iterator[ImageRGB], size: tuple[int, int]) -> N
 
 
 def _looped(frames: int) -> Iterator[ImageRGB]:
-    """Yield the example video again and again."""
+    """Yield this number of frames of the example video, which is repeated."""
     images = [frame.image_rgb for frame in VideoClip(EXAMPLE).frames()]
     for i in range(frames):
         yield images[i % len(images)]
 
 
 def _two_people(bundle: Bundle, frames: int, size: tuple[int, int]) -> Iterator[ImageRGB]:
-    """Yield two people who turn, speak and move in front of a wall, faces of about 200 px."""
+    """Yield frames of two people who turn, speak and move; faces of about 200 px."""
     wall = cv2.GaussianBlur(cv2.resize(skimage.data.coffee(), size), (0, 0), 4)
     people = [(_poses(bundle, 3, 1.0), 620, 520, 360), (_poses(bundle, 11, 0.0), 1330, 480, 335)]
     noise = _Noise(size)
@@ -81,7 +80,7 @@ def _two_people(bundle: Bundle, frames: int, size: tuple[int, int]) -> Iterator[
 
 
 def _crowd(bundle: Bundle, frames: int, size: tuple[int, int]) -> Iterator[ImageRGB]:
-    """Yield twenty people in four rows who sit still but for small movements, faces of 45 to 70 px."""
+    """Yield frames of twenty people in four rows with small movements; faces of 45 to 70 px."""
     hall = cv2.GaussianBlur(cv2.resize(skimage.data.coffee(), size), (0, 0), 5)
     everybody = [_poses(bundle, 100 + k, float(k % 2)) for k in range(_CROWD)]
     noise = _Noise(size)
@@ -96,7 +95,7 @@ def _crowd(bundle: Bundle, frames: int, size: tuple[int, int]) -> Iterator[Image
 
 
 def _walk(bundle: Bundle, frames: int, size: tuple[int, int]) -> Iterator[ImageRGB]:
-    """Yield what a hand-held camera sees that walks past two people, whose faces grow from about 50 to 160 px."""
+    """Yield frames of a shaky camera that approaches two people, whose faces grow from about 50 to 160 px."""
     street = cv2.resize(skimage.data.rocket(), (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_CUBIC)
     people = [(_poses(bundle, 21, 1.0), -180, 30), (_poses(bundle, 35, 0.0), 210, -10)]
     noise = _Noise(size)
@@ -116,7 +115,7 @@ def _walk(bundle: Bundle, frames: int, size: tuple[int, int]) -> Iterator[ImageR
 
 
 def _poses(bundle: Bundle, seed: int, female: float) -> list[ImageRGB]:
-    """Return a person of the generator who turns the head and speaks; the last picture leads to the first again."""
+    """Return a loop of pictures of a generated person who turns the head and speaks."""
     spec = bundle.spec
     z = np.random.default_rng(seed).standard_normal((1, spec.z)).astype(np.float32)
     attributes = np.array([[35, female, 1, 0, 0, 0, 0]], np.float32)
@@ -131,7 +130,7 @@ def _poses(bundle: Bundle, seed: int, female: float) -> list[ImageRGB]:
 
 
 def _put(image: ImageRGB, face: ImageRGB, centre: tuple[float, float], side: int) -> None:
-    """Draw a face's crop into an image in place, faded at its border."""
+    """Paste the crop of a face into an image, in place, with a soft border."""
     large = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32)
     opacity = np.zeros((side, side), np.float32)
     cv2.ellipse(opacity, (side // 2, side // 2), (int(side * 0.42), int(side * 0.48)), 0, 0, 360, 1, -1)
@@ -149,7 +148,7 @@ def _put(image: ImageRGB, face: ImageRGB, centre: tuple[float, float], side: int
 
 
 class _Noise:
-    """A camera's noise: one of a few fields, shifted from frame to frame."""
+    """Camera noise: one field of noise, shifted at random in each frame."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._rng = np.random.default_rng(0)

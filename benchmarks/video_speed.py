@@ -1,10 +1,10 @@
-"""Time `styleid video` beside deface's blur, and beside another commit, in turns on the same clips.
+"""Compare the speed of `styleid video` with deface's blur and with another commit on the same clips.
 
     python benchmarks/video_speed.py --bundle aam128 [--other TREE] [--seconds 10] [--rounds 5] [--clips crowd walk]
 
-TREE is another checkout (`git worktree add TREE COMMIT`). Every run is a process of its own; the command that begins
-changes from round to round. Frames per second count the whole run, start-up included. Clips are made by
-benchmarks/video_clips.py. The result is printed and written to benchmarks/results/video_speed.md.
+TREE is another checkout (`git worktree add TREE COMMIT`). Every run is a separate process; the order of the commands
+changes from round to round. Frames per second include start-up. benchmarks/video_clips.py makes the clips. The result
+is printed and written to benchmarks/results/video_speed.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from against_deface import conditions, spread
 
-# Only the standard library is imported: on Linux a child's peak memory begins with what its parent holds.
+# Import only the standard library: on Linux a child's peak memory starts at the memory of its parent.
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "video_speed.md"
@@ -34,7 +34,15 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Run:
-    """One process. stages: seconds by stage, where it tells."""
+    """Figures of one process.
+
+    Attributes:
+        frames: Number of frames of the clip.
+        seconds: Wall-clock time, in seconds.
+        cpu_seconds: User and system time, in seconds.
+        peak_bytes: Peak resident memory, in bytes.
+        stages: Seconds by stage; empty if the command does not report them.
+    """
 
     frames: int
     seconds: float
@@ -49,7 +57,14 @@ class Run:
 
 
 def run(command: list[str], source_tree: Path | None, frames: int, statuses: Sequence[int]) -> Run:
-    """Run a command and say what it took; source_tree: the checkout whose package it imports, None for any."""
+    """Run a command, and return its figures.
+
+    Args:
+        command: Program and arguments.
+        source_tree: Checkout whose package the command imports; None for a command without a report.
+        frames: Number of frames, if the command does not report it.
+        statuses: Exit statuses that count as success.
+    """
     env = dict(os.environ) if source_tree is None else os.environ | {"PYTHONPATH": str(source_tree.resolve() / "src")}
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         begun = time.perf_counter()
@@ -68,14 +83,14 @@ def run(command: list[str], source_tree: Path | None, frames: int, statuses: Seq
 
 
 def measure(clip: Path, work: Path, given: argparse.Namespace) -> dict[str, list[Run]]:
-    """Run all commands on a clip, in turns."""
+    """Run all commands on a clip, one after the other in each round."""
     out, frames = work / "out.mp4", given.seconds * 25
     bundle = ["--bundle", given.bundle] if given.bundle else []
     styleid = [sys.executable, "-m", "styleid", "video", str(clip), "--out", str(out), "--seed", "0", *bundle]
     styleid += ["--json", "--quiet"]
     deface = [sys.executable, "-m", "deface.deface", str(clip), "-o", str(out)]
     contestants: dict[str, tuple[list[str], Path | None, tuple[int, ...]]] = {
-        OURS: ([*styleid, "--detector", "fast"], HERE.parent, (0, 3))  # older trees know no other
+        OURS: ([*styleid, "--detector", "fast"], HERE.parent, (0, 3))  # the detector of older trees
     }
     if given.other:
         contestants[OTHER] = styleid, given.other, (0, 3)
@@ -97,7 +112,7 @@ def measure(clip: Path, work: Path, given: argparse.Namespace) -> dict[str, list
 
 
 def table(results: dict[str, dict[str, list[Run]]]) -> list[str]:
-    """Return a Markdown table of all clips, and one of stages."""
+    """Return the lines of a Markdown table of all clips, and of one of stages."""
     lines = ["| clip | | frames/s | CPU seconds | peak memory, MiB | styleid's frames/s over this |"]
     lines.append("|---|---|---|---|---|---|")
     for clip, runs in results.items():
