@@ -1,4 +1,4 @@
-"""What the tests of the service share: a service in this process, and a client that speaks to it without a socket."""
+"""Fixtures for tests of the service: a service in this process, and a client that calls it without a socket."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ FRAMES = 8
 
 
 class Client:
-    """Send requests to an application. Methods are those of httpx.AsyncClient, without await."""
+    """A client of an ASGI application, with the methods of httpx.AsyncClient without await."""
 
     service: Service
 
@@ -48,7 +48,7 @@ class Client:
         return self.request("DELETE", url, **options)
 
     def ended(self, job: str, within_s: float = 120.0, **options: Any) -> dict[str, Any]:
-        """Wait until a job has ended, and return it."""
+        """Wait until a job is done, failed or cancelled, and return it."""
         until = time.monotonic() + within_s
         while (body := self.get(f"/v1/jobs/{job}", **options).json())["state"] not in ("done", "failed", "cancelled"):
             assert time.monotonic() < until, body
@@ -58,14 +58,14 @@ class Client:
 
 @pytest.fixture(scope="session")
 def portal() -> Iterator[anyio.from_thread.BlockingPortal]:
-    """A thread in which applications run."""
+    """Return a portal to the event loop in which applications run."""
     with anyio.from_thread.start_blocking_portal() as one:
         yield one
 
 
 @pytest.fixture(scope="session")
 def client_of(portal, tmp_path_factory) -> Iterator[Callable[..., Client]]:
-    """Start a service, in a folder of its own unless told otherwise, and make a client of it."""
+    """Return a function that starts a service, by default in a new folder, and returns a client of it."""
     services: list[Service] = []
 
     def of(options: ServeOptions | None = None, **more: Any) -> Client:
@@ -86,13 +86,13 @@ def client_of(portal, tmp_path_factory) -> Iterator[Callable[..., Client]]:
 
 @pytest.fixture(scope="session")
 def client(client_of) -> Client:
-    """A client of a service with the usual options."""
+    """Return a client of a service with default options."""
     return client_of()
 
 
 @pytest.fixture(scope="session")
 def jpeg(astronaut) -> bytes:
-    """A small photo of one face."""
+    """Return a small photo of one face."""
     import cv2
 
     return cv2.imencode(".jpg", np.ascontiguousarray(astronaut[:256, 96:352, ::-1]))[1].tobytes()
@@ -100,7 +100,7 @@ def jpeg(astronaut) -> bytes:
 
 @pytest.fixture(scope="session")
 def clip(astronaut, tmp_path_factory) -> Path:
-    """A video of two heads that do not meet."""
+    """Return a video of two heads that do not overlap."""
     from skimage import data
 
     from tests.video.scenes import HEAD, RATE, Actor, Scene, background

@@ -1,4 +1,4 @@
-"""What holds for every address: who may ask, what every answer says, and what the service tells of itself."""
+"""Access, headers and errors of all addresses, the OpenAPI document and the command `styleid serve`."""
 
 import json
 import socket
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.versions
         ("/v1/anonymize", {}, 405),
     ],
 )
-def test_who_may_ask(client, path, headers, status) -> None:
+def test_access_and_headers(client, path, headers, status) -> None:
     answer = client.get(path, headers=headers)
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
@@ -59,13 +59,13 @@ def test_who_may_ask(client, path, headers, status) -> None:
     [("/v1/jobs", "GET, POST"), ("/v1/jobs/x", "DELETE, GET"), ("/v1/session", "DELETE, GET, POST"),
      ("/v1/anonymize", "POST"), ("/healthz", "GET")],
 )  # fmt: skip
-def test_an_address_says_which_methods_it_takes(client, path, methods) -> None:
+def test_a_wrong_method_lists_the_allowed_ones(client, path, methods) -> None:
     answer = client.request("OPTIONS", path)
     assert (answer.status_code, answer.headers["allow"]) == (405, methods)
 
 
 @pytest.mark.parametrize("path", ["/v1/session", "/v1/jobs/x/photos/1"])
-def test_no_more_is_read_than_an_address_can_need(client, path) -> None:
+def test_large_bodies_are_refused(client, path) -> None:
     method = "POST" if path == "/v1/session" else "PATCH"
     large = b'{"token": "' + bytes(MOST_BODY) + b'"}'
 
@@ -78,12 +78,12 @@ def test_no_more_is_read_than_an_address_can_need(client, path) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
 
 
-def test_a_reason_that_quotes_anything_can_be_told() -> None:
+def test_details_are_shortened_and_encodable() -> None:
     body = problem(422, "\ud800" + "x" * 5000).body
     assert len(json.loads(body)["detail"]) == 1000
 
 
-def test_a_fault_of_the_service_tells_nothing_of_it(client_of, jpeg, monkeypatch) -> None:
+def test_an_internal_error_reveals_nothing(client_of, jpeg, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError(f"the file {__file__} is secret")
 
@@ -116,7 +116,7 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def test_the_command_serves_on_this_machine_until_it_is_ended(free_port, tmp_path) -> None:
+def test_the_command_serves_until_it_is_interrupted(free_port, tmp_path) -> None:
     command = [sys.executable, "-m", "styleid", "serve", "--port", str(free_port), "--data", str(tmp_path / "data")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     try:

@@ -1,6 +1,6 @@
-"""Files that other people's tools made end in a job as they end on the command line, whose tests look at them closely.
+"""Jobs of unusual files give the same results as the command line.
 
-Some are made here; those that are marked `shared` are the small files of the shared folder's `cases/`.
+Some files are made here; tests that are marked `shared` use the small files of the shared folder's `cases/`.
 """
 
 import io
@@ -29,7 +29,7 @@ KINDS = [
 
 
 def own_files(folder: Path, face: Image.Image) -> None:
-    """Write pictures whose face shows elsewhere than in plain colours, and pictures that are none."""
+    """Write pictures with a face in an unusual place, such as an alpha channel, and files that are not read."""
     folder.mkdir()
     negative = face.convert("L").point(lambda value: 255 - value)
     hidden = Image.new("RGBA", face.size)
@@ -47,7 +47,7 @@ def own_files(folder: Path, face: Image.Image) -> None:
 
 @pytest.fixture
 def ended(client, tmp_path):
-    """Return a function that does a job of a folder's ZIP, and returns its body and the members of its download."""
+    """Return a function that runs a job of a folder's ZIP, and returns the job and the members of its download."""
 
     def of(folder: Path, *, archives: bool = False) -> tuple[dict, dict[str, bytes]]:
         path = tmp_path / "upload.zip"
@@ -71,12 +71,12 @@ def ended(client, tmp_path):
 
 
 def by_suffix(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """Yield a folder's files of some suffixes, relative to it."""
+    """Yield the relative paths of a folder's files with these suffixes."""
     yield from (p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes)
 
 
 def is_result(name: str) -> bool:
-    """Say whether a member is a photo or a video, and not the journal, the report or a review."""
+    """Return whether a member is a photo or video, not the journal, the report or part of a review."""
     return ".review/" not in name and not name.endswith((NAME, REPORT))
 
 
@@ -90,7 +90,7 @@ def shapes(video: bytes) -> list[tuple[int, ...]]:
 
 
 def as_the_command_line_does(folder: Path, work: Path, ended) -> None:
-    """Check that a job of a folder comes to the same files and the same reasons as the command line."""
+    """Check that a job of a folder gives the same files and errors as the command line."""
     photos, videos = (list(by_suffix(folder, frozenset(kinds))) for kinds in (IMAGE_SUFFIXES, VIDEO_SUFFIXES))
     for photo in photos:
         (work / "in" / photo).parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def as_the_command_line_does(folder: Path, work: Path, ended) -> None:
     done, expected = ({name: data for name, data in one.items() if is_result(name)} for one in (members, files))
     assert set(done) == set(expected)
     for name, data in done.items():
-        if name.startswith("videos/"):  # encoders with several threads do not repeat themselves
+        if name.startswith("videos/"):  # encoders with several threads are not deterministic
             assert shapes(data) == shapes(expected[name]), name
         else:
             assert data == expected[name], name
@@ -129,14 +129,14 @@ def as_the_command_line_does(folder: Path, work: Path, ended) -> None:
     assert set(body["skipped"]) == others - {p.as_posix() for p in (*photos, *videos)}
 
 
-def test_files_that_are_made_here(ended, astronaut, tmp_path) -> None:
+def test_made_files(ended, astronaut, tmp_path) -> None:
     own_files(tmp_path / "case", Image.fromarray(astronaut[:256, 96:352]))
     as_the_command_line_does(tmp_path / "case", tmp_path / "work", ended)
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_of_the_shared_folder(shared, ended, tmp_path, kind) -> None:
+def test_shared_files(shared, ended, tmp_path, kind) -> None:
     folder = shared / "cases" / kind
     if not folder.is_dir():
         pytest.skip(f"the shared folder holds no case {kind}")
@@ -146,7 +146,7 @@ def test_files_of_the_shared_folder(shared, ended, tmp_path, kind) -> None:
 
 
 @pytest.mark.shared
-def test_all_kinds_of_the_shared_folder_are_tried(shared) -> None:
+def test_all_shared_cases_are_tested(shared) -> None:
     if not (shared / "cases").is_dir():
         pytest.skip("the shared folder holds no cases")
     assert {path.name for path in (shared / "cases").iterdir() if path.is_dir()} == set(KINDS)

@@ -1,4 +1,4 @@
-"""The client: what the service does, through a socket."""
+"""The client against a service in a separate process."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.versions
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory) -> Iterator[tuple[str, str]]:
-    """The address of a service in a process of its own, and a token for it."""
+    """Return the address of a service in a separate process, and a token for it."""
     data = tmp_path_factory.mktemp("desk") / "data"
     command = [sys.executable, "-m", "styleid", "serve"]
     made = subprocess.run([*command, "token", "add", "anna", "--data", str(data)], capture_output=True, text=True,
@@ -37,7 +37,7 @@ def service(tmp_path_factory) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def desk(service) -> Iterator[Client]:
-    """A client with a token."""
+    """Return a client with a token."""
     with Client(*service) as client:
         yield client
 
@@ -122,7 +122,7 @@ def test_the_example_of_the_docs_runs(service, desk, jpeg, clip, tmp_path, monke
     assert desk.jobs() == []
 
 
-def test_addresses_that_are_none_are_refused() -> None:
+def test_invalid_addresses_are_refused() -> None:
     with pytest.raises(ValueError, match="http"):
         Client("localhost:8765")
     with socket.create_server(("127.0.0.1", 0)) as one:

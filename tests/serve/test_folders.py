@@ -1,4 +1,4 @@
-"""Named folders of the server: originals are read and never touched, results are saved whole or not at all."""
+"""Named folders of the server: originals are never changed, and results are saved completely or not at all."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ PLAIN = '{"method": "none", "seed": 7}'
 
 @pytest.fixture
 def wards(tmp_path, jpeg) -> Path:
-    """A folder of originals, some of them in subfolders, and a file that a link leads out to."""
+    """Return a folder of originals with subfolders and a link to a file outside."""
     folder = tmp_path / "wards"
     for name in ("a.jpg", "may/b.jpg", "may/notes.txt", ".hidden/c.jpg"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -34,14 +34,14 @@ def wards(tmp_path, jpeg) -> Path:
 
 @pytest.fixture
 def desk(client_of, wards, tmp_path) -> Any:
-    """A service that may read the folder and save into another."""
+    """Return a client of a service that may read the folder and save into another one."""
     (tmp_path / "results").mkdir()
     options = ServeOptions(folder=(f"wards={wards}",), out_folder=(f"results={tmp_path / 'results'}",))
     return client_of(options)
 
 
 def state_of(folder: Path) -> dict[str, tuple[str, int, int]]:
-    """Return the contents, times and modes of all files of a folder."""
+    """Return the contents, times and modes of all files in a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -56,7 +56,7 @@ def make(desk, **fields: str) -> Any:
     return desk.post("/v1/jobs", files=[(name, (None, text)) for name, text in fields.items()])
 
 
-def test_originals_are_read_where_they_are_and_never_touched(desk, wards, tmp_path) -> None:
+def test_originals_are_read_in_place_and_never_changed(desk, wards, tmp_path) -> None:
     before = state_of(wards)
     for path in wards.rglob("*"):
         if path.is_file() and not path.is_symlink():
@@ -86,7 +86,7 @@ def test_originals_are_read_where_they_are_and_never_touched(desk, wards, tmp_pa
     assert [path.name for path in (tmp_path / "results").iterdir()] == [f"styleid-{job}"]
 
 
-def test_a_subfolder_makes_what_the_command_line_makes(desk, wards, tmp_path) -> None:
+def test_a_subfolder_gives_the_command_lines_output(desk, wards, tmp_path) -> None:
     job = make(desk, folder="wards", subfolder="may/", settings=PLAIN).json()["id"]
     desk.ended(job)
     out = tmp_path / "out"
@@ -112,19 +112,19 @@ def test_a_subfolder_makes_what_the_command_line_makes(desk, wards, tmp_path) ->
         ({}, 422),
     ],
 )
-def test_folders_that_are_refused(desk, fields, status) -> None:
+def test_unusable_folders_are_refused(desk, fields, status) -> None:
     answer = make(desk, **fields, settings=PLAIN)
     assert answer.status_code == status, answer.text
     assert desk.get("/v1/jobs").json() == []
     assert str(desk.service.folders.inputs["wards"]) not in answer.text
 
 
-def test_files_and_a_folder_do_not_go_together(desk, jpeg) -> None:
+def test_files_and_a_folder_together_are_refused(desk, jpeg) -> None:
     files = [("file", ("a.jpg", jpeg)), ("folder", (None, "wards"))]
     assert desk.post("/v1/jobs", files=files).status_code == 422
 
 
-def test_a_folder_with_too_much_or_nothing_in_it(client_of, wards, tmp_path) -> None:
+def test_folders_with_too_many_or_no_files_are_refused(client_of, wards, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     named = (f"wards={wards}", f"empty={tmp_path / 'empty'}")
     desk = client_of(ServeOptions(folder=named, limits=Limits(max_files=1)))
@@ -142,7 +142,7 @@ def test_an_original_that_becomes_a_link_is_not_followed(desk, wards, tmp_path) 
     assert desk.ended(job)["state"] == "failed"
 
 
-def test_a_full_disk_leaves_nothing_half_saved(desk, wards, tmp_path, monkeypatch) -> None:
+def test_a_full_disk_leaves_no_partial_results(desk, wards, tmp_path, monkeypatch) -> None:
     job = make(desk, folder="wards", settings=PLAIN).json()["id"]
     desk.ended(job)
 
@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_nothing_half_saved(desk, wards, tmp_path, monkeypatc
         ([], ["b={here}"], "lie in each other"),
     ],
 )
-def test_named_folders_that_are_refused(tmp_path, inputs, outputs, what) -> None:
+def test_invalid_folder_options_are_refused(tmp_path, inputs, outputs, what) -> None:
     for name in ("one/deep", "two", "data"):
         (tmp_path / name).mkdir(parents=True)
     filled = [[one.format(here=tmp_path) for one in group] for group in (inputs, outputs)]
@@ -178,7 +178,7 @@ def test_named_folders_that_are_refused(tmp_path, inputs, outputs, what) -> None
         Folders.read(*filled, tmp_path / "data")
 
 
-def test_several_folders_of_originals_may_lie_in_each_other(tmp_path) -> None:
+def test_folders_of_originals_may_be_nested(tmp_path) -> None:
     (tmp_path / "in/deep").mkdir(parents=True)
     named = Folders.read([f"all={tmp_path / 'in'}", f"deep={tmp_path / 'in/deep'}"], [], tmp_path / "data")
     assert set(named.inputs) == {"all", "deep"}

@@ -1,4 +1,4 @@
-"""Requests that are made to harm end in an error that tells nothing, leave nothing, and hurt nobody else."""
+"""Hostile requests end in an error without private data, leave no files, and do not affect other requests."""
 
 import io
 import json
@@ -29,7 +29,7 @@ _PLAIN = (b"Invalid HTTP request received.", b"Unsupported HTTP version")
 
 
 class Desk:
-    """A service in a process of its own, with small limits and a temporary folder of its own."""
+    """A service in a separate process, with small limits and its own temporary folder."""
 
     def __init__(self, folder: Path) -> None:
         self.data, self.temporary, self.log = folder / "data", folder / "tmp", folder / "log"
@@ -49,11 +49,11 @@ class Desk:
         assert self.client.get("/healthz").status_code == 200
 
     def send(self, case: requests.Case) -> tuple[int, bytes, bytes]:
-        """Send a request as it is; return the status, 0 without an answer, its head and its body."""
+        """Send raw bytes; return the status of the response (0 without one), its head and its body."""
         host, port = self.address.removeprefix("http://").split(":")
         answer = b""
         with socket.create_connection((host, int(port)), timeout=60) as one:
-            with suppress(ConnectionResetError, BrokenPipeError):  # refused before all was sent
+            with suppress(ConnectionResetError, BrokenPipeError):  # the service refused before the end of the request
                 one.sendall(case.raw)
             if case.breaks_off:
                 return 0, b"", b""
@@ -64,7 +64,7 @@ class Desk:
         return (int(head.split()[1]) if head else 0), head, body
 
     def left(self) -> set[str]:
-        """Return what lies on the disk besides the database, the lock and empty folders."""
+        """Return the files on the disk, except for the database and the lock."""
         own = ("lock", "desk.sqlite3", "desk.sqlite3-wal", "desk.sqlite3-shm", "jobs", "tmp")
         found = {path.relative_to(self.data).as_posix() for path in self.data.rglob("*")} - set(own)
         return found | {path.name for path in self.temporary.iterdir()}
@@ -89,10 +89,10 @@ def desk(tmp_path_factory) -> Iterator[Desk]:
 
 
 def wait_until_empty(desk: Desk) -> set[str]:
-    """Return what is left when the service has noticed that a sender went away."""
+    """Return the files that are left after the service has noticed a closed connection."""
     left = {"?"}
     for _ in range(200):
-        with suppress(FileNotFoundError):  # it is being removed
+        with suppress(FileNotFoundError):  # the file is being removed
             if not (left := desk.left()):
                 break
         desk.client.get("/healthz")
@@ -131,7 +131,7 @@ def test_hostile_requests_are_refused_and_leave_nothing(desk, jpeg, count) -> No
         assert desk.memory_mib() < before * 1.25 + 20
 
 
-def test_unusual_names_are_kept(desk, jpeg) -> None:
+def test_unusual_names_are_accepted(desk, jpeg) -> None:
     names = ["ä ö ü.jpg", "写真/顔.jpg", "😀.jpg", "a'b & c;$(x).jpg", "%2e%2e%2fa.jpg", "-rf.jpg", "con.jpg"]
     archive = zipped(*((name, jpeg) for name in names))
     made = desk.client.post("/v1/jobs", files=[("file", ("a.zip", archive))], data={"settings": '{"method": "none"}'})
@@ -145,8 +145,8 @@ def test_unusual_names_are_kept(desk, jpeg) -> None:
     assert desk.left() == set()
 
 
-def test_a_photo_that_unpacks_to_too_much_is_withheld_from_a_job(desk, jpeg) -> None:
-    """Where its head cannot be read when it comes, the job withholds it."""
+def test_a_photo_with_too_many_pixels_is_withheld(desk, jpeg) -> None:
+    """The upload cannot read the photo's header, so the job withholds the photo."""
     files = [("file", ("a.jpg", jpeg)), ("file", ("b.heic", iso(b"heic", b"hvc1", 30_000, 30_000)))]
     job = desk.client.post("/v1/jobs", files=files, data={"settings": '{"method": "none"}'}).json()["id"]
     while (body := desk.client.get(f"/v1/jobs/{job}").json())["state"] not in ("done", "failed"):

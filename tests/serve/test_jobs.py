@@ -1,4 +1,4 @@
-"""Jobs: the same files as the command line writes, progress, going on, and nothing left behind."""
+"""Jobs: results equal to those of the command line, progress, retries, limits and removal."""
 
 import io
 import json
@@ -23,7 +23,7 @@ NONE = {"method": "none", "seed": 7}
 def zipped(*members: tuple[str | zipfile.ZipInfo, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(out, "w", how) as archive:
-        warnings.simplefilter("ignore")  # two members of one name are wanted
+        warnings.simplefilter("ignore")  # two members have the same name on purpose
         for name, data in members:
             archive.writestr(name, data)
     return out.getvalue()
@@ -48,7 +48,7 @@ def left_over(client) -> list[Path]:
 
 
 @pytest.mark.versions
-def test_a_job_writes_what_the_command_line_writes(client, jpeg, tmp_path) -> None:
+def test_a_job_writes_the_same_bytes_as_the_command_line(client, jpeg, tmp_path) -> None:
     names = ("street/a.jpg", "b.jpg", "street/deep/c.jpg")
     for name in names:
         path = tmp_path / "in" / name
@@ -71,7 +71,7 @@ def test_a_job_writes_what_the_command_line_writes(client, jpeg, tmp_path) -> No
     assert client.get(f"/v1/jobs/{job}").status_code == 404
 
 
-def test_photos_that_cannot_be_used_are_named_and_withheld(client, jpeg) -> None:
+def test_unusable_photos_are_named_and_withheld(client, jpeg) -> None:
     job = start(client, [("a.jpg", jpeg), ("empty.jpg", b""), ("text.png", b"hello"), ("noname", jpeg)])
     body = client.ended(job)
     assert body["state"] == "done"
@@ -81,14 +81,14 @@ def test_photos_that_cannot_be_used_are_named_and_withheld(client, jpeg) -> None
     assert {"a.jpg", "noname", NAME} <= set(downloaded(client, job))
 
 
-def test_no_upload_takes_the_place_of_the_journal(client, jpeg) -> None:
+def test_no_upload_replaces_the_journal(client, jpeg) -> None:
     names = [NAME, "styleid-report.html", "notes.txt"]
     job = start(client, [("a.jpg", jpeg), *((name, jpeg) for name in names)])
     assert client.ended(job)["skipped"] == names
     assert [json.loads(line)["input"] for line in downloaded(client, job)[NAME].splitlines()] == ["a.jpg"]
 
 
-def test_a_downloaded_job_is_kept_on_while_it_is_reviewed(client, jpeg) -> None:
+def test_a_downloaded_job_is_kept_while_it_is_reviewed(client, jpeg) -> None:
     job = start(client, [("a.jpg", jpeg)])
     kept = client.ended(job)["expires"]
     downloaded(client, job)
@@ -97,7 +97,7 @@ def test_a_downloaded_job_is_kept_on_while_it_is_reviewed(client, jpeg) -> None:
     assert client.ended(job)["expires"] >= kept
 
 
-def test_two_photos_of_one_name_are_both_done(client, jpeg) -> None:
+def test_two_photos_with_the_same_name_are_both_processed(client, jpeg) -> None:
     job = start(client, [("a.jpg", jpeg), ("a.jpg", jpeg)])
     assert client.ended(job)["state"] == "done"
     assert {"a.jpg", "a (2).jpg"} <= set(downloaded(client, job))
@@ -144,7 +144,7 @@ def link(name: str) -> zipfile.ZipInfo:
 
 
 def encrypted(data: bytes) -> bytes:
-    """Set the flag of encryption in a ZIP of one member."""
+    """Set the encryption flag in a ZIP with one member."""
     raw = bytearray(zipped(("a.jpg", data)))
     raw[6] |= 1
     raw[raw.rindex(b"PK\x01\x02") + 8] |= 1
@@ -152,7 +152,7 @@ def encrypted(data: bytes) -> bytes:
 
 
 def lying(data: bytes) -> bytes:
-    """Let a ZIP say that its one member has a byte."""
+    """Set the size of a ZIP's only member to one byte in its headers."""
     raw = bytearray(zipped(("a.jpg", data)))
     at = raw.rindex(b"PK\x01\x02")
     raw[at + 24 : at + 28] = (1).to_bytes(4, "little")
@@ -222,14 +222,14 @@ def test_uploads_beyond_limits_are_refused_and_leave_nothing(small, files, field
     assert (left_over(small), small.get("/v1/jobs").json()) == ([], [])
 
 
-def test_a_full_disk_is_told_before_and_while_files_come(client_of, jpeg, monkeypatch) -> None:
+def test_a_full_disk_is_reported_before_and_during_an_upload(client_of, jpeg, monkeypatch) -> None:
     client = client_of(ServeOptions(limits=Limits(min_free_mb=10**9)))
     answer = client.post("/v1/jobs", files=[("file", ("a.jpg", jpeg))])
     assert (answer.status_code, left_over(client)) == (507, [])
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.zip"])
-def test_a_disk_that_fills_up_while_files_come_is_told(client_of, monkeypatch, name) -> None:
+def test_a_disk_that_fills_up_during_an_upload_is_reported(client_of, monkeypatch, name) -> None:
     client, free = client_of(), iter([10**12, *[0] * 9])
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
     answer = client.post("/v1/jobs", files=[("file", (name, bytes(40_000_000)))])
@@ -257,7 +257,7 @@ def test_archives_count_together(small) -> None:
         (("a.mp4", "videos/b.jpg", "videos/a.mp4"), 201),
     ],
 )
-def test_results_that_would_take_one_place_are_refused(client, jpeg, names, status) -> None:
+def test_results_with_the_same_path_are_refused(client, jpeg, names, status) -> None:
     files = [("file", (name, jpeg)) for name in names]
     answer = client.post("/v1/jobs", files=files, data={"settings": json.dumps(NONE)})
     assert answer.status_code == status, answer.text
@@ -266,13 +266,13 @@ def test_results_that_would_take_one_place_are_refused(client, jpeg, names, stat
         client.delete(f"/v1/jobs/{answer.json()['id']}")
 
 
-def test_settings_that_the_bundle_cannot_do_are_refused_at_once(small) -> None:
+def test_settings_that_the_bundle_lacks_are_refused_at_once(small) -> None:
     for settings in ({"preset": "x"}, {"units": "nothing:1"}, {"region": "full"}):
         answer = small.post("/v1/jobs", files=[("file", ("a.jpg", b"x"))], data={"settings": json.dumps(settings)})
         assert (answer.status_code, left_over(small)) == (422, []), settings
 
 
-def test_a_photo_of_too_many_pixels_is_withheld_where_it_could_not_be_told_before(client_of, jpeg, monkeypatch) -> None:
+def test_an_unreadable_header_defers_the_pixel_limit_to_the_job(client_of, jpeg, monkeypatch) -> None:
     client = client_of(ServeOptions(limits=Limits(max_megapixels=1)))
     monkeypatch.setattr(uploads.Image, "open", lambda *_, **__: fail())
     job = start(client, [("a.jpg", jpeg), ("b.png", big_photo())])
@@ -284,7 +284,7 @@ def fail() -> None:
     raise OSError("a format that Pillow does not know")
 
 
-def test_only_so_many_jobs_are_kept_for_one_person(small, jpeg) -> None:
+def test_the_number_of_jobs_per_person_is_limited(small, jpeg) -> None:
     jobs = [start(small, [("a.jpg", jpeg)]) for _ in range(5)]
     answer = small.post("/v1/jobs", files=[("file", ("a.jpg", jpeg))])
     assert answer.status_code == 429
@@ -294,7 +294,7 @@ def test_only_so_many_jobs_are_kept_for_one_person(small, jpeg) -> None:
     assert left_over(small) == []
 
 
-def test_a_job_is_cancelled_and_gone_on_with(client, jpeg) -> None:
+def test_a_job_is_cancelled_and_retried(client, jpeg) -> None:
     job = start(client, [(f"{k}.jpg", jpeg) for k in range(40)], {"seed": 7})
     assert client.post(f"/v1/jobs/{job}/retry").status_code == 409
     assert client.get(f"/v1/jobs/{job}/download").status_code == 409
@@ -308,7 +308,7 @@ def test_a_job_is_cancelled_and_gone_on_with(client, jpeg) -> None:
     assert sorted(lines) == sorted({f"{k}.jpg" for k in range(40)}), "no photo was done twice"
 
 
-def test_a_running_job_is_deleted_whole(client, jpeg) -> None:
+def test_a_running_job_is_deleted_completely(client, jpeg) -> None:
     job = start(client, [(f"{k}.jpg", jpeg) for k in range(40)], {"seed": 7})
     time.sleep(0.3)
     assert client.delete(f"/v1/jobs/{job}").status_code == 204
@@ -325,7 +325,7 @@ def test_jobs_expire(client_of, jpeg, tmp_path) -> None:
     assert left_over(client) == []
 
 
-def test_a_job_expires_while_another_one_is_done(client_of, jpeg, monkeypatch) -> None:
+def test_a_job_expires_while_another_one_runs(client_of, jpeg, monkeypatch) -> None:
     monkeypatch.setattr(worker, "JANITOR_S", 0.05)
     client = client_of()
     old = start(client, [("a.jpg", jpeg)])
@@ -339,9 +339,9 @@ def test_a_job_expires_while_another_one_is_done(client_of, jpeg, monkeypatch) -
     assert client.delete(f"/v1/jobs/{long}").status_code in (204, 404)
 
 
-def test_what_was_running_goes_on_and_what_was_coming_goes(client_of, jpeg, tmp_path) -> None:
+def test_a_restart_resumes_jobs_and_removes_stray_folders(client_of, jpeg, tmp_path) -> None:
     options = ServeOptions(data=tmp_path / "data")
-    service = Service(options)  # never started: a service that was killed
+    service = Service(options)  # it is never started, like a service that was killed
     service.close()
     client = client_of(options)
     job = start(client, [("a.jpg", jpeg)])
@@ -358,7 +358,7 @@ def test_what_was_running_goes_on_and_what_was_coming_goes(client_of, jpeg, tmp_
 
 
 @pytest.mark.slow
-def test_a_video_is_done_as_the_command_line_does_it(client, jpeg, tmp_path) -> None:
+def test_a_video_gives_the_command_lines_output(client, jpeg, tmp_path) -> None:
     pytest.importorskip("av", reason="videos need PyAV: pip install 'styleid[video]'")
     source = ROOT / "examples/people.mp4"
     job = start(client, [("people.mp4", source.read_bytes()), ("a.jpg", jpeg)], {"seed": 5})

@@ -38,8 +38,8 @@ def settled(client: httpx.Client, job: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_decision_that_was_answered_is_never_lost(jpeg, tmp_path) -> None:
-    """The service is killed while decisions are made and done; each that was answered is there after the restart."""
+def test_no_decision_with_a_response_is_lost(jpeg, tmp_path) -> None:
+    """Every decision with a response is stored after the service was killed."""
     process, address = spawn(tmp_path / "data")
     with httpx.Client(base_url=address, timeout=60) as client:
         files = [("file", (f"{k}.jpg", jpeg)) for k in range(PHOTOS)]
@@ -72,8 +72,8 @@ def test_a_decision_that_was_answered_is_never_lost(jpeg, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_nothing_is_lost_or_written_twice_whenever_the_service_is_killed(seed) -> None:
-    """Uploads, first runs, decisions and deletions, compared with a service that nobody kills."""
+def test_kills_lose_nothing_and_repeat_nothing(seed) -> None:
+    """Kill the service during uploads, first runs, decisions and deletions, and compare it with an undisturbed one."""
     arguments = ["--kills", "6", "--photos", "4", "--seed", str(seed)]
     command = [sys.executable, str(ROOT / "benchmarks/serve_kills.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
@@ -81,8 +81,8 @@ def test_nothing_is_lost_or_written_twice_whenever_the_service_is_killed(seed) -
     assert sum(json.loads(done.stdout)["kills"].values()) >= 6
 
 
-def test_a_video_that_is_broken_off_again_and_again_ends_as_one_that_is_not(clip, tmp_path) -> None:
-    """After ten kills the job's folder has the same files with the same bytes, and the journal the same lines."""
+def test_an_interrupted_video_ends_like_an_undisturbed_one(clip, tmp_path) -> None:
+    """After ten kills, the job's folder has the same files with the same bytes, and the journal equal lines."""
     whole, paces, _ = video_job(clip, tmp_path / "whole", [0.0, 0.0], 0)
     broken, _, hits = video_job(clip, tmp_path / "broken", paces, VIDEO_KILLS)
     for step in range(2):
@@ -95,11 +95,11 @@ def test_a_video_that_is_broken_off_again_and_again_ends_as_one_that_is_not(clip
 def video_job(
     clip: Path, data: Path, paces: list[float], kills: int
 ) -> tuple[list[dict[str, object]], list[float], list[int]]:
-    """Do a job of one video, then a decision about it, and kill the service at moments spread over each.
+    """Run a job of one video and then a decision about it, and kill the service during both.
 
     Returns:
-        For the first run and for the decision: what the job's folder holds at the end, the seconds until then, and how
-        many kills came before the end.
+        For the first run and for the decision: the content of the job's folder at the end, the seconds, and the number
+        of kills before the end.
     """
     (system := data.parent / "system").mkdir(exist_ok=True)
     variables = {"TMPDIR": str(system)}
@@ -131,7 +131,7 @@ def video_job(
 
 
 def held(folder: Path) -> dict[str, object]:
-    """Return what each file of a job's folder holds, without times; pages only have to be there."""
+    """Return the content of each file of a job's folder, without times; of pages only the names."""
     contents: dict[str, object] = {}
     for path in folder.rglob("*"):
         if path.name == NAME:

@@ -36,7 +36,7 @@ with tempfile.NamedTemporaryFile() as file:
 @pytest.mark.parametrize(
     ("variables", "limited", "most"), [({}, True, 1), ({"MALLOC_ARENA_MAX": "3"}, False, 3)], ids=["limited", "left"]
 )
-def test_threads_share_one_heap_unless_the_environment_says_otherwise(variables, limited, most) -> None:
+def test_threads_share_one_heap_unless_the_environment_sets_a_limit(variables, limited, most) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"} | variables
     done = subprocess.run(
         [sys.executable, "-c", COUNT_HEAPS], env=environment, capture_output=True, text=True, check=True

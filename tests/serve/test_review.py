@@ -1,4 +1,4 @@
-"""Review: what a person decides is done, by the bytes of the command line, and nothing else is done again."""
+"""Review: decisions give the same bytes as on the command line, and only changed photos are processed again."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ PLAIN = {"method": "none", "seed": 7}
 
 @pytest.fixture(scope="module")
 def two_faces(astronaut) -> bytes:
-    """A PNG of the same face twice, side by side."""
+    """Return a PNG with the same face twice, side by side."""
     half = np.ascontiguousarray(astronaut[:256, 96:352, ::-1])
     return cv2.imencode(".png", np.concatenate([half, half[:, ::-1]], 1))[1].tobytes()
 
@@ -46,7 +46,7 @@ def actions(body: dict[str, Any], name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("settings", [PLAIN, {"seed": 7}])
-def test_decisions_are_done_as_the_command_line_does_them(client, two_faces, jpeg, tmp_path, settings) -> None:
+def test_decisions_give_the_command_lines_output(client, two_faces, jpeg, tmp_path, settings) -> None:
     job = start(client, [("a.png", two_faces), ("b.jpg", jpeg), ("c.jpg", jpeg)], settings)
     client.ended(job)
     body = client.get(f"/v1/jobs/{job}/faces").json()
@@ -126,7 +126,7 @@ def test_a_person_is_kept_in_all_photos(client, two_faces, jpeg) -> None:
         ([], 422),
     ],
 )
-def test_decisions_that_make_no_sense_are_refused_and_not_kept(client, reviewed, wishes, status) -> None:
+def test_invalid_decisions_are_refused_and_not_stored(client, reviewed, wishes, status) -> None:
     answer = client.request("PATCH", f"/v1/jobs/{reviewed}/photos/1", json=wishes)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -191,11 +191,11 @@ FACE = {"box": [0, 0, 100, 100], "action": "anonymised", "tries": 1, "score": 0.
         ({"box": [0, 0, 20, 100], "tries": 3}, 0.5, ["tries", "small"]),
     ],
 )
-def test_risky_faces_are_told_with_their_reasons(changes, level, reasons) -> None:
+def test_risks_of_faces_and_their_reasons(changes, level, reasons) -> None:
     assert review.risk(FACE | changes) == (level, reasons)
 
 
-def test_who_decided_stays_with_what_was_decided() -> None:
+def test_unchanged_decisions_keep_their_user_and_time() -> None:
     old = review.stamped({"faces": [{"box": [0, 0, 9, 9], "do": "keep"}], "remove": [[5, 5, 9, 9]]}, {}, "anna")
     new = review.stamped(
         {"faces": [{"box": [0, 0, 9, 9], "do": "keep"}, {"box": [1, 1, 9, 9], "do": "blur"}], "remove": [[5, 5, 9, 9]]},
@@ -206,7 +206,7 @@ def test_who_decided_stays_with_what_was_decided() -> None:
     assert new["remove"][0]["by"] == "anna"
 
 
-def test_the_page_and_its_files_come_from_here_alone(client) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     for text in [

@@ -1,4 +1,4 @@
-"""The service does what its OpenAPI document says: schemathesis tries every address without a finding."""
+"""The service matches its OpenAPI document: schemathesis tests every address without a finding."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ SEED, EXAMPLES = 31, 8
 
 @pytest.fixture
 def desk(tmp_path, jpeg) -> Iterator[tuple[str, str]]:
-    """A service with one job that is done; return its address and the job."""
+    """Start a service with one job that is done; return its address and the job."""
     command = [sys.executable, "-m", "styleid", "serve", "--port", "0", "--max-jobs", "2000"]
     log = (tmp_path / "log").open("w")
     process = subprocess.Popen(
@@ -39,7 +39,7 @@ def desk(tmp_path, jpeg) -> Iterator[tuple[str, str]]:
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_the_document_is_true(desk, tmp_path) -> None:
+def test_the_service_matches_its_document(desk, tmp_path) -> None:
     address, job = desk
     (tmp_path / "schemathesis.toml").write_text(CONFIG.read_text().replace("A-JOB", job))
     program = shutil.which("schemathesis", path=str(Path(sys.executable).parent))

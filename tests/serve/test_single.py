@@ -1,4 +1,4 @@
-"""One photo in, one out: the bytes of the command line, its reasons, and the limits."""
+"""Single photos: results and errors equal to those of the command line, and limits."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("fields", [{"seed": "7"}, {"seed": "7", "method": "none", "obscure": "blur"}])
-def test_the_answer_is_what_the_command_line_writes(client, jpeg, tmp_path, fields) -> None:
+def test_the_answer_has_the_command_lines_bytes(client, jpeg, tmp_path, fields) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg)
     options = [text for name, value in fields.items() for text in ("--" + name, value)]
     assert main(["anonymize", str(tmp_path / "a.jpg"), "--out", str(tmp_path / "out"), "--quiet", *options]) == 0
@@ -73,7 +73,7 @@ def test_faces_are_detected_where_the_journal_has_them(client, jpeg) -> None:
         (png(8, 8), {"units": "x" * 70_000}, 413, "too long"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused_with_the_reason(client_small, path, file, fields, status, reason) -> None:
+def test_unusable_uploads_are_refused_with_the_reason(client_small, path, file, fields, status, reason) -> None:
     if path == "/v1/detect" and "privacy" in fields:
         fields = {"obscure": "x"}
         reason = "obscure"
@@ -119,11 +119,11 @@ PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\
 )  # fmt: skip
 def test_broken_forms_are_refused(client, body, kind, status) -> None:
     answer = client.post("/v1/detect", content=body, headers={"content-type": kind})
-    assert answer.status_code in (status, 413 if status == 400 else status), answer.text  # 413: an older parser
+    assert answer.status_code in (status, 413 if status == 400 else status), answer.text  # 413: older parser
     assert answer.json()["status"] == answer.status_code
 
 
-def test_a_client_that_sends_nothing_more_is_let_go(client, monkeypatch) -> None:
+def test_a_silent_client_times_out(client, monkeypatch) -> None:
     monkeypatch.setattr(forms, "SILENT_S", 0.05)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -135,7 +135,7 @@ def test_a_client_that_sends_nothing_more_is_let_go(client, monkeypatch) -> None
     assert (answer.status_code, "Nothing was sent" in answer.json()["detail"]) == (408, True)
 
 
-def test_what_lies_beside_the_parts_of_a_form_counts(client_small) -> None:
+def test_bytes_outside_the_parts_of_a_form_count(client_small) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield PART + b"--b--\r\n"
         for _ in range(30):
@@ -149,14 +149,14 @@ def test_every_format_has_a_media_type() -> None:
     assert set(MEDIA_TYPES) == set(SUFFIXES)
 
 
-def test_names_lose_their_folders_and_keep_their_letters(client) -> None:
+def test_file_names_lose_folders_and_keep_unicode(client) -> None:
     for given, kept in [("../../etc/passwd", "passwd"), ("C:\\photos\\ä b.png", "%C3%A4%20b.png"), ('a"b', "a%22b")]:
         answer = client.post("/v1/anonymize", files={"file": (given, png(64, 64))})
         assert answer.status_code == 200
         assert answer.headers["content-disposition"] == f"attachment; filename*=UTF-8''{kept}"
 
 
-def test_whoever_comes_when_too_many_wait_is_told_to_come_back(client_of, portal, jpeg) -> None:
+def test_requests_beyond_the_queue_get_429(client_of, portal, jpeg) -> None:
     client = client_of(ServeOptions(limits=Limits(max_waiting=1)))
     statuses: list[int] = []
 
@@ -174,7 +174,7 @@ def test_whoever_comes_when_too_many_wait_is_told_to_come_back(client_of, portal
     assert statuses.count(200) >= 3
 
 
-def test_figures_count_what_was_done(client_of, jpeg) -> None:
+def test_metrics_count_photos_and_faces(client_of, jpeg) -> None:
     client = client_of()
     client.post("/v1/anonymize", files={"file": ("a.jpg", jpeg)}, data={"method": "none"})
     client.post("/v1/anonymize", files={"file": ("a.png", png(64, 64))}, data={"require_faces": "1"})

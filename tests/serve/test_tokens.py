@@ -1,4 +1,4 @@
-"""Who may ask: tokens, sessions, and other people's jobs."""
+"""Access: tokens, sessions, and jobs of other people."""
 
 import json
 import re
@@ -22,13 +22,13 @@ def bearer(token: str) -> dict[str, str]:
 
 @pytest.fixture
 def people(client_of):
-    """A service that Anna and Ben have tokens for."""
+    """Return a service for which Anna and Ben have tokens."""
     client = client_of()
     tokens = {name: new_token(client.service.store, name) for name in ("anna", "ben")}
     return client, tokens
 
 
-def test_once_there_is_a_token_everybody_must_show_one(client_of, jpeg) -> None:
+def test_once_a_token_exists_every_request_needs_one(client_of, jpeg) -> None:
     client = client_of()
     assert client.get("/v1/jobs").status_code == 200
     assert client.get("/v1/session").json() == {"name": "local", "needs_token": False}
@@ -65,7 +65,7 @@ def test_nobody_sees_the_jobs_of_others(people, jpeg) -> None:
     assert client.get(f"/v1/jobs/{job}/faces", headers=anna).json()["can_undo"] is False
 
 
-def test_who_loses_the_token_hears_no_more_of_a_job(people, jpeg) -> None:
+def test_removing_a_token_ends_event_streams(people, jpeg) -> None:
     client, tokens = people
     anna = bearer(tokens["anna"])
     files = [("file", (f"{k}.jpg", jpeg)) for k in range(30)]
@@ -78,7 +78,7 @@ def test_who_loses_the_token_hears_no_more_of_a_job(people, jpeg) -> None:
 
 
 def every_address(client) -> Iterator[tuple[str, str, object]]:
-    """Yield each address of the document with its method, and a body that it takes, if it takes one."""
+    """Yield the method and path of each operation in the OpenAPI document, with a valid body if it takes one."""
     bodies = {"people": {"do": "keep"}, "session": {"token": "x"}}
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for method, operation in operations.items():
@@ -87,10 +87,10 @@ def every_address(client) -> Iterator[tuple[str, str, object]]:
             yield method.upper(), path, found if "application/json" in kinds else None
 
 
-def test_nobody_gets_anything_without_a_token(people) -> None:
+def test_every_address_needs_a_token(people) -> None:
     client, _ = people
     for method, path, body in every_address(client):
-        if path in ("/healthz", "/v1/session"):  # they say nothing about photos
+        if path in ("/healthz", "/v1/session"):  # they contain no data of users
             continue
         answer = client.request(method, re.sub(r"{\w+}", "1", path), **({} if body is None else {"json": body}))
         assert answer.status_code == 401, (method, path)
@@ -167,7 +167,7 @@ def test_unsafe_hosts_are_usage_errors(tmp_path, capsys, options, words) -> None
     assert words in capsys.readouterr().err
 
 
-def test_a_folder_that_others_can_look_into_is_refused(tmp_path, client_of) -> None:
+def test_a_folder_that_others_can_read_is_refused(tmp_path, client_of) -> None:
     (tmp_path / "data").mkdir(mode=0o755)
     (tmp_path / "data").chmod(0o755)
     with pytest.raises(OptionError, match="chmod 700"):
@@ -180,7 +180,7 @@ def test_two_services_do_not_share_a_folder(tmp_path, client_of) -> None:
         client_of(ServeOptions(data=tmp_path / "data"))
 
 
-def test_a_service_for_other_machines_takes_addresses_and_its_names(client_of, tmp_path) -> None:
+def test_a_public_service_accepts_addresses_and_its_names(client_of, tmp_path) -> None:
     folder = tmp_path / "data"
     assert main(["serve", "token", "add", "anna", "--data", str(folder)]) == 0
     options = ServeOptions(host="0.0.0.0", allow_insecure=True, name=("desk.example.org",), data=folder)

@@ -1,4 +1,4 @@
-"""Videos of a job: what a person decides about tracks is done, by the bytes of the command line, and told."""
+"""Videos of a job: decisions about tracks give the same bytes as on the command line and appear in the review."""
 
 import io
 import json
@@ -26,7 +26,7 @@ PLAIN = {"method": "none", "seed": 7}
 
 @pytest.fixture(scope="module")
 def job(client, clip, jpeg) -> str:
-    """A job of the video and a photo, whose faces are hidden."""
+    """Return a job of the video and a photo, whose faces are obscured."""
     one = start(client, [("street/clip.mp4", clip.read_bytes()), ("a.jpg", jpeg)], PLAIN)
     assert client.ended(one)["state"] == "done"
     return one
@@ -42,7 +42,7 @@ def actions(body: dict[str, Any]) -> dict[int, str]:
 
 
 def by_command_line(client, job: str, clip: Path, folder: Path) -> bytes:
-    """Return what the command line makes of the decisions that a job exports."""
+    """Return the output of the command line for the decisions that a job exports."""
     path, out = folder / "decisions.json", folder / "out.mp4"
     path.write_bytes(client.get(f"/v1/jobs/{job}/decisions").content)
     assert main(["video", str(clip), "--out", str(out), "--decisions", str(path), "--quiet"]) in (0, 3)
@@ -50,7 +50,7 @@ def by_command_line(client, job: str, clip: Path, folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("settings", [PLAIN, pytest.param({"seed": 7}, marks=pytest.mark.slow)], ids=["hidden", "new"])
-def test_decisions_about_tracks_are_done_as_the_command_line_does_them(client, clip, tmp_path, settings) -> None:
+def test_decisions_about_tracks_give_the_command_lines_output(client, clip, tmp_path, settings) -> None:
     job = start(client, [("clip.mp4", clip.read_bytes())], settings)
     assert client.ended(job)["state"] == "done"
     first = downloaded(client, job)["videos/clip.mp4"]
@@ -74,7 +74,7 @@ def test_decisions_about_tracks_are_done_as_the_command_line_does_them(client, c
     assert downloaded(client, job)["videos/clip.mp4"] == first
 
 
-def test_tracks_are_dropped_and_faces_that_were_missed_are_hidden(client, job) -> None:
+def test_tracks_are_removed_and_missed_faces_are_obscured(client, job) -> None:
     body = client.get(f"/v1/jobs/{job}/faces").json()
     one, other = sorted(actions(body))
     keys = [[0, 140, 180, 180, 230], [FRAMES - 1, 150, 180, 190, 230]]
@@ -86,7 +86,7 @@ def test_tracks_are_dropped_and_faces_that_were_missed_are_hidden(client, job) -
     decided(client, job, "/undo", method="POST")
 
 
-def test_only_what_changed_is_done_again(client, job) -> None:
+def test_only_changed_files_are_processed_again(client, job) -> None:
     def journal(name: str) -> int:
         return len(downloaded(client, job)[name].splitlines())
 
@@ -110,7 +110,7 @@ def test_only_what_changed_is_done_again(client, job) -> None:
         decided(client, job, "/undo", method="POST")
 
 
-def test_one_decisions_file_is_about_photos_and_videos(client, job, clip, jpeg, tmp_path) -> None:
+def test_one_decisions_file_contains_photos_and_videos(client, job, clip, jpeg, tmp_path) -> None:
     members = downloaded(client, job)
     assert by_command_line(client, job, clip, tmp_path) == members["videos/street/clip.mp4"]
     (tmp_path / "in").mkdir()
@@ -154,14 +154,14 @@ def test_a_video_is_played_and_its_tracks_are_shown(client, job, clip) -> None:
         ({"faces": []}, 422),
     ],
 )
-def test_what_makes_no_sense_is_refused(client, job, wishes, status) -> None:
+def test_invalid_decisions_are_refused(client, job, wishes, status) -> None:
     number = video_of(client.get(f"/v1/jobs/{job}/faces").json())["number"]
     answer = client.request("PATCH", f"/v1/jobs/{job}/videos/{number}", json=wishes)
     assert answer.status_code == status, answer.text
     assert client.get(f"/v1/jobs/{job}").json()["state"] == "done"
 
 
-def test_a_video_that_is_no_video_is_withheld(client, jpeg) -> None:
+def test_an_invalid_video_is_withheld(client, jpeg) -> None:
     job = start(client, [("bad.mp4", jpeg[:100]), ("a.jpg", jpeg)], PLAIN)
     body = client.ended(job)
     assert [one["input"] for one in body["withheld"]] == ["bad.mp4"]
@@ -173,7 +173,7 @@ def test_a_video_that_is_no_video_is_withheld(client, jpeg) -> None:
     assert "bad.mp4" not in client.get(f"/v1/jobs/{job}/decisions").json()["videos"]
 
 
-def test_other_peoples_videos_do_not_exist(client_of, clip) -> None:
+def test_videos_of_others_are_not_found(client_of, clip) -> None:
     first = client_of()
     tokens = {name: {"authorization": f"Bearer {new_token(first.service.store, name)}"} for name in ("anna", "ben")}
     answer = first.post("/v1/jobs", files=[("file", ("c.mp4", clip.read_bytes()))], headers=tokens["anna"],
@@ -196,19 +196,19 @@ def test_other_peoples_videos_do_not_exist(client_of, clip) -> None:
         ({"side_px": [8.0, 20.0]}, [], ["small"]),
     ],
 )
-def test_what_asks_to_be_looked_at(told, trust, reasons) -> None:
+def test_risks_of_tracks_and_their_reasons(told, trust, reasons) -> None:
     base = {"obscured_at": [], "action": "anonymised", "side_px": [50.0, 60.0], "gate": {}}
     level, found = track_risk(base | told, trust)
     assert found == reasons
     assert (level > 0) == bool(reasons)
 
 
-def test_no_time_is_told_where_one_file_says_nothing_of_the_next() -> None:
+def test_jobs_with_videos_have_no_estimated_time() -> None:
     assert Progress(done=2, total=4, since=time.monotonic()).eta_s() is not None
     assert Progress(done=2, total=4, since=time.monotonic(), uneven=True).eta_s() is None
 
 
-def test_who_decided_stays_where_nothing_changed() -> None:
+def test_unchanged_decisions_keep_their_user_and_time() -> None:
     first = stamped_video({"tracks": [{"track": 1, "do": "keep", "target": 0}], "add": [{"keys": []}]}, {}, "anna")
     again = stamped_video(
         {"tracks": [{"track": 1, "do": "keep", "target": 0}, {"track": 2, "do": "blur", "target": 0}],
@@ -221,7 +221,7 @@ def test_who_decided_stays_where_nothing_changed() -> None:
     assert (again["tracks"]["2"]["by"], again["people"]["1"]["target"], again["approved"]["by"]) == ("ben", 2, "ben")
 
 
-def test_undecided_videos_say_only_which_they_are() -> None:
+def test_videos_without_decisions_have_no_tracks() -> None:
     file = JobFile(1, "a.mp4", "video", 3, "0" * 64)
     assert decided_video({}, file, None).tracks is None
     assert decided_video({"approved": {"by": "anna"}}, file, {"tracks": []}).told()["approved"] == {"by": "anna"}

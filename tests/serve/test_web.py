@@ -1,7 +1,7 @@
-"""The page in a real browser: what a person does from dropping photos to the download, and what axe-core finds.
+"""The page in a real browser: all steps from dropping photos to the download, and accessibility by axe-core.
 
-`make test-web` installs what this needs and runs it. STYLEID_CHROMIUM names the browser, by default chromium on the
-PATH; STYLEID_SCREENSHOTS a folder in which each step leaves a picture.
+`make test-web` installs the dependencies and runs the tests. STYLEID_CHROMIUM names the browser, by default chromium on
+the PATH; STYLEID_SCREENSHOTS names a folder for a screenshot of each step.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ SERIOUS = ("serious", "critical")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser; the tests are skipped, with the reason, where there is none."""
+    """Return a browser, or skip the tests with the reason if there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the page's tests need Playwright: make test-web")
     if not BROWSER:
         pytest.skip("the page's tests need Chromium: install it, or name it with STYLEID_CHROMIUM")
@@ -48,7 +48,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    """A service in a process of its own."""
+    """Return the address of a service in a separate process."""
     data = tmp_path_factory.mktemp("desk") / "data"
     command = [sys.executable, "-m", "styleid", "serve", "--port", "0", "--data", str(data)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -60,7 +60,7 @@ def address(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser, address) -> Iterator[Any]:
-    """A page of the service; what it logs as errors fails the test."""
+    """Return a page of the service; errors in its log fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True)
     one = context.new_page()
     one.set_default_timeout(WITHIN_MS)
@@ -78,7 +78,7 @@ def page(browser, address) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory, astronaut) -> Path:
-    """Twelve photos: the same person in different sizes and places, and one with nobody."""
+    """Return twelve photos: one person in different sizes and places, and one photo without a person."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(11):
         left = 40 + 8 * number
@@ -89,21 +89,21 @@ def photos(tmp_path_factory, astronaut) -> Path:
 
 
 def look(page: Any, name: str) -> None:
-    """Leave a picture of a step, where somebody wants them."""
+    """Save a screenshot of a step if STYLEID_SCREENSHOTS is set."""
     if folder := os.environ.get("STYLEID_SCREENSHOTS"):
         page.wait_for_timeout(400)
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def faults(page: Any) -> list[str]:
-    """Return what axe-core finds that is serious."""
+    """Return the serious and critical findings of axe-core."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is missing: make test-web")
     found = axe.Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] in SERIOUS]
 
 
 def until(page: Any, expression: str, argument: object = None) -> None:
-    """Wait until JavaScript yields true. `wait_for_function` uses eval in the page, which the page's policy forbids."""
+    """Wait until an expression is true. `wait_for_function` needs eval, which the page's policy forbids."""
     last = time.monotonic() + WITHIN_MS / 1000
     while not page.evaluate(expression, argument):
         assert time.monotonic() < last, expression
@@ -112,7 +112,7 @@ def until(page: Any, expression: str, argument: object = None) -> None:
 
 @contextmanager
 def saved(page: Any) -> Iterator[None]:
-    """Wait until what is decided inside is done, as the page counts it."""
+    """Wait until the decisions of the with block are applied, as the page counts them."""
     count = "Number(document.getElementById('main').dataset.saves ?? 0)"
     before = page.evaluate(count)
     yield
@@ -120,7 +120,7 @@ def saved(page: Any) -> Iterator[None]:
 
 
 def saves_as(page: Any, text: str, path: Path) -> Path:
-    """Click on what downloads a file, and return where it is."""
+    """Click on an element that downloads a file, and return the file's path."""
     with page.expect_download() as got:
         page.click(f"text={text}")
     got.value.save_as(path)
@@ -128,7 +128,7 @@ def saves_as(page: Any, text: str, path: Path) -> Path:
 
 
 def drop(page: Any, files: list[Path]) -> None:
-    """Drop files on the page, as a person does with the mouse."""
+    """Drop files on the page, as with the mouse."""
     data = [[path.name, list(path.read_bytes())] for path in files]
     transfer = page.evaluate_handle(
         """(files) => {
@@ -141,7 +141,7 @@ def drop(page: Any, files: list[Path]) -> None:
     page.dispatch_event(".drop", "drop", {"dataTransfer": transfer})
 
 
-def test_from_dropping_photos_and_a_video_to_the_download(page, photos, clip, tmp_path) -> None:
+def test_all_steps_from_dropping_files_to_the_download(page, photos, clip, tmp_path) -> None:
     page.wait_for_selector(".drop")
     look(page, "1-start")
     assert faults(page) == []
@@ -202,7 +202,7 @@ def test_from_dropping_photos_and_a_video_to_the_download(page, photos, clip, tm
 
 
 def decide_about_tracks(page: Any, job: str) -> None:
-    """Play the video, keep one track and give another one's person a new face, with the keyboard."""
+    """Play the video, keep one track and choose another new face for a person, with the keyboard."""
     page.goto(job)
     page.click("a.photo:has-text('clip.mp4')")
     page.wait_for_selector(".track")
@@ -225,7 +225,7 @@ def decide_about_tracks(page: Any, job: str) -> None:
 
 
 def hide_a_missed_face(page: Any) -> None:
-    """Put a box on the first and the last frame of a video, with the keyboard, and have it hidden between them."""
+    """Add a box on the first and last frame of a video with the keyboard, to obscure the face between them."""
     until(page, "document.querySelector('.players video').readyState >= 2")
     page.focus("#approve")
     page.keyboard.press("n")
@@ -248,7 +248,7 @@ def hide_a_missed_face(page: Any) -> None:
 
 
 def is_what_the_command_line_makes(archive: Path, decisions: Path, photos: Path, clip: Path, out: Path) -> None:
-    """Compare each photo and the video in a ZIP with what the command line makes of the exported decisions."""
+    """Compare each photo and the video in a ZIP with the command line's output for the exported decisions."""
     given = ["anonymize", str(photos), "--out", str(out), "--decisions", str(decisions), "--quiet"]
     assert main(given) in (0, 3)
     film = out / "videos" / clip.name

@@ -1,4 +1,4 @@
-"""The webhook: what is sent when a job ends, to whom, and what happens while nobody answers."""
+"""The webhook: content and signature of notices, repeated attempts, and configuration."""
 
 import json
 import re
@@ -25,7 +25,7 @@ PLAIN = {"method": "none", "seed": 7}
 
 
 class Receiver:
-    """A server that keeps what it is sent, and answers with the next of some statuses, at last with 204."""
+    """A server that stores requests, and responds with the given statuses in order, then with 204."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
@@ -73,7 +73,7 @@ def quick(monkeypatch) -> None:
 
 
 def example() -> Callable[[str, bytes, str], bool]:
-    """Return the function with which docs/serve.md checks a signature."""
+    """Return the function of docs/serve.md that checks a signature."""
     text = (ROOT / "docs/serve.md").read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def is_genuine" in block]
     names: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def example() -> Callable[[str, bytes, str], bool]:
     return names["is_genuine"]
 
 
-def test_the_end_of_a_job_is_told_signed_and_without_names(client_of, receiver, jpeg) -> None:
+def test_a_notice_is_signed_and_has_no_names(client_of, receiver, jpeg) -> None:
     client = client_of(ServeOptions(webhook=receiver.url))
     job = start(client, [("anna.jpg", jpeg), ("empty.jpg", b"")], PLAIN)
     receiver.wait(1)
@@ -108,7 +108,7 @@ def test_the_end_of_a_job_is_told_signed_and_without_names(client_of, receiver, 
 
 
 @pytest.mark.parametrize("status", [500, 302, 404])
-def test_it_is_told_again_until_it_is_taken_and_redirects_are_not_followed(client_of, receiver, jpeg, status) -> None:
+def test_a_notice_is_repeated_until_accepted_without_redirects(client_of, receiver, jpeg, status) -> None:
     receiver.statuses = [status, status]
     client = client_of(ServeOptions(webhook=receiver.url))
     start(client, [("a.jpg", jpeg)], PLAIN)
@@ -122,7 +122,7 @@ def test_it_is_told_again_until_it_is_taken_and_redirects_are_not_followed(clien
     assert len(receiver.got) == 3
 
 
-def test_what_was_not_told_is_told_by_the_next_service(client_of, receiver, tmp_path) -> None:
+def test_the_next_service_sends_pending_notices(client_of, receiver, tmp_path) -> None:
     store = open_store(open_folder(tmp_path / "data"))
     store.note_ends(True)
     store.add_job(Job("a" * 16, "local", "running", time.time(), time.time() + 60, {}))
@@ -134,7 +134,7 @@ def test_what_was_not_told_is_told_by_the_next_service(client_of, receiver, tmp_
     assert (told["event"], told["job"], told["files"]) == ("job.failed", "a" * 16, 0)
 
 
-def test_a_notice_is_given_up_in_the_end(client_of, receiver, jpeg, monkeypatch, caplog) -> None:
+def test_a_notice_is_dropped_after_the_last_attempt(client_of, receiver, jpeg, monkeypatch, caplog) -> None:
     monkeypatch.setattr(webhook, "MOST_TRIES", 2)
     receiver.statuses = [500] * 9
     client = client_of(ServeOptions(webhook=receiver.url))
@@ -148,7 +148,7 @@ def test_a_notice_is_given_up_in_the_end(client_of, receiver, jpeg, monkeypatch,
     assert "given up" in caplog.text
 
 
-def test_without_a_webhook_nothing_is_noted(client, jpeg) -> None:
+def test_without_a_webhook_no_notice_is_stored(client, jpeg) -> None:
     client.ended(start(client, [("a.jpg", jpeg)], PLAIN))
     assert client.service.store.due_notices(time.time() + 1e6) == []
 
@@ -165,7 +165,7 @@ def test_without_a_webhook_nothing_is_noted(client, jpeg) -> None:
         ("https://example.org/", (), "short", "at least 16"),
     ],
 )
-def test_webhooks_that_are_refused(url, hosts, secret, what) -> None:
+def test_invalid_webhooks_are_refused(url, hosts, secret, what) -> None:
     with pytest.raises(OptionError, match=what):
         Webhook.read(url, None, hosts, secret, allow_insecure=False)
 

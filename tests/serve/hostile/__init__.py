@@ -1,7 +1,7 @@
-"""Requests that are made to harm, drawn by a seed, as the bytes that go through the socket.
+"""Hostile requests as raw bytes, generated from a seed.
 
-Each kind is a function that draws one of its cases. What a case may end in is part of it; a request that breaks off
-gets no answer. `cases` goes round all kinds, so that any number of cases has some of each.
+Each kind is a function that returns a random case with the statuses that it may lead to. A request that is broken off
+gets no response. `cases` cycles through all kinds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS: tuple[Callable[[random.Random], Case], ...] = (
 
 
 def cases(seed: int, count: int) -> Iterator[Case]:
-    """Draw so many cases, of all kinds in turn."""
+    """Yield this number of cases, of all kinds in turn."""
     rng = random.Random(seed)
     for number in range(count):
         yield KINDS[number % len(KINDS)](rng)

@@ -1,4 +1,4 @@
-"""Archives that are made to harm."""
+"""Hostile archives."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def zipped(*members: tuple[str | zipfile.ZipInfo, bytes], how: int = zipfile.ZIP
     """Return a ZIP."""
     out = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(out, "w", how) as archive:
-        warnings.simplefilter("ignore")  # two members of one name are wanted
+        warnings.simplefilter("ignore")  # two members have the same name on purpose
         for name, data in members:
             archive.writestr(name, data)
     return out.getvalue()
 
 
 def member(name: str, mode: int = 0) -> zipfile.ZipInfo:
-    """Return a member of a kind of file. mode: as of stat, such as S_IFLNK."""
+    """Return a member with a file type as in `stat`, such as S_IFLNK."""
     info = zipfile.ZipInfo(name)
     info.create_system, info.external_attr = 3, (mode | 0o777) << 16
     info.compress_type = zipfile.ZIP_DEFLATED
@@ -31,7 +31,7 @@ def member(name: str, mode: int = 0) -> zipfile.ZipInfo:
 
 
 def climbing(rng: random.Random) -> Case:
-    """A name that leads out of the folder, or is no name at all, in a ZIP or in the form itself."""
+    """A name that leads out of the folder or is invalid, in a ZIP or in the form."""
     name = rng.choice([
         "../a.jpg", "..\\..\\a.jpg", "/etc/cron.d/a.jpg", "C:\\a.jpg", "c:a.jpg", "x/../../a.jpg", "x/..\\../a.jpg",
         "//server/share/a.jpg", "\\\\server\\share\\a.jpg", "a" * 250 + ".jpg", "d/" * 40 + "a.jpg", "a\x1b[2J.jpg",
@@ -44,7 +44,7 @@ def climbing(rng: random.Random) -> Case:
 
 
 def many_members(rng: random.Random) -> Case:
-    """Ten thousand members, or a directory that lies about how many there are."""
+    """Ten thousand members, or a directory with a wrong number of members."""
     data = bytearray(zipped(*((f"{k}.jpg", b"") for k in range(rng.choice([51, 1000, 10_000])))))
     if rng.random() < 0.5:
         at = data.rindex(b"PK\x05\x06")
@@ -53,7 +53,7 @@ def many_members(rng: random.Random) -> Case:
 
 
 def second_end(rng: random.Random) -> Case:
-    """A large directory behind a second, 64-bit end, which a small one before it hides."""
+    """A large directory in a ZIP64 end record, beside an ordinary end record that announces a small one."""
     raw = zipped(*((f"{k}.jpg", b"") for k in range(rng.choice([60, 3000]))))
     at = raw.rindex(b"PK\x05\x06")
     count, size, offset = struct.unpack_from("<HII", raw, at + 10)
@@ -64,7 +64,7 @@ def second_end(rng: random.Random) -> Case:
 
 
 def bomb(rng: random.Random) -> Case:
-    """Members that are much larger unpacked, told or not, in one archive or in several."""
+    """Members that are much larger when unpacked, announced or not, in one archive or in several."""
     large = rng.choice([11_000_000, 60_000_000])
     kind = rng.randrange(4)
     if kind == 0:
@@ -81,7 +81,7 @@ def bomb(rng: random.Random) -> Case:
 
 
 def overlapping(rng: random.Random) -> Case:
-    """Many members that share the bytes of one."""
+    """Many members that share the same bytes."""
     raw = zipped(("0.jpg", bytes(900_000)))
     at, end = raw.rindex(b"PK\x01\x02"), raw.rindex(b"PK\x05\x06")
     entry, count = raw[at:end], rng.randint(12, 40)
@@ -106,7 +106,7 @@ def no_plain_file(rng: random.Random) -> Case:
 
 
 def encrypted(rng: random.Random) -> Case:
-    """The flag of encryption, or a way of packing that nobody knows."""
+    """The encryption flag, or an unknown compression method."""
     raw = bytearray(zipped(("a.jpg", rng.randbytes(200))))
     at = raw.rindex(b"PK\x01\x02")
     if rng.random() < 0.5:
@@ -120,7 +120,7 @@ def encrypted(rng: random.Random) -> Case:
 
 
 def damaged(rng: random.Random) -> Case:
-    """An archive that is cut, has bytes changed, is empty or is something else."""
+    """An archive that is truncated, altered, empty or of another format."""
     raw = bytearray(zipped(("a.jpg", rng.randbytes(3000)), ("b/c.jpg", rng.randbytes(3000))))
     kind = rng.randrange(4)
     if kind == 0:
@@ -138,6 +138,6 @@ def damaged(rng: random.Random) -> Case:
 
 
 def one_name(rng: random.Random) -> Case:
-    """Two members of one name, or a file where another needs a folder."""
+    """Two members with the same name, or a file with the name of a folder."""
     names = rng.choice([("a.jpg", "a.jpg"), ("a.jpg", "./a.jpg"), ("a.jpg", "a.jpg/b.jpg"), ("a.jpg/b.jpg", "a.jpg")])
     return Case("one name twice", upload(zipped(*((name, b"x") for name in names))))

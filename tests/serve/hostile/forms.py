@@ -1,4 +1,4 @@
-"""Forms, settings and HTTP that are made to harm."""
+"""Hostile forms, settings and HTTP."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from tests.serve.hostile.requests import (
 
 
 def large_file(rng: random.Random) -> Case:
-    """A file, or all together, beyond what is taken; announced, or sent in chunks without saying how much comes."""
+    """A file or a form above the limit, with an announced length or in chunks without one."""
     path, most = rng.choice([(SINGLE, MAX_PHOTO_MB), (DETECT, MAX_PHOTO_MB), (JOBS, MAX_UPLOAD_MB)])
     size = most * 1_000_000 + rng.choice([1, 200_000, 2_000_000])
     body = part("file", "a.jpg", bytes(size)) + b"--ab12cd34--\r\n"
     if rng.random() < 0.5:
         return Case("too large a file", request("POST", path, body, **FORM))
-    if rng.random() < 0.3:  # after the form's end, where no part is counted
+    if rng.random() < 0.3:  # bytes after the end of the form
         body = part("file", "a.jpg", b"x") + b"--ab12cd34--\r\n" + bytes((most + 2) * 1_000_000)
     return Case("too large a file in chunks", chunked("POST", path, body, **FORM))
 
 
 def many_parts(rng: random.Random) -> Case:
-    """More files or fields than are taken, also of kinds that are skipped."""
+    """More files or fields than allowed, also of kinds that are skipped."""
     suffix = rng.choice(["jpg", "txt", "zip"])
     files = [part("file", f"{k}.{suffix}", b"") for k in range(rng.choice([MAX_FILES + 1, 3000]))]
     fields = [part(f"f{k}", None, b"1") for k in range(rng.choice([65, 5000]))]
@@ -48,7 +48,7 @@ def many_parts(rng: random.Random) -> Case:
 
 
 def broken_form(rng: random.Random) -> Case:
-    """A form that is cut, has no boundary or another one, or parts without names."""
+    """A form that is truncated, has a missing or wrong boundary, or parts without names."""
     whole = part("file", "a.jpg", b"abc")
     path = rng.choice([JOBS, SINGLE, DETECT])
     made = rng.choice([
@@ -75,7 +75,7 @@ def broken_form(rng: random.Random) -> Case:
 
 
 def wrong_settings(rng: random.Random) -> Case:
-    """Settings that are no JSON, or hold what no option takes."""
+    """Settings that are not JSON or have invalid values."""
     text = rng.choice([
         "{", "[]", "null", "1", '"x"', "[" * 60_000, '{"a":' * 20_000, '{"seed": NaN}', '{"seed": 1e999}',
         '{"seed": -1}', '{"seed": ' + "9" * 6000 + "}", '{"seed": 1.5}', '{"strength": NaN}', '{"strength": Infinity}',
@@ -89,7 +89,7 @@ def wrong_settings(rng: random.Random) -> Case:
 
 
 def wrong_fields(rng: random.Random) -> Case:
-    """The same for a single photo, whose settings are fields."""
+    """Invalid settings of a single photo, which are fields of the form."""
     name, text = rng.choice([
         ("seed", "NaN"), ("seed", "9" * 5000), ("seed", "1e400"), ("strength", "nan"), ("strength", "inf"),
         ("privacy", "nan"), ("privacy", "1e-400"), ("threshold", "inf"), ("threshold", "5e-324"),
@@ -103,14 +103,14 @@ def wrong_fields(rng: random.Random) -> Case:
 
 
 def breaks_off(rng: random.Random) -> Case:
-    """An upload whose sender goes away."""
+    """An upload whose sender closes the connection."""
     whole = upload(zipped(("a.jpg", rng.randbytes(200_000))), path=rng.choice([JOBS, SINGLE]))
     cut = rng.randrange(whole.index(b"\r\n\r\n") + 4, len(whole) - 1)
     return Case("a request that breaks off", whole[:cut], frozenset(), breaks_off=True)
 
 
 def wrong_http(rng: random.Random) -> Case:
-    """Requests that no client should send."""
+    """Invalid HTTP requests."""
     raw, statuses = rng.choice([
         (lambda: request("GET", "/v1/jobs", x_large="a" * 100_000), {200, 400, 431}),
         (lambda: request("GET", "/" + "a" * 100_000), {400, 404, 414}),
@@ -146,7 +146,7 @@ def wrong_http(rng: random.Random) -> Case:
 
 
 def wrong_json(rng: random.Random) -> Case:
-    """Bodies of the other addresses: too large, too deep, of wrong kinds."""
+    """JSON bodies that are too large, too deeply nested or of wrong types."""
     method, path = rng.choice(
         [("PATCH", "/v1/jobs/x/photos/1"), ("PATCH", "/v1/jobs/x/people/p1"), ("POST", "/v1/session")]
     )

@@ -1,4 +1,4 @@
-"""Pictures that are made to harm, or are none."""
+"""Hostile pictures, and files that are not pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, data: bytes, *more: bytes, depth: int = 8, colour: int = 2) -> bytes:
-    """Return a PNG with any data."""
+    """Return a PNG with arbitrary data."""
     head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
 
@@ -37,7 +37,7 @@ def saved(kind: str, size: tuple[int, int] = (48, 40), **options: object) -> byt
 
 
 def tiff(width: int, height: int, *, loop: bool = False) -> bytes:
-    """Return a TIFF with one packed strip, of any size, whose directories may go round."""
+    """Return a TIFF of any size with one compressed strip, whose directories may form a loop."""
     strip = zlib.compress(bytes(4096))
     at = 8 + 2 + 9 * 12 + 4
     tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, at),
@@ -52,7 +52,7 @@ def iso_box(kind: bytes, data: bytes) -> bytes:
 
 
 def iso(brand: bytes, codec: bytes, width: int, height: int) -> bytes:
-    """Return a HEIC or AVIF file that announces a size and holds next to nothing."""
+    """Return a HEIC or AVIF file that announces a size and has almost no data."""
     ispe = iso_box(b"ispe", struct.pack(">III", 0, width, height))
     ipma = iso_box(b"ipma", struct.pack(">IIHBB", 0, 1, 1, 1, 1))
     iprp = iso_box(b"iprp", iso_box(b"ipco", ispe) + ipma)
@@ -66,7 +66,7 @@ def iso(brand: bytes, codec: bytes, width: int, height: int) -> bytes:
 
 
 def huge_picture(rng: random.Random) -> Case:
-    """A few bytes that announce, or unpack to, more pixels than are taken."""
+    """A small file that announces, or unpacks to, more pixels than allowed."""
     side = rng.choice([2100, 30_000, 65_000])
     rows = zlib.compress(bytes(3 * 2100 * 2100 + 2100))
     vp8x = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (16_383).to_bytes(3, "little") * 2
@@ -88,7 +88,7 @@ def huge_picture(rng: random.Random) -> Case:
 
 
 def packed_metadata(rng: random.Random) -> Case:
-    """A small picture whose colour profile or text unpacks to very much: it is taken, or refused, without harm."""
+    """A small picture whose colour profile or text unpacks to a large size; it may be accepted or refused."""
     large = zlib.compress(bytes(rng.choice([20_000_000, 100_000_000])), 9)
     chunk = rng.choice([
         png_chunk(b"iCCP", b"x\0\0" + large),
@@ -100,7 +100,7 @@ def packed_metadata(rng: random.Random) -> Case:
 
 
 def broken_picture(rng: random.Random) -> Case:
-    """A picture that is cut or has bytes changed: taken where it can be read all the same."""
+    """A picture that is truncated or altered; it is accepted if it is readable."""
     kind = rng.choice(["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
     data = bytearray(saved(kind))
     if rng.random() < 0.5:
@@ -114,7 +114,7 @@ def broken_picture(rng: random.Random) -> Case:
 
 
 def no_picture(rng: random.Random) -> Case:
-    """Something else under a picture's name."""
+    """Other data under the name of a picture."""
     data = rng.choice([
         b"", b"\0" * 5000, b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7\n", b"MZ" + bytes(300),
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9999999 9999999\n", b"8BPS" + bytes(100), b"\x7fELF" + bytes(99),
@@ -128,7 +128,7 @@ def no_picture(rng: random.Random) -> Case:
 
 
 def polyglot(rng: random.Random) -> Case:
-    """A picture that is something else as well: it is taken, and nothing of the rest comes back."""
+    """A picture that is valid in another format, too; it is accepted, and the output has only the picture."""
     kind = rng.choice(["PNG", "JPEG", "GIF", "BMP", "WEBP"])
     hidden = rng.choice([_SECRET + bytes(40), _PAYLOAD, zipped(("a.txt", _SECRET), how=zipfile.ZIP_STORED)])
     data = saved(kind) + hidden

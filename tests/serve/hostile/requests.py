@@ -1,11 +1,11 @@
-"""A request that is made to harm, and the bytes of requests and forms."""
+"""A hostile request, and functions that make the bytes of requests and forms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MAX_PHOTO_MB, MAX_UPLOAD_MB, MAX_FILES, MAX_MEGAPIXELS = 2, 10, 50, 4
-"""The limits of the service that the requests are made for."""
+"""Limits of the service that receives the requests."""
 REFUSED = frozenset({400, 413, 415, 422})
 JOBS, SINGLE, DETECT = "/v1/jobs", "/v1/anonymize", "/v1/detect"
 BOUNDARY = "ab12cd34"
@@ -14,7 +14,15 @@ FORM = {"content_type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 @dataclass(frozen=True)
 class Case:
-    """One request. statuses: what it may end in, empty where it breaks off. absent: what the answer may not hold."""
+    """One request.
+
+    Attributes:
+        what: Description of the case.
+        raw: Bytes of the request.
+        statuses: Statuses that the response may have; empty if the request is broken off.
+        absent: Bytes that the response must not contain.
+        breaks_off: Whether the sender closes the connection before the end.
+    """
 
     what: str
     raw: bytes
@@ -24,7 +32,7 @@ class Case:
 
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
-    """Return a request. headers: names with _ for -; content_length="" leaves it out."""
+    """Return a request. Names of headers have _ for -; content_length="" omits that header."""
     given = {"host": "localhost", "connection": "close", "content-length": str(len(body))}
     given |= {name.replace("_", "-"): text for name, text in headers.items()}
     lines = [f"{name}: {text}" for name, text in given.items() if text]
