@@ -70,8 +70,8 @@ def anonymize_video(
         >>> from pathlib import Path
         >>> from styleid import AnonymizeOptions, VideoOptions, anonymize_video
         >>> summary = anonymize_video(Path("people.mp4"), VideoOptions(Path("new.mp4")), AnonymizeOptions(seed=7))
-        >>> summary.exit_status, len(summary.record["tracks"])
-        (0, 2)
+        >>> summary.exit_status, len(summary.record["tracks"])  # 3: some faces were obscured where two people cross
+        (3, 4)
     """
     options, people, decided = options or AnonymizeOptions(), people or PeopleOptions(), None
     read = read_decisions(decisions) if decisions is not None else None
