@@ -127,9 +127,9 @@ def test_the_swapper_takes_identity_rows_completely_from_the_target(bundle: Bund
         ({"units": "groups:3"}, "no such ranking"),
         ({"units": "channels:0"}, f"1 to {ROWS * WIDTH}"),
         ({"units": "channels:x"}, f"1 to {ROWS * WIDTH}"),
-        ({"preset": "other"}, "it has paper"),
-        ({"region": "inner"}, "what pixel replaces"),
-        ({"method": "pixel", "units": "layers:5"}, "what latent swaps"),
+        ({"preset": "other"}, "its presets: paper"),
+        ({"region": "inner"}, "only `method=pixel` uses it"),
+        ({"method": "pixel", "units": "layers:5"}, "only `method=latent` uses it"),
     ],
 )
 def test_unsuitable_options_are_named(bundle: Bundle, options: dict, says: str) -> None:
