@@ -21,10 +21,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from processes import finished
 
 # Import only the standard library: on Linux a child's peak memory starts at the memory of its parent.
 
@@ -32,7 +33,6 @@ HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "against_deface.md"
 SUFFIXES = (".jpg", ".jpeg", ".png")
 PEER = "deface, blur"
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _BUSY = 0.25
 
 
@@ -116,27 +116,18 @@ def measure(contestant: Contestant, photos: Sequence[Path], work: Path) -> Run:
         folder.mkdir()
     for photo in photos:
         shutil.copy(photo, source)
-    with (work / "stdout").open("w+") as stdout, (work / "stderr").open("w+") as stderr:
-        command = contestant.command(source, out)
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        stdout.seek(0)
-        stderr.seek(0)
-        said, complained = stdout.read(), stderr.read()
-    if process.returncode == 2:
-        raise UsageError(complained.strip())
+    ended = finished(contestant.command(source, out))
+    if ended.status == 2:
+        raise UsageError(ended.stderr.strip())
     written = [path for folder in (source, out) for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     missing = len(photos) - (len(written) - len(photos))
-    if process.returncode not in contestant.statuses or missing:
+    if ended.status not in contestant.statuses or missing:
         raise SystemExit(
-            f"{contestant.name} ended with status {process.returncode} and left {missing} of {len(photos)} photos "
-            f"unwritten, so there is nothing to compare:\n{complained[-2000:]}"
+            f"{contestant.name} ended with status {ended.status} and left {missing} of {len(photos)} photos "
+            f"unwritten, so there is nothing to compare:\n{ended.stderr[-2000:]}"
         )
-    faces = json.loads(said.splitlines()[-1])["faces"] if contestant.tells else {}
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _RSS_UNIT, faces)
+    faces = json.loads(ended.stdout.splitlines()[-1])["faces"] if contestant.tells else {}
+    return Run(ended.seconds, ended.cpu_seconds, ended.peak_bytes, faces)
 
 
 def compare(photos: Sequence[Path], repeats: int, bundle: str | None, work: Path) -> tuple[list[Result], list[str]]:

@@ -16,12 +16,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from against_deface import conditions, spread
+from processes import finished
 
 # Import only the standard library: on Linux a child's peak memory starts at the memory of its parent.
 
@@ -29,7 +29,6 @@ HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "video_speed.md"
 NAMES = ("example", "1080p", "crowd", "walk")
 OURS, OTHER, PEER = "styleid", "styleid, other tree", "deface, blur"
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True)
@@ -66,20 +65,12 @@ def run(command: list[str], source_tree: Path | None, frames: int, statuses: Seq
         statuses: Exit statuses that count as success.
     """
     env = dict(os.environ) if source_tree is None else os.environ | {"PYTHONPATH": str(source_tree.resolve() / "src")}
-    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        stdout.seek(0)
-        stderr.seek(0)
-        said, complained = stdout.read(), stderr.read()
-    if process.returncode not in statuses:
-        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}:\n{complained[-2000:]}")
-    told = json.loads(said.splitlines()[-1]) if source_tree is not None else {}
-    cpu = usage.ru_utime + usage.ru_stime
-    return Run(told.get("frames", frames), seconds, cpu, usage.ru_maxrss * _RSS_UNIT, told.get("stage_seconds", {}))
+    ended = finished(command, env)
+    if ended.status not in statuses:
+        raise SystemExit(f"{' '.join(command)} ended with status {ended.status}:\n{ended.stderr[-2000:]}")
+    told = json.loads(ended.stdout.splitlines()[-1]) if source_tree is not None else {}
+    stages = told.get("stage_seconds", {})
+    return Run(told.get("frames", frames), ended.seconds, ended.cpu_seconds, ended.peak_bytes, stages)
 
 
 def measure(clip: Path, work: Path, given: argparse.Namespace) -> dict[str, list[Run]]:

@@ -10,6 +10,7 @@ from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
 import tests.typechecker  # noqa: F401  (named below)
+from tests.browser import browser  # noqa: F401  (a fixture)
 
 # Every call of a function in these rooms is checked against the shapes and types of its signature.
 install_import_hook(

@@ -5,9 +5,6 @@ PATH.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +20,8 @@ from styleid.reports.pages import render
 
 pytestmark = pytest.mark.web
 
-BROWSER = os.environ.get("STYLEID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
 KINDS = [{"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
          for scheme in ("light", "dark") for width in (400, 1200)]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A browser; the tests are skipped, with the reason, where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="these tests need Playwright: make test-web")
-    if not BROWSER:
-        pytest.skip("these tests need Chromium: install it, or name it with STYLEID_CHROMIUM")
-    with sync_api.sync_playwright() as play:
-        one = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture

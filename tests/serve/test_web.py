@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -28,22 +27,9 @@ from tests.serve.conftest import FRAMES, ROOT
 
 pytestmark = pytest.mark.web
 
-BROWSER = os.environ.get("STYLEID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
 WITHIN_MS = 300_000
 """A wait ends when the page has come so far, whatever the load; this only ends a test that hangs."""
 SERIOUS = ("serious", "critical")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Return a browser, or skip the tests with the reason if there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the page's tests need Playwright: make test-web")
-    if not BROWSER:
-        pytest.skip("the page's tests need Chromium: install it, or name it with STYLEID_CHROMIUM")
-    with sync_api.sync_playwright() as play:
-        one = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module")

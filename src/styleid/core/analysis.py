@@ -83,7 +83,14 @@ def analyse_faces(
 
 @dataclass(frozen=True, eq=False)
 class FaceMaps:
-    """What the parser said of a face's crop, as `SourceFace` has it. labels: where the method needs them."""
+    """The parser's maps of a face's crop, as in `SourceFace`.
+
+    Attributes:
+        bare: Probability of bare skin, (s, s).
+        glasses: Probability of glasses, (s, s).
+        parts: Values of `guides.Part`, uint8 (h, w).
+        labels: The label map; None if the method does not use it.
+    """
 
     bare: Float[np.ndarray, "s s"]
     glasses: Float[np.ndarray, "s s"]
@@ -92,13 +99,13 @@ class FaceMaps:
 
 
 def pack_maps(source: SourceFace) -> bytes:
-    """Return a face's maps in few bytes; probabilities are rounded to 6 bits, since the rest is noise."""
+    """Compress a face's maps, about 5 kB. Probabilities are rounded to 6 bits; labels are left out."""
     shares = [(one * PACKED_LEVELS).round().astype(np.uint8) for one in (source.bare, source.glasses)]
     return zlib.compress(b"".join(np.ascontiguousarray(one).data for one in (*shares, source.parts)), 1)
 
 
 def unpack_maps(packed: bytes, side: int) -> FaceMaps:
-    """Return what `pack_maps` packed of a face whose crop has so many pixels a side."""
+    """Return the maps that `pack_maps` compressed. side: side of the face's crop, pixels."""
     content = np.frombuffer(zlib.decompress(packed), np.uint8)
     bare, glasses = (content[: 2 * side**2].reshape(2, side, side) / np.float32(PACKED_LEVELS)).astype(np.float32)
     parts = content[2 * side**2 :]
@@ -115,17 +122,17 @@ def recall_face(
     maps: FaceMaps,
     wplus: Float[np.ndarray, " size"],
 ) -> SourceFace:
-    """Put a face together that was measured before, without running a network.
+    """Return a face from measurements that were made before. No network runs.
 
     Args:
-        bundle: What it was measured with.
-        method: The method at work; one that needs labels needs them in `maps`.
-        image_rgb: The same photo.
-        faces: The same faces of the photo.
-        index: Which of them it is.
-        seen: What was measured of it.
-        maps: Its maps.
-        wplus: Its codes.
+        bundle: The bundle that measured it.
+        method: The method; if it uses label maps, `maps` must have them.
+        image_rgb: The photo, uint8 (h, w, 3).
+        faces: All faces of the photo.
+        index: Position of the face among them.
+        seen: The measurements.
+        maps: The maps.
+        wplus: The latent code, (size,).
     """
     template = bundle.spec.crop
     matrix = template.matrix(faces.landmarks_px[index])
@@ -135,7 +142,7 @@ def recall_face(
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Where a face lies: its photo, the photo's faces and which it is, its crop, and which faces stay as they are."""
+    """A face in its photo: all faces of the photo, its index among them, its crop, and which faces are kept."""
 
     image_rgb: ImageRGB
     faces: Faces
@@ -146,7 +153,7 @@ class _Place:
 
     @property
     def others_hidden(self) -> Bool[np.ndarray, " n"]:
-        """Which other faces do not stay as they are."""
+        """The other faces that are not kept, bool (n,)."""
         hidden = np.ones(len(self.faces), bool) if self.kept is None else ~self.kept
         hidden[self.index] = False
         return hidden

@@ -368,18 +368,29 @@ class Anonymizer:
         self, pending: list[FaceProgress], draft: PhotoDraft, name: str, attempt: int
     ) -> list[FaceProgress]:
         """Make one attempt at each pending face; return the faces that get another one."""
-        own = np.stack([face.source.wplus for face in pending])
         with self.timer("generate"):
             targets = self.targets.sample(self.bundle, name, pending, attempt)
-            swapped = self._method.swap(self.bundle, own, targets, [face.step for face in pending])
-        photos = [draft.image_rgb] * len(pending)
+        self.attempt_targets(pending, draft.image_rgb, targets)
         again: list[FaceProgress] = []
-        for face, made in zip(pending, self.attempt(pending, photos, swapped), strict=True):
+        for face in pending:
             face.tries = attempt + 1
-            face.attempts.append(made)
-            if self.targets.plan_next(face, made.verdict, len(self._method.steps)):
+            if self.targets.plan_next(face, face.attempts[-1].verdict, len(self._method.steps)):
                 again.append(face)
         return again
+
+    def attempt_targets(self, pending: Sequence[FaceProgress], photo_rgb: ImageRGB, targets: WPlusArray) -> None:
+        """Make one attempt at each face of a photo with a given target, and record it in the face's attempts.
+
+        Args:
+            pending: The n faces; each uses its swap step.
+            photo_rgb: The photo.
+            targets: Latent codes of the targets, (n, size).
+        """
+        own = np.stack([face.source.wplus for face in pending])
+        with self.timer("generate"):
+            swapped = self._method.swap(self.bundle, own, targets, [face.step for face in pending])
+        for face, made in zip(pending, self.attempt(pending, [photo_rgb] * len(pending), swapped), strict=True):
+            face.attempts.append(made)
 
     def attempt(
         self, pending: Sequence[FaceProgress], photos_rgb: Sequence[ImageRGB], wplus: WPlusArray

@@ -14,9 +14,14 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from styleid.types import FloatArray
 
+ACROSS_CUTS = 0.7
+"""Least correlation with which a track that is not detected continues across a cut."""
+_INSIDE = 0.1
+"""Least share of a box that must lie inside the picture."""
 SEEN_FROM = 0.5
 """Correlation from which a face counts as found."""
 _SMALLEST_PX = 5
@@ -36,6 +41,13 @@ _MOST_OUTSIDE = 0.6
 
 Look = tuple[np.ndarray, FloatArray]
 """A frame and a box in it that shows the face well; it need not be the frame in which the face was last found."""
+
+
+def is_inside(box_xyxy: Float[np.ndarray, " 4"], width: int, height: int) -> bool:
+    """Return whether enough of a box lies inside a picture of this size in pixels to show a face."""
+    size = np.clip(box_xyxy[2:] - box_xyxy[:2], 1e-3, None)
+    low, high = np.maximum(box_xyxy[:2], 0), np.minimum(box_xyxy[2:], [width, height])
+    return bool((high > low).all()) and float(((high - low) / size).prod()) > _INSIDE
 
 
 def follow(

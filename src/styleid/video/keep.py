@@ -15,8 +15,8 @@ from jaxtyping import Float
 from styleid.faces.views import embed_faces
 from styleid.media.video.clip import Clip
 from styleid.people.keep import Keep, Match
+from styleid.video.measurements import faces_at, replaceable
 from styleid.video.scan import Scan, Watch
-from styleid.video.targets import faces_at, replaceable
 from styleid.video.tracks import Track
 
 LOOKS_A_SECOND = 10.0

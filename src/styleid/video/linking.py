@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from styleid.video.targets import Measurements, replaceable
+from styleid.video.measurements import Measurements, replaceable
 from styleid.video.tracks import Track
 
 

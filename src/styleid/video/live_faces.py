@@ -99,7 +99,7 @@ class LiveFaces:
         face = Faces(np.array([[70, 60, 186, 206]], np.float32), np.ones(1, np.float32), points[None])
         for _ in range(2):
             source = self._anonymizer.analyse(image, face, np.array([0]))[0]
-            self._attempt(image, [FaceProgress(source)], [self._met(source, 0.0)])
+            self._anonymizer.attempt_targets([FaceProgress(source)], image, self._met(source, 0.0).target[None])
             self._people.clear()
         self.people = 0
 
@@ -161,7 +161,7 @@ class LiveFaces:
             FaceProgress(source, step=person.step, tries=person.attempt + 1)
             for source, person in zip(sources, people, strict=True)
         ]
-        self._attempt(image_rgb, progress, people)
+        self._anonymizer.attempt_targets(progress, image_rgb, np.stack([person.target for person in people]))
         for face, person in zip(progress, people, strict=True):
             verdict = face.attempts[-1].verdict
             self._note(person, face, verdict, time_s)
@@ -170,15 +170,6 @@ class LiveFaces:
         self._anonymizer.finish(progress, draft, faces)
         spent = (self._clock() - begun) / len(rows)
         self._cost_s = (1 - _NEWEST) * self._cost_s + _NEWEST * spent
-
-    def _attempt(self, image_rgb: ImageRGB, progress: list[FaceProgress], people: Sequence[LivePerson]) -> None:
-        own = np.stack([face.source.wplus for face in progress])
-        targets = np.stack([person.target for person in people])
-        method, bundle = self._anonymizer.method, self._anonymizer.bundle
-        wplus = method.swap(bundle, own, targets, [face.step for face in progress])
-        made = self._anonymizer.attempt(progress, [image_rgb] * len(progress), wplus)
-        for face, one in zip(progress, made, strict=True):
-            face.attempts.append(one)
 
     def _who(self, sources: Sequence[SourceFace], tracks: Sequence[LiveTrack], time_s: float) -> list[LivePerson]:
         """Return the person of each face: by the track, or else by the embedding."""

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from styleid.faces.follow import SEEN_FROM, Look, follow
+from styleid.faces.follow import ACROSS_CUTS, SEEN_FROM, Look, follow, is_inside
 from styleid.faces.smooth import smooth
 from styleid.faces.track import assignment, overlap
 from styleid.types import Faces, FloatArray, ImageRGB
@@ -38,12 +38,8 @@ _MAY_BE, _NEAR_SIDES = 0.5, 2.0
 from a track that is not detected, in sides of the larger box."""
 _LOST_S, _FOLLOW_S = 1.0, 2.0
 """Time after a face was last found, and after it was last detected, at which its track ends, seconds."""
-_ACROSS_CUTS = 0.7
-"""Least correlation with which a track that is not detected continues across a cut."""
 _GROWTH = 0.2
 """Enlargement of the covering box per picture without the face, as a share of its size; at most 1 in total."""
-_INSIDE = 0.1
-"""Least share of a box that must lie inside the picture."""
 _BACK_UNSEEN = 2
 """Number of consecutive pictures without the face after which a track is not followed backwards any further."""
 _SIGMA_S = 0.08
@@ -220,10 +216,10 @@ class LiveTracks:
         assert self._before is not None
         step = track.speed * (time_s - track.time_s) * self.scale
         boxes, scores = follow([self._before, grey], self._small(track.box_xyxy), step, track.look)
-        found = bool(scores[0] >= (_ACROSS_CUTS if cut else SEEN_FROM))
+        found = bool(scores[0] >= (ACROSS_CUTS if cut else SEEN_FROM))
         track.followed(self._large(boxes[0]) if found else track.expected(time_s), time_s, found=found)
         late = time_s - track.found_s > _LOST_S or time_s - track.seen_s > _FOLLOW_S
-        return not late and self._is_inside(track.box_xyxy) and (found or not cut)
+        return not late and is_inside(track.box_xyxy, *self._size) and (found or not cut)
 
     def _may_be_lost(self, face: Faces, tracks: Sequence[LiveTrack], time_s: float) -> bool:
         """Return whether a low-score detection may show the face of a track nearby that is not detected.
@@ -248,12 +244,6 @@ class LiveTracks:
             for track in kept
             if track.seen_s == track.time_s or float(overlap(track.box_xyxy[None], boxes).max()) <= _SAME_FACE
         ]
-
-    def _is_inside(self, box: Float[np.ndarray, " 4"]) -> bool:
-        """Return whether enough of a box lies inside the picture to show a face."""
-        low, high = np.maximum(box[:2], 0), np.minimum(box[2:], self._size)
-        shown = np.clip(high - low, 0, None).prod() / max(float((box[2:] - box[:2]).prod()), 1e-3)
-        return bool(shown > _INSIDE)
 
     def _look(self, grey: Grey, face: Faces) -> Look:
         return grey, self._small(face.boxes_xyxy[0])

@@ -21,8 +21,9 @@ from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import Obscuring, face_ellipse, obscure_face
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, MaskArray
 from styleid.video.ahead import ONE_BY_ONE, FramePool
+from styleid.video.measurements import Measurements, faces_at, replaceable, steady
 from styleid.video.scan import Watch
-from styleid.video.targets import AssignedTarget, Measurements, faces_at, replaceable, steady
+from styleid.video.targets import AssignedTarget
 from styleid.video.tracks import Track
 
 _FADE_S, _MERGE_S = 0.2, 0.4
@@ -193,7 +194,7 @@ class Renderer:
             progress.append(FaceProgress(steadied, step=part.step, tries=part.tries))
             parts.append(part)
         if progress:
-            self._attempt(image, progress, parts)
+            self._anonymizer.attempt_targets(progress, image, np.stack([part.target for part in parts]))
         return [*hidden, *progress]
 
     def _sources(
@@ -209,15 +210,6 @@ class Renderer:
         rows = [self._measured.row(which[k], frame) for k in aligned]
         pairs = zip(aligned, rows, strict=True)
         return [self._measured.recall(self._anonymizer, image, faces, k, row) for k, row in pairs]
-
-    def _attempt(self, image: ImageRGB, progress: list[FaceProgress], parts: Sequence[AssignedTarget]) -> None:
-        own = np.stack([face.source.wplus for face in progress])
-        targets = np.stack([part.target for part in parts])
-        method, bundle = self._anonymizer.method, self._anonymizer.bundle
-        wplus = method.swap(bundle, own, targets, [part.step for part in parts])
-        made = self._anonymizer.attempt(progress, [image] * len(progress), wplus)
-        for face, one in zip(progress, made, strict=True):
-            face.attempts.append(one)
 
     def release(self, held: Held, sink: ClipSink, show: Show | None) -> None:
         """Obscure the faces of a waiting frame that fail in it or in frames nearby, and write the frame.

@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.assignment import Assignment
 from styleid.engine.decisions import DecidedVideo
@@ -35,13 +32,15 @@ from styleid.video.ahead import ONE_BY_ONE, FramePool, frames_at_once
 from styleid.video.decided import clip_sha256, export_video_decisions, require_decided, shared_settings
 from styleid.video.keep import leave_kept
 from styleid.video.linking import link_tracks
+from styleid.video.measurements import Measurements, measure
 from styleid.video.options import VideoOptions
 from styleid.video.record import parse_tracks, to_record
-from styleid.video.render import Renderer, TrackLog
+from styleid.video.render import Renderer
 from styleid.video.review import Sheets, write_review
 from styleid.video.scan import Detector, Scan, Watch, scan
 from styleid.video.store import Workspace
-from styleid.video.targets import AssignedTarget, Measurements, assign_targets, measure
+from styleid.video.targets import AssignedTarget, assign_targets
+from styleid.video.track_entry import track_entry
 from styleid.video.tracks import Track, complete, rounded, steadied, tracks_of
 
 UNSURE_SHARE = 0.35
@@ -255,7 +254,7 @@ def _run_on(
     video = clip.info.facts | {"frames": found.frames, "seconds": round(_length(found), 3), "cuts": len(found.cuts)}
     notes = [*clip.info.notes, *sink.notes, *([_WHOLE] if given is not None else [])]
     record = told | {"sha256": digest, "video": video, "notes": notes}
-    record["tracks"] = [_told(t, log, found) for t, log in zip(tracks, renderer.logs, strict=True)]
+    record["tracks"] = [track_entry(t, log, found) for t, log in zip(tracks, renderer.logs, strict=True)]
     if sink.mark:
         record["mark"] = sink.mark
     page, kept = None, to_record(clip.info, found.frames, tracks)
@@ -377,52 +376,6 @@ def _stages(anonymizer: Anonymizer) -> dict[str, float]:
 
 def _length(found: Scan) -> float:
     return float(found.times_s[-1] + found.durations_s[-1] - found.times_s[0]) if found.frames else 0.0
-
-
-def _told(track: Track, log: TrackLog, found: Scan) -> dict[str, Any]:
-    """Return the journal's entry for a track. It contains no embedding and no image."""
-    boxes = track.boxes_xyxy
-    widths = boxes[:, 2:] - boxes[:, :2]
-    ends = found.times_s + found.durations_s
-    return {
-        "track": track.number,
-        "person": track.person + 1,
-        "frames": [track.first, track.last],
-        "from_s": round(float(found.times_s[track.first]), 3),
-        "to_s": round(float(ends[track.last]), 3),
-        "box_range": np.round(np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)]).astype(float), 1).tolist(),
-        "side_px": [round(float(widths.min(1).min()), 1), round(float(widths.min(1).max()), 1)],
-        "action": _action(track, log),
-        "anonymised": log.anonymised,
-        "obscured": len(log.hidden),
-        "obscured_at": _stretches(log.hidden, found, ends),
-        "gate": {name: round(value, 2) for name, value in (track.kept or log.figures).items()},
-        **({"decision": track.decision} if track.decision else {}),
-    }
-
-
-def _action(track: Track, log: TrackLog) -> str:
-    if track.left:
-        return "kept"
-    return "anonymised" if log.anonymised else "obscured"
-
-
-def _stretches(
-    hidden: Sequence[tuple[int, str]], found: Scan, ends: Float[np.ndarray, " frames"]
-) -> list[dict[str, Any]]:
-    stretches: list[dict[str, Any]] = []
-    for frame, reason in hidden:
-        if stretches and stretches[-1]["frames"][1] == frame - 1 and bool(reason) == bool(stretches[-1]["reason"]):
-            stretches[-1]["frames"][1] = frame
-            if reason not in stretches[-1]["reason"].split("; "):
-                known = [r for r in stretches[-1]["reason"].split("; ") if r]
-                stretches[-1]["reason"] = "; ".join(dict.fromkeys([*known, *reason.split("; ")]))
-        else:
-            stretches.append({"frames": [frame, frame], "reason": reason})
-    for stretch in stretches:
-        first, last = stretch["frames"]
-        stretch["from_s"], stretch["to_s"] = round(float(found.times_s[first]), 3), round(float(ends[last]), 3)
-    return stretches
 
 
 def _settings(

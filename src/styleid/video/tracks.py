@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from styleid.faces.follow import SEEN_FROM, Look, fill_gap, follow, hermite
+from styleid.faces.follow import ACROSS_CUTS, SEEN_FROM, Look, fill_gap, follow, hermite, is_inside
 from styleid.faces.smooth import smooth
 from styleid.faces.track import overlap
 from styleid.media.video.clip import Clip
@@ -34,10 +34,6 @@ _BLINK, _SURE_AGAIN = 3, 0.6
 """Number of frames without the face after which a higher correlation is required to find it again, and that value."""
 _MOST_UNSEEN_S = 1.0
 """Time without the face after which the extension ends, seconds."""
-_ACROSS_CUTS = 0.7
-"""Least correlation with which a track continues across a cut."""
-_INSIDE = 0.1
-"""Least share of a box that must lie inside the frame."""
 _SAME_FACE = 0.5
 """Overlap above which two boxes show the same face."""
 _SHORT_GAP = 2
@@ -305,7 +301,11 @@ def _prolonged(
     for i, (box, score) in enumerate(zip(boxes, scores, strict=True)):
         frame = track.first - 1 - i if back else track.last + 1 + i
         crossing = (frame + 1 if back else frame) in cuts
-        if (crossing and score < _ACROSS_CUTS) or rivals.holds(frame, box, track) or not _inside(box, clip):
+        if (
+            (crossing and score < ACROSS_CUTS)
+            or rivals.holds(frame, box, track)
+            or not is_inside(box, clip.info.width, clip.info.height)
+        ):
             break
         if unseen > round(_MOST_UNSEEN_S * float(clip.info.rate)):
             break
@@ -314,13 +314,6 @@ def _prolonged(
         if there or i < _LEAST_ENDS:
             kept = i + 1
     return boxes[:kept]
-
-
-def _inside(box: Float[np.ndarray, " 4"], clip: Clip) -> bool:
-    """Return whether enough of a box lies inside the frame to show a face."""
-    size = np.clip(box[2:] - box[:2], 1e-3, None)
-    low, high = np.maximum(box[:2], 0), np.minimum(box[2:], [clip.info.width, clip.info.height])
-    return bool((high > low).all()) and float(((high - low) / size).prod()) > _INSIDE
 
 
 def _closed(index: int, track: Track, done: dict[tuple[int, str, int], Float[np.ndarray, "n 4"]]) -> Track:
