@@ -193,7 +193,8 @@ def table_of(steps: Sequence[SwapStep], figures: Sequence[dict[str, Any]], spec:
         low, high = found["leak_range"]
         cells = [", ".join(names) + (f", {step.strength:.0%} of them" if step.strength < 1 else "")]
         cells[0] += f"; light {step.light_cells} x {step.light_cells}" if spec.generators else ""
-        cells[0] += "" if step.cover is None else f"; over what lies before, {step.cover:.0%} beyond the outline"
+        if step.cover is not None:
+            cells[0] += f"; drawn over what is in front of the face, to {step.cover:.0%} beyond the outline"
         cells += [f"{found['leak']:+.3f} ({low:+.3f} to {high:+.3f})"]
         cells += [f"{share:.1%}" for share in found["passes"].values()]
         cells += [f"{found['distance'][name]:.2f}" for name in attackers]
