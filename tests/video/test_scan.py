@@ -5,11 +5,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from styleid import AnonymizeOptions, Anonymizer
 from styleid.faces.detect import DetectorOptions, FaceDetector
 from styleid.media.video.clip import ClipFrame, ClipInfo
 from styleid.types import Faces
-from styleid.video.ahead import FramePool
+from styleid.video.ahead import ONE_BY_ONE, FramePool
 from styleid.video.scan import scan
+from styleid.video.segments import LocalEngine
 from styleid.video.store import Workspace
 from tests.video.scenes import HEAD, Actor, Scene, SceneClip, background
 
@@ -36,7 +38,7 @@ class SeesBright:
 
 def test_a_face_in_a_view_is_a_face_of_the_frame():
     with Workspace() as space:
-        found = scan(BrightClip(), SeesBright(), None, 0.35, space)
+        found = scan(BrightClip(), SeesBright(), None, 0.35, space, local(ONE_BY_ONE))
     assert found.candidates.frames.tolist() == [1]
     assert found.candidates.boxes_xyxy.tolist() == [[20.5, 20.5, 40.5, 50.5]]
 
@@ -57,6 +59,10 @@ def small_faces(astronaut, frames):
         lambda i: (1150, 400, 42) if i >= 7 else None,
     )
     return Scene([Actor(head, path) for path in paths], frames, lambda i: moon, size=WIDE)
+
+
+def local(pool: FramePool) -> LocalEngine:
+    return LocalEngine(Anonymizer(None, AnonymizeOptions(method="none")), pool)
 
 
 class Counting(FaceDetector):
@@ -80,7 +86,7 @@ def wide(astronaut):
 def test_small_faces_are_found_between_key_frames(wide):
     detector = Counting(wide)
     with Workspace() as space, FramePool(2) as pool:
-        found = scan(SceneClip(wide), detector, None, 0.35, space, None, pool).candidates
+        found = scan(SceneClip(wide), detector, None, 0.35, space, local(pool)).candidates
     assert len(detector.everywhere) < 7
     middles = found.boxes_xyxy.reshape(-1, 2, 2).mean(1)
     missed = []
@@ -98,7 +104,7 @@ def test_results_do_not_depend_on_the_number_of_threads(wide, bundle):
     made = []
     for at_once in (1, 3):
         with Workspace() as space, FramePool(at_once) as pool:
-            found = scan(SceneClip(wide), FaceDetector(DetectorOptions(0.12)), bundle, 0.35, space, None, pool)
+            found = scan(SceneClip(wide), FaceDetector(DetectorOptions(0.12)), bundle, 0.35, space, local(pool))
             known = np.array(found.candidates.embeddings)
         made.append((found, known))
     (one, ones), (other, others) = made
@@ -114,4 +120,4 @@ def test_an_error_of_the_detector_ends_the_scan(wide):
             raise RuntimeError("out of memory")
 
     with Workspace() as space, FramePool(2) as pool, pytest.raises(RuntimeError, match="out of memory"):
-        scan(SceneClip(wide), Failing(wide), None, 0.35, space, None, pool)
+        scan(SceneClip(wide), Failing(wide), None, 0.35, space, local(pool))

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from styleid.core.analysis import pack_maps, unpack_maps
-from styleid.core.face import SourceFace
-from styleid.core.observation import Observation
 from styleid.core.pipeline import Anonymizer
 from styleid.faces.smooth import smooth
-from styleid.media.video.clip import Clip, ClipFrame
+from styleid.media.video.clip import Clip
 from styleid.types import Faces, ImageRGB
-from styleid.video.ahead import ONE_BY_ONE, FramePool
+from styleid.video.measuring import MeasuredFace, MeasureRequest
 from styleid.video.scan import Scan, Watch
 from styleid.video.store import Workspace, measurement_type
 from styleid.video.tracks import Track
@@ -49,44 +45,30 @@ class Measurements:
         self._tracks = tracks
         kind = measurement_type(spec.size, width)
         self.table: Any = space.table("measured", kind, int(self._starts[-1]))
-        self._maps, self._side = space.shelf("maps"), spec.crop.size_px
+        self._maps = space.shelf("maps")
 
     def row(self, track: int, frame: int) -> Any:
         """Return the row of a track, by index, in a frame."""
         return self.table[self._starts[track] + frame - self._tracks[track].first]
 
-    def note(self, track: int, frame: int, source: SourceFace, packed: bytes) -> None:
+    def maps(self, row: Any) -> bytes:
+        """Return the maps of a face, from `pack_maps`, by its row."""
+        return self._maps.take(*row["maps"].tolist())
+
+    def note(self, frame: int, face: MeasuredFace) -> None:
         """Store the measurements of a face.
 
         Args:
-            track: Index of the track.
             frame: Number of the frame.
-            source: The measured face.
-            packed: Its maps, from `pack_maps`.
+            face: The measurements.
 
         Raises:
             OutputError: If the maps cannot be written.
         """
-        row, seen = self.row(track, frame), source.observation
-        row["landmarks"], row["wplus"] = seen.landmarks, source.wplus
+        row, seen = self.row(face.track, frame), face.observation
+        row["landmarks"], row["wplus"] = seen.landmarks, face.wplus
         row["attributes"], row["embedding"] = seen.attributes, seen.embedding
-        row["shares"], row["maps"] = seen.face_shares, self._maps.put(packed)
-
-    def recall(self, anonymizer: Anonymizer, image_rgb: ImageRGB, faces: Faces, index: int, row: Any) -> SourceFace:
-        """Return a face as it was measured, without running a network.
-
-        Args:
-            anonymizer: The anonymiser that measured it.
-            image_rgb: The frame, uint8 (h, w, 3).
-            faces: All faces of the frame.
-            index: Position of the face among them.
-            row: The row of its measurements; see `row`.
-        """
-        shares = float(row["shares"][0]), float(row["shares"][1])
-        landmarks, embedding, attributes = (np.array(row[name]) for name in ("landmarks", "embedding", "attributes"))
-        seen = Observation(True, landmarks, embedding, attributes, shares)
-        maps = unpack_maps(self._maps.take(*row["maps"].tolist()), self._side)
-        return anonymizer.recall(image_rgb, faces, index, seen, maps, np.array(row["wplus"]))
+        row["shares"], row["maps"] = seen.face_shares, self._maps.put(face.maps)
 
     def of(self, track: int) -> Any:
         """Return all rows of a track, by index."""
@@ -133,14 +115,24 @@ def faces_at(tracks: Sequence[Track], frame: int) -> tuple[list[int], Faces]:
     return which, Faces(boxes, np.array([t.trust[k] for t, k in at], np.float32), points)
 
 
+class MeasureEngine(Protocol):
+    """Measures the faces of frames; see `styleid.video.segments.Engine`."""
+
+    def measured(
+        self, clip: Clip, requests: Callable[[int], MeasureRequest | None]
+    ) -> Iterator[tuple[int, list[MeasuredFace]]]:
+        """Yield the number of each frame and its measured faces, in order."""
+        ...
+
+
 def measure(
     clip: Clip,
     scan: Scan,
     tracks: Sequence[Track],
     anonymizer: Anonymizer,
     space: Workspace,
+    engine: MeasureEngine,
     watch: Watch | None = None,
-    pool: FramePool = ONE_BY_ONE,
 ) -> tuple[Measurements, dict[int, list[Sample]]]:
     """Measure every face of every track that has landmarks.
 
@@ -150,10 +142,10 @@ def measure(
         clip: The clip.
         scan: The scan of the clip.
         tracks: The tracks.
-        anonymizer: Measures faces.
+        anonymizer: Has the bundle.
         space: Stores the measurements and samples.
+        engine: Measures faces.
         watch: Called with the stage, the number of finished frames, and their total.
-        pool: Runs the work on frames.
 
     Returns:
         The measurements, and the samples of each track that has landmarks, by its index.
@@ -166,31 +158,28 @@ def measure(
     wanted = {i: _sample_frames(track) for i, track in enumerate(tracks) if replaceable(track)}
     samples: dict[int, list[Sample]] = {i: [] for i in wanted}
 
-    def look(frame: ClipFrame) -> tuple[int, list[tuple[int, SourceFace, bytes]]]:
-        which, faces = faces_at(tracks, frame.index)
+    def request(frame: int) -> MeasureRequest | None:
+        which, faces = faces_at(tracks, frame)
         rows = np.array([k for k, i in enumerate(which) if i in wanted], int)
-        if not len(rows):
-            return frame.index, []
-        sampled = any(frame.index in wanted[which[k]] for k in rows)
-        sources = anonymizer.analyse(frame.image_rgb, faces, rows, attributes=sampled)
-        return frame.index, [(which[source.index], source, pack_maps(source)) for source in sources]
+        sampled = frozenset(which[k] for k in rows if frame in wanted[which[k]])
+        return MeasureRequest(which, faces, rows, sampled) if len(rows) else None
 
-    for index, seen in pool.in_order(look, clip.frames()):
-        for track, source, packed in seen:
-            measured.note(track, index, source, packed)
-            if index in wanted[track]:
-                samples[track].append(_sample(source, index, space.folder / f"sample-{track}-{index}.npy"))
+    for index, seen in engine.measured(clip, request):
+        for face in seen:
+            measured.note(index, face)
+            if face.patch is not None:
+                path = space.folder / f"sample-{face.track}-{index}.npy"
+                samples[face.track].append(_sample(face.patch, face.corner, index, path))
         if watch is not None:
             watch("measuring faces", index + 1, scan.frames)
     measured.steady(scan.times_s, float(clip.info.rate))
     return measured, samples
 
 
-def _sample(source: SourceFace, frame: int, path: Path) -> Sample:
+def _sample(patch: ImageRGB, corner: tuple[int, int], frame: int, path: Path) -> Sample:
     """Return a sample whose image is stored in a file and read from there on use."""
-    x0, y0, x1, y1 = source.window
-    np.save(path, source.photo_rgb[y0:y1, x0:x1])
-    return frame, np.load(path, mmap_mode="r"), np.array([x0, y0], np.float32)
+    np.save(path, patch)
+    return frame, np.load(path, mmap_mode="r"), np.array(corner, np.float32)
 
 
 def _sample_frames(track: Track) -> set[int]:
@@ -199,14 +188,3 @@ def _sample_frames(track: Track) -> set[int]:
     places = seen if len(seen) else np.arange(len(track))
     picked = places[np.linspace(0, len(places) - 1, min(SAMPLES, len(places))).round().astype(int)]
     return {track.first + int(at) for at in picked}
-
-
-def steady(source: SourceFace, row: Any) -> SourceFace:
-    """Return a face with the landmarks and W+ that were smoothed over its track.
-
-    Args:
-        source: The face.
-        row: Its row in `Measurements`, after `Measurements.steady`.
-    """
-    observation = replace(source.observation, landmarks=np.asarray(row["steady_landmarks"]))
-    return replace(source, observation=observation, wplus=np.asarray(row["steady_wplus"]))

@@ -13,16 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from styleid.core.attempt import FaceProgress
-from styleid.core.draft import PhotoDraft
-from styleid.core.face import SourceFace
 from styleid.core.pipeline import Anonymizer
 from styleid.media.video.clip import Clip, ClipFrame, ClipSink
 from styleid.pixel.obscure import Obscuring, face_ellipse, obscure_face
-from styleid.types import Action, FaceOutcome, Faces, ImageRGB, MaskArray
-from styleid.video.ahead import ONE_BY_ONE, FramePool
-from styleid.video.measurements import Measurements, faces_at, replaceable, steady
+from styleid.types import Action, FaceOutcome, ImageRGB, MaskArray
+from styleid.video.drawing import Drawn, DrawRequest, FaceRequest
+from styleid.video.measurements import Measurements, faces_at, replaceable
 from styleid.video.scan import Watch
+from styleid.video.segments import Engine, LocalEngine
 from styleid.video.targets import AssignedTarget
 from styleid.video.tracks import Track
 
@@ -98,7 +96,7 @@ class Renderer:
         anonymizer: Anonymizer,
         measured: Measurements | None,
         assigned: Mapping[int, AssignedTarget],
-        pool: FramePool = ONE_BY_ONE,
+        engine: Engine | None = None,
     ) -> None:
         """Prepare to render.
 
@@ -108,10 +106,11 @@ class Renderer:
             anonymizer: Draws, judges and obscures faces.
             measured: The tracks' measurements, None without a bundle.
             assigned: Targets by person; empty if all faces are obscured.
-            pool: Runs the work on frames.
+            engine: Draws and judges faces; by default in the calling thread.
         """
         self._clip, self._tracks, self._anonymizer = clip, tracks, anonymizer
-        self._measured, self._assigned, self._pool = measured, assigned, pool
+        self._measured, self._assigned = measured, assigned
+        self._engine = engine or LocalEngine(anonymizer)
         rate, pixels = float(clip.info.rate), clip.info.width * clip.info.height
         most = max(2, _WINDOW_BYTES // (_BYTES_A_PIXEL * pixels))
         self._fade = min(max(1, round(_FADE_S * rate)), most)
@@ -134,35 +133,35 @@ class Renderer:
             OutputError: If a frame cannot be written.
         """
         waiting: deque[Held] = deque()
-        for held in self._pool.in_order(self._drawn, self._clip.frames()):
+        for frame, drawn in self._engine.drawn(self._clip, self._request):
+            held = self._held(frame, drawn)
             self._note_failures(held)
             waiting.append(held)
             if len(waiting) > self._merge:
                 self.release(waiting.popleft(), sink, show)
             if watch is not None:
-                watch("rendering", held.frame.index + 1, frames)
+                watch("rendering", frame.index + 1, frames)
         while waiting:
             self.release(waiting.popleft(), sink, show)
 
-    def _drawn(self, frame: ClipFrame) -> Held:
-        which, faces = faces_at(self._tracks, frame.index)
-        if not which:
+    def _request(self, frame: int) -> DrawRequest | None:
+        which, faces = faces_at(self._tracks, frame)
+        return DrawRequest(which, faces, [self._face_request(i, frame) for i in which]) if which else None
+
+    def _face_request(self, index: int, frame: int) -> FaceRequest:
+        track, measured = self._tracks[index], self._measured
+        if measured is None or not self._is_measured(track):
+            return FaceRequest(track.hide)
+        row = measured.row(index, frame)
+        part = self._assigned[track.person] if track.hide is None else None
+        return FaceRequest(track.hide, row, measured.maps(row), part)
+
+    def _held(self, frame: ClipFrame, drawn: Drawn | None) -> Held:
+        if drawn is None:
             return Held(frame, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), bool), {}, {})
-        image = frame.image_rgb
-        draft = PhotoDraft.of(image, len(which))
-        shown = [self._tracks[i] for i in which]
-        if aligned := [k for k, track in enumerate(shown) if self._is_measured(track)]:
-            progress = self._attempted(image, faces, which, aligned, frame.index)
-            self._anonymizer.finish(progress, draft, faces)
-        for k, outcome in enumerate(draft.outcomes):
-            if outcome is None:
-                wished = self._anonymizer.options.method == "none" or shown[k].hide is not None
-                reason = "" if wished else "no landmarks are known"
-                self._anonymizer.obscure(draft, faces, k, reason, how=shown[k].hide)
-        frame.forget_rgb()  # while it waits, only what was drawn counts
+        which, faces = faces_at(self._tracks, frame.index)
         boxes = {i: faces.boxes_xyxy[k] for k, i in enumerate(which)}
-        outcomes = {i: outcome for i, outcome in zip(which, draft.outcomes, strict=True) if outcome is not None}
-        return Held(frame, draft.image_rgb, draft.changed, boxes, outcomes)
+        return Held(frame, drawn.image_rgb, drawn.changed, boxes, drawn.outcomes)
 
     def _note_failures(self, held: Held) -> None:
         for i, outcome in held.outcomes.items():
@@ -174,42 +173,6 @@ class Renderer:
         """Return whether a track's face gets a new face, or was measured so that obscuring it can be checked."""
         drawn = track.person in self._assigned if track.hide is None else self._measured is not None
         return drawn and replaceable(track)
-
-    def _attempted(
-        self, image: ImageRGB, faces: Faces, which: Sequence[int], aligned: Sequence[int], frame: int
-    ) -> list[FaceProgress]:
-        """Return the measured faces of a frame, with an attempt at each face that gets a new one."""
-        assert self._measured is not None
-        progress: list[FaceProgress] = []
-        hidden: list[FaceProgress] = []
-        parts: list[AssignedTarget] = []
-        for source in self._sources(image, faces, which, aligned, frame):
-            index = which[source.index]
-            track = self._tracks[index]
-            steadied = steady(source, self._measured.row(index, frame))
-            if track.hide is not None:
-                hidden.append(FaceProgress(steadied, hide=track.hide))
-                continue
-            part = self._assigned[track.person]
-            progress.append(FaceProgress(steadied, step=part.step, tries=part.tries))
-            parts.append(part)
-        if progress:
-            self._anonymizer.attempt_targets(progress, image, np.stack([part.target for part in parts]))
-        return [*hidden, *progress]
-
-    def _sources(
-        self, image: ImageRGB, faces: Faces, which: Sequence[int], aligned: Sequence[int], frame: int
-    ) -> list[SourceFace]:
-        """Return the faces of a frame as the first pass measured them.
-
-        They are measured again for methods that change pixels directly.
-        """
-        assert self._measured is not None
-        if self._anonymizer.method.pixel is not None:
-            return self._anonymizer.analyse(image, faces, np.array(aligned), attributes=False)
-        rows = [self._measured.row(which[k], frame) for k in aligned]
-        pairs = zip(aligned, rows, strict=True)
-        return [self._measured.recall(self._anonymizer, image, faces, k, row) for k, row in pairs]
 
     def release(self, held: Held, sink: ClipSink, show: Show | None) -> None:
         """Obscure the faces of a waiting frame that fail in it or in frames nearby, and write the frame.

@@ -28,7 +28,7 @@ from styleid.people.targets import TakenTarget
 from styleid.runtime import cpu_threads, limited_threads
 from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
-from styleid.video.ahead import ONE_BY_ONE, FramePool, frames_at_once
+from styleid.video.ahead import FramePool, frames_at_once
 from styleid.video.decided import clip_sha256, export_video_decisions, require_decided, shared_settings
 from styleid.video.keep import leave_kept
 from styleid.video.linking import link_tracks
@@ -38,6 +38,7 @@ from styleid.video.record import parse_tracks, to_record
 from styleid.video.render import Renderer
 from styleid.video.review import Sheets, write_review
 from styleid.video.scan import Detector, Scan, Watch, scan
+from styleid.video.segments import Engine, LocalEngine
 from styleid.video.store import Workspace
 from styleid.video.targets import AssignedTarget, assign_targets
 from styleid.video.track_entry import track_entry
@@ -222,11 +223,11 @@ def _run(
     """
     at_once = frames_at_once()
     with limited_threads(max(1, cpu_threads() // at_once)), FramePool(at_once) as pool:
-        return _run_on(pool, work, detector, watch, export)
+        return _run_on(LocalEngine(work.anonymizer, pool), work, detector, watch, export)
 
 
 def _run_on(
-    pool: FramePool, work: _Work, detector: Detector | None, watch: Watch | None, export: Path | None
+    engine: Engine, work: _Work, detector: Detector | None, watch: Watch | None, export: Path | None
 ) -> tuple[dict[str, Any], Path | None]:
     source, anonymizer, options, encode, side = work.source, work.anonymizer, work.options, work.encode, work.side
     clip: Clip = FramesClip(source, options.frames, options.fps) if options.frames else VideoClip(source)
@@ -234,11 +235,11 @@ def _run_on(
     given = None if work.decided is None else work.decided.tracks
     with Workspace() as space:
         found, tracks, measured, assigned = first_pass(
-            clip, anonymizer, options, detector, space, watch, given, work.taken, pool
+            clip, anonymizer, options, detector, space, watch, given, work.taken, engine
         )
         if options.require_faces and not tracks:
             raise VideoError(source, "no face was found, and `require_faces` asks for one")
-        renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned, pool), Sheets(tracks)
+        renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned, engine), Sheets(tracks)
         sink: ClipSink
         if isinstance(clip, VideoClip):
             sink = VideoSink(clip, options.out, encode, side, options.marking)
@@ -274,7 +275,7 @@ def first_pass(
     watch: Watch | None = None,
     given: JsonValue | None = None,
     taken: Sequence[TakenTarget] = (),
-    pool: FramePool = ONE_BY_ONE,
+    engine: Engine | None = None,
 ) -> tuple[Scan, list[Track], Measurements | None, dict[int, AssignedTarget]]:
     """Find and follow all faces of a clip; with a bundle, also measure every face and choose each person's target.
 
@@ -288,7 +289,7 @@ def first_pass(
         given: Edited tracks, as in tracks.json; by default those that the options name. If there are any, nothing is
             detected.
         taken: See `assign_targets`.
-        pool: Runs the work on frames.
+        engine: Runs the work on frames; by default in the calling thread.
 
     Returns:
         The scan; the tracks; the measurements, None without a bundle or tracks; and the targets by person.
@@ -301,17 +302,18 @@ def first_pass(
     chosen = anonymizer.options.detector
     bundle = None if anonymizer.options.method == "none" else anonymizer.bundle
     rate = float(clip.info.rate)
+    engine = engine or LocalEngine(anonymizer)
     if given is None and options.tracks is not None:
         given = read_json(options.tracks, "tracks")
     if given is not None:
-        found = scan(clip, _Blind(), None, chosen.threshold, space, watch, pool)
+        found = scan(clip, _Blind(), None, chosen.threshold, space, engine, watch)
         tracks = parse_tracks(given, clip.info, found.frames)
         _require_free_targets(tracks, anonymizer, given)
         people = [t.person for t in tracks]
     else:
         low = replace(chosen, threshold=chosen.threshold * UNSURE_SHARE)
         finder = detector or anonymizer.detector.with_options(low)
-        found = scan(clip, finder, bundle, chosen.threshold, space, watch, pool)
+        found = scan(clip, finder, bundle, chosen.threshold, space, engine, watch)
         rows = associate(found.candidates, chosen.threshold, found.cuts, round(_GAP_S * rate))
         tracks = complete(clip, found, tracks_of(found, rows, chosen.threshold), watch)
         tracks = [rounded(steadied(track, found.times_s, rate)) for track in tracks]
@@ -326,11 +328,12 @@ def first_pass(
     if bundle is None or not tracks:
         _set_people(tracks, people)
         return found, tracks, None, {}
-    measured, samples = measure(clip, found, tracks, anonymizer, space, watch, pool)
+    measured, samples = measure(clip, found, tracks, anonymizer, space, engine, watch)
     strictest = min(bundle.spec.thresholds)
     _set_people(tracks, people or link_tracks(tracks, measured, bundle.spec.thresholds[strictest].high))
     name = clip.info.name
-    return found, tracks, measured, assign_targets(tracks, measured, samples, anonymizer, name, watch, taken, pool)
+    chosen_targets = assign_targets(tracks, measured, samples, anonymizer, name, watch, taken, engine.pool)
+    return found, tracks, measured, chosen_targets
 
 
 def _set_people(tracks: Sequence[Track], people: Sequence[int] | None) -> None:

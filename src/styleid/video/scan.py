@@ -17,7 +17,7 @@ from styleid.faces.detect import FaceDetector, suppress_overlaps
 from styleid.faces.track import Candidates, overlap
 from styleid.media.video.clip import Clip, ClipFrame
 from styleid.types import Faces, ImageRGB
-from styleid.video.ahead import ONE_BY_ONE, FramePool
+from styleid.video.ahead import FramePool
 from styleid.video.store import Workspace
 
 _THUMB = (32, 18)
@@ -38,6 +38,14 @@ faces that overlap count as close to each other."""
 
 Watch = Callable[[str, int, int], None]
 """Called with the name of the stage, the number of finished items, and their total."""
+
+
+class LookEngine(Protocol):
+    """Runs the first pass; see `styleid.video.segments.Engine`."""
+
+    def looks(self, clip: Clip, looks: Looks) -> Iterator[Look]:
+        """Yield the result for each frame of a clip, in order."""
+        ...
 
 
 class Detector(Protocol):
@@ -76,8 +84,8 @@ def scan(
     bundle: Bundle | None,
     sure_from: float,
     space: Workspace,
+    engine: LookEngine,
     watch: Watch | None = None,
-    pool: FramePool = ONE_BY_ONE,
 ) -> Scan:
     """Detect the faces of every frame, and find cuts.
 
@@ -90,8 +98,8 @@ def scan(
         bundle: Embeds faces; None for no embeddings.
         sure_from: Score from which a detection is confident.
         space: Stores the embeddings.
+        engine: Detects and embeds.
         watch: Called with the stage, the number of finished frames, and their total.
-        pool: Runs the work on frames.
 
     Raises:
         VideoError: If a frame cannot be read.
@@ -104,7 +112,7 @@ def scan(
     width = bundle.embed(np.zeros((1, *[bundle.spec.identity_crop.size_px] * 2, 3), np.uint8)).shape[1] if bundle else 0
     looks = Looks(detector, sure_from, float(clip.info.rate), bundle if width else None, width)
     with space.growing("embeddings", width) as embeddings:
-        for look in looks.at(clip.frames(), pool):
+        for look in engine.looks(clip, looks):
             faces = look.found.result()
             if width:
                 embeddings.add(look.embeddings)
@@ -131,7 +139,7 @@ class Look:
         frame: The frame.
         glanced: Faces that were found in the whole frame at once.
         thumb: Its thumbnail.
-        views: Other views of the frame and their relative sizes; see `ClipFrame.further_views`.
+        has_views: Whether the frame has other views; see `ClipFrame.further_views`.
         cut: Whether it begins a shot.
         key: Whether it is a key frame, which is searched for small faces everywhere.
         near: Faces of the last key frame, around which other frames are searched for small faces; None for a key frame.
@@ -142,7 +150,7 @@ class Look:
     frame: ClipFrame
     glanced: Faces
     thumb: ImageRGB
-    views: list[tuple[ImageRGB, float]]
+    has_views: bool = False
     cut: bool = False
     key: bool = True
     near: Future[Faces] | None = None
@@ -163,6 +171,10 @@ class Looks:
 
     Confident faces get an embedding in key frames, and in frames in which some of them are close to each other, because
     there the embeddings decide which face belongs to which track.
+
+    Attributes:
+        detector: Finds faces, including low-score ones.
+        bundle: Embeds faces; None for no embeddings.
     """
 
     def __init__(
@@ -177,7 +189,7 @@ class Looks:
             bundle: Embeds faces; None for no embeddings.
             width: Length of an embedding.
         """
-        self._detector, self._sure_from, self._bundle, self._width = detector, sure_from, bundle, width
+        self.detector, self._sure_from, self.bundle, self._width = detector, sure_from, bundle, width
         self._every = max(1, round(_KEY_EVERY_S * rate))
 
     def at(self, frames: Iterable[ClipFrame], pool: FramePool) -> Iterator[Look]:
@@ -187,26 +199,25 @@ class Looks:
             frames: The frames of a clip, from the first.
             pool: Runs the work on frames.
         """
-        if isinstance(self._detector, FaceDetector):
-            glances = pool.in_order(self._glance, frames)
+        if isinstance(self.detector, FaceDetector):
+            glances = pool.in_order(self.glance, frames)
         else:
-            glances = map(self._glance, frames)
-        yield from pool.in_order(self._finish, self._planned(glances))
+            glances = map(self.glance, frames)
+        yield from pool.in_order(self.finish, self.planned(glances))
 
-    def _glance(self, frame: ClipFrame) -> Look:
-        image, detector = frame.image_rgb, self._detector
+    def glance(self, frame: ClipFrame) -> Look:
+        """Search a frame as a whole."""
+        image, detector = frame.image_rgb, self.detector
         faces = detector.glance(image) if isinstance(detector, FaceDetector) else detector.detect(image)
-        return Look(frame, faces, thumbnail(image), frame.further_views())
+        return Look(frame, faces, thumbnail(image), bool(frame.further_views()))
 
-    def _planned(self, looks: Iterable[Look]) -> Iterator[Look]:
-        """Decide which frames are cuts and key frames."""
+    def planned(self, looks: Iterable[Look]) -> Iterator[Look]:
+        """Decide which frames are cuts and key frames, and yield the same looks."""
         shots, before, key = CutFinder(), Faces.empty(), None
         for look in looks:
             look.cut = shots.is_cut(look.thumb)
             old = key is None or look.frame.index - key.frame.index >= self._every
-            look.key = (
-                old or look.cut or shots.change > _MOVED or bool(look.views) or self._differ(before, look.glanced)
-            )
+            look.key = old or look.cut or shots.change > _MOVED or look.has_views or self._differ(before, look.glanced)
             if look.key:
                 key = look
             else:
@@ -222,18 +233,19 @@ class Looks:
         come = (other.scores >= self._sure_from) & ~alike.any(0)
         return bool(gone.any() or come.any())
 
-    def _finish(self, look: Look) -> Look:
+    def finish(self, look: Look) -> Look:
+        """Search a frame for small faces, and embed its faces. The key frame before it must have been given before."""
         try:
             look.found.set_result(self._closer(look))
         except BaseException as error:
             look.found.set_exception(error)
             raise
-        if self._bundle is not None:
-            look.embeddings = self._embed(look, self._bundle)
+        if self.bundle is not None:
+            look.embeddings = self._embed(look, self.bundle)
         return look
 
     def _closer(self, look: Look) -> Faces:
-        image, detector = look.frame.image_rgb, self._detector
+        image, detector = look.frame.image_rgb, self.detector
         if not isinstance(detector, FaceDetector):
             return self._in_all_views(look, look.glanced)
         if look.near is None:
@@ -244,7 +256,8 @@ class Looks:
 
     def _in_all_views(self, look: Look, faces: Faces) -> Faces:
         """Return faces together with those found in the other views of the frame."""
-        more = [self._detector.detect(image).moved(1 / scale, (0.0, 0.0)) for image, scale in look.views]
+        views = look.frame.further_views() if look.has_views else []
+        more = [self.detector.detect(image).moved(1 / scale, (0.0, 0.0)) for image, scale in views]
         return suppress_overlaps(Faces.concatenate([faces, *more])) if more else faces
 
     def _embed(self, look: Look, bundle: Bundle) -> Float[np.ndarray, "n width"]:

@@ -18,7 +18,8 @@ from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import Sighting, TakenTarget, clearest, sightings_of
 from styleid.types import ImageRGB
 from styleid.video.ahead import ONE_BY_ONE, FramePool
-from styleid.video.measurements import SAMPLES, Measurements, Sample, faces_at, steady
+from styleid.video.measurements import SAMPLES, Measurements, Sample, faces_at
+from styleid.video.measuring import steady
 from styleid.video.scan import Watch
 from styleid.video.tracks import Track
 
