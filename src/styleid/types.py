@@ -159,6 +159,11 @@ class PhotoHints:
 class HintSource(Protocol):
     """A source of hints about one photo, such as the annotations of a data set."""
 
+    @property
+    def needed(self) -> bool:
+        """Whether an output that was made without the hints must be made again."""
+        ...
+
     def hints(self, width: int, height: int, orientation: int) -> PhotoHints:
         """Return the hints for the photo.
 

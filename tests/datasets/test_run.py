@@ -61,6 +61,20 @@ def test_a_run_that_breaks_off_goes_on(root, run_over, tmp_path, plain, monkeypa
     assert contents(tmp_path / "out") == expected
 
 
+@pytest.mark.parametrize("options", [{}, {"boxes": "from-annotations"}, {"add_faces": True, "face_class": "new"}])
+def test_photos_that_parts_of_an_anonymize_run_have_done_are_joined(root, run_over, tmp_path, options):
+    run_over(root, Yolo(), **options)
+    expected = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    for part in ("1/2", "2/2"):
+        assert main(["anonymize", str(root), "--out", str(tmp_path / "out"), *NONE, "--shard", part, "--quiet"]) == 0
+    summary = run_over(root, Yolo(), resume=True, **options)
+    assert summary.photos.resumed == (0 if options else 3)
+    for journal in (tmp_path / "out").glob("styleid-journal-*"):
+        journal.unlink()
+    assert contents(tmp_path / "out") == expected
+
+
 def test_carried_files_that_are_whole_are_left_alone(root, run_over, tmp_path):
     run_over(root, Yolo())
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*") if path.name != NAME}

@@ -43,6 +43,9 @@ _OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
 class Anonymizer:
     """Anonymises the faces of images.
 
+    Several threads may call `anonymize` of one anonymiser, unless its targets depend on other photos (consistent
+    targets and groups); these are assigned in the order of the calls.
+
     >>> import numpy as np
     >>> from styleid import Anonymizer
     >>> outcome = Anonymizer.from_bundle().anonymize(np.zeros((64, 64, 3), np.uint8))
@@ -155,8 +158,9 @@ class Anonymizer:
         """Anonymise every face of an image. The input is not changed.
 
         Args:
-            image_rgb: The image, uint8 (height, width, 3), RGB, upright.
-            name: Name of the photo. With a seed, targets depend on it.
+            image_rgb: The image, uint8 (height, width, 3), RGB, upright (after its EXIF orientation was applied).
+            name: Name of the photo. With a seed, targets depend on seed, name and the face's position, so photos of
+                the same name get the same targets. Without a seed it has no effect.
             boxes_xyxy: Further faces that the detector may miss, (n, 4), pixels. A box without a detected face is
                 obscured.
             search: Places where faces are expected.

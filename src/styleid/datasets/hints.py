@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -62,7 +62,7 @@ class AnnotationHints:
     marked: the boxes to use. size_wh: width and height that the annotation states, or None. frame: what boxes refer to.
     home: what they refer to if `frame` is auto and the size does not decide it. unit: unit of the boxes. skip_bad:
     whether a face or head that cannot be placed is skipped instead of withholding the photo. problem: why the whole
-    annotation cannot be used, so that the photo is withheld; empty if it can be used.
+    annotation cannot be used, so that the photo is withheld; empty if it can be used. needed: see `HintSource`.
     """
 
     marked: tuple[Marked, ...] = ()
@@ -72,6 +72,7 @@ class AnnotationHints:
     unit: Unit = "pixels"
     skip_bad: bool = False
     problem: str = ""
+    needed: bool = field(default=True, repr=False)  # not part of the digest
 
     def digest(self) -> str:
         """Return a hash of the hints, by which a resumed run notices changes."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from styleid.core.pipeline import Anonymizer
 from styleid.datasets.contents import Contents
+from styleid.datasets.hints import AnnotationHints
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, Format, Named, Plan, found_faces, walk_files
 from styleid.engine.journal import Journal, is_journal
 from styleid.engine.local import RunOptions, Summary, process_files, read_boxes
 from styleid.engine.report import NAME as REPORT
 from styleid.errors import DatasetError, OptionError
-from styleid.media.storage.files import write_atomic
+from styleid.media.storage.files import InputFile, write_atomic
 from styleid.media.storage.remote import Place, RemotePath
+from styleid.types import HintSource
 
 Watch = Callable[[int, int, str], None]
 
@@ -87,7 +89,7 @@ def process_dataset(
     plan = form.plan(root, options)
     _refuse_strangers(run.folder, plan, options)
     own = read_boxes(Path(options.boxes)) if options.boxes not in ("", FROM_ANNOTATIONS) else None
-    summary = DatasetSummary(process_files(plan.photos, anonymizer, run, own, watch))
+    summary = DatasetSummary(process_files(_to_process(plan, options), anonymizer, run, own, watch))
     journal = Journal(run.folder)
     for name, reason in plan.absent:
         _fail(summary, journal, name, reason)
@@ -111,6 +113,17 @@ def process_dataset(
     summary.kept_entries = 0 if options.drop_withheld else len(withheld)
     summary.notes = [*plan.notes, *contents.caches(), *summary.photos.notes]
     return summary
+
+
+def _to_process(plan: Plan, options: AnnotationOptions) -> list[InputFile]:
+    """Return the photos. If no boxes are used or added, outputs of `styleid anonymize` count as finished, too."""
+    needed = options.add_faces or options.boxes == FROM_ANNOTATIONS
+    return [replace(photo, hint_source=_hints(photo, needed=needed)) for photo in plan.photos]
+
+
+def _hints(photo: InputFile, *, needed: bool) -> HintSource | None:
+    hints = photo.hint_source
+    return replace(hints, needed=needed) if isinstance(hints, AnnotationHints) and not hints.problem else hints
 
 
 def check_places(root: Place, out: Place) -> None:

@@ -203,11 +203,15 @@ class _Run:
     def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
         """Return whether a journal line has the same boxes, hints and decisions, and all fields that this run needs."""
         name = file.relative.as_posix()
-        hints = file.hint_source.digest() if file.hint_source is not None else None
+        hints = file.hint_source.digest() if file.hint_source is not None and self._needs_hints(done, file) else None
         decided = self.decided[name].digest if name in self.decided else None
         same = done.get("own_boxes", []) == box_rows(self.own.get(name)) and done.get("advice") == hints
         told = not self.hashed or "input_sha256" in done
         return same and told and done.get("decisions") == decided and self._has_partner(done, file)
+
+    def _needs_hints(self, done: Mapping[str, Any], file: InputFile) -> bool:
+        """Return whether an output must have been made with the hints of its photo, or was made with some."""
+        return "advice" in done or (file.hint_source is not None and file.hint_source.needed)
 
     def _has_partner(self, done: Mapping[str, Any], file: InputFile) -> bool:
         """Return whether the video beside a Live Photo is still the one of the journal line."""
