@@ -27,7 +27,8 @@ class AnnotationOptions:
     frame: what boxes of a photo with an EXIF orientation refer to: the stored pixels, the upright photo, or auto, which
         decides by the size that the annotation states.
     box_unit: unit of the boxes of COCO and VOC: pixels, percent of the photo's size, shares of it (fractions from 0 to
-        1), or auto. auto takes pixels, but withholds photos where all boxes of a file, or of a VOC folder, lie within 100 x 100 and may be in percent.
+        1), or auto. auto takes pixels, but withholds photos where all boxes of a file, or of a VOC folder, lie within
+        100 x 100 and may be in percent.
     add_faces: write the faces that were found into the annotations, as a class of their own.
     face_class: name of that class; the data set must not have it yet.
     drop_withheld: remove the entries of photos that were not written from the annotations; by default they stay.
