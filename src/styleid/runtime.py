@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -194,6 +194,21 @@ def _share_arena() -> bool:
     except (RuntimeError, AttributeError, ValueError):  # a build without arenas, or another library has registered one
         return False
     return True
+
+
+class LazySession:
+    """An ONNX Runtime session that is opened when it is first used, once for all threads."""
+
+    def __init__(self, opening: Callable[[], Any]) -> None:
+        """Open nothing yet. `opening` returns the session."""
+        self._opening, self._opened, self._lock = opening, None, threading.Lock()
+
+    def get(self) -> Any:
+        """Return the session."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._opening()
+            return self._opened
 
 
 def run_batched(session: Any, inputs: dict[str, np.ndarray], batch: int = 16) -> list[np.ndarray]:

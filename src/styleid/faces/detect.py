@@ -22,16 +22,13 @@ from jaxtyping import Bool, Float, Int
 
 from styleid.errors import MissingDependencyError, OptionError
 from styleid.faces import second_look
+from styleid.faces.centerface import decode, round_up
 from styleid.faces.further import apart, further_places
 from styleid.faces.parts import SMALLEST_SEEN_PX, look_at_part, suppress_overlaps, tile_spans
 from styleid.faces.yunet import YuNet
 from styleid.runtime import Device, open_session, tidy_model
 from styleid.types import Faces, FloatArray, ImageRGB, ImagesRGB
 
-_STRIDE_PX = 4
-"""Pixels of CenterFace's input per pixel of its output."""
-_MULTIPLE_PX = 32
-"""The sides of CenterFace's input are multiples of this."""
 _OVERVIEW_SIDE_PX = 640
 """Longer side of the view that shows a large image as a whole."""
 _TILE_PX = 960
@@ -245,7 +242,7 @@ class FaceDetector:
         """
         batch = views_rgb.astype(np.float32).transpose(0, 3, 1, 2)
         outputs = self._session.run(None, {self._session.get_inputs()[0].name: batch})
-        return [_decode(*(np.asarray(o)[i] for o in outputs), threshold=threshold) for i in range(len(views_rgb))]
+        return [decode(*(np.asarray(o)[i] for o in outputs), threshold=threshold) for i in range(len(views_rgb))]
 
     def look(self, view_rgb: ImageRGB, threshold: float) -> Faces:
         """Run CenterFace on one view.
@@ -258,10 +255,10 @@ class FaceDetector:
             The detections, in pixels of the view.
         """
         height, width = view_rgb.shape[:2]
-        padded = np.zeros((_round_up(height), _round_up(width), 3), np.float32)
+        padded = np.zeros((round_up(height), round_up(width), 3), np.float32)
         padded[:height, :width] = view_rgb
         outputs = self._session.run(None, {self._session.get_inputs()[0].name: padded.transpose(2, 0, 1)[None]})
-        return _decode(*(np.asarray(o)[0] for o in outputs), threshold=threshold)
+        return decode(*(np.asarray(o)[0] for o in outputs), threshold=threshold)
 
     @property
     def _session(self) -> Any:
@@ -331,22 +328,3 @@ def _closer_views(
         longer = max(box[2] - box[0], box[3] - box[1])
         if box[2] > box[0] and box[3] > box[1]:
             yield box, min(_MOST_ENLARGED, _CLOSER_SIDE_PX / longer)
-
-
-def _decode(
-    heatmap: np.ndarray, log_scale: np.ndarray, offset: np.ndarray, landmarks: np.ndarray, *, threshold: float
-) -> Faces:
-    """Convert CenterFace's outputs, (channels, height / 4, width / 4) each, to faces in pixels of its input."""
-    scores = heatmap[0]
-    rows, columns = np.nonzero(scores > threshold)
-    heights, widths = np.exp(log_scale[:, rows, columns]) * _STRIDE_PX
-    centres = (np.stack([columns, rows]) + offset[::-1, rows, columns] + 0.5) * _STRIDE_PX
-    sizes = np.stack([widths, heights])
-    low = centres - sizes / 2
-    points = landmarks[:, rows, columns].reshape(5, 2, -1)[:, ::-1] * sizes + low
-    boxes = np.concatenate([low, low + sizes]).T
-    return suppress_overlaps(Faces(boxes - 0.5, scores[rows, columns], points.transpose(2, 0, 1) - 0.5))
-
-
-def _round_up(length_px: int) -> int:
-    return -(-length_px // _MULTIPLE_PX) * _MULTIPLE_PX

@@ -47,16 +47,28 @@ def quantize(model: Any, examples: Examples, *, products: bool = False) -> Any:
     Raises:
         TrainingError: If there are too few examples.
     """
-    from onnx import load
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    reader: Any = _Batches(_part(examples, calibrating=True))
     model = fold_normalization(model)
     if products:
         model = _fold_constants(model)
     inputs = {value.name for value in model.graph.input}
     inner = [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[0] not in inputs]
     chosen = inner + _large_products(model) * products
+    return quantize_nodes(model, _part(examples, calibrating=True), chosen, ("Conv", "MatMul"))
+
+
+def quantize_nodes(model: Any, examples: Examples, nodes: list[str], kinds: tuple[str, ...]) -> Any:
+    """Return a copy of an ONNX model in which some nodes compute with 8 bits.
+
+    Args:
+        model: An ONNX model.
+        examples: Inputs by name, (m, ...) each, on which the ranges are measured.
+        nodes: Names of the nodes.
+        kinds: Their operators, of which the outputs of MatMul stay in floating point.
+    """
+    from onnx import load
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    reader: Any = _Batches(examples)
     with tempfile.TemporaryDirectory(prefix="styleid-") as folder, _quiet():
         path = Path(folder) / "quantized.onnx"
         quantize_static(
@@ -64,8 +76,8 @@ def quantize(model: Any, examples: Examples, *, products: bool = False) -> Any:
             path,
             reader,
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul"],
-            nodes_to_quantize=chosen,
+            op_types_to_quantize=list(kinds),
+            nodes_to_quantize=nodes,
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
             per_channel=True,
             reduce_range=True,
