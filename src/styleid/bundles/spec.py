@@ -1,4 +1,7 @@
-"""A bundle's description, `bundle.json`, read strictly: unknown and contradictory entries are refused.
+"""A bundle's description, `bundle.json`.
+
+It is read strictly: contradictory entries and unknown networks are refused, and in format 2 unknown keys of rows,
+generators and swaps. Other unknown entries, such as `made_with`, are ignored.
 
 The runtime takes every size, threshold and crop from here; nothing depends on one particular network.
 docs/architecture.md describes both formats.

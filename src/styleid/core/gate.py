@@ -18,7 +18,7 @@ from styleid.core.privacy import PrivacyLevel
 from styleid.faces import geometry
 
 MIN_FACE_SHARE = 0.9
-"""Minimum ratio of the area that the parser labels as face after the swap to the area before.
+"""Minimum ratio, after to before the swap, of each of the two areas in `Observed.face_shares`.
 
 Of 100 new faces, 95 have a ratio of at least 0.94; smooth noise has 0.80."""
 
