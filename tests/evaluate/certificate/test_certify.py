@@ -60,6 +60,14 @@ def test_an_honest_run_has_no_finding(certified):
     assert certified[0].exit_status == 3  # nobody has looked yet
 
 
+def test_the_page_lists_the_fields(certified):
+    page = (Path(__file__).resolve().parents[3] / "docs/certificate.md").read_text(encoding="utf-8")
+    section = page.partition("### The fields of `certificate.json`\n")[2].partition("\n### ")[0]
+    names = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ") and "`" in line.split("|")[1]]
+    listed = {name for cell in names for name in re.findall(r"`(\w+)`", cell)}
+    assert listed == set(certified[0].record) | {"signature"}
+
+
 def test_without_the_other_recognisers_it_is_partial(certified):
     assert [line.split()[2] for line in certified[0].record["partial"]] == ["dlib", "sface"]
 

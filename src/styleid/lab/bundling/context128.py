@@ -127,8 +127,8 @@ A bundle for styleid with a generator that fills a face's region from its surrou
 and attribute network of {base}, and an inverter, geometry, mask encoder, mapping and generator of its own. Crops have
 {crop} px, faces are drawn at {side} px; W+ has {size} numbers.
 
-**Use**: research, non-commercial, because the public training data has these terms. It lowers the risk of recognition
-in pictures. It is not a guarantee.
+**Use**: non-commercial research only (`bundle.json`: research, non-commercial), because the public training data has
+these terms. It lowers the risk of recognition in pictures. It is not a guarantee.
 
 **Training**: {trained} of face photos and of generated faces. The bank has {people} generated people; the neutral crop
 shows one of them, redrawn.
