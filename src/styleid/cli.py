@@ -134,7 +134,7 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
     from styleid.media.video.side_tracks import TrackOptions
     from styleid.media.video.writer import EncodeOptions
     from styleid.video.live_options import LiveOptions
-    from styleid.video.options import VideoOptions
+    from styleid.video.options import EngineOptions, VideoOptions
 
     parser.usage = "%(prog)s INPUT --out FILE [options]"
     parser.add_argument("source", type=place_of, metavar="INPUT", help="a video; with --frames a folder of frames; "
@@ -143,7 +143,7 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
                         "names the container: .mp4, .mov or .mkv. With --frames, a folder; with --live also the "
                         "address of a stream")  # fmt: skip
     groups = (LiveOptions, AnonymizeOptions, PeopleOptions, EncodeOptions, TrackOptions)
-    for cls in (VideoOptions, VideoCommandOptions, *groups):
+    for cls in (VideoOptions, EngineOptions, VideoCommandOptions, *groups):
         add_options(parser, cls, skip=("out",))
 
     def run(parsed: argparse.Namespace) -> int:
@@ -158,8 +158,8 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
         if "max_delay" in typed:
             raise OptionError("max_delay", "it belongs to `live`.")
         source, values["out"] = require_path("source", parsed.source), require_path("out", parsed.out)
-        people = read_options(PeopleOptions, values)
-        return video(source, read_options(VideoOptions, values), how, encode, side, command, people, typed)
+        people, where = read_options(PeopleOptions, values), read_options(EngineOptions, values)
+        return video(source, read_options(VideoOptions, values), how, encode, side, command, people, typed, where)
 
     parser.set_defaults(run=run, positional={"source": "INPUT"})
 

@@ -14,7 +14,7 @@ from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from styleid.runtime import Device
 from styleid.video.decided import adopt_video, require_same
-from styleid.video.options import VideoOptions
+from styleid.video.options import EngineOptions, VideoOptions
 from styleid.video.run import VideoSummary, process_video
 from styleid.video.scan import Watch
 
@@ -32,6 +32,7 @@ def anonymize_video(
     decisions: Path | None = None,
     fixed: Collection[str] = (),
     export_decisions: Path | None = None,
+    where: EngineOptions | None = None,
     watch: Watch | None = None,
 ) -> VideoSummary:
     """Anonymise a video or a folder of frames, as `styleid video` does: one new face for each person.
@@ -52,6 +53,7 @@ def anonymize_video(
             `options` and `people`.
         fixed: Names of the options whose values the decisions file must not contradict.
         export_decisions: Where to write a decisions file that lists all tracks.
+        where: Where networks look at the frames: by default on this machine, or on a Ray cluster.
         watch: Called after each step with the stage, the number of frames done, and the number of all.
 
     Returns:
@@ -93,4 +95,5 @@ def anonymize_video(
         watch=watch,
         decided=decided,
         export=export_decisions,
+        where=where,
     )

@@ -37,6 +37,8 @@ _NOT_LIVE = {
     "allow": "live output has pictures only",
     "decisions": "decisions are about a whole video",
     "export_decisions": "decisions are about a whole video",
+    "engine": "live pictures are processed on one machine",
+    "workers": "live pictures are processed on one machine",
 }
 """Options of `styleid video` that --live does not have, and why."""
 

@@ -19,7 +19,7 @@ from styleid.engine.journal import to_json_line
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from styleid.runtime import Device
-from styleid.video.options import VideoOptions
+from styleid.video.options import EngineOptions, VideoOptions
 from styleid.video.run import VideoSummary
 from styleid.video.scan import Watch
 
@@ -54,10 +54,12 @@ def video(
     command: VideoCommandOptions,
     people: PeopleOptions | None = None,
     typed: Collection[str] = (),
+    where: EngineOptions | None = None,
 ) -> int:
     """Anonymise a video or a folder of frames; print what was done and return the exit status.
 
-    typed: names of the options that the user has typed, which a decisions file must not contradict.
+    typed: names of the options that the user has typed, which a decisions file must not contradict. where: where
+    networks look at the frames.
     """
     try:
         with _terminated_is_interrupted(), _progress(command.quiet or command.json) as watch:
@@ -73,6 +75,7 @@ def video(
                 decisions=command.decisions,
                 fixed=typed,
                 export_decisions=command.export_decisions,
+                where=where,
                 watch=watch,
             )
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 
@@ -28,3 +28,9 @@ class StageTimer:
         finally:
             with self._lock:
                 self.seconds[stage] += time.perf_counter() - start
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add seconds that were measured elsewhere, by the stage's name."""
+        with self._lock:
+            for stage, more in seconds.items():
+                self.seconds[stage] += more

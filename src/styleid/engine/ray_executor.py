@@ -17,6 +17,23 @@ _IN_HAND = 2
 """Jobs that an actor has in hand: one in work and one waiting, because sending a job takes a millisecond or more."""
 
 
+def import_ray() -> Any:
+    """Return the module `ray`; raises MissingDependencyError if it is not installed."""
+    try:
+        import ray  # pyright: ignore[reportMissingImports]  (an extra that the checks do not install)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("Ray", "'styleid[ray]'") from error
+    return ray
+
+
+def join_cluster(ray: Any) -> bool:
+    """Join the cluster that RAY_ADDRESS names or that runs on this machine, or start one; return whether it started."""
+    started = not ray.is_initialized()
+    if started:
+        ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
+    return started
+
+
 class RayExecutor(Pool):
     """An executor with Ray actors of one thread each: as many as `workers`, or one for each core of the cluster if 0.
 
@@ -24,14 +41,8 @@ class RayExecutor(Pool):
     """
 
     def __init__(self, recipe: Recipe, options: RunOptions) -> None:
-        try:
-            import ray  # pyright: ignore[reportMissingImports]  (an extra that the checks do not install)
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("Ray", "'styleid[ray]'") from error
-        self._ray, self._recipe, self._options = ray, recipe, options
-        self._started = not ray.is_initialized()
-        if self._started:
-            ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
+        ray, self._recipe, self._options = import_ray(), recipe, options
+        self._ray, self._started = ray, join_cluster(ray)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
         self._pending: dict[Any, Worker] = {}
         super().__init__(options.workers or int(ray.cluster_resources().get("CPU", 1)), _IN_HAND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from styleid.engine.options import Engine
 from styleid.errors import OptionError
 from styleid.media.provenance import MarkOptions
 
@@ -33,3 +34,21 @@ class VideoOptions:
     def __post_init__(self) -> None:
         if not 0.1 <= self.fps <= 1000:
             raise OptionError("fps", f"{self.fps} does not lie between 0.1 and 1000.")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Choose where networks look at the frames. The output does not depend on it.
+
+    engine: local runs on this machine; ray gives segments of the video to the actors of a Ray cluster.
+    workers: number of Ray actors, each with one core; 0 means one for each core of the cluster.
+    """
+
+    engine: Engine = "local"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise OptionError("workers", f"must be 0 or more, not {self.workers}.")
+        if self.workers and self.engine == "local":
+            raise OptionError("workers", "it needs `engine=ray`: on one machine, a video uses all cores by itself.")

@@ -25,15 +25,14 @@ from styleid.media.video.writer import EncodeOptions, VideoSink, container_of
 from styleid.people.keep import Keep
 from styleid.people.pseudonyms import ConsistentTargets
 from styleid.people.targets import TakenTarget
-from styleid.runtime import cpu_threads, limited_threads
 from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
-from styleid.video.ahead import FramePool, frames_at_once
 from styleid.video.decided import clip_sha256, export_video_decisions, require_decided, shared_settings
+from styleid.video.engines import open_engine
 from styleid.video.keep import leave_kept
 from styleid.video.linking import link_tracks
 from styleid.video.measurements import Measurements, measure
-from styleid.video.options import VideoOptions
+from styleid.video.options import EngineOptions, VideoOptions
 from styleid.video.record import parse_tracks, to_record
 from styleid.video.render import Renderer
 from styleid.video.review import Sheets, write_review
@@ -108,6 +107,7 @@ def process_video(
     watch: Watch | None = None,
     decided: DecidedVideo | None = None,
     export: Path | None = None,
+    where: EngineOptions | None = None,
 ) -> VideoSummary:
     """Anonymise a video or a folder of frames, and append a record to the journal beside the output.
 
@@ -124,6 +124,7 @@ def process_video(
         watch: Called with the stage, the number of finished items, and their total.
         decided: Decisions about the clip. If they were made for another file, no output is written.
         export: Path of a decisions file to write; None for none.
+        where: Where networks look at the frames; None for this machine.
 
     Returns:
         The summary.
@@ -156,7 +157,8 @@ def process_video(
         work = _Work(
             source, anonymizer, options, encode, side, decided, shared_settings(anonymizer, options.marking) | targets
         )
-        record, page = _run(work, detector, clocked, export)
+        with open_engine(anonymizer, where) as engine:
+            record, page = _run_on(engine, work, detector, clocked, export)
         failure = ""
     except VideoError as error:
         record, page, failure = {"error": error.reason}, None, error.reason
@@ -186,7 +188,8 @@ def render_video(
         MissingDependencyError: If a package that the run needs is not installed.
     """
     work = _Work(source, anonymizer, options, EncodeOptions(), TrackOptions(), None, {}, taken)
-    return _run(work, None, None, None)[0]
+    with open_engine(anonymizer) as engine:
+        return _run_on(engine, work, None, None, None)[0]
 
 
 @dataclass(frozen=True)
@@ -212,18 +215,6 @@ class _Work:
     decided: DecidedVideo | None
     repeated: Mapping[str, Any]
     taken: Sequence[TakenTarget] = ()
-
-
-def _run(
-    work: _Work, detector: Detector | None, watch: Watch | None, export: Path | None
-) -> tuple[dict[str, Any], Path | None]:
-    """Run on several frames at once, with few threads per network.
-
-    A second frame gains more than a second thread in each network.
-    """
-    at_once = frames_at_once()
-    with limited_threads(max(1, cpu_threads() // at_once)), FramePool(at_once) as pool:
-        return _run_on(LocalEngine(work.anonymizer, pool), work, detector, watch, export)
 
 
 def _run_on(

@@ -174,7 +174,10 @@ class Looks:
 
     Attributes:
         detector: Finds faces, including low-score ones.
+        sure_from: Score from which a detection is confident.
+        rate: Frames per second.
         bundle: Embeds faces; None for no embeddings.
+        width: Length of an embedding.
     """
 
     def __init__(
@@ -189,7 +192,7 @@ class Looks:
             bundle: Embeds faces; None for no embeddings.
             width: Length of an embedding.
         """
-        self.detector, self._sure_from, self.bundle, self._width = detector, sure_from, bundle, width
+        self.detector, self.sure_from, self.rate, self.bundle, self.width = detector, sure_from, rate, bundle, width
         self._every = max(1, round(_KEY_EVERY_S * rate))
 
     def at(self, frames: Iterable[ClipFrame], pool: FramePool) -> Iterator[Look]:
@@ -229,8 +232,8 @@ class Looks:
     def _differ(self, one: Faces, other: Faces) -> bool:
         """Return whether a confident face of one frame matches no face of the other, not even a low-score one."""
         alike = overlap(one.boxes_xyxy, other.boxes_xyxy) > _SAME
-        gone = (one.scores >= self._sure_from) & ~alike.any(1)
-        come = (other.scores >= self._sure_from) & ~alike.any(0)
+        gone = (one.scores >= self.sure_from) & ~alike.any(1)
+        come = (other.scores >= self.sure_from) & ~alike.any(0)
         return bool(gone.any() or come.any())
 
     def finish(self, look: Look) -> Look:
@@ -262,8 +265,8 @@ class Looks:
 
     def _embed(self, look: Look, bundle: Bundle) -> Float[np.ndarray, "n width"]:
         faces = look.found.result()
-        rows = np.full((len(faces), self._width), np.nan, np.float32)
-        which = np.nonzero(faces.scores >= self._sure_from)[0]
+        rows = np.full((len(faces), self.width), np.nan, np.float32)
+        which = np.nonzero(faces.scores >= self.sure_from)[0]
         if len(which) and (look.key or _near_each_other(faces.boxes_xyxy[which])):
             template = bundle.spec.identity_crop
             crops = [template.crop(look.frame.image_rgb, template.matrix(faces.landmarks_px[i])) for i in which]

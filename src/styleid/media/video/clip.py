@@ -77,6 +77,8 @@ class ClipFrame:
         to_rgb: Converts `native` to `image_rgb`.
         hidden: bool (h, w), upright, pixels that the file hides, which must be black in the output; None for none.
         to_views: Converts `native` to the pictures that `further_views` returns.
+        stamp: Time stamp in the file, before times were made continuous; None if there is none.
+        key: Whether decoding can begin at this picture.
     """
 
     index: int
@@ -86,6 +88,8 @@ class ClipFrame:
     to_rgb: Callable[[Any], ImageRGB]
     hidden: MaskArray | None = None
     to_views: Callable[[Any], list[tuple[ImageRGB, float]]] | None = None
+    stamp: int | None = None
+    key: bool = False
 
     @cached_property
     def image_rgb(self) -> ImageRGB:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,19 +53,28 @@ class FramesClip:
         facts = {"codec": "frames", "size": [width, height], "fps": fps}
         self.info = ClipInfo(folder.name, width, height, Fraction(fps).limit_denominator(1001), len(self.paths), facts)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to read the same frames."""
+        return self.__dict__ | {"folder": self.folder.absolute(), "paths": [path.absolute() for path in self.paths]}
+
     def frames(self) -> Iterator[ClipFrame]:
         """Yield all frames.
 
         Raises:
             VideoError: A frame cannot be read, or its size differs from the first frame's.
         """
-        for index, path in enumerate(self.paths):
+        return self.pictures(0, len(self.paths))
+
+    def pictures(self, begin: int, end: int) -> Iterator[ClipFrame]:
+        """Yield the frames from a number on, up to another; see `frames`."""
+        for index in range(begin, end):
+            path = self.paths[index]
             photo = self._read(path)
             if photo.image_rgb.shape[:2] != (self.info.height, self.info.width):
                 raise VideoError(
                     path, f"it has another size than the first frame, {self.info.width} x {self.info.height}"
                 )
-            yield ClipFrame(index, index / self._fps, 1 / self._fps, photo, _image, to_views=_views)
+            yield ClipFrame(index, index / self._fps, 1 / self._fps, photo, _image, to_views=_views, key=True)
 
     def _read(self, path: Path) -> Photo:
         try:

@@ -114,6 +114,14 @@ class VideoClip:
         self.info = ClipInfo(path.name, width, height, self._rate, frames or round(length * self._rate), told)
         self._shifts_s: tuple[Fraction, ...] = ()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to read the same pictures, without reading the headers again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_av"} | {"path": self.path.absolute()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._av = import_av()
+
     def open(self) -> Any:
         """Open the file with PyAV; the caller closes it."""
         return self._av.open(str(self.path), metadata_errors="replace", options=_FILES_ONLY)
@@ -144,13 +152,14 @@ class VideoClip:
             waiting: ClipFrame | None = None
             for index, (raw, native, hidden) in enumerate(self._decoded(container, stream, visible)):
                 self._check(raw)
-                native.pts = clock.place(raw.pts, raw.duration)
+                stamp, key = raw.pts, bool(raw.key_frame)
+                native.pts = clock.place(stamp, raw.duration)
                 time = float(native.pts * self.facts.time_base - self.facts.start)
                 if waiting is not None:
                     waiting.duration_s = time - waiting.time_s
                     yield waiting
                 covered = None if hidden is None else self._turn.upright(hidden)
-                waiting = ClipFrame(index, time, 0.0, native, self._upright, covered, self._views)
+                waiting = ClipFrame(index, time, 0.0, native, self._upright, covered, self._views, stamp, key)
             if waiting is not None:
                 waiting.duration_s = self._last_duration(stream, waiting, joined=len(clock.shifts) > 1)
                 self._check_end(container, waiting.time_s + waiting.duration_s)
@@ -159,6 +168,26 @@ class VideoClip:
                 raise VideoError(self.path, "all of its pictures are transparent. Remove their alpha channel first")
             self._shifts_s = tuple(shift * self.facts.time_base for shift in clock.shifts)
             self.info = replace(self.info, notes=self._notes(visible))
+
+    def pictures(self, from_stamp: int | None, threads: int = 0) -> Iterator[ClipFrame]:
+        """Yield pictures as `frames` does, but without numbers and times, and without checking that the file is whole.
+
+        Args:
+            from_stamp: Time stamp of a picture; reading begins at a key picture that the file lists before it. None
+                for the beginning of the file.
+            threads: Number of threads that decode; 0 lets FFmpeg decide.
+
+        Raises:
+            VideoError: The file cannot be read.
+        """
+        with self._reported(), self.open() as container:
+            stream, visible = self._stream(container), self._visible(container)
+            stream.codec_context.thread_count = threads
+            if from_stamp is not None:
+                container.seek(from_stamp, stream=stream)
+            for raw, native, hidden in self._decoded(container, stream, visible):
+                covered = None if hidden is None else self._turn.upright(hidden)
+                yield ClipFrame(0, 0.0, 0.0, native, self._upright, covered, self._views, raw.pts, bool(raw.key_frame))
 
     def _notes(self, visible: Visible) -> tuple[str, ...]:
         """Return what the user should know about the clip, after it was read to its end."""
