@@ -1,11 +1,13 @@
 """Anonymise the sample photos, and place each original and result side by side.
 
-`make demo` runs this. The astronaut (Eileen Collins, photographed by NASA, public domain) comes with scikit-image; the
-group beside it was made by `examples/make_scene.py` and shows nobody.
+`python examples/demo.py` runs this where styleid is installed; `make demo` installs it first, into .venv. The
+astronaut (Eileen Collins, photographed by NASA, public domain) comes with scikit-image; the group beside it was made by
+`examples/make_scene.py` and shows nobody.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -33,7 +35,8 @@ def main() -> int:
     sheet = OUT / "before-and-after.jpg"
     draw_sheet(originals, results).save(sheet, quality=90)
     print(f"\nLook at  {sheet}\nPhotos   {results}\nReport   {results / 'styleid-report.html'}")
-    print("Yours:   .venv/bin/styleid anonymize FOLDER --out ANOTHER-FOLDER --report")
+    command = os.path.relpath(Path(sys.executable).with_name("styleid"))
+    print(f"Yours:   {command} anonymize FOLDER --out ANOTHER-FOLDER --report")
     return 0 if status == 3 else status  # 3: a face was obscured, and the lines above say which
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from styleid.types import Action, FaceOutcome, Faces
+from styleid import AnonymizedFile
+from styleid.types import Action, FaceOutcome, Faces, Outcome
 
 pytestmark = pytest.mark.versions
 
@@ -53,3 +54,10 @@ def test_journal_form_is_rounded_and_without_empty_reason():
         "tries": 2,
         "gate": {"distance": 1.23},
     }
+
+
+def test_outcomes_are_short_as_texts():
+    pixels = np.zeros((2000, 2000, 3), np.uint8)
+    outcome = Outcome(pixels, (), np.zeros((2000, 2000), bool))
+    assert repr(outcome) == "Outcome(faces=())"
+    assert "data" not in repr(AnonymizedFile(bytes(1000), outcome))

@@ -225,6 +225,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """List the public names, of which most are imported when they are first used."""
+    return sorted({*globals(), *__all__, *TRAINING})
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `styleid --help` does not load the networks' libraries."""
     if name not in _HOMES:

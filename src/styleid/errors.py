@@ -93,6 +93,20 @@ class OptionError(StyleIDError, ValueError):
         super().__init__(f"{option}: {reason}")
 
 
+def require_paths(**given: object) -> None:
+    """Refuse texts where paths are expected, before a run starts.
+
+    Args:
+        **given: Values by the name of their option or parameter.
+
+    Raises:
+        OptionError: A value is a text. The message shows the path to give instead.
+    """
+    for option, value in given.items():
+        if isinstance(value, str):
+            raise OptionError(option, f"{value!r} is a text; a path is needed: pathlib.Path({value!r}).")
+
+
 class DecisionError(StyleIDError, ValueError):
     """A person's decisions about a photo's faces do not fit the photo.
 

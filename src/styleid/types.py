@@ -256,9 +256,9 @@ class Outcome:
     region_mask: bool (height, width), true where a pixel may differ from the input.
     """
 
-    image_rgb: ImageRGB
+    image_rgb: ImageRGB = field(repr=False)
     faces: tuple[FaceOutcome, ...]
-    region_mask: MaskArray
+    region_mask: MaskArray = field(repr=False)
 
     def count(self, action: Action) -> int:
         """Return the number of faces that were treated with an action."""

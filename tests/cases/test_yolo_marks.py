@@ -176,7 +176,7 @@ def test_paths_that_lead_back_are_noted(head, styleid, tmp_path, path, train, no
     data = f"path: {path}\ntrain: {train}\nval: {train}\nnames:\n  0: face\n"
     root = write(tmp_path / "in", {"images/a.png": head, "labels/a.txt": f"0 {BOX}\n", "data.yaml": data})
     result = styleid("dataset", "yolo", root, *RUN)
-    assert ("whoever trains with the copy reads photos from there" in result.stderr) == noted
+    assert ("a training with the copy reads photos from there" in result.stderr) == noted
     assert result.status == 0
 
 
@@ -244,3 +244,10 @@ def test_the_case_of_layouts_holds(case, styleid, layout, photo):
     assert result.status == 0
     assert hidden(result, root, photo)
     assert ("reads photos from there" in result.stderr) == (layout == "relpath")
+
+
+@pytest.mark.parametrize(("form", "name"), [("yolo", "YOLO"), ("voc", "Pascal VOC")])
+def test_a_data_set_of_another_format_is_noted(head, styleid, tmp_path, form, name):
+    root = write(tmp_path / "in", {"images/a.png": head, "instances.json": '{"images": [], "annotations": []}'})
+    result = styleid("dataset", form, root, "--method", "none")
+    assert f"no {name} annotations were found. Are they in another format?" in result.stderr

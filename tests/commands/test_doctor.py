@@ -1,12 +1,13 @@
 """What the doctor says of runtimes that do not work, or are not the ones that Python loads."""
 
 import importlib.metadata
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from styleid import runtime
+from styleid import describe_installation, runtime
 from styleid.bundles import bundle
 from styleid.commands.doctor import doctor
 from styleid.errors import MissingDependencyError, OptionError
@@ -81,3 +82,9 @@ def test_plain_sessions_give_the_same(own: Path) -> None:
     opened = bundle.Bundle(own)
     z = {value.name: np.ones((1, *value.shape[1:]), np.float32) for value in opened.session("mapping").get_inputs()}
     assert np.allclose(opened.plain_session("mapping").run(None, z)[0], opened.run("mapping", **z)[0], atol=1e-5)
+
+
+def test_every_extra_of_a_user_is_listed() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = {line.split()[1].rstrip(":") for line in describe_installation() if line.startswith("extra ")}
+    assert listed == set(project["optional-dependencies"]) - {"dev", "docs"}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from styleid import AnonymizeOptions, Anonymizer, Bundle
 from styleid.engine import report
+from styleid.engine.journal import Journal
 from styleid.engine.local import RunOptions, Summary, process_files
 from styleid.engine.report import write_report
 from styleid.media.image import read_photo
@@ -130,3 +131,28 @@ def test_a_run_without_anything_has_a_page(tmp_path):
     out = tmp_path / "out"
     summary = _run(tmp_path / "in", out, Anonymizer(None, AnonymizeOptions(method="none")))
     assert "0 of 0" in write_report(out, summary).read_text(encoding="utf-8")
+
+
+def test_files_without_a_face_are_listed(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    odd = "c#1 é.png"
+    for name in ("a.png", odd, ODD.replace("/", "_")):
+        Image.new("RGB", (64, 64), (90, 120, 60)).save(folder / name)
+    summary = _run(folder, out, Anonymizer(None, AnonymizeOptions(method="none", seed=1)))
+    page = write_report(out, summary).read_text(encoding="utf-8")
+    assert page.count("<li><a href=") == 3
+    assert '<a href="c%231%20%C3%A9.png">c#1 é.png</a>' in page
+    assert ODD not in page
+    assert "check that it shows nobody" in page
+
+
+def test_names_that_are_no_text_are_listed_too(tmp_path):
+    line = {"input": "\udcff.png", "sha256": "0" * 64, "faces": [], "settings": {"seed": None, "units": ""}}
+    journal = Journal(tmp_path)
+    journal.append(line)
+    journal.close()
+    page = write_report(tmp_path, Summary(inputs=1, written=1, without_faces=1)).read_text(encoding="utf-8")
+    assert '<a href="%FF.png">' in page
+    assert '<th scope="row">seed</th><td>none</td>' in page
+    assert '<th scope="row">units</th><td>default</td>' in page

@@ -281,6 +281,13 @@ def run(originals: Path, tool: Path, recogniser: Path, tmp_path: Path, *more: st
     return main(["evaluate", str(originals), str(tool), *base, "--workers", "1", *more])
 
 
+@pytest.mark.parametrize(("more", "said"), [((), True), (("--identities", "none"), False)])
+def test_folders_that_count_as_people_are_named(few, recogniser, tmp_path, capsys, more, said):
+    base = ("--out", str(tmp_path / "report"), "--recognisers", str(recogniser), "--baselines", "", "--attacks", "A0s")
+    main(["evaluate", str(few), str(few), *base, "--workers", "1", *more])
+    assert ("2 folders of photos, each taken for one person" in capsys.readouterr().out) == said
+
+
 @pytest.mark.parametrize("context", ["tight", "photo"])
 def test_context_decides_what_the_attacker_sees(few, recogniser, tmp_path, context):
     # a tool that changes nothing but the wall

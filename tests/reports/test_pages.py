@@ -6,7 +6,7 @@ import sys
 import pytest
 from jinja2 import UndefinedError
 
-from styleid.reports.pages import counted, interval, number, render
+from styleid.reports.pages import code, counted, interval, number, plain, render
 
 pytestmark = pytest.mark.versions
 
@@ -41,3 +41,15 @@ def test_nothing_is_loaded_before_a_page_is_written():
         "sys.exit(bool({'jinja2', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "none"), ("", "default"), (0, "0"), (False, "False"), ({"a": None, "b": {"c": 1.5}}, "a: none, b: c: 1.5")],
+)
+def test_settings_are_texts_for_people(value, text):
+    assert plain(value) == text
+
+
+def test_words_in_backticks_become_code():
+    assert code("give `a` and <b>`c`") == "give <code>a</code> and &lt;b&gt;<code>c</code>"

@@ -128,6 +128,7 @@ def test_the_review_shows_every_track(done):
     folder = out.parent / f"{out.name}.review"
     page = (folder / "index.html").read_text()
     assert sorted(p.name for p in folder.iterdir()) == ["index.html", "track-001.jpg", "track-002.jpg", "tracks.json"]
+    assert f"--tracks {folder.name}/tracks.json" in page
     assert "Track 2, person 1" in page
     assert page.count('<div class="lane"') == page.count('<img class="sheet"') == 2
     assert all(PACKET in sheet.read_bytes() for sheet in folder.glob("*.jpg"))

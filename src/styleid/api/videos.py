@@ -10,6 +10,7 @@ from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.engine.decisions import read_decisions
 from styleid.engine.decisions_export import with_seed
+from styleid.errors import require_paths
 from styleid.media.video.side_tracks import TrackOptions
 from styleid.media.video.writer import EncodeOptions
 from styleid.runtime import Device
@@ -75,6 +76,7 @@ def anonymize_video(
         >>> summary.exit_status, len(summary.record["tracks"])  # 3: some faces were obscured where two people cross
         (3, 4)
     """
+    require_paths(source=source)
     options, people, decided = options or AnonymizeOptions(), people or PeopleOptions(), None
     read = read_decisions(decisions) if decisions is not None else None
     if read is not None:

@@ -19,6 +19,8 @@ from styleid.media.storage.remote import Place
 from styleid.runtime import Device
 from styleid.types import Action
 
+_FORMATS: dict[FormatName, str] = {"coco": "COCO", "yolo": "YOLO", "voc": "Pascal VOC"}
+
 
 @dataclass(frozen=True)
 class DatasetCommandOptions:
@@ -58,6 +60,8 @@ def dataset(
             device=command.device,
             watch=watch,
         )
+    if not summary.carried + summary.changed + summary.dropped:
+        warn(f"{source}: note: no {_FORMATS[form]} annotations were found. Are they in another format?")
     return _print(summary, run.out, command)
 
 

@@ -52,7 +52,7 @@ def _warn_of_failures(evaluation: Evaluation) -> None:
 
 def _readable(evaluation: Evaluation, pages: Sequence[Path]) -> str:
     table = evaluation.table
-    lines = [f"{counted(len(table.seen), 'original')}, {counted(len(table.subjects), 'face')}"]
+    lines = [f"{counted(len(table.seen), 'original')}, {counted(len(table.subjects), 'face')}", *_people(evaluation)]
     if (floor := evaluation.exposed_floor) is not None:
         lines.append(f"with every face filled, {floor.value:.3f} of them are still recognised, by their surroundings")
     for verdict in evaluation.verdicts:
@@ -60,6 +60,15 @@ def _readable(evaluation: Evaluation, pages: Sequence[Path]) -> str:
     lines += [f"not measured: {with_flags(why)}" for why in evaluation.not_measured]
     lines.append("report: " + ", ".join(str(page) for page in pages))
     return "\n".join(lines)
+
+
+def _people(evaluation: Evaluation) -> list[str]:
+    """Say that folders were taken for people, which is wrong for folders such as `holiday`."""
+    people = {subject.person for subject in evaluation.table.subjects if subject.person}
+    if evaluation.options.identities != "folders" or not people:
+        return []
+    each = f"{counted(len(people), 'folder')} of photos, each taken for one person"
+    return [f"{each}. If that is wrong, give --identities none, or a CSV file of people"]
 
 
 def _summary(verdict: Verdict) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from styleid.engine.moving import AnonymizeVideo
-from styleid.errors import OptionError
+from styleid.errors import OptionError, require_paths
 from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.image import MAX_PIXELS
 from styleid.media.provenance import MarkOptions
@@ -48,6 +48,7 @@ class RunOptions:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        require_paths(out=self.out)
         if self.workers < 0:
             raise OptionError("workers", f"must be 0 or more, not {self.workers}.")
         named = isinstance(self.out, Path) and self.out.suffix.lower() in IMAGE_SUFFIXES

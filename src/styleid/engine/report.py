@@ -10,7 +10,9 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -22,13 +24,13 @@ from styleid.media.image import read_photo
 from styleid.media.provenance import PACKET
 from styleid.media.storage.files import write_atomic
 from styleid.media.storage.remote import Place
-from styleid.reports.pages import render
+from styleid.reports.pages import plain, render
 from styleid.reports.tiles import cut_face, jpeg_url, to_jpeg
 from styleid.types import Action, ImageRGB
 
 NAME = "styleid-report.html"
 MOST_FACES = 240
-"""How many faces the page shows at most, and how many decisions it lists."""
+"""How many faces the page shows at most, and how many decisions and files without a face it lists."""
 _TILE_PX = 112
 _MARGIN = 0.35
 _QUALITY = 85
@@ -73,11 +75,14 @@ def write_report(out: Place, summary: Summary) -> Place:
         tiles=tiles,
         tile_actions=[str(action) for action in Action if any(tile["action"] == action for tile in tiles)],
         faces=total,
-        tables=[
+        faceless=_without_faces(journal.latest()),
+        urgent=[
             _Table("Files not written", "Files that were withheld", ("File", "Reason"), summary.failures,
                    summary.failed),
             _Table("Faces obscured instead of replaced", "Faces for which no new face passed, or none could be drawn",
                    ("File", "Reason"), summary.fallbacks, summary.fell_back),
+        ],
+        tables=[
             _decisions(journal.latest()),
             _Table("Notes", "What to know about single files", ("File", "Note"), summary.notes, summary.noted),
             _settings(journal.latest()),
@@ -162,6 +167,12 @@ def _tile(image_rgb: ImageRGB, face: Mapping[str, Any], name: str, mark: bytes) 
     }
 
 
+def _without_faces(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the first written files in which no face was found, each as its name and its address beside the page."""
+    names = (str(record["input"]) for record in records if "sha256" in record and not record.get("faces"))
+    return [(name, quote(name, errors="surrogateescape")) for name in islice(names, MOST_FACES)]
+
+
 def _decisions(records: Iterable[Mapping[str, Any]]) -> _Table:
     """Return what a person decided, by photo."""
     rows: list[tuple[str, str]] = []
@@ -190,12 +201,5 @@ def _by(decision: Mapping[str, Any]) -> str:
 def _settings(records: Iterable[Mapping[str, Any]]) -> _Table:
     last = deque(records, maxlen=1)
     settings = last[0].get("settings", {}) if last else {}
-    rows = [(str(key), _plain(value)) for key, value in settings.items()]
+    rows = [(str(key), plain(value)) for key, value in settings.items()]
     return _Table("Settings", "Settings of the last file in the journal", ("Setting", "Value"), rows)
-
-
-def _plain(value: Any) -> str:
-    """Return a value as a text for people."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {one}" for name, one in value.items())
-    return str(value)

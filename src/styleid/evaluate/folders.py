@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from styleid.errors import OptionError
+from styleid.errors import OptionError, require_paths
 from styleid.evaluate.record import to_json
 from styleid.evaluate.report import write_report
 from styleid.evaluate.suite import EvaluateOptions, Evaluation, evaluate
@@ -59,6 +59,7 @@ def evaluate_folders(
         >>> [page.name for page in report.pages][:2]
         ['evaluation.json', 'evaluation.html']
     """
+    require_paths(originals=originals, anonymized=anonymized)
     evaluation = evaluate(originals, _names(anonymized, originals, options.out), options, watch)
     record = to_json(evaluation)
     return EvaluationReport(evaluation, record, tuple(write_report(evaluation, record, options.out)))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from styleid.bundles.registry import DEFAULT
-from styleid.errors import OptionError
+from styleid.errors import OptionError, require_paths
 from styleid.evaluate.baselines import PASTED, patches_for, read_names
 from styleid.evaluate.battery import Battery, Case, Measured, Thresholds, figures
 from styleid.evaluate.end_to_end import fates, recognised_by_any, recognised_when_filled
@@ -67,6 +67,7 @@ class EvaluateOptions:
     pictures: Literal["outputs", "pairs", "none"] = "outputs"
 
     def __post_init__(self) -> None:
+        require_paths(out=self.out, cache=self.cache)
         for attack in self.chosen_attacks:
             if attack not in ATTACKS:
                 raise OptionError("attacks", f"'{attack}' is unknown; choose from {', '.join(ATTACKS)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from styleid.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
+
+_BACKTICKS = re.compile("`([^`]*)`")
 
 
 def render(template: str, **values: Any) -> bytes:
@@ -46,6 +50,20 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def plain(value: Any) -> str:
+    """Return a setting as a text for people. An empty text stands for the bundle's choice."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {plain(one)}" for name, one in value.items())
+    return "none" if value is None else str(value) or "default"
+
+
+def code(text: str) -> Markup:
+    """Return a sentence as HTML. What stands in backticks, as names of options do, becomes code."""
+    from markupsafe import Markup, escape
+
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -57,5 +75,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"counted": counted, "interval": interval, "number": number}
+    environment.filters |= {"code": code, "counted": counted, "interval": interval, "number": number}
     return environment

@@ -122,7 +122,7 @@ class PhotoBody(BaseModel):
         name: Name in the job.
         version: Changes when the output changes; empty if there is none.
         error: Why the photo is withheld, or an empty string.
-        risk: Highest risk of its faces, 0 to 1.
+        risk: Highest risk of its faces, 0 to 1; 0.3 if no face was found.
         faces: Its faces.
         wishes: The current decisions about it.
     """
@@ -312,7 +312,7 @@ def _review(own: Job, service: Service) -> ReviewBody:
                 name=file.name,
                 version=record.get("sha256", "")[:12],
                 error=record.get("error", ""),
-                risk=max((one.risk for one in told), default=0.0),
+                risk=max((one.risk for one in told), default=review.NO_FACE_RISK),
                 faces=told,
                 wishes=body.get("photos", {}).get(file.name, {}),
             )

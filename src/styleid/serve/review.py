@@ -26,6 +26,8 @@ _MANY_TRIES = 3
 _SMALL_PX = 32.0
 _UNSURE = 0.5
 _NEAR = 0.1
+NO_FACE_RISK = 0.3
+"""Risk of a photo in which no face was found: below that of a face that stands out, above that of other faces."""
 
 
 def risk(face: Mapping[str, Any]) -> tuple[float, list[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from styleid.engine.options import Engine
-from styleid.errors import OptionError
+from styleid.errors import OptionError, require_paths
 from styleid.media.provenance import MarkOptions
 
 
@@ -32,6 +32,7 @@ class VideoOptions:
     marking: MarkOptions = field(default_factory=MarkOptions)
 
     def __post_init__(self) -> None:
+        require_paths(out=self.out, tracks=self.tracks)
         if not 0.1 <= self.fps <= 1000:
             raise OptionError("fps", f"{self.fps} does not lie between 0.1 and 1000.")
 

@@ -99,7 +99,7 @@ def write_review(
             write_atomic(folder / _sheet_name(track), sheet)
     write_atomic(folder / "tracks.json", track_lines(record).encode())
     page = folder / "index.html"
-    write_atomic(page, _page(record, journal, tracks, sheets))
+    write_atomic(page, _page(record, journal, tracks, sheets, folder.name))
     return page
 
 
@@ -116,10 +116,13 @@ def track_lines(record: Mapping[str, Any]) -> str:
     return json.dumps(head)[:-1] + ', "tracks": [\n' + ",\n".join(tracks) + "\n]}\n"
 
 
-def _page(record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequence[Track], sheets: Sheets) -> bytes:
+def _page(
+    record: Mapping[str, Any], journal: Mapping[str, Any], tracks: Sequence[Track], sheets: Sheets, folder: str
+) -> bytes:
     frames = max(int(record["frames"]), 1)
     return render(
         "tracks.html.jinja",
+        folder=folder,
         name=str(record["input"]),
         people=len({track.person for track in tracks}),
         frames=record["frames"],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from styleid.bundles.registry import DEFAULT
-from styleid.errors import OptionError
+from styleid.errors import OptionError, require_paths
 from styleid.evaluate.battery import Battery
 from styleid.evaluate.certificate.attacks import Attacked, attack, choose_targets, embed_faces, embed_tasks
 from styleid.evaluate.certificate.audit_page import read_answers, write_audit_page
@@ -73,6 +73,7 @@ class CertifyOptions:
     workers: int = 0
 
     def __post_init__(self) -> None:
+        require_paths(out=self.out, answers=self.answers, key=self.key)
         for name, least in (("faces", 1), ("photos", 1), ("regions", 0), ("workers", 0)):
             if getattr(self, name) < least:
                 raise OptionError(name, f"must be {least} or more, not {getattr(self, name)}.")
@@ -120,6 +121,7 @@ def certify(originals: Path, outputs: Path, options: CertifyOptions, watch: Watc
         >>> certified.record["photos"]["published"], certified.exit_status
         (1, 3)
     """
+    require_paths(originals=originals, outputs=outputs)
     _check_places(originals, outputs, options.out)
     key = None if options.key is None else read_private_key(options.key)
     hashes = hash_outputs(outputs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from styleid.media.storage.files import write_atomic
-from styleid.reports.pages import render
+from styleid.reports.pages import plain, render
 
 FULL, BOARD = "certificate.html", "board.html"
 _ATTACKS = {
@@ -126,6 +126,6 @@ def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("version", record["versions"]),
         ("hash", record["journal"]),
     ):
-        yield from ((f"{title}: {name}", str(value)) for name, value in values.items())
+        yield from ((f"{title}: {name}", plain(value)) for name, value in values.items())
     yield f"bundle: {record['bundle']['name']}", record["bundle"]["sha256"]
     yield "certified files", str(record["outputs"]["files"])

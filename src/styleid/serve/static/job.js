@@ -166,7 +166,8 @@ function film(state, one) {
 
 function card(state, one) {
   const reasons = [...new Set(one.faces.flatMap((face) => face.reasons))].map((name) => t(`risk_${name}`));
-  const why = one.error ? t("withheld", { reason: one.error }) : reasons.join(", ") || t("nothing");
+  const plain = one.faces.length ? t("nothing") : t("noFace");
+  const why = one.error ? t("withheld", { reason: one.error }) : reasons.join(", ") || plain;
   const approved = Boolean(one.wishes.approved);
   const label = t("photoLabel", { name: one.name, faces: one.faces.length, why });
   return el("li", {},

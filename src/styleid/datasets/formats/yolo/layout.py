@@ -20,6 +20,7 @@ from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.storage.files import InputFile
 
 _CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+_READS_BACK = ", so a training with the copy reads photos from there. Change this in the copy"
 _HOME = "upright"
 
 
@@ -213,13 +214,13 @@ class Yolo:
         if self._data is not None:
             for value in (self._data.base, *self._data.splits):
                 if self._leads_back(value, ""):
-                    yield self._yaml, f"it names {value}: whoever trains with the copy reads photos from there"
+                    yield self._yaml, f"it names {value}{_READS_BACK}"
         for name in self._lists:
             folder = PurePosixPath(name).parent.as_posix()
             lines = read_or_nothing(self._root / name).splitlines()
             named = (line.decode("utf-8", "surrogateescape").strip() for line in lines)
             if odd := next((one for one in named if self._leads_back(one, folder)), ""):
-                yield name, f"it names files such as {odd}: whoever trains with the copy reads photos from there"
+                yield name, f"it names files such as {odd}{_READS_BACK}"
 
     def _leads_back(self, value: str, folder: str) -> bool:
         """Say whether a path is absolute, or leads out of this folder, or into it from beside it, to what is there.
