@@ -3,6 +3,8 @@
 import errno
 import io
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 import styleid
+from styleid import cli
 from styleid.bundles import registry
 from styleid.cli import main
 from styleid.engine.journal import NAME
@@ -140,6 +143,13 @@ def test_help_and_version_are_no_failures(call, arguments):
     assert call("--version")[:2] == (0, f"styleid {styleid.__version__}\n")
 
 
+@pytest.mark.parametrize("line", re.findall(r"^  (styleid .*)$", "\n".join(cli.EXAMPLES.values()), re.MULTILINE))
+def test_examples_in_the_help_can_be_typed(line):
+    words = shlex.split(line.split(" <")[0])[1:]
+    parsed = cli.build_parser(words).parse_args(words)
+    assert callable(parsed.run)
+
+
 def test_help_waits_for_no_heavy_import():
     code = (
         "import sys\nfrom styleid.cli import main\n"
@@ -226,7 +236,7 @@ def test_own_boxes_are_used(call, tmp_path, photos):
     (tmp_path / "file").write_text('{"d.png": [[10, 10, 40, 50]]}')
     status, _, err = call("anonymize", "IN", "--out", "OUT", *NONE, "--boxes", "FILE")
     assert status == 2
-    assert "'d.png' is no input of this run" in err
+    assert "'d.png' is not an input of this run" in err
 
 
 def test_decisions_are_exported_and_made_again(call, tmp_path, photos):
@@ -411,7 +421,7 @@ def test_the_doctor_says_what_is_wrong(call, as_built_in, monkeypatch):
     monkeypatch.setattr("styleid.api.installation.self_test", lambda *_: "fine")
     status, out, err = call("doctor")
     assert (status, err) == (0, "")
-    assert out.endswith("all is well\n")
+    assert out.endswith("all checks passed\n")
 
     (as_built_in / "mapping.onnx").write_bytes(b"")
     status, _, err = call("doctor")

@@ -1,4 +1,4 @@
-"""Replace the faces in photos, data sets and videos with faces of people who do not exist, and check each."""
+"""Replace the faces in photos, data sets and videos with faces of people who do not exist, and check each new face."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import styleid
-from styleid.commands.messages import message
+from styleid.commands.messages import message, sentence
 from styleid.errors import MissingDependencyError, OptionError, StyleIDError
 from styleid.version import __version__
 
@@ -36,30 +36,57 @@ _STATUS_VERIFY = """exit status:
   1  something does not match, or failure
   2  wrong usage
   3  files and certificate match, but without --public-key the signer is unknown"""
-_EXAMPLES = {
+EXAMPLES = {
     "anonymize": """examples:
   styleid anonymize photos/ --out anonymised/ --report
   styleid anonymize photos/ --out anonymised/ --privacy high --seed 7
   styleid anonymize - --out - < a.jpg > b.jpg""",
     "dataset": """examples:
   styleid dataset coco coco/ coco-anonymised/ --boxes from-annotations
-  styleid dataset shards shards/ shards-anonymised/""",
+  styleid dataset shards shards/ shards-anonymised/
+
+styleid dataset FORMAT --help lists the options of a format.""",
+    "coco": """examples:
+  styleid dataset coco coco/ coco-anonymised/ --boxes from-annotations
+  styleid dataset coco coco/ coco-anonymised/ --add-faces --drop-withheld""",
+    "yolo": """examples:
+  styleid dataset yolo yolo/ yolo-anonymised/ --boxes from-annotations
+  styleid dataset yolo yolo/ yolo-anonymised/ --classes face person --bad-boxes skip""",
+    "voc": """examples:
+  styleid dataset voc voc/ voc-anonymised/ --boxes from-annotations
+  styleid dataset voc voc/ voc-anonymised/ --copy-others""",
+    "shards": """examples:
+  styleid dataset shards shards/ shards-anonymised/ --carry seg.png
+  styleid dataset shards shards/ shards-anonymised/ --shard 1/8""",
     "video": """examples:
   styleid video in.mp4 --out out.mp4 --review
-  styleid video frames/ --frames '*.png' --fps 25 --out frames-anonymised/""",
+  styleid video frames/ --frames '*.png' --fps 25 --out frames-anonymised/
+  styleid video rtsp://camera/stream --live --out out.mkv""",
     "serve": """examples:
   styleid serve
   styleid serve token add ann""",
-    "evaluate": """example:
-  styleid evaluate photos/ anonymised/ --out report/""",
-    "certify": """example:
-  styleid certify photos/ anonymised/ --out certificate/""",
+    "evaluate": """examples:
+  styleid evaluate photos/ anonymised/ --out report/
+  styleid evaluate photos/ anonymised/ --compare blurred/ --out report/""",
+    "certify": """examples:
+  styleid certify photos/ anonymised/ --out certificate/ --key board.key
+  styleid certify photos/ anonymised/ --out certificate/ --key board.key --answers answers.json""",
     "verify": """example:
   styleid verify certificate/certificate.json anonymised/ --public-key board.key.pub""",
+    "key": """examples:
+  styleid key new people.key
+  styleid key new board.key --signing""",
+    "bundles": """examples:
+  styleid bundles show context128
+  styleid bundles verify my-bundle/""",
+    "rank": """example:
+  styleid rank --bundle aam128 --units layers,groups:4 --out scores.npz --plot""",
+    "doctor": """example:
+  styleid doctor --device cuda""",
 }
 
-_INPUTS = """files, folders, URLs of either (fsspec), @LIST (a text file with one name per line, or a Parquet file with
-a column path), or - for standard input"""
+_INPUTS = """files, folders or their URLs (fsspec); @LIST, a text file with one name per line or a Parquet file with a
+column path; or - for standard input"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,9 +126,9 @@ def build_parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add(commands: Any, name: str, text: str, status: str) -> argparse.ArgumentParser:
-    about = "\n\n".join(filter(None, (_EXAMPLES.get(name), status)))
+    about = "\n\n".join(filter(None, (EXAMPLES.get(name), status)))
     return commands.add_parser(
-        name, help=text, description=text, epilog=about, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, help=text, description=sentence(text), epilog=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
 
@@ -156,7 +183,7 @@ def _fill_video(parser: argparse.ArgumentParser) -> None:
             return live(parsed.source, parsed.out, now, how, encode, marking, command.bundle, command.device,
                         json=command.json, quiet=command.quiet, typed=typed)  # fmt: skip
         if "max_delay" in typed:
-            raise OptionError("max_delay", "it belongs to `live`.")
+            raise OptionError("max_delay", "it can only be used with `live`.")
         source, values["out"] = require_path("source", parsed.source), require_path("out", parsed.out)
         people, where = read_options(PeopleOptions, values), read_options(EngineOptions, values)
         return video(source, read_options(VideoOptions, values), how, encode, side, command, people, typed, where)
@@ -205,17 +232,19 @@ def _fill_bundles(parser: argparse.ArgumentParser) -> None:
     from styleid.commands import bundles
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list the built-in bundles")
+    text = "list the built-in bundles; a star marks the default"
+    listing = actions.add_parser("list", help=text, description=sentence(text))
     listing.set_defaults(run=lambda parsed: bundles.list_bundles())
     for name, text, action in (
         ("show", "show the networks of a bundle and its measured figures", bundles.show_bundle),
         ("verify", "check every file of a bundle against its bundle.json", bundles.verify_bundle),
     ):
-        command = actions.add_parser(name, help=text)
-        command.add_argument("bundle", nargs="?", default=DEFAULT, help=f"name or folder (default: {DEFAULT})")
+        command = actions.add_parser(name, help=text, description=sentence(text))
+        about = f"name of a built-in bundle, or a folder with a bundle.json (default: {DEFAULT})"
+        command.add_argument("bundle", nargs="?", default=DEFAULT, metavar="BUNDLE", help=about)
         command.set_defaults(run=lambda parsed, action=action: action(parsed.bundle))
     text = "build a bundle from the checkpoints of the StyleID release (needs the extra lab)"
-    _fill_build(actions.add_parser("build", help=text, description=text))
+    _fill_build(actions.add_parser("build", help=text, description=sentence(text)))
 
 
 def _fill_build(parser: argparse.ArgumentParser) -> None:
@@ -233,8 +262,9 @@ def _fill_key(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.key import make_key, make_signing_key
 
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    new = actions.add_parser("new", help="write a new key")
-    new.add_argument("file", type=here, metavar="FILE", help="file for the key; it must not exist")
+    text = "write a new key for --targets consistent, or with --signing a pair of keys to sign certificates with"
+    new = actions.add_parser("new", help=text, description=sentence(text))
+    new.add_argument("file", type=here, metavar="FILE", help="file for the key; it must not exist yet")
     new.add_argument("--signing", action="store_true", help="write a pair of keys (Ed25519) to sign certificates with; "
                      "the public key goes to FILE.pub")  # fmt: skip
     new.set_defaults(run=lambda parsed: (make_signing_key if parsed.signing else make_key)(parsed.file))
@@ -265,7 +295,8 @@ def _fill_verify(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("certificate", type=here, metavar="CERTIFICATE", help="certificate.json of styleid certify")
     parser.add_argument("outputs", type=here, metavar="OUTPUTS", help="the folder or video that was certified")
-    parser.add_argument("--public-key", type=here, metavar="FILE", help="public key of who should have signed")
+    parser.add_argument("--public-key", type=here, metavar="FILE", help="public key of the expected signer, FILE.pub "
+                        "of styleid key new --signing; without it, the signer stays unknown")  # fmt: skip
     parser.set_defaults(run=lambda parsed: verify(parsed.certificate, parsed.outputs, parsed.public_key))
 
 
@@ -274,8 +305,9 @@ def _fill_doctor(parser: argparse.ArgumentParser) -> None:
     from styleid.commands.doctor import doctor
     from styleid.runtime import DEVICES
 
-    parser.add_argument("--bundle", default=DEFAULT, help=f"name or folder of a bundle to try (default: {DEFAULT})")
-    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to run networks (default: cpu)")
+    parser.add_argument("--bundle", default=DEFAULT, help="name of a built-in bundle, or a folder with a bundle.json "
+                        f"(default: {DEFAULT})")  # fmt: skip
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where networks run (default: cpu)")
     parser.set_defaults(run=lambda parsed: doctor(parsed.bundle, parsed.device))
 
 
@@ -308,21 +340,24 @@ def _fill_serve(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [options]\n       %(prog)s token ACTION"
     add_options(parser, ServeOptions)
     parser.set_defaults(run=lambda parsed: serve.serve(read_options(ServeOptions, vars(parsed))))
-    topics = parser.add_subparsers(metavar="token", required=False)
-    token = topics.add_parser("token", help="make, list or remove the tokens that people sign in with")
+    topics = parser.add_subparsers(metavar="token", required=False, prog=parser.prog)
+    text = "make, list or remove the tokens that people sign in with"
+    token = topics.add_parser("token", help=text, description=sentence(text))
     actions = token.add_subparsers(metavar="ACTION", required=True)
     for name, text, action in (
-        ("add", "make a token and show it, only this once", serve.add_token),
-        ("remove", "remove a token; who signed in with it is signed out", serve.remove_token),
+        ("add", "make a token for a person and print it; it cannot be printed again", serve.add_token),
+        ("remove", "remove a person's token and sign its browsers out", serve.remove_token),
     ):
-        command = actions.add_parser(name, help=text)
+        command = actions.add_parser(name, help=text, description=sentence(text))
         command.add_argument("owner", metavar="NAME", help="name of the person")
         command.set_defaults(run=lambda parsed, action=action: action(parsed.owner, parsed.data))
-    listing = actions.add_parser("list", help="list the owners of tokens")
+    text = "list the owners of tokens"
+    listing = actions.add_parser("list", help=text, description=sentence(text))
     listing.set_defaults(run=lambda parsed: serve.list_tokens(parsed.data))
     for command in actions.choices.values():
         command.set_defaults(positional={"owner": "NAME"})
-        command.add_argument("--data", type=here, default=argparse.SUPPRESS, help="the service's folder")
+        command.add_argument("--data", type=here, default=argparse.SUPPRESS, metavar="PATH", help="folder for jobs and "
+                             "tokens, as for styleid serve (default: ~/.local/state/styleid)")  # fmt: skip
 
 
 def _fill_rank(parser: argparse.ArgumentParser) -> None:

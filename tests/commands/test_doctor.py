@@ -23,7 +23,7 @@ def own(tmp_path_factory) -> Path:
 def test_own_bundles_are_tried_too(own: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("styleid.api.installation.self_test", lambda *_: "fine")
     assert doctor(str(own)) == 0
-    assert f"networks of {own}: 6 give what they must, for 1, 2 and 7 faces at once" in capsys.readouterr().out
+    assert f"networks of {own}: 6 give the expected outputs, for 1, 2 and 7 faces at once" in capsys.readouterr().out
 
 
 def test_a_runtime_that_computes_wrongly_is_told_of_without_a_traceback(own: Path, capsys, monkeypatch) -> None:

@@ -35,7 +35,7 @@ def clip(path: Path, frames: int) -> Path:
     [
         (["rtsp://me:secret@host/x", "--out", "a.mp4"], "INPUT: rtsp://host/x is a stream. Add --live"),
         (["in.mp4", "--out", "udp://host:9"], "--out: udp://host:9 is a stream. Add --live"),
-        (["in.mp4", "--out", "a.mp4", "--max-delay", "2"], "--max-delay: it belongs to --live"),
+        (["in.mp4", "--out", "a.mp4", "--max-delay", "2"], "--max-delay: it can only be used with --live"),
         (["in.mp4", "--out", "a.mp4", "--live", "--keep", "staff"], "--keep: it does not go with --live"),
         (["in.mp4", "--out", "a.mp4", "--live", "--audio", "keep"], "--audio: it does not go with --live"),
         (["in.mp4", "--out", "a.mp4", "--live", "--max-delay", "0"], "--max-delay: 0.0 does not lie"),

@@ -12,7 +12,7 @@ POSITIONAL = {"source": "IN", "out": "OUT"}
     ("text", "shown"),
     [
         ("Take `method=none`.", "Take --method none."),
-        ("`require_faces` asks for one", "--require-faces asks for one"),
+        ("`require_faces` is set", "--require-faces is set"),
         ("`key_file=FILE`, or `keep`", "--key-file FILE, or --keep"),
         ("choose another `out` than `source`", "choose another OUT than IN"),
         ("type `styleid key new FILE`", "type `styleid key new FILE`"),

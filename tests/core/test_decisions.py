@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces
-from styleid.core.decisions import FaceDecision, PhotoDecisions, settle
+from styleid.core.decisions import FaceDecision, PhotoDecisions, match_decisions
 from styleid.core.targets import FreshTargets
 from styleid.errors import DecisionError
 from styleid.pixel.obscure import face_ellipse
@@ -44,25 +44,25 @@ def test_decisions_find_their_faces(found, decided, expected):
     decisions = PhotoDecisions(tuple(FaceDecision(box, do) for box, do in decided))
     if expected is None:
         with pytest.raises(DecisionError, match="matches no face"):
-            settle(faces(*found), SHAPE, decisions)
+            match_decisions(faces(*found), SHAPE, decisions)
         return
-    settled = settle(faces(*found), SHAPE, decisions)
-    assert tuple(None if one is None else one.do for one in settled.decisions) == expected
+    matched = match_decisions(faces(*found), SHAPE, decisions)
+    assert tuple(None if one is None else one.do for one in matched.decisions) == expected
 
 
 def test_added_boxes_come_last_and_whole_even_over_a_found_face():
     added = FaceDecision((95.0, 95.0, 145.0, 155.0), "blur", by="anna", at="2026-11-30")
     outside = FaceDecision((-20.0, 350.0, 30.0, 420.0), "solid")
-    settled = settle(faces(ONE, TWO), SHAPE, PhotoDecisions((FaceDecision(TWO, "remove"),), (added, outside)))
-    assert settled.faces.boxes_xyxy.tolist() == [
+    matched = match_decisions(faces(ONE, TWO), SHAPE, PhotoDecisions((FaceDecision(TWO, "remove"),), (added, outside)))
+    assert matched.faces.boxes_xyxy.tolist() == [
         list(ONE), list(TWO), [95, 95, 145, 155], [-0.5, 350, 30, 399.5]
     ]  # fmt: skip
-    assert settled.record_of(0) == {}
-    assert settled.record_of(1) == {"do": "remove"}
-    assert settled.record_of(2) == {"do": "blur", "by": "anna", "at": "2026-11-30", "added": True}
-    assert settled.untouched == {1: Action.DISMISSED}
-    assert settled.hidden == {2: "blur", 3: "solid"}
-    assert not settled.measured.any()
+    assert matched.record_of(0) == {}
+    assert matched.record_of(1) == {"do": "remove"}
+    assert matched.record_of(2) == {"do": "blur", "by": "anna", "at": "2026-11-30", "added": True}
+    assert matched.untouched == {1: Action.DISMISSED}
+    assert matched.hidden == {2: "blur", 3: "solid"}
+    assert not matched.measured.any()
 
 
 @pytest.mark.parametrize("do", ["replace", "keep", "remove"])
@@ -73,7 +73,7 @@ def test_an_added_box_can_only_be_hidden(do):
 
 def test_an_added_box_that_holds_nothing_is_refused():
     with pytest.raises(DecisionError, match="covers less than a pixel"):
-        settle(faces(), SHAPE, PhotoDecisions(added=(FaceDecision((500, 0, 600, 50), "blur"),)))
+        match_decisions(faces(), SHAPE, PhotoDecisions(added=(FaceDecision((500, 0, 600, 50), "blur"),)))
 
 
 def test_another_face_is_another_target_and_the_same_each_time():

@@ -79,7 +79,7 @@ def test_a_key_is_made_once(tmp_path, capsys):
         (("--targets", "consistent", "--key-file", "GONE"), 1, "the file does not exist. To make a key, type: styl"),
         (("--targets", "consistent"), 2, "styleid key new FILE"),
         (("--keep", "GONE", "--method", "none"), 2, "is not a folder. Give a folder with photos"),
-        (("--targets", "k=2"), 2, "this run shows 1 that can be told apart. Nothing was written"),
+        (("--targets", "k=2"), 2, "this run shows only 1. Nothing was written"),
     ],
 )
 def test_what_cannot_be_done_ends_before_anything_is_written(photo, tmp_path, capsys, bundle, options, status, says):

@@ -9,14 +9,14 @@ import pytest
 import styleid.core.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.bundles.spec import SimilarityRange
-from styleid.core.boxes import with_given
+from styleid.core.boxes import with_given_boxes
 from styleid.core.face import KnownFaces, face_shares
 from styleid.core.gate import GateVerdict
 from styleid.core.observation import Observation
 from styleid.core.privacy import privacy_level
 from styleid.errors import OptionError
 from styleid.pixel.obscure import OBSCURINGS
-from styleid.pixel.regions import SKIN, up_the_forehead
+from styleid.pixel.regions import SKIN, forehead_height
 from styleid.types import SearchHints
 from tests.core.verdicts import with_failures
 from tests.tiny_bundle import likeness, looking_networks, tiny_bundle
@@ -276,7 +276,7 @@ def test_what_an_earlier_pass_found_counts_for_the_same_photo_only(astronaut):
 def test_boxes_and_heads_count_where_no_face_was_found(boxes, heads, expected):
     found = Faces(np.float32([FACE]), np.ones(1, np.float32), np.full((1, 5, 2), 100, np.float32))
     hints = None if heads is None else SearchHints(np.zeros((0, 4), np.float32), np.float32(heads))
-    together = with_given(found, (512, 512, 3), None if boxes is None else np.float32(boxes), hints)
+    together = with_given_boxes(found, (512, 512, 3), None if boxes is None else np.float32(boxes), hints)
     assert sorted(map(tuple, together.boxes_xyxy.tolist())) == sorted(map(tuple, np.float32(expected).tolist()))
 
 
@@ -456,7 +456,7 @@ def test_skin_that_stays_does_not_make_up_for_what_is_no_face(bundle, astronaut)
     """Nor does a face make up for a forehead that is none."""
     anonymizer = Anonymizer(bundle)
     (source,) = anonymizer.analyse(astronaut, anonymizer.find(astronaut), np.array([0]))
-    forehead = up_the_forehead(source.observation.landmarks, bundle.spec.crop.size_px) > 0.35
+    forehead = forehead_height(source.observation.landmarks, bundle.spec.crop.size_px) > 0.35
 
     def shares(face: np.ndarray) -> tuple[float, float]:
         return face_shares(source.shown, 8 * np.eye(19, dtype=np.float32)[np.where(face, SKIN, 0)].transpose(2, 0, 1))

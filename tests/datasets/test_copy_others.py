@@ -8,7 +8,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from styleid.cli import main
-from styleid.datasets.copy_others import OtherOptions, find_others
+from styleid.datasets.copy_others import OtherFileOptions, find_others
 from styleid.engine.journal import NAME
 from styleid.engine.shards import Shard
 from styleid.errors import OptionError
@@ -100,14 +100,14 @@ def test_each_part_of_a_run_treats_its_own(root, tmp_path):
         main(["anonymize", str(root), "--out", str(tmp_path / "out"), *NONE, "--shard", part])
     lines = [line for path in (tmp_path / "out").glob("styleid-journal-*") for line in path.read_text().splitlines()]
     assert sorted(json.loads(line)["input"] for line in lines) == sorted([*UNREAD, "a.png"])
-    assert find_others([root], tmp_path / "out", OtherOptions(), Shard(1, 2)) != []
+    assert find_others([root], tmp_path / "out", OtherFileOptions(), Shard(1, 2)) != []
 
 
 def test_two_files_for_one_place_are_refused_where_they_would_be_copied(root, tmp_path):
     other = write(tmp_path / "other", {"notes.md": "by another"})
-    assert len(find_others([root, other], tmp_path / "out", OtherOptions())) == 7
+    assert len(find_others([root, other], tmp_path / "out", OtherFileOptions())) == 7
     with pytest.raises(OptionError, match=r"both be copied to notes\.md"):
-        find_others([root, other], tmp_path / "out", OtherOptions(copy=True))
+        find_others([root, other], tmp_path / "out", OtherFileOptions(copy=True))
 
 
 def test_the_output_in_the_input_and_what_is_no_file_are_left_out(root, tmp_path):
@@ -116,7 +116,7 @@ def test_the_output_in_the_input_and_what_is_no_file_are_left_out(root, tmp_path
     write(root, {"out/x.jp2": b"", ".hidden.jp2": b"", NAME: "{}"})
     (root / "gone.txt").symlink_to("nowhere")
     os.mkfifo(root / "pipe.jp2")
-    found = {file.name for file in find_others([root], root / "out", OtherOptions(copy=True))}
+    found = {file.name for file in find_others([root], root / "out", OtherFileOptions(copy=True))}
     assert found == {*UNREAD, "notes.md", "deep/b.json", "f.npy", "h.mp4", "gone.txt"}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.hints import (
-    NOTHING,
+    NO_BOX,
     AnnotationHints,
     Marked,
     box_around,
@@ -58,10 +58,10 @@ def test_parts_of_the_photo_are_taken_as_such(unit, box):
     ("every", "answer"),
     [
         ([(10, 40, 70, 100)], True),
-        ([(10, 40, 70, 100), (0.1, 0.2, 0.3, 0.4), NOTHING], True),
+        ([(10, 40, 70, 100), (0.1, 0.2, 0.3, 0.4), NO_BOX], True),
         ([(10, 40, 70, 100), (0, 0, 30, 101.5)], False),
         ([(0.1, 0.2, 0.3, 1.0)], False),
-        ([NOTHING], False),
+        ([NO_BOX], False),
         ([], False),
     ],
 )
@@ -104,7 +104,7 @@ def test_where_nothing_tells_the_frame_both_places_are_hidden(size, told, orient
 @pytest.mark.parametrize(
     "box",
     [
-        *(NOTHING, (math.inf, 0, math.inf, 9), (math.nan, 0, 9, 9)),
+        *(NO_BOX, (math.inf, 0, math.inf, 9), (math.nan, 0, 9, 9)),
         *((5, 5, 5, 9), (40, 5, 10, 9), (100, 5, 120, 9), (-9, -9, 0, 50)),
         *((0.1, 0.2, 0.4, 0.6), (0, 0, 1, 1), (5, 5, 5.9, 60), (99.5, 5, 140, 60)),
     ],
@@ -148,8 +148,8 @@ def test_a_photo_of_another_size_is_withheld():
 
 
 def test_an_unreadable_annotation_withholds():
-    with pytest.raises(ValueError, match="no XML"):
-        AnnotationHints(problem="a.xml: it is no XML").hints(100, 80, 1)
+    with pytest.raises(ValueError, match="not valid XML"):
+        AnnotationHints(problem="a.xml: it is not valid XML").hints(100, 80, 1)
 
 
 def test_digests_tell_hints_apart():
@@ -172,7 +172,7 @@ def test_boxes_from_json():
         assert all(math.isnan(v) for v in box_of(odd, 2, 3, 4))
     assert box_around([1, 2, 5, 9, 3, 0]) == (1, 0, 5, 9)
     assert hull([(1, 2, 3, 4), (0, 3, 2, 9)]) == (0, 2, 3, 9)
-    assert math.isnan(sum(hull([(1, 2, 3, 4), NOTHING])))
+    assert math.isnan(sum(hull([(1, 2, 3, 4), NO_BOX])))
     for odd in ([1, 2, 3], ["a", 1, 2, 3], None, {"counts": "x"}):
         assert all(math.isnan(v) for v in box_around(odd))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from styleid.datasets.names import Finder, Meant, is_plain, readings
+from styleid.datasets.names import Finder, NameMatch, is_plain, possible_paths
 
 FILES = ("train/a.png", "train/b.png", "val/b.png", "train/sub/c 1.JPG", "val/00012.png", "train/é.png", "x/IMG-7.png")
 
@@ -52,10 +52,10 @@ def test_names_lead_to_files_of_the_data_set_alone(finder, text, folders, meant)
 
 
 def test_what_fits_several_files_is_left_open(finder):
-    assert finder.find("/x/b.png", [""]) == Meant(maybe=("train/b.png", "val/b.png"))
+    assert finder.find("/x/b.png", [""]) == NameMatch(maybe=("train/b.png", "val/b.png"))
     assert finder.find("/x/val/b.png", [""]).name == "val/b.png"
     assert finder.find("b.png", ["x"], taken={"val/b.png"}).name == "train/b.png"
-    assert finder.find("a.png", ["x"], taken={"train/a.png"}) == Meant()
+    assert finder.find("a.png", ["x"], taken={"train/a.png"}) == NameMatch()
     assert finder.find("/x/a.png", ["x"], taken={"train/a.png"}).name == "train/a.png"
 
 
@@ -67,12 +67,12 @@ def test_numbers_find_files_with_zeros_before_them(finder):
 def test_only_likely_files_are_chosen_where_a_name_does_not_lead():
     finder = Finder(FILES, likely=["train/a.png"])
     assert finder.find("b.png", ["val"]).name == "val/b.png"
-    assert finder.find("/x/b.png", ["val"]) == Meant()
+    assert finder.find("/x/b.png", ["val"]) == NameMatch()
 
 
 @given(st.text(max_size=30))
 def test_any_text_means_a_file_or_nothing(text):
     found = Finder(FILES, "/data/coco").find(text, ["train", ""])
     assert {found.name, *found.maybe} - {""} <= set(FILES)
-    assert all(readings(text))
+    assert all(possible_paths(text))
     assert isinstance(is_plain(text), bool)

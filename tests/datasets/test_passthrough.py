@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from styleid.datasets.passthrough import (
-    LOOKED_THROUGH,
+    MOST_BYTES,
     face_in_map,
     has_ending,
     is_label_map,
@@ -115,8 +115,8 @@ def test_endings_are_named_with_or_without_their_dot():
 
 
 def test_what_is_too_large_is_withheld():
-    assert why_too_large(LOOKED_THROUGH) == ""
-    assert "larger than 64 MiB" in why_too_large(LOOKED_THROUGH + 1)
+    assert why_too_large(MOST_BYTES) == ""
+    assert "larger than 64 MiB" in why_too_large(MOST_BYTES + 1)
 
 
 def test_panoptic_maps_show_their_segments_and_nothing_else(meadow):

@@ -87,9 +87,9 @@ def test_carried_files_that_are_whole_are_left_alone(root, run_over, tmp_path):
 
 def test_foreign_files_and_bad_places_are_refused(root, run_over, tmp_path, plain):
     for out in (root, root / "out", tmp_path):
-        with pytest.raises(OptionError, match=r"^out: .* is, holds or lies in"):
+        with pytest.raises(OptionError, match=r"^out: .* is, contains or lies in"):
             process_dataset(root, Yolo(), plain, RunOptions(out), AnnotationOptions())
-    with pytest.raises(OptionError, match=r"^source: .*data\.yaml is no folder"):
+    with pytest.raises(OptionError, match=r"^source: .*data\.yaml is not a folder"):
         run_over(root / "data.yaml", Yolo())
     write(tmp_path / "out", {"images/a.png": b"somebody's copy of the original"})
     with pytest.raises(OptionError, match=r"^out: .*'images/a\.png', but no journal"):
@@ -161,7 +161,7 @@ def test_own_boxes_from_a_file(root, run_over, tmp_path):
     boxes.write_text('{"images/b.png": [[10, 10, 40, 40]]}')
     assert run_over(root, Yolo(), boxes=str(boxes)).photos.faces["obscured"] == 2
     boxes.write_text('{"b.png": [[10, 10, 40, 40]]}')
-    with pytest.raises(OptionError, match=r"'b\.png' is no input"):
+    with pytest.raises(OptionError, match=r"'b\.png' is not an input"):
         run_over(root, Yolo(), boxes=str(boxes))
 
 
@@ -211,7 +211,7 @@ def test_the_command_says_what_it_did(root, tmp_path, capsys, portrait):
     assert main(["dataset", "voc", str(root), str(root), *NONE]) == 2
     assert "OUT: " in capsys.readouterr().err
     assert main(["dataset", "shards", str(root), str(tmp_path / "tars"), *NONE]) == 2
-    assert "holds none: no file name ends in .tar" in capsys.readouterr().err
+    assert "contains none: no file name ends in .tar" in capsys.readouterr().err
 
 
 def test_plain_folders_keep_their_sidecars_only_when_asked(tmp_path, capsys, portrait):

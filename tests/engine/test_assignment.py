@@ -236,13 +236,13 @@ def test_fewer_people_than_k_are_refused_and_nobody_is_not(run, photos, tmp_path
 def test_a_photo_that_changed_after_the_first_pass_shows_nobody_who_has_a_target(run, photos, tmp_path, monkeypatch):
     folder = tmp_path / "in"
     shutil.copytree(photos / "a", folder)
-    look_at = Assignment.look_at
+    analyse_photos = Assignment.analyse_photos
 
     def then_changed(self, *arguments):
-        look_at(self, *arguments)
+        analyse_photos(self, *arguments)
         shutil.copy(photos / "b/ann.png", folder / "eve.png")
 
-    monkeypatch.setattr(Assignment, "look_at", then_changed)
+    monkeypatch.setattr(Assignment, "analyse_photos", then_changed)
     summary = run(folder, targets="k=2")
     faces = {name: record["faces"][0] for name, record in journal(tmp_path / "out").items()}
     assert faces["eve.png"]["reason"] == "the face was not found in the first pass, which assigned the targets"

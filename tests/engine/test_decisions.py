@@ -91,8 +91,8 @@ FACE = "photos['a.jpg'].faces[0]"
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        ("{", "is no JSON that can be used"),
-        ("[" * 100_000, "is no JSON that can be used"),
+        ("{", "is not valid"),
+        ("[" * 100_000, "is not valid"),
         ('{"format": 1, "photos": {"a": {}, "a": {}}}', "'a' occurs twice in one object"),
         ([], "the file must be an object, not []"),
         ({"photos": {}}, "the file lacks 'format'"),
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(OptionError, match="cannot be read: No such file"):
         read_decisions(tmp_path / "none.json")
     (tmp_path / "latin.json").write_bytes(b'{"\xe9": 1}')
-    with pytest.raises(OptionError, match="is no JSON in UTF-8"):
+    with pytest.raises(OptionError, match="is not JSON in UTF-8"):
         read_decisions(tmp_path / "latin.json")
 
 
@@ -366,7 +366,7 @@ def test_a_photo_that_decisions_do_not_fit_is_withheld_and_named(make, run, phot
 
 def test_decisions_about_photos_that_are_not_there_are_refused(make, run, tmp_path):
     record = photo(faces=[])
-    with pytest.raises(OptionError, match=r"^decisions: 'a.jpg' is no input of this run"):
+    with pytest.raises(OptionError, match=r"^decisions: 'a.jpg' is not an input of this run"):
         run(make(), record=record)
     assert not (tmp_path / "out").exists()
 
@@ -483,5 +483,5 @@ def test_who_is_kept_by_decision_is_in_no_group(make, photos, tmp_path, bundle):
             face["do"] = "keep"
     decisions = read_decisions(file_of(tmp_path, record))
     assignment = Assignment(by, PeopleOptions("k=2"), "aam128")
-    with pytest.raises(OptionError, match="this run shows 1"):
+    with pytest.raises(OptionError, match="this run shows only 1"):
         process_files((photos,), by, RunOptions(tmp_path / "out"), assignment=assignment, decisions=decisions)

@@ -61,7 +61,7 @@ def test_a_parquet_list_is_read_by_its_column(folder):
     with pytest.raises(OptionError, match="no column 'path', only label"):
         names(f"@{folder}/list.parquet", folder / "out")
     (folder / "list.parquet").write_bytes(b"PAR?")
-    with pytest.raises(OptionError, match="is no Parquet file"):
+    with pytest.raises(OptionError, match="is not a Parquet file"):
         names(f"@{folder}/list.parquet", folder / "out")
 
 

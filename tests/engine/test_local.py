@@ -241,7 +241,7 @@ def test_boxes_that_came_later_are_not_skipped(run, photos, tmp_path):
 
 
 def test_boxes_for_no_input_are_an_error(run, tmp_path):
-    with pytest.raises(OptionError, match=r"'10\.tif' is no input"):
+    with pytest.raises(OptionError, match=r"'10\.tif' is not an input"):
         run(boxes={"10.tif": np.float32([[0, 0, 9, 9]])})
     assert not (tmp_path / "out").exists()
 

@@ -20,7 +20,7 @@ from styleid.engine.journal import NAME
 from styleid.engine.local import RunOptions, process_files
 from styleid.engine.report import write_report
 from styleid.errors import OptionError
-from styleid.evaluate.side_channels import look_behind
+from styleid.evaluate.side_channels import find_side_channels
 from styleid.media.audit import find_leftovers
 from styleid.media.image import encode_photo, read_photo
 from styleid.media.provenance import PACKET, MarkOptions
@@ -69,7 +69,7 @@ def test_new_faces_are_marked_and_journalled(photos, usual, tmp_path):
         data = path.read_bytes()
         assert find_leftovers(data) == []
         rgb, source = read_photo(path).image_rgb, photos / path.name
-        assert not look_behind(data, rgb, source.read_bytes(), read_photo(source).image_rgb).leftovers
+        assert not find_side_channels(data, rgb, source.read_bytes(), read_photo(source).image_rgb).leftovers
 
 
 @pytest.mark.parametrize(("mark", "expected"), [("iptc", True), ("none", False)])

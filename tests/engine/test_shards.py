@@ -119,7 +119,7 @@ def test_boxes_of_another_part_are_no_mistake(photos, plain, tmp_path):
     for part in PARTS:
         faces += process_files([photos], plain, RunOptions(tmp_path, shard=part), boxes).faces["obscured"]
     assert faces == 4
-    with pytest.raises(OptionError, match=r"'typo\.png' is no input"):
+    with pytest.raises(OptionError, match=r"'typo\.png' is not an input"):
         process_files([photos], plain, RunOptions(tmp_path, shard="1/3"), boxes | {"typo.png": [[1, 1, 20, 20]]})
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from styleid import AnonymizeOptions, Anonymizer
 from styleid.engine.options import RunOptions
 from styleid.engine.photo import anonymize_photo
-from styleid.evaluate.side_channels import look_behind
+from styleid.evaluate.side_channels import find_side_channels
 from styleid.faces.detect import FaceDetector
 from styleid.media.audit import find_leftovers
 from styleid.media.image import read_photo_bytes
@@ -67,7 +67,7 @@ def test_the_map_of_an_output_shows_the_new_face_at_most(make, portrait, gain, h
     # eyes and mouth stay where they were, so that photos are alike to some degree; the maps may be no more
     assert alike(before[inside], after[inside]) < alike(old, new) + 0.05 < 0.8
     assert find_leftovers(data, "strip") == []
-    found = look_behind(data, np.asarray(Image.open(io.BytesIO(data))), source, portrait)
+    found = find_side_channels(data, np.asarray(Image.open(io.BytesIO(data))), source, portrait)
     assert not found.tells
     assert found.thumbnails == 0
 
@@ -77,7 +77,7 @@ def test_a_map_that_still_shows_the_face_is_told(portrait, gain, hiding) -> None
     data, _ = run(source, hiding)
     shown = np.asarray(Image.open(io.BytesIO(data)))
     wrong = parts.ultra_hdr(shown, gain)
-    found = look_behind(wrong, shown, source, portrait)
+    found = find_side_channels(wrong, shown, source, portrait)
     assert found.showing_original == 1
     assert found.thumbnails == 1  # the one in its EXIF
 

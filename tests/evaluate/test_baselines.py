@@ -6,7 +6,7 @@ import pytest
 from styleid import load_bundle
 from styleid.errors import OptionError
 from styleid.evaluate.baselines import BASELINES, K, draw, patches_for, read_names
-from styleid.evaluate.originals import Look, Subject
+from styleid.evaluate.originals import CropMeasurements, Subject
 from styleid.faces.align import invert, transform_points
 from styleid.faces.geometry import with_forehead
 
@@ -26,7 +26,7 @@ def subject(template) -> Subject:
     size = template.size_px
     neutral = (neutral - neutral.min(0)) / np.ptp(neutral, axis=0).max() * size * 0.6 + size * 0.2
     outline = transform_points(with_forehead(neutral), invert(template.matrix(landmarks)))
-    look = Look(neutral, np.array([30, 0, 1, 0, 0, 0, 0], np.float32), 1.0, 20.0)
+    look = CropMeasurements(neutral, np.array([30, 0, 1, 0, 0, 0, 0], np.float32), 1.0, 20.0)
     box = np.array([70, 70, 130, 130], np.float32)
     return Subject("a.png", 0, "ann", box, landmarks, True, outline, look, b"", b"")
 

@@ -43,7 +43,7 @@ def test_a_csv_names_people_and_boxes(tmp_path):
     ("text", "says"),
     [
         ("name,who\na.png,Ann\n", "must begin with the line file,person"),
-        ("file,person\ntypo.png,Ann\n", "line 2: 'typo.png' is no original"),
+        ("file,person\ntypo.png,Ann\n", "line 2: 'typo.png' is not an original"),
         ("file,person\na.png,\n", "line 2: the person is missing"),
         ("file,person,x0,y0,x1,y1\na.png,Ann,1,2,x,4\n", "must be four numbers"),
         ("file,person,x0,y0,x1,y1\na.png,Ann,1,2,1,4\n", "x0 < x1 and y0 < y1, not 1,2,1,4"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from styleid.evaluate.side_channels import embedded_pictures, look_behind
+from styleid.evaluate.side_channels import embedded_pictures, find_side_channels
 from tests.evaluate.rig import with_thumbnail
 
 
@@ -28,14 +28,14 @@ def jpeg(image: np.ndarray, **more) -> bytes:
 
 def test_a_clean_file_tells_nothing(pictures):
     original, made = pictures
-    found = look_behind(jpeg(made), made, jpeg(original), original)
+    found = find_side_channels(jpeg(made), made, jpeg(original), original)
     assert not found.tells
     assert (found.thumbnails, found.leftovers) == (0, ())
 
 
 def test_a_copy_tells_everything(pictures):
     original, _ = pictures
-    found = look_behind(jpeg(original), original, jpeg(original), original)
+    found = find_side_channels(jpeg(original), original, jpeg(original), original)
     assert found.identical
     assert found.tells
 
@@ -44,7 +44,7 @@ def test_a_copy_tells_everything(pictures):
 def test_a_thumbnail_is_compared_with_both(pictures, shows_original):
     original, made = pictures
     content = with_thumbnail(made, original if shows_original else made)
-    found = look_behind(content, made, jpeg(original), original)
+    found = find_side_channels(content, made, jpeg(original), original)
     assert found.thumbnails == 1
     assert found.showing_original == shows_original
     assert found.leftovers  # a thumbnail is none of the allowed fields, whatever it shows
@@ -54,10 +54,10 @@ def test_what_the_original_said_and_the_output_still_says_is_carried(pictures):
     original, made = pictures
     exif = Image.Exif()
     exif[0x010E] = "Ann at the beach"
-    found = look_behind(jpeg(made, exif=exif), made, jpeg(original, exif=exif), original)
+    found = find_side_channels(jpeg(made, exif=exif), made, jpeg(original, exif=exif), original)
     assert found.carried
     assert found.carried == found.leftovers
-    added = look_behind(jpeg(made, exif=exif), made, jpeg(original), original)
+    added = find_side_channels(jpeg(made, exif=exif), made, jpeg(original), original)
     assert added.leftovers
     assert not added.carried
 

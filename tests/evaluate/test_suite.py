@@ -268,7 +268,7 @@ def test_folders_that_cannot_be_judged_are_refused(few, tmp_path, capsys):
     for given, says in (
         ((few, tmp_path / "typo"), "ANONYMIZED: "),
         ((tmp_path / "typo", few), "ORIGINALS: "),
-        ((tmp_path / "empty", few), "holds no photo"),
+        ((tmp_path / "empty", few), "contains no photo"),
     ):
         assert main(["evaluate", *map(str, given), "--out", str(tmp_path / "report")]) == 2
         assert says in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styleid.pixel.glasses import FaceMaps, are_dark, wear_glasses
+from styleid.pixel.glasses import FaceMaps, are_dark, draw_glasses_of_original
 from tests.pixel.test_pixels import SIZE, shifted_landmarks
 
 SKIN, DARK, NEW = 150.0, 10.0, 190.0
@@ -40,7 +40,9 @@ def worn(eyes=EYES, rim: float = DARK) -> tuple[np.ndarray, FaceMaps]:
 
 def wear(source: np.ndarray, shows: FaceMaps, shift: float = 0.0) -> np.ndarray:
     new = np.full_like(source, NEW)
-    return wear_glasses(new, shifted_landmarks() + np.float32([0, shift]), source, shifted_landmarks(), shows)
+    return draw_glasses_of_original(
+        new, shifted_landmarks() + np.float32([0, shift]), source, shifted_landmarks(), shows
+    )
 
 
 def test_a_line_runs_round_both_lenses_and_over_the_nose():
@@ -117,6 +119,8 @@ def test_any_landmarks_and_masks_give_a_face(seed, spread, shift):
     glasses = cv2.GaussianBlur(rng.uniform(-1, 2, (SIZE, SIZE)), (0, 0), rng.uniform(1, 12)).clip(0, 1)
     source = rng.uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
     shows = FaceMaps((1 - glasses).astype(np.float32), glasses.astype(np.float32))
-    face = wear_glasses(np.full_like(source, NEW), points.astype(np.float32), source, points.astype(np.float32), shows)
+    face = draw_glasses_of_original(
+        np.full_like(source, NEW), points.astype(np.float32), source, points.astype(np.float32), shows
+    )
     assert face.shape == source.shape
     assert np.isfinite(face).all()

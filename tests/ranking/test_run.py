@@ -176,7 +176,7 @@ def test_people_of_photos_are_one_face_each(bundle, tmp_path, astronaut):
     assert sorted(name for name, _ in people.skipped) == ["broken.png", "empty.png"]
     assert people.embeddings[0] @ people.embeddings[1] > 0.9
     assert people.wplus.shape == people.targets.shape == (2, bundle.spec.size)
-    with pytest.raises(OptionError, match="2 people were found"):
+    with pytest.raises(OptionError, match="people found: 2;"):
         rank_units(bundle, replace(OPTIONS, faces=tmp_path))
 
 

@@ -135,4 +135,4 @@ def test_a_port_in_use_is_a_usage_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "styleid", "serve", "--port", str(taken.getsockname()[1])]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
-    assert (done.returncode, "cannot be listened on" in done.stderr) == (2, True)
+    assert (done.returncode, "cannot listen on" in done.stderr) == (2, True)

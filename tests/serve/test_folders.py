@@ -162,12 +162,12 @@ def test_a_full_disk_leaves_no_partial_results(desk, wards, tmp_path, monkeypatc
         (["wards"], [], "NAME=DIR"),
         (["=x"], [], "NAME=DIR"),
         (["a={here}/one", "a={here}/two"], [], "NAME=DIR"),
-        (["a={here}/none"], [], "is no folder"),
-        (["a={here}/one"], ["b={here}/one"], "lie in each other"),
-        (["a={here}/one"], ["b={here}/one/deep"], "lie in each other"),
-        (["a={here}"], ["b={here}/two"], "lie in each other"),
-        (["a={here}/data"], [], "lie in each other"),
-        ([], ["b={here}"], "lie in each other"),
+        (["a={here}/none"], [], "is not a folder"),
+        (["a={here}/one"], ["b={here}/one"], "overlap"),
+        (["a={here}/one"], ["b={here}/one/deep"], "overlap"),
+        (["a={here}"], ["b={here}/two"], "overlap"),
+        (["a={here}/data"], [], "overlap"),
+        ([], ["b={here}"], "overlap"),
     ],
 )
 def test_invalid_folder_options_are_refused(tmp_path, inputs, outputs, what) -> None:

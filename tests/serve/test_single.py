@@ -95,7 +95,7 @@ def test_a_photo_without_faces_is_refused_where_faces_are_required(client) -> No
     answer = client.post("/v1/anonymize", files={"file": ("a.png", png(64, 64))}, data={"require_faces": "true"})
     assert (answer.status_code, answer.json()["detail"]) == (
         422,
-        "no face was found, and `require_faces` asks for one",
+        "no face was found, and `require_faces` is set",
     )
 
 

@@ -224,6 +224,8 @@ def test_unchanged_decisions_keep_their_user_and_time() -> None:
 def test_videos_without_decisions_have_no_tracks() -> None:
     file = JobFile(1, "a.mp4", "video", 3, "0" * 64)
     assert decided_video({}, file, None).tracks is None
-    assert decided_video({"approved": {"by": "anna"}}, file, {"tracks": []}).told()["approved"] == {"by": "anna"}
+    assert decided_video({"approved": {"by": "anna"}}, file, {"tracks": []}).journal_entries()["approved"] == {
+        "by": "anna"
+    }
     with pytest.raises(OptionError, match="no track 3"):
         decided_video({"tracks": {"3": {"do": "keep"}}}, file, {"tracks": []})

@@ -246,7 +246,7 @@ def test_decisions_are_read_from_tracks_and_written_back(entries, people, expect
         ([track(at="noon")], {}, r"tracks\[0\].at must be a time"),
         ([track()], {"people": {"1": {}}}, r"people\['1'\] lacks 'do'"),
         ([track(), track(2, person=1, target=1)], {}, "person 1 has tracks with different 'target'"),
-        ([track(), track(do="blur")], {}, "track 1 has parts about which different things were decided"),
+        ([track(), track(do="blur")], {}, "track 1 has parts with different decisions"),
         ([track()], {"format": 2}, "format 2 is not 1"),
         ([3], {}, "d.json: videos"),
         ({}, {}, "tracks must be a list"),
@@ -278,7 +278,7 @@ def test_the_command_exports_and_applies_decisions(frames, tmp_path, capsys):
     capsys.readouterr()
     for more, says in (
         (["--obscure", "blur"], 'settings.obscure is "pixelate", but --obscure is blur'),
-        (["--tracks", str(made)], "says what the tracks are; leave one of the two out"),
+        (["--tracks", str(made)], "defines the tracks, too. Give only one of the two"),
     ):
         assert main(["video", source, "--out", str(tmp_path / "c"), *common, "--decisions", str(made), *more]) == 2
         assert says in capsys.readouterr().err

@@ -140,7 +140,7 @@ def _check_networks(folder: Path, device: Device) -> str:
             f"{'; '.join(problems)}. Do not use ONNX Runtime {_version('onnxruntime') or 'of this build'} with it. "
             f"{_OTHER_RUNTIME}"
         )
-    return f"{len(bundle.spec.networks)} give what they must, for 1, 2 and {ROWS} faces at once"
+    return f"{len(bundle.spec.networks)} give the expected outputs, for 1, 2 and {ROWS} faces at once"
 
 
 def self_test(name: str, device: Device) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from styleid.api.setup import assign
 from styleid.bundles.registry import DEFAULT
 from styleid.core.options import AnonymizeOptions, PeopleOptions
-from styleid.datasets.copy_others import Other, OtherOptions, find_others, treat_others
+from styleid.datasets.copy_others import Other, OtherFileOptions, copy_other_files, find_others
 from styleid.datasets.passthrough import has_ending, named_endings
 from styleid.engine.decided_settings import adopt_run
 from styleid.engine.decisions import read_decisions
@@ -17,7 +17,7 @@ from styleid.engine.decisions_export import with_seed
 from styleid.engine.finding import find_faces
 from styleid.engine.local import Boxes, RunOptions, process_files, read_boxes
 from styleid.engine.moving import obscured_reasons, recorded
-from styleid.engine.photo import encode_outcome, in_every_frame, move
+from styleid.engine.photo import anonymize_moving_part, encode_outcome, in_every_frame
 from styleid.engine.report import write_report
 from styleid.engine.shards import Shard
 from styleid.engine.summary import Summary
@@ -101,12 +101,12 @@ def anonymize_files(
     run = replace(run, anonymize_video=anonymize_moving, live_photos=True)
     assignment = assign(options, people, bundle, device)
     own = read_boxes(boxes) if isinstance(boxes, Path) else boxes
-    how_others, part = OtherOptions(copy_others, named_endings(carry)), Shard.parse(run.shard)
+    how_others, part = OtherFileOptions(copy_others, named_endings(carry)), Shard.parse(run.shard)
     _require_here(inputs, run.out, how_others)
     others = find_others(inputs, run.out, how_others, part)
     summary = process_files(inputs, assignment.anonymizer, run, own, watch, assignment, read, export_decisions)
     others = [one for one in others if not _is_partner(one, summary, how_others)]
-    summary.unread = treat_others(others, run.out, summary, how_others, part)
+    summary.unread = copy_other_files(others, run.out, summary, how_others, part)
     summary.report = write_report(run.out, summary) if report else None
     return summary
 
@@ -118,13 +118,13 @@ def _require_list(inputs: Sequence[Place]) -> None:
         require_paths(inputs=one)
 
 
-def _is_partner(file: Other, summary: Summary, how: OtherOptions) -> bool:
+def _is_partner(file: Other, summary: Summary, how: OtherFileOptions) -> bool:
     """Say whether a file is the video of a Live Photo, which the journal reports with its photo."""
     written = summary.partners.get(file.name)
     return written is not None and (written or not has_ending(file.name, how.carry))
 
 
-def _require_here(inputs: Sequence[Place], out: Place, options: OtherOptions) -> None:
+def _require_here(inputs: Sequence[Place], out: Place, options: OtherFileOptions) -> None:
     here = all(isinstance(one, Path) for one in (*inputs, out))
     if not here and (options.copy or options.carry):
         raise OptionError("copy_others", "files are copied between folders of this machine only, not from or to URLs.")
@@ -199,8 +199,8 @@ def anonymize_bytes(
     own, targets = recorded(anonymizer)
     photo, outcome = found.photo, found.anonymized(own, name, given)
     if run.require_faces and not outcome.faces:
-        raise ImageError(name, "no face was found, and `require_faces` asks for one")
-    photo, moved = move(photo, name, anonymizer, targets.taken(), run)
+        raise ImageError(name, "no face was found, and `require_faces` is set")
+    photo, moved = anonymize_moving_part(photo, name, anonymizer, targets.taken(), run)
     encoded = encode_outcome(photo, outcome, run, generated=moved is not None and moved.is_generated_inside)
     record = {} if moved is None else {"moving": moved.record}
     reasons = [face.reason for face in outcome.faces if face.reason] + obscured_reasons(record)

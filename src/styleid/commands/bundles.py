@@ -41,8 +41,8 @@ def show_bundle(name: str) -> int:
     if spec.generators:
         print("generators, by the width of a face in its photo:")
     for one in spec.generators:
-        told = "any" if one.most_face_px is None else f"up to {one.most_face_px:g} px"
-        print(f"  {one.network:12} {told}, drawn at {one.side} px")
+        sizes = "any" if one.most_face_px is None else f"up to {one.most_face_px:g} px"
+        print(f"  {one.network:12} {sizes}, drawn at {one.side} px")
     if spec.quality:
         print("measured:")
         _print_figures(spec.quality, "  ")

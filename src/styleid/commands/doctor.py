@@ -25,5 +25,5 @@ def doctor(bundle: str = DEFAULT, device: Device = "cpu") -> int:
         else:
             failed += 1
             print(f"{check.name}: FAILED. {with_flags(check.text)}", file=sys.stderr)
-    print(f"{counted(failed, 'check')} failed" if failed else "all is well")
+    print(f"{counted(failed, 'check')} failed" if failed else "all checks passed")
     return 1 if failed else 0

@@ -85,7 +85,7 @@ def _summary(verdict: Verdict) -> list[str]:
         lines.append(f"  exposed faces: {share} of {exposed.count}")
     sides = [result.side for result in verdict.table.results if result.side is not None]
     if sides:
-        lines.append(f"  files that reveal more than the picture: {sum(s.tells for s in sides)} of {len(sides)}")
+        lines.append(f"  files that reveal more than the picture: {sum(s.may_identify for s in sides)} of {len(sides)}")
     if (score := verdict.kept.get(SCORE)) is not None:
         lines.append(f"  {SCORE}: {score.value:.3f} ({score.low:.3f} to {score.high:.3f})")
     return lines

@@ -25,7 +25,7 @@ from styleid.video.live_options import LiveOptions
 from styleid.video.live_stages import LiveCounts
 
 _NOT_LIVE = {
-    "frames": "a folder of frames is no live source",
+    "frames": "a folder of frames is not a live source",
     "fps": "a live source has its own times",
     "tracks": "tracks are known only after a whole video was seen",
     "review": "tracks are known only after a whole video was seen",

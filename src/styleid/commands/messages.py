@@ -47,6 +47,11 @@ def message(error: StyleIDError, positional: Mapping[str, str] | None = None) ->
     return f"{_flag(error.option, positional or {})}: {with_flags(error.reason, positional)}"
 
 
+def sentence(text: str) -> str:
+    """Return a text with a capital letter at its beginning and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def warn(text: str) -> None:
     """Print one line on standard error."""
     print(f"styleid: {text}", file=sys.stderr)

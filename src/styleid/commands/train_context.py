@@ -12,31 +12,44 @@ from typing import Any
 
 from styleid.bundles.registry import APPEARANCE_MODEL
 from styleid.commands.arguments import add_options, read_options
+from styleid.commands.messages import sentence
 
 
 def add_context_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of the context generator to those of `styleid train`."""
-    _fill_pack(commands.add_parser("context-pack", help="cut and measure faces for context-generator"))
-    text = "train the generator that fills faces into their surroundings; needs a context pack"
-    _fill_generator(commands.add_parser("context-generator", help=text))
-    _fill_bundle(commands.add_parser("context128", help="join a trained context generator into a bundle"))
+    for name, text, fill in (
+        ("context-pack", "cut and measure faces for the training of the context generator", _fill_pack),
+        (
+            "context-generator",
+            "train the context generator, which fills faces into their surroundings; needs a context pack",
+            _fill_generator,
+        ),
+        ("context128", "join a trained context generator into a bundle", _fill_bundle),
+    ):
+        fill(commands.add_parser(name, help=text, description=sentence(text)))
 
 
 def _fill_pack(parser: argparse.ArgumentParser) -> None:
     from styleid.lab.data.context_pack import ContextPackOptions
 
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--sources", type=Path, help="folder of the source archives (.tar)")
-    source.add_argument("--shrink", type=Path, help="a context pack to make a smaller one of, of --most-mb")
-    parser.add_argument("--teachers", type=Path, help="folder with a second recogniser; by default there is none")
+    source.add_argument("--sources", type=Path, metavar="FOLDER", help="source archives (.tar)")
+    source.add_argument("--shrink", type=Path, metavar="FILE", help="instead of a new pack, write a smaller copy of "
+                        "this context pack, of at most --most-mb")  # fmt: skip
+    parser.add_argument("--teachers", type=Path, metavar="FOLDER", help="folder with a second recogniser; by default "
+                        "there is none")  # fmt: skip
     parser.add_argument(
         "--bundle",
         default=APPEARANCE_MODEL,
         help=f"bundle whose networks measure the faces (default: {APPEARANCE_MODEL})",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the pack to write, an .npz file")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="context pack to write, .npz")
     parser.add_argument(
-        "--most-mb", type=float, default=45.0, help="largest size of the smaller pack, in MB (default: 45)"
+        "--most-mb",
+        type=float,
+        default=45.0,
+        metavar="X",
+        help="with --shrink, maximum size of the smaller pack in MB (default: 45)",
     )
     add_options(parser, ContextPackOptions)
 
@@ -52,11 +65,11 @@ def _fill_generator(parser: argparse.ArgumentParser) -> None:
 def _fill_bundle(parser: argparse.ArgumentParser) -> None:
     from styleid.lab.tasks.context_options import BankOptions
 
-    parser.add_argument("--data", type=Path, required=True, help="context pack, whose people make the bank of targets")
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="folder that context-generator saved to, or a .safetensors file"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="context pack, .npz, from whose "
+                        "generated people the bank of targets is chosen")  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="PATH", help="checkpoint of the context "
+                        "generator: the folder that it was saved to, or a .safetensors file")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write to")
     parser.add_argument(
         "--bundle",
         default=APPEARANCE_MODEL,

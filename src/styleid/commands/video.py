@@ -92,14 +92,14 @@ def video(
 
 
 def _warn_of_hidden(source: Path, summary: VideoSummary) -> None:
-    told = [
+    lines = [
         f"{source}: track {track['track']} was obscured from {s['from_s']:.2f} to {s['to_s']:.2f} s: "
         f"{with_flags(s['reason'])}"
         for track in summary.record.get("tracks", [])
         for s in track["obscured_at"]
         if s["reason"]
     ]
-    warn_of_each(told, " stretches; the journal names them all")
+    warn_of_each(lines, " stretches; the journal names them all")
 
 
 def _readable(summary: VideoSummary, out: Path) -> str:

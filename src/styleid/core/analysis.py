@@ -24,7 +24,7 @@ from styleid.types import Faces, ImageRGB
 
 PACKED_LEVELS = 63
 """Into how many steps `pack_maps` divides a probability."""
-_LARGER = 1.2
+_NEARER_FROM = 1.2
 """Ratio of box areas from which the larger of two faces counts as nearer to the camera."""
 
 
@@ -76,7 +76,7 @@ def analyse_faces(
         shown = shown_areas(landmarks[k], bare[k])
         seen = Observation(True, landmarks[k], embeddings[k], described[k], face_shares(shown, logits[k]))
         maps = FaceMaps(bare[k], glasses[k], PART_OF_CLASS[logits[k].argmax(0)], labels[k])
-        place = _Place(image_rgb, faces, int(index), matrices[k], crops[k], kept)
+        place = _FaceContext(image_rgb, faces, int(index), matrices[k], crops[k], kept)
         sources.append(_source(bundle, method, place, seen, maps, shown, wplus[k]))
     return sources
 
@@ -136,12 +136,12 @@ def recall_face(
     """
     template = bundle.spec.crop
     matrix = template.matrix(faces.landmarks_px[index])
-    place = _Place(image_rgb, faces, index, matrix, template.crop(image_rgb, matrix), None)
+    place = _FaceContext(image_rgb, faces, index, matrix, template.crop(image_rgb, matrix), None)
     return _source(bundle, method, place, seen, maps, shown_areas(seen.landmarks, maps.bare), wplus)
 
 
 @dataclass(frozen=True, eq=False)
-class _Place:
+class _FaceContext:
     """A face in its photo: all faces of the photo, its index among them, its crop, and which faces are kept."""
 
     image_rgb: ImageRGB
@@ -162,7 +162,7 @@ class _Place:
 def _source(
     bundle: Bundle,
     method: Method,
-    place: _Place,
+    place: _FaceContext,
     seen: Observation,
     maps: FaceMaps,
     shown: ShownAreas,
@@ -201,4 +201,4 @@ def _nearer(faces: Faces, index: int) -> Bool[np.ndarray, " n"]:
     area = sides.prod(1)
     middle = faces.boxes_xyxy[index].reshape(2, 2).mean(0)
     on_it = (np.square((middle - (low + high) / 2) / (sides / 2)).sum(1)) < 1
-    return np.asarray((area > _LARGER * area[index]) & ~on_it)
+    return np.asarray((area > _NEARER_FROM * area[index]) & ~on_it)

@@ -14,7 +14,7 @@ _LARGEST_SHARE = 1.5
 """A box whose coordinates all lie below this is refused: it is probably given as shares of the image's size."""
 
 
-def with_given(
+def with_given_boxes(
     found: Faces, shape: tuple[int, ...], boxes_xyxy: Num[np.ndarray, "n 4"] | None, search: SearchHints | None = None
 ) -> Faces:
     """Add the boxes and heads in which no face was found to the faces that were found.

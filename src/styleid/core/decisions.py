@@ -73,7 +73,7 @@ class PhotoDecisions:
 
 
 @dataclass(frozen=True)
-class SettledFaces:
+class FacesWithDecisions:
     """The faces of a photo with the decision about each.
 
     faces: the n faces: those that were found, then those that were added.
@@ -131,7 +131,7 @@ class SettledFaces:
         return {} if one is None else one.to_json() | added
 
 
-def settle(found: Faces, shape: tuple[int, ...], decisions: PhotoDecisions | None) -> SettledFaces:
+def match_decisions(found: Faces, shape: tuple[int, ...], decisions: PhotoDecisions | None) -> FacesWithDecisions:
     """Match decisions to the faces that were found, and append the boxes that a person added.
 
     Decisions and faces are matched in descending order of intersection over union. Added boxes are appended whatever
@@ -150,31 +150,31 @@ def settle(found: Faces, shape: tuple[int, ...], decisions: PhotoDecisions | Non
             photo.
     """
     if decisions is None:
-        return SettledFaces(found, (None,) * len(found))
-    settled = _matched(found, decisions.faces)
+        return FacesWithDecisions(found, (None,) * len(found))
+    matched = _matched(found, decisions.faces)
     if not decisions.added:
-        return SettledFaces(found, tuple(settled))
+        return FacesWithDecisions(found, tuple(matched))
     try:
         boxes = boxes_inside(_boxes(decisions.added), shape)
     except ValueError as error:
         raise DecisionError(str(error)) from error
     count = len(boxes)
     drawn = Faces(boxes, np.zeros(count, np.float32), np.full((count, 5, 2), np.nan, np.float32))
-    return SettledFaces(Faces.concatenate([found, drawn]), (*settled, *decisions.added), count)
+    return FacesWithDecisions(Faces.concatenate([found, drawn]), (*matched, *decisions.added), count)
 
 
 def _matched(found: Faces, decisions: Sequence[FaceDecision]) -> list[FaceDecision | None]:
-    settled: list[FaceDecision | None] = [None] * len(found)
+    matched: list[FaceDecision | None] = [None] * len(found)
     shares = overlap(_boxes(decisions), found.boxes_xyxy)
     pending = set(range(len(decisions)))
     while shares.size and shares.max() >= SAME_FACE:
         which, face = (int(at) for at in np.unravel_index(shares.argmax(), shares.shape))
-        settled[face] = decisions[which]
+        matched[face] = decisions[which]
         pending.discard(which)
         shares[which], shares[:, face] = -1, -1
     for which in sorted(pending):
         raise DecisionError(_unmatched(decisions[which], len(found)))
-    return settled
+    return matched
 
 
 def _unmatched(decision: FaceDecision, found: int) -> str:

@@ -15,7 +15,7 @@ from styleid.faces.align import CropTemplate, invert, transform_points
 from styleid.pixel.composite import NewFace, composite
 from styleid.pixel.fill import FilledFace, Surroundings, fill_in
 from styleid.pixel.matched import MatchedFace
-from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, up_the_forehead
+from styleid.pixel.regions import FACE, FADES, class_probability, face_hull, forehead_height
 from styleid.types import Faces, ImageRGB, ImagesRGB, MaskArray
 
 ShownAreas = tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]
@@ -161,7 +161,7 @@ def shown_areas(landmarks: Float[np.ndarray, "68 2"], bare: Float[np.ndarray, "s
     """
     size = len(bare)
     shown = face_hull(landmarks, size) * (bare > 0.5)
-    return shown, shown * (up_the_forehead(landmarks, size) < FADES[0])
+    return shown, shown * (forehead_height(landmarks, size) < FADES[0])
 
 
 def face_shares(shown: ShownAreas, logits: Float[np.ndarray, "19 h w"]) -> tuple[float, float]:

@@ -53,7 +53,7 @@ class LazyObservation:
     source: SourceFace
     patch: ImageRGB
 
-    def sees_the_same(self, other: LazyObservation) -> bool:
+    def has_same_crops(self, other: LazyObservation) -> bool:
         """Return whether another observation of the same face has the same pixels in every crop."""
         return (
             np.array_equal(self._crop, other._crop)

@@ -24,7 +24,7 @@ class AnonymizeOptions:
 
     Raises OptionError if a value is outside its range.
 
-    method: how the new face is made. latent swaps the identity in the generator's latent space; pixel draws a face from
+    method: how a new face is made. latent swaps the identity in the generator's latent space; pixel draws a face from
         the label map of its parts; swapper lets a network decide how much of the target to take; none obscures every
         face. pixel and swapper need a bundle that has their networks.
     units: parts of the latent code that the method latent swaps, such as levels:shape,texture or layers:3-57, or the
@@ -35,11 +35,12 @@ class AnonymizeOptions:
         Default: the bundle's choice.
     preset: name of a set of settings in the bundle, such as paper. Default: the bundle's usual settings.
     strength: share of the target in the swapped parts, more than 0 and at most 1.
-    privacy: privacy level, low, standard, high or max, or a false-match rate: the new face must not match its original
-        at the threshold that accepts this share of strangers. A higher rate is stricter.
+    privacy: privacy level (low, standard, high or max) or a false-match rate such as 0.01. The new face must not match
+        its original at the threshold that accepts this share of pairs of strangers, so a higher rate is stricter.
     tries: largest number of attempts per face, at least 1; a face that fails all of them is obscured.
-    obscure: how a face that cannot be replaced is hidden, solid, blur or pixelate.
-    seed: number that makes the choice of targets repeatable. Default: every run draws new targets.
+    obscure: how a face is obscured that cannot be replaced: solid fills it with one colour, blur blurs it, and pixelate
+        pixelates it.
+    seed: whole number that makes the choice of targets repeatable. Default: every run draws new targets.
     detector: how faces are found.
     """
 

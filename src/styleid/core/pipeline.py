@@ -17,8 +17,8 @@ from styleid.bundles.bundle import Bundle
 from styleid.bundles.registry import DEFAULT, load_bundle
 from styleid.core.analysis import FaceMaps, analyse_faces, recall_face
 from styleid.core.attempt import Attempt, FaceProgress
-from styleid.core.boxes import with_given
-from styleid.core.decisions import PhotoDecisions, SettledFaces, settle
+from styleid.core.boxes import with_given_boxes
+from styleid.core.decisions import FacesWithDecisions, PhotoDecisions, match_decisions
 from styleid.core.draft import PhotoDraft
 from styleid.core.face import KnownFaces, SourceFace, xyxy
 from styleid.core.gate import GateVerdict
@@ -180,17 +180,17 @@ class Anonymizer:
         faces = self._known(name, image_rgb, search) if found is None else found
         if faces is None:
             faces = self.find(image_rgb, boxes_xyxy, search)
-        settled = settle(faces, image_rgb.shape, decisions)
-        draft = PhotoDraft.of(image_rgb, len(settled.faces))
-        drawn = self.leave_kept(image_rgb, settled.faces, draft, settled)
-        if self.options.method != "none" and (drawn | settled.measured).any():
-            self._replace(image_rgb, settled, np.nonzero(drawn | settled.measured)[0], draft, name)
+        matched = match_decisions(faces, image_rgb.shape, decisions)
+        draft = PhotoDraft.of(image_rgb, len(matched.faces))
+        drawn = self.leave_kept(image_rgb, matched.faces, draft, matched)
+        if self.options.method != "none" and (drawn | matched.measured).any():
+            self._replace(image_rgb, matched, np.nonzero(drawn | matched.measured)[0], draft, name)
         for index, outcome in enumerate(draft.outcomes):
             if outcome is None:
-                requested = self.options.method == "none" or index in settled.hidden
+                requested = self.options.method == "none" or index in matched.hidden
                 reason = "" if requested else "no landmarks were found in the given box"
-                self.obscure(draft, settled.faces, index, reason, how=settled.hidden.get(index))
-        return Outcome(draft.image_rgb, _outcomes(draft, settled), draft.changed)
+                self.obscure(draft, matched.faces, index, reason, how=matched.hidden.get(index))
+        return Outcome(draft.image_rgb, _outcomes(draft, matched), draft.changed)
 
     @property
     def level(self) -> PrivacyLevel:
@@ -237,14 +237,14 @@ class Anonymizer:
         """
         with self.timer("detect"):
             found = self._detector.detect(image_rgb, None if search is None else search.regions_xyxy)
-        return with_given(found, image_rgb.shape, boxes_xyxy, search)
+        return with_given_boxes(found, image_rgb.shape, boxes_xyxy, search)
 
     def leave_kept(
         self,
         image_rgb: ImageRGB,
         faces: Faces,
         draft: PhotoDraft | None = None,
-        settled: SettledFaces | None = None,
+        matched: FacesWithDecisions | None = None,
     ) -> Bool[np.ndarray, " n"]:
         """Find the faces that stay as they are, and return which of the others get a new face.
 
@@ -252,17 +252,17 @@ class Anonymizer:
             image_rgb: The photo, uint8 (height, width, 3).
             faces: Its n faces.
             draft: The photo in which the faces that stay get their outcomes; None to record none.
-            settled: What a person decided about the faces. A decision takes precedence over the people to keep.
+            matched: What a person decided about the faces. A decision takes precedence over the people to keep.
 
         Returns:
             Which faces get a new one, bool (n,): those with landmarks that are neither kept, hidden nor dismissed.
         """
         replaceable = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
         asked = replaceable.copy()
-        if settled is not None:
-            replaceable &= ~settled.decided | settled.replaced
-            asked &= ~settled.decided
-            for index, action in settled.untouched.items():
+        if matched is not None:
+            replaceable &= ~matched.decided | matched.replaced
+            asked &= ~matched.decided
+            for index, action in matched.untouched.items():
                 if draft is not None:
                     draft.outcomes[index] = FaceOutcome(xyxy(faces.boxes_xyxy[index]), action, "", 0)
         if self.keep is None or not asked.any():
@@ -278,12 +278,17 @@ class Anonymizer:
     # -------------------------------------------------------------- replacing
 
     def _replace(
-        self, image_rgb: ImageRGB, settled: SettledFaces, rows: Int[np.ndarray, " k"], draft: PhotoDraft, name: str
+        self,
+        image_rgb: ImageRGB,
+        matched: FacesWithDecisions,
+        rows: Int[np.ndarray, " k"],
+        draft: PhotoDraft,
+        name: str,
     ) -> None:
         kept = np.array([one is not None and one.action is Action.KEPT for one in draft.outcomes])
         progress = [
-            FaceProgress(face, hide=settled.hidden.get(face.index), other=settled.other(face.index))
-            for face in self.analyse(image_rgb, settled.faces, rows, kept)
+            FaceProgress(face, hide=matched.hidden.get(face.index), other=matched.other(face.index))
+            for face in self.analyse(image_rgb, matched.faces, rows, kept)
         ]
         pending = [face for face in progress if face.hide is None]
         self.targets.admit(pending)
@@ -292,7 +297,7 @@ class Anonymizer:
             if not pending:
                 break
             pending = self._attempt_once(pending, draft, name, attempt)
-        self.finish(progress, draft, settled.faces)
+        self.finish(progress, draft, matched.faces)
 
     def finish(self, progress: list[FaceProgress], draft: PhotoDraft, faces: Faces) -> None:
         """Write the best attempt at each face into the photo; obscure the faces for which none passed.
@@ -325,7 +330,7 @@ class Anonymizer:
         patches = [draft.image_rgb[y0:y1, x0:x1].copy() for x0, y0, x1, y1 in windows]
         for (face, best), patch in zip(passed, patches, strict=True):
             observation = self._observe(face.source, patch)
-            if not observation.sees_the_same(best.observation):
+            if not observation.has_same_crops(best.observation):
                 best.observation, best.verdict = observation, self._judge(face.source, observation)
             if best.verdict.passed:
                 draft.outcomes[face.index] = face.outcome(best)
@@ -480,10 +485,10 @@ class Anonymizer:
         return "solid"
 
 
-def _outcomes(draft: PhotoDraft, settled: SettledFaces) -> tuple[FaceOutcome, ...]:
+def _outcomes(draft: PhotoDraft, matched: FacesWithDecisions) -> tuple[FaceOutcome, ...]:
     """Return the outcome of each face with the detector's score and the person's decision."""
     return tuple(
-        replace(outcome, score=float(settled.faces.scores[index]), decision=settled.record_of(index))
+        replace(outcome, score=float(matched.faces.scores[index]), decision=matched.record_of(index))
         for index, outcome in enumerate(draft.outcomes)
         if outcome is not None
     )

@@ -26,7 +26,7 @@ _CACHES = frozenset({".npy", ".npz"})
 
 
 @dataclass(frozen=True)
-class Looked:
+class CheckedFile:
     """A checked file. data: its content. reason: why it is withheld; empty if it is copied."""
 
     name: str
@@ -60,18 +60,18 @@ class Contents:
         """Files that are neither photos nor annotations and that no option asks to copy."""
         return [] if self._options.copy_others else [n for n in self._plan.others if not has_ending(n, self._unseen)]
 
-    def look(self) -> Iterator[Looked]:
+    def look(self) -> Iterator[CheckedFile]:
         """Check the files. Yield each that is copied or must be reported, annotations first."""
         left = self.left
         for name in (*self._plan.annotations, *self._plan.masks, *sorted({*self._plan.others} - {*left})):
-            yield self._looked_at(name)
+            yield self._check(name)
         for name in left:
             ending = PurePosixPath(name).suffix
             if (kind := unread_kind_of(self._root / name)) is None:
                 continue
             self.unread[counted_as(kind, ending)] += 1
             if kind.shows is Shows.PICTURE:
-                yield Looked(name, reason=why_unread(kind, ending))
+                yield CheckedFile(name, reason=why_unread(kind, ending))
 
     def caches(self) -> Iterator[Named]:
         """Yield a note on each array file that was left out and has the name of a photo beside it."""
@@ -81,12 +81,12 @@ class Contents:
             if path.suffix.lower() in _CACHES and path.with_suffix("").as_posix() in photos:
                 yield name, "left out: it has the name of a photo beside it, and may be a cache with the photo's pixels"
 
-    def _looked_at(self, name: str) -> Looked:
+    def _check(self, name: str) -> CheckedFile:
         try:
             data = (self._root / name).read_bytes()
         except OSError as error:
-            return Looked(name, reason=f"it cannot be read ({error.strerror or error})")
+            return CheckedFile(name, reason=f"it cannot be read ({error.strerror or error})")
         if has_ending(name, self._unseen):
-            return Looked(name, data)
+            return CheckedFile(name, data)
         reason = face_in_map(data, self._shows_face) if name in self._masks else why_withheld(name, data)
-        return Looked(name, data, with_passthrough_option(reason, PurePosixPath(name).suffix) if reason else "")
+        return CheckedFile(name, data, with_passthrough_option(reason, PurePosixPath(name).suffix) if reason else "")

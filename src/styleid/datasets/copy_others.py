@@ -32,7 +32,7 @@ from styleid.media.storage.remote import Place
 
 
 @dataclass(frozen=True)
-class OtherOptions:
+class OtherFileOptions:
     """Choose what is done with the files that are no photos.
 
     copy: copy files that are known to be harmless. carry: endings, such as jxl, of files that are copied without a
@@ -69,7 +69,9 @@ class Other(NamedTuple):
         return PurePosixPath(self.name).suffix
 
 
-def find_others(inputs: Sequence[Place], out: Place, options: OtherOptions, shard: Shard | None = None) -> list[Other]:
+def find_others(
+    inputs: Sequence[Place], out: Place, options: OtherFileOptions, shard: Shard | None = None
+) -> list[Other]:
     """List the files in the input folders that are no photos and are to be copied or reported.
 
     Args:
@@ -87,7 +89,7 @@ def find_others(inputs: Sequence[Place], out: Place, options: OtherOptions, shar
     found: dict[str, Place] = {}
     for folder in (one for one in inputs if one.is_dir()):
         for name in walk_others(folder, exclude=out):
-            if not _concerns(name, options) or (shard is not None and not shard.takes(name)):
+            if not _is_relevant(name, options) or (shard is not None and not shard.takes(name)):
                 continue
             if found.setdefault(name, folder) != folder and options.takes(name):
                 raise OptionError("copy_others", f"{found[name] / name} and {folder / name} would both be copied to "
@@ -95,8 +97,8 @@ def find_others(inputs: Sequence[Place], out: Place, options: OtherOptions, shar
     return [Other(folder, name) for name, folder in found.items()]
 
 
-def treat_others(
-    files: Sequence[Other], out: Place, summary: Summary, options: OtherOptions, shard: Shard | None = None
+def copy_other_files(
+    files: Sequence[Other], out: Place, summary: Summary, options: OtherFileOptions, shard: Shard | None = None
 ) -> Counter[str]:
     """Copy the files that options ask for and that may be copied.
 
@@ -112,22 +114,24 @@ def treat_others(
         kind = unread_kind_of(file.path)
         if kind is not None and not has_ending(file.name, options.carry):
             unread[counted_as(kind, file.ending)] += 1
-        if reason := _treat(file, kind, out, options):
+        if reason := _copy(file, kind, out, options):
             named[file.name] = reason
         elif options.takes(file.name):
             copied.add(file.name)
-    _tell(named, copied, open_journal(out, shard) if named or copied else None, summary)
+    _write_journal(named, copied, open_journal(out, shard) if named or copied else None, summary)
     return unread
 
 
-def _concerns(name: str, options: OtherOptions) -> bool:
+def _is_relevant(name: str, options: OtherFileOptions) -> bool:
     """Return whether a file may have to be copied or reported. Text is not, unless the user asks for it."""
     if name == REPORT or is_journal(name):
         return False
     return options.takes(name) or not (PurePosixPath(name).suffix and is_named_text(name))
 
 
-def _tell(named: Mapping[str, str], copied: Collection[str], journal: Journal | None, summary: Summary) -> None:
+def _write_journal(
+    named: Mapping[str, str], copied: Collection[str], journal: Journal | None, summary: Summary
+) -> None:
     """Journal and count the files that were not copied, and clear the errors of files that are copied now."""
     if journal is None:
         return
@@ -140,7 +144,7 @@ def _tell(named: Mapping[str, str], copied: Collection[str], journal: Journal | 
         summary.count(record)
 
 
-def _treat(file: Other, kind: UnreadKind | None, out: Place, options: OtherOptions) -> str:
+def _copy(file: Other, kind: UnreadKind | None, out: Place, options: OtherFileOptions) -> str:
     """Copy a file if the user asked for it and it may be copied; return why not, empty if there is nothing to say."""
     if not options.takes(file.name):
         return why_unread(kind, file.ending) if kind is not None and kind.shows is Shows.PICTURE else ""

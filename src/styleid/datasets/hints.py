@@ -16,7 +16,7 @@ from styleid.datasets.options import Frame, Unit
 from styleid.types import FloatArray, PhotoHints, SearchHints
 
 Box = tuple[float, float, float, float]
-NOTHING: Box = (math.nan, math.nan, math.nan, math.nan)
+NO_BOX: Box = (math.nan, math.nan, math.nan, math.nan)
 """A box that cannot be placed."""
 _FAR = 1e7
 _FARTHEST = 1e12
@@ -32,10 +32,10 @@ _IN_PIXELS_UP_TO_PX, _IN_BOTH_UP_TO_PX = 128, 200
 since that costs little."""
 _PARTS: dict[Unit, float] = {"percent": 100.0, "shares": 1.0}
 """Number of units along a side of the photo, for relative units."""
-MEND = "Correct it, or use `bad_boxes=skip`"
+HOW_TO_CORRECT = "Correct it, or use `bad_boxes=skip`"
 """Advice for a box that cannot be used."""
 
-_TELL_UNIT = "Use `box_unit=percent` or `box_unit=pixels`"
+_HOW_TO_SET_UNIT = "Use `box_unit=percent` or `box_unit=pixels`"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class AnnotationHints:
         boxes: dict[Kind, list[FloatArray]] = {kind: [] for kind in Kind}
         regions: list[FloatArray] = []
         for one in self.marked:
-            notes += self._doubted(one, (width, height))
+            notes += self._notes_on_box(one, (width, height))
             for placed in self._placed(one, stored, orientation, frame):
                 inside = np.clip(placed, 0, [width, height, width, height])
                 if not _can_hold_a_face(inside):
@@ -129,8 +129,8 @@ class AnnotationHints:
     def _require_size(self, stored: tuple[int, int], upright: tuple[int, int]) -> None:
         if self.size_wh is None or self.unit in _PARTS or self.size_wh in (stored, upright) or self.skip_bad:
             return
-        told, real = (f"{w} x {h}" for w, h in (self.size_wh, stored))
-        raise ValueError(f"its annotation is for a photo of {told} px, but it has {real}, so its boxes cannot be "
+        stated, real = (f"{w} x {h}" for w, h in (self.size_wh, stored))
+        raise ValueError(f"its annotation is for a photo of {stated} px, but it has {real}, so its boxes cannot be "
                          "placed. `bad_boxes=skip` takes them as they are")  # fmt: skip
 
     def _placed(self, one: Marked, stored: tuple[int, int], orientation: int, frame: str) -> Iterator[FloatArray]:
@@ -151,12 +151,12 @@ class AnnotationHints:
         both = np.concatenate([box, box * sides / _PARTS["percent"]])
         return np.concatenate([both[:, :2].min(0), both[:, 2:].max(0)])[None]
 
-    def _doubted(self, one: Marked, size: tuple[int, int]) -> list[str]:
+    def _notes_on_box(self, one: Marked, size: tuple[int, int]) -> list[str]:
         """Return notes on a box that cannot be trusted; raises ValueError if the photo must be withheld."""
         if not one.problem:
             return self._of_unsure_unit(one, size)
         if one.kind is not Kind.PERSON and not self.skip_bad:
-            raise ValueError(f"{one.where}: {one.problem}. {MEND}")
+            raise ValueError(f"{one.where}: {one.problem}. {HOW_TO_CORRECT}")
         return [f"{one.where}: {one.problem}"]
 
     def _of_unsure_unit(self, one: Marked, size: tuple[int, int]) -> list[str]:
@@ -165,17 +165,18 @@ class AnnotationHints:
         problem = (f"{one.where}: it may be in percent of the photo's {size[0]} x {size[1]} px, since all boxes of "
                    f"{one.unit_of} lie within 100 x 100")  # fmt: skip
         if max(size) <= _IN_BOTH_UP_TO_PX:
-            return [f"{problem}, so both places are used. {_TELL_UNIT}"]
+            return [f"{problem}, so both places are used. {_HOW_TO_SET_UNIT}"]
         if one.kind is not Kind.PERSON and not self.skip_bad:
-            raise ValueError(f"{problem}. {_TELL_UNIT}")
+            raise ValueError(f"{problem}. {_HOW_TO_SET_UNIT}")
         return [problem]
 
     def _bad(self, one: Marked, inside: FloatArray, size: tuple[int, int]) -> list[str]:
         lies_inside = bool((inside[2:] > inside[:2]).all())
-        little = "less than a pixel (are its numbers shares instead of pixels?)" if lies_inside else "nothing"
-        text = f"the {one.kind} box of {one.where}, {_shown(one.box)}, holds {little} of its {size[0]} x {size[1]} px"
+        little = "less than a pixel (are its numbers shares instead of pixels?)" if lies_inside else "no part"
+        photo = f"the photo's {size[0]} x {size[1]} px"
+        text = f"the {one.kind} box of {one.where}, {_shown(one.box)}, covers {little} of {photo}"
         if one.kind is not Kind.PERSON and not self.skip_bad:
-            raise ValueError(f"{text}, so a face may be anywhere. {MEND}")
+            raise ValueError(f"{text}, so a face may be anywhere. {HOW_TO_CORRECT}")
         return [f"{text}, and was skipped"]
 
 
@@ -183,20 +184,20 @@ def box_of(x: object, y: object, width: object, height: object) -> Box:
     """Return (x0, y0, x1, y1) of a box given by its corner and size; NaN if these are no numbers."""
     values = (x, y, width, height)
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        return NOTHING
+        return NO_BOX
     try:
         left, top, wide, high = (float(v) for v in values)  # type: ignore[arg-type]
     except OverflowError:
-        return NOTHING
+        return NO_BOX
     return left, top, left + wide, top + high
 
 
 def box_around(points: object) -> Box:
     """Return the bounding box of a polygon given as x, y, x, y, ...; NaN if it is no polygon."""
     if not isinstance(points, list) or len(points) < 4 or len(points) % 2 or not {*map(type, points)} <= {int, float}:
-        return NOTHING
+        return NO_BOX
     if not max(map(abs, points)) < _FARTHEST or math.isnan(sum(points)):
-        return NOTHING
+        return NO_BOX
     xs, ys = points[::2], points[1::2]
     return float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))
 
@@ -205,7 +206,7 @@ def hull(boxes: Iterable[Box]) -> Box:
     """Return the bounding box of several boxes; NaN if one of them is."""
     every = list(boxes)
     if any(math.isnan(sum(box)) for box in every):
-        return NOTHING
+        return NO_BOX
     x0s, y0s, x1s, y1s = zip(*every, strict=True)
     return min(x0s), min(y0s), max(x1s), max(y1s)
 
@@ -225,8 +226,9 @@ def contradiction(sizes: Collection[tuple[int, int]], marked: Sequence[Marked]) 
     """Return why a photo for which annotations state several sizes must be withheld; empty if it need not be."""
     if len(sizes) < 2 or not faces_of(marked):
         return ""
-    told = " and ".join(f"{width} x {height}" for width, height in sorted(sizes))
-    return f"annotations state sizes of {told} px, so the place of {faces_of(marked)[0].where} is unknown. {MEND}"
+    stated = " and ".join(f"{width} x {height}" for width, height in sorted(sizes))
+    where = faces_of(marked)[0].where
+    return f"annotations state sizes of {stated} px, so the place of {where} is unknown. {HOW_TO_CORRECT}"
 
 
 def _can_hold_a_face(inside: FloatArray) -> bool:

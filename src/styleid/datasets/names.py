@@ -23,7 +23,7 @@ _BY_TOOLS = re.compile(r"^[0-9a-f]{8}-|(_(jpe?g|png|bmp|webp|tiff?))?\.rf\.[0-9a
 
 
 @dataclass(frozen=True)
-class Meant:
+class NameMatch:
     """The file that a name refers to.
 
     name: the file, or empty. maybe: the candidates, if the file is ambiguous. as_it_stands: whether the name is the
@@ -57,7 +57,7 @@ class Finder:
 
     def at(self, text: str, folders: Sequence[str]) -> str:
         """Return the file at a path relative to one of the folders, in their order; empty if there is none."""
-        for reading in readings(text):
+        for reading in possible_paths(text):
             inside = reading.removeprefix(self._root)
             for folder in ("",) if inside != reading else folders:
                 path = posixpath.normpath(posixpath.join(folder, inside)) if inside else ""
@@ -67,14 +67,14 @@ class Finder:
 
     def anywhere(self, text: str) -> tuple[tuple[str, ...], int]:
         """Return the files whose paths share the most last parts with a name, sorted, and the number of these parts."""
-        tails = [tail for reading in readings(text) if (tail := _tail(reading))]
+        tails = [tail for reading in possible_paths(text) if (tail := _tail(reading))]
         for index in self._indexes:
             found = [index.closest(tail) for tail in tails]
             if best := max((depth for _, depth in found), default=0):
                 return next(names for names, depth in found if depth == best), best
         return (), 0
 
-    def find(self, text: str, folders: Sequence[str], taken: Collection[str] = ()) -> Meant:
+    def find(self, text: str, folders: Sequence[str], taken: Collection[str] = ()) -> NameMatch:
         """Return the file that a name refers to.
 
         Args:
@@ -84,11 +84,11 @@ class Finder:
                 matched with them, since it more likely refers to a missing file.
         """
         if name := self.at(text, folders):
-            return Meant(name, as_it_stands=is_plain(text))
+            return NameMatch(name, as_it_stands=is_plain(text))
         found, depth = self.anywhere(text)
         if depth <= 1 and is_plain(text):
             found = tuple(name for name in found if name not in taken)
-        return Meant(found[0]) if len(found) == 1 else Meant(maybe=found)
+        return NameMatch(found[0]) if len(found) == 1 else NameMatch(maybe=found)
 
     def numbered(self, number: str) -> tuple[str, ...]:
         """Return the files whose names are a number, with or without leading zeros, sorted."""
@@ -129,7 +129,7 @@ class _Index:
         return depth
 
 
-def readings(text: str) -> Iterator[str]:
+def possible_paths(text: str) -> Iterator[str]:
     """Yield the paths that a name may stand for: unchanged, with other slashes, as a URL's path, decoded."""
     plain = text.strip()
     every = [text, plain]

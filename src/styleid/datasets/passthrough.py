@@ -22,7 +22,7 @@ from styleid.media.storage.remote import Place, RemotePath
 from styleid.media.text import find_picture, plain_text
 from styleid.types import ImageRGB
 
-LOOKED_THROUGH = 64 << 20
+MOST_BYTES = 64 << 20
 """Largest file or member that is checked, in bytes; larger ones are withheld."""
 
 _TEXT = (
@@ -91,7 +91,7 @@ def is_named_text(name: str) -> bool:
 
 def why_too_large(size: int) -> str:
     """Return why a file of this size, in bytes, must not be copied unchanged; empty if it can be checked."""
-    return f"it is larger than {LOOKED_THROUGH >> 20} MiB, so it is not checked" if size > LOOKED_THROUGH else ""
+    return f"it is larger than {MOST_BYTES >> 20} MiB, so it is not checked" if size > MOST_BYTES else ""
 
 
 def with_passthrough_option(reason: str, ending: str) -> str:
@@ -105,7 +105,7 @@ def _called(head: bytes) -> str:
         return "it is a picture, whatever its name says"
     if (kind := kind_of(head)) is not None:
         return f"it is {kind.name}, which may show persons"
-    return "it is no plain text in UTF-8, so it may contain a picture"
+    return "it is not plain text in UTF-8, so it may contain a picture"
 
 
 def is_panoptic(data: bytes, ids: Collection[int]) -> bool:

@@ -87,7 +87,7 @@ def process_dataset(
     """
     check_places(root, run.folder)
     plan = form.plan(root, options)
-    _refuse_strangers(run.folder, plan, options)
+    _require_no_foreign_files(run.folder, plan, options)
     own = read_boxes(Path(options.boxes)) if options.boxes not in ("", FROM_ANNOTATIONS) else None
     summary = DatasetSummary(process_files(_to_process(plan, options), anonymizer, run, own, watch))
     journal = Journal(run.folder)
@@ -129,9 +129,9 @@ def _hints(photo: InputFile, *, needed: bool) -> HintSource | None:
 def check_places(root: Place, out: Place) -> None:
     """Raise OptionError if the data set is no folder, or it and the output folder overlap."""
     if not root.is_dir():
-        raise OptionError("source", f"{root} is no folder." if root.exists() else f"{root} does not exist.")
+        raise OptionError("source", f"{root} is not a folder." if root.exists() else f"{root} does not exist.")
     if overlap(root, out):
-        raise OptionError("out", f"{out} is, holds or lies in the data set {root}. Name another folder.")
+        raise OptionError("out", f"{out} is, contains or lies in the data set {root}. Name another folder.")
 
 
 def overlap(one: Place, other: Place) -> bool:
@@ -145,7 +145,7 @@ def overlap(one: Place, other: Place) -> bool:
 
 
 def files_in(folder: Place) -> list[str]:
-    """List the files in a folder or at a URL, as `walk_files` does; empty if there is no folder."""
+    """List the files in a folder or at a URL, as `walk_files` does; empty if there is not a folder."""
     if isinstance(folder, Path):
         return walk_files(folder) if folder.is_dir() else []
     try:
@@ -156,7 +156,7 @@ def files_in(folder: Place) -> list[str]:
         raise DatasetError(str(folder), f"it cannot be listed ({error.strerror})") from error
 
 
-def refuse_strangers(out: Place, expected: set[str]) -> None:
+def require_no_foreign_files(out: Place, expected: set[str]) -> None:
     """Raise OptionError if an output folder contains files that do not belong to this data set.
 
     Args:
@@ -167,7 +167,7 @@ def refuse_strangers(out: Place, expected: set[str]) -> None:
     if not there:
         return
     if strange := [name for name in there if name not in expected]:
-        raise OptionError("out", f"{out} holds files that do not belong to this data set, such as '{strange[0]}'. "
+        raise OptionError("out", f"{out} contains files that do not belong to this data set, such as '{strange[0]}'. "
                           "Name an empty folder.")  # fmt: skip
     if not any(
         is_journal(name) for name in ([p.name for p in out.iterdir()] if isinstance(out, Path) else out.names())
@@ -176,10 +176,10 @@ def refuse_strangers(out: Place, expected: set[str]) -> None:
                           "Name an empty folder.")  # fmt: skip
 
 
-def _refuse_strangers(out: Path, plan: Plan, options: AnnotationOptions) -> None:
+def _require_no_foreign_files(out: Path, plan: Plan, options: AnnotationOptions) -> None:
     expected = {photo.relative.as_posix() for photo in plan.photos} | {*plan.annotations, *plan.masks, *plan.others}
     expected |= set(plan.created) if options.add_faces else set()
-    refuse_strangers(out, expected)
+    require_no_foreign_files(out, expected)
 
 
 def _changes(

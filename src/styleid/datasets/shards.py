@@ -22,7 +22,7 @@ from styleid.datasets.passthrough import (
     why_withheld,
     with_passthrough_option,
 )
-from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, refuse_strangers
+from styleid.datasets.run import DatasetSummary, Watch, check_places, files_in, overlap, require_no_foreign_files
 from styleid.datasets.tar import ShardReader, ShardWriter, extension, is_whole, sample_key
 from styleid.engine.journal import Journal
 from styleid.engine.local import DAY_S, Boxes, RunOptions, Summary, do_in_order, make_executor, read_boxes, run_settings
@@ -157,7 +157,7 @@ def process_shards(
     own = read_boxes(options.boxes) if options.boxes is not None else {}
     if strange := [name for name in own if not any(name.startswith(f"{shard}/") for shard in names)]:
         raise OptionError("boxes", f"'{strange[0]}' is in no shard of this run. Names are shard.tar/member.jpg.")
-    refuse_strangers(run.out, set(names))
+    require_no_foreign_files(run.out, set(names))
     if run.out.is_dir():
         remove_stale(run.out, older_than_s=DAY_S if part else 0.0)
     with contextlib.closing(open_journal(run.out, part)) as journal:
@@ -192,7 +192,7 @@ def _find_shards(source: Place, out: Place) -> tuple[Place, list[str]]:
         raise OptionError("source", f"{packed[0]} is compressed. Unpack it first, for example with gunzip.")
     shards = [name for name in names if name.lower().endswith(".tar")]
     if not shards:
-        raise OptionError("source", f"{source} is no shard and holds none: no file name ends in .tar.")
+        raise OptionError("source", f"{source} is not a shard and contains none: no file name ends in .tar.")
     return root, shards
 
 
@@ -210,7 +210,7 @@ class _Stream:
         """Yield a job for each photo, shard by shard."""
         for name in self._names:
             if self._resumed(name):
-                self._tell(name)
+                self._report_progress(name)
                 continue
             shard = _Shard(name)
             self._open.append(shard)
@@ -256,8 +256,8 @@ class _Stream:
             return Job(number, name, boxes=self._run.boxes.get(name), data=reader.read(info))
         member.settled = True
         if reason := why_too_large(info.size) or why_withheld(info.name, reader.read(info)):
-            told = with_passthrough_option(reason, extension(info.name))
-            member.record = {"input": name, "faces": [], "error": told}
+            error = with_passthrough_option(reason, extension(info.name))
+            member.record = {"input": name, "faces": [], "error": error}
         return None
 
     def _passes_through(self, name: str) -> bool:
@@ -281,7 +281,7 @@ class _Stream:
                 return
             self._open.popleft()
             self._finish(shard)
-            self._tell(shard.name)
+            self._report_progress(shard.name)
 
     def _write(self, shard: _Shard, sample: Sequence[_Member]) -> None:
         """Write a sample in its order: anonymised photos, and other members unchanged."""
@@ -336,7 +336,7 @@ class _Stream:
         run.summary.photos.resumed += sum("error" not in record for record in records)
         return True
 
-    def _tell(self, name: str) -> None:
+    def _report_progress(self, name: str) -> None:
         self._finished += 1
         if self._watch is not None:
             self._watch(self._finished, len(self._names), name)

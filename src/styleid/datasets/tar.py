@@ -43,7 +43,7 @@ class ShardReader:
             self._tar = tarfile.open(fileobj=self._file, mode="r:")  # noqa: SIM115 (closed by __exit__)
         except (*_BROKEN, OSError) as error:
             self._file.close()
-            raise DatasetError(self.path, f"it is no tar file that can be read ({error})") from error
+            raise DatasetError(self.path, f"it is not a readable tar file ({error})") from error
 
     def __enter__(self) -> ShardReader:
         return self
@@ -91,11 +91,11 @@ class ShardReader:
 
     def _check(self, info: tarfile.TarInfo) -> None:
         if leads_out(info.name) or "\\" in info.name:
-            raise DatasetError(self.path, f"its member '{info.name}' leads out of the folder that it is unpacked into")
+            raise DatasetError(self.path, f"its member '{info.name}' would be unpacked outside the folder")
         if info.issym() or info.islnk():
             raise DatasetError(self.path, f"its member '{info.name}' is a link to '{info.linkname}'")
         if info.issparse() or not (info.isreg() or info.isdir()):
-            raise DatasetError(self.path, f"its member '{info.name}' is no plain file")
+            raise DatasetError(self.path, f"its member '{info.name}' is not a regular file")
         for key, value in {**self.comments, **info.pax_headers}.items():
             if reason := _hidden_in(value):
                 raise DatasetError(self.path, f"the header '{key}' of its member '{info.name[:80]}': {reason}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from styleid.bundles.registry import load_bundle
-from styleid.core.decisions import settle
+from styleid.core.decisions import match_decisions
 from styleid.core.face import KnownFaces
 from styleid.core.options import PeopleOptions
 from styleid.core.pipeline import Anonymizer
@@ -79,7 +79,7 @@ class Assignment:
         """Whether targets depend on several photos, so that all are analysed before any is written."""
         return self._groups is not None or self._consistent is not None
 
-    def look_at(self, jobs: Sequence[Job], watch: Callable[[int, int, str], None] | None) -> None:
+    def analyse_photos(self, jobs: Sequence[Job], watch: Callable[[int, int, str], None] | None) -> None:
         """Analyse all photos of a run and assign targets to the people in them.
 
         Photos that cannot be read, or whose boxes cannot be used, are skipped here. The run reports them later.
@@ -107,14 +107,14 @@ class Assignment:
             found = find_faces(photo, anonymizer, boxes, decisions=decisions)
             image = found.photo.image_rgb
             faces = anonymizer.find(image, boxes) if found.faces is None else found.faces
-            settled = settle(faces, image.shape, decisions)
+            matched = match_decisions(faces, image.shape, decisions)
         except ValueError:
             return []
         self._seen[job.name] = KnownFaces.of(image, faces)
-        rows = anonymizer.leave_kept(image, settled.faces, settled=settled).nonzero()[0]
+        rows = anonymizer.leave_kept(image, matched.faces, matched=matched).nonzero()[0]
         if not len(rows):
             return []
-        return sightings_of(anonymizer.bundle, job.name, anonymizer.analyse(image, settled.faces, rows))
+        return sightings_of(anonymizer.bundle, job.name, anonymizer.analyse(image, matched.faces, rows))
 
     def plan(self) -> dict[str, str]:
         """Return the entry about the groups for a journal line; an empty dict without groups."""

@@ -41,7 +41,7 @@ class DecidedPhoto:
         text = json.dumps([parts, added], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def told(self) -> dict[str, Any]:
+    def journal_entries(self) -> dict[str, Any]:
         """Return the entries of the journal about the decisions as a whole."""
         return {"decisions": self.digest} | ({"approved": self.approved} if self.approved else {})
 
@@ -64,7 +64,7 @@ class DecidedVideo:
         tracks = None if self.tracks is None else self.tracks.value
         return hashlib.sha256(json.dumps(tracks, sort_keys=True).encode()).hexdigest()[:16]
 
-    def told(self) -> dict[str, Any]:
+    def journal_entries(self) -> dict[str, Any]:
         """Return the entries of the journal about the decisions as a whole."""
         return {"decisions": self.digest} | ({"approved": self.approved} if self.approved else {})
 
@@ -92,7 +92,7 @@ class Decisions:
         found = [one for path, one in self.videos.items() if path.rpartition("/")[2] == name]
         if len(found) != 1:
             many = "several videos" if found else "no video"
-            raise OptionError(OPTION, f"{self.source}: videos names {many} called '{name}'.")
+            raise OptionError(OPTION, f"{self.source}: 'videos' has {many} named '{name}'.")
         return found[0]
 
     def require_settings(self, settings: Mapping[str, Any], ignore: Collection[str] = ()) -> None:
@@ -148,7 +148,7 @@ def parse_decisions(root: JsonValue) -> Decisions:
 
 
 @dataclass(frozen=True)
-class Wish:
+class ParsedDecision:
     """The decision about a face or about all faces of a person; see `FaceDecision`."""
 
     do: Treatment
@@ -161,12 +161,14 @@ def _entries(record: Mapping[str, JsonValue], name: str) -> list[tuple[str, Json
     return list(record[name].mapping().items()) if name in record else []
 
 
-def read_people(value: JsonValue) -> dict[str, Wish]:
+def read_people(value: JsonValue) -> dict[str, ParsedDecision]:
     """Read the decisions about people, by their names."""
-    return {name: read_wish(one.members(("do",), ("target", *_WHO))) for name, one in value.mapping().items()}
+    return {name: parse_decision(one.members(("do",), ("target", *_WHO))) for name, one in value.mapping().items()}
 
 
-def read_wish(record: Mapping[str, JsonValue], person: Wish | None = None, by: str = "", at: str = "") -> Wish:
+def parse_decision(
+    record: Mapping[str, JsonValue], person: ParsedDecision | None = None, by: str = "", at: str = ""
+) -> ParsedDecision:
     """Read the decision of an entry.
 
     Args:
@@ -182,14 +184,14 @@ def read_wish(record: Mapping[str, JsonValue], person: Wish | None = None, by: s
     if person is not None and "do" not in record:
         target = record["target"].whole(0) if "target" in record else person.target
         by, at = person.by or by, person.at or at
-    return Wish(do, target, *_who(record, by, at))
+    return ParsedDecision(do, target, *_who(record, by, at))
 
 
 def _who(record: Mapping[str, JsonValue], by: str = "", at: str = "") -> tuple[str, str]:
     return record["by"].text() if "by" in record else by, record["at"].time() if "at" in record else at
 
 
-def _photo(value: JsonValue, people: Mapping[str, Wish]) -> DecidedPhoto:
+def _photo(value: JsonValue, people: Mapping[str, ParsedDecision]) -> DecidedPhoto:
     record = value.members(("sha256",), ("faces", "add", "remove", "approved", *_WHO))
     who = _who(record)
     faces = [_face(one, people, *who) for one in _items(record, "faces")]
@@ -203,10 +205,10 @@ def _items(record: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
     return record[name].items() if name in record else []
 
 
-def _face(value: JsonValue, people: Mapping[str, Wish], by: str, at: str) -> FaceDecision:
+def _face(value: JsonValue, people: Mapping[str, ParsedDecision], by: str, at: str) -> FaceDecision:
     record = value.members(("box",), ("do", "target", "person", *_WHO, *_ABOUT_A_FACE))
     name = record["person"].text() if "person" in record else ""
-    wish = read_wish(record, people.get(name), by, at)
+    wish = parse_decision(record, people.get(name), by, at)
     return FaceDecision(record["box"].box(), wish.do, wish.target, name, wish.by, wish.at)
 
 

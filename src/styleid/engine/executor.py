@@ -69,7 +69,7 @@ def in_order(executor: Executor, jobs: Iterator[Job], held: dict[int, Done]) -> 
 class ThreadExecutor:
     """An executor with threads of this process, which share one set of networks.
 
-    tell: called with the result of each job, or with the exception that it raised. By default, `wait` returns them.
+    report: called with the result of each job, or with the exception that it raised. By default, `wait` returns them.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class ThreadExecutor:
         anonymizer: Anonymizer,
         options: RunOptions,
         count: int,
-        tell: Callable[[Done | BaseException], None] | None = None,
+        report: Callable[[Done | BaseException], None] | None = None,
     ) -> None:
         self.capacity = count
         self._options, self._budget = options, PixelBudget()
         self._pool = ThreadPoolExecutor(count, "styleid-photo")
         self._ended: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
-        self._tell = tell or self._ended.put
+        self._report = report or self._ended.put
         self._telling = threading.Lock()
         self._free: queue.SimpleQueue[Anonymizer] = queue.SimpleQueue()
         for _ in range(count):
@@ -122,4 +122,4 @@ class ThreadExecutor:
         finally:
             self._free.put(anonymizer)
         with self._telling:
-            self._tell(done)
+            self._report(done)

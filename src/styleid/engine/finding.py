@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from styleid.core.boxes import with_given
+from styleid.core.boxes import with_given_boxes
 from styleid.core.decisions import PhotoDecisions
 from styleid.core.pipeline import Anonymizer
 from styleid.errors import DecisionError, ImageError
@@ -107,7 +107,7 @@ def find_faces(
     own = anonymizer.find(photo.image_rgb, None, search)
     colours: dict[float, Faces] = {}
     others: list[tuple[str, Faces]] = []
-    for view in _again(first, views):
+    for view in _chained(first, views):
         faces = anonymizer.find(view.image_rgb).moved(1 / view.scale, (0.0, 0.0))
         if view.where:
             others.append((view.where, faces))
@@ -115,19 +115,19 @@ def find_faces(
             colours[view.smoothing_px] = faces
     own = _joined(own, colours.pop(0.0, Faces.empty()))
     given = boxes_xyxy is not None or (decisions is not None and bool(decisions.added))
-    photo, own, from_afar = _from_afar(photo, own, colours, given=given)
+    photo, own, from_afar = _choose_copy(photo, own, colours, given=given)
     elsewhere: dict[tuple[float, ...], str] = {}
     for where, faces in [*from_afar, *others]:
         new = _without_landmarks(_unmatched(faces, own))
         own = Faces.concatenate([own, new])
         elsewhere |= {tuple(float(v) for v in box): where for box in new.boxes_xyxy}
-    found = with_given(own, photo.image_rgb.shape, boxes_xyxy, search)
+    found = with_given_boxes(own, photo.image_rgb.shape, boxes_xyxy, search)
     beside = {where for where, _ in others if where != GAIN_MAP}
     notes = tuple(f"{where} contains a picture; it was flattened where faces are" for where in beside if len(found))
     return PhotoFaces(photo, found, elsewhere, notes)
 
 
-def _from_afar(
+def _choose_copy(
     photo: Photo, own: Faces, smoothed_finds: dict[float, Faces], *, given: bool
 ) -> tuple[Photo, Faces, list[tuple[str, Faces]]]:
     """Choose between a picture and its smoothed copies.
@@ -153,7 +153,7 @@ def _from_afar(
     return photo, own, [("dots seen from afar", faces) for faces in smoothed_finds.values()]
 
 
-def _again(first: View, rest: Iterator[View]) -> Iterator[View]:
+def _chained(first: View, rest: Iterator[View]) -> Iterator[View]:
     yield first
     yield from rest
 

@@ -64,7 +64,7 @@ class Inputs:
         for option, names in missing.items():
             if names:
                 raise OptionError(
-                    option, f"'{min(names)}' is no input of this run. Names are relative to the input folder."
+                    option, f"'{min(names)}' is not an input of this run. Names are relative to the input folder."
                 )
 
     def __len__(self) -> int:

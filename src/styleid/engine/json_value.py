@@ -122,11 +122,11 @@ def read_json(path: Path, option: str) -> JsonValue:
     except OSError as error:
         raise OptionError(option, f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise OptionError(option, f"{path} is no JSON in UTF-8: {error}.") from error
+        raise OptionError(option, f"{path} is not JSON in UTF-8: {error}.") from error
     try:
         return JsonValue(json.loads(text, object_pairs_hook=_once), option, str(path))
     except (ValueError, RecursionError) as error:
-        raise OptionError(option, f"{path} is no JSON that can be used: {error}.") from error
+        raise OptionError(option, f"{path} is not valid: {error}.") from error
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -111,7 +111,7 @@ def _parquet_rows(path: Place) -> Iterator[str]:
         import pyarrow as arrow
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("what reads Parquet files", "pyarrow") from error
+        raise MissingDependencyError("pyarrow, which reads Parquet files,", "pyarrow") from error
     source: Any = io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else path
     try:
         with parquet.ParquetFile(source) as file:
@@ -121,4 +121,4 @@ def _parquet_rows(path: Place) -> Iterator[str]:
             for batch in file.iter_batches(columns=[_COLUMN]):
                 yield from (str(text) for text in batch.column(0).to_pylist() if text)
     except arrow.ArrowInvalid as error:
-        raise OptionError("inputs", f"the list {path} is no Parquet file: {error}") from error
+        raise OptionError("inputs", f"the list {path} is not a Parquet file: {error}") from error

@@ -50,7 +50,7 @@ __all__ = [
 Boxes = Mapping[str, FloatArray]
 Watch = Callable[[int, int, str], None]
 _MOST_THREADS = 4
-_ON_THEIR_WAY = 2
+_MORE_FOR_URLS = 2
 _CORES_PER_WORKER = 4
 _PHOTOS_PER_WORKER = 32
 DAY_S = 86400.0
@@ -157,7 +157,7 @@ class _Run:
         resumed: list[Mapping[str, Any]] = []
         jobs = list(self._jobs(resumed))
         everybody = [self._job(0, file) for file in self.files] if self.assignment.groups else jobs
-        self.assignment.look_at(everybody, self.watch)
+        self.assignment.analyse_photos(everybody, self.watch)
         self.assignment.require_plan(resumed)
         self._work(iter(jobs))
         names = {file.relative.as_posix() for file in self.files} if self.assignment.groups else set()
@@ -177,7 +177,7 @@ class _Run:
         for file in self.files:
             job = self._job(number, file)
             done = self.journal.finished(file, self.settings) if self.options.resume else None
-            if done is not None and self._is_as_asked(done, file):
+            if done is not None and self._is_up_to_date(done, file):
                 done = self._with_approval(done)
                 self.summary.resumed += 1
                 self.summary.count(done)
@@ -200,14 +200,14 @@ class _Run:
             hashed=self.hashed,
         )
 
-    def _is_as_asked(self, done: Mapping[str, Any], file: InputFile) -> bool:
+    def _is_up_to_date(self, done: Mapping[str, Any], file: InputFile) -> bool:
         """Return whether a journal line has the same boxes, hints and decisions, and all fields that this run needs."""
         name = file.relative.as_posix()
         hints = file.hint_source.digest() if file.hint_source is not None and self._needs_hints(done, file) else None
         decided = self.decided[name].digest if name in self.decided else None
         same = done.get("own_boxes", []) == box_rows(self.own.get(name)) and done.get("advice") == hints
-        told = not self.hashed or "input_sha256" in done
-        return same and told and done.get("decisions") == decided and self._has_partner(done, file)
+        has_hash = not self.hashed or "input_sha256" in done
+        return same and has_hash and done.get("decisions") == decided and self._has_partner(done, file)
 
     def _needs_hints(self, done: Mapping[str, Any], file: InputFile) -> bool:
         """Return whether an output must have been made with the hints of its photo, or was made with some."""
@@ -215,12 +215,12 @@ class _Run:
 
     def _has_partner(self, done: Mapping[str, Any], file: InputFile) -> bool:
         """Return whether the video beside a Live Photo is still the one of the journal line."""
-        told = done.get("moving", {})
-        if "file" not in told or "sha256" not in told:
+        moving = done.get("moving", {})
+        if "file" not in moving or "sha256" not in moving:
             return True
-        out = self.options.out / file.relative.parent / told["file"]
+        out = self.options.out / file.relative.parent / moving["file"]
         try:
-            return hashlib.sha256(out.read_bytes()).hexdigest() == told["sha256"]
+            return hashlib.sha256(out.read_bytes()).hexdigest() == moving["sha256"]
         except OSError:
             return False
 
@@ -230,10 +230,10 @@ class _Run:
         approved = decided is not None and decided.approved
         if done.get("approved", False) == approved:
             return done
-        told = {name: value for name, value in done.items() if name != "approved"}
-        told |= {"approved": approved} if approved else {}
-        self.journal.append(told)
-        return told
+        line = {name: value for name, value in done.items() if name != "approved"}
+        line |= {"approved": approved} if approved else {}
+        self.journal.append(line)
+        return line
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the last journal line of each input, in the order of the inputs."""
@@ -310,12 +310,12 @@ def make_executor(
         from styleid.engine.workers import ProcessExecutor, Recipe
 
         try:
-            each = max(1, min(_MOST_THREADS, cores // count)) + far * _ON_THEIR_WAY
+            each = max(1, min(_MOST_THREADS, cores // count)) + far * _MORE_FOR_URLS
             return ProcessExecutor(Recipe.of(anonymizer), options, count, each)
         except OptionError:
             if options.workers:
                 raise
-    return ThreadExecutor(anonymizer, options, threads(cores) + far * _ON_THEIR_WAY)
+    return ThreadExecutor(anonymizer, options, threads(cores) + far * _MORE_FOR_URLS)
 
 
 def threads(cores: int) -> int:

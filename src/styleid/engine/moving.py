@@ -25,7 +25,7 @@ class AnonymizeVideo(Protocol):
         ...
 
 
-class Moved(NamedTuple):
+class MovingResult(NamedTuple):
     """The outcome of a moving part.
 
     data: the new video, or None if it is left out. record: its entry in the journal. beside: the name of its file, or
@@ -55,7 +55,7 @@ def anonymize_part(
     taken: Sequence[TakenTarget],
     marking: MarkOptions,
     anonymize_video: AnonymizeVideo | None,
-) -> Moved:
+) -> MovingResult:
     """Anonymise the video of a photo. If that fails, leave it out and record the reason.
 
     Args:
@@ -66,19 +66,19 @@ def anonymize_part(
         marking: How files are marked that contain generated faces.
         anonymize_video: Anonymises videos; None leaves the video out.
     """
-    told: dict[str, Any] = {"file": part.beside} if part.beside else {}
+    entry: dict[str, Any] = {"file": part.beside} if part.beside else {}
     try:
         data, record = _new_video(part, photo, anonymizer, taken, marking, anonymize_video)
     except StyleIDError as error:
         return leave_out(part, str(getattr(error, "reason", error)))
-    told |= {key: record[key] for key in ("video", "tracks", "notes", "mark") if record.get(key)}
-    return Moved(data, told | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, part.beside)
+    entry |= {key: record[key] for key in ("video", "tracks", "notes", "mark") if record.get(key)}
+    return MovingResult(data, entry | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, part.beside)
 
 
-def leave_out(part: MovingPart, reason: str) -> Moved:
+def leave_out(part: MovingPart, reason: str) -> MovingResult:
     """Return the outcome of a video that is not written, with the reason."""
-    told = {"file": part.beside} if part.beside else {}
-    return Moved(None, told | {"left_out": reason}, part.beside)
+    entry = {"file": part.beside} if part.beside else {}
+    return MovingResult(None, entry | {"left_out": reason}, part.beside)
 
 
 def _new_video(

@@ -21,13 +21,15 @@ class RunOptions:
     """Choose where a run writes and how.
 
     out: folder, or URL of a folder, for the anonymised files and the journal. It mirrors the folders of the inputs.
-    metadata: what is kept: strip keeps orientation, density and colour profile; safe also technical exposure fields.
-    resume: skip inputs that the journal in out lists as done, if their outputs are unchanged.
-    require_faces: treat a photo without a face as an error, and do not write it.
-    workers: number of processes; each works on several photos at once. 0 means one for every four cores, fewer for
-        few photos. The outputs do not depend on it.
-    shard: i/n processes the i-th of n parts of the inputs, divided by a hash of their names. Each part has its own
-        journal.
+    metadata: which metadata is kept. strip keeps orientation, pixel density and colour profile; safe also keeps
+        technical fields of the exposure.
+    resume: skip inputs that the journal of the output folder lists as done, if their outputs are
+        unchanged.
+    require_faces: withhold photos in which no face is found.
+    workers: number of processes; each works on several photos at once. 0 means one for every four cores, but fewer if
+        there are few photos. The outputs do not depend on it.
+    shard: part of the inputs to process, as i/n for the i-th of n parts, such as 1/8. Inputs are divided by a hash of
+        their names, and each part has its own journal.
     engine: local runs on this machine; ray gives the photos to the actors of a Ray cluster.
     marking: how files are marked that contain generated faces.
     anonymize_video: anonymises the moving parts of photos. Without it, they are left out.

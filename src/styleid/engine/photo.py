@@ -18,7 +18,7 @@ from styleid.core.decisions import PhotoDecisions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.decisions import DecidedPhoto
 from styleid.engine.finding import faces_mask, find_faces
-from styleid.engine.moving import Moved, anonymize_part, leave_out, recorded
+from styleid.engine.moving import MovingResult, anonymize_part, leave_out, recorded
 from styleid.engine.options import RunOptions
 from styleid.errors import ImageError
 from styleid.media.formats.decoded import MovingPart
@@ -235,7 +235,7 @@ def _anonymized(
     boxes: FloatArray | None,
     hint_source: HintSource | None,
     decided: DecidedPhoto | None,
-) -> tuple[bytes, dict[str, Any], Moved | None]:
+) -> tuple[bytes, dict[str, Any], MovingResult | None]:
     """Return what `anonymize_photo` returns, and the outcome of the moving part."""
     height, width = _size_of_marks(photo)
     try:
@@ -251,10 +251,12 @@ def _anonymized(
     own, targets = (anonymizer, None) if photo.moving is None else recorded(anonymizer)
     outcome = found.anonymized(own, name, given, search, decisions)
     if options.require_faces and not outcome.faces:
-        raise ImageError(photo.name, "no face was found, and `require_faces` asks for one")
+        raise ImageError(photo.name, "no face was found, and `require_faces` is set")
     clock = _Clock(anonymizer.seconds)
     taken = targets.taken() if targets is not None else []
-    photo, moved = move(photo, name, anonymizer, taken, options, added=decisions is not None and bool(decisions.added))
+    photo, moved = anonymize_moving_part(
+        photo, name, anonymizer, taken, options, added=decisions is not None and bool(decisions.added)
+    )
     clock.tick("moving part")
     encoded = encode_outcome(photo, outcome, options, generated=moved is not None and moved.is_generated_inside)
     clock.tick("encode")
@@ -266,7 +268,7 @@ def _anonymized(
     if hint_source is not None:
         record["advice"] = hint_source.digest()
     if decided is not None:
-        record |= decided.told()
+        record |= decided.journal_entries()
     if photo.strip is not None:
         record["frames"] = {"count": photo.strip.frames, "height": photo.strip.frame_height, "step": photo.strip.step}
     if encoded.mark:
@@ -318,7 +320,7 @@ def decisions_for(photo: Photo, decided: DecidedPhoto | None) -> PhotoDecisions 
     return replace(decided.decisions, added=tuple(added))
 
 
-def move(
+def anonymize_moving_part(
     photo: Photo,
     name: str,
     anonymizer: Anonymizer,
@@ -326,7 +328,7 @@ def move(
     options: RunOptions,
     *,
     added: bool = False,
-) -> tuple[Photo, Moved | None]:
+) -> tuple[Photo, MovingResult | None]:
     """Anonymise the moving part of a photo.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 from styleid.engine.photo import Done, Job, give_up
 from styleid.errors import StyleIDError
 
-_LIVES = 3
+_DEATHS_ALLOWED = 3
 """How many workers may die with only this photo in hand before it is given up. One may die for lack of memory."""
 _DEATHS_IN_A_ROW = 8
 
@@ -115,10 +115,10 @@ class Pool(ABC):
             raise StyleIDError(f"{self._in_a_row} workers died in a row before any photo was done ({death.cause}).")
         for number, job in worker.jobs.items():
             self._deaths[number] += worker.alone or len(worker.jobs) == 1
-            if self._deaths[number] < _LIVES:
+            if self._deaths[number] < _DEATHS_ALLOWED:
                 self._suspects.append(job)
             else:
-                reason = f"{_LIVES} workers died while they processed this photo alone ({death.cause})"
+                reason = f"{_DEATHS_ALLOWED} workers died while they processed this photo alone ({death.cause})"
                 self._ready.append(give_up(job, reason))
         self.workers[self.workers.index(worker)] = Worker(self.hire())
 

@@ -128,15 +128,15 @@ def serve_jobs(connection: Connection, recipe: Recipe, options: RunOptions, thre
     limit_threads(1)
     cv2.setNumThreads(1)
 
-    def tell(news: Done | BaseException) -> None:
+    def report(news: Done | BaseException) -> None:
         # exceptions of other packages may not survive pickling
         own = isinstance(news, Done | StyleIDError)
         connection.send(news if own else RuntimeError(f"a worker failed: {type(news).__name__}: {news}"))
 
     try:
-        executor = ThreadExecutor(recipe.make(), options, threads, tell)
+        executor = ThreadExecutor(recipe.make(), options, threads, report)
     except Exception as error:
-        tell(error)
+        report(error)
         return
     with contextlib.suppress(EOFError, OSError):
         while (job := connection.recv()) is not None:

@@ -73,7 +73,7 @@ def _names(folders: Sequence[Path], originals: Path, out: Path) -> dict[str, Pat
         if resolved in (path.resolve() for path in names.values()):
             raise OptionError("anonymized", f"{folder} is given twice.")
         if out.resolve() in (resolved, originals.resolve()):
-            raise OptionError("out", f"{out} holds photos to be judged; name another folder for the report.")
+            raise OptionError("out", f"{out} contains photos that are evaluated. Name another folder for the report.")
         parts, length = resolved.parts, 1
         while (name := "/".join(parts[-length:])) in names and length < len(parts):
             length += 1

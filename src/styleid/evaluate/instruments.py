@@ -59,9 +59,9 @@ class Instruments:
         self._detector = FaceDetector()
 
     @cached_property
-    def _witness(self) -> DlibWitness | None:
+    def _dlib(self) -> DlibDetector | None:
         """A second opinion on where faces and landmarks are; None if dlib is not installed."""
-        return DlibWitness() if has_dlib() else None
+        return DlibDetector() if has_dlib() else None
 
     def detect(self, image_rgb: ImageRGB) -> Faces:
         """Detect the faces of an image."""
@@ -73,16 +73,16 @@ class Instruments:
         rows = self.cache.get(f"centerface-{self._detector.options}", image_rgb, find)
         return Faces(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
-    def witnessed(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> tuple[bool, FloatArray] | None:
+    def dlib_result(self, image_rgb: ImageRGB, box_xyxy: FloatArray) -> tuple[bool, FloatArray] | None:
         """Return whether dlib finds a face at a box, and its landmarks, (68, 2) pixels; None without dlib."""
-        witness = self._witness
-        if witness is None:
+        detector = self._dlib
+        if detector is None:
             return None
 
         def look() -> np.ndarray[Any, Any]:
-            return np.append(witness.landmarks(image_rgb, box_xyxy), np.float32(witness.finds(image_rgb, box_xyxy)))
+            return np.append(detector.landmarks(image_rgb, box_xyxy), np.float32(detector.finds(image_rgb, box_xyxy)))
 
-        kind = f"witness-{dlib_models_version()}-{box_xyxy.tolist()}"
+        kind = f"detector-{dlib_models_version()}-{box_xyxy.tolist()}"
         row = self.cache.get(kind, image_rgb, look)
         return bool(row[-1]), row[:-1].reshape(-1, 2).astype(np.float32)
 
@@ -110,7 +110,7 @@ class Instruments:
         return np.concatenate([embedding, _photo_features(image_rgb)]).astype(np.float32) / np.float32(np.sqrt(2))
 
 
-class DlibWitness:
+class DlibDetector:
     """dlib's frontal face detector and 68 landmarks (Kazemi and Sullivan 2014), as a second opinion. Extra `eval`."""
 
     name = "dlib"

@@ -22,7 +22,7 @@ _POINTS = 68
 
 
 @dataclass(frozen=True)
-class Look:
+class CropMeasurements:
     """What the networks of the bundle measure of one crop.
 
     Attributes:
@@ -53,8 +53,8 @@ class Subject:
         look: What the networks measure of it.
         shown: Mask of the bare face in the crop, as packed bits.
         skin: Mask of the skin in the crop, as packed bits.
-        seen_by_witness: Whether dlib finds the face; None without dlib.
-        witness_landmarks: 68 landmarks by dlib, (68, 2) pixels of the photo; None without dlib.
+        found_by_dlib: Whether dlib finds the face; None without dlib.
+        dlib_landmarks: 68 landmarks by dlib, (68, 2) pixels of the photo; None without dlib.
         crop: The crop, if crops are kept.
         embeddings: Embeddings by recogniser and view ("clear" or "filled").
     """
@@ -66,11 +66,11 @@ class Subject:
     landmarks: FloatArray
     found: bool
     outline: FloatArray
-    look: Look
+    look: CropMeasurements
     shown: bytes
     skin: bytes
-    seen_by_witness: bool | None = None
-    witness_landmarks: FloatArray | None = None
+    found_by_dlib: bool | None = None
+    dlib_landmarks: FloatArray | None = None
     crop: ImageRGB | None = None
     embeddings: dict[tuple[str, str], FloatArray] = field(default_factory=dict)
 
@@ -81,7 +81,7 @@ class Subject:
 
 
 @dataclass
-class Seen:
+class OriginalResult:
     """The results for one original. error: why it could not be read, or "". unfound: named people without a face."""
 
     original: Original
@@ -90,14 +90,14 @@ class Seen:
     unfound: list[str] = field(default_factory=list)
 
 
-def see_original(original: Original, tools: Instruments) -> Seen:
+def analyse_original(original: Original, tools: Instruments) -> OriginalResult:
     """Read an original, find its faces, and embed each face, both unchanged and with all faces filled."""
     try:
         image = read_photo(original.path).image_rgb
     except ImageError as error:
-        return Seen(original, error.reason)
+        return OriginalResult(original, error.reason)
     faces, people, found, unfound = match_people(tools.detect(image), original.named, image.shape)
-    seen = Seen(original, unfound=unfound)
+    seen = OriginalResult(original, unfound=unfound)
     if not len(faces):
         return seen
     matrices = [tools.bundle.spec.crop.matrix(points) for points in faces.landmarks_px]
@@ -106,7 +106,7 @@ def see_original(original: Original, tools: Instruments) -> Seen:
     shown = np.stack([face_hull(p, crops.shape[1]) for p in landmarks])
     shown = (shown * bare_face(logits, landmarks, crops.shape[1])) > 0.5
     skin = shown & (class_probability(logits, (SKIN,), crops.shape[1]) > 0.5)
-    looks = looks_of(tools, crops, shown, skin, (logits, landmarks))
+    looks = measure_crops(tools, crops, shown, skin, (logits, landmarks))
     for index, look in enumerate(looks):
         outline = transform_points(with_forehead(look.landmarks), invert(matrices[index]))
         seen.subjects.append(
@@ -116,7 +116,7 @@ def see_original(original: Original, tools: Instruments) -> Seen:
                 np.packbits(skin[index]).tobytes(), crop=crops[index] if tools.setup.keep_crops else None,
             )
         )  # fmt: skip
-    _witness(tools, image, seen.subjects)
+    _dlib(tools, image, seen.subjects)
     hidden = filled(image, seen.subjects)
     for subject in seen.subjects:
         for recogniser in tools.recognisers:
@@ -127,13 +127,13 @@ def see_original(original: Original, tools: Instruments) -> Seen:
     return seen
 
 
-def looks_of(
+def measure_crops(
     tools: Instruments,
     crops: ImageRGB,
     shown: np.ndarray,
     skin: np.ndarray,
     parsed: tuple[FloatArray, FloatArray] | None = None,
-) -> list[Look]:
+) -> list[CropMeasurements]:
     """Measure crops with the networks of the bundle.
 
     Args:
@@ -156,7 +156,7 @@ def looks_of(
     seen = np.concatenate([crops, shown[..., None].astype(np.uint8), skin[..., None].astype(np.uint8)], -1)
     rows = tools.cache.get(f"look-{networks}", seen, look)
     points, attributes = rows[:, : 2 * _POINTS].reshape(-1, _POINTS, 2), rows[:, 2 * _POINTS : -2]
-    return [Look(points[k], attributes[k], float(row[-2]), float(row[-1])) for k, row in enumerate(rows)]
+    return [CropMeasurements(points[k], attributes[k], float(row[-2]), float(row[-1])) for k, row in enumerate(rows)]
 
 
 def unpacked(bits: bytes, side: int) -> np.ndarray:
@@ -217,10 +217,10 @@ def match_people(
     return faces, people, found, unfound
 
 
-def _witness(tools: Instruments, image: ImageRGB, subjects: list[Subject]) -> None:
+def _dlib(tools: Instruments, image: ImageRGB, subjects: list[Subject]) -> None:
     for subject in subjects:
-        if (seen := tools.witnessed(image, subject.box)) is not None:
-            subject.seen_by_witness, subject.witness_landmarks = seen
+        if (seen := tools.dlib_result(image, subject.box)) is not None:
+            subject.found_by_dlib, subject.dlib_landmarks = seen
 
 
 def skin_tone(crop_rgb: ImageRGB, skin: np.ndarray) -> float:

@@ -12,8 +12,8 @@ import numpy as np
 from styleid.errors import ImageError
 from styleid.evaluate.baselines import draw
 from styleid.evaluate.instruments import Instruments
-from styleid.evaluate.originals import Look, Seen, Subject, looks_of, overlaps, unpacked
-from styleid.evaluate.side_channels import SideChannels, look_behind
+from styleid.evaluate.originals import CropMeasurements, OriginalResult, Subject, measure_crops, overlaps, unpacked
+from styleid.evaluate.side_channels import SideChannels, find_side_channels
 from styleid.faces import geometry
 from styleid.media.image import read_photo, read_photo_bytes
 from styleid.pixel.obscure import face_ellipse
@@ -87,17 +87,17 @@ class OutputTask:
     reading a file. patches: the faces that the baseline pastes, uint8 (n, s, s, 3).
     """
 
-    seen: Seen
+    seen: OriginalResult
     path: Path | None = None
     baseline: str = ""
     patches: ImageRGB | None = None
 
 
-def see_output(task: OutputTask, tools: Instruments) -> Result:
+def analyse_output(task: OutputTask, tools: Instruments) -> Result:
     """Analyse one output."""
     seen, name = task.seen, task.seen.original.name
     if seen.error or (task.path is None and not task.baseline):
-        return _without_look(name, Status.WITHHELD, seen)
+        return _unmeasured(name, Status.WITHHELD, seen)
     original, side, kind = read_photo(seen.original.path), None, "PNG"
     if task.baseline:
         image = draw(task.baseline, original.image_rgb, seen.subjects, tools.bundle.spec.crop, task.patches)
@@ -108,15 +108,15 @@ def see_output(task: OutputTask, tools: Instruments) -> Result:
             photo = read_photo_bytes(content, str(task.path))
         except (ImageError, OSError) as error:
             reason = error.reason if isinstance(error, ImageError) else str(error.strerror)
-            return _without_look(name, Status.UNREADABLE, seen, reason)
+            return _unmeasured(name, Status.UNREADABLE, seen, reason)
         image, kind = photo.seen_like(original), photo.format
-        side = look_behind(content, image, seen.original.path.read_bytes(), original.image_rgb)
+        side = find_side_channels(content, image, seen.original.path.read_bytes(), original.image_rgb)
     fitting = fitted(image, original.image_rgb)
     if fitting is None:
-        return _without_look(name, Status.OTHER_SHAPE, seen, f"{image.shape[1]} x {image.shape[0]} px", side)
+        return _unmeasured(name, Status.OTHER_SHAPE, seen, f"{image.shape[1]} x {image.shape[0]} px", side)
     resized = image.shape != original.image_rgb.shape
     result = Result(name, Status.MEASURED, side=side, resized=resized, path=task.path)
-    result.faces = _look_at_faces(tools, seen.subjects, original.image_rgb, fitting)
+    result.faces = _analyse_faces(tools, seen.subjects, original.image_rgb, fitting)
     for face in result.faces:
         face.measures["lossless"] = float(kind in _LOSSLESS and original.format in _LOSSLESS)
     return result
@@ -133,11 +133,13 @@ def fitted(image_rgb: ImageRGB, original_rgb: ImageRGB) -> ImageRGB | None:
     return np.asarray(cv2.resize(image_rgb, (width, height), interpolation=how), np.uint8)
 
 
-def _without_look(name: str, status: Status, seen: Seen, error: str = "", side: SideChannels | None = None) -> Result:
+def _unmeasured(
+    name: str, status: Status, seen: OriginalResult, error: str = "", side: SideChannels | None = None
+) -> Result:
     return Result(name, status, error, [FaceResult(status) for _ in seen.subjects], side)
 
 
-def _look_at_faces(tools: Instruments, subjects: list[Subject], before: ImageRGB, after: ImageRGB) -> list[FaceResult]:
+def _analyse_faces(tools: Instruments, subjects: list[Subject], before: ImageRGB, after: ImageRGB) -> list[FaceResult]:
     if not subjects:
         return []
     template = tools.bundle.spec.crop
@@ -145,7 +147,7 @@ def _look_at_faces(tools: Instruments, subjects: list[Subject], before: ImageRGB
     side = crops.shape[1]
     shown, skin = (np.stack([unpacked(getattr(s, name), side) for s in subjects]) for name in ("shown", "skin"))
     untouched = (before == after).all(-1)
-    looks = [s.look for s in subjects] if untouched.all() else looks_of(tools, crops, shown, skin)
+    looks = [s.look for s in subjects] if untouched.all() else measure_crops(tools, crops, shown, skin)
     detected = tools.detect(after)
     outside = _outside(subjects, before.shape[:2])
     around = {
@@ -159,7 +161,7 @@ def _look_at_faces(tools: Instruments, subjects: list[Subject], before: ImageRGB
         own = detected.landmarks_px[int(shares.argmax())] if shares.max() > _OVERLAP else subject.landmarks
         measures = compared(subject, look, side) | around | {"found": float(shares.max() > _OVERLAP)}
         measures |= _pixels(subject, before, after)
-        measures |= _witnessed(tools, subject, after)
+        measures |= _dlib_measures(tools, subject, after)
         result = FaceResult(Status.MEASURED, measures, crop=crops[index] if tools.setup.keep_crops else None)
         for recogniser in tools.recognisers:
             for alignment, points in zip(ALIGNMENTS, (subject.landmarks, own), strict=True):
@@ -168,7 +170,7 @@ def _look_at_faces(tools: Instruments, subjects: list[Subject], before: ImageRGB
     return results
 
 
-def compared(subject: Subject, look: Look, side_px: int) -> dict[str, float]:
+def compared(subject: Subject, look: CropMeasurements, side_px: int) -> dict[str, float]:
     """Return the differences between the original face and the new one, measured by the networks of the bundle."""
     before, after = subject.look, look
     was, now = geometry.expression(before.landmarks), geometry.expression(after.landmarks)
@@ -203,14 +205,14 @@ def _pixels(subject: Subject, before: ImageRGB, after: ImageRGB) -> dict[str, fl
     }
 
 
-def _witnessed(tools: Instruments, subject: Subject, after: ImageRGB) -> dict[str, float]:
-    if not subject.seen_by_witness or subject.witness_landmarks is None:
+def _dlib_measures(tools: Instruments, subject: Subject, after: ImageRGB) -> dict[str, float]:
+    if not subject.found_by_dlib or subject.dlib_landmarks is None:
         return {"found_by_witness": float("nan"), "witness_landmark_error": float("nan")}
-    seen = tools.witnessed(after, subject.box)
+    seen = tools.dlib_result(after, subject.box)
     assert seen is not None
     return {
         "found_by_witness": float(seen[0]),
-        "witness_landmark_error": float(geometry.landmark_error(seen[1], subject.witness_landmarks)),
+        "witness_landmark_error": float(geometry.landmark_error(seen[1], subject.dlib_landmarks)),
     }
 
 

@@ -60,7 +60,7 @@ def read_originals(folder: Path, identities: str = "folders") -> list[Original]:
         raise OptionError("originals", f"{folder} is not a folder.")
     files = walk_inputs([folder])
     if not files:
-        raise OptionError("originals", f"{folder} holds no photo.")
+        raise OptionError("originals", f"{folder} contains no photo.")
     names = [file.relative.as_posix() for file in files]
     if identities == "folders":
         people = {name: (Named(parent),) for name in names if (parent := name.rpartition("/")[0])}
@@ -95,7 +95,7 @@ def read_identities(path: Path, names: Sequence[str]) -> dict[str, tuple[Named, 
             for row in reader:
                 name = (row["file"] or "").replace("\\", "/")
                 if name not in known:
-                    raise OptionError("identities", f"{path}, line {reader.line_num}: '{name}' is no original.")
+                    raise OptionError("identities", f"{path}, line {reader.line_num}: '{name}' is not an original.")
                 found.setdefault(name, []).append(_named(path, reader.line_num, row))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OptionError("identities", f"{path} cannot be read as a CSV file: {error}.") from error

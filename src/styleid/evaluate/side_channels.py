@@ -43,12 +43,12 @@ class SideChannels:
     showing_original: int
 
     @property
-    def tells(self) -> bool:
+    def may_identify(self) -> bool:
         """Whether anything besides the picture may reveal who is shown."""
         return bool(self.identical or self.leftovers or self.showing_original)
 
 
-def look_behind(output: bytes, output_rgb: ImageRGB, original: bytes, original_rgb: ImageRGB) -> SideChannels:
+def find_side_channels(output: bytes, output_rgb: ImageRGB, original: bytes, original_rgb: ImageRGB) -> SideChannels:
     """Find what an output contains besides its picture, and compare it with the original.
 
     Args:

@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from styleid.evaluate.instruments import Instruments, Setup
-from styleid.evaluate.originals import Seen, see_original
-from styleid.evaluate.outputs import OutputTask, Result, see_output
+from styleid.evaluate.originals import OriginalResult, analyse_original
+from styleid.evaluate.outputs import OutputTask, Result, analyse_output
 from styleid.evaluate.protocol import Original
 from styleid.runtime import cpu_threads, end_with_parent, limit_threads
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 Watch = Callable[[int, int, str], None]
 _CHUNK = 4
 _instruments: Instruments | None = None
@@ -51,21 +51,21 @@ class Surveyor:
             self._pool.shutdown(cancel_futures=True)
         self.tools.cache.close()
 
-    def originals(self, originals: Sequence[Original]) -> list[Seen]:
+    def originals(self, originals: Sequence[Original]) -> list[OriginalResult]:
         """Analyse all originals."""
-        return self.each(see_original, originals, "originals", lambda original: original.name)
+        return self.each(analyse_original, originals, "originals", lambda original: original.name)
 
     def outputs(self, tasks: Sequence[OutputTask], title: str) -> list[Result]:
         """Analyse all outputs of one tool. title: its name, for `watch`."""
-        return self.each(see_output, tasks, title, lambda task: task.seen.original.name)
+        return self.each(analyse_output, tasks, title, lambda task: task.seen.original.name)
 
     def each(
         self,
-        work: Callable[[Given, Instruments], Made],
-        given: Sequence[Given],
+        work: Callable[[Input, Instruments], Output],
+        given: Sequence[Input],
         title: str,
-        name: Callable[[Given], str],
-    ) -> list[Made]:
+        name: Callable[[Input], str],
+    ) -> list[Output]:
         """Apply a function to every item, and return the results in order.
 
         Args:
@@ -95,6 +95,6 @@ def _start(setup: Setup, threads: int) -> None:
     _instruments = Instruments(setup)
 
 
-def _do(work: Callable[[Given, Instruments], Made], given: Given) -> Made:
+def _do(work: Callable[[Input, Instruments], Output], given: Input) -> Output:
     assert _instruments is not None
     return work(given, _instruments)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from styleid.evaluate.originals import Seen, Subject
+from styleid.evaluate.originals import OriginalResult, Subject
 from styleid.evaluate.outputs import FaceResult, Result, Status
 from styleid.types import FloatArray
 
@@ -24,7 +24,7 @@ TONES = ((10.0, "brown or dark"), (28.0, "tan"), (41.0, "intermediate"), (float(
 class FaceTable:
     """The faces of all originals, in order. seen: every original, readable or not."""
 
-    seen: Sequence[Seen]
+    seen: Sequence[OriginalResult]
 
     @cached_property
     def subjects(self) -> list[Subject]:

@@ -16,7 +16,7 @@ from styleid.evaluate.table import FaceTable, ToolTable
 FloatArray = np.ndarray[Any, Any]
 LANDMARKS_WITHIN, AGE_WITHIN, TONE_WITHIN = 0.1, 10.0, 10.0
 SCORE = "utility score"
-WITNESSED = "face found (dlib, of those it finds in the originals)"
+FOUND_BY_DLIB = "face found (dlib, of those it finds in the originals)"
 SHARES = {
     "face found (CenterFace)": "found",
     "looks like a face (bundle's parser)": "kept",
@@ -78,10 +78,10 @@ def utility(table: FaceTable, tool: ToolTable, rows: FloatArray | None = None) -
     for title, name in SHARES.items():
         where = rows & tone_known if name == "tone" else rows
         found[title] = estimate(Sums.of(agree[name][where], labels[where]))
-    seen = rows & np.array([bool(subject.seen_by_witness) for subject in table.subjects], bool)
-    if any(subject.seen_by_witness is not None for subject in table.subjects):
+    seen = rows & np.array([bool(subject.found_by_dlib) for subject in table.subjects], bool)
+    if any(subject.found_by_dlib is not None for subject in table.subjects):
         witnessed = (tool.measure("found_by_witness") == 1).astype(np.float64)
-        found[WITNESSED] = estimate(Sums.of(witnessed[seen], labels[seen]))
+        found[FOUND_BY_DLIB] = estimate(Sums.of(witnessed[seen], labels[seen]))
     kept = agree["kept"] == 1
     for title, name in MEANS.items():
         inside = name.startswith(("inside", "sharpness"))

@@ -38,10 +38,11 @@ class TaskOptions:
     data: the data pack, an .npz file that `styleid train pack` wrote.
     teachers: folder of the teachers' files, for networks that are distilled from a teacher.
     checkpoints: folder of the checkpoints of other networks, each in a folder of its name, for networks that need them.
-    batch: images per step; 0 takes the network's own number.
-    faces: most training faces of each archive, for networks that need the appearance model; 0 takes the network's own
-      number.
-    wide: a data pack with 40 px of margin. New faces are drawn into its photos, and aam128 sets its thresholds on it.
+    batch: images per step; 0 means the default of the network.
+    faces: maximum number of training faces of each archive, for networks that need the appearance model; 0 means the
+      default of the network.
+    wide: data pack with a margin of 40 px. New faces are drawn into its photos, and aam128 measures its thresholds on
+      it.
     device: auto, cpu, cuda or cuda:N; auto uses cuda if there is a CUDA device.
     unchanged: for aam128, the bundle that the checkpoints were restored from. Its parser, recogniser, attribute
       network, inverter, mask encoder and generator are copied byte for byte instead of being quantised again.
@@ -77,11 +78,11 @@ class TaskOptions:
 class GanOptions:
     """Sizes of a generator and its inverter.
 
-    resolution: side of the images in pixels, a power of two from 8 to 128; 0 takes the pack's inner square, at most
-      128 px.
+    resolution: side of the images in pixels, a power of two from 8 to 128; 0 means the side of the pack's inner square,
+      but at most 128 px.
     width: length of w.
     channels: upper limit of the channels of a layer.
-    compiled: use torch.compile.
+    compiled: use torch.compile, which pays off in runs of more than a few minutes.
     """
 
     resolution: int = 0
@@ -239,12 +240,15 @@ TASKS: dict[str, tuple[str, Callable[[TaskOptions, GanOptions], Task]]] = {
         _target_separation,
     ),
     "swapper": (
-        "train the network that weighs source and target, for the method swapper; needs target-separation and what "
-        "that needs",
+        "train the network that weighs source and target, for the method swapper; needs target-separation and all that "
+        "it needs",
         _swapper,
     ),
     "generator": ("train a StyleGAN2 generator with adaptive augmentation", _generator),
-    "inverter": ("train the network from crops to W+ of a generator; needs generator, uses identity", _inverter),
+    "inverter": (
+        "train the network from crops to W+ of a generator; needs generator, and uses identity if there is one",
+        _inverter,
+    ),
 }
 """A description of each network's training, and the function that makes its task, by the network's name."""
 
@@ -255,7 +259,7 @@ def train_network(
     """Train one network, as `styleid train NAME` does, and write its checkpoint to `training.save_to`.
 
     Args:
-        name: Identity, parser, attributes, refiner, mask-encoder, target-separation, swapper, generator or inverter.
+        name: identity, parser, attributes, refiner, mask-encoder, target-separation, swapper, generator or inverter.
         options: Data, folders, sizes and device.
         training: Time budget, checkpoints and seed.
         gan: Sizes of a generator or inverter.

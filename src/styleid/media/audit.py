@@ -30,7 +30,7 @@ from styleid.media.formats.parse.allowed import (
     PROFILE_NAME,
 )
 from styleid.media.formats.parse.exif import MetadataMode, directory_leftovers, exif_leftovers
-from styleid.media.formats.parse.following import VIDEO_BOX, VIDEO_HEADER_BYTES, Following, told_motion
+from styleid.media.formats.parse.following import VIDEO_BOX, VIDEO_HEADER_BYTES, FollowingData, described_motion
 from styleid.media.formats.parse.heif_motion import xmp_packets
 from styleid.media.formats.parse.hevc import foreign_units
 from styleid.media.formats.parse.icc import profile_leftovers
@@ -245,9 +245,9 @@ def _movie(video: bytes) -> list[str]:
 
 def _descriptions(data: bytes, file: HeifFile, video: Box) -> list[bytes]:
     """Return the XMP packets, without and with the mark, that describe the video; the file must hold one of them."""
-    told = told_motion(b"".join(xmp_packets(data, file)))
+    facts = described_motion(b"".join(xmp_packets(data, file)))
     picture = "image/avif" if file.picture().kind == b"av01" else "image/heic"
-    following = Following(0, video.end - video.start, told, picture)
+    following = FollowingData(0, video.end - video.start, facts, picture)
     return [following.packet(marked=marked) for marked in (False, True)]
 
 

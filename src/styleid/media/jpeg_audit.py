@@ -8,7 +8,7 @@ from styleid.media.counts import counted
 from styleid.media.formats.parse import c2pa
 from styleid.media.formats.parse.allowed import ICC_PREFIX, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, MetadataMode, exif_leftovers
-from styleid.media.formats.parse.following import Following, told_motion
+from styleid.media.formats.parse.following import FollowingData, described_motion
 from styleid.media.formats.parse.gain_map import ISO_PRIMARY
 from styleid.media.formats.parse.icc import profile_leftovers
 from styleid.media.formats.parse.jpeg_parts import MPF_NAME, gain_map_numbers, mpf_payload
@@ -65,8 +65,8 @@ def _with_following(parts: JpegParts, inner: JpegParts | None, video_bytes: int,
     What follows must be described by exactly the segments that the writer builds from it.
     """
     xmp = b"".join(s.payload for s in parts.segments if s.payload.startswith(JPEG_XMP))
-    motion = told_motion(xmp) if video_bytes else NO_MOTION
-    following = Following(0 if inner is None else inner.end, video_bytes, motion)
+    motion = described_motion(xmp) if video_bytes else NO_MOTION
+    following = FollowingData(0 if inner is None else inner.end, video_bytes, motion)
     packets = [JPEG_XMP + following.packet(marked=marked) for marked in (False, True)]
     own = [next((packet for packet in packets if any(s.payload == packet for s in parts.segments)), packets[0])]
     if inner is not None:

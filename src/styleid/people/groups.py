@@ -123,7 +123,7 @@ class GroupTargets(AssignedTargets):
         if len(own) < self.k:
             raise OptionError(
                 "targets",
-                f"k={self.k} needs at least {self.k} people, and this run shows {len(own)} that can be told apart. "
+                f"k={self.k} needs at least {self.k} people, and this run shows only {len(own)}. "
                 "Nothing was written. Add photos, use a smaller k, or use `method=none`.",
             )
         people = [own[number] for number in sorted(own)]

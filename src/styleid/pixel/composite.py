@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float
 
 from styleid.faces.align import invert, scale_of, shown_window
 from styleid.faces.geometry import JAW, with_forehead
-from styleid.pixel.glasses import FaceMaps, are_dark, wear_glasses
-from styleid.pixel.regions import FaceHull, gone_up_the_forehead
+from styleid.pixel.glasses import FaceMaps, are_dark, draw_glasses_of_original
+from styleid.pixel.regions import FaceHull, forehead_fade
 from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.soft import blurred, ramp
 from styleid.pixel.warp import outline_displacement
@@ -33,7 +33,7 @@ _RIM = (0.1, 0.03)
 _REACH = 0.02
 """How far a new face extends beyond its outline, in face widths, so that no original edge stays there."""
 _COVERS_FURTHER = 0.25
-"""How much higher on the forehead a face that covers everything fades, in units of `up_the_forehead`."""
+"""How much higher on the forehead a face that covers everything fades, in units of `forehead_height`."""
 _OTHER_SKIN = (0.5, 0.8)
 """Differences of log colour between original and new skin at which fading starts to decrease, and at which it stops."""
 _SURELY_BARE = (0.95, 0.99)
@@ -150,7 +150,9 @@ def _prepare(
     alpha *= _fade(face, source, generated, skin)
     if face.cover is None and not dark and glasses.max() > 0.5:
         worn = FaceMaps(face.bare, face.glasses)
-        generated = wear_glasses(generated, face.generated_landmarks, face.source, face.source_landmarks, worn)
+        generated = draw_glasses_of_original(
+            generated, face.generated_landmarks, face.source, face.source_landmarks, worn
+        )
     return alpha, generated
 
 
@@ -173,7 +175,7 @@ def _fade(
     """
     size = len(skin)
     later = 0.0 if face.cover is None else _COVERS_FURTHER
-    gone = gone_up_the_forehead(face.generated_landmarks, face.source_landmarks, size, later)
+    gone = forehead_fade(face.generated_landmarks, face.source_landmarks, size, later)
     weight = gone * skin
     total = float(weight.sum())
     if total < _FEWEST_RIM:

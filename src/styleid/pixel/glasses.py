@@ -70,7 +70,7 @@ def are_dark(source: Float[np.ndarray, "s s 3"], shows: FaceMaps) -> bool:
     return bool(np.quantile(lenses, 0.6) < _DARK_LENS * np.median(skin))
 
 
-def wear_glasses(
+def draw_glasses_of_original(
     face: Float[np.ndarray, "s s 3"],
     landmarks: Float[np.ndarray, "68 2"],
     source: Float[np.ndarray, "s s 3"],
@@ -112,7 +112,7 @@ def _frames(
     for part in (*_BROWS, LEFT_EYE, RIGHT_EYE):
         _fill(features, landmarks[part])
     wide = cv2.dilate(features, np.ones((2 * round(_NEAR * unit) + 1,) * 2, np.uint8))
-    skin = _carried_on(source, shows.bare * (depth < -_NEAR) * (wide == 0), _AROUND * unit)
+    skin = _extrapolated(source, shows.bare * (depth < -_NEAR) * (wide == 0), _AROUND * unit)
     differs = ramp(np.abs(source - skin).max(-1), *_RESIDUAL)
     strong = differs * (np.abs(depth) < _NEAR) * (features == 0)
     border = (np.abs(depth) * unit < 1) & (features == 0)
@@ -125,7 +125,7 @@ def _frames(
     half = float(np.clip(np.sqrt((np.square(depth - middle) * strong).sum() / total), _THIN, _THICK))
     apart = np.minimum(np.abs(depth - middle), _joints((left, right), differs, landmarks, unit))
     line = sure * ramp(half + _THIN - apart, 0.0, 2 * _THIN)
-    return line, _carried_on(source, strong * (strong > 0.5), _SMOOTH * unit)
+    return line, _extrapolated(source, strong * (strong > 0.5), _SMOOTH * unit)
 
 
 def _lenses(
@@ -209,7 +209,7 @@ def _distance(
     return np.hypot(x - start[0] - share * way[0], y - start[1] - share * way[1])
 
 
-def _carried_on(
+def _extrapolated(
     image: Float[np.ndarray, "s s 3"], weight: Float[np.ndarray, "s s"], sigma: float
 ) -> Float[np.ndarray, "s s 3"]:
     """Return the weighted blur of an image, (s, s, 3), extrapolated to pixels without weight."""

@@ -22,7 +22,7 @@ _FACE_ODDS = 10.0
 _SOFTNESS = 0.02
 """Usual width of the edge of a soft hull, in hull widths."""
 FADES = (0.3, 1.0)
-"""Heights on the forehead (see `up_the_forehead`) where a new face begins to fade into the photo, and where it ends."""
+"""Heights on the forehead (see `forehead_height`) where a new face begins to fade into the photo, and where it ends."""
 
 
 def class_probability(
@@ -64,7 +64,7 @@ def bare_face(
     return (prior * found / (prior * found + 1 - found)).astype(np.float32)
 
 
-def up_the_forehead(landmarks: Float[np.ndarray, "68 2"], size_px: int) -> Float[np.ndarray, "s s"]:
+def forehead_height(landmarks: Float[np.ndarray, "68 2"], size_px: int) -> Float[np.ndarray, "s s"]:
     """Return how high on the forehead each pixel lies: 0 at the middle of the brows, 1 at the end of the face's hull.
 
     Args:
@@ -82,7 +82,7 @@ def up_the_forehead(landmarks: Float[np.ndarray, "68 2"], size_px: int) -> Float
     return y[:, None] + x
 
 
-def gone_up_the_forehead(
+def forehead_fade(
     new: Float[np.ndarray, "68 2"], old: Float[np.ndarray, "68 2"], size_px: int, later: float = 0.0
 ) -> Float[np.ndarray, "s s"]:
     """Return how much a new face has faded into the original forehead at each pixel.
@@ -91,12 +91,12 @@ def gone_up_the_forehead(
         new: Landmarks of the new face, (68, 2), pixels.
         old: Landmarks of the original, (68, 2), pixels. At each pixel, the smaller of both faces' heights counts.
         size_px: Side s of the result, pixels.
-        later: How much higher the fading begins, in units of `up_the_forehead`.
+        later: How much higher the fading begins, in units of `forehead_height`.
 
     Returns:
         (s, s), 0 to 1.
     """
-    return ramp(np.minimum(*(up_the_forehead(points, size_px) for points in (new, old))) - later, *FADES)
+    return ramp(np.minimum(*(forehead_height(points, size_px) for points in (new, old))) - later, *FADES)
 
 
 def face_hull(

@@ -184,7 +184,7 @@ def rank_units(
     tables = unit_tables(options.units, space.sizes, space.ranked, flat=space.flat)
     people = _people(bundle, identity, options, watch)
     if len(people) < FEWEST_PEOPLE:
-        raise OptionError("faces", f"{len(people)} people were found; at least {FEWEST_PEOPLE} are needed.")
+        raise OptionError("faces", f"people found: {len(people)}; at least {FEWEST_PEOPLE} are needed.")
     settings = _settings(bundle, options, identity, judge or identity, people)
     run = _Run(bundle, space, options, people, State.open(state, settings) if state else None, watch)
     return run.rank(tables, identity, (judge or identity) if curves else None, settings)

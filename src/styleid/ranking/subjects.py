@@ -61,10 +61,12 @@ def sampled_people(bundle: Bundle, identity: Identity, count: int, seed: int) ->
     asked[:, 0] = draw.uniform(*_AGES, count)
     asked[:, 1] = draw.integers(0, 2, count)
     asked[np.arange(count), 2 + draw.integers(0, _GROUPS, count)] = 1
-    wplus = bundle.sample(_luck(seed, "source", count, spec.z), asked, np.zeros((count, spec.size), np.float32))
+    wplus = bundle.sample(
+        _random_inputs(seed, "source", count, spec.z), asked, np.zeros((count, spec.size), np.float32)
+    )
     images, landmarks = render(bundle, wplus)
     described = bundle.describe(images.round().astype(np.uint8))
-    targets = bundle.sample(_luck(seed, "target", count, spec.z), described, wplus)
+    targets = bundle.sample(_random_inputs(seed, "target", count, spec.z), described, wplus)
     return Subjects(wplus, targets, identity.of_faces(images, landmarks))
 
 
@@ -111,11 +113,11 @@ def people_of_photos(
     if not parts:
         raise OptionError("faces", f"{folder} contains no photo with a face.")
     wplus, described, embeddings = (np.stack(column) for column in zip(*parts, strict=True))
-    targets = bundle.sample(_luck(seed, "target", len(wplus), bundle.spec.z), described, wplus)
+    targets = bundle.sample(_random_inputs(seed, "target", len(wplus), bundle.spec.z), described, wplus)
     return Subjects(wplus, targets, embeddings, tuple(skipped))
 
 
-def _luck(seed: int, role: str, count: int, length: int) -> Float[np.ndarray, "n z"]:
+def _random_inputs(seed: int, role: str, count: int, length: int) -> Float[np.ndarray, "n z"]:
     draw = FreshTargets(seed)
     return np.stack([draw.z(role, k, 0, length) for k in range(count)])
 

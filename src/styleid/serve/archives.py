@@ -59,7 +59,7 @@ def unpack(path: Path, take: Take, *, most_files: int, most_bytes: int) -> list[
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # an error of the disk, not of the archive
-        raise ProblemError(422, "The ZIP is broken, encrypted or packed in a way that is not read.") from error
+        raise ProblemError(422, "The ZIP is broken, encrypted or compressed in an unsupported way.") from error
     except Exception as error:  # zlib and lzma define their own error classes
         if isinstance(error, ProblemError) or not type(error).__module__.startswith(("zlib", "lzma", "_lzma")):
             raise
@@ -78,7 +78,7 @@ def _check_directory(path: Path, most_files: int) -> None:
     count, length = struct.unpack_from("<HI", tail, at + 10)
     more = tail[max(0, at - _LOCATOR_BYTES) : at].startswith(_LOCATOR)  # ZIP64: the numbers are elsewhere
     if count == 0xFFFF or length == 0xFFFFFFFF or more:
-        raise ProblemError(413, "The ZIP is of the kind for very many or very large files. Make several smaller ones.")
+        raise ProblemError(413, "ZIP64 is not supported. Make several smaller ZIP files.")
     if count > most_files * 2 or length > (_ENTRY_BYTES + _MOST_ENTRY) * most_files:
         raise _too_many(most_files)
 

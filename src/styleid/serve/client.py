@@ -236,7 +236,7 @@ class Client:
         """
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{address!r} is no address that begins with http:// or https://.")
+            raise ValueError(f"{address!r} does not begin with http:// or https://.")
         if parts.scheme == "https":
             self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 parts.hostname, parts.port, timeout=timeout_s, context=tls

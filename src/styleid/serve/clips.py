@@ -129,8 +129,8 @@ def _finished(video: JobVideo, decided: DecidedVideo) -> dict[str, Any] | None:
     if record is None or record.get("decisions") != decided.digest or not _is_whole(video.target, record):
         return None
     bare = {name: value for name, value in record.items() if name != "approved"}
-    if bare | decided.told() != record:
-        record = bare | decided.told()
+    if bare | decided.journal_entries() != record:
+        record = bare | decided.journal_entries()
         Journal(video.target.parent).append(record)
     return record
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from styleid.engine.journal import Journal
 from styleid.media.image import read_photo
 from styleid.serve import review
-from styleid.serve.jobs import Own, The
+from styleid.serve.jobs import CurrentService, OwnJob
 from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service
 from styleid.serve.store import Job, JobFile, Kind
@@ -153,13 +153,13 @@ class ReviewBody(BaseModel):
 
 
 @router.get("/faces", summary="List the faces of a job, with boxes, risks and decisions")
-def faces(own: Own, service: The) -> ReviewBody:
+def faces(own: OwnJob, service: CurrentService) -> ReviewBody:
     """Return the journal's figures of each photo, with the decisions about it."""
     return _review(own, service)
 
 
 @router.patch("/photos/{number}", summary="Decide about the faces of one photo", responses=documented(400, 409, 422))
-def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The) -> ReviewBody:
+def decide(number: int, wishes: PhotoWishes, own: OwnJob, user: User, service: CurrentService) -> ReviewBody:
     """Replace the photo's decisions, and anonymise the photo again."""
     file = _photo(own, number, service)
 
@@ -174,7 +174,7 @@ def decide(number: int, wishes: PhotoWishes, own: Own, user: User, service: The)
 
 
 @router.patch("/videos/{number}", summary="Decide about the tracks of a video", responses=documented(400, 409, 422))
-def decide_video(number: int, wishes: VideoWishes, own: Own, user: User, service: The) -> ReviewBody:
+def decide_video(number: int, wishes: VideoWishes, own: OwnJob, user: User, service: CurrentService) -> ReviewBody:
     """Replace the video's decisions, and anonymise the whole video again."""
     video = own_video(own, number, service)
     found = found_tracks(video.folder, number)
@@ -193,7 +193,7 @@ def decide_video(number: int, wishes: VideoWishes, own: Own, user: User, service
 
 
 @router.patch("/people/{person}", summary="Decide about all faces of a person", responses=documented(400, 409, 422))
-def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: The) -> ReviewBody:
+def decide_person(person: str, wish: PersonWish, own: OwnJob, user: User, service: CurrentService) -> ReviewBody:
     """Decide about a person in all photos; decisions about single faces stay."""
     links = service.store.links(own.id)
     if not any(name == person for rows in links.values() for _, name in rows):
@@ -203,7 +203,7 @@ def decide_person(person: str, wish: PersonWish, own: Own, user: User, service: 
 
 
 @router.post("/approve", summary="Approve all photos and videos that are not yet", responses=documented(409))
-def approve(own: Own, user: User, service: The) -> ReviewBody:
+def approve(own: OwnJob, user: User, service: CurrentService) -> ReviewBody:
     """Write into the journal that the present user approves the results."""
     now = _review(own, service)
     withheld = {one.name for one in (*now.photos, *now.videos) if one.error}
@@ -214,17 +214,17 @@ def approve(own: Own, user: User, service: The) -> ReviewBody:
 
 
 @router.post("/undo", summary="Take back the last decision", responses=documented(409))
-def undo(own: Own, service: The) -> ReviewBody:
+def undo(own: OwnJob, service: CurrentService) -> ReviewBody:
     """Undo the last decisions."""
     if not service.store.undo(own.id):
-        raise ProblemError(409, "There is nothing to take back.")
+        raise ProblemError(409, "There is nothing to undo.")
     service.worker.wake()
     return _review(own, service)
 
 
 @router.get("/decisions", summary="Download the decisions as `styleid anonymize --decisions` takes them",
             responses=documented(409))  # fmt: skip
-def decisions(own: Own, service: The) -> FileResponse:
+def decisions(own: OwnJob, service: CurrentService) -> FileResponse:
     """Return the decisions file with which the command line repeats the job."""
     path = service.worker.folder(own.id) / DECISIONS
     if own.state != "done" or not path.is_file():
@@ -241,8 +241,8 @@ def decisions(own: Own, service: The) -> FileResponse:
 async def show(
     number: int,
     side: Literal["before", "after"],
-    own: Own,
-    service: The,
+    own: OwnJob,
+    service: CurrentService,
     px: Annotated[int, Query(ge=32, le=4096, description="the longer side at most")] = 1600,
 ) -> Response:
     """Return a JPEG of the upright photo; its own size is in the headers Styleid-Width and Styleid-Height."""
@@ -305,15 +305,15 @@ def _review(own: Job, service: Service) -> ReviewBody:
         record = records.get(file.name)
         if file.kind != "photo" or record is None:
             continue
-        told = [_face(one, links.get(file.name, [])) for one in record["faces"]]
+        bodies = [_face(one, links.get(file.name, [])) for one in record["faces"]]
         photos.append(
             PhotoBody(
                 number=file.number,
                 name=file.name,
                 version=record.get("sha256", "")[:12],
                 error=record.get("error", ""),
-                risk=max((one.risk for one in told), default=review.NO_FACE_RISK),
-                faces=told,
+                risk=max((one.risk for one in bodies), default=review.NO_FACE_RISK),
+                faces=bodies,
                 wishes=body.get("photos", {}).get(file.name, {}),
             )
         )

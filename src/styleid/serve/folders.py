@@ -156,10 +156,10 @@ def _read(option: str, given: Iterable[str]) -> dict[str, Path]:
     for one in given:
         name, _, path = one.partition("=")
         if not name or not path or not name.isprintable() or len(name) > _MOST_NAME or name in found:
-            raise OptionError(option, f"'{one}' is no NAME=DIR with a name of its own.")
+            raise OptionError(option, f"'{one}' must be NAME=DIR, with a name that no other folder has.")
         found[name] = Path(path).expanduser().resolve()
         if not found[name].is_dir():
-            raise OptionError(option, f"{path} is no folder.")
+            raise OptionError(option, f"{path} is not a folder.")
     return found
 
 
@@ -168,5 +168,5 @@ def _require_apart(option: str, path: Path, others: Iterable[tuple[str, Path]]) 
         if option == other:
             continue
         if path.is_relative_to(there) or there.is_relative_to(path):
-            raise OptionError(option, f"{path} and the folder of {other}, {there}, lie in each other. Originals, "
-                              "results and jobs must lie apart.")  # fmt: skip
+            raise OptionError(option, f"{path} and the folder of {other}, {there}, overlap. Originals, "
+                              "results and jobs need separate folders.")  # fmt: skip

@@ -180,7 +180,7 @@ class _Reader:
         if b"filename" in options:
             self._file = self._open(self._field, _file_name(options[b"filename"]))
         elif len(self.fields) >= _MOST_FIELDS:
-            raise ProblemError(413, f"At most {_MOST_FIELDS} fields are taken.")
+            raise ProblemError(413, f"At most {_MOST_FIELDS} fields are accepted.")
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         if self._file is None:

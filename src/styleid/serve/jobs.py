@@ -31,7 +31,7 @@ from styleid.serve.uploads import Upload, check_announced, full_disk
 from styleid.serve.worker import OUTPUTS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=documented(401, 403, 404, 421))
-The = Annotated[Service, Depends(the_service)]
+CurrentService = Annotated[Service, Depends(the_service)]
 
 _AFTER_DOWNLOAD_S = 600.0
 """Seconds that a job is kept after its download, so that an interrupted download can be repeated."""
@@ -114,7 +114,7 @@ _UPLOAD = {
 }
 
 
-def own_job(job: str, user: User, service: The) -> Job:
+def own_job(job: str, user: User, service: CurrentService) -> Job:
     """Return a job of the present user; jobs of others are not found."""
     found = service.store.job(job)
     if found is None or found.owner != user:
@@ -122,7 +122,7 @@ def own_job(job: str, user: User, service: The) -> Job:
     return found
 
 
-Own = Annotated[Job, Depends(own_job)]
+OwnJob = Annotated[Job, Depends(own_job)]
 
 
 @router.post(
@@ -132,12 +132,12 @@ Own = Annotated[Job, Depends(own_job)]
     openapi_extra=_UPLOAD,
     responses=documented(400, 408, 413, 415, 422, 429, 507),
 )
-async def make(request: Request, user: User, service: The) -> JobWithFiles:
+async def make(request: Request, user: User, service: CurrentService) -> JobWithFiles:
     """Upload photos, videos and ZIP files, and queue a job."""
     limits = service.options.limits
     if len(service.store.jobs(user)) >= limits.max_jobs:
-        told = f"At most {limits.max_jobs} jobs are kept for one person. Delete some."
-        raise ProblemError(429, told, {"retry-after": _RETRY_S})
+        detail = f"At most {limits.max_jobs} jobs are kept for one person. Delete some."
+        raise ProblemError(429, detail, {"retry-after": _RETRY_S})
     folder = service.worker.folder(secrets.token_hex(8))
     folder.mkdir(mode=0o700)
     check_announced_or_remove(request, folder, service)
@@ -147,26 +147,26 @@ async def make(request: Request, user: User, service: The) -> JobWithFiles:
     try:
         await _receive(request, folder, service)
     except BaseException:
-        await run_sync(_forget, folder, service)
+        await run_sync(_expire_later, folder, service)
         raise
     service.worker.wake()
     return _with_files(service, _known(service, folder.name))
 
 
 @router.get("", summary="List the jobs of whoever asks")
-def index(user: User, service: The) -> list[JobBody]:
+def index(user: User, service: CurrentService) -> list[JobBody]:
     """Return the jobs, the newest first."""
-    return [_told(service, job) for job in service.store.jobs(user)]
+    return [_job_body(service, job) for job in service.store.jobs(user)]
 
 
 @router.get("/{job}", summary="Tell how far a job is")
-def show(own: Own, service: The) -> JobWithFiles:
+def show(own: OwnJob, service: CurrentService) -> JobWithFiles:
     """Return a job and its inputs."""
     return _with_files(service, own)
 
 
 @router.get("/{job}/events", summary="Follow a job", response_class=EventSourceResponse)
-async def events(own: Own, request: Request, service: The) -> AsyncIterator[ServerSentEvent]:
+async def events(own: OwnJob, request: Request, service: CurrentService) -> AsyncIterator[ServerSentEvent]:
     """Send the job after each change, until it ends or the user's token is removed."""
     last = ""
     while who_is(service, request) == own.owner:
@@ -174,7 +174,7 @@ async def events(own: Own, request: Request, service: The) -> AsyncIterator[Serv
         if job is None:
             yield ServerSentEvent(event="deleted", data={"id": own.id})
             return
-        body = _told(service, job).model_dump()
+        body = _job_body(service, job).model_dump()
         text = json.dumps(body | {"eta_s": None}, sort_keys=True)
         if text != last:
             last = text
@@ -185,25 +185,25 @@ async def events(own: Own, request: Request, service: The) -> AsyncIterator[Serv
 
 
 @router.post("/{job}/cancel", summary="End a job after the photos in hand", responses=documented(409))
-def cancel(own: Own, service: The) -> JobBody:
+def cancel(own: OwnJob, service: CurrentService) -> JobBody:
     """Cancel a job. Finished files stay, and the job can be continued."""
     if own.state in _ENDED:
         raise ProblemError(409, "The job has ended already.")
     service.worker.cancel(own.id)
-    return _told(service, _known(service, own.id))
+    return _job_body(service, _known(service, own.id))
 
 
 @router.post("/{job}/retry", summary="Go on with a job that has ended", responses=documented(409))
-def retry(own: Own, service: The) -> JobBody:
+def retry(own: OwnJob, service: CurrentService) -> JobBody:
     """Process the files again that failed or were not processed."""
     if not service.store.move(own.id, "queued", among=_ENDED):
         raise ProblemError(409, "The job has not ended yet.")
     service.worker.wake()
-    return _told(service, _known(service, own.id))
+    return _job_body(service, _known(service, own.id))
 
 
 @router.delete("/{job}", summary="Remove a job and all its files", status_code=204, responses=documented(409))
-def remove(own: Own, service: The) -> Response:
+def remove(own: OwnJob, service: CurrentService) -> Response:
     """Remove a job with all its files before the response is sent."""
     if own.state == "receiving":
         raise ProblemError(409, "The job's upload has not ended yet.")
@@ -218,7 +218,7 @@ def remove(own: Own, service: The) -> Response:
     responses=documented(409)
     | {200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
 )
-def download(own: Own, service: The) -> StreamingResponse:
+def download(own: OwnJob, service: CurrentService) -> StreamingResponse:
     """Download photos, videos, journal and report. The job is removed ten minutes after the last byte."""
     if own.state not in _ENDED:
         raise ProblemError(409, "The job has not ended yet.")
@@ -256,7 +256,7 @@ class Saved(BaseModel):
 
 @router.post("/{job}/save", summary="Save the results into a folder of the server",
              responses=documented(400, 409, 422, 507))  # fmt: skip
-def save_results(wish: SaveWish, own: Own, service: The) -> Saved:
+def save_results(wish: SaveWish, own: OwnJob, service: CurrentService) -> Saved:
     """Copy photos, videos, journal and report. The job is removed ten minutes later."""
     results = service.worker.folder(own.id) / OUTPUTS
     if own.state not in _ENDED or not results.is_dir():
@@ -282,7 +282,7 @@ folders_router = APIRouter(prefix="/v1/folders", tags=["jobs"], responses=docume
 
 
 @folders_router.get("", summary="List the folders of the server that jobs may read, and results may be saved into")
-def list_folders(user: User, service: The) -> FoldersBody:
+def list_folders(user: User, service: CurrentService) -> FoldersBody:
     """Return the names of the folders."""
     return FoldersBody(inputs=list(service.folders.inputs), outputs=list(service.folders.outputs))
 
@@ -336,14 +336,14 @@ def _settings(fields: dict[str, str]) -> Settings:
     try:
         values = json.loads(fields.get("settings", "{}"))
     except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "The field 'settings' is no JSON.") from error
+        raise ProblemError(422, "The field 'settings' is not JSON.") from error
     settings = Settings.read(values)
     if settings.seed is None:  # a retry must draw the same new faces
         settings.seed = secrets.randbelow(min(MOST_SEED, 2**31))
     return settings
 
 
-def _forget(folder: Path, service: Service) -> None:
+def _expire_later(folder: Path, service: Service) -> None:
     service.store.remove_job(folder.name)
     shutil.rmtree(folder)
 
@@ -355,7 +355,7 @@ def _known(service: Service, job: str) -> Job:
     return found
 
 
-def _told(service: Service, job: Job) -> JobBody:
+def _job_body(service: Service, job: Job) -> JobBody:
     progress = service.worker.progress.get(job.id)
     summary = job.summary
     total = progress.total if progress else service.store.count_files(job.id)
@@ -383,4 +383,4 @@ def _with_files(service: Service, job: Job) -> JobWithFiles:
         FileBody(number=one.number, name=one.name, kind=one.kind, bytes=one.bytes)
         for one in service.store.files(job.id)
     ]
-    return JobWithFiles(**_told(service, job).model_dump(), files=files)
+    return JobWithFiles(**_job_body(service, job).model_dump(), files=files)

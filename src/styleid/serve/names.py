@@ -23,7 +23,9 @@ def clean_name(given: str) -> PurePosixPath:
     parts = name.parts
     climbs = name.is_absolute() or ".." in parts or any(":" in part for part in parts[:1])
     if climbs or not parts or len(parts) > _MOST_PARTS or len(given.encode(errors="replace")) > _MOST_BYTES:
-        raise ProblemError(422, "A file has a name that cannot be kept: an empty, absolute, climbing or very long one.")
+        raise ProblemError(
+            422, "A file's name cannot be used: it is empty, absolute or too long, or leads out of its folder."
+        )
     if any(not _is_plain(part) for part in parts):
         raise ProblemError(422, "A file has a name with control characters, or a part of more than 200 bytes.")
     return name

@@ -86,8 +86,9 @@ class ServeOptions:
     tls_key: PEM file with the certificate's private key.
     allow_insecure: allow other machines to connect without TLS, for a proxy that provides TLS.
     webhook: URL that is notified when a job ends (docs/serve.md). By default there is none.
-    webhook_secret: file with the secret that signs notices. By default the variable STYLEID_WEBHOOK_SECRET.
-    webhook_host: hosts that the webhook may name. By default its own.
+    webhook_secret: file with the secret that signs notices. By default the environment variable
+        STYLEID_WEBHOOK_SECRET has the secret.
+    webhook_host: host names that `webhook` may have. By default any.
     bundle: name of a built-in bundle, or a folder with a bundle.json.
     device: where networks run: cpu, cuda, tensorrt or coreml.
     """

@@ -27,7 +27,7 @@ Faces = dict[str, list[tuple[list[float], str]]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenFace:
     """A face with its embedding.
 
     Attributes:
@@ -39,7 +39,7 @@ class Seen:
     embedding: FloatArray
 
 
-class Onlooker:
+class ObservedTargets:
     """A source of targets that delegates to another one, and stores the faces of each photo for linking.
 
     It can be used from several threads.
@@ -53,7 +53,7 @@ class Onlooker:
 
     def __init__(self, chosen_by: Targets) -> None:
         self._by = chosen_by
-        self.seen: dict[str, list[Seen]] = {}
+        self.seen: dict[str, list[SeenFace]] = {}
 
     def admit(self, faces: Sequence[FaceProgress]) -> None:
         """Pass the faces on."""
@@ -65,7 +65,7 @@ class Onlooker:
             sources = [face.source for face in faces]
             boxes = [_box(source.detection.boxes_xyxy[0]) for source in sources]
             sightings = sightings_of(bundle, photo, sources)
-            self.seen[photo] = [Seen(box, one.embedding) for box, one in zip(boxes, sightings, strict=True)]
+            self.seen[photo] = [SeenFace(box, one.embedding) for box, one in zip(boxes, sightings, strict=True)]
         return self._by.sample(bundle, photo, faces, attempt)
 
     def plan_next(self, face: FaceProgress, verdict: GateVerdict, steps: int) -> bool:
@@ -78,7 +78,7 @@ def link_people(
     records: Iterable[Mapping[str, Any]],
     anonymizer: Anonymizer,
     watch: Callable[[int, str], None],
-    known: Mapping[str, list[Seen]] | None = None,
+    known: Mapping[str, list[SeenFace]] | None = None,
 ) -> Faces:
     """Link the faces of photos to people.
 
@@ -89,21 +89,21 @@ def link_people(
         records: Lines of the journal about the photos.
         anonymizer: Anonymiser whose bundle computes the embeddings.
         watch: Called with the number of photos done and the name of the next one.
-        known: Faces by the photo's name, as `Onlooker.seen` has them. Photos that are missing here, or whose journal
-            line has decisions, are read and analysed again.
+        known: Faces by the photo's name, as `ObservedTargets.seen` has them. Photos that are missing here, or whose
+            journal line has decisions, are read and analysed again.
 
     Returns:
         For each photo with linked faces, by name: the box of each face as in the journal, and the name of its person
         (p1, p2, ...).
     """
     names: list[str] = []
-    found: list[Seen] = []
+    found: list[SeenFace] = []
     for done, record in enumerate(records):
         name = str(record["input"])
         watch(done, name)
         if record.get("faces") and name in paths:
             fresh = None if known is None or record.get("decisions") else known.get(name)
-            faces = _look(name, paths[name], anonymizer) if fresh is None else fresh
+            faces = _measure(name, paths[name], anonymizer) if fresh is None else fresh
             own = _in_journal(faces, record["faces"])
             names += [name] * len(own)
             found += own
@@ -118,7 +118,7 @@ def link_people(
     return people
 
 
-def _look(name: str, path: Path, anonymizer: Anonymizer) -> list[Seen]:
+def _measure(name: str, path: Path, anonymizer: Anonymizer) -> list[SeenFace]:
     """Return the faces of one photo that have landmarks; none if the photo cannot be read."""
     try:
         found = find_faces(read_photo(path), anonymizer)
@@ -130,17 +130,17 @@ def _look(name: str, path: Path, anonymizer: Anonymizer) -> list[Seen]:
     if not len(rows):
         return []
     sightings = sightings_of(anonymizer.bundle, name, anonymizer.analyse(image, seen, rows))
-    return [Seen(_box(seen.boxes_xyxy[one.face]), one.embedding) for one in sightings]
+    return [SeenFace(_box(seen.boxes_xyxy[one.face]), one.embedding) for one in sightings]
 
 
-def _in_journal(found: Iterable[Seen], faces: Sequence[Mapping[str, Any]]) -> list[Seen]:
+def _in_journal(found: Iterable[SeenFace], faces: Sequence[Mapping[str, Any]]) -> list[SeenFace]:
     """Return faces with their boxes in the journal."""
-    told: list[Seen] = []
+    found_at: list[SeenFace] = []
     for one in found:
         box = list(max(faces, key=lambda face: overlap(one.box, face["box"]))["box"])
         if overlap(one.box, box) >= _SAME:
-            told.append(Seen(box, one.embedding))
-    return told
+            found_at.append(SeenFace(box, one.embedding))
+    return found_at
 
 
 def _box(row: FloatArray) -> list[float]:

@@ -43,7 +43,7 @@ class ProblemError(Exception):
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a problem as a response."""
-    body = ProblemBody(type="about:blank", title=_title(status), status=status, detail=_tellable(detail))
+    body = ProblemBody(type="about:blank", title=_title(status), status=status, detail=_short_text(detail))
     return JSONResponse(body.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
 
 
@@ -66,7 +66,7 @@ def _title(status: int) -> str:
     return "Content Too Large" if status == 413 else HTTPStatus(status).phrase
 
 
-def _tellable(detail: str) -> str:
+def _short_text(detail: str) -> str:
     """Shorten a reason, and replace characters that UTF-8 cannot encode; it may quote the client."""
     return detail[:_MOST_DETAIL].encode(errors="replace").decode()
 
@@ -97,8 +97,8 @@ def _methods_of(request: Request) -> list[str]:
 
 def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    told = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
-    return problem(422, "; ".join(told))
+    problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
+    return problem(422, "; ".join(problems))
 
 
 def _of_styleid(request: Request, error: Exception) -> JSONResponse:

@@ -167,4 +167,4 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise OptionError("port", f"{host}:{port} cannot be listened on ({error.strerror}).") from error
+        raise OptionError("port", f"the service cannot listen on {host}:{port} ({error.strerror}).") from error

@@ -19,7 +19,7 @@ from styleid.serve.folders import Folders
 from styleid.serve.metrics import Metrics
 from styleid.serve.networks import Networks
 from styleid.serve.options import ServeOptions
-from styleid.serve.turns import Turns
+from styleid.serve.request_slots import RequestSlots
 from styleid.serve.webhook import SECRET_VARIABLE, Sender, Webhook
 from styleid.serve.worker import Worker
 
@@ -59,7 +59,7 @@ class Service:
         self.options = options
         self.metrics = Metrics()
         self.networks = Networks(options.bundle, options.device)
-        self.turns = Turns(threads(cpu_threads()), options.limits.max_waiting)
+        self.turns = RequestSlots(threads(cpu_threads()), options.limits.max_waiting)
         self.previews = anyio.CapacityLimiter(_PREVIEWS)
         hook = _webhook(options)
         folder = open_folder(options.data_folder)

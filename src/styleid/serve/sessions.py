@@ -12,10 +12,10 @@ from styleid.serve.service import Service, the_service
 from styleid.serve.tokens import COOKIE, SESSION_S, sign_in, sign_out, who_is
 
 router = APIRouter(prefix="/v1/session", tags=["signing in"])
-The = Annotated[Service, Depends(the_service)]
+CurrentService = Annotated[Service, Depends(the_service)]
 
 
-class Who(BaseModel):
+class CurrentUser(BaseModel):
     """The present user."""
 
     name: str | None = Field(description="null where nobody is signed in", examples=["anna"])
@@ -29,13 +29,13 @@ class Credentials(BaseModel):
 
 
 @router.get("", summary="Say who is signed in")
-def show(request: Request, service: The) -> Who:
+def show(request: Request, service: CurrentService) -> CurrentUser:
     """Return the user of this request."""
-    return Who(name=who_is(service, request), needs_token=service.needs_token)
+    return CurrentUser(name=who_is(service, request), needs_token=service.needs_token)
 
 
 @router.post("", summary="Sign in with a token", responses=documented(400, 401, 422))
-def begin(credentials: Credentials, request: Request, response: Response, service: The) -> Who:
+def begin(credentials: Credentials, request: Request, response: Response, service: CurrentService) -> CurrentUser:
     """Set a cookie that replaces the token for twelve hours."""
     session = sign_in(service, credentials.token)
     response.set_cookie(
@@ -47,11 +47,11 @@ def begin(credentials: Credentials, request: Request, response: Response, servic
         secure=service.options.is_secure,
         path="/",
     )
-    return Who(name=session.name, needs_token=service.needs_token)
+    return CurrentUser(name=session.name, needs_token=service.needs_token)
 
 
 @router.delete("", summary="Sign out", status_code=204)
-def end(request: Request, service: The) -> Response:
+def end(request: Request, service: CurrentService) -> Response:
     """End the session of this browser."""
     sign_out(service, request)
     response = Response(status_code=204)

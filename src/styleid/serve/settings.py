@@ -57,8 +57,8 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
-            told = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
-            raise ProblemError(422, "; ".join(told)) from error
+            problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
+            raise ProblemError(422, "; ".join(problems)) from error
         settings.anonymize_options()  # raises OptionError if values do not fit together
         return settings
 

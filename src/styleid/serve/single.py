@@ -182,7 +182,7 @@ def read_upload(data: bytes, name: str, pixels: int) -> Photo:
         return read_photo_bytes(data, name, max_pixels=pixels)
     except ImageError as error:
         if isinstance(error.__cause__, TooManyPixelsError):
-            raise ProblemError(413, f"At most {pixels / 1e6:g} million pixels are taken.") from error
+            raise ProblemError(413, f"At most {pixels / 1e6:g} million pixels are accepted.") from error
         raise
 
 
@@ -212,7 +212,7 @@ def _detect(service: Service, upload: _Upload) -> Detected:
     found = find_faces(photo, anonymizer)
     faces = anonymizer.find(found.photo.image_rgb) if found.faces is None else found.faces
     height, width = photo.image_rgb.shape[:2]
-    told = [
+    detected = [
         DetectedFace(
             box=[round(float(v), 1) for v in face.boxes_xyxy[0]],
             score=round(float(face.scores[0]), 3),
@@ -220,7 +220,7 @@ def _detect(service: Service, upload: _Upload) -> Detected:
         )
         for face in faces
     ]
-    return Detected(width=width, height=height, faces=told)
+    return Detected(width=width, height=height, faces=detected)
 
 
 def _points(rows: list[list[float]]) -> list[list[float]] | None:

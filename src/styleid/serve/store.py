@@ -359,8 +359,8 @@ class Store:
 
 def _job(row: tuple[Any, ...]) -> Job:
     one, owner, state, created, expires, settings, error, skipped, summary = row
-    told = tuple(json.loads(skipped))
-    return Job(one, owner, state, created, expires, json.loads(settings), error, told, json.loads(summary))
+    skipped_names = tuple(json.loads(skipped))
+    return Job(one, owner, state, created, expires, json.loads(settings), error, skipped_names, json.loads(summary))
 
 
 def _notice(row: tuple[Any, ...]) -> Notice:

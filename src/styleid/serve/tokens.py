@@ -37,7 +37,10 @@ def new_token(store: Store, name: str) -> str:
         OptionError: The name is taken or invalid.
     """
     if not name.isprintable() or not 0 < len(name) <= _MOST_NAME or name == LOCAL:
-        raise OptionError("owner", f"'{name}' is no name: take up to {_MOST_NAME} letters, and not '{LOCAL}'.")
+        raise OptionError(
+            "owner",
+            f"'{name}' cannot be used: a name has 1 to {_MOST_NAME} printable characters, and is not '{LOCAL}'.",
+        )
     token = _PREFIX + secrets.token_urlsafe(32)
     if not store.add_token(name, digest_of(token)):
         raise OptionError("owner", f"there is a token named '{name}' already. Remove it first, or take another name.")

@@ -56,7 +56,7 @@ def decided_video(entry: Mapping[str, Any], file: JobFile, found: Mapping[str, A
     for kind, key in (("tracks", "id"), ("people", "person")):
         _require_known(file, kind, entry.get(kind, {}), {str(track[key]) for track in record["tracks"]})
     for track in record["tracks"]:
-        track.update(_as_edit(entry.get("tracks", {}).get(str(track["id"]), {})))
+        track.update(_track_entry(entry.get("tracks", {}).get(str(track["id"]), {})))
     first_free = 1 + max((track["id"] for track in record["tracks"]), default=0)
     record["tracks"] += [dict(added) | {"id": first_free + k} for k, added in enumerate(entry.get("add", []))]
     if entry.get("people"):
@@ -93,11 +93,11 @@ def stamped_video(new: Mapping[str, Any], old: Mapping[str, Any], by: str) -> Bo
     return entry
 
 
-def track_risk(told: Mapping[str, Any], trust: Iterable[float]) -> tuple[float, list[str]]:
+def track_risk(entry: Mapping[str, Any], trust: Iterable[float]) -> tuple[float, list[str]]:
     """Return how much a person should check a track.
 
     Args:
-        told: The track's entry in the journal.
+        entry: The track's entry in the journal.
         trust: Trust in the track's box in each frame, 0 to 1, as in tracks.json.
 
     Returns:
@@ -106,15 +106,15 @@ def track_risk(told: Mapping[str, Any], trust: Iterable[float]) -> tuple[float, 
         most 0.25 in more than 30 % of the frames), `unsure` (median trust of at most 0.6) and `small` (shorter side
         below 32 px in all frames).
     """
-    gate, values = told.get("gate", {}), sorted(trust)
+    gate, values = entry.get("gate", {}), sorted(trust)
     margin = gate.get("distance_min", 9.0) - gate.get("threshold", 0.0)
     filled = sum(value <= _FILLED_TRUST for value in values)
     found = {
-        "partly": (1.0, any(stretch["reason"] for stretch in told["obscured_at"])),
-        "near": (0.8, told["action"] == "anonymised" and margin < _NEAR),
+        "partly": (1.0, any(stretch["reason"] for stretch in entry["obscured_at"])),
+        "near": (0.8, entry["action"] == "anonymised" and margin < _NEAR),
         "filled": (0.7, filled > _FILLED_SHARE * len(values)),
         "unsure": (0.6, bool(values) and values[len(values) // 2] <= _UNSURE_TRUST),
-        "small": (0.4, told["side_px"][1] < _SMALL_PX),
+        "small": (0.4, entry["side_px"][1] < _SMALL_PX),
     }
     reasons = {name: weight for name, (weight, holds) in found.items() if holds}
     return max(reasons.values(), default=0.0), list(reasons)
@@ -132,7 +132,7 @@ def _kept(old: Mapping[str, Any] | None, row: Body) -> Body | None:
     return dict(old)
 
 
-def _as_edit(wish: Mapping[str, Any]) -> Body:
+def _track_entry(wish: Mapping[str, Any]) -> Body:
     """Return a decision about a track as it stands in tracks.json."""
     if wish.get("do") != "remove":
         return dict(wish)

@@ -98,7 +98,7 @@ class Upload:
 
     def _count(self) -> None:
         if len(self._names) + len(self._archives) + len(self.skipped) >= self._limits.max_files:
-            raise ProblemError(413, f"At most {self._limits.max_files} files are taken in one job.")
+            raise ProblemError(413, f"At most {self._limits.max_files} files are accepted in one job.")
 
     def _take_bytes(self, size: int) -> None:
         """Count the bytes of inputs, over all archives."""
@@ -187,7 +187,7 @@ def _check_pixels(path: Path, limits: Limits) -> None:
     except Exception:  # the job reports an unreadable photo later
         return
     if width * height > limits.pixels:
-        raise ProblemError(413, f"At most {limits.max_megapixels} million pixels are taken in a photo.")
+        raise ProblemError(413, f"At most {limits.max_megapixels} million pixels are accepted in a photo.")
 
 
 def _create(path: Path) -> BinaryIO:

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from styleid.serve.clips import JobVideo
-from styleid.serve.jobs import Own, The
+from styleid.serve.jobs import CurrentService, OwnJob
 from styleid.serve.problems import ProblemError, documented
 from styleid.serve.service import Service
 from styleid.serve.store import Job
@@ -158,7 +158,7 @@ class VideoBody(BaseModel):
     wishes: dict[str, Any]
 
 
-def own_video(own: Own, number: int, service: The) -> JobVideo:
+def own_video(own: OwnJob, number: int, service: CurrentService) -> JobVideo:
     """Return a video of a job."""
     for file in service.store.files(own.id):
         if file.number == number and file.kind == "video":
@@ -183,7 +183,7 @@ def video_bodies(own: Job, service: Service, decisions: dict[str, Any]) -> list[
         416: {"description": "the Range header asks for what the file does not have"},
     },
 )
-def play(side: Side, own: Own, number: int, service: The) -> FileResponse:
+def play(side: Side, own: OwnJob, number: int, service: CurrentService) -> FileResponse:
     """Return the file, or the part that a Range header asks for."""
     video = own_video(own, number, service)
     path = video.source if side == "before" else video.target
@@ -198,7 +198,7 @@ def play(side: Side, own: Own, number: int, service: The) -> FileResponse:
     response_class=FileResponse,
     responses={200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
 )
-def show_track(track: int, side: Side, own: Own, number: int, service: The) -> FileResponse:
+def show_track(track: int, side: Side, own: OwnJob, number: int, service: CurrentService) -> FileResponse:
     """Return a JPEG of up to ten square pictures side by side, from a track's first frame to its last."""
     video = own_video(own, number, service)
     path = video.strip(track) if side == "before" else video.sheet(track)
@@ -238,24 +238,24 @@ def _tracks(video: JobVideo, record: dict[str, Any]) -> list[TrackBody]:
     """Return a video's tracks. Tracks that a person added are not among those of the first run."""
     found = found_tracks(video.folder, video.file.number) or {"tracks": []}
     trust = {one["id"]: one["trust"] for one in found["tracks"]}
-    return [_track(told, trust.get(told["track"])) for told in record["tracks"]]
+    return [_track(entry, trust.get(entry["track"])) for entry in record["tracks"]]
 
 
-def _track(told: dict[str, Any], trust: list[float] | None) -> TrackBody:
-    level, reasons = track_risk(told, trust or [])
+def _track(entry: dict[str, Any], trust: list[float] | None) -> TrackBody:
+    level, reasons = track_risk(entry, trust or [])
     return TrackBody(
-        track=told["track"],
-        person=told["person"],
-        from_s=told["from_s"],
-        to_s=told["to_s"],
-        action=told["action"],
-        anonymised=told["anonymised"],
-        obscured=told["obscured"],
+        track=entry["track"],
+        person=entry["person"],
+        from_s=entry["from_s"],
+        to_s=entry["to_s"],
+        action=entry["action"],
+        anonymised=entry["anonymised"],
+        obscured=entry["obscured"],
         hidden=[
-            HiddenStretch(**{key: one[key] for key in ("from_s", "to_s", "reason")}) for one in told["obscured_at"]
+            HiddenStretch(**{key: one[key] for key in ("from_s", "to_s", "reason")}) for one in entry["obscured_at"]
         ],
         risk=level,
         reasons=reasons,
         added=trust is None,
-        decision=told.get("decision"),
+        decision=entry.get("decision"),
     )

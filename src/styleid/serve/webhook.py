@@ -67,9 +67,9 @@ class Webhook:
             parts = urlsplit(url)
             host, _ = parts.hostname or "", parts.port
         except ValueError as error:
-            raise OptionError("webhook", f"{url} is no address.") from error
+            raise OptionError("webhook", f"{url} is not a valid URL.") from error
         if parts.scheme not in ("http", "https") or not host or parts.username or parts.fragment:
-            raise OptionError("webhook", f"{url} is no address such as https://example.org/hook.")
+            raise OptionError("webhook", f"{url} is not a URL such as https://example.org/hook.")
         if hosts and host not in {one.lower() for one in hosts}:
             raise OptionError("webhook", f"{host} is not among the hosts of `webhook_host`.")
         if parts.scheme == "http" and host not in LOCAL_HOSTS and not allow_insecure:
@@ -133,15 +133,15 @@ class Sender:
             for notice in self._store.due_notices(time.time()):
                 if self._ending.is_set():
                     return
-                self._tell(notice)
+                self._send(notice)
             self._ending.wait(IDLE_S)
 
-    def _tell(self, notice: Notice) -> None:
+    def _send(self, notice: Notice) -> None:
         trouble = send(self._hook, notice)
         if not trouble:
             self._store.remove_notice(notice.number)
         elif notice.tries + 1 >= MOST_TRIES:
-            _log.error("a webhook's notice was given up after %d tries (%s)", MOST_TRIES, trouble)
+            _log.error("a webhook notice could not be delivered in %d attempts (%s)", MOST_TRIES, trouble)
             self._store.remove_notice(notice.number)
         else:
             self._store.put_off_notice(notice.number, time.time() + FIRST_WAIT_S * 2**notice.tries)

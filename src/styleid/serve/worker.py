@@ -25,7 +25,7 @@ from styleid.media.storage.files import InputFile, remove_stale
 from styleid.serve.clips import OUTPUTS, JobVideo, count_video, do_video, write_decisions
 from styleid.serve.folders import Folders
 from styleid.serve.networks import Networks
-from styleid.serve.people import Onlooker, link_people
+from styleid.serve.people import ObservedTargets, link_people
 from styleid.serve.review import Body, compose
 from styleid.serve.settings import Settings
 from styleid.serve.store import Job, JobFile, Store
@@ -189,8 +189,8 @@ class Worker:
             self._store.move(job.id, "failed", among=("running",), error=self._reason(error))
         except Exception:  # the queue must go on; each written file had passed its own checks
             _log.exception("a job failed")
-            told = "The service failed at this job. Its log on the server says why."
-            self._store.move(job.id, "failed", among=("running",), error=told)
+            reason = "The service failed to process this job. The service's log has the reason."
+            self._store.move(job.id, "failed", among=("running",), error=reason)
         else:
             self._store.note_summary(job.id, summary.to_json())
             self._store.finish(job.id, body)
@@ -215,7 +215,7 @@ class Worker:
         anonymizer = self._networks.anonymizer(settings.anonymize_options())
         if photos:
             inputs = [InputFile(self.source(job.id, one), Path(one.name)) for one in photos]
-            onlooker = Onlooker(anonymizer.targets)
+            onlooker = ObservedTargets(anonymizer.targets)
             if self._wants_links(job, anonymizer):
                 anonymizer = anonymizer.with_people(onlooker)
             decisions = compose(body, photos, self._store.links(job.id))
@@ -233,7 +233,7 @@ class Worker:
         """Return whether a job's faces must still be linked to people."""
         return anonymizer.options.method != "none" and not self._store.has_links(job.id)
 
-    def _link(self, job: Job, photos: list[JobFile], anonymizer: Anonymizer, onlooker: Onlooker) -> None:
+    def _link(self, job: Job, photos: list[JobFile], anonymizer: Anonymizer, onlooker: ObservedTargets) -> None:
         """Link the faces of a job's photos to people."""
         folder = self.folder(job.id)
         paths = {one.name: self.source(job.id, one) for one in photos}

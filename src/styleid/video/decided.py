@@ -86,10 +86,10 @@ def require_decided(source: Path, clip: Clip, decided: DecidedVideo | None) -> d
     if found != decided.sha256:
         raise VideoError(
             source,
-            "it is not the video that the decisions were made about: its SHA-256 is another. Decide anew, or take the "
-            "video out of the decisions file",
+            "it is not the video that the decisions were made about: its SHA-256 differs. Make new decisions, or "
+            "remove the video from the decisions file",
         )
-    return {"input_sha256": found} | decided.told()
+    return {"input_sha256": found} | decided.journal_entries()
 
 
 def clip_sha256(source: Path, clip: Clip) -> str:

@@ -11,9 +11,10 @@ from styleid.errors import OptionError
 class LiveOptions:
     """Choose how live pictures are processed.
 
-    live: process pictures as they come, from a camera (/dev/video0), a stream (rtsp://...) or a file played at its own
-        speed; a face that cannot be judged in time is obscured.
-    max_delay: with `live`, seconds from a picture's arrival until it must have been written; later ones are dropped.
+    live: process pictures as they arrive from a camera (/dev/video0), a stream (rtsp://...) or a file that is played at
+        its own speed. A face that cannot be judged in time is obscured.
+    max_delay: with `live`, maximum time in seconds from the arrival of a picture until it is written, 0.2 to 60. A
+        picture that would take longer is dropped.
     """
 
     live: bool = False

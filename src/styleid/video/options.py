@@ -15,11 +15,14 @@ class VideoOptions:
     """Choose what is written, and what a person has said about the tracks.
 
     out: the video to write; its suffix names the container: .mp4, .mov or .mkv. With `frames`, a folder.
-    frames: the input is a folder of frames; which of its files, in order of their names, such as '*.png'.
-    fps: frames a second of a folder of frames.
-    tracks: a tracks.json from an earlier `review`, edited: drop a false alarm, join tracks, add boxes.
-    review: also write a folder beside the output with a page, a sheet of each track and tracks.json.
-    require_faces: treat a video without any face as an error and do not write it.
+    frames: pattern of file names, such as '*.png'. The input is then a folder, whose matching files are the frames, in
+        the order of their names.
+    fps: frame rate of a folder of frames, in frames per second, 0.1 to 1000.
+    tracks: tracks.json of an earlier run with `review`, edited by a person, for example to drop a false alarm, join
+        tracks or add boxes.
+    review: also write a folder beside the output with a page, pictures of each track, and tracks.json for a person to
+        edit.
+    require_faces: withhold the video if no face is found in it.
     marking: how the output says that it holds generated faces.
     """
 

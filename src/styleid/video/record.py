@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from styleid.engine.decisions import Wish, read_people, read_wish
+from styleid.engine.decisions import ParsedDecision, parse_decision, read_people
 from styleid.engine.json_value import JsonValue
 from styleid.errors import OptionError
 from styleid.media.video.clip import ClipInfo
@@ -29,7 +29,7 @@ from styleid.pixel.obscure import OBSCURINGS
 from styleid.video.tracks import Track, carried
 
 FORMAT = 1
-_WISH = ("do", "target", "by", "at")
+_DECISION_FIELDS = ("do", "target", "by", "at")
 
 
 def to_record(info: ClipInfo, frames: int, tracks: Sequence[Track]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def parse_tracks(root: JsonValue, info: ClipInfo, frames: int) -> list[Track]:
     return tracks
 
 
-def _read(value: JsonValue, frames: int, people: Mapping[str, Wish]) -> Track:
+def _read(value: JsonValue, frames: int, people: Mapping[str, ParsedDecision]) -> Track:
     entry = value.value
     number = int(entry["id"])
     person = int(entry.get("person", 0)) - 1
@@ -113,19 +113,22 @@ def _read(value: JsonValue, frames: int, people: Mapping[str, Wish]) -> Track:
         points = np.full((len(boxes), 5, 2), np.nan) if given is None else np.asarray(given).reshape(-1, 5, 2)
         trust = np.asarray(entry.get("trust", np.ones(len(boxes))), np.float32)
     if not len(boxes) or len(points) != len(boxes) or len(trust) != len(boxes):
-        raise ValueError(f"track {number} has {len(boxes)} boxes, {len(points)} landmarks and {len(trust)} trusts")
+        raise ValueError(
+            f"track {number} has {len(boxes)} boxes, {len(points)} landmarks and {len(trust)} trusts; "
+            "the numbers must be equal"
+        )
     if first < 0 or first + len(boxes) > frames:
-        raise ValueError(f"track {number} has frames {first} to {first + len(boxes) - 1} of {frames}")
+        raise ValueError(f"track {number} has frames {first} to {first + len(boxes) - 1}; the clip has {frames} frames")
     if not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
-        raise ValueError(f"track {number} has a box that holds nothing; boxes are x0, y0, x1, y1")
+        raise ValueError(f"track {number} has an empty box; boxes are x0, y0, x1, y1 with x0 < x1 and y0 < y1")
     track = Track(first, boxes, points.astype(np.float32), trust, number, person, bool(entry.get("drop", False)))
     return _decided(track, value, people)
 
 
-def _decided(track: Track, value: JsonValue, people: Mapping[str, Wish]) -> Track:
+def _decided(track: Track, value: JsonValue, people: Mapping[str, ParsedDecision]) -> Track:
     """Return a track with the decision about it or, if it has none, about its person."""
-    said = {name: value.member(name) for name in _WISH if name in value.value}
-    wish = read_wish(said, people.get(str(track.person + 1)))
+    said = {name: value.member(name) for name in _DECISION_FIELDS if name in value.value}
+    wish = parse_decision(said, people.get(str(track.person + 1)))
     if track.dropped:
         wish = replace(wish, do="remove", target=0)
     told = {name: one for name, one in (("target", wish.target), ("by", wish.by), ("at", wish.at)) if one}
@@ -140,7 +143,9 @@ def _require_one_face_each(tracks: Sequence[Track]) -> None:
     others: dict[int, int] = {}
     for track in tracks:
         if track.replaced and track.person >= 0 and others.setdefault(track.person, track.other) != track.other:
-            raise ValueError(f"person {track.person + 1} has tracks with different 'target', and gets one new face")
+            raise ValueError(
+                f"person {track.person + 1} has tracks with different values of 'target'; each person gets one new face"
+            )
 
 
 def _between(keys: Any) -> tuple[int, Float[np.ndarray, "n 4"]]:
@@ -171,5 +176,5 @@ def _joined(parts: Sequence[Track]) -> Track:
     trust = np.where(known, trust, 0.25).astype(np.float32)
     head, *others = [part for part in parts if not part.dropped] or parts
     if any(part.decision != head.decision for part in others):
-        raise ValueError(f"track {head.number} has parts about which different things were decided")
+        raise ValueError(f"track {head.number} has parts with different decisions")
     return replace(head, first=first, boxes_xyxy=boxes, landmarks_px=carried(boxes, points), trust=trust)

@@ -145,10 +145,10 @@ def process_video(
         raise OptionError("out", f"{options.out} is the input and would be overwritten.")
     clocked = _Clock(watch)
     if assignment is not None and assignment.groups:
-        raise OptionError("targets", "groups of k are made of the people of many photos, not of one video.")
+        raise OptionError("targets", "groups of k people are formed from many photos, not from a video.")
     given = None if decided is None else decided.tracks
     if given is not None and options.tracks is not None:
-        raise OptionError("tracks", f"{given.source} says what the tracks are; leave one of the two out.")
+        raise OptionError("tracks", f"{given.source} defines the tracks, too. Give only one of the two.")
     targets = assignment.settings() if assignment else {}
     settings = _settings(anonymizer, options, encode, side) | targets
     base = {"input": source.name, "versions": {"styleid": __version__}, "settings": settings}
@@ -229,7 +229,7 @@ def _run_on(
             clip, anonymizer, options, detector, space, watch, given, work.taken, engine
         )
         if options.require_faces and not tracks:
-            raise VideoError(source, "no face was found, and `require_faces` asks for one")
+            raise VideoError(source, "no face was found, and `require_faces` is set")
         renderer, sheets = Renderer(clip, tracks, anonymizer, measured, assigned, engine), Sheets(tracks)
         sink: ClipSink
         if isinstance(clip, VideoClip):

@@ -255,10 +255,10 @@ def test_panoptic_maps_are_carried_and_photos_among_them_are_not(root, run_over,
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (b'{"images": [', "no JSON that can be read"),
-        (b'{"images": [{"id": 1,}]}', "no JSON that can be read"),
+        (b'{"images": [', "it is not valid JSON"),
+        (b'{"images": [{"id": 1,}]}', "it is not valid JSON"),
         (b'{"images": [], "x": ' + b"[" * 10**5, "nested too deeply"),
-        (b'{"images": [{"id": 1' + b"0" * 5000 + b"}]}", "no JSON that can be read"),
+        (b'{"images": [{"id": 1' + b"0" * 5000 + b"}]}", "it is not valid JSON"),
         ('{"images": "ü"}'.encode("latin-1"), "not UTF-8"),
     ],
 )
@@ -288,14 +288,16 @@ def test_places_can_be_named(tmp_path, run_over, portrait):
     root = write(
         tmp_path / "in", {"pictures/x/a.jpg": portrait, "truth.json": instances([entry(1, "a.jpg", portrait)])}
     )
-    with pytest.raises(OptionError, match=r"^images: the photos that truth.json names, such as 'a.jpg', lie in none"):
+    with pytest.raises(
+        OptionError, match=r"^images: the photos that truth.json names, such as 'a.jpg', are in none of the folders"
+    ):
         run_over(root, Coco())
-    with pytest.raises(OptionError, match=r"^annotations: other\.json is no file of the data set"):
+    with pytest.raises(OptionError, match=r"^annotations: other\.json is not a file of the data set"):
         run_over(root, Coco(CocoOptions((Path("other.json"),))))
     where = CocoOptions((Path("truth.json"),), Path("pictures/x"))
     assert run_over(root, Coco(where)).photos.written == 1
     (root / "truth.json").unlink()
-    with pytest.raises(OptionError, match="holds no COCO file"):
+    with pytest.raises(OptionError, match="contains no COCO file"):
         run_over(root, Coco(), resume=True)
 
 

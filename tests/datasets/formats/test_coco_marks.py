@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from styleid.datasets.formats.coco.marks import parts_of, places_of
+from styleid.datasets.formats.coco.marks import boxes_of, part_boxes_of
 
 BOX = [10, 40, 60, 70]
 EDGES = (10.0, 40.0, 70.0, 110.0)
@@ -25,25 +25,25 @@ EDGES = (10.0, 40.0, 70.0, 110.0)
     ],
 )
 def test_a_bbox_and_polygons_that_differ_both_count(row, boxes):
-    assert places_of(row) == (tuple(boxes), "")
+    assert boxes_of(row) == (tuple(boxes), "")
 
 
 @pytest.mark.parametrize("row", [{}, {"bbox": None}, {"bbox": [1]}, {"bbox": ["a", 1, 2, 3]}, {"segmentation": [[1]]}])
 def test_what_has_no_place_is_not_a_number(row):
-    (box,), doubt = places_of(row)
+    (box,), doubt = boxes_of(row)
     assert not doubt
     assert any(math.isnan(value) for value in box)
 
 
 def test_an_area_that_does_not_fit_is_told():
-    assert "its area of 9000 does not fit" in places_of({"bbox": BOX, "area": 9000})[1]
+    assert "its area of 9000 does not fit" in boxes_of({"bbox": BOX, "area": 9000})[1]
     huge = {"bbox": BOX, "area": 10**400}
-    assert "its area of 1e+15 does not fit" in places_of(huge)[1]
+    assert "its area of 1e+15 does not fit" in boxes_of(huge)[1]
     for row in ({"bbox": BOX, "area": 4200}, {"bbox": BOX, "area": "9000"}, {"bbox": BOX}, {"area": 9000},
                 {"bbox": BOX, "area": 9000, "segmentation": [[10, 40, 70, 40, 70, 110]]},
                 {"bbox": [math.nan] * 4, "area": 9000}, {"bbox": BOX, "area": math.nan},
                 {"bbox": BOX, "area": 9000, "iscrowd": 1}):  # fmt: skip
-        assert not places_of(row)[1]
+        assert not boxes_of(row)[1]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_an_area_that_does_not_fit_is_told():
     ],
 )  # fmt: skip
 def test_keys_of_parts(key, kind):
-    found = list(parts_of({key: BOX}))
+    found = list(part_boxes_of({key: BOX}))
     assert found == ([(kind, EDGES, key)] if kind else [])
-    assert not list(parts_of({key: 0.5})) + list(parts_of({key: True})) + list(parts_of({key: None}))
+    assert not list(part_boxes_of({key: 0.5})) + list(part_boxes_of({key: True})) + list(part_boxes_of({key: None}))

@@ -96,5 +96,5 @@ def test_what_is_no_object_is_refused(text):
 
 
 def test_adding_to_what_is_no_array_is_refused():
-    with pytest.raises(ValueError, match="'annotations' is no array"):
+    with pytest.raises(ValueError, match="'annotations' is not an array"):
         edit('{"annotations": null}', lambda *_: True, {"annotations": ["{}"]})

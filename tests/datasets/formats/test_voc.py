@@ -159,8 +159,8 @@ def test_degenerate_boxes_withhold_or_are_skipped(root, run_over, corners):
         (annotation((9, 9)).encode(), ""),
         (b"<annotation></annotation>", ""),
         (b'<?xml version="1.0" encoding="latin-1"?>\r\n<annotation>\r\n  <a>\xe9</a>\r\n</annotation  >', ""),
-        (b"<annotation/>", "nothing can be put into it"),
-        ("<annotation>\n</annotation>".encode("utf-16"), "nothing can be put into it"),
+        (b"<annotation/>", "faces cannot be added to it"),
+        ("<annotation>\n</annotation>".encode("utf-16"), "faces cannot be added to it"),
     ],
 )
 def test_objects_go_before_the_end(text, says):

@@ -75,7 +75,7 @@ def test_labels_are_shares_and_nothing_else(root, run_over):
 
 def test_a_data_set_without_labels_has_no_marks_to_use(tmp_path, portrait):
     root = write(tmp_path / "in", {"data.yaml": DATA, "images/a.png": portrait, "labels/a.json": "{}"})
-    with pytest.raises(OptionError, match=r"^boxes: .*in holds no text files of labels"):
+    with pytest.raises(OptionError, match=r"^boxes: .*in contains no text files of labels"):
         Yolo().plan(root, AnnotationOptions(boxes="from-annotations"))
     assert len(Yolo().plan(root, AnnotationOptions()).photos) == 1
 
@@ -173,7 +173,7 @@ def test_what_faces_cannot_be_added_to_is_refused(root, run_over, tmp_path):
     refused(OptionError, "has a class 'face' already", dataDOTyaml=DATA.replace("car", "face"))
     refused(OptionError, "has a kpt_shape", dataDOTyaml=DATA + "kpt_shape: [17, 3]\n")
     refused(DatasetError, "kpt_shape must be two numbers", dataDOTyaml=DATA + "kpt_shape: 17\n")
-    refused(DatasetError, "no YAML that can be read", dataDOTyaml="names: [a")
+    refused(DatasetError, "it is not valid YAML", dataDOTyaml="names: [a")
     refused(DatasetError, "names must be a list, or numbers", dataDOTyaml="names: {a: b}")
     refused(DatasetError, "uses class 7", dataDOTyaml=DATA, labels_train_aDOTtxt="7 0.5 0.5 0.1 0.1")
     (root / "data.yaml").unlink()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from styleid.datasets.classes import Kind
-from styleid.datasets.formats.yolo.labels import Form, looks_like_labels, read_labels, settled
+from styleid.datasets.formats.yolo.labels import Form, looks_like_labels, read_labels, with_forms_resolved
 
 POINTS = "0.45 0.46 0.55 0.46 0.5 0.5 0.46 0.55 0.54 0.55"
 AROUND = (0.4, 0.4, 0.6, 0.6)
@@ -69,7 +69,7 @@ def test_other_lines_tell_what_an_unsure_one_is():
 
     def read(*texts: str):
         files = {str(n): read_labels(text.encode(), 0) for n, text in enumerate(texts)}
-        return [labels.rows[0] for labels in settled(files).values()]
+        return [labels.rows[0] for labels in with_forms_resolved(files).values()]
 
     assert [one.form for one in read(either, polygon)] == [Form.POLYGON, Form.POLYGON]
     np.testing.assert_allclose(read(either, polygon)[0].box, (0.4, 0.4, 0.5, 0.5), atol=0.01)
@@ -100,5 +100,5 @@ def test_text_that_holds_labels():
 @given(st.lists(st.one_of(st.floats(), st.floats(-1, 2), st.integers(-5, 5)), max_size=20))
 def test_any_numbers_are_read(numbers):
     labels = read_labels(("0 " + " ".join(map(str, numbers))).encode(), 0)
-    (one,) = settled({"a": labels})["a"].rows
+    (one,) = with_forms_resolved({"a": labels})["a"].rows
     assert len(one.box) == 4

@@ -16,7 +16,7 @@ from styleid.evaluate.certificate.attacks import (
     choose_targets,
     thresholds_of,
 )
-from styleid.evaluate.certificate.looks import FaceLook, PhotoLook
+from styleid.evaluate.certificate.examine import ExaminedFace, ExaminedPhoto
 from styleid.evaluate.outputs import Status
 from styleid.evaluate.protocol import Named
 from tests.evaluate.crowd import crowd, strangers, turned
@@ -32,10 +32,10 @@ class Judge:
     in_gate: bool = False
 
 
-def look(name: str, *actions: str) -> PhotoLook:
+def look(name: str, *actions: str) -> ExaminedPhoto:
     boxes = [np.array([60 * k, 0, 60 * k + 50, 50], np.float32) for k in range(len(actions))]
-    faces = [FaceLook(box, POINTS, action, 0.9) for box, action in zip(boxes, actions, strict=True)]
-    return PhotoLook(name, Status.MEASURED, faces=faces)
+    faces = [ExaminedFace(box, POINTS, action, 0.9) for box, action in zip(boxes, actions, strict=True)]
+    return ExaminedPhoto(name, Status.MEASURED, faces=faces)
 
 
 def test_faces_that_were_left_on_purpose_are_not_attacked():

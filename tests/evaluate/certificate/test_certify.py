@@ -12,7 +12,7 @@ from PIL import Image
 from styleid.cli import main
 from styleid.errors import OptionError
 from styleid.evaluate.certificate.certify import CertifyOptions, certify
-from styleid.evaluate.certificate.looks import RegionKind
+from styleid.evaluate.certificate.examine import RegionKind
 from styleid.evaluate.certificate.sample import CLEAN
 from tests.evaluate.certificate import rigged
 from tests.evaluate.rig import draw_people, with_thumbnail
@@ -262,7 +262,7 @@ def test_places_and_options_that_cannot_work_are_refused(originals, honest, tmp_
             certify(originals, honest, CertifyOptions(place, **FEW))
     with pytest.raises(OptionError, match="does not exist"):
         certify(originals, tmp_path / "nowhere", CertifyOptions(tmp_path / "c", **FEW))
-    with pytest.raises(OptionError, match="holds no journal"):
+    with pytest.raises(OptionError, match="has no journal"):
         certify(honest, originals, CertifyOptions(tmp_path / "c", **FEW))
     with pytest.raises(OptionError, match=r"^photos: must be 1 or more, not 0"):
         CertifyOptions(tmp_path, photos=0)

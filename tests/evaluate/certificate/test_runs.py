@@ -142,7 +142,7 @@ def test_a_video_without_a_journal_or_an_original_is_refused(clip, video, tmp_pa
     alone = tmp_path / "alone" / "people.mp4"
     alone.parent.mkdir()
     shutil.copy(video, alone)
-    with pytest.raises(OptionError, match="holds no journal"), open_run(clip, alone):
+    with pytest.raises(OptionError, match="has no journal"), open_run(clip, alone):
         pass
     with pytest.raises(OptionError, match="is not a video"), open_run(EXAMPLES, video):
         pass

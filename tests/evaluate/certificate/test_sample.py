@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from styleid.evaluate.certificate.looks import PhotoLook, Region, RegionKind
+from styleid.evaluate.certificate.examine import ExaminedPhoto, Region, RegionKind
 from styleid.evaluate.certificate.sample import (
     CLEAN,
     COPIED,
@@ -21,11 +21,11 @@ from styleid.evaluate.outputs import Status
 BOX = (0.0, 0.0, 10.0, 10.0)
 
 
-def look(name: str, *kinds: RegionKind, status: Status = Status.MEASURED) -> PhotoLook:
-    return PhotoLook(name, status, regions=[Region(name, kind, BOX, 1.0) for kind in kinds])
+def look(name: str, *kinds: RegionKind, status: Status = Status.MEASURED) -> ExaminedPhoto:
+    return ExaminedPhoto(name, status, regions=[Region(name, kind, BOX, 1.0) for kind in kinds])
 
 
-def looks(count: int, risky: int = 0) -> list[PhotoLook]:
+def looks(count: int, risky: int = 0) -> list[ExaminedPhoto]:
     return [look(f"{k:05d}.jpg", *([RegionKind.NEAR_MISS] if k < risky else [])) for k in range(count)]
 
 
@@ -48,7 +48,7 @@ def test_photos_are_divided_by_risk():
 
 
 def test_copied_pictures_are_looked_at_but_make_no_share_smaller():
-    maps = [PhotoLook(f"map{k}", Status.MEASURED, copied=True) for k in range(900)]
+    maps = [ExaminedPhoto(f"map{k}", Status.MEASURED, copied=True) for k in range(900)]
     sample = draw_sample([*looks(100), *maps], 50, 0, 0, "h")
     assert sample.total == 100
     assert sample.sizes == {RISKY: 0, OTHER: 100, COPIED: 900}

@@ -27,7 +27,7 @@ def picture(left=0, top=0, width=2, height=2) -> bytes:
         (HEAD + b";", "the GIF holds no picture"),
         (HEAD + picture(left=1) + b";", "its picture reaches beyond its canvas"),
         (HEAD + picture(top=1) + b";", "its picture reaches beyond its canvas"),
-        (HEAD + picture(width=0) + b";", "0 x 2 pixels, which is no picture"),
+        (HEAD + picture(width=0) + b";", "0 x 2 pixels, which cannot be a picture"),
         (HEAD + picture() * 2 + b";", "animated GIF of 2 pictures"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from styleid.media.video.hevc import header_tells_of_alpha, tells_of_alpha
+from styleid.media.video.hevc import declares_alpha, header_declares_alpha
 
 ALPHA = bytes([39 << 1, 1, 165, 4, 0, 255, 0, 128, 128])
 OTHER = bytes([39 << 1, 1, 5, 4, 165, 4, 0, 255, 128])
@@ -29,18 +29,18 @@ def started(*units: bytes) -> bytes:
     ("units", "told"), [((SLICE, ALPHA), True), ((OTHER, SLICE), False), ((), False), ((LONG,), True)]
 )
 def test_units_are_read_in_every_form(units, told):
-    assert tells_of_alpha(started(*units), b"") is told
-    assert header_tells_of_alpha(started(*units)) is told
-    assert header_tells_of_alpha(record(*units)) is told
+    assert declares_alpha(started(*units), b"") is told
+    assert header_declares_alpha(started(*units)) is told
+    assert header_declares_alpha(record(*units)) is told
     for width in (1, 2, 4):
         short = [unit for unit in units if len(unit) < 256 or width > 1]
-        assert tells_of_alpha(sized(*short, width=width), record(width=width)) is (told and bool(short))
+        assert declares_alpha(sized(*short, width=width), record(width=width)) is (told and bool(short))
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\0", b"\0\0\1", started(ALPHA[:3]), sized(ALPHA)[:6], started(b"\x4e\x01\xff\xff\xff\xff")]
 )
 def test_what_is_cut_short_tells_nothing(data):
-    assert not tells_of_alpha(data, b"")
-    assert not tells_of_alpha(data, record())
-    assert not header_tells_of_alpha(record(ALPHA)[:23])
+    assert not declares_alpha(data, b"")
+    assert not declares_alpha(data, record())
+    assert not header_declares_alpha(record(ALPHA)[:23])

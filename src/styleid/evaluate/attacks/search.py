@@ -101,8 +101,8 @@ def negation(
     tried = [_ranked(-np.abs(similarity - m), people, split, lost) for m in PLACES]
     parts = []
     for half in (first, ~first):
-        told, attacked = (set(people[split.probes][rows].astype(str)) for rows in (~half, half))
-        best = max(tried, key=lambda one: _only(one.hits[1], told).totals.sum())
+        chosen_by, attacked = (set(people[split.probes][rows].astype(str)) for rows in (~half, half))
+        best = max(tried, key=lambda one: _only(one.hits[1], chosen_by).totals.sum())
         parts.append(Search({k: _only(best.hits[k], attacked) for k in RANKS}, best.gallery))
     return Search.merged(parts)
 

@@ -16,7 +16,7 @@ import numpy as np
 from styleid.bundles.spec import BundleSpec
 from styleid.errors import ImageError
 from styleid.evaluate.battery import Battery, Case, Figure, Thresholds, figures
-from styleid.evaluate.certificate.looks import FaceLook, PhotoLook
+from styleid.evaluate.certificate.examine import ExaminedFace, ExaminedPhoto
 from styleid.evaluate.certificate.runs import Item
 from styleid.evaluate.instruments import Instruments, fill
 from styleid.evaluate.originals import match_people
@@ -55,7 +55,7 @@ class EmbedTask:
     """The faces of a photo to embed. faces: all faces, which are filled for the floor. wanted: their numbers."""
 
     item: Item
-    faces: tuple[FaceLook, ...]
+    faces: tuple[ExaminedFace, ...]
     wanted: tuple[int, ...]
 
 
@@ -86,12 +86,12 @@ Embeddings = dict[tuple[str, str], FloatArray]
 
 
 def choose_targets(
-    looks: Sequence[PhotoLook], people: Mapping[str, tuple[Named, ...]], most: int, seed: int
+    examined: Sequence[ExaminedPhoto], people: Mapping[str, tuple[Named, ...]], most: int, seed: int
 ) -> tuple[list[Target], int]:
     """Choose the faces to attack.
 
     Args:
-        looks: The photos.
+        examined: The photos.
         people: Named people by photo.
         most: Maximum number of faces.
         seed: Seed of the random choice.
@@ -99,7 +99,7 @@ def choose_targets(
     Returns:
         The faces to attack, and the number of all faces that could be attacked.
     """
-    every = [target for look in looks for target in _targets_of(look, people.get(look.name, ()))]
+    every = [target for look in examined for target in _targets_of(look, people.get(look.name, ()))]
     if len(every) <= most:
         return every, len(every)
     labels = np.array([target.label for target in every])
@@ -116,7 +116,7 @@ def choose_targets(
     return [target for target in every if target.label in chosen], len(every)
 
 
-def _targets_of(look: PhotoLook, named: tuple[Named, ...]) -> list[Target]:
+def _targets_of(look: ExaminedPhoto, named: tuple[Named, ...]) -> list[Target]:
     if not look.faces:
         return []
     boxes = np.stack([face.box_xyxy for face in look.faces]).astype(np.float32)
@@ -158,7 +158,7 @@ def _shown(output: Path, original: Any) -> ImageRGB | None:
         return None
 
 
-def _outlines(tools: Instruments, image_rgb: ImageRGB, faces: Sequence[FaceLook]) -> list[FloatArray]:
+def _outlines(tools: Instruments, image_rgb: ImageRGB, faces: Sequence[ExaminedFace]) -> list[FloatArray]:
     template = tools.bundle.spec.crop
     matrices = [template.matrix(face.landmarks_px) for face in faces]
     landmarks = tools.bundle.parse(np.stack([template.crop(image_rgb, matrix) for matrix in matrices]))[1]
@@ -175,12 +175,14 @@ def _filled(image_rgb: ImageRGB, outlines: Sequence[FloatArray]) -> ImageRGB:
     return hidden
 
 
-def embed_tasks(looks: Sequence[PhotoLook], items: Mapping[str, Item], targets: Sequence[Target]) -> list[EmbedTask]:
+def embed_tasks(
+    examined: Sequence[ExaminedPhoto], items: Mapping[str, Item], targets: Sequence[Target]
+) -> list[EmbedTask]:
     """Return the faces to embed, by photo, in the order of the targets."""
     wanted: dict[str, list[int]] = {}
     for target in targets:
         wanted.setdefault(target.photo, []).append(target.face)
-    faces = {look.name: tuple(look.faces) for look in looks}
+    faces = {look.name: tuple(look.faces) for look in examined}
     return [EmbedTask(items[name], faces[name], tuple(numbers)) for name, numbers in wanted.items()]
 
 

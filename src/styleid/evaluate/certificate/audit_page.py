@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from styleid.errors import ImageError, OptionError, OutputError
-from styleid.evaluate.certificate.looks import FaceLook, PhotoLook
+from styleid.evaluate.certificate.examine import ExaminedFace, ExaminedPhoto
 from styleid.evaluate.certificate.runs import Item
 from styleid.evaluate.certificate.sample import ANSWERS, Question, Sample
 from styleid.evaluate.certificate.workspace import make_private
@@ -41,7 +41,7 @@ def write_audit_page(
     folder: Path,
     sample: Sample,
     items: Mapping[str, Item],
-    looks: Mapping[str, PhotoLook],
+    examined: Mapping[str, ExaminedPhoto],
     watch: Watch | None = None,
 ) -> Path:
     """Write the page and its pictures into a private folder.
@@ -50,7 +50,7 @@ def write_audit_page(
         folder: The folder, which is emptied first.
         sample: The questions.
         items: The photos of the run by name.
-        looks: What was found in them, by name.
+        examined: What was found in them, by name.
         watch: Called with the number of questions done, the number of all, and a line about the last.
 
     Returns:
@@ -62,7 +62,7 @@ def write_audit_page(
     try:
         make_private(folder)
         for done, question in enumerate(sample.questions):
-            befores, afters = _pictures(question, items[question.photo], looks[question.photo])
+            befores, afters = _pictures(question, items[question.photo], examined[question.photo])
             _write(folder / f"{question.number}-before.jpg", befores)
             _write(folder / f"{question.number}-after.jpg", afters)
             if watch is not None:
@@ -103,7 +103,7 @@ def read_answers(path: Path, sample: Sample) -> tuple[dict[int, str], dict[str, 
         raise OptionError("answers", f"{path}: {error}.") from error
 
 
-def _pictures(question: Question, item: Item, look: PhotoLook) -> tuple[bytes, bytes]:
+def _pictures(question: Question, item: Item, look: ExaminedPhoto) -> tuple[bytes, bytes]:
     assert item.original is not None, "only photos that can be compared are drawn"
     assert item.output is not None, "only photos that can be compared are drawn"
     try:
@@ -119,7 +119,7 @@ def _pictures(question: Question, item: Item, look: PhotoLook) -> tuple[bytes, b
     return to_jpeg(before, _QUALITY), to_jpeg(after, _QUALITY)
 
 
-def _whole(image_rgb: ImageRGB, question: Question, faces: Sequence[FaceLook]) -> ImageRGB:
+def _whole(image_rgb: ImageRGB, question: Question, faces: Sequence[ExaminedFace]) -> ImageRGB:
     """Return a photo scaled to fit a screen, with grey frames around kept faces."""
     del question
     scale = min(1.0, _MOST_PX / max(image_rgb.shape[:2]))
@@ -132,7 +132,7 @@ def _whole(image_rgb: ImageRGB, question: Question, faces: Sequence[FaceLook]) -
     return view
 
 
-def _part(image_rgb: ImageRGB, question: Question, faces: Sequence[FaceLook]) -> ImageRGB:
+def _part(image_rgb: ImageRGB, question: Question, faces: Sequence[ExaminedFace]) -> ImageRGB:
     """Return a part with its surroundings, enlarged, with a frame around the part."""
     del faces
     assert question.region is not None, "a part is asked about"

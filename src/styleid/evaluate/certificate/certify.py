@@ -16,10 +16,10 @@ from styleid.errors import OptionError, require_paths
 from styleid.evaluate.battery import Battery
 from styleid.evaluate.certificate.attacks import Attacked, attack, choose_targets, embed_faces, embed_tasks
 from styleid.evaluate.certificate.audit_page import read_answers, write_audit_page
+from styleid.evaluate.certificate.examine import ExaminedPhoto, ExamineTask, examine_photo, threshold_of
 from styleid.evaluate.certificate.findings import Measured
 from styleid.evaluate.certificate.hashes import hash_outputs
-from styleid.evaluate.certificate.looks import LookTask, PhotoLook, look_at, threshold_of
-from styleid.evaluate.certificate.other_files import OtherFiles, look_at_others
+from styleid.evaluate.certificate.other_files import OtherFiles, examine_others
 from styleid.evaluate.certificate.pages import write_pages
 from styleid.evaluate.certificate.record import audit_record, body_of
 from styleid.evaluate.certificate.runs import FinishedRun, open_run
@@ -162,33 +162,37 @@ def _measure(
         seconds("reading the run")
         setup = Setup(space / "cache.sqlite", options.bundle, options.recognisers)
         with Surveyor(setup, options.workers or cpu_threads(), watch) as surveyor:
-            looks = _look(run, surveyor)
+            examined = _examine(run, surveyor)
             others = (
-                look_at_others(outputs, {item.name for item in run.items}) if run.kind == "photos" else OtherFiles()
+                examine_others(outputs, {item.name for item in run.items}) if run.kind == "photos" else OtherFiles()
             )
             seconds("examining photos")
-            attacked = _attack(run, looks, options, surveyor)
+            attacked = _attack(run, examined, options, surveyor)
             seconds("attacks")
-        sample = draw_sample(looks, options.photos, options.regions, options.seed, _digest(hashes), run.total)
-        items, by_name = {item.name: item for item in run.items}, {look.name: look for look in looks}
+        sample = draw_sample(examined, options.photos, options.regions, options.seed, _digest(hashes), run.total)
+        items, by_name = {item.name: item for item in run.items}, {look.name: look for look in examined}
         write_audit_page(options.out / AUDIT, sample, items, by_name, watch)
         seconds("drawing the sample")
         settings = _settings(options)
-        record = body_of(Measured(run, looks, others, attacked, dict(hashes), options.bundle, settings, seconds.spent))
+        record = body_of(
+            Measured(run, examined, others, attacked, dict(hashes), options.bundle, settings, seconds.spent)
+        )
     _write_state(options.out, record, sample)
     return record, sample
 
 
-def _look(run: FinishedRun, surveyor: Surveyor) -> list[PhotoLook]:
+def _examine(run: FinishedRun, surveyor: Surveyor) -> list[ExaminedPhoto]:
     threshold = threshold_of(run.settings)
-    tasks = [LookTask(item, threshold, run.lists_faces) for item in run.items]
-    return surveyor.each(look_at, tasks, "photos", lambda task: task.item.name)
+    tasks = [ExamineTask(item, threshold, run.lists_faces) for item in run.items]
+    return surveyor.each(examine_photo, tasks, "photos", lambda task: task.item.name)
 
 
-def _attack(run: FinishedRun, looks: Sequence[PhotoLook], options: CertifyOptions, surveyor: Surveyor) -> Attacked:
-    people = _people(options.identities, [look.name for look in looks])
-    targets, every = choose_targets(looks, people, options.faces, options.seed)
-    tasks = embed_tasks(looks, {item.name: item for item in run.items}, targets)
+def _attack(
+    run: FinishedRun, examined: Sequence[ExaminedPhoto], options: CertifyOptions, surveyor: Surveyor
+) -> Attacked:
+    people = _people(options.identities, [look.name for look in examined])
+    targets, every = choose_targets(examined, people, options.faces, options.seed)
+    tasks = embed_tasks(examined, {item.name: item for item in run.items}, targets)
     found = surveyor.each(embed_faces, tasks, "faces", lambda task: task.item.name)
     embeddings = [one for photo in found for one in photo]
     tried = (*TRIED, TRAINED) if options.trained else TRIED

@@ -10,7 +10,7 @@ from typing import Any
 
 from styleid.evaluate.battery import Figure, worst
 from styleid.evaluate.certificate.attacks import Attacked
-from styleid.evaluate.certificate.looks import FaceLook, PhotoLook
+from styleid.evaluate.certificate.examine import ExaminedFace, ExaminedPhoto
 from styleid.evaluate.certificate.other_files import OtherFiles
 from styleid.evaluate.certificate.runs import FinishedRun, Item
 from styleid.evaluate.side_channels import SideChannels
@@ -27,7 +27,7 @@ class Measured:
 
     Attributes:
         run: The run.
-        looks: The results for each photo.
+        examined: The results for each photo.
         others: The results for other files.
         attacked: The results of the attacks.
         hashes: SHA-256 of every output, by name.
@@ -37,7 +37,7 @@ class Measured:
     """
 
     run: FinishedRun
-    looks: Sequence[PhotoLook]
+    examined: Sequence[ExaminedPhoto]
     others: OtherFiles
     attacked: Attacked
     hashes: dict[str, str]
@@ -46,21 +46,21 @@ class Measured:
     seconds: dict[str, float]
 
     @cached_property
-    def faces(self) -> list[tuple[PhotoLook, FaceLook]]:
+    def faces(self) -> list[tuple[ExaminedPhoto, ExaminedFace]]:
         """Every face, with its photo."""
-        return [(look, face) for look in self.looks for face in look.faces]
+        return [(look, face) for look in self.examined for face in look.faces]
 
     @cached_property
     def sides(self) -> list[tuple[str, SideChannels]]:
         """What each readable output contains besides its picture."""
-        return [(look.name, look.side) for look in self.looks if look.side is not None]
+        return [(look.name, look.side) for look in self.examined if look.side is not None]
 
     @cached_property
     def unlisted(self) -> list[str]:
         """Outputs that the journal does not list, or lists as withheld."""
         if not self.run.lists_faces:
             return []
-        pairs = zip(self.run.items, self.looks, strict=True)
+        pairs = zip(self.run.items, self.examined, strict=True)
         return [item.name for item, look in pairs if item.output is not None and _is_unlisted(item, look)]
 
 
@@ -68,7 +68,7 @@ def findings(measured: Measured) -> list[dict[str, Any]]:
     """Return the findings, each with its number and the first files."""
     kinds = [*_of_faces(measured), *_of_files(measured), *_of_side_channels(measured)]
     found = [{"what": what, "count": len(names), "names": names[:_NAMED]} for what, names in kinds if names]
-    clear = [{"what": _told(figure), "count": figure.estimate.count, "names": []} for figure in _clear(measured)]
+    clear = [{"what": _described(figure), "count": figure.estimate.count, "names": []} for figure in _clear(measured)]
     return found + clear
 
 
@@ -84,17 +84,17 @@ def _of_faces(measured: Measured) -> Iterator[Kind]:
 
 
 def _of_files(measured: Measured) -> Iterator[Kind]:
-    looks, run = measured.looks, measured.run
-    yield "outputs that differ from the files that the run wrote", [look.name for look in looks if look.altered]
+    examined, run = measured.examined, measured.run
+    yield "outputs that differ from the files that the run wrote", [look.name for look in examined if look.altered]
     yield "outputs that the journal does not list, or lists as withheld", measured.unlisted
     missing = [item.name for item in run.items if run.lists_faces and _is_missing(item)]
     yield "originals without an output and without a reason in the journal", missing
-    lost = [f"{look.name}: {look.error}" for look in looks if look.status.lost]
+    lost = [f"{look.name}: {look.error}" for look in examined if look.status.lost]
     yield "outputs that cannot be compared with an original", lost
 
 
 def _of_side_channels(measured: Measured) -> Iterator[Kind]:
-    copies = [look.name for look in measured.looks if look.side and look.side.identical and _shows_faces(look)]
+    copies = [look.name for look in measured.examined if look.side and look.side.identical and _shows_faces(look)]
     yield "outputs that are equal to their originals and show faces", copies
     leftovers = [f"{name}: {side.leftovers[0]}" for name, side in measured.sides if side.leftovers]
     yield "outputs with metadata outside the allow-list", leftovers
@@ -105,7 +105,7 @@ def _of_side_channels(measured: Measured) -> Iterator[Kind]:
     yield "other files that contain a picture, or cannot be searched for one", list(measured.others.with_pictures)
 
 
-def _is_unlisted(item: Item, look: PhotoLook) -> bool:
+def _is_unlisted(item: Item, look: ExaminedPhoto) -> bool:
     """Return whether the journal should list an output. A copy that shows no face may be a label map."""
     carried = look.copied and not look.faces
     return (item.record is None or "error" in item.record) and not carried
@@ -115,7 +115,7 @@ def _is_missing(item: Item) -> bool:
     return item.output is None and item.original is not None and "error" not in (item.record or {})
 
 
-def _shows_faces(look: PhotoLook) -> bool:
+def _shows_faces(look: ExaminedPhoto) -> bool:
     return any(not face.is_left for face in look.faces)
 
 
@@ -134,7 +134,7 @@ def _beside(figure: Figure) -> float:
     return max(known, default=0.0)
 
 
-def _told(figure: Figure) -> str:
+def _described(figure: Figure) -> str:
     return (
         f"attack {figure.attack}, {figure.name}, by {figure.recogniser}: {figure.estimate.value:.3f}, clearly more "
         f"than with the faces filled or by guessing ({_beside(figure):.3f})"

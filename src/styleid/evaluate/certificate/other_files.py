@@ -30,7 +30,7 @@ class OtherFiles:
     with_pictures: tuple[str, ...] = ()
 
 
-def look_at_others(outputs: Path, photos: AbstractSet[str]) -> OtherFiles:
+def examine_others(outputs: Path, photos: AbstractSet[str]) -> OtherFiles:
     """Search every file of a folder for pictures, except photos. photos: names of the photos of the run."""
     listed = _listed(outputs) & photos
     count, own, found = 0, 0, []

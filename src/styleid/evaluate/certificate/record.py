@@ -13,10 +13,10 @@ from styleid.bundles.bundle import bundle_hash
 from styleid.bundles.registry import find_bundle
 from styleid.evaluate.battery import worst
 from styleid.evaluate.certificate.attacks import Attacked
+from styleid.evaluate.certificate.examine import NEAR_MISS_FROM
 from styleid.evaluate.certificate.findings import Measured, findings
 from styleid.evaluate.certificate.hashes import hash_file
 from styleid.evaluate.certificate.likeness import UNTOUCHED_FROM
-from styleid.evaluate.certificate.looks import NEAR_MISS_FROM
 from styleid.evaluate.certificate.sample import Findings, Sample
 from styleid.evaluate.certificate.verify import FORMAT, KIND
 from styleid.evaluate.outputs import Status
@@ -111,18 +111,18 @@ def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _photos(measured: Measured) -> dict[str, int]:
-    run, looks = measured.run, measured.looks
-    statuses = Counter(look.status for look in looks)
+    run, examined = measured.run, measured.examined
+    statuses = Counter(look.status for look in examined)
     return {
         "total": run.total,
-        "looked_at": len(looks),
-        "published": sum(look.is_published for look in looks),
+        "looked_at": len(examined),
+        "published": sum(look.is_published for look in examined),
         "withheld": statuses[Status.WITHHELD],
         "compared": statuses[Status.MEASURED],
-        "copied_such_as_label_maps": sum(look.copied for look in looks),
+        "copied_such_as_label_maps": sum(look.copied for look in examined),
         "not_comparable": sum(count for status, count in statuses.items() if status.lost),
         "without_a_line_in_the_journal": len(measured.unlisted),
-        "altered_since_the_run": sum(look.altered for look in looks),
+        "altered_since_the_run": sum(look.altered for look in examined),
     }
 
 
@@ -135,14 +135,14 @@ def _faces(measured: Measured) -> dict[str, int]:
         "found_or_listed": len(faces),
         **{f"{action}": count for action, count in sorted(actions.items())},
         "kept_on_purpose": sum(face.is_kept for face in faces),
-        "photos_with_kept_faces": sum(any(face.is_kept for face in look.faces) for look in measured.looks),
+        "photos_with_kept_faces": sum(any(face.is_kept for face in look.faces) for look in measured.examined),
         "published_but_not_in_the_journal": unlisted,
         "left_as_they_were": sum(face.is_untouched for face in faces),
     }
 
 
 def _side_channels(measured: Measured) -> dict[str, int]:
-    sides = [look.side for look in measured.looks if look.side is not None]
+    sides = [look.side for look in measured.examined if look.side is not None]
     return {
         "photos_searched": len(sides),
         "identical_to_the_original": sum(side.identical for side in sides),
@@ -197,7 +197,7 @@ def _not_tested(measured: Measured) -> list[str]:
     if attacked.faces < attacked.of:
         found.append(f"the other faces: {attacked.faces} of {attacked.of} were attacked, of people drawn at random.")
     if run.is_sample:
-        found.append(f"the other {run.unit}: {len(measured.looks)} of {run.total} were examined, drawn at random.")
+        found.append(f"the other {run.unit}: {len(measured.examined)} of {run.total} were examined, drawn at random.")
     if run.kind == "video":
         found.append("the sound, and metadata of the video file.")
     found.append(

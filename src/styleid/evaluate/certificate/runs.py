@@ -23,7 +23,7 @@ from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 from styleid.media.storage.files import walk_inputs
 from styleid.types import Action
 
-NO_JOURNAL = "holds no journal of styleid's. For outputs of other tools, type: styleid evaluate"
+NO_JOURNAL = "has no journal of styleid. For outputs of other tools, type: styleid evaluate"
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def _video(original: Path, output: Path, space: Path, seed: int) -> FinishedRun:
     files = tuple(journals(output.parent))
     digest = hash_file(output)
     lines = [record for record in Journal(output.parent).records() if "tracks" in record] if files else []
-    told = [record for record in lines if record.get("settings", {}).get("out") == output.name]
-    record = next((one for one in lines if one.get("sha256") == digest), told[-1] if told else None)
+    named = [record for record in lines if record.get("settings", {}).get("out") == output.name]
+    record = next((one for one in lines if one.get("sha256") == digest), named[-1] if named else None)
     if record is None:
         raise OptionError("outputs", f"the folder of {output} {NO_JOURNAL}")
     drawn, total = extract_frames(original, output, space, seed, FRAMES)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from styleid.evaluate.certificate.bound import Stratum, allocate, upper_bound
-from styleid.evaluate.certificate.looks import PhotoLook, Region, RegionKind
+from styleid.evaluate.certificate.examine import ExaminedPhoto, Region, RegionKind
 from styleid.evaluate.outputs import Status
 
 CLEAN, UNTOUCHED, UNSURE = "no untouched face", "an untouched face", "cannot tell"
@@ -105,22 +105,22 @@ class Sample:
 
 
 def draw_sample(
-    looks: Sequence[PhotoLook], photos: int, regions: int, seed: int, outputs: str, total: int | None = None
+    examined: Sequence[ExaminedPhoto], photos: int, regions: int, seed: int, outputs: str, total: int | None = None
 ) -> Sample:
     """Draw the sample.
 
     Args:
-        looks: The results for each photo.
+        examined: The results for each photo.
         photos: Number of whole photos to draw.
         regions: Maximum number of suspicious parts.
         seed: Seed of the draw.
         outputs: Hash of the hashes of all outputs.
-        total: Number of all frames, if `looks` is a random part of them.
+        total: Number of all frames, if `examined` is a random part of them.
     """
     rng = np.random.default_rng(seed)
-    shown = [look for look in looks if look.status == Status.MEASURED]
-    uncertain = sum(look.is_published and look.status != Status.MEASURED for look in looks)
-    of_all = total is None or total == len(looks)
+    shown = [look for look in examined if look.status == Status.MEASURED]
+    uncertain = sum(look.is_published and look.status != Status.MEASURED for look in examined)
+    of_all = total is None or total == len(examined)
     strata: dict[str, list[str]] = {RISKY: [], OTHER: [], COPIED: []}
     for look in shown:
         strata[COPIED if look.copied else RISKY if of_all and look.is_risky else OTHER].append(look.name)

@@ -21,7 +21,7 @@ from styleid.people.key_file import write_new
 PUBLIC_SUFFIX = ".pub"
 ALGORITHM = "Ed25519"
 FIELD = "signature"
-_EXISTS = "it exists, and is never overwritten. Choose another name."
+_EXISTS = "it exists already, and keys are never overwritten. Choose another name."
 _LARGEST_BYTES = 16384
 """Maximum number of bytes that are read of a key file."""
 
@@ -39,9 +39,9 @@ def read_record(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CertificateError(path, f"it cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
-        raise CertificateError(path, f"it is no certificate: {error}.") from error
+        raise CertificateError(path, f"it is not a certificate: {error}.") from error
     if not isinstance(record, dict):
-        raise CertificateError(path, "it is no certificate: it must hold a JSON object.")
+        raise CertificateError(path, "it is not a certificate: it must hold a JSON object.")
     return record
 
 
@@ -87,7 +87,7 @@ def new_signing_key(path: Path) -> Path:
 def read_private_key(path: Path) -> Any:
     """Read a private key; raises KeyFileError if the file is not an unencrypted Ed25519 key."""
     kind, serialization = _ed25519().Ed25519PrivateKey, _serialization()
-    advice = f"it is no key for signing. To make one, type `styleid key new --signing {path.name}`"
+    advice = f"it is not a key for signing. To make one, type `styleid key new --signing {path.name}`"
     try:
         key = serialization.load_pem_private_key(_read(path), None)
     except (ValueError, TypeError, _unsupported()) as error:
@@ -100,7 +100,7 @@ def read_private_key(path: Path) -> Any:
 def read_public_key(path: Path) -> Any:
     """Read a public key; raises KeyFileError if the file is not an Ed25519 public key."""
     kind, serialization = _ed25519().Ed25519PublicKey, _serialization()
-    advice = "it is no public key for signatures. `styleid key new --signing` writes one beside the private key."
+    advice = "it is not a public key for signatures. `styleid key new --signing` writes one beside the private key."
     try:
         key = serialization.load_pem_public_key(_read(path))
     except (ValueError, TypeError, _unsupported()) as error:

@@ -84,7 +84,7 @@ def _pages(record: dict[str, Any]) -> dict[str, str]:
 def signed_hashes(record: dict[str, Any], path: Path) -> dict[str, str]:
     """Return the hashes of the files that a certificate lists; raises CertificateError where it is of another form."""
     if record.get("kind") != KIND or record.get("format") != FORMAT:
-        raise CertificateError(path, f"it is no certificate of styleid's, or not of format {FORMAT}.")
+        raise CertificateError(path, f"it is not a certificate of styleid, or not of format {FORMAT}.")
     outputs = record.get("outputs")
     found = outputs.get("sha256") if isinstance(outputs, dict) else None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):

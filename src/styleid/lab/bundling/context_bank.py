@@ -170,8 +170,8 @@ def _centre(traits: torch.Tensor, styles: Styles, identity: torch.Tensor, codes:
     """Return the linear map (8, width) from `trait_features` to the mean w of such people."""
     with torch.no_grad():
         w = styles(identity, codes)[:, : styles.config.width].double()
-    told = trait_features(traits).double()
-    return torch.from_numpy(ridge(told.numpy(), w.numpy(), _READING_PENALTY)).float()
+    features = trait_features(traits).double()
+    return torch.from_numpy(ridge(features.numpy(), w.numpy(), _READING_PENALTY)).float()
 
 
 def _reading(pack: ContextPack, styles: Styles) -> torch.Tensor:
@@ -180,5 +180,5 @@ def _reading(pack: ContextPack, styles: Styles) -> torch.Tensor:
     identity = torch.from_numpy(pack.embedding[rows].astype(np.float32))
     with torch.no_grad():
         w = styles(identity, None)[:, : styles.config.width].numpy().astype(np.float64)
-    told = np.concatenate([w, np.ones((len(w), 1))], 1)
-    return torch.from_numpy(ridge(told, identity.numpy().astype(np.float64), _READING_PENALTY)).float()
+    inputs = np.concatenate([w, np.ones((len(w), 1))], 1)
+    return torch.from_numpy(ridge(inputs, identity.numpy().astype(np.float64), _READING_PENALTY)).float()

@@ -59,7 +59,7 @@ class ContextPackOptions(PackOptions):
     inner_px: side of the tight crop, in pixels.
     margin_px: margin that is added on each side of the tight crop, in pixels.
     quality: WebP quality of the crops, 1 to 100.
-    faces: most photos to read from each archive, chosen by the hash of their names; 0 reads all.
+    faces: maximum number of photos that are read from each archive, chosen by the hash of their names; 0 reads all.
     sharp_only: use only archives of sharp faces, for training at 256 px (with `inner_px=256` and `margin_px=32`).
     """
 

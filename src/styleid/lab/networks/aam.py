@@ -271,19 +271,19 @@ class ActiveAppearanceModel(nn.Module):
         """
         width, row = self.config.width, EXPRESSION_ROW * self.config.width
         texture = (codes - self.expected_texture(shape)) @ self.texture_in
-        told, texture = texture[:, :TEXTURE_EXPRESSIONS], texture[:, TEXTURE_EXPRESSIONS:]
+        expression_codes, texture = texture[:, :TEXTURE_EXPRESSIONS], texture[:, TEXTURE_EXPRESSIONS:]
         filler = torch.zeros_like(shape[:, : width - SHAPE_EXPRESSIONS - TEXTURE_EXPRESSIONS])
-        first = [shape[:, : row + SHAPE_EXPRESSIONS], told, filler, texture[:, : 2 * width]]
+        first = [shape[:, : row + SHAPE_EXPRESSIONS], expression_codes, filler, texture[:, : 2 * width]]
         flat = torch.cat([*first, shape[:, row + width :], texture[:, 2 * width :]], 1)
         return flat.reshape(-1, self.config.layers, width)
 
     def texture_codes(self, wplus: torch.Tensor) -> torch.Tensor:
         """Return the texture codes (n, k) of W+."""
         expression = wplus[:, EXPRESSION_ROW]
-        told = expression[:, SHAPE_EXPRESSIONS : SHAPE_EXPRESSIONS + TEXTURE_EXPRESSIONS]
+        expression_codes = expression[:, SHAPE_EXPRESSIONS : SHAPE_EXPRESSIONS + TEXTURE_EXPRESSIONS]
         rows = wplus[:, 3:SHAPE_ROW].flatten(1), wplus[:, SHAPE_ROW + self.config.shape_rows :].flatten(1)
         shape = torch.cat([wplus[:, 0], expression[:, :SHAPE_EXPRESSIONS]], 1)
-        return torch.cat([told, *rows], 1) @ self.texture_out + shape @ self.shape_to_texture
+        return torch.cat([expression_codes, *rows], 1) @ self.texture_out + shape @ self.shape_to_texture
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Render W+ and return images (n, 3, s, s) in [-1, 1] and the face's coverage (n, 1, s, s) in [0, 1]."""

@@ -85,8 +85,8 @@ class AAMGenerator(nn.Module):
 
     def forward(self, wplus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images (n, 3, s, s) in [-1, 1] and landmarks (n, 68, 2)."""
-        told = wplus[:, : self.rows].flatten(1) @ self.express[:-1] + self.express[-1]
-        row = torch.cat([told, wplus[:, EXPRESSION_ROW, SHAPE_EXPRESSIONS:]], 1)[:, None]
+        expression_row = wplus[:, : self.rows].flatten(1) @ self.express[:-1] + self.express[-1]
+        row = torch.cat([expression_row, wplus[:, EXPRESSION_ROW, SHAPE_EXPRESSIONS:]], 1)[:, None]
         model = self.model
         points = model.points(torch.cat([wplus[:, :EXPRESSION_ROW], row, wplus[:, EXPRESSION_ROW + 1 :]], 1))
         textures = model.textures(wplus)

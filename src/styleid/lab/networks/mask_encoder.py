@@ -51,8 +51,8 @@ class MaskEncoder(nn.Module):
         self.config = config = config or MaskEncoderConfig()
         widths = (CLASSES, *config.widths)
         stages = [_down(a, b) for a, b in zip(widths, config.widths, strict=False)]
-        told = config.width * (SHAPE_ROW - 2 + config.shape_rows)
-        last = nn.Linear(config.pooled * (config.side_px // 16) ** 2, told)
+        channels = config.width * (SHAPE_ROW - 2 + config.shape_rows)
+        last = nn.Linear(config.pooled * (config.side_px // 16) ** 2, channels)
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
         read = nn.Sequential(*stages, nn.Conv2d(widths[-1], config.pooled, 1), nn.ReLU(), nn.Flatten(), last)

@@ -177,16 +177,16 @@ def fit_expressions(wplus: np.ndarray, asked: Array, came: Array, rows: int) -> 
     Returns:
         (rows * width + 1, 4); the last row is the constant.
     """
-    told = slice(EXPRESSION_ROW * wplus.shape[2], EXPRESSION_ROW * wplus.shape[2] + SHAPE_EXPRESSIONS)
+    expression_columns = slice(EXPRESSION_ROW * wplus.shape[2], EXPRESSION_ROW * wplus.shape[2] + SHAPE_EXPRESSIONS)
     codes = wplus[:, :rows].reshape(len(wplus), -1).astype(np.float64)
-    others = np.delete(codes, told, 1)
+    others = np.delete(codes, expression_columns, 1)
     variances, axes = np.linalg.eigh(np.cov(others.T))
     axes = axes[:, variances > _LEAST_DEVIATION**2]
-    known = np.concatenate([codes[:, told], others @ axes, np.ones((len(codes), 1))], 1)
+    known = np.concatenate([codes[:, expression_columns], others @ axes, np.ones((len(codes), 1))], 1)
     given, missed = (np.linalg.lstsq(known, values, rcond=None)[0] for values in (came, asked - came))
     share = missed @ np.linalg.inv(given[:SHAPE_EXPRESSIONS])
     own, rest = share[:SHAPE_EXPRESSIONS] + np.eye(SHAPE_EXPRESSIONS), axes @ share[SHAPE_EXPRESSIONS:-1]
-    return np.concatenate([rest[: told.start], own, rest[told.start :], share[-1:]])
+    return np.concatenate([rest[: expression_columns.start], own, rest[expression_columns.start :], share[-1:]])
 
 
 def _fit_shape(model: ActiveAppearanceModel, points: np.ndarray, landmarks: np.ndarray) -> Array:
@@ -249,8 +249,8 @@ def _fit_texture(
     data = codes[train].astype(np.float64)
     expected = ridge(shape, data)
     rest = data - shape @ expected
-    told = np.concatenate([_gaze(model, packed[train]), _teeth(model, packed[train])], 1)
-    blocks = [reading_block(rest, told)]
+    measured = np.concatenate([_gaze(model, packed[train]), _teeth(model, packed[train])], 1)
+    blocks = [reading_block(rest, measured)]
     rest = blocks[-1].residual(rest)
     blocks.append(_light_block(model, rest))
     rest = blocks[-1].residual(rest)

@@ -22,7 +22,7 @@ from styleid.lab.networks.identity import TEMPLATE as IDENTITY_TEMPLATE
 from styleid.lab.networks.targets import round_traits
 from styleid.lab.tasks.aam_fit import face_visibility
 from styleid.lab.tasks.trained import Trained
-from styleid.pixel.regions import gone_up_the_forehead
+from styleid.pixel.regions import forehead_fade
 
 _PHOTOS = ("parsing", "portraits")
 """Sources whose photos show the surroundings of the face."""
@@ -136,7 +136,7 @@ class DifferentiableComposite:
         """Return the opacity of new faces, which falls up the forehead, (n, 1, s, s)."""
         side = self._inside.stop - self._inside.start
         pairs = zip(landmarks.detach().numpy(), self.landmarks[rows].numpy(), strict=True)
-        gone = np.stack([gone_up_the_forehead(new, old, side) for new, old in pairs])
+        gone = np.stack([forehead_fade(new, old, side) for new, old in pairs])
         return torch.from_numpy(1 - gone)[:, None]
 
     def _photos(self, rows: torch.Tensor) -> torch.Tensor:

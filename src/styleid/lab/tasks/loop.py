@@ -89,12 +89,15 @@ class Keeping:
 class TrainingOptions:
     """Limits, checkpoint folders and seed of a run.
 
-    time_budget: duration of this slice, such as 90s, 8m or 2h; the run then saves a checkpoint and stops.
-    total_time: planned duration of all slices together, which schedules follow; with 0 this slice ends the schedules.
-    steps: most steps of all slices together; 0 sets no limit. With a limit, schedules follow steps instead of time.
+    time_budget: duration of this run, one slice of the training, such as 90s, 8m or 2h. The run then saves a checkpoint
+        and stops.
+    total_time: planned duration of all slices together, which the schedules of learning rates follow. 0 means that this
+        slice ends the schedules.
+    steps: maximum number of steps of all slices together; 0 sets no limit. With a limit, schedules follow steps instead
+        of time.
     save_every: time between checkpoints, such as 90s or 4m.
-    resume_from: folder of a checkpoint to continue from; if it is empty or missing, the training starts anew.
-    save_to: folder to write the checkpoint to.
+    resume_from: folder of a checkpoint to continue from. If it is empty or missing, the training starts anew.
+    save_to: folder that the checkpoint is written to.
     seed: seed of all random numbers.
     """
 

@@ -100,7 +100,7 @@ def measured(embeddings: FloatArray) -> dict[str, dict[str, float]]:
     if "0.001" not in bounds:
         raise OptionError(
             "strangers",
-            f"{len(embeddings)} people give {len(similarities)} pairs, too few for a false-match rate of 0.001. Give "
+            f"{len(similarities)} pairs of people are too few for a false-match rate of 0.001. Give "
             "photos of at least 246 people, one each (776 for 0.0001).",
         )
     return bounds

@@ -61,7 +61,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         TooManyPixelsError: width * height exceeds max_pixels.
     """
     if width < 1 or height < 1:
-        raise BadFileError(f"its header states {width} x {height} pixels, which is no picture")
+        raise BadFileError(f"its header states {width} x {height} pixels, which cannot be a picture")
     if width * height > max_pixels:
         raise TooManyPixelsError(
             f"its header states {width} x {height} = {width * height / 1e6:,.0f} million pixels, over the limit of "

@@ -7,7 +7,7 @@ import struct
 from styleid.media.counts import counted
 from styleid.media.formats.decoded import MovingPart
 from styleid.media.formats.kept import Kept
-from styleid.media.formats.parse.following import VIDEO_BOX, VIDEO_HEADER_BYTES, Following
+from styleid.media.formats.parse.following import VIDEO_BOX, VIDEO_HEADER_BYTES, FollowingData
 from styleid.media.formats.parse.heif_motion import find_heif_motion
 from styleid.media.formats.parse.isobmff import HeifFile, further_parts
 
@@ -37,7 +37,7 @@ def xmp_packet(kept: Kept, moving: MovingPart | None, picture: str) -> bytes:
     """
     if moving is None:
         return kept.mark
-    return Following(0, len(moving.data), moving.motion, picture).packet(marked=bool(kept.mark))
+    return FollowingData(0, len(moving.data), moving.motion, picture).packet(marked=bool(kept.mark))
 
 
 def with_video(data: bytes, moving: MovingPart | None) -> bytes:

@@ -26,7 +26,7 @@ from styleid.media.formats.gain_map import GainMap, redrawn
 from styleid.media.formats.kept import Kept
 from styleid.media.formats.parse.allowed import ICC_PREFIX, JPEG_FRAMES, STRUCTURE
 from styleid.media.formats.parse.exif import PREFIX, Density, ExifFacts, MetadataMode, read_exif
-from styleid.media.formats.parse.following import Following
+from styleid.media.formats.parse.following import FollowingData
 from styleid.media.formats.parse.gain_map import ISO_PRIMARY
 from styleid.media.formats.parse.jpeg_parts import (
     MPF_NAME,
@@ -184,7 +184,7 @@ def _with_following(data: bytes, encoding: JpegEncoding, *, marked: bool) -> byt
     """
     second = b"" if encoding.gain_map is None else _encoded_gain_map(encoding.gain_map)
     video, motion = (b"", NO_MOTION) if encoding.moving is None else (encoding.moving.data, encoding.moving.motion)
-    packet = Following(len(second), len(video), motion).packet(marked=marked)
+    packet = FollowingData(len(second), len(video), motion).packet(marked=marked)
     if not second:
         return with_mark(data, packet) + video
     first = _with_segments(data, (0xE1, JPEG_XMP + packet), (0xE2, ISO_PRIMARY))

@@ -114,13 +114,13 @@ def _animation(data: bytes, chunks: list[Chunk], frames: list[Chunk], max_pixels
     if strip.height > _MOST_STRIP_PX:
         raise BadFileError(f"it is an animated WebP of {len(frames)} frames, which together are more than "
                            f"{_MOST_STRIP_PX:,} pixels high. Save it as a video")  # fmt: skip
-    told: list[tuple[WebpEncoding, int]] = []
+    codings: list[tuple[WebpEncoding, int]] = []
     for frame in frames:
         bitstream = next((c for c in _frame_parts(frame) if c.kind in (b"VP8 ", b"VP8L")), None)
         if bitstream is None:
             raise BadFileError("the WebP is damaged: a frame holds no picture")
         check_tail(bitstream.body)
-        told.append((_encoding_of(bitstream), int.from_bytes(frame.body[12:15], "little")))
+        codings.append((_encoding_of(bitstream), int.from_bytes(frame.body[12:15], "little")))
     image = WebPImageFile(io.BytesIO(data))
     if image.n_frames != len(frames) or image.size != (width, height):
         raise BadFileError("the WebP is damaged: number or size of its frames differ from its header")
@@ -131,8 +131,8 @@ def _animation(data: bytes, chunks: list[Chunk], frames: list[Chunk], max_pixels
     image.close()
     samples = joined(shown, strip)
     if (samples[..., 3] == 255).all():
-        return Raster(samples[..., :3].copy(), Layout.RGB), WebpAnimation(strip, tuple(told), control[:6])
-    return Raster(samples, Layout.RGB_ALPHA), WebpAnimation(strip, tuple(told), control[:6])
+        return Raster(samples[..., :3].copy(), Layout.RGB), WebpAnimation(strip, tuple(codings), control[:6])
+    return Raster(samples, Layout.RGB_ALPHA), WebpAnimation(strip, tuple(codings), control[:6])
 
 
 def _frame_parts(frame: Chunk) -> Iterator[Chunk]:

@@ -126,10 +126,10 @@ class Headers:
         every = set[Aperture | None]().union(*self.apertures.values())
         if every <= {None}:
             return None
-        told = self.apertures.get(place if self.counted else number, set())
-        if len(told) != 1 or (self.counted and len(self.apertures) != tracks):
+        found = self.apertures.get(place if self.counted else number, set())
+        if len(found) != 1 or (self.counted and len(self.apertures) != tracks):
             raise BadFileError("its headers disagree about which part of the picture is shown")
-        return next(iter(told))
+        return next(iter(found))
 
 
 def read_headers(path: Path, container: str) -> Headers:
@@ -274,8 +274,8 @@ def _read_entries(data: Bytes, tracks: _Element, headers: Headers) -> None:
     for place, picture in enumerate(pictures):
         video = picture.get(_VIDEO)
         inside = elements(data, video.start, video.end) if video is not None else ()
-        told = {part.kind: part.number(data) for part in inside}
-        crop = PixelCrop(*(told.get(kind, 0) for kind in _CROPS))
+        values = {part.kind: part.number(data) for part in inside}
+        crop = PixelCrop(*(values.get(kind, 0) for kind in _CROPS))
         headers.apertures.setdefault(place, set()).add(None if crop == PixelCrop() else crop)
 
 

@@ -13,7 +13,7 @@ _ALPHA_CHANNEL_INFO = 165
 _START_CODE = re.compile(rb"\x00\x00\x01")
 
 
-def tells_of_alpha(data: bytes, header: bytes) -> bool:
+def declares_alpha(data: bytes, header: bytes) -> bool:
     """Return whether a packet of H.265 declares an alpha channel in a second layer.
 
     Args:
@@ -22,12 +22,12 @@ def tells_of_alpha(data: bytes, header: bytes) -> bool:
             size; otherwise units have start codes.
     """
     units = sized_units(data, header) if is_configuration(header) else _started(data)
-    return any(map(_is_told, units))
+    return any(map(_is_alpha_message, units))
 
 
-def header_tells_of_alpha(header: bytes) -> bool:
+def header_declares_alpha(header: bytes) -> bool:
     """Return whether a stream's extradata declares an alpha channel in a second layer."""
-    return any(map(_is_told, configured_units(header) if is_configuration(header) else _started(header)))
+    return any(map(_is_alpha_message, configured_units(header) if is_configuration(header) else _started(header)))
 
 
 def _started(data: bytes) -> Iterator[bytes]:
@@ -36,7 +36,7 @@ def _started(data: bytes) -> Iterator[bytes]:
         yield data[begin:end]
 
 
-def _is_told(unit: bytes) -> bool:
+def _is_alpha_message(unit: bytes) -> bool:
     """Return whether a NAL unit is supplemental enhancement information with an alpha channel message."""
     if len(unit) < 4 or unit_kind(unit) != _PREFIX_SEI:
         return False

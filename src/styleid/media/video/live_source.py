@@ -201,8 +201,8 @@ class LiveSource:
         except PermissionError as error:
             raise self._error("reading it is not permitted. Check its mode and its group") from error
         except self._av.error.ArgumentError as error:
-            raise self._error("it is no video of a supported kind. Lists of other addresses, such as those of HLS and "
-                              "DASH, are not supported: name the stream itself") from error  # fmt: skip
+            raise self._error("it is not a video of a supported kind. Lists of other addresses, such as those of HLS "
+                              "and DASH, are not supported: name the stream itself") from error  # fmt: skip
         except self._av.error.ExitError as error:
             raise self._error(f"it sent nothing for {TIMEOUT_S:.0f} seconds") from error
         except self._av.error.ProtocolNotFoundError as error:

@@ -110,8 +110,8 @@ class VideoClip:
         self._rate = Fraction(min(max(rate, _LEAST_RATE), _MOST_RATE))
         size = (self.facts.width, self.facts.height)
         width, height = size[::-1] if self._turn.sideways else size
-        told = {"codec": self.facts.codec, "pixel_format": self.facts.pixel_format, "size": [width, height]}
-        self.info = ClipInfo(path.name, width, height, self._rate, frames or round(length * self._rate), told)
+        source = {"codec": self.facts.codec, "pixel_format": self.facts.pixel_format, "size": [width, height]}
+        self.info = ClipInfo(path.name, width, height, self._rate, frames or round(length * self._rate), source)
         self._shifts_s: tuple[Fraction, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -323,7 +323,7 @@ class VideoClip:
             raise VideoError(self.path, "reading it is not permitted. Check the file's mode") from error
         except (self._av.error.FFmpegError, OSError, EOFError) as error:
             raise VideoError(
-                self.path, f"it is damaged, cut short, or no video of a supported kind ({error})"
+                self.path, f"it is damaged, cut short, or not a video of a supported kind ({error})"
             ) from error
 
 

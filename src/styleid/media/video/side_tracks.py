@@ -64,7 +64,7 @@ class SideTracks:
         self._start = clip.facts.start
         self.notes: list[str] = []
         self._copied: dict[int, Any] = {}
-        self._changed: dict[int, _Pitch] = {}
+        self._changed: dict[int, _PitchShifter] = {}
         self._choose(container)
         wanted = [self._source.streams[i] for i in (*self._copied, *self._changed)]
         self._packets = self._placed(wanted) if wanted else iter(())
@@ -129,8 +129,8 @@ class SideTracks:
             self._output.metadata.update(tags)
             names += more
         if names:
-            told = ", ".join(dict.fromkeys(names))
-            self.notes.append(f"tags that contain a picture or are no plain text were left out: {told}")
+            listed = ", ".join(dict.fromkeys(names))
+            self.notes.append(f"tags that contain a picture or are no plain text were left out: {listed}")
 
     def _choose_audio(self, stream: Any) -> None:
         if self._options.audio == "drop":
@@ -140,7 +140,7 @@ class SideTracks:
             return
         if stream.codec_context is None:
             raise VideoError(self._clip.path, "its audio is in a codec that this build of PyAV cannot read. "
-                             "Drop the audio, which is the default")  # fmt: skip
+                             "Use `audio=drop`, the default")  # fmt: skip
         name = stream.codec_context.name
         header = bare_header(name, stream.codec_context.extradata)
         fits = name in self._output.supported_codecs
@@ -151,7 +151,7 @@ class SideTracks:
             self._copied[stream.index] = copy
             return
         factor = _PITCH if self._options.audio == "pitch" else 1.0
-        self._changed[stream.index] = _Pitch(stream, self._output, factor, self._start, self._av)
+        self._changed[stream.index] = _PitchShifter(stream, self._output, factor, self._start, self._av)
         if self._options.audio == "keep":
             why = "has an unknown header" if fits else "cannot be stored in this container"
             self.notes.append(f"audio in {name} {why}: it was written as AAC")
@@ -181,7 +181,7 @@ class SideTracks:
         return "they contain a picture or an attached file" if held else ""
 
 
-class _Pitch:
+class _PitchShifter:
     """Converter of an audio track: decodes it, changes its pitch but not its length, and encodes it as AAC."""
 
     def __init__(self, stream: Any, output: Any, factor: float, start: Fraction, av: Any) -> None:

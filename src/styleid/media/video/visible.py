@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt
 
 from styleid.media.containers.errors import BadFileError
 from styleid.media.video.headers import Aperture
-from styleid.media.video.hevc import header_tells_of_alpha, tells_of_alpha
+from styleid.media.video.hevc import declares_alpha, header_declares_alpha
 from styleid.media.video.planes import PixelColours, black, planar_format, planes_of
 from styleid.types import MaskArray
 
@@ -44,7 +44,7 @@ class Visible:
             av: The module PyAV.
         """
         self._codec, self._aperture, self._av = codec.removeprefix("lib").replace("vpx-", ""), aperture, av
-        self._header, self._layered = header, codec == "hevc" and header_tells_of_alpha(header)
+        self._header, self._layered = header, codec == "hevc" and header_declares_alpha(header)
         self._coder: Any = None
         self._alphas: dict[int | None, UInt[np.ndarray, "_ _"]] = {}
         self._alpha: UInt[np.ndarray, "_ _"] | None = None
@@ -58,7 +58,7 @@ class Visible:
             BadFileError: There is such side data for a codec for which it is not supported.
         """
         if self._codec == "hevc" and packet.size:
-            self._layered |= tells_of_alpha(bytes(packet), self._header)
+            self._layered |= declares_alpha(bytes(packet), self._header)
         for side in packet.iter_sidedata() if packet.size else ():
             if side.data_type == _BLOCK_ADDITIONAL and int.from_bytes(bytes(side)[:8], "big") == 1:
                 self._decode_alpha(bytes(side)[8:], packet.pts)

@@ -11,8 +11,8 @@ from typing import Any
 
 from styleid.datasets.classes import Kind
 from styleid.datasets.formats.coco.json_text import PieceKind, edit, walk
-from styleid.datasets.formats.coco.marks import parts_of, places_of
-from styleid.datasets.hints import NOTHING, Box, Marked, may_be_percent
+from styleid.datasets.formats.coco.marks import boxes_of, part_boxes_of
+from styleid.datasets.hints import NO_BOX, Box, Marked, may_be_percent
 from styleid.datasets.options import Unit
 from styleid.datasets.plan import FoundFaces
 from styleid.errors import DatasetError
@@ -146,7 +146,7 @@ class CocoFile:
         if category is None:
             if self.categories or one.category != _NO_KEY:
                 problem = f"its category_id {one.category!r} is not among the file's categories, so it may mark a face"
-                yield Marked(Kind.FACE, NOTHING, where, problem=problem)
+                yield Marked(Kind.FACE, NO_BOX, where, problem=problem)
         elif (kind := kinds.get(category)) is not None:
             for box in one.boxes:
                 doubt = one.doubt if kind is not Kind.PERSON else ""
@@ -215,9 +215,9 @@ def read_coco(path: Path, *, boxes: bool) -> CocoFile | None:
             elif piece.key == "annotations" and piece.value:
                 unlisted = boxes
     except ValueError as error:
-        raise DatasetError(path, f"this is no JSON that can be read: {error}") from error
+        raise DatasetError(path, f"it is not valid JSON: {error}") from error
     if unlisted and "images" in seen:
-        raise DatasetError(path, "its annotations are no list of objects, so the faces that they mark would be missed")
+        raise DatasetError(path, "its annotations are not a list of objects, so faces would be missed")
     file.is_detections = file.is_detections and {"images", "annotations", "categories"} <= seen
     return file if "images" in seen or (boxes and file._annotations) else None
 
@@ -307,13 +307,13 @@ def _take(file: CocoFile, key: str, item: dict[str, Any], index: int) -> None:
 
 
 def _may_mark(row: dict[str, Any]) -> bool:
-    return "category_id" in row or "bbox" in row or any(parts_of(row))
+    return "category_id" in row or "bbox" in row or any(part_boxes_of(row))
 
 
 def _annotation(row: dict[str, Any], image: Key, index: int) -> _Annotation:
-    boxes, doubt = places_of(row)
-    told = index - 1, row.get("iscrowd") in (1, True), doubt, tuple(parts_of(row)), _string(row.get("file_name"))
-    return _Annotation(image, _key(row.get("category_id")), boxes, *told)
+    boxes, doubt = boxes_of(row)
+    rest = index - 1, row.get("iscrowd") in (1, True), doubt, tuple(part_boxes_of(row)), _string(row.get("file_name"))
+    return _Annotation(image, _key(row.get("category_id")), boxes, *rest)
 
 
 def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:

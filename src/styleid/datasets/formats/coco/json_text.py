@@ -40,7 +40,7 @@ def walk(text: str) -> Iterator[Piece]:
     try:
         yield from _object(text)
     except IndexError as error:
-        raise ValueError("it ends in the middle") from error
+        raise ValueError("the text ends too early") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -127,7 +127,7 @@ def edit(text: str, keep: Callable[[str, Any], bool], added: dict[str, list[str]
     for index, (key, array) in enumerate(arrays):
         cuts += _cuts(text, array, added.get(key, []) if last[key] == index else [])
     if missing := [key for key, items in added.items() if items and key not in last]:
-        raise ValueError(f"'{missing[0]}' is no array")
+        raise ValueError(f"'{missing[0]}' is not an array")
     return _spliced(text, cuts)
 
 

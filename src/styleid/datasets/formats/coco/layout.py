@@ -9,7 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.coco.annotations import CocoFile, ImageEntry, Key, Marks, read_coco, rewrite_coco
-from styleid.datasets.formats.coco.photos import Photos, barred, entry_path, find_photos, unfound, unowned
+from styleid.datasets.formats.coco.photos import (
+    Photos,
+    annotations_without_image,
+    entries_without_photo,
+    entry_path,
+    find_photos,
+    photos_to_withhold,
+)
 from styleid.datasets.hints import AnnotationHints, Box, Marked, contradiction
 from styleid.datasets.names import Finder, is_plain
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions, CocoOptions
@@ -44,7 +51,7 @@ class Coco:
         there = set(names)
         masks, notes, owners = self._panoptic_maps(root, there)
         listed = [n for folder in options.masks for n in names if below(n, folder.as_posix()) and n.endswith(".png")]
-        more, told = split_masks(root, [name for name in listed if name not in masks])
+        more, mask_notes = split_masks(root, [name for name in listed if name not in masks])
         masks = [*masks, *more]
         own = {*annotations, *masks}
         finder = Finder(names, root.resolve().as_posix(), (n for n in names if _is_photo(n) and n not in own))
@@ -56,10 +63,10 @@ class Coco:
         photos = [n for n in names if n not in own and (_is_photo(n) or n in self._photos.claimed)]
         marks = self._marks(options)
         hints = self._hints(marks, photos, options)
-        absent = dict([*unfound(self._photos, self._folders), *unowned(marks)])
+        absent = dict([*entries_without_photo(self._photos, self._folders), *annotations_without_image(marks)])
         inputs = tuple(InputFile(root / n, Path(n), hints[n]) for n in photos)
         others = tuple(n for n in names if n not in own and n not in hints)
-        notes = [*notes, *told, *self._photos.notes()]
+        notes = [*notes, *mask_notes, *self._photos.notes()]
         return Plan(inputs, tuple(annotations), tuple(masks), others, absent=tuple(absent.items()), notes=tuple(notes))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
@@ -90,9 +97,9 @@ class Coco:
             if file is not None:
                 files[name] = file
             elif asked:
-                raise DatasetError(root / name, "this is no COCO file: it has no list of images")
+                raise DatasetError(root / name, "it is not a COCO file: it has no list of images")
         if not files:
-            raise OptionError("annotations", f"{root} holds no COCO file as annotations/*.json or *.json. Name it.")
+            raise OptionError("annotations", f"{root} contains no COCO file annotations/*.json or *.json. Name it.")
         return files
 
     def _require_new_class(self, name: str) -> None:
@@ -126,8 +133,8 @@ class Coco:
         hits = [sum(bool(finder.at(one, [folder])) for one in some) for folder in tried]
         plain = [one for one in some if is_plain(one)]
         if plain and not max(hits):
-            raise OptionError("images", f"the photos that {name} names, such as '{plain[0]}', lie in none of "
-                              f"{', '.join(t or '.' for t in tried)}. Name their folder.")  # fmt: skip
+            raise OptionError("images", f"the photos that {name} names, such as '{plain[0]}', are in none of the "
+                              f"folders {', '.join(t or '.' for t in tried)}. Name the right folder.")  # fmt: skip
         best = tried[hits.index(max(hits))]
         return [best, *(folder for folder in tried if folder != best)]
 
@@ -164,7 +171,7 @@ class Coco:
                         marked[photo].setdefault((one.kind, one.box, one.crowd), one)
                     sizes[photo].update([entry.size_wh] if entry.size_wh else [])
         skip = options.bad_boxes == "skip"
-        reasons = {} if skip else barred(self._photos, marks, photos)
+        reasons = {} if skip else photos_to_withhold(self._photos, marks, photos)
         return {
             photo: AnnotationHints(
                 tuple(boxes.values()),
@@ -211,7 +218,7 @@ def _within(root: Path, path: Path) -> str:
         whole = (base / path).resolve()
         if whole.is_file() and root.resolve() in whole.parents:
             return whole.relative_to(root.resolve()).as_posix()
-    raise OptionError("annotations", f"{path} is no file of the data set {root}.")
+    raise OptionError("annotations", f"{path} is not a file of the data set {root}.")
 
 
 def _lies_with_annotations(name: str) -> bool:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from styleid.datasets.classes import Kind
-from styleid.datasets.hints import NOTHING, Box, box_around, box_of, hull
+from styleid.datasets.hints import NO_BOX, Box, box_around, box_of, hull
 
 _PART = re.compile(
     r"(?:^|[^a-z])(?P<one>face|head)s?[^a-z]*(?:b?box|rect)|(?:^|[^a-z])(?:b?box|rect)(?:es|s)?[^a-z]*(?P<two>face|head)"
@@ -23,7 +23,7 @@ _AREA_SLACK = 2.0
 _FACE_OF_PERSON = 1 / 3
 
 
-def places_of(row: Mapping[str, Any]) -> tuple[tuple[Box, ...], str]:
+def boxes_of(row: Mapping[str, Any]) -> tuple[tuple[Box, ...], str]:
     """Return an annotation's boxes, and why they cannot be trusted; empty if they can.
 
     The box is its bbox, or the bounding box of its polygons; NaN if it has neither. If polygons reach beyond the bbox,
@@ -34,9 +34,9 @@ def places_of(row: Mapping[str, Any]) -> tuple[tuple[Box, ...], str]:
     if not (isinstance(given, list) and len(given) == 4):
         return (outline,), ""
     box = box_of(*given)
-    if _is_nothing(outline):
+    if _is_nan(outline):
         return (box,), "" if row.get("iscrowd") in (1, True) else _doubt(box, row.get("area"))
-    if _is_nothing(box) or _holds(box, outline):
+    if _is_nan(box) or _holds(box, outline):
         return (box,), ""
     return ((hull([box, outline]),) if _overlap(box, outline) else (box, outline)), ""
 
@@ -45,11 +45,11 @@ def _doubt(box: Box, area: Any) -> str:
     inside = (box[2] - box[0]) * (box[3] - box[1])
     if not isinstance(area, int | float) or not area > _AREA_SLACK * inside + _SLACK_PX**2:
         return ""
-    told = f"its area of {min(area, 1e15):g} does not fit into its bbox, which has {inside:g} px"
-    return f"{told}: one may be in other units"
+    doubt = f"its area of {min(area, 1e15):g} does not fit into its bbox, which has {inside:g} px"
+    return f"{doubt}: one may be in other units"
 
 
-def parts_of(row: Mapping[str, Any]) -> Iterator[tuple[Kind, Box, str]]:
+def part_boxes_of(row: Mapping[str, Any]) -> Iterator[tuple[Kind, Box, str]]:
     """Yield the boxes of faces and heads in an annotation of a person: kind, box, key.
 
     Examples are COCO-WholeBody's face_box, CrowdHuman's hbox and h_bbox, and PoseTrack's bbox_head. None and boxes of
@@ -93,7 +93,7 @@ def _part_boxes(key: str, value: Any, *, known: bool) -> Iterator[Box]:
     several = isinstance(value, list) and all(isinstance(one, list) for one in value)
     for one in value if several else [value]:
         if not (isinstance(one, list) and len(one) == 4):
-            yield NOTHING
+            yield NO_BOX
         elif known or any(number != 0 for number in one):
             box = box_of(*one)
             yield (*box[:2], box[2] - box[0], box[3] - box[1]) if "xyxy" in key.lower() else box
@@ -101,10 +101,10 @@ def _part_boxes(key: str, value: Any, *, known: bool) -> Iterator[Box]:
 
 def _outline(parts: Any) -> Box:
     """Return the bounding box of an annotation's polygons; NaN if it has none, or one of them is invalid."""
-    return hull(box_around(part) for part in parts) if isinstance(parts, list) and parts else NOTHING
+    return hull(box_around(part) for part in parts) if isinstance(parts, list) and parts else NO_BOX
 
 
-def _is_nothing(box: Box) -> bool:
+def _is_nan(box: Box) -> bool:
     return math.isnan(sum(box))
 
 

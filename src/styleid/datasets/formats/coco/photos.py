@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from styleid.datasets.formats.coco.annotations import CocoFile, ImageEntry, Key, Marks
-from styleid.datasets.hints import MEND, Marked, faces_of
-from styleid.datasets.names import Finder, Meant, is_plain
+from styleid.datasets.hints import HOW_TO_CORRECT, Marked, faces_of
+from styleid.datasets.names import Finder, NameMatch, is_plain
 from styleid.datasets.plan import Named
 
 _MOST_NAMED = 20
@@ -17,7 +17,7 @@ _MOST_NAMED = 20
 class Photos:
     """The photos of all entries. meant: by annotation file and entry. claimed: photos that an entry refers to."""
 
-    meant: dict[tuple[str, ImageEntry], Meant] = field(default_factory=dict)
+    meant: dict[tuple[str, ImageEntry], NameMatch] = field(default_factory=dict)
     claimed: set[str] = field(default_factory=set)
 
     def of(self, name: str, entry: ImageEntry) -> str:
@@ -40,7 +40,7 @@ def find_photos(files: Mapping[str, CocoFile], folders: Mapping[str, Sequence[st
     for name, entry in entries:
         places = folders[name][:1] if is_plain(entry.file_name) else folders[name]
         if one := finder.at(entry.file_name, places):
-            photos.meant[name, entry] = Meant(one, as_it_stands=is_plain(entry.file_name))
+            photos.meant[name, entry] = NameMatch(one, as_it_stands=is_plain(entry.file_name))
             photos.claimed.add(one)
     exact = frozenset(photos.claimed)
     for name, entry in entries:
@@ -50,22 +50,22 @@ def find_photos(files: Mapping[str, CocoFile], folders: Mapping[str, Sequence[st
     return photos
 
 
-def _look_elsewhere(entry: ImageEntry, folders: Sequence[str], finder: Finder, taken: frozenset[str]) -> Meant:
+def _look_elsewhere(entry: ImageEntry, folders: Sequence[str], finder: Finder, taken: frozenset[str]) -> NameMatch:
     """Find the photo of an entry whose name is no path of a photo: by that name, its URLs, or its id."""
-    last = Meant()
+    last = NameMatch()
     for text in (entry.file_name, *entry.urls):
         found = finder.find(text, folders[:1] if is_plain(text) else folders, taken)
         if found.name:
-            return Meant(found.name)
+            return NameMatch(found.name)
         last = found if found.maybe else last
     number = str(entry.key)
     if not entry.file_name and not last.maybe and number.isdecimal():
         fits = finder.numbered(number)
-        last = Meant(fits[0]) if len(fits) == 1 else Meant(maybe=fits)
+        last = NameMatch(fits[0]) if len(fits) == 1 else NameMatch(maybe=fits)
     return last
 
 
-def barred(photos: Photos, marks: Mapping[str, Marks], every: Sequence[str]) -> dict[str, str]:
+def photos_to_withhold(photos: Photos, marks: Mapping[str, Marks], every: Sequence[str]) -> dict[str, str]:
     """Return the photos that must be withheld because a marked face or head may belong to them, with the reason.
 
     If a mark's photo is unknown, it may be any photo that no entry refers to, or that has no annotation in the file of
@@ -88,17 +88,17 @@ def barred(photos: Photos, marks: Mapping[str, Marks], every: Sequence[str]) -> 
             homeless[name] = f"{lost[0].where} is for an image that {name} does not list"
     for name, text in homeless.items():
         for photo in unmarked[name]:
-            reasons.setdefault(photo, f"no annotation reaches it, and {text}, so that may be this photo. {MEND}")
+            reasons.setdefault(photo, f"it has no annotation, and {text}, so this may be the photo. {HOW_TO_CORRECT}")
     return reasons
 
 
 def _ambiguous(name: str, entry: ImageEntry, one: Marked, maybe: Sequence[str]) -> str:
     listed = ", ".join(maybe[:3]) + (", ..." if len(maybe) > 3 else "")
     named = f"'{entry.shown}' in {name} may be any of {listed}"
-    return f"{named}, and {one.where} marks a {one.kind} in it. {MEND}"
+    return f"{named}, and {one.where} marks a {one.kind} in it. {HOW_TO_CORRECT}"
 
 
-def unfound(photos: Photos, folders: Mapping[str, Sequence[str]]) -> Iterator[Named]:
+def entries_without_photo(photos: Photos, folders: Mapping[str, Sequence[str]]) -> Iterator[Named]:
     """Yield each entry without a photo, by its name, with the reason."""
     for (name, entry), meant in photos.meant.items():
         if meant.name:
@@ -116,7 +116,7 @@ def entry_path(folder: str, entry: ImageEntry) -> str:
     return f"{folder}/{entry.file_name}" if folder not in ("", ".") else entry.file_name
 
 
-def unowned(marks: Mapping[str, Marks]) -> Iterator[Named]:
+def annotations_without_image(marks: Mapping[str, Marks]) -> Iterator[Named]:
     """Yield the annotations whose image_id matches no image; of many in one file, the first."""
     for name, one in marks.items():
         for index, image in one.orphans[:_MOST_NAMED]:
@@ -126,4 +126,4 @@ def unowned(marks: Mapping[str, Marks]) -> Iterator[Named]:
 
 
 def _orphan(image: Key) -> str:
-    return f"no image has its image_id, {image!r}, so what it marks reaches no photo"
+    return f"no image has its image_id, {image!r}, so the photo that it belongs to is unknown"

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.voc.owners import MASKS, AnnotationOwners, find_owners
 from styleid.datasets.formats.voc.xml_file import VocFile, read_voc, with_faces
-from styleid.datasets.hints import MEND, AnnotationHints, Box, Marked, contradiction, faces_of, may_be_percent
+from styleid.datasets.hints import HOW_TO_CORRECT, AnnotationHints, Box, Marked, contradiction, faces_of, may_be_percent
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions, Unit
 from styleid.datasets.plan import Changes, Named, Plan, below, split_masks, walk_files
 from styleid.errors import DatasetError, OptionError
@@ -99,9 +99,9 @@ class Voc:
             if said := _problem(xml, file) if isinstance(file, str) else next(
                 (f"{one.where} marks a {one.kind}" for one in faces_of(_marked(xml, file, classes, "auto"))), ""
             ):  # fmt: skip
-                text = f"{xml} may be for this photo or for others, and {said}. {MEND}"
+                text = f"{xml} may be for this photo or for others, and {said}. {HOW_TO_CORRECT}"
                 problems |= dict.fromkeys(self._owners.maybe[xml], text)
-        return {photo: self._told(each, classes, problems.get(photo, "")) for photo, each in files.items()}
+        return {photo: self._hints_of(each, classes, problems.get(photo, "")) for photo, each in files.items()}
 
     def _maybe_percent(self, read: Mapping[str, VocFile | str]) -> frozenset[str]:
         """Return the folders of annotations whose boxes may all be in percent, unless the user states the unit."""
@@ -114,7 +114,7 @@ class Voc:
     def _unit_of(self, xml: str) -> str:
         return f"{_folder(xml)}/*.xml" if _folder(xml) in self._in_percent else ""
 
-    def _told(self, files: Mapping[str, VocFile | str], classes: dict[str, Kind], problem: str) -> AnnotationHints:
+    def _hints_of(self, files: Mapping[str, VocFile | str], classes: dict[str, Kind], problem: str) -> AnnotationHints:
         """Return the hints for a photo. problem: why it must be withheld in any case."""
         marks_wanted = self._options.boxes == FROM_ANNOTATIONS
         read = {xml: file for xml, file in files.items() if isinstance(file, VocFile)}

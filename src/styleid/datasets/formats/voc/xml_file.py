@@ -53,7 +53,7 @@ def with_faces(data: bytes, boxes: FloatArray, name: str) -> bytes:
     if not len(boxes):
         return data
     if b"\0" in data or data[end : end + 2] != b"</":
-        raise ValueError("nothing can be put into it: save it as UTF-8, with <annotation> and </annotation>")
+        raise ValueError("faces cannot be added to it. Save it as UTF-8, with <annotation> and </annotation>")
     newline = b"\r\n" if b"\r\n" in data else b"\n" if b"\n" in data else b""
     indent = _INDENT.search(data)
     unit = (indent[1] if indent else b"\t") if newline else b""
@@ -119,7 +119,7 @@ def _root_end(data: bytes) -> int:
             ends[0] = parser.CurrentByteIndex
 
     def refuse(*_: object) -> None:
-        raise ValueError("it has a document type, which could pull in other files; take the DOCTYPE out")
+        raise ValueError("it has a document type, which could load other files. Remove the DOCTYPE")
 
     parser.StartElementHandler, parser.EndElementHandler = opened, closed
     parser.StartDoctypeDeclHandler = refuse
@@ -127,11 +127,11 @@ def _root_end(data: bytes) -> int:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         hint = "" if _is_utf8(data) else f". {_SAVE}"
-        raise ValueError(f"it is no XML that can be read ({error}){hint}") from error
+        raise ValueError(f"it is not valid XML ({error}){hint}") from error
     except LookupError as error:
         raise ValueError(f"its encoding is unknown ({error}). {_SAVE}") from error
     except ValueError as error:
         if "encoding" not in str(error):
             raise
-        raise ValueError(f"it is in an encoding of several bytes a character, such as GB2312. {_SAVE}") from error
+        raise ValueError(f"its encoding has several bytes per character, such as GB2312. {_SAVE}") from error
     return ends[0]

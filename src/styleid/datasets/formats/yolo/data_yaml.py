@@ -60,8 +60,8 @@ def add_class(path: Path, data: bytes, number: int, name: str) -> bytes:
     except yaml.YAMLError:
         same = False
     if not same:
-        raise DatasetError(path, f"its names are written in a way that no class can be added to. Add '{name}' as class "
-                           f"{number} to the original yourself, and name another with `face_class`")  # fmt: skip
+        raise DatasetError(path, f"no class can be added to the form in which its names are written. Write them in the "
+                           f"original as lines such as '  {number - 1}: NAME', and run again")  # fmt: skip
     return text.encode("utf-8")
 
 
@@ -97,7 +97,7 @@ def _load(path: Path, text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = re.sub(r"\s+", " ", str(error)) or type(error).__name__
-        raise DatasetError(path, f"this is no YAML that can be read: {reason}") from error
+        raise DatasetError(path, f"it is not valid YAML: {reason}") from error
 
 
 def _text(path: Path) -> str:
@@ -113,5 +113,5 @@ def _yaml() -> Any:
     try:
         import yaml
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("what reads data.yaml (PyYAML)", "'styleid[datasets]'") from error
+        raise MissingDependencyError("PyYAML, which reads data.yaml,", "'styleid[datasets]'") from error
     return yaml

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from styleid.datasets.classes import Kind
-from styleid.datasets.hints import NOTHING, Box, Marked, box_around, hull
+from styleid.datasets.hints import NO_BOX, Box, Marked, box_around, hull
 from styleid.types import FloatArray
 
 _FEWEST_LANDMARKS = 3
@@ -52,8 +52,8 @@ class Row(NamedTuple):
     line: int
     form: Form
     numbers: int
-    first: Box = NOTHING
-    outline: Box = NOTHING
+    first: Box = NO_BOX
+    outline: Box = NO_BOX
     in_shares: bool = True
 
 
@@ -95,8 +95,8 @@ class Labels:
                 yield Marked(chosen[row.number], row.box, where, problem="" if row.in_shares else _NO_SHARES)
             elif named and row.number not in named:
                 problem = f"nothing names its class {row.number}, so it may mark a face"
-                yield Marked(Kind.FACE, NOTHING, where, problem=problem)
-        yield from (Marked(Kind.FACE, NOTHING, f"line {line} of {name}") for line in self.unreadable)
+                yield Marked(Kind.FACE, NO_BOX, where, problem=problem)
+        yield from (Marked(Kind.FACE, NO_BOX, f"line {line} of {name}") for line in self.unreadable)
 
 
 def read_labels(data: bytes, keypoints: int) -> Labels:
@@ -117,7 +117,7 @@ def read_labels(data: bytes, keypoints: int) -> Labels:
     return Labels(tuple(rows), tuple(unreadable))
 
 
-def settled(files: Mapping[str, Labels]) -> dict[str, Labels]:
+def with_forms_resolved(files: Mapping[str, Labels]) -> dict[str, Labels]:
     """Return a data set's labels with its long lines read as most of those are that can be one thing alone.
 
     Where one of the others is not what it was taken for, its box holds what it marks in either reading.
@@ -178,15 +178,15 @@ def _numbers(words: Sequence[str]) -> list[float]:
 
 
 def _row(number: int, line: int, values: list[float], keypoints: int) -> Row:
-    count, first = len(values), _box(values[:4]) if len(values) >= 4 else NOTHING
+    count, first = len(values), _box(values[:4]) if len(values) >= 4 else NO_BOX
     in_shares = not any(value > _LARGEST_SHARE for value in values[:4])
     if count in (4, 5):
-        return Row(number, _either_way(values, first), line, Form.BOX, count, in_shares=in_shares)
+        return Row(number, _also_as_corners(values, first), line, Form.BOX, count, in_shares=in_shares)
     if keypoints:
-        box = first if count == 4 + keypoints else NOTHING
+        box = first if count == 4 + keypoints else NO_BOX
         return Row(number, box, line, Form.BOX, count, in_shares=in_shares)
     may_be_polygon = count >= 6 and count % 2 == 0 and min(values) > _UNKNOWN
-    outline = box_around(values) if may_be_polygon else NOTHING
+    outline = box_around(values) if may_be_polygon else NO_BOX
     form = _form(values, first, 0.0 if math.isnan(outline[0]) else _filled(values))
     boxes = {Form.LANDMARKS: [first], Form.EITHER: [first, outline], Form.POLYGON: [outline]}
     in_shares = in_shares and not (form is Form.POLYGON and max(outline[2:]) > _LARGEST_SHARE)
@@ -206,7 +206,7 @@ def _box(values: Sequence[float]) -> Box:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _either_way(values: Sequence[float], box: Box) -> Box:
+def _also_as_corners(values: Sequence[float], box: Box) -> Box:
     """Return a box, and its numbers read as corners besides, where only corners would lie within the photo."""
     x0, y0, x1, y1 = values[:4]
     leads_out = min(box[:2]) < -_BEYOND or max(box[2:]) > 1 + _BEYOND

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from styleid.datasets.classes import Kind, choose_classes
 from styleid.datasets.formats.yolo.data_yaml import DataYaml, add_class, read_yaml
-from styleid.datasets.formats.yolo.labels import Labels, looks_like_labels, read_labels, settled, with_faces
+from styleid.datasets.formats.yolo.labels import Labels, looks_like_labels, read_labels, with_faces, with_forms_resolved
 from styleid.datasets.formats.yolo.owners import LabelOwners, find_owners
-from styleid.datasets.hints import MEND, AnnotationHints, faces_of
+from styleid.datasets.hints import HOW_TO_CORRECT, AnnotationHints, faces_of
 from styleid.datasets.names import Finder
 from styleid.datasets.options import FROM_ANNOTATIONS, AnnotationOptions
 from styleid.datasets.plan import Changes, FoundFaces, Named, Plan, below, read_or_nothing, split_masks, walk_files
@@ -60,7 +60,7 @@ class Yolo:
         annotations = [n for n in names if n in {*labels, *self._lists} or _describes(n)]
         self._labels = self._read(annotations, options)
         if options.boxes == FROM_ANNOTATIONS and not self._labels:
-            raise OptionError("boxes", f"{root} holds no text files of labels. Other forms are not read as YOLO's.")
+            raise OptionError("boxes", f"{root} contains no text files of labels. Other forms are not supported.")
         hints = self._hints(photos, self._classes(names))
         inputs = tuple(InputFile(root / p, Path(p), hints[p]) for p in photos)
         absent = [(n, "no photo belongs to these labels") for n in owners.orphans]
@@ -68,7 +68,7 @@ class Yolo:
         absent += [(p, f"{n} names it, but it is not there") for n in self._lists for p in self._unlisted(n)]
         others = tuple(n for n in names if n not in {*photos, *annotations, *barred})
         created = tuple(label for label in owners.label_of.values() if label not in texts)
-        notes = [*notes, *self._unsure(), *self._leading_back()]
+        notes = [*notes, *self._unsure(), *self._notes_on_references()]
         return Plan(inputs, tuple(annotations), tuple(barred), others, created, tuple(dict(absent).items()), (*notes,))
 
     def rewrite(self, name: str, data: bytes, changes: Changes) -> bytes | None:
@@ -114,7 +114,7 @@ class Yolo:
             return {}
         keypoints = self._data.keypoints if self._data else 0
         known = {*self._owners.photo_of, *self._owners.maybe}
-        read = settled({n: read_labels(self._bytes(n), keypoints) for n in annotations if n in known})
+        read = with_forms_resolved({n: read_labels(self._bytes(n), keypoints) for n in annotations if n in known})
         if options.add_faces:
             self._choose_number(read)
         return read
@@ -133,8 +133,8 @@ class Yolo:
             raise OptionError("face_class", f"{self._yaml} has a class '{self._options.face_class}' already. "
                               "Choose another name.")  # fmt: skip
         if data.keypoints:
-            raise OptionError("add_faces", f"{self._yaml} has a kpt_shape: each label needs keypoints, which faces "
-                              "do not bring.")  # fmt: skip
+            raise OptionError("add_faces", f"{self._yaml} has a kpt_shape: each label needs keypoints, which added "
+                              "faces do not have.")  # fmt: skip
         self._face_number = max(data.names) + 1
         for name, labels in read.items():
             if labels.highest >= self._face_number:
@@ -162,7 +162,8 @@ class Yolo:
         skip = self._options.bad_boxes == "skip"
         marked = {n: tuple(each.marked(chosen, named, n)) for n, each in self._labels.items()} if chosen else {}
         problems = {
-            photo: f"{name} may be for this photo or for others, and {faces[0].where} marks a {faces[0].kind}. {MEND}"
+            photo: f"{name} may be for this photo or for others, and {faces[0].where} marks a {faces[0].kind}. "
+            f"{HOW_TO_CORRECT}"
             for name, maybe in self._owners.maybe.items()
             if (faces := faces_of(marked.get(name, ()))) and not skip
             for photo in maybe
@@ -209,20 +210,20 @@ class Yolo:
                 yield name, ("its lines may be polygons, or boxes with landmarks: both places are hidden. A kpt_shape "
                              "in the data.yaml tells that they are the latter")  # fmt: skip
 
-    def _leading_back(self) -> Iterator[Named]:
+    def _notes_on_references(self) -> Iterator[Named]:
         """Yield a note on each file that refers to the original photos, so that a training would read them."""
         if self._data is not None:
             for value in (self._data.base, *self._data.splits):
-                if self._leads_back(value, ""):
+                if self._refers_to_original(value, ""):
                     yield self._yaml, f"it names {value}{_READS_BACK}"
         for name in self._lists:
             folder = PurePosixPath(name).parent.as_posix()
             lines = read_or_nothing(self._root / name).splitlines()
             named = (line.decode("utf-8", "surrogateescape").strip() for line in lines)
-            if odd := next((one for one in named if self._leads_back(one, folder)), ""):
+            if odd := next((one for one in named if self._refers_to_original(one, folder)), ""):
                 yield name, f"it names files such as {odd}{_READS_BACK}"
 
-    def _leads_back(self, value: str, folder: str) -> bool:
+    def _refers_to_original(self, value: str, folder: str) -> bool:
         """Say whether a path is absolute, or leads out of this folder, or into it from beside it, to what is there.
 
         So it would from a copy that lies beside this folder. folder: the one that it is written in.
@@ -261,7 +262,9 @@ def _class_list(root: Path, names: Sequence[str]) -> dict[int, str]:
             lines = read_or_nothing(root / name).decode("utf-8-sig", "replace").splitlines()
             found = {number: line.strip() for number, line in enumerate(lines) if line.strip()}
             if any(numbered.get(number, one) != one for number, one in found.items()):
-                raise OptionError("boxes", f"{first} and {name} name classes differently. Run the folders apart.")
+                raise OptionError(
+                    "boxes", f"{first} and {name} name classes differently. Process their folders separately."
+                )
             first = first or name
             numbered |= found
     return numbered

@@ -48,11 +48,11 @@ def find_owners(
     usual = {place: photo for photo, each in reversed(places.items()) for place in each}
     for text in sorted(set(texts) - owners.photo_of.keys()):
         if lies_in_labels(text) or text in usual or is_labels(text):
-            _take_in(text, usual.get(text, ""), owners, finder, texts)
+            _find_owner(text, usual.get(text, ""), owners, finder, texts)
     return owners
 
 
-def _take_in(text: str, photo: str, owners: LabelOwners, finder: Finder, texts: Collection[str]) -> None:
+def _find_owner(text: str, photo: str, owners: LabelOwners, finder: Finder, texts: Collection[str]) -> None:
     """Find the photo of a label file in an unusual place. photo: the photo beside it; empty if there is none."""
     found, depth = ((photo,), 2) if photo else finder.anywhere(text)
     if depth == 1:  # the name alone agrees: photos with labels of their own are not meant

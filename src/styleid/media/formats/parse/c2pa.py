@@ -129,12 +129,12 @@ def _check_assertions(store: _Node, found: _Checks) -> None:
     found.need(not store.contents and not store.private, "content besides assertions")
 
 
-def _check_hash(told: Any, found: _Checks) -> None:
-    found.keys(told, _HASH_KEYS, "further keys of the hash")
-    found.need(told["alg"] == "sha256" and len(told["hash"]) == 32, "a hash other than SHA-256")
-    found.need(told.get("name") == "jumbf manifest", "another name of the hash")
-    found.need(not told.get("pad", b"").strip(b"\0"), "data in the padding of the hash")
-    for part in told.get("exclusions", []):
+def _check_hash(assertion: Any, found: _Checks) -> None:
+    found.keys(assertion, _HASH_KEYS, "further keys of the hash")
+    found.need(assertion["alg"] == "sha256" and len(assertion["hash"]) == 32, "a hash other than SHA-256")
+    found.need(assertion.get("name") == "jumbf manifest", "another name of the hash")
+    found.need(not assertion.get("pad", b"").strip(b"\0"), "data in the padding of the hash")
+    for part in assertion.get("exclusions", []):
         if "xpath" in part:
             found.keys(part, {"xpath", "data"}, "exclusion")
             found.need(part["xpath"] in _XPATHS, "exclusion of another box")

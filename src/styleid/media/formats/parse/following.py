@@ -18,14 +18,14 @@ VIDEO_BOX = b"mpvd"
 VIDEO_HEADER_BYTES = 8
 
 
-def told_motion(packets: bytes) -> MotionFacts:
-    """Return the facts about a video in packets written by `Following`, so that the packet can be built again."""
+def described_motion(packets: bytes) -> MotionFacts:
+    """Return the facts about a video in packets written by `FollowingData`, so that the packet can be built again."""
     time = re.search(rb'MotionPhotoPresentationTimestampUs="(-1|\d{1,8})"', packets)
     return MotionFacts(int(time[1]) if time else UNKNOWN_TIME, b"GCamera:MicroVideo=" in packets)
 
 
 @dataclass(frozen=True)
-class Following:
+class FollowingData:
     """The data after the picture of a file: a gain map, then a video.
 
     Attributes:
@@ -46,7 +46,9 @@ class Following:
         Args:
             marked: Whether to add the mark of generated content; see `styleid.media.provenance`.
         """
-        names = f' xmlns:Container="{CONTAINER}" xmlns:Item="{ITEM}"' + self._gain_map_told() + self._motion_told()
+        names = (
+            f' xmlns:Container="{CONTAINER}" xmlns:Item="{ITEM}"' + self._describe_gain_map() + self._describe_motion()
+        )
         padding = "" if self.picture == "image/jpeg" else f' Item:Length="0" Item:Padding="{VIDEO_HEADER_BYTES}"'
         items = [_item("Primary", self.picture, padding)]
         if self.gain_map_bytes:
@@ -64,23 +66,23 @@ class Following:
             '<?xpacket end="r"?>'
         ).encode()
 
-    def _gain_map_told(self) -> str:
+    def _describe_gain_map(self) -> str:
         return ' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"' if self.gain_map_bytes else ""
 
-    def _motion_told(self) -> str:
+    def _describe_motion(self) -> str:
         if not self.video_bytes:
             return ""
         time = self.motion.shown_at_us
-        told = (
+        text = (
             f' xmlns:GCamera="{CAMERA}" GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"'
             f' GCamera:MotionPhotoPresentationTimestampUs="{time}"'
         )
         if self.motion.micro:
-            told += (
+            text += (
                 ' GCamera:MicroVideo="1" GCamera:MicroVideoVersion="1"'
                 f' GCamera:MicroVideoOffset="{self.video_bytes}" GCamera:MicroVideoPresentationTimestampUs="{time}"'
             )
-        return told
+        return text
 
 
 def _item(semantic: str, mime: str, length: str) -> str:

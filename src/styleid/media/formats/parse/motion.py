@@ -54,8 +54,8 @@ def find_motion(data: bytes, packets: Sequence[bytes], picture_end: int) -> Foun
         packets: Its XMP packets.
         picture_end: Offset after the picture; the video must not begin before it.
     """
-    told = _camera_values(packets)
-    starts = [*_by_directory(data, packets), *_by_offset(data, told), *_by_trailer(data)]
+    values = _camera_values(packets)
+    starts = [*_by_directory(data, packets), *_by_offset(data, values), *_by_trailer(data)]
     for start in starts:
         if start >= picture_end and is_movie(data, start):
             return FoundMotion(start, _end(data, start), motion_facts(packets))
@@ -69,13 +69,13 @@ def is_movie(data: bytes, start: int) -> bool:
 
 def motion_facts(packets: Sequence[bytes]) -> MotionFacts:
     """Return how a video relates to its picture, from XMP packets."""
-    told = _camera_values(packets)
-    return MotionFacts(_shown_at(told), told.get("MicroVideo") == "1" and told.get("MotionPhoto") != "1")
+    values = _camera_values(packets)
+    return MotionFacts(_shown_at(values), values.get("MicroVideo") == "1" and values.get("MotionPhoto") != "1")
 
 
-def _shown_at(told: dict[str, str]) -> int:
+def _shown_at(values: dict[str, str]) -> int:
     for name in ("MotionPhotoPresentationTimestampUs", "MicroVideoPresentationTimestampUs"):
-        text = told.get(name, "")
+        text = values.get(name, "")
         if text.isascii() and text.isdigit() and int(text) <= _LONGEST_US:
             return int(text)
     return UNKNOWN_TIME
@@ -139,8 +139,8 @@ def _number(item: ElementTree.Element, name: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _by_offset(data: bytes, told: dict[str, str]) -> list[int]:
-    text = told.get("MicroVideoOffset", "")
+def _by_offset(data: bytes, values: dict[str, str]) -> list[int]:
+    text = values.get("MicroVideoOffset", "")
     return [len(data) - int(text)] if text.isascii() and text.isdigit() else []
 
 

@@ -60,7 +60,9 @@ def sniff(data: bytes) -> str:
         return "BMP"
     if data[4:8] == b"ftyp":
         return _iso_kind(data)
-    raise BadFileError(f"it is no picture that can be read: {_described(data)}. Supported are {', '.join(SUFFIXES)}")
+    raise BadFileError(
+        f"it is not a picture of a supported format: {_described(data)}. Supported are {', '.join(SUFFIXES)}"
+    )
 
 
 def _iso_kind(data: bytes) -> str:

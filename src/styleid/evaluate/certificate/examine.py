@@ -22,7 +22,7 @@ from styleid.evaluate.certificate.second_detector import second_finds
 from styleid.evaluate.instruments import Instruments
 from styleid.evaluate.originals import overlaps
 from styleid.evaluate.outputs import Status, fitted
-from styleid.evaluate.side_channels import SideChannels, look_behind
+from styleid.evaluate.side_channels import SideChannels, find_side_channels
 from styleid.faces.align import UTKFACE_POINTS
 from styleid.faces.detect import DetectorOptions, FaceDetector
 from styleid.media.image import Photo, read_photo_bytes
@@ -62,7 +62,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class FaceLook:
+class ExaminedFace:
     """One face of a photo.
 
     Attributes:
@@ -98,7 +98,7 @@ class FaceLook:
 
 
 @dataclass
-class PhotoLook:
+class ExaminedPhoto:
     """The results for one photo.
 
     Attributes:
@@ -115,7 +115,7 @@ class PhotoLook:
     name: str
     status: Status
     error: str = ""
-    faces: list[FaceLook] = field(default_factory=list)
+    faces: list[ExaminedFace] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     side: SideChannels | None = None
     altered: bool = False
@@ -133,7 +133,7 @@ class PhotoLook:
 
 
 @dataclass(frozen=True)
-class LookTask:
+class ExamineTask:
     """A photo to examine. threshold: of the run's detector. lists_faces: whether the journal lists every face."""
 
     item: Item
@@ -141,33 +141,33 @@ class LookTask:
     lists_faces: bool
 
 
-def look_at(task: LookTask, tools: Instruments) -> PhotoLook:
+def examine_photo(task: ExamineTask, tools: Instruments) -> ExaminedPhoto:
     """Examine one photo. An output that cannot be compared counts as published, with every face exposed."""
     item = task.item
     original, before, error = _read(item.original)
     if original is None:
         lost = Status.UNREADABLE if item.output is not None else Status.WITHHELD
-        return PhotoLook(item.name, lost, f"original: {error}", side=_alone(item.output))
+        return ExaminedPhoto(item.name, lost, f"original: {error}", side=_alone(item.output))
     faces, rest = _faces(task, original.image_rgb)
     output, after, error = _read(item.output)
     if item.output is None:
-        return PhotoLook(item.name, Status.WITHHELD, "", faces)
+        return ExaminedPhoto(item.name, Status.WITHHELD, "", faces)
     altered = bool(item.sha256) and hashlib.sha256(after).hexdigest() != item.sha256
     if output is None:
-        return PhotoLook(item.name, Status.UNREADABLE, error, faces, altered=altered)
+        return ExaminedPhoto(item.name, Status.UNREADABLE, error, faces, altered=altered)
     image = output.seen_like(original)
-    side = look_behind(after, image, before, original.image_rgb)
+    side = find_side_channels(after, image, before, original.image_rgb)
     shown = fitted(image, original.image_rgb)
     if shown is None:
         size = f"{image.shape[1]} x {image.shape[0]} px"
-        return PhotoLook(item.name, Status.OTHER_SHAPE, size, faces, side=side, altered=altered)
+        return ExaminedPhoto(item.name, Status.OTHER_SHAPE, size, faces, side=side, altered=altered)
     faces = [_compared(face, original.image_rgb, shown) for face in faces]
     regions = [
         *_face_regions(item.name, faces, task.lists_faces),
         *_missed_regions(item.name, faces, rest, original.image_rgb, shown),
     ]
     copied = side.identical and item.record is None and task.lists_faces
-    return PhotoLook(item.name, Status.MEASURED, "", faces, regions, side, altered, copied)
+    return ExaminedPhoto(item.name, Status.MEASURED, "", faces, regions, side, altered, copied)
 
 
 def _read(path: Path | None) -> tuple[Photo | None, bytes, str]:
@@ -186,7 +186,7 @@ def _read(path: Path | None) -> tuple[Photo | None, bytes, str]:
 def _alone(path: Path | None) -> SideChannels | None:
     """Return what an output contains besides its picture, if its original cannot be read."""
     photo, content, _ = _read(path)
-    return None if photo is None else look_behind(content, photo.image_rgb, b"", photo.image_rgb)
+    return None if photo is None else find_side_channels(content, photo.image_rgb, b"", photo.image_rgb)
 
 
 @cache
@@ -194,14 +194,14 @@ def _detector(threshold: float) -> FaceDetector:
     return FaceDetector(DetectorOptions(min(threshold, NEAR_MISS_FROM)))
 
 
-def _faces(task: LookTask, image_rgb: ImageRGB) -> tuple[list[FaceLook], Faces]:
+def _faces(task: ExamineTask, image_rgb: ImageRGB) -> tuple[list[ExaminedFace], Faces]:
     """Return the faces of a photo, and the detections below the threshold."""
     found = _detector(task.threshold).detect(image_rgb)
     free = np.ones(len(found), bool)
     faces = []
-    for told in (task.item.record or {}).get("faces", []):
-        box = np.asarray(told["box"], np.float32)
-        distance = float(told.get("gate", {}).get("distance", 0.0))
+    for entry in (task.item.record or {}).get("faces", []):
+        box = np.asarray(entry["box"], np.float32)
+        distance = float(entry.get("gate", {}).get("distance", 0.0))
         shares = np.where(free, _shares(found.boxes_xyxy, box), 0.0)
         best = int(shares.argmax()) if len(shares) else -1
         if best >= 0 and shares[best] >= _SAME_FACE:
@@ -209,14 +209,14 @@ def _faces(task: LookTask, image_rgb: ImageRGB) -> tuple[list[FaceLook], Faces]:
             points, score = found.landmarks_px[best], float(found.scores[best])
         else:
             points, score = box[:2] + np.asarray(UTKFACE_POINTS, np.float32) * (box[2:] - box[:2]), 0.0
-        faces.append(FaceLook(box, points, str(told["action"]), score, distance=distance))
+        faces.append(ExaminedFace(box, points, str(entry["action"]), score, distance=distance))
     sure = free & (found.scores >= task.threshold)
     for place in np.nonzero(sure)[0]:
         box = found.boxes_xyxy[place]
         if task.lists_faces and any(_shares(face.box_xyxy[None], box)[0] >= _SAME_FACE for face in faces):
             continue
         action = str(Action.KEPT) if _holds(task.item.kept, box) else ""
-        faces.append(FaceLook(box, found.landmarks_px[place], action, float(found.scores[place])))
+        faces.append(ExaminedFace(box, found.landmarks_px[place], action, float(found.scores[place])))
     return faces, found[free & ~sure]
 
 
@@ -229,12 +229,12 @@ def _holds(ranges: tuple[tuple[float, float, float, float], ...], box: FloatArra
     return any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in ranges)
 
 
-def _compared(face: FaceLook, before: ImageRGB, after: ImageRGB) -> FaceLook:
+def _compared(face: ExaminedFace, before: ImageRGB, after: ImageRGB) -> ExaminedFace:
     alike = likeness(before, after, face.box_xyxy)
-    return FaceLook(face.box_xyxy, face.landmarks_px, face.action, face.score, alike, face.distance)
+    return ExaminedFace(face.box_xyxy, face.landmarks_px, face.action, face.score, alike, face.distance)
 
 
-def _face_regions(name: str, faces: list[FaceLook], lists_faces: bool) -> list[Region]:
+def _face_regions(name: str, faces: list[ExaminedFace], lists_faces: bool) -> list[Region]:
     found = []
     for face in faces:
         alike = face.likeness or 0.0
@@ -252,7 +252,9 @@ def _face_regions(name: str, faces: list[FaceLook], lists_faces: bool) -> list[R
     return found
 
 
-def _missed_regions(name: str, faces: list[FaceLook], rest: Faces, before: ImageRGB, after: ImageRGB) -> list[Region]:
+def _missed_regions(
+    name: str, faces: list[ExaminedFace], rest: Faces, before: ImageRGB, after: ImageRGB
+) -> list[Region]:
     """Return where a face may have been missed, except where the output was changed anyway."""
     known = np.array([face.box_xyxy for face in faces], np.float32).reshape(-1, 4)
     found = []

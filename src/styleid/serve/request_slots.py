@@ -12,7 +12,7 @@ from styleid.serve.problems import ProblemError
 _RETRY_S = "2"
 
 
-class Turns:
+class RequestSlots:
     """Places for requests.
 
     Args:
