@@ -148,6 +148,14 @@ def test_a_decision_without_a_face_withholds_its_photo(client, two_faces) -> Non
     assert "a.png" not in downloaded(client, job)
 
 
+def test_photos_without_a_face_come_before_those_that_do_not_stand_out(client, two_faces) -> None:
+    empty = cv2.imencode(".png", np.full((64, 64, 3), 120, np.uint8))[1].tobytes()
+    job = start(client, [("a.png", two_faces), ("b.png", empty)], PLAIN)
+    client.ended(job)
+    body = client.get(f"/v1/jobs/{job}/faces").json()
+    assert [(photo["name"], photo["risk"]) for photo in body["photos"]] == [("b.png", 0.3), ("a.png", 0.0)]
+
+
 def test_photos_are_shown_before_and_after(client, reviewed, two_faces) -> None:
     for side in ("before", "after"):
         answer = client.get(f"/v1/jobs/{reviewed}/photos/1/{side}", params={"px": 256})
