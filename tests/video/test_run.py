@@ -358,7 +358,7 @@ def test_subtitles_of_a_run(tmp_path, given, kept, capsys):
 
 def test_one_frame_after_the_other_makes_the_same_bytes(done, bundle, tmp_path, monkeypatch):
     source, out, summary = done
-    monkeypatch.setattr("styleid.video.run.frames_at_once", lambda: 1)
+    monkeypatch.setattr("styleid.video.engines.frames_at_once", lambda: 1)
     again = process_video(
         source, Anonymizer(bundle, AnonymizeOptions(seed=4)), VideoOptions(tmp_path / out.name), LOSSLESS
     )

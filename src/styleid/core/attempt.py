@@ -9,6 +9,7 @@ from styleid.core.drawing import Drawing
 from styleid.core.face import SourceFace, xyxy
 from styleid.core.gate import GateVerdict
 from styleid.core.measurement import LazyObservation
+from styleid.pixel.masked import copy_where
 from styleid.pixel.obscure import Obscuring
 from styleid.types import Action, FaceOutcome, ImageRGB, MaskArray
 
@@ -44,7 +45,7 @@ class Attempt:
         patch, mask, overlaps = self.patch, self.mask, bool(draft.changed[y0:y1, x0:x1].any())
         if overlaps:  # the patch shows the neighbours' original faces, so composite again next to their new ones
             patch, mask = source.composite(draft.image_rgb, self.drawing, as_sharp_as=draft.original_rgb)
-        draft.image_rgb[y0:y1, x0:x1][mask] = patch[mask]
+        copy_where(draft.image_rgb[y0:y1, x0:x1], patch, mask)
         draft.changed[y0:y1, x0:x1] |= mask
         return overlaps
 

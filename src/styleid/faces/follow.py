@@ -10,7 +10,7 @@ Frames are grey, uint8 (h, w). Boxes are (x0, y0, x1, y1) in their pixels. Score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -66,11 +66,27 @@ def follow(
     Returns:
         Boxes, (n - 1, 4), and scores, (n - 1,).
     """
+    found = list(followed(pictures, box_xyxy, speed, look))
+    boxes, scores = [box for box, _ in found], [score for _, score in found]
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
+
+
+def followed(
+    pictures: Sequence[np.ndarray], box_xyxy: FloatArray, speed: FloatArray, look: Look | None = None
+) -> Iterator[tuple[FloatArray, float]]:
+    """Yield the box, (4,), and the score in each frame after the first; see `follow`. Each is searched when asked for.
+
+    Args:
+        pictures: n grey frames.
+        box_xyxy: The face's box in the first frame, (4,).
+        speed: The face's motion, (2,), pixels per frame.
+        look: The frame and box from which the patch is cut; None for the first frame and box_xyxy.
+    """
     look = look or (pictures[0], np.asarray(box_xyxy, np.float32))
     patch, aside = _patch(*look)
     middle, half = np.asarray(box_xyxy).reshape(2, 2).mean(0), (look[1][2:] - look[1][:2]) / 2
     box, speed = np.concatenate([middle - half, middle + half]).astype(np.float32), np.asarray(speed, np.float32)
-    boxes, scores, scale, unseen = [], [], 1.0, 0
+    scale, unseen = 1.0, 0
     for picture in pictures[1:]:
         guess = box + np.tile(speed, 2)
         found, score, scale_found = _search(picture, patch, guess, speed, scale, aside, unseen)
@@ -81,9 +97,7 @@ def follow(
             box = found
         else:
             box = guess
-        boxes.append(_wider(box, min(_UNSURE_GROWTH * unseen, _MOST_GROWTH)))
-        scores.append(score)
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
+        yield _wider(box, min(_UNSURE_GROWTH * unseen, _MOST_GROWTH)), score
 
 
 def fill_gap(

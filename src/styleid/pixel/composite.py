@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, UInt8
 
 from styleid.faces.align import invert, scale_of, shown_window
 from styleid.faces.geometry import JAW, with_forehead
 from styleid.pixel.glasses import FaceMaps, are_dark, draw_glasses_of_original
+from styleid.pixel.masked import bounds, copy_where, to_bytes
 from styleid.pixel.regions import FaceHull, forehead_fade
 from styleid.pixel.scale import at_photo_scale
 from styleid.pixel.soft import blurred, ramp
@@ -58,6 +59,10 @@ _COLOURLESS = (0.2, 0.7)
 fully."""
 _GREY = 0.1
 """Least saturation that is assumed for skin."""
+_CORE = 0.8
+"""Opacity above which sharpness and grain are measured."""
+_SHARPNESS_REACH_PX, _BESIDE_PX = 18, 4
+"""How far the blurs reach whose sharpness is measured, and how many pixels beside the new face are computed, too."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,15 @@ def composite(
     field = sampled(displacement, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
     coverage = sampled(alpha, place, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
     moved = (np.abs(field[..., 0]) > 1e-3) | (np.abs(field[..., 1]) > 1e-3) | (coverage > 1e-3)
-    surroundings = _move(image_rgb, window, field, matrix)
-    new = sampled(generated, place, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-    sharp = patch if as_sharp_as is None else as_sharp_as[y0:y1, x0:x1]
-    new = match_sharpness(new, sharp.astype(np.float32), coverage, scale_of(matrix))
-    blended = surroundings + (new - surroundings) * coverage[..., None]
-    patch[moved] = blended.round().clip(0, 255).astype(np.uint8)[moved]
+    blended = _move(image_rgb, window, field, matrix)
+    if (part := bounds(coverage > 0, _BESIDE_PX)) is not None:
+        new = sampled(generated, place[part], cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+        sharp = patch if as_sharp_as is None else as_sharp_as[y0:y1, x0:x1]
+        new = match_sharpness(new, sharp[part].astype(np.float32), coverage[part], scale_of(matrix))
+        new -= blended[part]
+        new *= coverage[part][..., None]
+        blended[part] += new
+    copy_where(patch, to_bytes(blended), moved)
     changed[y0:y1, x0:x1] = moved
     return changed
 
@@ -255,10 +263,10 @@ def match_sharpness(
     Returns:
         (h, w, 3).
     """
-    core = coverage > 0.8
-    if core.sum() < 64:
+    part = bounds(coverage > _CORE, _SHARPNESS_REACH_PX)
+    if part is None or (core := (coverage[part] > _CORE).view(np.uint8)).sum() < 64:
         return new
-    luma, photo_luma = new @ LUMA, photo @ LUMA
+    luma, photo_luma = (cv2.transform(colours[part], LUMA[None]) for colours in (new, photo))
     wanted, given = _fine_energy(photo_luma, core), _fine_energy(luma, core)
     if given > 1.15 * wanted:
         low, high = 0.0, 3.0
@@ -277,14 +285,15 @@ def match_sharpness(
     return new + noise[..., None]
 
 
-def _fine_energy(luma: Float[np.ndarray, "h w"], core: Bool[np.ndarray, "h w"]) -> float:
-    return float(np.sqrt(np.mean((luma - cv2.GaussianBlur(luma, (0, 0), 1.0))[core] ** 2)))
+def _fine_energy(luma: Float[np.ndarray, "h w"], core: UInt8[np.ndarray, "h w"]) -> float:
+    fine = luma - cv2.GaussianBlur(luma, (0, 0), 1.0)
+    return float(np.sqrt(cv2.mean(cv2.multiply(fine, fine), core)[0]))
 
 
-def _grain(luma: Float[np.ndarray, "h w"], core: Bool[np.ndarray, "h w"]) -> float:
+def _grain(luma: Float[np.ndarray, "h w"], core: UInt8[np.ndarray, "h w"]) -> float:
     """Estimate the noise's standard deviation from the median of second differences, which edges hardly affect."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    return float(np.median(np.abs(cv2.filter2D(luma, -1, kernel)[core]))) / 0.6745 / 6
+    return float(np.median(np.abs(cv2.filter2D(luma, -1, kernel)[core > 0]))) / 0.6745 / 6
 
 
 def _move(
@@ -296,11 +305,11 @@ def _move(
     """Return the window of the photo, warped by the displacement field, float32."""
     x0, y0, x1, y1 = window
     turn = invert(matrix)[:, :2]
-    shift = field @ turn.T
-    x, y = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
-    return cv2.remap(
-        image_rgb, x + shift[..., 0], y + shift[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    ).astype(np.float32)
+    place = np.asarray(cv2.transform(field, turn), np.float32)
+    place[..., 0] += np.arange(x0, x1, dtype=np.float32)
+    place[..., 1] += np.arange(y0, y1, dtype=np.float32)[:, None]
+    moved = cv2.remap(image_rgb, place, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload]
+    return moved.astype(np.float32)
 
 
 def crop_places(window: tuple[int, int, int, int], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "h w 2"]:
@@ -314,8 +323,11 @@ def crop_places(window: tuple[int, int, int, int], matrix: Float[np.ndarray, "2 
         (h, w, 2), float32.
     """
     x0, y0, x1, y1 = window
-    x, y = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
-    return np.stack([x, y], -1) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
+    x, y = np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)[:, None]
+    place = np.empty((y1 - y0, x1 - x0, 2), np.float32)
+    for axis, (along_x, along_y, shift) in enumerate(matrix.astype(np.float32)):
+        np.add(x * along_x + shift, y * along_y, out=place[..., axis])
+    return place
 
 
 def _places(displacement: Float[np.ndarray, "s s 2"]) -> Float[np.ndarray, "s s 2"]:
@@ -342,4 +354,4 @@ def sampled(
     Returns:
         (h, w) or (h, w, c), float32.
     """
-    return np.asarray(cv2.remap(values, place[..., 0], place[..., 1], how, borderMode=border), np.float32)
+    return np.asarray(cv2.remap(values, place, None, how, borderMode=border), np.float32)  # type: ignore[call-overload]

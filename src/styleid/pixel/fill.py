@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, UInt8
 from styleid.faces.align import scale_of, shown_window
 from styleid.pixel import guides
 from styleid.pixel.composite import crop_places, match_sharpness, sampled
+from styleid.pixel.masked import copy_where, to_bytes
 from styleid.pixel.scale import at_photo_scale, scaled_matrix
 from styleid.pixel.soft import blurred
 from styleid.types import FloatArray, ImageRGB, MaskArray
@@ -138,7 +139,7 @@ def fill_in(
     new = match_sharpness(new, sharp.astype(np.float32), opacity, scale_of(matrix))
     mixed = patch + (new - patch) * opacity[..., None]
     drawn = opacity > 1e-3
-    patch[drawn] = mixed.round().clip(0, 255).astype(np.uint8)[drawn]
+    copy_where(patch, to_bytes(mixed), drawn)
     changed[y0:y1, x0:x1] = drawn
     return changed
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageFilter
 
 from styleid.faces.align import scale_of, shown_window
+from styleid.pixel.masked import copy_where, to_bytes
 from styleid.pixel.regions import FACE, SKIN, FaceHull
 from styleid.pixel.scale import scaled_matrix
 from styleid.types import ImageRGB, MaskArray, Region
@@ -167,7 +168,7 @@ class MatchedFace:
         x0, y0, x1, y1 = window
         patch, moved = image_rgb[y0:y1, x0:x1], opacity[..., 0] > 1e-3
         blended = patch + (colours - patch) * opacity
-        patch[moved] = blended.round().clip(0, 255).astype(np.uint8)[moved]
+        copy_where(patch, to_bytes(blended), moved)
         changed[y0:y1, x0:x1] = moved
         return changed
 

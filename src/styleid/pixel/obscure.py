@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from styleid.faces.align import transform_points
+from styleid.pixel.masked import bounds, copy_where
 from styleid.types import ImageRGB, MaskArray
 
 Obscuring = Literal["solid", "blur", "pixelate"]
@@ -42,15 +43,15 @@ def obscure_face(
     """
     height, width = image_rgb.shape[:2]
     mask = face_ellipse(box_xyxy, (height, width))
-    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    if len(rows) == 0:
+    part = bounds(mask)
+    if part is None:
         return mask
-    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    patch, inside = image_rgb[y0:y1, x0:x1], mask[y0:y1, x0:x1]
-    side = float(min(y1 - y0, x1 - x0))
+    patch, inside = image_rgb[part], mask[part]
+    side = float(min(inside.shape))
     if how == "solid":
-        around = patch[~inside] if (~inside).any() else patch.reshape(-1, 3)
-        hidden = np.broadcast_to(around.mean(0).round().astype(np.uint8), patch.shape)
+        around = ~inside if not inside.all() else inside
+        hidden = np.empty_like(patch)
+        hidden[:] = np.round(cv2.mean(patch, around.view(np.uint8))[:3])
     elif how == "pixelate":
         blocks = max(1, round(_PIXELATE_BLOCKS / strength))
         size = blocks, max(1, round(blocks * patch.shape[0] / patch.shape[1]))
@@ -59,7 +60,7 @@ def obscure_face(
     else:
         sigma = max(1.0, side * _BLUR_OF_SIDE * strength / 2)
         hidden = cv2.GaussianBlur(patch, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    patch[inside] = hidden[inside]
+    copy_where(patch, np.asarray(hidden, np.uint8), inside)
     return mask
 
 

@@ -10,11 +10,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 
 from styleid.core.pipeline import Anonymizer
 from styleid.media.video.clip import Clip, ClipFrame, ClipSink
+from styleid.pixel.masked import bounds, copy_where
 from styleid.pixel.obscure import Obscuring, face_ellipse, obscure_face
 from styleid.types import Action, FaceOutcome, ImageRGB, MaskArray
 from styleid.video.drawing import Drawn, DrawRequest, FaceRequest
@@ -217,10 +219,11 @@ class Renderer:
         """Blend a face with its obscured version. share: weight of the obscured version, 0 to 1."""
         hidden = held.image_rgb.copy()
         mask = obscure_face(hidden, box, how)
-        there = held.image_rgb[mask].astype(np.float32)
-        blended = there + np.float32(share) * (hidden[mask].astype(np.float32) - there)
-        held.image_rgb[mask] = blended.round().astype(np.uint8)
-        held.changed |= mask
+        if (part := bounds(mask)) is not None:
+            there = held.image_rgb[part]
+            blended = cv2.addWeighted(hidden[part], share, there, 1 - share, 0)
+            copy_where(there, np.asarray(blended, np.uint8), mask[part])
+            held.changed[part] |= mask[part]
 
 
 def hiding(failing: Sequence[int], frame: int, fade: int, merge: int) -> tuple[float, int]:

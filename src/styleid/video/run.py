@@ -29,6 +29,7 @@ from styleid.types import Faces, ImageRGB
 from styleid.version import __version__
 from styleid.video.decided import clip_sha256, export_video_decisions, require_decided, shared_settings
 from styleid.video.engines import open_engine
+from styleid.video.gaps import complete
 from styleid.video.keep import leave_kept
 from styleid.video.linking import link_tracks
 from styleid.video.measurements import Measurements, measure
@@ -41,7 +42,7 @@ from styleid.video.segments import Engine, LocalEngine
 from styleid.video.store import Workspace
 from styleid.video.targets import AssignedTarget, assign_targets
 from styleid.video.track_entry import track_entry
-from styleid.video.tracks import Track, complete, rounded, steadied, tracks_of
+from styleid.video.tracks import Track, rounded, steadied, tracks_of
 
 UNSURE_SHARE = 0.35
 """Threshold of low-score detections, as a share of the detector's threshold. They continue tracks, but begin none."""
@@ -306,7 +307,7 @@ def first_pass(
         finder = detector or anonymizer.detector.with_options(low)
         found = scan(clip, finder, bundle, chosen.threshold, space, engine, watch)
         rows = associate(found.candidates, chosen.threshold, found.cuts, round(_GAP_S * rate))
-        tracks = complete(clip, found, tracks_of(found, rows, chosen.threshold), watch)
+        tracks = complete(clip, found, tracks_of(found, rows, chosen.threshold), watch, engine.pool)
         tracks = [rounded(steadied(track, found.times_s, rate)) for track in tracks]
         people = None
     for number, track in enumerate(tracks, 1):

@@ -19,7 +19,7 @@ from styleid.people.targets import Sighting, TakenTarget, clearest, sightings_of
 from styleid.types import ImageRGB
 from styleid.video.ahead import ONE_BY_ONE, FramePool
 from styleid.video.measurements import SAMPLES, Measurements, Sample, faces_at
-from styleid.video.measuring import steady
+from styleid.video.measuring import recall, steady
 from styleid.video.scan import Watch
 from styleid.video.tracks import Track
 
@@ -208,9 +208,13 @@ def _rehearsed(
     anonymizer: Anonymizer,
 ) -> Take:
     _, faces = faces_at([track], frame)
-    image = np.array(patch)
-    source = anonymizer.analyse(image, faces.moved(1.0, (-float(at[0]), -float(at[1]))), np.array([0]))[0]
-    return steady(source, measured.row(index, frame)), image
+    image, row = np.array(patch), measured.row(index, frame)
+    moved = faces.moved(1.0, (-float(at[0]), -float(at[1])))
+    if anonymizer.method.pixel is None:
+        source = recall(anonymizer, image, moved, 0, row, measured.maps(row))
+    else:  # label maps are not stored
+        source = anonymizer.analyse(image, moved, np.array([0]))[0]
+    return steady(source, row), image
 
 
 @dataclass(frozen=True)

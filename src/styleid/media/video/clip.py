@@ -14,8 +14,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 
 from styleid.types import ImageRGB, MaskArray
 
@@ -79,6 +80,7 @@ class ClipFrame:
         to_views: Converts `native` to the pictures that `further_views` returns.
         stamp: Time stamp in the file, before times were made continuous; None if there is none.
         key: Whether decoding can begin at this picture.
+        to_grey: Converts `native` to `grey`; None for the grey values of `image_rgb`.
     """
 
     index: int
@@ -90,11 +92,19 @@ class ClipFrame:
     to_views: Callable[[Any], list[tuple[ImageRGB, float]]] | None = None
     stamp: int | None = None
     key: bool = False
+    to_grey: Callable[[Any], UInt8[np.ndarray, "h w"]] | None = None
 
     @cached_property
     def image_rgb(self) -> ImageRGB:
         """Upright picture, uint8 (h, w, 3); converted when it is first read."""
         return self.to_rgb(self.native)
+
+    @property
+    def grey(self) -> UInt8[np.ndarray, "h w"]:
+        """Upright picture in grey, uint8 (h, w); only differences of its values have a meaning."""
+        if self.to_grey is None:
+            return np.asarray(cv2.cvtColor(self.image_rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+        return self.to_grey(self.native)
 
     def forget_rgb(self) -> None:
         """Free the converted picture, which takes twice the memory of the native one."""

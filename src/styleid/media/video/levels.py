@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import UInt, UInt8
 
 from styleid.media.stretch import Span, find_span
 from styleid.media.video.planes import PixelColours, planar_format, planes_of
@@ -41,6 +41,10 @@ class StretchedColours(PixelColours):
     def to_rgb(self, frame: Any) -> ImageRGB:
         """Convert a decoded frame to stretched RGB, uint8 (height, width, 3), as stored."""
         return stretched(self, frame, self.span)
+
+    def to_grey(self, frame: Any) -> UInt8[np.ndarray, "h w"]:
+        """Return a decoded frame in stretched grey, uint8 (height, width), as stored."""
+        return np.asarray(cv2.cvtColor(self.to_rgb(frame), cv2.COLOR_RGB2GRAY), np.uint8)
 
     def from_rgb(self, image_rgb: ImageRGB, pixel_format: str, av: Any) -> Any:
         """Convert an RGB picture, uint8 (height, width, 3), to a frame whose samples lie in the span."""

@@ -9,9 +9,12 @@ directions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, UInt, UInt8
 
@@ -22,6 +25,8 @@ _RGB, _UNSPECIFIED, _FULL, _LIMITED = 0, 2, 2, 1
 _SWS_709, _SWS_601, _SWS_240, _SWS_2020, _SWS_FCC = 1, 5, 7, 9, 4
 _MATRICES = {1: _SWS_709, 4: _SWS_FCC, 5: _SWS_601, 6: _SWS_601, 7: _SWS_240, 9: _SWS_2020, 10: _SWS_2020}
 _HD_LINES = 720
+_BLOCK_PX = 16
+"""Side of the blocks in which changed areas are converted; a multiple of every chroma sampling."""
 _SAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
 _UNEVEN = ("be", "f16le", "f32le", "msble")
 """Endings of the names of formats whose samples are big-endian, floating-point or not aligned to the lowest bit."""
@@ -62,6 +67,16 @@ class PixelColours:
     def to_rgb(self, frame: Any) -> ImageRGB:
         """Convert a decoded frame to RGB, uint8 (height, width, 3), as stored."""
         return self._reformat(frame, "rgb24", source=True).to_ndarray()
+
+    def to_grey(self, frame: Any) -> UInt8[np.ndarray, "h w"]:
+        """Return a decoded frame in grey, uint8 (height, width), as stored.
+
+        Of 8-bit YUV this is the luma plane, which needs no conversion; values are in the range of the file.
+        """
+        form = frame.format
+        if form.is_planar and not form.is_rgb and all(part.bits == 8 for part in form.components):
+            return np.asarray(planes_of(frame)[0], np.uint8)
+        return np.asarray(cv2.cvtColor(self.to_rgb(frame), cv2.COLOR_RGB2GRAY), np.uint8)
 
     def from_rgb(self, image_rgb: ImageRGB, pixel_format: str, av: Any) -> Any:
         """Convert an RGB picture, uint8 (height, width, 3), to a frame of the given pixel format."""
@@ -195,23 +210,34 @@ def repaint(
         colours: The colour space of the clip.
         av: The module PyAV.
     """
-    rows, columns = np.nonzero(changed.any(1))[0], np.nonzero(changed.any(0))[0]
-    if len(rows) == 0:
-        return
+    for (rows, columns), own in _areas(changed):
+        new = colours.from_rgb(image_rgb[rows, columns], frame.format.name, av)
+        for mine, theirs in zip(planes_of(frame), planes_of(new), strict=True):
+            fy, fx = -(-changed.shape[0] // mine.shape[0]), -(-changed.shape[1] // mine.shape[1])
+            y0, x0 = rows.start // fy, columns.start // fx
+            target = mine[y0 : y0 + theirs.shape[0], x0 : x0 + theirs.shape[1]]
+            cv2.copyTo(theirs, _coarser(own, fy, fx).view(np.uint8), target)
+
+
+def _areas(changed: MaskArray) -> Iterator[tuple[tuple[slice, slice], MaskArray]]:
+    """Yield each connected area of a mask: its rows and columns with a margin, in whole blocks, and its own pixels.
+
+    Converting a few small areas is faster than converting the rectangle around all of them.
+    """
     height, width = changed.shape
-    y0, x0 = max(int(rows[0]) // 16 * 16 - 16, 0), max(int(columns[0]) // 16 * 16 - 16, 0)
-    y1, x1 = min(-(-int(rows[-1] + 1) // 16) * 16 + 16, height), min(-(-int(columns[-1] + 1) // 16) * 16 + 16, width)
-    new = colours.from_rgb(image_rgb[y0:y1, x0:x1], frame.format.name, av)
-    for mine, theirs in zip(planes_of(frame), planes_of(new), strict=True):
-        fy, fx = -(-height // mine.shape[0]), -(-width // mine.shape[1])
-        part = _coarser(changed[y0:y1, x0:x1], fy, fx)
-        target = mine[y0 // fy : y0 // fy + theirs.shape[0], x0 // fx : x0 // fx + theirs.shape[1]]
-        target[part] = theirs[part]
+    blocks = _coarser(changed, _BLOCK_PX, _BLOCK_PX).view(np.uint8)
+    near = cv2.dilate(blocks, np.ones((3, 3), np.uint8))
+    count, names, places, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
+    for name in range(1, count):
+        x, y, across, down = (int(value) * _BLOCK_PX for value in places[name][:4])
+        part = slice(y, min(y + down, height)), slice(x, min(x + across, width))
+        inside = np.repeat(np.repeat(names == name, _BLOCK_PX, 0), _BLOCK_PX, 1)[part]
+        yield part, changed[part] & inside
 
 
 def _coarser(mask: MaskArray, fy: int, fx: int) -> MaskArray:
     """Return which blocks of (fy, fx) pixels contain a true pixel."""
     height, width = mask.shape
     padded = np.pad(mask, ((0, -height % fy), (0, -width % fx)))
-    blocks = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx)
-    return np.asarray(blocks.any((1, 3)))
+    rows = reduce(np.logical_or, (padded[k::fy] for k in range(fy)))
+    return np.ascontiguousarray(reduce(np.logical_or, (rows[:, k::fx] for k in range(fx))))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from styleid.errors import VideoError
 from styleid.media.containers.errors import BadFileError
@@ -159,7 +160,9 @@ class VideoClip:
                     waiting.duration_s = time - waiting.time_s
                     yield waiting
                 covered = None if hidden is None else self._turn.upright(hidden)
-                waiting = ClipFrame(index, time, 0.0, native, self._upright, covered, self._views, stamp, key)
+                waiting = ClipFrame(
+                    index, time, 0.0, native, self._upright, covered, self._views, stamp, key, self._grey
+                )
             if waiting is not None:
                 waiting.duration_s = self._last_duration(stream, waiting, joined=len(clock.shifts) > 1)
                 self._check_end(container, waiting.time_s + waiting.duration_s)
@@ -213,6 +216,9 @@ class VideoClip:
 
     def _upright(self, native: Any) -> ImageRGB:
         return self._turn.upright(self.facts.colours.to_rgb(native))
+
+    def _grey(self, native: Any) -> UInt8[np.ndarray, "h w"]:
+        return self._turn.upright(self.facts.colours.to_grey(native))
 
     def _views(self, native: Any) -> list[tuple[ImageRGB, float]]:
         """Return a stretched copy of a frame that uses a small part of its range, unless the whole clip does."""
