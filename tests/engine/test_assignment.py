@@ -226,7 +226,7 @@ def test_a_group_that_too_few_people_passed_with_is_taken_back(run, photos, tmp_
 
 
 def test_fewer_people_than_k_are_refused_and_nobody_is_not(run, photos, tmp_path):
-    with pytest.raises(OptionError, match=r"^targets: k=3 needs at least 3 people, and this run shows 2"):
+    with pytest.raises(OptionError, match=r"^targets: k=3 needs at least 3 people, and this run shows only 2"):
         run(photos, targets="k=3")
     assert not (tmp_path / "out").exists()
     Image.new("RGB", (80, 80), (90, 120, 60)).save(tmp_path / "empty.png")

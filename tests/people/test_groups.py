@@ -100,7 +100,7 @@ def test_the_plan_tells_who_is_with_whom(make, crowd):
 
 def test_fewer_people_than_k_are_refused_before_any_is_given_a_target(make, crowd):
     targets = make(5)
-    with pytest.raises(OptionError, match=r"^targets: k=5 needs at least 5 people, and this run shows 4 that"):
+    with pytest.raises(OptionError, match=r"^targets: k=5 needs at least 5 people, and this run shows only 4\."):
         targets.assign(crowd)
     assert targets.given_to(crowd[0].mark) is None
 

@@ -156,9 +156,9 @@ def test_without_a_webhook_no_notice_is_stored(client, jpeg) -> None:
 @pytest.mark.parametrize(
     ("url", "hosts", "secret", "what"),
     [
-        ("ftp://example.org/", (), SECRET, "no address such as"),
-        ("https://", (), SECRET, "no address such as"),
-        ("https://a:b@example.org/", (), SECRET, "no address such as"),
+        ("ftp://example.org/", (), SECRET, "is not a URL such as"),
+        ("https://", (), SECRET, "is not a URL such as"),
+        ("https://a:b@example.org/", (), SECRET, "is not a URL such as"),
         ("https://example.org:x/", (), SECRET, "no address"),
         ("http://example.org/", (), SECRET, "without encryption"),
         ("https://example.org/", ("example.com",), SECRET, "not among the hosts"),

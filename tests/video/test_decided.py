@@ -189,7 +189,7 @@ def test_decisions_about_a_video_file_are_exported_and_applied(frames, tmp_path)
     assert np.array_equal(one, two)
     source.write_bytes(source.read_bytes() + b"\0")
     summary = process_video(source, hide, VideoOptions(tmp_path / "c.mkv"), lossless, **decided)
-    assert "its SHA-256 is another" in summary.failure
+    assert "its SHA-256 differs" in summary.failure
 
 
 def test_a_video_is_found_by_the_end_of_its_path(tmp_path):
@@ -245,7 +245,7 @@ def test_decisions_are_read_from_tracks_and_written_back(entries, people, expect
         ([track(target=0.5)], {}, r"tracks\[0\].target must be a whole number"),
         ([track(at="noon")], {}, r"tracks\[0\].at must be a time"),
         ([track()], {"people": {"1": {}}}, r"people\['1'\] lacks 'do'"),
-        ([track(), track(2, person=1, target=1)], {}, "person 1 has tracks with different 'target'"),
+        ([track(), track(2, person=1, target=1)], {}, "person 1 has tracks with different values of 'target'"),
         ([track(), track(do="blur")], {}, "track 1 has parts with different decisions"),
         ([track()], {"format": 2}, "format 2 is not 1"),
         ([3], {}, "d.json: videos"),

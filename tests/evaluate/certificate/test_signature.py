@@ -170,7 +170,7 @@ def test_a_missing_certificate_or_output_is_told(tmp_path, certificate, outputs)
 def test_what_is_no_key_is_refused(tmp_path, key, certificate, outputs):
     for name, content in (("empty", b""), ("text", b"hello"), ("private as public", key.read_bytes())):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(KeyFileError, match="no public key"):
+        with pytest.raises(KeyFileError, match="not a public key"):
             read_public_key(tmp_path / name)
     with pytest.raises(KeyFileError, match="no key for signing"):
         read_private_key(tmp_path / "board.key.pub")
