@@ -13,7 +13,7 @@ from styleid.media.provenance import MarkOptions
 from styleid.media.video.live_address import LivePlace, live_place
 from styleid.media.video.writer import EncodeOptions
 from styleid.runtime import Device
-from styleid.video.live import LiveSummary, Told, process_live
+from styleid.video.live import LiveSummary, LiveWatch, process_live
 from styleid.video.live_options import LiveOptions
 
 
@@ -28,7 +28,7 @@ def anonymize_live(
     bundle: str | Path = DEFAULT,
     device: Device = "cpu",
     stop: threading.Event | None = None,
-    told: Told | None = None,
+    watch: LiveWatch | None = None,
 ) -> LiveSummary:
     """Anonymise pictures as they come, as `styleid video --live` does, until the source ends or `stop` is set.
 
@@ -45,7 +45,7 @@ def anonymize_live(
         bundle: Name of a built-in bundle, or a folder with a `bundle.json`.
         device: Where networks run.
         stop: Ends the run when another thread sets it.
-        told: Called about ten times a second with what was shown so far.
+        watch: Called about ten times a second with what was shown so far.
 
     Returns:
         The line of the journal: pictures received, shown and dropped, delays, and what was done with faces.
@@ -67,7 +67,7 @@ def anonymize_live(
     """
     places = _place("source", source), _place("out", out)
     anonymizer = Anonymizer.from_bundle(bundle, options, device)
-    return process_live(*places, anonymizer, live or LiveOptions(live=True), encode, marking, stop=stop, told=told)
+    return process_live(*places, anonymizer, live or LiveOptions(live=True), encode, marking, stop=stop, watch=watch)
 
 
 def _place(option: str, given: str | Path) -> LivePlace:

@@ -90,7 +90,7 @@ def live(
             bundle=bundle,
             device=device,
             stop=stop,
-            told=_show if shows else None,
+            watch=_show if shows else None,
         )
     if shows:
         print(file=sys.stderr)

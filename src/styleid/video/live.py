@@ -54,7 +54,7 @@ _MARGIN = 0.1
 _SHARES = (0.5, 0.95, 0.99, 1.0)
 """Quantiles of the delay in the journal."""
 
-Told = Callable[[LiveCounts], None]
+LiveWatch = Callable[[LiveCounts], None]
 """Called with the counts after every picture, and every 0.1 seconds without one."""
 
 
@@ -82,8 +82,8 @@ class LiveSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the machine-readable summary."""
-        told = {name: value for name, value in self.record.items() if name not in ("settings", "versions")}
-        return told | {"error": self.failure, "exit_status": self.exit_status}
+        record = {name: value for name, value in self.record.items() if name not in ("settings", "versions")}
+        return record | {"error": self.failure, "exit_status": self.exit_status}
 
 
 def process_live(
@@ -95,7 +95,7 @@ def process_live(
     marking: MarkOptions | None = None,
     *,
     stop: threading.Event | None = None,
-    told: Told | None = None,
+    watch: LiveWatch | None = None,
 ) -> LiveSummary:
     """Anonymise live pictures until the source ends or `stop` is set.
 
@@ -109,7 +109,7 @@ def process_live(
         encode: How pictures are encoded.
         marking: How an output file is marked as containing generated faces.
         stop: Ends the run when it is set.
-        told: Called with the counts after every picture, and every 0.1 seconds without one.
+        watch: Called with the counts after every picture, and every 0.1 seconds without one.
 
     Returns:
         The summary. If the source is lost or cannot be opened, `failure` says why. A file that was written until the
@@ -130,7 +130,7 @@ def process_live(
     record["settings"] = settings | bundle_settings(anonymizer)
     journal = Journal(out.parent if isinstance(out, Path) else Path())
     try:
-        made, failure = _opened(source, out, anonymizer, options, encode, marking, stop, told)
+        made, failure = _opened(source, out, anonymizer, options, encode, marking, stop, watch)
     except VideoError as error:
         made, failure = {"error": error.reason}, error.reason
     seconds = time.monotonic() - begun
@@ -147,14 +147,14 @@ def _opened(
     encode: EncodeOptions,
     marking: MarkOptions,
     stop: threading.Event,
-    told: Told | None,
+    watch: LiveWatch | None,
 ) -> tuple[dict[str, Any], str]:
     """Open the source and the output, and run. Return the record for the journal, and the failure, "" without one."""
     run = LiveRun(anonymizer, options, source.name if isinstance(source, Path) else str(source))
     pictures = LiveSource(source)
     sink = LiveSink(out, pictures.form, encode, marking)
     try:
-        failure = run.show(pictures, pictures.form.width, pictures.form.height, sink, stop, told)
+        failure = run.show(pictures, pictures.form.width, pictures.form.height, sink, stop, watch)
         digest = sink.finish()
     except BaseException:
         sink.abandon()
@@ -212,7 +212,7 @@ class LiveRun:
         height: int,
         sink: LiveOutput,
         stop: threading.Event | None = None,
-        told: Told | None = None,
+        watch: LiveWatch | None = None,
     ) -> str:
         """Write the source's pictures to the sink until the source ends or `stop` is set.
 
@@ -222,7 +222,7 @@ class LiveRun:
             height: Height of its pictures in pixels.
             sink: Writes the pictures.
             stop: Ends the run when it is set; it is also set when this returns.
-            told: Called with the counts after every picture, and every 0.1 seconds without one.
+            watch: Called with the counts after every picture, and every 0.1 seconds without one.
 
         Returns:
             Why the source was lost; "" if it ended or the run was stopped.
@@ -241,8 +241,8 @@ class LiveRun:
                 one = found.get(_WAIT_S)
                 if one is not None:
                     self.step(one, tracks, outlet)
-                if told is not None:
-                    told(outlet.counts)
+                if watch is not None:
+                    watch(outlet.counts)
             found.get(0.0)
         except VideoError as error:
             failure = error.reason

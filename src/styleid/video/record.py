@@ -131,8 +131,8 @@ def _decided(track: Track, value: JsonValue, people: Mapping[str, ParsedDecision
     wish = parse_decision(said, people.get(str(track.person + 1)))
     if track.dropped:
         wish = replace(wish, do="remove", target=0)
-    told = {name: one for name, one in (("target", wish.target), ("by", wish.by), ("at", wish.at)) if one}
-    decision = {"do": wish.do} | told if told or wish.do != "replace" else {}
+    details = {name: one for name, one in (("target", wish.target), ("by", wish.by), ("at", wish.at)) if one}
+    decision = {"do": wish.do} | details if details or wish.do != "replace" else {}
     kept = {} if wish.do == "keep" else None
     hide = next((how for how in OBSCURINGS if how == wish.do), None)
     return replace(track, kept=kept, hide=hide, other=wish.target, decision=decision)
