@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Fixtures that all tests share."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The documentation site: every page is in its menu, links are turned, and what is wrong with a built site is found."""
+"""The documentation site: every page is in the menu, links are converted, and faults of a built site are found."""
 
 import importlib.util
 import re

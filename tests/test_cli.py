@@ -1,4 +1,4 @@
-"""What the command says and how it ends."""
+"""The command line: messages and exit status."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""The files of oldest and newest versions say what pyproject.toml allows."""
+"""The files of oldest and newest versions agree with pyproject.toml."""
 
 import re
 import tomllib

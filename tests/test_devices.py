@@ -1,4 +1,4 @@
-"""Other devices than the CPU give what the CPU gives, where they are there."""
+"""Other devices give the same results as the CPU, where they are available."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The commands that the documents show do what they are shown for: each is run, page by page, in the page's order."""
+"""The commands in the documentation work: each is run, in the order of its page."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""What the documents say can be followed: links lead somewhere, and commands have the options that are shown."""
+"""The documentation is consistent: links lead to something, and commands have the options shown."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""What holds in the whole repository: which tests may look at what."""
+"""Rules of the whole repository, for example which names tests may use."""
 
 import ast
 import re

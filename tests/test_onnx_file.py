@@ -1,4 +1,4 @@
-"""Transpose nodes that change nothing, in files as they lie and as ONNX Runtime gets them."""
+"""Transpose nodes that change nothing are removed."""
 
 from pathlib import Path
 

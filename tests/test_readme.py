@@ -1,4 +1,4 @@
-"""The README fits one screen of reading, and its example runs as it is."""
+"""The README is short, and its example runs unchanged."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Networks that others exported are tidied without a change of what they compute."""
+"""Networks exported by others are tidied without a change of their outputs."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The tutorial's commands work one after the other, and do what the page says."""
+"""The tutorial's commands work in order, and do what the page says."""
 
 import json
 import shlex

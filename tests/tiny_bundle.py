@@ -1,4 +1,4 @@
-"""Make bundles whose generators are known: one that gives the face back, one that draws noise, and so on.
+"""Make bundles with known generators, such as one that returns the original face or noise.
 
 W+ holds the crop itself, one row per colour, and the mapping gives the source back, so that a swap changes nothing and
 the generator alone decides what comes out. The networks that look (parser, identity, attributes) are small ones with

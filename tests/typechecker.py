@@ -1,4 +1,4 @@
-"""The run-time type checker of the tests: beartype, but for protocols and for what tests replace.
+"""The run-time type checker of the tests: beartype, except for protocols and replaced objects.
 
 To check a value against a protocol, Python reads its properties. Those of a `LazyObservation` would then run every
 network, which is what they are there to avoid. pyright checks protocols instead. `IO` counts as one: it asks for

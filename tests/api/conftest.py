@@ -1,4 +1,4 @@
-"""A folder with what the examples of the documentation use."""
+"""A folder with the files that the examples of the documentation use."""
 
 import json
 import shutil

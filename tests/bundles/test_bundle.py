@@ -1,4 +1,4 @@
-"""bundle.json is read strictly, and no network runs that it does not name."""
+"""bundle.json is read strictly, and only networks that it names are run."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Format 2: rows of their own width, generators by the size of faces, and surroundings of nobody."""
+"""Bundle format 2: rows of different widths, generators by face size, and neutral surroundings."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Networks that compute what they must, and runtimes that do not let them."""
+"""Known outputs: networks that compute correct outputs pass, and those of a faulty runtime are reported."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Make a small bundle of format 2 of a few ONNX operators, whose networks have answers that are known beforehand.
+"""Make a small bundle of format 2 from a few ONNX operators, whose outputs are known.
 
 W+ has rows of several widths: those of the geometry hold the landmarks themselves, the others what is drawn. The
 inverter writes the landmarks and the recogniser's embedding into W+, `geometry` reads the landmarks out again, the

@@ -1,4 +1,4 @@
-"""What the tests of the cases share.
+"""Fixtures that the tests of the cases share.
 
 Each kind of case has a module here. Its tests make their own inputs with their own libraries; those that are marked
 `shared` run the same checks over the small files of the shared folder's `cases/`, and say why they skip without it.

@@ -1,4 +1,4 @@
-"""Run the command over an input that somebody else's tool made, and look at all that came out."""
+"""Run the command on an input that another tool made, and examine all outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However a mark, its photo's name and its id are written: the mark is hidden, or its photo withheld."""
+"""Marked faces are hidden, or their photo is withheld, however the mark, the photo's name and its id are written."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files whose face shows in alpha, in a further channel, in faint samples or in dots; and two small contradictions.
+"""Files whose face shows in alpha, in an extra channel, in faint samples or in dots, and two small contradictions.
 
 That inputs of these kinds are handled is tested in tests/engine/test_finding.py with files made there; here the small
 files of the shared folder are run through the command.

@@ -1,4 +1,4 @@
-"""A marked face is hidden, or its photo withheld: COCO files as tools, scripts and people leave them."""
+"""COCO files as tools, scripts and people write them: each marked face is hidden, or its photo is withheld."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""What lies beside photos is carried only where it is known to be harmless.
+"""Files beside photos are copied only if they are known to be harmless.
 
 Cases: copy-others-foreign-files, coco-annotations-folder, shard-foreign-members, unread-picture-kinds, yolo-npy-cache.
 """

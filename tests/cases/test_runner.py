@@ -1,4 +1,4 @@
-"""The runner sees what a run did to a face, and everything that the run wrote."""
+"""The runner detects what a run did to a face, and finds all files that the run wrote."""
 
 import numpy as np
 

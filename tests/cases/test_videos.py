@@ -1,4 +1,4 @@
-"""Videos that hide something, that were joined or cut apart, or whose first track is not the picture."""
+"""Videos that hide parts of the picture, are joined or cut, or whose first track is not the picture."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""A marked face is hidden, or its photo withheld: Pascal VOC's XML under other names, folders and encodings."""
+"""Pascal VOC under other names, folders and encodings: each marked face is hidden, or its photo is withheld."""
 
 import numpy as np
 import pytest

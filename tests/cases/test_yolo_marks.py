@@ -1,4 +1,4 @@
-"""A marked face is hidden, or its photo withheld: YOLO labels in the forms and folders that people have."""
+"""YOLO labels in all common forms and folders: each marked face is hidden, or its photo is withheld."""
 
 import numpy as np
 import pytest

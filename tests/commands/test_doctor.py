@@ -1,4 +1,4 @@
-"""What the doctor says of runtimes that do not work, or are not the ones that Python loads."""
+"""`styleid doctor` reports runtimes that do not work, or that are hidden by another installation."""
 
 import importlib.metadata
 import tomllib

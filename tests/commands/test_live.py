@@ -1,4 +1,4 @@
-"""styleid video --live, as it is typed."""
+"""`styleid video --live` on the command line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Messages name options as they are typed."""
+"""Messages name options as flags."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table of trainings: what each command asks for, earlier names, and that no other command loads the lab."""
+"""The training commands: their options, earlier names, and that no other command loads the lab."""
 
 import subprocess
 import sys

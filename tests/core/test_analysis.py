@@ -1,4 +1,4 @@
-"""What was measured of a face is kept in few bytes and put together again."""
+"""Measurements of a face are stored in few bytes and restored."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""What a person decided is done to the face that it is about, to no other, or to none at all."""
+"""Decisions apply to the face that they are about, and to no other."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Generators that fill faces into a photo: what they are told, and that bad ones end in obscured faces."""
+"""Generators that fill faces into a photo: their inputs, and bad outputs, which end in obscured faces."""
 
 import copy
 import dataclasses

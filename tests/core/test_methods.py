@@ -1,4 +1,4 @@
-"""Which method a bundle can carry out, and what its steps take from a target."""
+"""Which methods a bundle supports, and what its swap steps take from a target."""
 
 import dataclasses
 

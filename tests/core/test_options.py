@@ -1,4 +1,4 @@
-"""What the command says of who gets which face."""
+"""Options and messages about which face each person gets."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""No face leaves as it was: whatever the generator draws, wherever the face lies, whoever stands beside it."""
+"""No face stays unchanged, whatever the generator draws and wherever the face lies."""
 
 from collections.abc import Callable
 

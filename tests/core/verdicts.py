@@ -1,4 +1,4 @@
-"""Faces with chosen measurements, and verdicts on them, for what depends on the gate's answer."""
+"""Faces with chosen measurements, and the gate's verdicts on them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the tests of data sets share: small photos, a quick anonymiser, and a way to run one over a folder."""
+"""Fixtures for data sets: small photos, a fast anonymiser, and a function that runs it on a folder."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Find pictures in bytes, whatever carries them, with nothing of styleid: what a curious person would try.
+"""Find pictures in any file without code of styleid, as a curious person would.
 
 Signatures anywhere, arrays, pickles without loading them, archives, and the forms of text: base64 in both alphabets,
 hex, base85, PGM and PPM, XPM, and numbers in raster order.

@@ -1,4 +1,4 @@
-"""What lies beside photos in plain folders."""
+"""Files beside photos in plain folders."""
 
 import base64
 import json

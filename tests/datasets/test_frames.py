@@ -1,4 +1,4 @@
-"""Boxes move as pixels do."""
+"""Boxes are transformed like pixels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What annotations tell of a photo, and what becomes of boxes that cannot be placed."""
+"""Hints from annotations, and boxes that cannot be placed."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What names in annotations mean among a data set's files."""
+"""Names in annotations, and the files that they refer to."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Whatever lies beside the photos of folders and shards: the original face leaves in no form that can be decoded."""
+"""No output of folders and shards contains the original face in any form that can be decoded, whatever they hold."""
 
 from __future__ import annotations
 

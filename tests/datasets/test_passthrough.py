@@ -1,4 +1,4 @@
-"""What is carried unchanged is known to be harmless."""
+"""Only files that are known to be harmless are copied unchanged."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""A data set's run: what breaks off goes on, what is foreign is refused, what lies beside photos is asked for."""
+"""Runs over data sets: resuming, foreign files, bad places, and files beside photos."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tar shards in, tar shards out: samples whole and in order, hostile and damaged shards named."""
+"""Tar shards: samples are complete and in order; hostile and damaged shards are reported."""
 
 import base64
 import io

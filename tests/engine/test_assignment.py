@@ -1,4 +1,4 @@
-"""Who gets which face in a run: under a key a person always the same, k people one between them, some people none."""
+"""Which face each person gets in a run: the same under one key, one shared by k people, or none."""
 
 import hashlib
 import json

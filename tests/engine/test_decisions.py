@@ -1,4 +1,4 @@
-"""A decisions file is read strictly, redoes what it was exported from, and withholds what it no longer fits."""
+"""Decisions files are read strictly, repeat the run that exported them, and withhold photos that they do not fit."""
 
 import hashlib
 import json

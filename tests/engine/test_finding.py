@@ -1,4 +1,4 @@
-"""Faces are found in all that a person can see in a file, and no channel of the output shows one of them."""
+"""Faces are found in every view of a file, and no channel of the output shows one."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""A run over files: what is written is whole and checked, what is not is named, and a killed run can go on."""
+"""Runs over files: outputs are complete and checked, failures are named, and a killed run can be resumed."""
 
 import json
 import os

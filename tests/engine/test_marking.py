@@ -1,4 +1,4 @@
-"""Runs mark the files that have new faces, say so in the journal, and without marks write what they always wrote."""
+"""Runs mark files with new faces and record the mark in the journal; without marks, outputs are unchanged."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Motion photos: the video shows the same new face as the still, or is left out and named."""
+"""Motion photos: the video shows the same new face as the still, or is left out and reported."""
 
 import hashlib
 import io

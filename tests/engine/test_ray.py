@@ -1,4 +1,4 @@
-"""The actors of a Ray cluster write what one process writes, journal the same, and may die."""
+"""Ray actors write the same outputs and journal as one process, also if actors die."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Runs whose inputs and outputs are at URLs write what runs between folders write, and go on where they were ended."""
+"""Runs between URLs give the same outputs as runs between folders, and can be resumed."""
 
 import json
 import os

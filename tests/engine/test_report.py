@@ -1,4 +1,4 @@
-"""The page of results shows outputs only and needs nothing else to be looked at."""
+"""The report shows outputs only, and loads nothing from elsewhere."""
 
 import base64
 import hashlib

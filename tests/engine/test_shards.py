@@ -1,4 +1,4 @@
-"""Machines that share a folder and nothing else: each does its part, and together they do all."""
+"""Machines that share only a folder process one part of the inputs each, and together all of them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Photos with a gain map: the map shows nothing of a face that became another, and faces that it alone shows."""
+"""Photos with a gain map: the map does not show replaced faces, and faces that only the map shows are found."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What is written does not depend on how many do the work, nor on whether they live."""
+"""Outputs do not depend on the number of workers, or on workers that die."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Synthetic people: embeddings of several photos each, whose recognition is known beforehand."""
+"""Synthetic people: several embeddings of each, with a known recognition rate."""
 
 import numpy as np
 

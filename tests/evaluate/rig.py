@@ -1,4 +1,4 @@
-"""A small set of photos of nobody, drawn by the appearance model, and tools whose privacy is known beforehand."""
+"""A few synthetic photos drawn by the appearance model, and tools with known privacy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baselines do to pixels what their names say."""
+"""Baselines change pixels as their names say."""
 
 import numpy as np
 import pytest

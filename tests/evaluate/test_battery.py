@@ -1,4 +1,4 @@
-"""Which attacks run on whom, and which figure is the worst."""
+"""Which attacks run on which faces, and which figure is the worst."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is kept is found by content alone, and is nobody else's to read."""
+"""Cached outputs are found by content alone, and only the owner can read them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whose a found face is, and what is filled."""
+"""Which person a detected face belongs to, and which pixels are filled."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whom photos show, and which output belongs to which original."""
+"""Who is shown in photos, and which output belongs to which original."""
 
 from pathlib import Path
 

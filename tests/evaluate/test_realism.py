@@ -1,4 +1,4 @@
-"""Distances between sets whose answers are known."""
+"""Distances between sets with known results."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Recognisers: cards, names, and what they make of a crop."""
+"""Recognisers: cards, names and embeddings."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A reversal that can be learnt is learnt, from other people's pairs alone."""
+"""A reversible method is reversed, by learning from other people's pairs only."""
 
 import numpy as np
 import pytest

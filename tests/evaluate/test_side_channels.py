@@ -1,4 +1,4 @@
-"""What files tell besides their picture."""
+"""What files contain besides their picture."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Sums merge, and intervals hold what they should."""
+"""Sums can be merged, and intervals cover the true value."""
 
 import math
 

@@ -1,5 +1,5 @@
-"""The suite on rigged tools tells the truth: a copier, a solid box, a negator, one that drops files, one that forgets
-the thumbnail."""
+"""The suite on tools with known results: one copies, one fills, one negates, one drops files, one keeps the
+thumbnail."""
 
 import html.parser
 import json

@@ -1,4 +1,4 @@
-"""Thresholds, accept rates and ranks on embeddings whose answers are known."""
+"""Thresholds, acceptance rates and ranks on embeddings with known results."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Further places where a face may be: tiles, tilts, and finds that are joined."""
+"""The additional searches: tiles, rotations, and merging of detections."""
 
 import cv2
 import numpy as np

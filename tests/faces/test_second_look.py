@@ -1,4 +1,4 @@
-"""Places that are looked at again, closer."""
+"""The second look at unsure detections."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Faces of all sizes on large canvases, wherever the borders of tiles lie."""
+"""Faces of all sizes are found on large canvases, wherever the borders of tiles lie."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Several views of a face say better whose it is than one."""
+"""Embeddings of several views of a face are more accurate than of one."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""YuNet, as it is in the package."""
+"""YuNet."""
 
 import numpy as np
 import pytest

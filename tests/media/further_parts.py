@@ -1,4 +1,4 @@
-"""Files with further parts, made from the formats' descriptions by hand, and readers of them.
+"""Files with further parts, built from the formats' specifications, and readers of them.
 
 Ultra HDR: developer.android.com/media/platform/hdr-image-format; ISO 21496-1; MPF: CIPA DC-007. Motion photos:
 developer.android.com/media/platform/motion-photo-format; Samsung's trailer, in a HEIC's box sefd too: ExifTool.

@@ -1,4 +1,4 @@
-"""Encoded files for the tests, made on the spot, and readers that share nothing with the code under test."""
+"""Encoded files for the tests, made on demand, and readers that share no code with styleid."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Nothing but the allow-list leaves: what is found in soiled files, and that nothing of it is in what is written."""
+"""Only allowed metadata is written, and the audit finds everything else."""
 
 import io
 import struct

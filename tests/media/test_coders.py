@@ -1,4 +1,4 @@
-"""The quantisers that are read from bitstreams are those that the encoders chose."""
+"""Quantisers read from bitstreams equal those that the encoders chose."""
 
 import io
 

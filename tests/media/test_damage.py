@@ -1,4 +1,4 @@
-"""Damaged files: refused, never decoded into another picture, never an error of another kind."""
+"""Damaged files are refused with the right error, and never decoded to another picture."""
 
 import random
 import zlib

@@ -1,4 +1,4 @@
-"""A panorama of a hundred million pixels is read and written within reasonable memory."""
+"""A panorama of a hundred million pixels is read and written within a memory limit."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A Live Photo's video is the one that names the same identifier, not the one of the same name."""
+"""A Live Photo's video is found by its identifier, not by its name alone."""
 
 import shutil
 import struct

@@ -1,4 +1,4 @@
-"""The mark of generated content: one packet, where readers look for it, and not a byte beside it."""
+"""The mark of generated content: one packet, where readers look for it, and nothing else."""
 
 import hashlib
 import io

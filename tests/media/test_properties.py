@@ -1,4 +1,4 @@
-"""Round trips over random sizes, depths, layouts, orientations, profiles and regions."""
+"""Round trips with random sizes, depths, layouts, orientations, profiles and regions."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Reading: what comes out upright, what is noted, what is refused and why."""
+"""Reading: upright pixels, notes, and refused files with the reason."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""Samples that use a small part of their range are seen whole, and come back where they were."""
+"""Samples that use a small part of their range are stretched for detection and written back unchanged."""
 
 import numpy as np
 import pytest

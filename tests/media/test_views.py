@@ -1,4 +1,4 @@
-"""What can be seen in a photo besides its colours; most photos show nothing else."""
+"""The views of a photo besides its colours; most photos have none."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Writing: same format, same depth, same pixels outside the region, the new ones inside, same quality."""
+"""Writing: same format, depth and quality, and the same pixels outside the region."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the tests of people share."""
+"""Fixtures that the tests of people share."""
 
 import numpy as np
 import pytest

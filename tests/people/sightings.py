@@ -1,4 +1,4 @@
-"""Faces that were never seen, for tests of who gets which target."""
+"""Synthetic sightings, for tests of the choice of targets."""
 
 import numpy as np
 

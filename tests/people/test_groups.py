@@ -1,4 +1,4 @@
-"""Every group holds at least k people, everybody is in one, and the same people are grouped the same way."""
+"""Every group has at least k people, everybody is in one, and groups are reproducible."""
 
 import numpy as np
 import pytest

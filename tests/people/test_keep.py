@@ -1,4 +1,4 @@
-"""A face is left alone only where it is surely a kept person's; everything doubtful is hidden."""
+"""A face is kept only if it surely shows a person to keep; doubtful faces are hidden."""
 
 import shutil
 

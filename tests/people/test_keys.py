@@ -1,4 +1,4 @@
-"""Keys and the people files beside them: only what was made together opens, and nothing half-written is left."""
+"""Keys and people files: only files that belong together open, and no incomplete file remains."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Linking is average linkage: the same groups as the plain way, whatever the order, and never two faces of a photo."""
+"""Linking equals plain average linkage in any order, and never joins two faces of one photo."""
 
 import numpy as np
 import pytest

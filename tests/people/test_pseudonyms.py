@@ -1,4 +1,4 @@
-"""Under one key a person has the same targets in every run, and another key gives others."""
+"""Under one key a person has the same targets in every run; another key gives others."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A person's attempts: more of the own target first, then the next one, and no further than what passes."""
+"""A person's attempts: larger swap steps of the own target first, then the next target."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a generator that fills faces in is told, and how its face goes into the photo."""
+"""Inputs of generators that fill in faces, and the composite with the photo."""
 
 from dataclasses import replace
 

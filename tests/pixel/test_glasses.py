@@ -1,4 +1,4 @@
-"""Frames are drawn whole, in their own colours, before the new face's eyes; or not at all."""
+"""Frames of glasses are drawn completely, in their own colours, or not at all."""
 
 import cv2
 import numpy as np

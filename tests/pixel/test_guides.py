@@ -1,4 +1,4 @@
-"""What a generator is told: where a face is drawn, and along which lines."""
+"""The maps that guide a generator: region and lines."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Faces put into photos by their labels, against upstream's bytes and scikit-image's histograms."""
+"""Composites by label maps, compared with upstream's bytes and scikit-image's histograms."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Retouching removes faults that are made on purpose, and leaves a face without faults nearly as it is."""
+"""Retouching removes artificial faults, and leaves a face without faults nearly unchanged."""
 
 import cv2
 import numpy as np

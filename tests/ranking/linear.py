@@ -1,4 +1,4 @@
-"""A generator and a recogniser that are linear, so that every figure of a ranking is known beforehand."""
+"""A linear generator and recogniser, for which every figure of a ranking is known."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""styleid rank, and what anonymize makes of its file."""
+"""`styleid rank`, and the use of its file by `styleid anonymize`."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Whole rankings of the built-in bundle, small ones."""
+"""Small complete rankings of the built-in bundle."""
 
 import doctest
 import json

@@ -1,4 +1,4 @@
-"""Spaces of bundles whose rows have widths of their own."""
+"""Spaces of bundles whose rows differ in width."""
 
 import numpy as np
 import pytest

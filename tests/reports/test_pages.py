@@ -1,4 +1,4 @@
-"""Pages escape what they are given, refuse to leave anything out, and load no package before they are written."""
+"""Pages escape their values, fail on missing ones, and need no package until they are written."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""COCO in, COCO out: annotations byte for byte, or value for value where faces are added or photos are gone."""
+"""COCO: annotations are kept byte for byte, or value for value if faces are added or photos removed."""
 
 import io
 import json

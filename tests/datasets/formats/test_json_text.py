@@ -1,4 +1,4 @@
-"""JSON text is changed in the asked places and nowhere else."""
+"""Edits of JSON text change only the requested places."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Pascal VOC in, Pascal VOC out: XML, image sets and label maps byte for byte, or with objects added."""
+"""Pascal VOC: XML, image sets and label maps are kept byte for byte, or get added objects."""
 
 from pathlib import Path
 from xml.etree import ElementTree

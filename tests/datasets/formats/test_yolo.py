@@ -1,4 +1,4 @@
-"""YOLO in, YOLO out: labels, lists and data.yaml byte for byte, or with lines added."""
+"""YOLO: labels, lists and data.yaml are kept byte for byte, or get added lines."""
 
 import itertools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What one line of a YOLO label file is, and what a data set's other lines tell of it."""
+"""The kind of each line of a YOLO label file, also inferred from other lines of the data set."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Linkage whose answer is known: pseudonyms, fresh faces, and everybody the same."""
+"""Linkage with known results: pseudonyms, fresh faces, and one face for everybody."""
 
 import numpy as np
 import pytest

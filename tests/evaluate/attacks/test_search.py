@@ -1,4 +1,4 @@
-"""Searches whose result is known beforehand: perfect leak, chance, exact negation, partial leak."""
+"""Searches with known results: full leak, chance, exact negation, partial leak."""
 
 import numpy as np
 import pytest

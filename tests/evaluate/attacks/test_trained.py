@@ -1,4 +1,4 @@
-"""Trained attackers on what can be learnt, and on what cannot."""
+"""Trained attackers on data with and without a relation to learn."""
 
 import numpy as np
 import pytest

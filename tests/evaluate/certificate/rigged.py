@@ -1,4 +1,4 @@
-"""A finished run of photos of nobody, and the ways in which it may be worse than it says."""
+"""A finished run on synthetic photos, with known flaws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is attacked, where thresholds come from, and what attacks find in what is known beforehand."""
+"""The choice of faces to attack, the source of thresholds, and attacks with known results."""
 
 from dataclasses import dataclass
 

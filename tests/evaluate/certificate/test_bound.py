@@ -1,4 +1,4 @@
-"""The bound lies above the truth as often as it says, and is not far above it."""
+"""The bound lies above the true number as often as stated, and is not far above it."""
 
 import numpy as np
 import pytest

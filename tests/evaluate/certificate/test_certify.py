@@ -1,4 +1,4 @@
-"""Runs that were rigged are called what they are, and honest ones are not."""
+"""Certificates report the flaws of rigged runs, and nothing for runs without flaws."""
 
 import json
 import re

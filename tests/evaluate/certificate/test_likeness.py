@@ -1,4 +1,4 @@
-"""Faces that are as they were are told from new ones, also after small changes."""
+"""Unchanged faces are distinguished from new ones, also after small changes of the file."""
 
 import cv2
 import numpy as np

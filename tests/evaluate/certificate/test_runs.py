@@ -1,4 +1,4 @@
-"""Runs of every kind are read: data sets of shards, and videos, as well as photos."""
+"""Finished runs of photos, shards and videos are read."""
 
 import io
 import itertools

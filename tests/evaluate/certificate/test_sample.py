@@ -1,4 +1,4 @@
-"""What is drawn for people to look at, and what their answers show."""
+"""The audit sample, and the bound that follows from the answers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A second detector sees faces in images of any size, and none where there is none."""
+"""The second detector finds faces in images of any size, and none in images without a face."""
 
 import cv2
 import numpy as np

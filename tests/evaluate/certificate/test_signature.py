@@ -1,4 +1,4 @@
-"""Certificates are what was signed, by whom it should have been, and nothing else passes."""
+"""Only certificates with an unchanged content and the right signature pass."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Walkers cut files into parts, and name what is missing where a file ends too early or is damaged."""
+"""Files are split into parts; errors name the part that is missing or damaged."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""AVIFs of kinds that are refused, and how a source's quality, range and colours are kept."""
+"""AVIF: refused kinds, and the source's quality, range and colours."""
 
 import struct
 import sys

@@ -1,4 +1,4 @@
-"""Bitmaps of every header, and what is said of damaged ones."""
+"""BMP: every header, and the errors for damaged files."""
 
 import struct
 

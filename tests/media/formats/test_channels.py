@@ -1,4 +1,4 @@
-"""Mattes are told from pictures, and pictures beside the colours are made flat where faces are."""
+"""Mattes are distinguished from pictures, and extra channels are made flat where faces are."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""New pixels in pictures of few colours take these colours, and have the tone that they should."""
+"""New pixels in pictures of few colours use these colours and have the right tone."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Ultra HDR files keep their gain map, which tells nothing of what a changed picture showed."""
+"""Ultra HDR files keep their gain map, without information about replaced pixels."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""GIFs: what is said of damaged ones, and palettes that have no room."""
+"""GIF: the errors for damaged files, and full palettes."""
 
 import struct
 

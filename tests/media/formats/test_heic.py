@@ -1,4 +1,4 @@
-"""HEIC: what is kept of quality, depth, colours and tiles, what is left out, and what is refused."""
+"""HEIC: quality, depth, colours and tiles that are kept, parts that are left out, and refused files."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Motion photos in HEIC and AVIF: the video is found, never written as it is, and audited when another is written."""
+"""Motion photos in HEIC and AVIF: the video is found, never copied, and audited when another is written."""
 
 import io
 import shutil

@@ -1,4 +1,4 @@
-"""Colour profiles: the numbers stay, the texts go."""
+"""Colour profiles keep their numbers and lose their texts."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""JPEGs: what is said of damaged ones, and what of their segments is kept."""
+"""JPEG: the errors for damaged files, and the segments that are kept."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""JPEG XL: what is kept, what its head tells, and what is refused."""
+"""JPEG XL: properties that are kept, its header, and refused files."""
 
 import io
 import sys

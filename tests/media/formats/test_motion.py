@@ -1,4 +1,4 @@
-"""The video of a motion photo is found where readers find it, never written as it is, and audited when written."""
+"""Motion photos: the video is found where readers find it, never copied, and audited when written."""
 
 import struct
 

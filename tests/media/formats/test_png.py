@@ -1,4 +1,4 @@
-"""An animated PNG of one frame is a still; everything else that is animated is refused."""
+"""An animated PNG of one frame is read as a still; other animations are refused."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""PNGs: what is said of damaged ones, and what of their chunks is kept."""
+"""PNG: the errors for damaged files, and the chunks that are kept."""
 
 import struct
 import zlib

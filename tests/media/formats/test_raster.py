@@ -1,4 +1,4 @@
-"""Rasters hold what their layout says, and inks are seen without a colour engine, too."""
+"""Rasters hold samples that fit their layout, and CMYK is converted also without a colour engine."""
 
 import sys
 

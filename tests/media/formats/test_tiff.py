@@ -1,4 +1,4 @@
-"""TIFFs with JPEG compression are written with Deflate, in the colours that they have."""
+"""TIFFs with JPEG compression are written with Deflate, in the same colours."""
 
 import io
 

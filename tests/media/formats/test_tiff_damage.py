@@ -1,4 +1,4 @@
-"""TIFFs of rare kinds, put together tag by tag: what is read, and what is said of the others."""
+"""TIFFs of rare kinds, built tag by tag: which are read, and the errors for the others."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""TIFFs are written by tifffile where it can hold all that is kept, and by the own writer elsewhere."""
+"""TIFFs are written by tifffile where it can store everything, and otherwise by our own writer."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""WebPs: what is said of damaged ones."""
+"""WebP: the errors for damaged files."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Animated WebP: every frame is there to be looked at, and comes back with its time."""
+"""Animated WebP: all frames are read, and written with their durations."""
 
 import io
 import struct

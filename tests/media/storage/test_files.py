@@ -1,4 +1,4 @@
-"""Inputs are found as they lie, outputs are whole or absent."""
+"""Inputs are found, and outputs are written completely or not at all."""
 
 import errno
 import hashlib

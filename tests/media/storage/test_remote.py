@@ -1,4 +1,4 @@
-"""Files at URLs behave as paths do, and errors of any library come as OSError without secrets."""
+"""Files at URLs behave like paths, and errors of any library become OSError without secrets."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""COCO's run-length masks that show areas are set aside; what is none stays and is looked at."""
+"""COCO's run-length masks that show areas are removed before the search; all others are searched."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pictures that are written as text are found in every form; annotations, lists and prose are let through."""
+"""Pictures written as text are found in every form; annotations, lists and prose pass."""
 
 from __future__ import annotations
 

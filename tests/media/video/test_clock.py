@@ -1,4 +1,4 @@
-"""Recordings that were joined, segments that start late and tracks in any order come out whole."""
+"""Joined recordings, segments that start late, and tracks in any order are written completely."""
 
 import itertools
 import re

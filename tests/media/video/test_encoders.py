@@ -1,4 +1,4 @@
-"""Hardware encoders: refused with a reason where they are not there, and used where they are."""
+"""Hardware encoders are used if present, and otherwise refused with a reason."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Folders of frames: which files are frames, in which order, and that an output folder is whole or not there."""
+"""Folders of frames: which files are frames, their order, and complete output folders."""
 
 import hashlib
 from dataclasses import replace

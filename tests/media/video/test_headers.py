@@ -1,4 +1,4 @@
-"""Headers of MP4, QuickTime and Matroska files, put together box by box, and what is said of damaged ones."""
+"""Headers of MP4, QuickTime and Matroska files, built box by box, and the errors for damaged ones."""
 
 import struct
 import zlib

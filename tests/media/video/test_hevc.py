@@ -1,4 +1,4 @@
-"""Transparency in a layer of H.265 is noticed wherever a stream tells of it."""
+"""Transparency in a layer of H.265 is noticed wherever a stream declares it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Samples that use a small part of their range are seen stretched, and come out in the range that they had."""
+"""Samples that use a small part of their range are stretched for detection, and written in their range."""
 
 from pathlib import Path
 

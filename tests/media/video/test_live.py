@@ -1,4 +1,4 @@
-"""Live sources and outputs: addresses, streams on this machine, what is lost and what changes."""
+"""Live sources and outputs: addresses, local streams, lost pictures and changes of size."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""Videos with new faces say so where readers look, and without a mark hold what they held before there were marks."""
+"""Videos with new faces are marked where readers look; without a mark, files are unchanged."""
 
 import json
 import shutil

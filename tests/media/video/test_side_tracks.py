@@ -1,4 +1,4 @@
-"""Subtitles stay only where they are allowed; attachments and data tracks never do."""
+"""Subtitles are kept only if allowed; attachments and data tracks are never kept."""
 
 from fractions import Fraction
 from pathlib import Path

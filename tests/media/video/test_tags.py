@@ -1,4 +1,4 @@
-"""No tag, title, subtitle or header of sound in an output holds a picture, whatever is allowed."""
+"""No tag, title, subtitle or audio header of an output contains a picture, whatever is allowed."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Videos come back with their times, colours, depth and orientation, and with nothing else of the source."""
+"""Videos keep their times, colours, depth and orientation, and nothing else of the source."""
 
 import itertools
 import resource

@@ -1,4 +1,4 @@
-"""What a file hides of its pictures, by transparency or by a crop, does not come out."""
+"""Parts of pictures that a file hides, by transparency or a crop, are not written."""
 
 import io
 import struct

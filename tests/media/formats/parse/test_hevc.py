@@ -1,4 +1,4 @@
-"""Headers of H.265 that encoders write rarely, put together bit by bit."""
+"""Rare H.265 headers, built bit by bit."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Items of AVIF and HEIC files in every version of their boxes, and what damage is called."""
+"""Items of AVIF and HEIC files in every version of their boxes, and the errors for damaged files."""
 
 import struct
 
