@@ -1,4 +1,4 @@
-"""Check the installation: what is installed, and whether it computes what it must. `styleid doctor` prints it."""
+"""Check the installation: what is installed, and whether it computes correctly. `styleid doctor` prints it."""
 
 from __future__ import annotations
 

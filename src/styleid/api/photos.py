@@ -119,7 +119,7 @@ def _require_list(inputs: Sequence[Place]) -> None:
 
 
 def _is_partner(file: Other, summary: Summary, how: OtherFileOptions) -> bool:
-    """Say whether a file is the video of a Live Photo, which the journal reports with its photo."""
+    """Return whether a file is the video of a Live Photo, which the journal reports with its photo."""
     written = summary.partners.get(file.name)
     return written is not None and (written or not has_ending(file.name, how.carry))
 

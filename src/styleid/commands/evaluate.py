@@ -63,7 +63,7 @@ def _readable(evaluation: Evaluation, pages: Sequence[Path]) -> str:
 
 
 def _people(evaluation: Evaluation) -> list[str]:
-    """Say that folders were taken for people, which is wrong for folders such as `holiday`."""
+    """Return a warning that folders were taken for people, which is wrong for folders such as `holiday`."""
     people = {subject.person for subject in evaluation.table.subjects if subject.person}
     if evaluation.options.identities != "folders" or not people:
         return []

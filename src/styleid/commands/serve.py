@@ -34,7 +34,7 @@ def list_tokens(data: Path | None) -> int:
 
 
 def remove_token(owner: str, data: Path | None) -> int:
-    """Remove a token, which signs out whoever signed in with it; return the exit status."""
+    """Remove a person's token and sign the person out; return the exit status."""
     running.remove_token(owner, data)
     print(f"The token of {owner} is removed.")
     return 0

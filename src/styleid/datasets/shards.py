@@ -355,7 +355,7 @@ def _samples(reader: ShardReader) -> Iterator[list[tarfile.TarInfo]]:
 
 
 def _is_photo(reader: ShardReader, info: tarfile.TarInfo) -> bool:
-    """Say whether a member is named or begins like a picture."""
+    """Return whether a member's name or first bytes are those of a picture."""
     return is_photo_name(info.name) or is_picture(reader.head(info))
 
 

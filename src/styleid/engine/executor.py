@@ -117,7 +117,7 @@ class ThreadExecutor:
         anonymizer = self._free.get()
         try:
             done: Done | BaseException = do_job(job, anonymizer, self._options, self._budget)
-        except BaseException as error:  # whoever waits must get every exception
+        except BaseException as error:  # the waiting thread must get every exception
             done = error
         finally:
             self._free.put(anonymizer)

@@ -162,7 +162,7 @@ def rank_units(
         curves: Whether to measure curves, on other people if there are enough.
         state: File in which the state is saved, so that an interrupted ranking can continue; None to save none. The
             caller removes it after saving the ranking.
-        watch: Is told of progress; None for nobody.
+        watch: Called with the progress; None for no calls.
 
     Returns:
         The ranking.

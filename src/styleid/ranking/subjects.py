@@ -25,7 +25,7 @@ _AGES = (18.0, 70.0)
 """Youngest and oldest age of sampled people, years."""
 _GROUPS = 5
 Watch = Callable[[int, int, str], None]
-"""Is told of progress: what is done, what there is to do, and a description."""
+"""Called with the progress: the number done, the number in total, and a description."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def people_of_photos(
         folder: The folder.
         count: Largest number of people.
         seed: Seed of the random order in which people and photos are taken.
-        watch: Is told of progress; None for nobody.
+        watch: Called with the progress; None for no calls.
 
     Raises:
         OptionError: If the folder does not exist or contains no photo with a face.

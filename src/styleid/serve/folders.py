@@ -127,7 +127,7 @@ def save(results: Path, folders: Folders, name: str, sub: str, job: str) -> Pure
 def _as_problem(error: OSError) -> ProblemError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):  # copytree wraps it
         return full_disk()
-    return ProblemError(409, "The results could not be written into the folder. Whoever runs the service can say why.")
+    return ProblemError(409, "The results could not be written into the folder. Ask the person who runs the service.")
 
 
 def _temporary(folder: str, names: list[str]) -> list[str]:

@@ -153,7 +153,7 @@ async def make(request: Request, user: User, service: CurrentService) -> JobWith
     return _with_files(service, _known(service, folder.name))
 
 
-@router.get("", summary="List the jobs of whoever asks")
+@router.get("", summary="List the jobs of the user")
 def index(user: User, service: CurrentService) -> list[JobBody]:
     """Return the jobs, the newest first."""
     return [_job_body(service, job) for job in service.store.jobs(user)]

@@ -69,7 +69,7 @@ def sign_in(service: Service, token: str) -> Session:
     """Begin a session; raises ProblemError (401) if the token is unknown."""
     name = service.store.name_of_token(digest_of(token.strip()))
     if name is None:
-        raise ProblemError(401, "This token is unknown. Whoever runs the service can make one.")
+        raise ProblemError(401, "This token is unknown. Ask the person who runs the service for one.")
     session = Session(secrets.token_urlsafe(32), name)
     service.store.add_session(digest_of(session.secret), name, time.time() + SESSION_S)
     return session

@@ -82,7 +82,7 @@ def _pages(record: dict[str, Any]) -> dict[str, str]:
 
 
 def signed_hashes(record: dict[str, Any], path: Path) -> dict[str, str]:
-    """Return the hashes of the files that a certificate lists; raises CertificateError where it is of another form."""
+    """Return the hashes of the files that a certificate lists; raises CertificateError if its form is wrong."""
     if record.get("kind") != KIND or record.get("format") != FORMAT:
         raise CertificateError(path, f"it is not a certificate of styleid, or not of format {FORMAT}.")
     outputs = record.get("outputs")

@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 def walk(text: str) -> Iterator[Piece]:
-    """Yield the pieces of a JSON object; raises ValueError where it is none."""
+    """Yield the pieces of a JSON object; raises ValueError if the text is not one."""
     try:
         yield from _object(text)
     except IndexError as error:
@@ -99,7 +99,7 @@ def _require(text: str, at: int, character: str) -> None:
 
 @dataclass
 class _Array:
-    """What is to become of one array: the spans of its items, whether each stays, and where it ends."""
+    """Planned changes of one array: the spans of its items, whether each stays, and where it ends."""
 
     spans: list[tuple[int, int]] = field(default_factory=list)
     keep: list[bool] = field(default_factory=list)

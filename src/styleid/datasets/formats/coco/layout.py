@@ -187,7 +187,7 @@ class Coco:
     def _panoptic_maps(
         self, root: Path, there: set[str]
     ) -> tuple[list[str], list[Named], dict[str, tuple[str, ImageEntry] | None]]:
-        """Return the panoptic maps, notes on files that are none, and the entry of each map."""
+        """Return the panoptic maps with the entry of each, and notes on files that are not panoptic maps."""
         masks, notes, owners = [], [], {}
         for name, owner, ids in self._segments(there):
             if is_panoptic(read_or_nothing(root / name), ids):

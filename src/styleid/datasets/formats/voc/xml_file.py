@@ -34,7 +34,7 @@ class VocFile:
 
 
 def read_voc(data: bytes) -> VocFile:
-    """Read a file; raises ValueError where it is no XML, has a document type, or no root `annotation`."""
+    """Read a file; raises ValueError if it is not XML, has a document type, or has no root `annotation`."""
     _root_end(data)
     root = ElementTree.fromstring(data)
     if root.tag != "annotation":
@@ -104,7 +104,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _root_end(data: bytes) -> int:
-    """Return where the root's end tag begins; raises ValueError where this is no XML or has a document type."""
+    """Return the offset of the root's end tag; raises ValueError if this is not XML or has a document type."""
     parser = expat.ParserCreate()
     depth, ends = 0, [0]
 

@@ -99,7 +99,7 @@ class Yolo:
         return with_faces(data, shares, self._face_number, polygons=self._has_polygons(name))
 
     def _has_polygons(self, name: str) -> bool:
-        """Say whether a label file's lines are polygons; where it has none, whether most other files' are.
+        """Return whether a label file's lines are polygons; if it has no lines, whether most other files' lines are.
 
         Ultralytics reads all lines of a file as polygons as soon as one of them is.
         """
@@ -224,9 +224,9 @@ class Yolo:
                 yield name, f"it names files such as {odd}{_READS_BACK}"
 
     def _refers_to_original(self, value: str, folder: str) -> bool:
-        """Say whether a path is absolute, or leads out of this folder, or into it from beside it, to what is there.
+        """Return whether a path in a copy of the data set would still refer to existing files of the original.
 
-        So it would from a copy that lies beside this folder. folder: the one that it is written in.
+        Such paths are absolute, or lead out of the data set's folder. folder: the folder of the file with the path.
         """
         path = Path(value)
         if path.is_absolute() or PureWindowsPath(value).is_absolute():
