@@ -320,7 +320,7 @@ def test_annotations_that_are_no_list_of_objects_are_refused(head, styleid, tmp_
     root = write(tmp_path / "in", {"train/a.png": head, "annotations/instances_train.json": json.dumps(record)})
     result = styleid("dataset", "coco", root, *RUN)
     assert (result.status, result.files) == (1, {})
-    assert "its annotations are no list of objects" in result.stderr
+    assert "its annotations are not a list of objects" in result.stderr
     assert styleid("dataset", "coco", root, "--method", "none").status == 0
 
 

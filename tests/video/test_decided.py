@@ -200,7 +200,7 @@ def test_a_video_is_found_by_the_end_of_its_path(tmp_path):
     decisions = read_decisions(path)
     assert decisions.video("other.mp4").sha256 == "2" * 64
     assert decisions.video("clip.mkv").sha256 == "3" * 64
-    for name, says in (("clip.mp4", "several videos called 'clip.mp4'"), ("d.mp4", "no video called 'd.mp4'")):
+    for name, says in (("clip.mp4", "several videos named 'clip.mp4'"), ("d.mp4", "no video named 'd.mp4'")):
         with pytest.raises(OptionError, match=says):
             decisions.video(name)
 

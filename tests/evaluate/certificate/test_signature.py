@@ -172,7 +172,7 @@ def test_what_is_no_key_is_refused(tmp_path, key, certificate, outputs):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(KeyFileError, match="not a public key"):
             read_public_key(tmp_path / name)
-    with pytest.raises(KeyFileError, match="no key for signing"):
+    with pytest.raises(KeyFileError, match="not a key for signing"):
         read_private_key(tmp_path / "board.key.pub")
     with pytest.raises(KeyFileError, match="cannot be read"):
         read_public_key(tmp_path / "nowhere")
