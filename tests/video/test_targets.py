@@ -167,6 +167,6 @@ def test_the_command_takes_people_and_refuses_groups(source, staff, tmp_path, ca
     assert main(["video", str(source), "--out", out, "--method", "none", "--keep", str(staff), "--quiet"]) == 0
     assert "1 track kept as in the original" in capsys.readouterr().out
     assert main(["video", str(source), "--out", out, "--targets", "k=5", "--quiet"]) == 2
-    assert "not of one video" in capsys.readouterr().err
+    assert "not from a video" in capsys.readouterr().err
     with pytest.raises(OptionError, match=r"^key_file: "):
         PeopleOptions(targets="consistent")

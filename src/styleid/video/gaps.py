@@ -64,14 +64,14 @@ def complete(
     if not tracks:
         return []
     scale = min(1.0, _FOLLOW_SIDE_PX / max(clip.info.width, clip.info.height))
-    rivals = _Rivals(tracks)
+    others = _OtherDetections(tracks)
 
     def followed_through(stretch: _Stretch) -> tuple[_Job, Float[np.ndarray, "m 4"]]:
         job, pictures, looks = stretch
         track = tracks[job.track]
         if job.kind == "gap":
             return job, _filled(track, job, pictures, scale, looks)
-        return job, _prolonged(track, job, pictures, looks[0], scale=scale, scan=scan, rivals=rivals, clip=clip)
+        return job, _prolonged(track, job, pictures, looks[0], scale=scale, scan=scan, others=others, clip=clip)
 
     stretches = _stretches(clip, scan, tracks, scale, watch)
     done = {job.key: boxes for job, boxes in pool.in_order(followed_through, stretches)}
@@ -125,7 +125,7 @@ _Stretch = tuple[_Job, list[UInt8[np.ndarray, "h w"]], list[Look]]
 """A job, its grey frames, and the looks to search for."""
 
 
-class _Rivals:
+class _OtherDetections:
     """The detected boxes of all tracks, by frame."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
@@ -202,7 +202,7 @@ def _prolonged(
     *,
     scale: float,
     scan: Scan,
-    rivals: _Rivals,
+    others: _OtherDetections,
     clip: Clip,
 ) -> Float[np.ndarray, "m 4"]:
     """Return the boxes beyond one end of a track, (m, 4), outwards, until the face is gone."""
@@ -219,7 +219,7 @@ def _prolonged(
         crossing = (frame + 1 if back else frame) in cuts
         if (
             (crossing and score < ACROSS_CUTS)
-            or rivals.holds(frame, box, track)
+            or others.holds(frame, box, track)
             or not is_inside(box, clip.info.width, clip.info.height)
         ):
             break

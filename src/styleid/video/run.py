@@ -298,7 +298,7 @@ def first_pass(
     if given is None and options.tracks is not None:
         given = read_json(options.tracks, "tracks")
     if given is not None:
-        found = scan(clip, _Blind(), None, chosen.threshold, space, engine, watch)
+        found = scan(clip, _NoDetector(), None, chosen.threshold, space, engine, watch)
         tracks = parse_tracks(given, clip.info, found.frames)
         _require_free_targets(tracks, anonymizer, given)
         people = [t.person for t in tracks]
@@ -343,7 +343,7 @@ def _require_free_targets(tracks: Sequence[Track], anonymizer: Anonymizer, given
                           "`targets=consistent` a person's new face is the same in all videos and photos.")  # fmt: skip
 
 
-class _Blind:
+class _NoDetector:
     """A detector that finds nothing, for clips whose tracks are given."""
 
     def detect(self, image_rgb: ImageRGB) -> Faces:

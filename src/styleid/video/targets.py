@@ -35,7 +35,7 @@ _PATIENCE = 3
 _HOPELESS = 4
 """Number of targets that all fail on a sample after which no other target is expected to pass on it."""
 
-Take = tuple[SourceFace, ImageRGB]
+TrialSample = tuple[SourceFace, ImageRGB]
 """A measured face, and the image around it into which new faces are drawn."""
 
 
@@ -87,15 +87,15 @@ def assign_targets(
         PeopleFileError: If the people file cannot be read, or another run changed it at the same time.
     """
     people = sorted({tracks[i].person for i in samples if samples[i] and tracks[i].replaced})
-    takes = {person: _takes(person, tracks, measured, samples, anonymizer) for person in people}
-    given = _pseudonyms(takes, tracks, anonymizer) | _taken(takes, taken, anonymizer)
+    samples_of = {person: _trial_samples(person, tracks, measured, samples, anonymizer) for person in people}
+    given = _pseudonyms(samples_of, tracks, anonymizer) | _taken(samples_of, taken, anonymizer)
 
     def choose(person: int) -> AssignedTarget:
-        rehearsal = _Rehearsal(anonymizer, takes[person])
+        trials = _TargetTrials(anonymizer, samples_of[person])
         if person in given:
-            return rehearsal.pseudonym(given[person])
+            return trials.first_passing(given[person])
         other = max(tracks[i].other for i in _tracks_of(person, tracks, samples))
-        return rehearsal.stranger(name, person, _mean(person, tracks, measured, samples), other)
+        return trials.best_new_target(name, person, _mean(person, tracks, measured, samples), other)
 
     chosen: dict[int, AssignedTarget] = {}
     for person, part in zip(people, pool.in_order(choose, people), strict=True):
@@ -105,18 +105,18 @@ def assign_targets(
     return chosen
 
 
-def _takes(
+def _trial_samples(
     person: int,
     tracks: Sequence[Track],
     measured: Measurements,
     samples: Mapping[int, Sequence[Sample]],
     anonymizer: Anonymizer,
-) -> list[Take]:
+) -> list[TrialSample]:
     """Return up to SAMPLES of a person's samples, spread over their tracks, with the faces measured."""
-    takes = [(i, *sample) for i in _tracks_of(person, tracks, samples) for sample in samples[i]]
-    some = np.linspace(0, len(takes) - 1, min(SAMPLES, len(takes))).round().astype(int)
-    chosen = (takes[k] for k in some)
-    return [_rehearsed(tracks[i], i, frame, patch, at, measured, anonymizer) for i, frame, patch, at in chosen]
+    available = [(i, *sample) for i in _tracks_of(person, tracks, samples) for sample in samples[i]]
+    some = np.linspace(0, len(available) - 1, min(SAMPLES, len(available))).round().astype(int)
+    chosen = (available[k] for k in some)
+    return [_trial_sample(tracks[i], i, frame, patch, at, measured, anonymizer) for i, frame, patch, at in chosen]
 
 
 def _tracks_of(person: int, tracks: Sequence[Track], samples: Mapping[int, Any]) -> list[int]:
@@ -140,7 +140,7 @@ def _mean(
 
 
 def _pseudonyms(
-    takes: Mapping[int, Sequence[Take]], tracks: Sequence[Track], anonymizer: Anonymizer
+    samples_of: Mapping[int, Sequence[TrialSample]], tracks: Sequence[Track], anonymizer: Anonymizer
 ) -> dict[int, Float[np.ndarray, "t size"]]:
     """Return the targets, (t, size), that the key assigns to each person; empty without a key.
 
@@ -150,9 +150,9 @@ def _pseudonyms(
     if not isinstance(anonymizer.targets, ConsistentTargets):
         return {}
     bundle, sightings = anonymizer.bundle, dict[int, Sighting]()
-    meeting = _meeting(list(takes), tracks)
-    for person, own in takes.items():
-        some = sightings_of(bundle, f"clip {meeting[person]}", [source for source, _ in own])
+    groups = _groups_in_one_frame(list(samples_of), tracks)
+    for person, own in samples_of.items():
+        some = sightings_of(bundle, f"clip {groups[person]}", [source for source, _ in own])
         mean = np.mean([s.embedding for s in some], 0)
         best = clearest(some, bundle.spec.resolution)[0]
         sightings[person] = replace(best, embedding=mean / max(float(np.linalg.norm(mean)), 1e-9))
@@ -162,7 +162,7 @@ def _pseudonyms(
 
 
 def _taken(
-    takes: Mapping[int, Sequence[Take]], taken: Sequence[TakenTarget], anonymizer: Anonymizer
+    samples_of: Mapping[int, Sequence[TrialSample]], taken: Sequence[TakenTarget], anonymizer: Anonymizer
 ) -> dict[int, Float[np.ndarray, "1 size"]]:
     """Return the target, (1, size), of each person who matches a face of `taken`, the most similar pairs first."""
     if not taken:
@@ -171,7 +171,7 @@ def _taken(
     least = rates[min(rates, key=lambda rate: abs(np.log(rate / TAKEN_FMR)))].high
     alike = [
         (float(np.mean([source.observation.embedding for source, _ in own], 0) @ one.embedding), person, k)
-        for person, own in takes.items()
+        for person, own in samples_of.items()
         for k, one in enumerate(taken)
     ]
     given: dict[int, Float[np.ndarray, "1 size"]] = {}
@@ -183,7 +183,7 @@ def _taken(
     return given
 
 
-def _meeting(people: Sequence[int], tracks: Sequence[Track]) -> dict[int, int]:
+def _groups_in_one_frame(people: Sequence[int], tracks: Sequence[Track]) -> dict[int, int]:
     """Return a group number for each person.
 
     People who appear in the same frame share a group, also through other people.
@@ -198,7 +198,7 @@ def _meeting(people: Sequence[int], tracks: Sequence[Track]) -> dict[int, int]:
     return group
 
 
-def _rehearsed(
+def _trial_sample(
     track: Track,
     index: int,
     frame: int,
@@ -206,7 +206,7 @@ def _rehearsed(
     at: Float[np.ndarray, " 2"],
     measured: Measurements,
     anonymizer: Anonymizer,
-) -> Take:
+) -> TrialSample:
     _, faces = faces_at([track], frame)
     image, row = np.array(patch), measured.row(index, frame)
     moved = faces.moved(1.0, (-float(at[0]), -float(at[1])))
@@ -239,20 +239,20 @@ class _Trial:
         return len(self.failed), self.close, self.drifted, self.landmark_error
 
 
-class _Rehearsal:
+class _TargetTrials:
     """Tries targets on a person's samples.
 
     Samples in which most targets failed are tried first, and a trial ends as soon as it cannot become the best.
     """
 
-    def __init__(self, anonymizer: Anonymizer, takes: Sequence[Take]) -> None:
+    def __init__(self, anonymizer: Anonymizer, samples: Sequence[TrialSample]) -> None:
         self._anonymizer = anonymizer
-        self._sources, self._images = [s for s, _ in takes], [i for _, i in takes]
+        self._sources, self._images = [s for s, _ in samples], [i for _, i in samples]
         self._fresh = FreshTargets(anonymizer.options.seed)
         self._own = np.stack([s.wplus for s in self._sources])
-        self._tried, self._failures = np.zeros((2, len(takes)), int)
+        self._tried, self._failures = np.zeros((2, len(samples)), int)
 
-    def stranger(
+    def best_new_target(
         self, name: str, person: int, mean: Mapping[str, Float[np.ndarray, "1 ..."]], other: int = 0
     ) -> AssignedTarget:
         """Return the best of several newly sampled targets.
@@ -282,7 +282,7 @@ class _Rehearsal:
         assert best is not None
         return replace(best[1], tries=tries)
 
-    def pseudonym(self, targets: Float[np.ndarray, "t size"]) -> AssignedTarget:
+    def first_passing(self, targets: Float[np.ndarray, "t size"]) -> AssignedTarget:
         """Return the first target and swap step that pass on every sample, or else the best.
 
         All steps of one target are tried before the next target.
