@@ -20,6 +20,7 @@ from styleid.media.video.live_address import LiveAddress, live_place
 from styleid.media.video.live_sink import LiveSink, live_container
 from styleid.media.video.live_source import LiveSource
 from styleid.media.video.writer import EncodeOptions
+from tests.media.video.rtsp_camera import RtspCamera
 
 av = pytest.importorskip("av", reason="videos are read by PyAV: pip install 'styleid[video]'")
 RATE = 25
@@ -141,6 +142,38 @@ def test_a_stream_that_stops_sending_is_lost(monkeypatch):
     with pytest.raises(VideoError, match="sent nothing for 1 seconds"):
         list(source.frames())
     peer.join()
+
+
+def coded(frames: int) -> list[bytes]:
+    """Return coded pictures, each with what the decoder needs at key pictures."""
+    made = io.BytesIO()
+    with av.open(made, "w", format="h264") as out:
+        _send(out, frames)
+    made.seek(0)
+    with av.open(made, format="h264") as container:
+        return [bytes(packet) for packet in container.demux() if packet.size]
+
+
+def test_a_camera_is_read_by_rtsp():
+    camera = RtspCamera(coded(30), RATE)
+    source = LiveSource(camera.address)
+    got = list(source.frames())
+    source.close()
+    camera.join()
+    assert (source.form.width, source.form.height, source.form.codec) == (96, 64, "h264")
+    assert camera.asked[-1] == "PLAY"
+    assert len(got) == 30
+    assert got[-1].time_s == pytest.approx(29 / RATE, abs=0.01)
+    assert np.abs(got[20].image_rgb.astype(int) - picture(20)).mean() < 4
+
+
+def test_a_camera_that_refuses_the_password_is_named_without_it():
+    camera = RtspCamera(coded(1), RATE)
+    other = LiveAddress(camera.address.text.replace("secret", "wrong"))
+    with pytest.raises(VideoError, match="cannot be opened or read") as raised:
+        LiveSource(other)
+    assert "wrong" not in str(raised.value)
+    assert "PLAY" not in camera.asked
 
 
 def test_nobody_at_an_address_is_named_without_the_password():
