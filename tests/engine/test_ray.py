@@ -65,7 +65,8 @@ def test_actors_write_the_same_and_the_run_is_resumed_by_its_journal(photos, usu
     assert told(out) == told(once)
     assert summary.stage_seconds["detect"] > 0
     (out / "3.png").unlink()
-    again = process_files([photos], usual, RunOptions(out, engine="ray", workers=1, resume=True))
+    # more than there are cores, so fewer actors are started
+    again = process_files([photos], usual, RunOptions(out, engine="ray", workers=9, resume=True))
     assert (again.resumed, again.written, again.failed) == (7, 8, 1)
     assert contents(out) == contents(once)
 

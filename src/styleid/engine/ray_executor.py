@@ -34,8 +34,17 @@ def join_cluster(ray: Any) -> bool:
     return started
 
 
+def actor_count(ray: Any, workers: int) -> int:
+    """Return how many actors to start: `workers`, 0 for as many as possible; at most one for each core of the cluster.
+
+    An actor for which there is no core would wait for ever, and so would the work that it was given.
+    """
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    return min(workers or cores, cores)
+
+
 class RayExecutor(Pool):
-    """An executor with Ray actors of one thread each: as many as `workers`, or one for each core of the cluster if 0.
+    """An executor with Ray actors of one thread each; see `actor_count`.
 
     It joins the cluster that RAY_ADDRESS names or that runs on this machine; otherwise it starts one for this run.
     """
@@ -45,7 +54,7 @@ class RayExecutor(Pool):
         self._ray, self._started = ray, join_cluster(ray)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
         self._pending: dict[Any, Worker] = {}
-        super().__init__(options.workers or int(ray.cluster_resources().get("CPU", 1)), _IN_HAND)
+        super().__init__(actor_count(ray, options.workers), _IN_HAND)
 
     def hire(self) -> Any:
         """Start an actor."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from styleid.core.pipeline import Anonymizer
 from styleid.core.timing import StageTimer
-from styleid.engine.ray_executor import import_ray, join_cluster
+from styleid.engine.ray_executor import actor_count, import_ray, join_cluster
 from styleid.engine.workers import Recipe
 from styleid.errors import OptionError, StyleIDError
 from styleid.faces.detect import FaceDetector
@@ -27,6 +27,7 @@ from styleid.video.drawing import Drawn, DrawRequest
 from styleid.video.measuring import MeasuredFace, MeasureRequest
 from styleid.video.scan import Look, Looks
 from styleid.video.segment_work import (
+    NO_THUMB,
     LookSetup,
     Segment,
     Work,
@@ -105,13 +106,15 @@ class RayEngine:
 
         glanced = self._results(clip, partial(glance_segment, setup), every())
         given = (Look(shells[number], *one) for number, one in enumerate(glanced))
-        planned = [replace(look, thumb=look.thumb[:0]) for look in looks.planned(given)]
-        requests = [(look.glanced, look.has_views, look.key) for look in planned]
-        marked = ((mark, one[-1], one) for mark, one in zip(self._marks, requests, strict=True))
+        plan = [(look.frame, look.glanced, look.has_views, look.cut, look.key) for look in looks.planned(given)]
+        marked = (
+            (mark, key, (glanced, has_views, key))
+            for mark, (_, glanced, has_views, _, key) in zip(self._marks, plan, strict=True)
+        )
         made = self._results(clip, partial(finish_segment, setup), marked)
-        for look, (found, embeddings) in zip(planned, made, strict=True):
+        for (frame, glanced, has_views, cut, key), (found, embeddings) in zip(plan, made, strict=True):
+            look = Look(frame, glanced, NO_THUMB, has_views, cut, key, embeddings=embeddings)
             look.found.set_result(found)
-            look.embeddings = embeddings
             yield look
 
     def measured(
@@ -160,9 +163,10 @@ class RayEngine:
         if self._actors:
             return
         self._started = join_cluster(self._ray)
-        count = self._workers or int(self._ray.cluster_resources().get("CPU", 1))
         options = self._ray.remote(num_cpus=1, max_restarts=_RESTARTS, max_task_retries=_RETRIES)
-        self._actors = [options(_SegmentActor).remote(self._recipe) for _ in range(count)]
+        self._actors = [
+            options(_SegmentActor).remote(self._recipe) for _ in range(actor_count(self._ray, self._workers))
+        ]
 
     def _give(self, kit: Any, segment: Segment) -> Any:
         """Give a segment to the actor that has the fewest in hand, once one has room; None if nothing is asked."""

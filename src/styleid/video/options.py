@@ -45,7 +45,7 @@ class EngineOptions:
     """Choose where networks look at the frames. The output does not depend on it.
 
     engine: local runs on this machine; ray gives segments of the video to the actors of a Ray cluster.
-    workers: number of Ray actors, each with one core; 0 means one for each core of the cluster.
+    workers: number of Ray actors, at most one for each core of the cluster; 0 means one for each.
     """
 
     engine: Engine = "local"

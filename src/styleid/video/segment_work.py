@@ -24,6 +24,9 @@ _LONGEST, _SHORTEST = 48, 8
 _EACH = 3
 """Number of segments per actor at which segments become shorter, so that all actors have work until the end."""
 
+NO_THUMB: ImageRGB = np.zeros((0, 0, 3), np.uint8)
+"""Stands for the thumbnail of a frame that needs none."""
+
 Work = Callable[[Anonymizer, Iterator[ClipFrame], Sequence[Any]], Sequence[Any]]
 """Works on a segment: takes an anonymiser, the frames and their requests, and returns a result for each frame."""
 
@@ -109,7 +112,7 @@ def finish_segment(
     looks, key = setup.make(anonymizer), None
     made: list[tuple[Faces, Float[np.ndarray, "n width"]]] = []
     for frame, (glanced, has_views, is_key) in zip(frames, requests, strict=True):
-        look = Look(frame, glanced, np.zeros((0, 0, 3), np.uint8), has_views, key=is_key)
+        look = Look(frame, glanced, NO_THUMB, has_views, key=is_key)
         if not is_key:
             assert key is not None
             look.near = key.found
