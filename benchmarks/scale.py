@@ -21,10 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "scale.json"
@@ -137,29 +141,27 @@ def judge(samples: Sequence[Sample], last: Sequence[float], resumed: Sequence[Sa
     }
 
 
-def draw(samples: Sequence[Sample], files: int) -> str:
-    """Return an SVG that plots time and memory against files done."""
-    wide, tall, left, top = 560, 170, 60, 24
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide + 90} {2 * tall + 110}" '
-        'font-family="system-ui,sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
-    ]
-    for place, (title, column, colour) in enumerate(
-        [("CPU seconds since the start", 2, "#2a7f62"), ("resident memory, MiB", 3, "#b8562f")]
-    ):
-        base, highest = top + place * (tall + 50) + tall, 1.15 * max(row[column] for row in samples)
-        points = " ".join(
-            f"{left + wide * row[0] / files:.1f},{base - tall * row[column] / highest:.1f}" for row in samples
-        )
-        parts.append(f'<text x="{left}" y="{base - tall - 6}" font-weight="600">{title}</text>')
-        for share in (0, 0.25, 0.5, 0.75, 1):
-            y, x = base - tall * share, left + wide * share
-            parts.append(f'<path d="M{left} {y}H{left + wide}" stroke="#e4e4e4"/>')
-            parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{highest * share:.0f}</text>')
-            parts.append(f'<text x="{x}" y="{base + 16}" text-anchor="middle">{files * share:,.0f}</text>')
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    parts.append(f'<text x="{left + wide / 2}" y="{2 * tall + 104}" text-anchor="middle">files done</text></svg>')
-    return "".join(parts)
+def draw(samples: Sequence[Sample], path: Path) -> None:
+    """Plot time and memory against files done."""
+    from plots import save_plots  # not at the top: the process that is measured must not load matplotlib
+
+    def plot(title: str, column: int, colour: str) -> Callable[[Axes], None]:
+        def fill(axes: Axes) -> None:
+            axes.plot([row[0] for row in samples], [row[column] for row in samples], color=colour, linewidth=2)
+            axes.set_ylim(0, 1.15 * max(row[column] for row in samples))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
+            axes.set_xlabel("files done")
+
+        return fill
+
+    save_plots(
+        path,
+        (7.2, 3.0),
+        (1, 2),
+        plot("CPU seconds since the start", 2, "#2a7f62"),
+        plot("resident memory, MiB", 3, "#b8562f"),
+    )
 
 
 def main() -> None:
@@ -183,7 +185,7 @@ def main() -> None:
     result = judge(samples, last, resumed, given.files)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=1) + "\n")
-    given.picture.write_text(draw(samples, given.files))
+    draw(samples, given.picture)
     print(json.dumps(result, indent=1))
 
 
