@@ -85,7 +85,7 @@ def test_the_command_reference_has_every_command_and_option(build) -> None:
     assert {"anonymize", "dataset coco", "video", "serve", "key new"} <= set(
         re.findall("^#+ styleid (.*)$", page, re.M)
     )
-    assert "| `--privacy PRIVACY` | privacy level, low, standard" in page
+    assert "| `--privacy PRIVACY` | privacy level (low, standard" in page
     assert "`--detector {fast,standard,thorough}`" in page
 
 
