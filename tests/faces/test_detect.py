@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from styleid.faces.detect import DETECTORS, DetectorOptions, FaceDetector, suppress_overlaps
+from styleid.faces.detect import DETECTORS, DetectorOptions, FaceDetector, suppress_overlaps, views_of
 from styleid.runtime import open_session
 from styleid.types import Faces
 
@@ -116,9 +118,27 @@ def centres(faces):
 def test_a_glance_and_a_closer_look_find_what_detecting_finds(detector, large):
     glanced = detector.glance(large)
     closer, whole = detector.look_closer(large, glanced), detector.detect(large)
-    assert np.array_equal(closer.boxes_xyxy, whole.boxes_xyxy)
-    assert len(whole) == 2
-    assert len(glanced) == (1 if detector.options.detector == "fast" else 2)
+    fast = detector.options.detector == "fast"
+    assert len(closer) == len(whole) == 2
+    moved = np.subtract(*(faces.boxes_xyxy[faces.boxes_xyxy[:, 0].argsort()] for faces in (closer, whole)))
+    assert np.abs(moved).max() < (0.05 * whole.min_sides_px.max() if fast else 1e-6)  # the glance has 8 bits
+    assert (glanced.scores > detector.options.threshold).sum() == (1 if fast else 2)
+
+
+def test_a_closer_look_leaves_faint_faces_out_and_looks_again_where_in_doubt(large, monkeypatch):
+    detector = FaceDetector()
+    glanced, looked = detector.glance(large), []
+    monkeypatch.setattr(FaceDetector, "look", lambda self, view, threshold: looked.append(view.shape) or Faces.empty())
+    clear = replace(glanced, scores=np.full(len(glanced), 0.9, np.float32))
+    nowhere = glanced[np.zeros(len(glanced), bool)]
+    tiles = len(list(views_of(1080, 1920, 16.0))) - 1
+    for score, found, looks in ((0.9, 1, tiles), (0.4, 1, 1 + tiles), (0.1, 0, 1 + tiles)):
+        faces = replace(clear[:1], scores=np.array([score], np.float32))
+        assert len(detector.look_closer(large, faces)) == found
+        assert len(looked) == looks
+        assert len(detector.look_closer(large, faces, nowhere)) == found
+        assert len(looked) == looks
+        looked.clear()
 
 
 def test_a_small_face_is_found_again_near_where_it_was(large):

@@ -224,15 +224,15 @@ class Looks:
         """Decide which frames are cuts and key frames, and yield the same looks."""
         shots, before, key = CutFinder(), Faces.empty(), None
         for look in looks:
-            look.cut = shots.is_cut(look.thumb)
+            look.cut, glanced = shots.is_cut(look.thumb), self._not_faint(look.glanced)
             old = key is None or look.frame.index - key.frame.index >= self._every
-            look.key = old or look.cut or shots.change > _MOVED or look.has_views or self._differ(before, look.glanced)
+            look.key = old or look.cut or shots.change > _MOVED or look.has_views or self._differ(before, glanced)
             if look.key:
                 key = look
             else:
                 assert key is not None
                 look.near = key.found
-            before = look.glanced
+            before = glanced
             yield look
 
     def _differ(self, one: Faces, other: Faces) -> bool:
@@ -260,9 +260,15 @@ class Looks:
         if look.near is None:
             return self._in_all_views(look, detector.look_closer(image, look.glanced))
         known = look.near.result()
-        shown = overlap(known.boxes_xyxy, look.glanced.boxes_xyxy).max(1, initial=0) > _SAME
+        shown = overlap(known.boxes_xyxy, self._not_faint(look.glanced).boxes_xyxy).max(1, initial=0) > _SAME
         missed = known.min_sides_px < _SMALL * max(image.shape[:2])
         return detector.look_closer(image, look.glanced, known[~shown & (missed | (known.scores >= self.sure_from))])
+
+    def _not_faint(self, glanced: Faces) -> Faces:
+        """Return the faces of a glance without those below the detector's threshold."""
+        if not isinstance(self.detector, FaceDetector):
+            return glanced
+        return glanced[glanced.scores > self.detector.options.threshold]
 
     def _in_all_views(self, look: Look, faces: Faces) -> Faces:
         """Return faces together with those found in the other views of the frame."""

@@ -20,7 +20,7 @@ from styleid.video.scan import Scan
 
 _TRUST_UNSURE, TRUST_FILLED = 0.6, 0.25
 """Trust in low-score detections and in filled-in boxes."""
-_SMOOTH_FRAMES = 2.0
+_SMOOTH_FRAMES = 2.3
 """Standard deviation of the temporal smoothing, in frames."""
 
 
