@@ -187,7 +187,7 @@ def test_joined_tracks_become_one(done, tmp_path):
         (lambda r: r.update(frames=5), "is for 5 frames"),
         (lambda r: r["tracks"][0].pop("boxes"), "lacks 'boxes'"),
         (lambda r: r["tracks"][0]["boxes"].pop(), "8 boxes"),
-        (lambda r: r["tracks"][0].update(first=20), "of 16"),
+        (lambda r: r["tracks"][0].update(first=20), "has 16 frames"),
         (lambda r: r["tracks"].append({"id": 3, "keys": []}), "no key frame"),
         (lambda r: r["tracks"].append({"id": 3, "keys": [[0, 5, 5, 2, 9]]}), "has an empty box"),
     ],
