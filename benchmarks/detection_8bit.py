@@ -2,26 +2,36 @@
 
     python benchmarks/detection_8bit.py make --data DIR --backgrounds DIR
     python benchmarks/detection_8bit.py measure --data DIR --backgrounds DIR [--photos-of-each 12] [--seed 0]
+    python benchmarks/detection_8bit.py screen --data DIR --backgrounds DIR [--photos-of-each 12] [--seed 0] [--large]
 
 `--data` and `--backgrounds` are those of benchmarks/detection.py. `make` writes src/styleid/faces/centerface_8bit.onnx;
 ranges are measured on scenes with the half of the faces that detection.py does not measure. `measure` shows both
 networks what the detector shows CenterFace, in scenes with the other half. Prints how far scores and boxes move, and
-how many detections of float32 have a low score in 8 bits.
+how many detections of float32 have a low score in 8 bits. `screen` compares the finds of the setting `fast`, which
+looks with 8 bits first (styleid.faces.screen), with those of float32 in all tiles; with `--large` in scenes of 8 to 24
+megapixels with small faces. A detection of float32 is lost if no detection of the other covers half of its box: where a
+tile's border cuts a face, float32 in all tiles may find a part of it, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import detection_scenes
 import numpy as np
 from detection_faces import Faces
-from detection_scenes import Backgrounds, Studio
+from detection_scenes import Backgrounds, Scene, Studio, masked
 
 from styleid.faces.centerface import WEIGHTS_8_BIT, EightBitCenterFace
 from styleid.faces.detect import FaceDetector, find_centerface, views_of
+from styleid.faces.parts import look_at_part, suppress_overlaps
+from styleid.faces.screen import suspected
+from styleid.types import Faces as Found
 
 _VIEW_PX = 416
 _VIEWS_OF_EACH = 2
@@ -66,6 +76,12 @@ def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return both / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - both)
 
 
+def covered(box: np.ndarray, boxes: np.ndarray) -> float:
+    """Return the largest share of a box that one of n boxes covers."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    return float((np.clip(high - low, 0, None).prod(1) / (box[2:] - box[:2]).prod()).max(initial=0.0))
+
+
 def measure(args: argparse.Namespace) -> None:
     """Print how the networks differ."""
     studio = Studio(Faces(args.data, 0), Backgrounds(args.backgrounds, 0), args.seed)
@@ -84,16 +100,71 @@ def measure(args: argparse.Namespace) -> None:
     print("; ".join(f"{(other < low).sum()} below {low}" for low in _LOW), f"; least {other.min():.3f}")
 
 
+def large_scenes(studio: Studio, photos_of_each: int) -> Iterator[Scene]:
+    """Yield scenes of 8 to 24 megapixels with faces from 16 px on: plain, masked, turned, at night, and empty."""
+    detection_scenes.SIZES = ((3264, 2448), (4000, 3000), (6000, 4000))
+    for number in range(photos_of_each):
+        rng = np.random.default_rng([studio.seed, 99, number])
+        changes = (lambda cutout: cutout, lambda cutout, rng=rng: masked(cutout, rng))
+        angles = (None, lambda rng=rng: float(rng.uniform(-60, 60)))
+        scene = studio.sparse(rng, changes[number % 2], angles[number // 2 % 2], (16.0, 0.06))
+        if number % 3 == 0:
+            scene.image_rgb = (255 * (scene.image_rgb / 255) ** 2.2 * rng.uniform(0.2, 0.5)).astype(np.uint8)
+        yield scene
+
+
+def of_all_tiles(detector: FaceDetector, image_rgb: np.ndarray) -> list[Found]:
+    """Return the detections in each view of an image, all in float32; the first is the overview."""
+    views = views_of(*image_rgb.shape[:2], _MIN_FACE_PX)
+    return [look_at_part(image_rgb, detector.look, *view, _SCORE) for view in views]
+
+
+def screen(args: argparse.Namespace) -> None:
+    """Print what the search in two steps finds beside float32 in all tiles, and how long both take."""
+    studio = Studio(Faces(args.data, 0), Backgrounds(args.backgrounds, 0), args.seed)
+    detector, tally, seconds, boxes = FaceDetector(), Counter[str](), Counter[str](), []
+    for scene in (large_scenes if args.large else Studio.scenes)(studio, args.photos_of_each):
+        image = scene.image_rgb
+        begun = time.process_time()
+        _, *tiles = parts = of_all_tiles(detector, image)
+        wanted = suppress_overlaps(Found.concatenate(parts))
+        between = time.process_time()
+        given = detector.detect(image)
+        seconds["float32"] += between - begun
+        seconds["in two steps"] += time.process_time() - between
+        tally["photos"] += 1
+        tally["faces"] += len(wanted)
+        if tiles:
+            tally["photos with tiles"] += 1
+            scale = list(views_of(*image.shape[:2], _MIN_FACE_PX))[1][1]
+            places = suspected(image, detector.eight_bit.look, scale, 0.05)
+            seen = suppress_overlaps(Found.concatenate(tiles))
+            tally["faces in tiles"] += len(seen)
+            tally["faces in tiles without a place"] += sum(
+                overlaps(b, places).max(initial=0) < 0.3 for b in seen.boxes_xyxy
+            )
+        boxes += [overlaps(box, given.boxes_xyxy).max(initial=0.0) for box in wanted.boxes_xyxy]
+        tally["lost"] += sum(covered(box, given.boxes_xyxy) < 0.5 for box in wanted.boxes_xyxy)
+        tally["detections less, all in all"] += len(wanted) - len(given)
+        tally["more"] += sum(covered(box, wanted.boxes_xyxy) < 0.5 for box in given.boxes_xyxy)
+    print(
+        {name: int(number) for name, number in tally.items()},
+        {name: round(spent, 1) for name, spent in seconds.items()},
+    )
+    print("overlap of the boxes: 1 % and 10 % below", np.quantile(boxes, [0.01, 0.1]).round(3))
+
+
 def main() -> None:
     """Make or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "measure"))
+    parser.add_argument("action", choices=("make", "measure", "screen"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--backgrounds", type=Path, required=True)
     parser.add_argument("--photos-of-each", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--large", action="store_true")
     args = parser.parse_args()
-    {"make": make, "measure": measure}[args.action](args)
+    {"make": make, "measure": measure, "screen": screen}[args.action](args)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from styleid.errors import MissingDependencyError, OptionError
-from styleid.faces import second_look
+from styleid.faces import screen, second_look
 from styleid.faces.centerface import EightBitCenterFace, decode, round_up
 from styleid.faces.further import apart, further_places
 from styleid.faces.parts import SMALLEST_SEEN_PX, look_at_part, suppress_overlaps, tile_spans
@@ -140,10 +140,18 @@ class FaceDetector:
             The detections, in descending order of their scores.
         """
         height, width = image_rgb.shape[:2]
-        views = list(views_of(height, width, self.options.min_face_px))
+        whole, *tiles = views_of(height, width, self.options.min_face_px)
+        views: list[screen.Tile] = [whole]
         views += [] if regions_xyxy is None else _closer_views(height, width, regions_xyxy)
         found = [look_at_part(image_rgb, self.look, *view, threshold) for view in views]
+        found += self._in_tiles(image_rgb, tiles, threshold)
         return suppress_overlaps(Faces.concatenate(found))
+
+    def _in_tiles(self, image_rgb: ImageRGB, tiles: list[screen.Tile], threshold: float) -> list[Faces]:
+        """Return the detections in tiles of one scale."""
+        if self._device == "cpu" and screen.worthwhile(tiles, threshold):
+            return screen.look_in_tiles(image_rgb, tiles, self.look, self.eight_bit.look, threshold)
+        return [look_at_part(image_rgb, self.look, *tile, threshold) for tile in tiles]
 
     def glance(self, image_rgb: ImageRGB) -> Faces:
         """Find the faces that show in the whole image at once, which misses small ones of large images.

@@ -33,14 +33,29 @@ def look_at_part(
     Returns:
         The detections, in pixels of the image, in the order of the detector.
     """
+    return placed(look(shown(image_rgb, box, scale), threshold), box, scale, image_rgb.shape)
+
+
+def shown(image_rgb: ImageRGB, box: tuple[int, int, int, int], scale: float) -> ImageRGB:
+    """Return the view of a part of an image, as `look_at_part` shows it to a detector."""
     x0, y0, x1, y1 = box
     view = image_rgb[y0:y1, x0:x1]
-    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    size = view_size(box, scale)
     if size != (x1 - x0, y1 - y0):
         view = cv2.resize(view, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    faces = look(np.ascontiguousarray(view, np.uint8), threshold)
-    inner = ~_cut_by_border(faces, box, scale, image_rgb.shape[:2])
-    return faces[inner].moved(1.0 / scale, (x0, y0))
+    return np.ascontiguousarray(view, np.uint8)
+
+
+def view_size(box: tuple[int, int, int, int], scale: float) -> tuple[int, int]:
+    """Return width and height of the view of a part of an image."""
+    x0, y0, x1, y1 = box
+    return max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
+
+
+def placed(faces: Faces, box: tuple[int, int, int, int], scale: float, image_shape: tuple[int, ...]) -> Faces:
+    """Return the detections in a view in pixels of the image, without large faces that the part's border cuts."""
+    inner = ~_cut_by_border(faces, box, scale, image_shape[:2])
+    return faces[inner].moved(1.0 / scale, box[:2])
 
 
 def suppress_overlaps(faces: Faces, max_overlap: float = 0.4) -> Faces:
