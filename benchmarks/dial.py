@@ -126,8 +126,9 @@ def begin(anonymizer: Anonymizer, image_rgb: ImageRGB, subject: Subject) -> tupl
     """Return the analysed face and its first target, W+ (1, size)."""
     face = Faces(subject.box[None], np.ones(1, np.float32), subject.landmarks[None])
     (source,) = anonymizer.analyse(image_rgb, face, np.array([0]))
-    z = FreshTargets(anonymizer.options.seed).z(subject.photo, 0, 0, anonymizer.bundle.spec.z)[None]
-    return source, anonymizer.bundle.sample(z, source.observation.attributes[None], source.wplus[None])
+    attributes, own = source.observation.attributes[None], source.wplus[None]
+    fresh = FreshTargets(anonymizer.options.seed)
+    return source, fresh.draw(anonymizer.bundle, subject.photo, [(0, 0)], 0, attributes, own)
 
 
 def attempt(

@@ -6,7 +6,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 
 from styleid.bundles.generators import Generator
 from styleid.bundles.neutral import Neutral, read_neutral
+from styleid.bundles.predictor import TraitPredictor, read_predictor
 from styleid.bundles.spec import BundleSpec, NetworkFile, purpose
 from styleid.errors import BundleError
 from styleid.runtime import Device, open_session, run_batched
@@ -273,6 +274,21 @@ class Bundle:
             return read_neutral(content, self.spec.crop.size_px)
         except ValueError as error:
             raise BundleError(self.spec.name, f"{self.spec.neutral.file}: {error}.") from error
+
+    @cached_property
+    def predictor(self) -> TraitPredictor | None:
+        """The bundle's trait predictor; None if it has none.
+
+        Raises:
+            BundleError: If the file was changed or cannot be read.
+        """
+        if self.spec.predictor is None:
+            return None
+        content = self._checked(self.spec.predictor)
+        try:
+            return read_predictor(content, self.spec.size)
+        except ValueError as error:
+            raise BundleError(self.spec.name, f"{self.spec.predictor.file}: {error}.") from error
 
     def generate(self, wplus: WPlusArray) -> Float[np.ndarray, "n s s 3"]:
         """Return images like `render`, without landmarks."""

@@ -67,6 +67,11 @@ def check_neutral(bundle: Bundle) -> None:
         bundle.neutral()
 
 
+def check_predictor(bundle: Bundle) -> None:
+    """Raise BundleError if the file of the trait predictor is missing or was changed, or does not fit W+."""
+    _ = bundle.predictor
+
+
 def _given(spec: BundleSpec, role: str) -> tuple[str, ...]:
     """Return the inputs that the runtime gives to a network; empty if any name is accepted."""
     if is_generator(role):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from styleid.bundles.bundle import Bundle
-from styleid.bundles.checking import check_network, check_neutral, check_rankings
+from styleid.bundles.checking import check_network, check_neutral, check_predictor, check_rankings
 from styleid.errors import BundleError, OptionError
 from styleid.runtime import Device
 
@@ -97,13 +97,13 @@ def verify(folder: Path) -> list[str]:
     except BundleError as error:
         return [str(error)]
     checks: list[Callable[[Bundle], None]] = [partial(check_network, role=role) for role in bundle.spec.networks]
-    checks += [check_rankings, check_neutral]
+    checks += [check_rankings, check_neutral, check_predictor]
     for check in checks:
         try:
             check(bundle)
         except BundleError as error:
             problems.append(str(error))
-    named = [*bundle.spec.networks.values(), *([bundle.spec.neutral] if bundle.spec.neutral else [])]
+    named = [*bundle.spec.networks.values(), *bundle.spec.others]
     known = {"bundle.json", "rankings.npz", "CARD.md", "README.md"} | {entry.file for entry in named}
     strays = [path.name for path in folder.iterdir() if path.name not in known]
     problems += [f"Bundle {folder}: {name} is not named in bundle.json." for name in strays]

@@ -114,6 +114,7 @@ class BundleSpec:
     format: format of bundle.json, 1 or 2.
     generators: in format 2, the generators, from small to large faces; empty in format 1.
     neutral: in format 2, the file with the neutral surroundings; None in format 1.
+    predictor: file of the trait predictor; None if there is none.
     """
 
     name: str
@@ -137,6 +138,7 @@ class BundleSpec:
     format: int = 1
     generators: tuple[Generator, ...] = ()
     neutral: NetworkFile | None = None
+    predictor: NetworkFile | None = None
 
     @classmethod
     def read(cls, folder: Path) -> BundleSpec:
@@ -212,6 +214,7 @@ class BundleSpec:
             format=int(record["format"]),
             generators=generators,
             neutral=_file(record["neutral"], "the neutral surroundings") if filling else None,
+            predictor=_file(record["predictor"], "the trait predictor") if record.get("predictor") else None,
         )
         spec._check()
         return spec
@@ -231,6 +234,11 @@ class BundleSpec:
             raise ValueError(f"max_landmark_error is {self.max_landmark_error}; it must be positive and finite.")
         if self.crop.size_px != self.resolution:
             raise ValueError(f"crop.size is {self.crop.size_px} and resolution {self.resolution}; they must be equal.")
+
+    @property
+    def others(self) -> tuple[NetworkFile, ...]:
+        """The files, other than networks and rankings, that bundle.json names."""
+        return tuple(file for file in (self.neutral, self.predictor) if file is not None)
 
     @property
     def layers(self) -> int:

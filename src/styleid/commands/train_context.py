@@ -1,4 +1,4 @@
-"""The commands of `styleid train` for the context generator: its data pack, its training, its bundle.
+"""The commands of `styleid train` for the context generator: data pack, training, bundle, trait predictor.
 
 The lab is imported where it is used, so that no other command loads it.
 """
@@ -25,6 +25,7 @@ def add_context_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
             _fill_generator,
         ),
         ("context128", "join a trained context generator into a bundle", _fill_bundle),
+        ("predictor", "fit a bundle's trait predictor, which helps to choose targets that fit the head", _fill_predictor),
     ):
         fill(commands.add_parser(name, help=text, description=sentence(text)))
 
@@ -81,6 +82,12 @@ def _fill_bundle(parser: argparse.ArgumentParser) -> None:
     add_options(parser, BankOptions)
 
 
+def _fill_predictor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle, which is changed")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos with faces, a thousand or more")
+    parser.add_argument("--rounds", type=int, default=2, help="new faces to draw for each face (default: 2)")
+
+
 def _train_context_generator(values: Mapping[str, Any], say: Callable[[str], None]) -> None:
     from styleid.lab.tasks.context_options import ContextOptions
     from styleid.lab.tasks.loop import TrainingOptions
@@ -117,8 +124,15 @@ def _join_context_bundle(values: Mapping[str, Any], say: Callable[[str], None]) 
     )
 
 
+def _fit_predictor(values: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    from styleid.lab.training import fit_trait_predictor
+
+    fit_trait_predictor(values["bundle"], values["photos"], values["rounds"], say)
+
+
 CONTEXT_COMMANDS = {
     "context-pack": _make_context_pack,
     "context-generator": _train_context_generator,
     "context128": _join_context_bundle,
+    "predictor": _fit_predictor,
 }

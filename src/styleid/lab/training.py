@@ -19,6 +19,7 @@ from styleid.lab.data.pack import Pack
 from styleid.lab.tasks.context_options import BankOptions, ContextOptions
 from styleid.lab.tasks.device import resolve_device
 from styleid.lab.tasks.loop import RunState, Task, TrainingOptions, load_network, run
+from styleid.media.formats.parse.sniff import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from styleid.lab.networks.identity import IdentityNet
@@ -373,6 +374,29 @@ def join_context_bundle(
 
     pack = ContextPack.load(data)
     build_context_bundle(pack, checkpoint, out, say, bundle=bundle, bank=bank or BankOptions(), eight_bits=not whole)
+
+
+def fit_trait_predictor(bundle: Path, photos: Path, rounds: int = 2, say: Say = print) -> None:
+    """Fit a bundle's trait predictor on a folder of photos, as `styleid train predictor` does.
+
+    Args:
+        bundle: The bundle's folder; its `bundle.json` is changed and `predictor.npz` written.
+        photos: Folder of photos with faces; other files in it are ignored.
+        rounds: New faces to draw for each face in the photos, at least 1.
+        say: Called with lines of progress.
+
+    Raises:
+        TrainingError: The photos show too few faces.
+        OptionError: rounds is below 1.
+        BundleError: The bundle cannot be used.
+        ImageError: A photo cannot be read.
+    """
+    from styleid.lab.bundling.predictor import write_predictor
+
+    if rounds < 1:
+        raise OptionError("rounds", f"it must be at least 1, not {rounds}.")
+    paths = sorted(path for path in photos.glob("**/*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    write_predictor(bundle, paths, rounds, say)
 
 
 def shrink_context_pack(source: Path, out: Path, most_mb: float = 45.0, quality: int = 88) -> ContextPack:

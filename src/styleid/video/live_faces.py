@@ -201,9 +201,9 @@ class LiveFaces:
         return person
 
     def _target(self, person: LivePerson, source: SourceFace) -> Float[np.ndarray, " size"]:
-        bundle = self._anonymizer.bundle
-        z = self._fresh.z(self._name, person.number, person.attempt, bundle.spec.z)[None]
-        return bundle.sample(z, source.observation.attributes[None], source.wplus[None])[0]
+        attributes, own = source.observation.attributes[None], source.wplus[None]
+        numbers = [(person.number, 0)]
+        return self._fresh.draw(self._anonymizer.bundle, self._name, numbers, person.attempt, attributes, own)[0]
 
     def _note(self, person: LivePerson, face: FaceProgress, verdict: GateVerdict, time_s: float) -> None:
         """Update a person's state with the verdict on the new face, and choose another target if necessary."""

@@ -270,8 +270,10 @@ class _TargetTrials:
             if best is not None and attempt >= anonymizer.options.tries and not self._may_pass(best[0].failed):
                 break
             tries += 1
-            z = self._fresh.z(name, person, attempt, anonymizer.bundle.spec.z, other)[None]
-            target = anonymizer.bundle.sample(z, mean["attributes"], mean["wplus"])[0]
+            drawn = self._fresh.draw(
+                anonymizer.bundle, name, [(person, other)], attempt, mean["attributes"], mean["wplus"]
+            )
+            target = drawn[0]
             trial = self._try(target, step, None if best is None else best[0])
             if best is None or trial.rank < best[0].rank:
                 best = trial, AssignedTarget(target, step, attempt + 1)

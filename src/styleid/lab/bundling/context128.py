@@ -31,7 +31,7 @@ from styleid.lab.tasks.context_options import BankOptions
 from styleid.version import __version__
 
 FORMAT = 2
-VERSION = "2"
+VERSION = "3"
 _LICENCE = "research, non-commercial; see CARD.md"
 _PROVENANCE = "A generator that fills a face's region from its surroundings, trained by styleid from public face data."
 _TAKEN = ("shape", "coarse", "medium", "fine")

@@ -105,5 +105,10 @@ def write_neutral(crop: ImageRGB, bundle: Bundle, folder: Path) -> dict[str, Any
     path = folder / FILE
     parts = PART_OF_CLASS[logits[0].argmax(0)]
     np.savez_compressed(path, crop=crop, parts=parts, landmarks=landmarks[0].astype(np.float32))
+    return entry_of(path)
+
+
+def entry_of(path: Path) -> dict[str, Any]:
+    """Return the entry of bundle.json for a file that is no network: file, sha256, bytes."""
     content = path.read_bytes()
-    return {"file": FILE, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
