@@ -127,7 +127,7 @@ def test_networks_match_upstream(case: str, shared: Path, tmp_path: Path) -> Non
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
 @pytest.mark.parametrize("case", UNSTEADY)
 def test_encoders_match_upstream(case: str, shared: Path) -> None:
-    network, inputs, output, wanted = load_case(shared, case)
+    network, inputs, _, wanted = load_case(shared, case)
     exact = in_double(network, inputs)
     rounding = deviation(in_torch(network, inputs), exact)
     with torch.backends.mkldnn.flags(enabled=False):  # sums in another order

@@ -23,9 +23,8 @@ from styleid.pixel.fill import resized_points
 from styleid.types import FloatArray, MaskArray
 
 FILE = "predictor.npz"
-_RIDGE = 0.2
-"""Weight of the squared coefficients of standardised inputs, per example."""
-_FEWEST = 100
+FEWEST = 100
+"""Least number of new faces to fit a model to."""
 _HELD_OUT = 4
 """The fit is measured on one photo in this many."""
 _DARKEST = 20.0
@@ -42,7 +41,7 @@ _CHEEKS = (
 
 
 @dataclass(frozen=True)
-class _Example:
+class Example:
     """One new face.
 
     photo: number of the photo.
@@ -72,8 +71,8 @@ def write_predictor(folder: Path, photos: Sequence[Path], rounds: int, say: Call
         ImageError: If a photo cannot be read.
     """
     examples = [one for seed in range(rounds) for one in _draw_all(folder, photos, seed)]
-    if len(examples) < _FEWEST:
-        raise TrainingError(f"{len(examples)} new faces were drawn; at least {_FEWEST} are needed. Give more photos.")
+    if len(examples) < FEWEST:
+        raise TrainingError(f"{len(examples)} new faces were drawn; at least {FEWEST} are needed. Give more photos.")
     share = measure_fit(examples)
     np.savez_compressed(folder / FILE, weights=fit(examples).weights)
     record = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -83,7 +82,7 @@ def write_predictor(folder: Path, photos: Sequence[Path], rounds: int, say: Call
     say(f"{len(examples)} new faces; explained variance of age, sex, groups and upper lip: {share.round(2).tolist()}")
 
 
-def _draw_all(folder: Path, photos: Sequence[Path], seed: int) -> list[_Example]:
+def _draw_all(folder: Path, photos: Sequence[Path], seed: int) -> list[Example]:
     """Draw one new face for each face of the photos, with a target that no predictor chose."""
     bundle = Bundle(folder)
     bundle.spec = replace(bundle.spec, predictor=None)
@@ -91,7 +90,7 @@ def _draw_all(folder: Path, photos: Sequence[Path], seed: int) -> list[_Example]
     return [one for number, path in enumerate(photos) for one in _draw(anonymizer, path, number)]
 
 
-def _draw(anonymizer: Anonymizer, path: Path, number: int) -> list[_Example]:
+def _draw(anonymizer: Anonymizer, path: Path, number: int) -> list[Example]:
     image = read_photo(path).image_rgb
     faces = anonymizer.find(image)
     found = np.nonzero(np.isfinite(faces.landmarks_px).all((1, 2)))[0]
@@ -100,28 +99,33 @@ def _draw(anonymizer: Anonymizer, path: Path, number: int) -> list[_Example]:
         return []
     targets = anonymizer.targets.sample(anonymizer.bundle, path.name, pending, 0)
     anonymizer.attempt_targets(pending, image, targets)
-    examples: list[_Example] = []
+    examples: list[Example] = []
     for face, target in zip(pending, targets, strict=True):
         made, before = face.attempts[-1], face.source.observation.attributes
         image, size = made.drawing.image, anonymizer.bundle.spec.crop.size_px
         shade = lip_shade(image, resized_points(made.drawing.landmarks, size, image.shape[0]))
         traits = np.append(made.observation.attributes, shade)
-        examples.append(_Example(number, target, before, traits))
+        examples.append(Example(number, target, before, traits))
     return [one for one in examples if np.isfinite(one.traits).all()]
 
 
-def fit(examples: Sequence[_Example]) -> TraitPredictor:
-    """Fit the linear model by ridge regression."""
+def fit(examples: Sequence[Example], ridge: float = 0.2) -> TraitPredictor:
+    """Fit the linear model by ridge regression.
+
+    Args:
+        examples: The new faces.
+        ridge: Weight of the squared coefficients of the standardised inputs, per example.
+    """
     targets, before, traits = (np.stack(column) for column in _columns(examples))
     inputs = model_inputs(targets, before)[:, :-1].astype(np.float64)
     mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
     standard, middle = (inputs - mean) / spread, traits.mean(0)
-    gram = standard.T @ standard + _RIDGE * len(inputs) * np.eye(inputs.shape[1])
+    gram = standard.T @ standard + ridge * len(inputs) * np.eye(inputs.shape[1])
     weights = np.linalg.solve(gram, standard.T @ (traits - middle)) / spread[:, None]
     return TraitPredictor(np.concatenate([weights, (middle - mean @ weights)[None]]).astype(np.float32))
 
 
-def measure_fit(examples: Sequence[_Example]) -> Float[np.ndarray, "8"]:
+def measure_fit(examples: Sequence[Example]) -> Float[np.ndarray, "8"]:
     """Return the share of each trait's variance that a fit explains on photos that it did not see, (8,)."""
     held_out = [one for one in examples if one.photo % _HELD_OUT == 0]
     model = fit([one for one in examples if one.photo % _HELD_OUT])
@@ -129,7 +133,7 @@ def measure_fit(examples: Sequence[_Example]) -> Float[np.ndarray, "8"]:
     return 1 - ((model.predict(targets, before) - traits) ** 2).mean(0) / traits.var(0).clip(1e-12)
 
 
-def _columns(examples: Sequence[_Example]) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
+def _columns(examples: Sequence[Example]) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
     return [one.target for one in examples], [one.before for one in examples], [one.traits for one in examples]
 
 
