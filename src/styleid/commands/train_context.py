@@ -25,7 +25,11 @@ def add_context_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
             _fill_generator,
         ),
         ("context128", "join a trained context generator into a bundle", _fill_bundle),
-        ("predictor", "fit a bundle's trait predictor, which helps to choose targets that fit the head", _fill_predictor),
+        (
+            "predictor",
+            "fit a bundle's trait predictor, which helps to choose targets that fit the head",
+            _fill_predictor,
+        ),
     ):
         fill(commands.add_parser(name, help=text, description=sentence(text)))
 
