@@ -50,8 +50,9 @@ PICTURE = HERE.parent / "docs" / "scale-workers.svg"
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 _PHOTO_S, _STAGE_S = 1.0, 0.1
 """Time that networks are taken to need for a photo, and for finding or drawing the face of a frame, seconds."""
-_WATCHED_S = 10.0
-"""How long photos are counted, seconds."""
+_SETTLED_S, _WATCHED_S = 3.0, 12.0
+"""How long after all workers have begun photos are counted, and for how long, seconds. Until then, those that were done
+out of order wait for the others."""
 _LEAST_CLIP_S, _CLIP_S_EACH = 3.0, 1.0
 """Least length of the clip, and length for each worker, seconds."""
 _PINNED_PHOTOS, _FEW = 60, 2
@@ -116,11 +117,16 @@ def photos_a_second(engine: str, count: int, photos: Path, folder: Path) -> dict
     recipe = StandIn(None, options, "cpu", str(seen))
     workers.Recipe.of = staticmethod(lambda _: recipe)
     marks: list[tuple[int, float, float]] = []
+    begun_at = float("inf")
 
     def watch(done: int, total: int, name: str) -> None:
-        if marks or len(list(seen.iterdir())) >= count:
-            marks.append((done, time.perf_counter(), time.process_time()))
-            if marks[-1][1] - marks[0][1] > _WATCHED_S:
+        nonlocal begun_at
+        now = time.perf_counter()
+        if begun_at == float("inf") and len(list(seen.iterdir())) >= count:
+            begun_at = now + _SETTLED_S
+        if now >= begun_at:
+            marks.append((done, now, time.process_time()))
+            if now - begun_at > _WATCHED_S:
                 raise EnoughError
 
     with contextlib.suppress(EnoughError):
