@@ -7,7 +7,7 @@
 # one DequantizeLinear after them. A Relu between a convolution and a QuantizeLinear needs no node of its own.
 # Seen: with ["Conv"] the optimiser drops the five inner Relu, but leaves what was around them: between every two
 # QLinearConv a DequantizeLinear stands with a QuantizeLinear straight after it. On one thread the network took 1.7
-# times as long, and its mean error was 5.8 % instead of 3.8 %: before its Relu, a convolution also has negative outputs.
+# times as long, and its mean error was 5.8 % instead of 3.8 %: before its Relu, a convolution has negative outputs too.
 #
 # Needs python3 with venv, and PyPI. Works in a temporary folder, which it removes. The status is 0 as long as both
 # versions leave these pairs; neither errors nor times are checked.
