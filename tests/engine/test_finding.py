@@ -1,6 +1,7 @@
 """Faces are found in every view of a file, and no channel of the output shows one."""
 
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -153,7 +154,7 @@ def hiding() -> Anonymizer:
 def written(data, anonymizer, name="photo"):
     """Anonymise a file; return what it was, what it became, and the journal's line."""
     photo = read_photo_bytes(data, name)
-    encoded, record = anonymize_photo(name, photo, anonymizer, RunOptions(out="-"))
+    encoded, record = anonymize_photo(name, photo, anonymizer, RunOptions(out=Path("-")))
     return photo, read_photo_bytes(encoded, name), record
 
 
@@ -297,7 +298,9 @@ def test_own_boxes_alone_hide_dots(hiding):
     found = find_faces(photo, hiding, np.array([[20.0, 20.0, 60.0, 60.0]]))
     outcome = found.anonymized(hiding, "photo")
     assert found.photo.dithered and len(outcome.faces) == 1
-    data, record = anonymize_photo("photo", photo, hiding, RunOptions(out="-"), boxes=np.array([[20.0, 20, 60, 60]]))
+    data, record = anonymize_photo(
+        "photo", photo, hiding, RunOptions(out=Path("-")), boxes=np.array([[20.0, 20, 60, 60]])
+    )
     after = read_photo_bytes(data, "photo")
     assert (after.raster.bits, len(record["faces"])) == (1, 1)
     assert (after.image_rgb[30:50, 30:50] != photo.image_rgb[30:50, 30:50]).any()

@@ -6,6 +6,7 @@ import json
 import sys
 import tarfile
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ def video(portrait) -> bytes:
 
 
 def run(data, anonymizer, name="p.jpg", **options):
-    options = RunOptions(".", anonymize_video=anonymize_moving, **options)
+    options = RunOptions(Path(), anonymize_video=anonymize_moving, **options)
     return anonymize_photo(name, read_photo_bytes(data, name), anonymizer, options)
 
 
@@ -118,7 +119,7 @@ def test_the_video_of_a_photo_with_added_boxes_is_left_out(portrait, video) -> N
     data = parts.motion_photo(portrait, video)
     added = PhotoDecisions(added=(FaceDecision((5, 5, 40, 50), "solid"),))
     decided = DecidedPhoto(hashlib.sha256(data).hexdigest(), added)
-    options = RunOptions(".", anonymize_video=anonymize_moving)
+    options = RunOptions(Path(), anonymize_video=anonymize_moving)
     plain = Anonymizer(None, AnonymizeOptions(method="none"))
     made, record = anonymize_photo("p.jpg", read_photo_bytes(data, "p.jpg"), plain, options, decided=decided)
     assert "a person added boxes" in record["moving"]["left_out"]
@@ -168,7 +169,7 @@ def test_a_damaged_video_is_left_out_with_its_reason(portrait, video) -> None:
 def test_a_run_that_knows_no_videos_leaves_them_out(portrait, video) -> None:
     plain = Anonymizer(None, AnonymizeOptions(method="none"))
     photo = read_photo_bytes(parts.motion_photo(portrait, video), "p.jpg")
-    data, record = anonymize_photo("p.jpg", photo, plain, RunOptions("."))
+    data, record = anonymize_photo("p.jpg", photo, plain, RunOptions(Path()))
     assert record["moving"] == {"left_out": "this run processes photos only"}
     assert b"ftyp" not in data
 

@@ -249,7 +249,7 @@ REFUSED = {
     "bmp bomb": (bmp_header(24, 0, 60000, 60000), "60000 x 60000"),
     "gif bomb": (b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;", "65535 x 65535"),
     "tiff bomb": (tiff_with(256, 10_000_000), "10000000 x 37"),
-    "tiff no pixels": (tiff_with(256, 0), "no picture"),
+    "tiff no pixels": (tiff_with(256, 0), "0 x 37 pixels"),
     "tiff compression": (tiff_with(259, 34712), "compression"),
     "tiff colour": (tiff_with(262, 8), "colour"),
     "tiff preview first": (samples.tiff(RGB, photometric="rgb", subfiletype=1), "preview"),
