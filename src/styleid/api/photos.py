@@ -69,7 +69,7 @@ def anonymize_files(
         fixed: Names of the options whose values the decisions file must not contradict.
         export_decisions: Where to write a decisions file that lists all faces of the run.
         copy_others: Also copy the files in the folders that are no photos and are known to be harmless.
-        carry: Endings, such as jxl, of files that are copied byte for byte without a check.
+        carry: Endings, such as psd, of files that are copied byte for byte without a check.
         report: Also write `styleid-report.html`.
         watch: Called after each input with the number of inputs done, the number of all, and the name of the last.
 

@@ -33,7 +33,7 @@ class CommandOptions:
     boxes: JSON file of further face boxes, {"name.jpg": [[x0, y0, x1, y1], ...]} in pixels of the upright photo.
     copy_others: also copy the files in the folders that are no photos and are known to be harmless: text without a
         picture in it, which may still name people.
-    carry: endings, such as jxl mp4, of files in the folders that are copied byte for byte, without a check of what they
+    carry: endings, such as psd mp4, of files in the folders that are copied byte for byte, without a check of what they
         show.
     decisions: JSON file of what a person decided about the faces: keep, hide, another face, boxes to add or to leave
         alone (docs/decisions.md). Its seed and settings replace the defaults.

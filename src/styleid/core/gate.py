@@ -18,7 +18,8 @@ from styleid.core.privacy import PrivacyLevel
 from styleid.faces import geometry
 
 MIN_FACE_SHARE = 0.9
-"""Minimum ratio, after to before the swap, of each of the two areas in `Observed.face_shares`.
+"""Minimum ratio of the area labelled as face after the swap to the area before, for both areas of `Observation`: the
+original's bare face, and the same without the upper forehead.
 
 Of 100 new faces, 95 have a ratio of at least 0.94; smooth noise has 0.80."""
 

@@ -20,7 +20,8 @@ LEVELS: Mapping[str, float] = {"low": 1e-4, "standard": 1e-3, "high": 1e-2, "max
 MOST_LEAK: Mapping[float, float] = {1e-4: 0.15, 1e-3: 0.08, 1e-2: 0.04, 1e-1: 0.02}
 """Largest leak by false-match rate: how much a trained attacker's rank-1 among 150 people may exceed the floor."""
 _STRICTER = 30.0
-"""A face that would fail at this multiple of the level's false-match rate counts as near the limit."""
+"""A face that would fail at this multiple of the level's false-match rate counts as near the limit. The multiple is
+smaller where it would exceed the bundle's largest rate; a level at that rate has no margin."""
 _ENOUGH_PASS = 0.5
 """Least share of faces that must pass a level's first step at the first attempt."""
 
@@ -33,7 +34,7 @@ class PrivacyLevel:
     fmr: false-match rate.
     strangers: range of the similarities of strangers at this rate; the new face's similarity must lie in it.
     near_limit: similarity above which a face that passes is tried again, because another recogniser may accept it; the
-        threshold at thirty times the rate.
+        threshold at thirty times the rate, but at most at the bundle's largest rate.
     most_leak: largest leak of a swap step, 0 to 1.
     """
 

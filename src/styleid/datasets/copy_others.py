@@ -35,7 +35,7 @@ from styleid.media.storage.remote import Place
 class OtherFileOptions:
     """Choose what is done with the files that are no photos.
 
-    copy: copy files that are known to be harmless. carry: endings, such as jxl, of files that are copied without a
+    copy: copy files that are known to be harmless. carry: endings, such as psd, of files that are copied without a
     check; endings of photo formats that are read raise OptionError.
     """
 

@@ -210,7 +210,7 @@ def load_recognisers(wanted: str, bundle: Bundle) -> list[Recogniser]:
     Args:
         wanted: Names: `gate` is the identity network of the bundle; `dlib` and `sface` need the extra `eval`;
             `insightface` and `uniface` are the models that these packages have downloaded; a name that ends in .onnx is
-            a file with a card; `auto` is all of them that are available, without files.
+            a file with a card; `auto` is all of these that are installed, except .onnx files, which must be named.
         bundle: The bundle for `gate`.
 
     Raises:

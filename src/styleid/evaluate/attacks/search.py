@@ -92,8 +92,8 @@ def negation(
 ) -> Search:
     """Rank the gallery by the distance of the similarity to m, for every m of `PLACES` (A5).
 
-    The best m for one half of the people is chosen on the other half, so that chance stays chance. The arguments are
-    those of `search`.
+    The best m for one half of the people is chosen on the other half, so that trying many values gains nothing by
+    itself. The arguments are those of `search`.
     """
     names = np.unique(people[split.probes])
     first = np.isin(people[split.probes], np.random.default_rng(len(names)).permutation(names)[: len(names) // 2])
