@@ -58,7 +58,8 @@ def rank_bundle(
         device: Where networks run: cpu, cuda, tensorrt or coreml.
         identity: Recogniser that ranks: gate (the bundle's own), dlib, or an .onnx file with a card.
         judge: Recogniser that measures the curves of privacy and utility.
-        plot: Also measure those curves, and draw them and heat maps as PNG beside `out`.
+        plot: Also measure those curves, and draw them and heat maps as PNG beside `out` (needs matplotlib, of the
+            extra `eval`).
         install: Also write the scores into the bundle's folder and name them in its `bundle.json`.
         watch: Called after each batch with the number of batches done, the number of all, and the stage.
 
@@ -69,6 +70,7 @@ def rank_bundle(
         OptionError: The options cannot work, or a file beside `out` is of a ranking with other options.
         BundleError: The bundle cannot be used.
         OutputError: A file cannot be written.
+        MissingDependencyError: matplotlib is not installed, and plot is set.
 
     Examples:
         >>> from pathlib import Path
@@ -80,6 +82,8 @@ def rank_bundle(
     """
     if out.suffix != ".npz":
         raise OptionError("out", f"{out} holds scores: name a file that ends in .npz.")
+    if plot:
+        _check_plots()
     loaded = load_bundle(bundle, device)
     recognisers = {name: _identity(name, wanted, loaded) for name, wanted in (("identity", identity), ("judge", judge))}
     state = out.with_name(f".{out.stem}.under-way.npz")
@@ -142,6 +146,12 @@ def _identity(option: str, wanted: str, bundle: Bundle) -> Identity:
     return Identity(
         one.name, one.fingerprint, one.template, lambda crops: np.stack([one.embed_crop(crop) for crop in crops])
     )
+
+
+def _check_plots() -> None:
+    from styleid.ranking.plots import require_matplotlib
+
+    require_matplotlib()
 
 
 def _plots(ranking: Ranking, out: Path, bundle: Bundle) -> list[Path]:

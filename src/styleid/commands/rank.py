@@ -26,7 +26,8 @@ class RankCommandOptions:
     identity: recogniser that ranks: gate (the bundle's own), dlib, or an .onnx file with a card as styleid evaluate
         reads it.
     judge: recogniser that measures the curves; a recogniser that did not rank shows more.
-    plot: also measure curves of privacy and utility, and draw them and heat maps as PNG beside the scores.
+    plot: also measure curves of privacy and utility, and draw them and heat maps as PNG beside the scores;
+      needs matplotlib, of the extra eval.
     install: also write the scores into the bundle's folder and name them in its bundle.json.
     json: print a summary as one line of JSON on standard output.
     quiet: show no progress bar.

@@ -1,35 +1,49 @@
-"""Plots of a ranking: heat maps of tables, and curves of privacy against utility."""
+"""Plots of a ranking: heat maps of tables, and curves of privacy against utility. They need matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from styleid.bundles.spec import BundleSpec
-from styleid.ranking.canvas import FAINT, INK, Canvas, Colour, colours
+from styleid.errors import MissingDependencyError
 from styleid.ranking.curves import between
 from styleid.ranking.run import RankedTable, Ranking
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _PANELS = {
-    "score": ("score", "h(identity) - h(everything else): warm, better to swap", "warm: better to swap"),
-    "d_id": ("identity", "|| F(x) - F(x') ||", "|| F(x) - F(x') ||"),
-    "d_attr": ("everything else", "|| A(x) - A(x') ||, standard deviations", "|| A(x) - A(x') ||"),
-    "landmarks": ("landmarks", "mean displacement, in inter-ocular distances", "inter-ocular distances"),
-    "leak": ("leak", "share of the embedding's variance that the unit's values explain", "explained variance"),
+    "score": ("score", "h(identity) - h(everything else);\nred: better to swap"),
+    "d_id": ("identity", "|| F(x) - F(x') ||"),
+    "d_attr": ("everything else", "|| A(x) - A(x') ||, standard deviations"),
+    "landmarks": ("landmarks", "mean displacement,\ninter-ocular distances"),
+    "leak": ("leak", "explained share of the\nembedding's variance"),
 }
-_LINES: dict[str, tuple[Colour, str]] = {
-    "difference": ((176, 58, 30), "ranked by difference"),
-    "ratio": ((214, 146, 36), "ranked by ratio"),
-    "d_id": ((58, 110, 165), "ranked by identity alone"),
-    "random": ((140, 146, 152), "random orders"),
+"""Title of each heat map, and what it shows."""
+_LINES = {
+    "difference": ("tab:red", "ranked by difference"),
+    "ratio": ("tab:orange", "ranked by ratio"),
+    "d_id": ("tab:blue", "ranked by identity alone"),
+    "random": ("0.6", "random orders"),
 }
-_OWN: Colour = (31, 111, 84)
-_PICTURE_HIGH, _PICTURE_WIDE = 700, 900
-_LEFT, _TOP, _GAP = 104, 78, 44
-_SIDE = 300
+_OWN = "tab:green"
+_SETTINGS: Any = {
+    "font.size": 8.0,
+    "text.parse_math": False,  # a "$" in a bundle's name is no formula
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "legend.frameon": False,
+    "savefig.dpi": 110,
+}
+_LEAST_ROW_IN = 0.13
+"""Least height of a heat map's row whose number is readable, inches."""
 
 
 def draw_all(ranking: Ranking, spec: BundleSpec) -> dict[str, bytes]:
@@ -41,6 +55,9 @@ def draw_all(ranking: Ranking, spec: BundleSpec) -> dict[str, bytes]:
 
     Returns:
         PNG files by name.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
     """
     made = {name: heat_map(name, table, spec) for name, table in ranking.tables.items()}
     curved = {name: table for name, table in ranking.tables.items() if table.curves is not None}
@@ -59,105 +76,93 @@ def heat_map(name: str, table: RankedTable, spec: BundleSpec) -> bytes:
 
     Returns:
         A PNG file.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
     """
-    units = table.units
     values = {"score": table.scores["difference"], "d_id": table.d_id, "d_attr": table.d_attr,
               "landmarks": table.landmarks, "leak": table.leak}  # fmt: skip
-    grids = {key: units.grid(value) for key, value in values.items()}
-    rows, columns = units.shape
-    windows = not units.is_partition
+    rows, columns = table.units.shape
     beside = rows >= columns
-    wide, high = _cell(rows, columns, beside)
-    step_x, step_y = max(columns * wide, 150) + _GAP, rows * high + _TOP
-    across, down = (len(grids), 1) if beside else (1, len(grids))
-    canvas = Canvas(round(_LEFT + across * step_x), round(30 + down * step_y + 34))
-    canvas.text((16, 24), f"{spec.name}: {len(table.d_id)} {name.removeprefix('s.')}", 15)
-    for k, (key, grid) in enumerate(grids.items()):
-        x, y = _LEFT + (k if beside else 0) * step_x, 30 + _TOP - 14 + (0 if beside else k * step_y)
-        _panel(canvas, (x, y), grid, (wide, high), key, beside)
-        if k == 0 or not beside:
-            _rows(canvas, (x, y), rows, high, windows, spec.levels if not name.startswith("s.") else {})
-        canvas.text((x, y + rows * high + 16), _column_label(name, windows), 10, colour=FAINT)
-    return canvas.png()
-
-
-def _cell(rows: int, columns: int, beside: bool) -> tuple[float, float]:
-    """Return width and height of a cell, in units of the canvas."""
-    if not beside:
-        return max(_PICTURE_WIDE / columns, 1 / 4), min(18.0, _PICTURE_HIGH / rows)
-    high = min(24.0, _PICTURE_HIGH / rows)
-    return min(max(high, 150 / columns), 40.0) if columns > 1 else 40.0, high
-
-
-def _panel(
-    canvas: Canvas,
-    at: tuple[float, float],
-    grid: Float[np.ndarray, "rows columns"],
-    cell: tuple[float, float],
-    key: str,
-    beside: bool,
-) -> None:
-    x, y = at
-    title, what, short = _PANELS[key]
-    low, high = 0.0, float(np.nanmax(grid))
-    if key == "score":
-        high = float(np.nanmax(np.abs(grid)))
-        low = -high
-    canvas.text((x, y - 34), title, 13)
-    words = short if beside else what
-    canvas.text((x if beside else x + 130, y - (21 if beside else 34)), words, 9, colour=FAINT)
-    canvas.cells(x, y - 15, colours(np.linspace(low, high, 60)[None], low, high, diverging=key == "score"), 1, 6)
-    canvas.text((x + 64, y - 9), f"{low:.2f} to {high:.2f}", 9, colour=FAINT)
-    canvas.cells(x, y, colours(grid, low, high, diverging=key == "score"), *cell)
-
-
-def _rows(
-    canvas: Canvas,
-    at: tuple[float, float],
-    rows: int,
-    high: float,
-    windows: bool,
-    levels: Mapping[str, tuple[int, int]],
-) -> None:
-    """Label the rows of a grid with numbers and levels."""
-    x, y = at
-    every = next(step for step in (1, 2, 5, 10, 20, 50) if step * high >= 11 or step == 50)
-    for row in range(0, rows, every):
-        words = str(row + 1) if windows else str(row)
-        canvas.text((x - 6, y + (row + 0.5) * high), words, 9, "rm", FAINT)
-    if windows:
-        canvas.turned_text((x - 40, y + rows * high / 2), "rows in the window", 10, FAINT)
-        return
-    below = y - 20.0
-    for name, (first, last) in levels.items():
-        middle = y + (first + last + 1) / 2 * high
-        below = max(middle, below + 10)
-        canvas.text((x - 26, below), name, 10, "rm")
-        if first > 0:
-            canvas.line([(x - 24, y + first * high), (x - 2, y + first * high)], FAINT, 0.5)
-
-
-def _column_label(name: str, windows: bool) -> str:
-    if windows:
-        return "first row of the window"
+    high = max(2.0, min(9.0, rows * 0.16))
+    size = (2.3 * len(values), high + 1.4) if beside else (9.0, (high + 0.9) * len(values))
     kind = name.removeprefix("s.")
-    return {"channels": "channel", "groups": "group", "layers": ""}[kind]
+    with _figure(*size) as figure:
+        figure.suptitle(f"{spec.name}: {len(table.d_id)} {kind}", x=0.01, ha="left", fontsize=12)
+        grid = (1, len(values)) if beside else (len(values), 1)
+        for number, (key, value) in enumerate(values.items()):
+            axes = figure.add_subplot(*grid, number + 1)
+            _panel(figure, axes, table.units.grid(value), key)
+            axes.set_xlabel(_column_label(kind))
+            _mark_rows(axes, rows, high, windows=not table.units.is_partition)
+            if table.units.is_partition and kind == name and (number == 0 or not beside):
+                _name_levels(axes, spec.levels)
+        return _png(figure)
+
+
+def require_matplotlib() -> None:
+    """Raise MissingDependencyError if plots cannot be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib, which draws plots,", "'styleid[eval]'") from error
+
+
+@contextmanager
+def _figure(width_in: float, height_in: float) -> Iterator[Figure]:
+    require_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_SETTINGS):
+        yield Figure((width_in, height_in), layout="constrained")
+
+
+def _png(figure: Figure) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
+
+
+def _panel(figure: Figure, axes: Axes, grid: Float[np.ndarray, "rows columns"], key: str) -> None:
+    """Draw one grid with its colour bar. Changes have a root scale, so that small ones are visible."""
+    from matplotlib.colors import CenteredNorm, PowerNorm
+
+    title, what = _PANELS[key]
+    most = max(float(np.nanmax(np.abs(grid))), 1e-12)
+    norm = CenteredNorm(0, most) if key == "score" else PowerNorm(0.5, 0, most)
+    image = axes.imshow(
+        np.ma.masked_invalid(grid), cmap="RdBu_r" if key == "score" else "Blues", norm=norm, aspect="auto"
+    )
+    axes.set_facecolor("0.94")  # cells without a unit
+    axes.set_title(title, loc="left")
+    bar = figure.colorbar(image, ax=axes, location="top", ticks=[-most, 0, most] if key == "score" else [0, most])
+    bar.ax.set_xticklabels([f"{tick:.2f}" for tick in bar.get_ticks()])
+    bar.set_label(what, fontsize=7)
+
+
+def _mark_rows(axes: Axes, rows: int, height_in: float, windows: bool) -> None:
+    """Write the rows' numbers, from 0; for windows their lengths, from 1."""
+    every = next(step for step in (1, 2, 5, 10, 20, 50) if step * height_in / rows >= _LEAST_ROW_IN or step == 50)
+    ticks = np.arange(0, rows, every)
+    axes.set_yticks(ticks, [str(tick + windows) for tick in ticks], fontsize=6)
+    if windows:
+        axes.set_ylabel("rows in the window")
+
+
+def _name_levels(axes: Axes, levels: Mapping[str, tuple[int, int]]) -> None:
+    """Write the name of each level beside its rows."""
+    second = axes.secondary_yaxis(-0.12 if axes.get_position().width > 0.5 else -0.25)
+    second.set_yticks([(first + last) / 2 for first, last in levels.values()], list(levels), fontsize=7)
+    second.tick_params(length=0)
+    second.spines["left"].set_visible(False)
+
+
+def _column_label(kind: str) -> str:
+    return {"channels": "channel", "groups": "group", "windows": "first row of the window"}.get(kind, "")
 
 
 # ------------------------------------------------------------------ curves
-
-
-@dataclass(frozen=True)
-class _Axes:
-    """The axes of one plot: its upper left corner, and the largest values."""
-
-    x0: float
-    y0: float
-    x_most: float
-    y_most: float
-
-    def place(self, x: float, y: float) -> tuple[float, float]:
-        return self.x0 + _SIDE * x / self.x_most, self.y0 + _SIDE * (1 - y / self.y_most)
 
 
 def curves(tables: Mapping[str, RankedTable], own: Sequence[Float[np.ndarray, "pairs 3"]]) -> bytes:
@@ -169,34 +174,40 @@ def curves(tables: Mapping[str, RankedTable], own: Sequence[Float[np.ndarray, "p
 
     Returns:
         A PNG file.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
     """
-    canvas = Canvas(70 + len(tables) * (_SIDE + 60), 2 * (_SIDE + 104) + 96)
-    for across, (name, table) in enumerate(tables.items()):
-        assert table.curves is not None
-        means = _mean_curves(table.curves)
-        for down, (column, label) in enumerate(
-            ((1, "change of everything else, standard deviations"), (2, "landmarks, inter-ocular distances"))
-        ):
-            most = [max(float(curve[:, k].max()) for curve in means.values()) * 1.05 for k in (0, column)]
-            axes = _Axes(60 + across * (_SIDE + 60), 62 + down * (_SIDE + 104), *most)
-            _frame(canvas, axes, f"{len(table.d_id)} {name.removeprefix('s.')}" if down == 0 else "", label)
-            for order, curve in means.items():
-                colour = _LINES[order.partition(" ")[0]][0]
-                chance = order.startswith("random")
-                places = [axes.place(*point) for point in curve[:, [0, column]]]
-                canvas.line(places, colour, 1 if chance else 2)
-                for place in places[1:-1] if not chance else ():
-                    canvas.dot(place, 2.5, colour)
-            before = (0.0, 0.0)
-            for k, change in enumerate(own):
-                at = axes.place(*change.mean(0)[[0, column]])
-                canvas.dot(at, 4, _OWN)
-                if k == 0 or abs(at[1] - before[1]) > 9:
-                    canvas.text((at[0] + 7, at[1]), f"own {k + 1}", 9, "lm", _OWN)
-                before = at
-            _savings(canvas, axes, table, "d_attr" if column == 1 else "landmarks")
-    _legend(canvas, 60, 2 * (_SIDE + 104) + 36, bool(own))
-    return canvas.png()
+    with _figure(4.6 * len(tables), 9.4) as figure:
+        grid: Any = figure.subplots(2, len(tables), squeeze=False)
+        for across, (name, table) in enumerate(tables.items()):
+            title = f"{len(table.d_id)} {name.removeprefix('s.')}\n"
+            _curve_plot(grid[0, across], table, own, 1, title, "change of everything else, standard deviations")
+            _curve_plot(grid[1, across], table, own, 2, "", "landmarks, inter-ocular distances")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=3)
+        return _png(figure)
+
+
+def _curve_plot(
+    axes: Axes, table: RankedTable, own: Sequence[Float[np.ndarray, "pairs 3"]], column: int, title: str, label: str
+) -> None:
+    assert table.curves is not None
+    labelled = set[str]()
+    for order, curve in _mean_curves(table.curves).items():
+        kind = order.partition(" ")[0]
+        colour, words = _LINES[kind]
+        style: dict[str, Any] = {"lw": 0.8} if kind == "random" else {"lw": 1.6, "marker": "o", "ms": 3}
+        axes.plot(curve[:, 0], curve[:, column], color=colour, label="" if kind in labelled else words, **style)
+        labelled.add(kind)
+    for number, change in enumerate(own):
+        x, y = change.mean(0)[[0, column]]
+        axes.plot(x, y, "D", color=_OWN, ms=5, label="" if number else "the bundle's own swap steps")
+        axes.annotate(str(number + 1), (x, y), (5, 3), textcoords="offset points", color=_OWN)
+    utility = "d_attr" if column == 1 else "landmarks"
+    axes.set_title(title + _savings(table.curves, utility), loc="left", fontsize=6)
+    axes.set(xlabel="change of identity, || F(x) - F(x') ||", ylabel=label, xlim=(0, None), ylim=(0, None))
+    axes.grid(color="0.92")
 
 
 def _mean_curves(
@@ -207,37 +218,11 @@ def _mean_curves(
     return {name: np.asarray(measured[name]).mean(0) for name in names}
 
 
-def _frame(canvas: Canvas, axes: _Axes, title: str, label: str) -> None:
-    x0, y0 = axes.x0, axes.y0
-    canvas.text((x0, y0 - 38), title, 13)
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        x, y = x0 + _SIDE * share, y0 + _SIDE * (1 - share)
-        canvas.line([(x0, y), (x0 + _SIDE, y)], (232, 232, 232), 0.5)
-        canvas.text((x, y0 + _SIDE + 14), f"{axes.x_most * share:.2f}", 9, "ms", FAINT)
-        canvas.text((x0 - 5, y), f"{axes.y_most * share:.2f}", 9, "rm", FAINT)
-    canvas.line([(x0, y0), (x0, y0 + _SIDE), (x0 + _SIDE, y0 + _SIDE)], INK, 1)
-    canvas.text((x0 + _SIDE / 2, y0 + _SIDE + 32), "change of identity, || F(x) - F(x') ||", 10, "ms")
-    canvas.turned_text((x0 - 42, y0 + _SIDE / 2), label, 10)
-
-
-def _savings(canvas: Canvas, axes: _Axes, table: RankedTable, utility: str) -> None:
-    """Write above a plot how much less than a baseline each ranked order costs."""
-    assert table.curves is not None
-    for k, baseline in enumerate(("random", "d_id")):
-        parts = []
-        for ranked in ("difference", "ratio"):
-            apart = between(table.curves, ranked, baseline, utility)
-            parts.append(f"{ranked} {apart.value:+.2f} ({apart.low:+.2f} to {apart.high:+.2f})")
-        against = {"random": "saved against random", "d_id": "against identity alone"}[baseline]
-        canvas.text((axes.x0, axes.y0 - 20 + 12 * k), f"{against}: {', '.join(parts)}", 8.5, colour=FAINT)
-
-
-def _legend(canvas: Canvas, x0: float, y: float, own: bool) -> None:
-    """Draw the legend in two columns, which fit below a single table."""
-    for k, (colour, words) in enumerate(_LINES.values()):
-        x, below = x0 + k % 2 * 180, y + k // 2 * 20
-        canvas.line([(x, below), (x + 22, below)], colour, 2)
-        canvas.text((x + 28, below), words, 11, "lm")
-    if own:
-        canvas.dot((x0 + 11, y + 40), 4, _OWN)
-        canvas.text((x0 + 28, y + 40), "the bundle's own swap steps", 11, "lm")
+def _savings(measured: Mapping[str, Float[np.ndarray, "pairs points 3"]], utility: str) -> str:
+    """Return two lines that say how much less than a baseline each ranked order costs."""
+    lines: list[str] = []
+    for baseline, words in (("random", "saved against random"), ("d_id", "against identity alone")):
+        apart = {ranked: between(measured, ranked, baseline, utility) for ranked in ("difference", "ratio")}
+        parts = [f"{name} {one.value:+.2f} ({one.low:+.2f} to {one.high:+.2f})" for name, one in apart.items()]
+        lines.append(f"{words}: {', '.join(parts)}")
+    return "\n".join(lines)
