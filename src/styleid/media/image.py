@@ -54,6 +54,13 @@ class _Repaint(Protocol):
 
 
 class _Codec(NamedTuple):
+    """The functions of a picture format.
+
+    decode: content and pixel limit -> picture. encode: pixels, what is kept, encoding, metadata mode -> content.
+    repaint: puts new pixels into the stored ones, for example in the colours of a palette. redraw: changes what the
+    encoding holds besides the pixels, such as a gain map, after pixels have changed.
+    """
+
     decode: Callable[[bytes, int], Decoded]
     encode: Callable[[Raster, Kept, Any, MetadataMode], bytes]
     repaint: _Repaint = repaint

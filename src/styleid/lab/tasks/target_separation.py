@@ -1,6 +1,6 @@
 """Training of the target separation, which makes targets consistent across photos and distinct from each other.
 
-Learns one linear map per code block. A contrastive loss with margins (Hadsell, Chopra and LeCun 2006) makes each target
+Learns one linear map per part of W+. A contrastive loss with margins (Hadsell, Chopra and LeCun 2006) makes each target
 consistent across photos and distinct from the others, even in the same photo, for the recogniser. The maps are needed
 because large differences in the appearance model's codes are often small for a recogniser. Further losses make targets
 look their sex, age and group, and bound the variation in each direction, so that faces stay plausible. The maps are
