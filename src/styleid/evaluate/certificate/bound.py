@@ -8,9 +8,9 @@ combination of D, one for each stratum, is rejected if an estimate of T or less 
 The bound is the largest sum of D that is not rejected. The true combination is rejected with a probability of at most
 1 - level, so the bound is at or above the truth with a probability of at least `level`. Nothing is approximated.
 
-Photos that are known to contain an untouched face, because a person looked at a suspicious part of them, are counted
-individually and removed from their strata first. Suspicious parts are chosen independently of which photos are drawn,
-so the remaining drawn photos are still a random sample of the remaining photos.
+Photos that are known to contain an untouched face, because a person looked at a suspicious part of them, are removed
+from their strata first, and their number is added to the bound. Suspicious parts are chosen independently of which
+photos are drawn, so the remaining drawn photos are still a random sample of the remaining photos.
 """
 
 from __future__ import annotations
