@@ -51,7 +51,7 @@ def alike(one, other):
 
 @pytest.mark.parametrize("make", ["hiding", "new"])
 def test_the_map_of_an_output_shows_the_new_face_at_most(make, portrait, gain, hiding, bundle) -> None:
-    anonymizer = hiding if make == "hiding" else Anonymizer(bundle, AnonymizeOptions(seed=3))
+    anonymizer = hiding if make == "hiding" else Anonymizer(bundle, AnonymizeOptions(seed=2))
     source = parts.ultra_hdr(portrait, gain)
     data, record = run(source, anonymizer)
     (face,) = record["faces"]
@@ -66,7 +66,7 @@ def test_the_map_of_an_output_shows_the_new_face_at_most(make, portrait, gain, h
     assert alike(before[around], after[around]) > 0.9
     old, new = (grey(picture)[inside] for picture in (portrait, np.asarray(Image.open(io.BytesIO(data)))))
     # eyes and mouth stay where they were, so that photos are alike to some degree; the maps may be no more
-    assert alike(before[inside], after[inside]) < alike(old, new) + 0.05 < 0.85
+    assert alike(before[inside], after[inside]) < alike(old, new) + 0.05 < 0.8
     assert find_leftovers(data, "strip") == []
     found = find_side_channels(data, np.asarray(Image.open(io.BytesIO(data))), source, portrait)
     assert not found.may_identify
