@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from styleid.bundles.registry import DEFAULT
+from styleid.core.keeping import leave_kept
 from styleid.core.options import AnonymizeOptions, PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.core.rendering import render
@@ -337,7 +338,7 @@ class Bench:
         for row, name in enumerate(self.photos):
             index, faces = self.faces[row]
             image = read_photo(self.inputs / name).image_rgb
-            kept.append(not anonymizer.leave_kept(image, faces)[index])
+            kept.append(not leave_kept(anonymizer.keep, anonymizer.timer, image, faces)[index])
         rows = np.arange(len(self.photos))
         theirs = np.isin(self.person, several)
         known = np.isin(rows, sorted(given))

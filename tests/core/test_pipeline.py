@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+import styleid.core.obscuring
 import styleid.core.pipeline
 from styleid import Action, AnonymizeOptions, Anonymizer, Bundle, Faces, Outcome
 from styleid.bundles.spec import SimilarityRange
@@ -217,7 +218,8 @@ def test_a_blur_grows_until_the_face_no_longer_matches(make, astronaut, monkeypa
         return obscure(image, box, how, strength)
 
     obscure = styleid.core.pipeline.obscure_face
-    monkeypatch.setattr(styleid.core.pipeline, "obscure_face", spy)
+    for module in (styleid.core.pipeline, styleid.core.obscuring):  # the first blur, and the coarser ones
+        monkeypatch.setattr(module, "obscure_face", spy)
     outcome = anonymizer.anonymize(astronaut)
     assert outcome.faces[0].method == method
     assert seen == [1.0, 1.6, 2.5, "solid"][: rounds + 1]

@@ -22,8 +22,10 @@ from styleid.core.decisions import FacesWithDecisions, PhotoDecisions, match_dec
 from styleid.core.draft import PhotoDraft
 from styleid.core.face import KnownFaces, SourceFace, xyxy
 from styleid.core.gate import GateVerdict
+from styleid.core.keeping import leave_kept
 from styleid.core.measurement import LazyObservation, MeasuringTools
 from styleid.core.methods import Method, choose_method
+from styleid.core.obscuring import obscure_until_safe
 from styleid.core.observation import Observation
 from styleid.core.options import AnonymizeOptions
 from styleid.core.privacy import PrivacyLevel, privacy_level
@@ -35,9 +37,6 @@ from styleid.faces.detect import FaceDetector
 from styleid.pixel.obscure import Obscuring, obscure_face
 from styleid.runtime import Device
 from styleid.types import Action, FaceOutcome, Faces, ImageRGB, Outcome, SearchHints, WPlusArray
-
-_OBSCURE_STRENGTHS = (1.0, 1.6, 2.5)
-"""Coarseness of blur and pixelation, tried in this order until the identity network no longer matches the face."""
 
 
 class Anonymizer:
@@ -182,7 +181,7 @@ class Anonymizer:
             faces = self.find(image_rgb, boxes_xyxy, search)
         matched = match_decisions(faces, image_rgb.shape, decisions)
         draft = PhotoDraft.of(image_rgb, len(matched.faces))
-        drawn = self.leave_kept(image_rgb, matched.faces, draft, matched)
+        drawn = leave_kept(self.keep, self.timer, image_rgb, matched.faces, draft, matched)
         if self.options.method != "none" and (drawn | matched.measured).any():
             self._replace(image_rgb, matched, np.nonzero(drawn | matched.measured)[0], draft, name)
         for index, outcome in enumerate(draft.outcomes):
@@ -238,42 +237,6 @@ class Anonymizer:
         with self.timer("detect"):
             found = self._detector.detect(image_rgb, None if search is None else search.regions_xyxy)
         return with_given_boxes(found, image_rgb.shape, boxes_xyxy, search)
-
-    def leave_kept(
-        self,
-        image_rgb: ImageRGB,
-        faces: Faces,
-        draft: PhotoDraft | None = None,
-        matched: FacesWithDecisions | None = None,
-    ) -> Bool[np.ndarray, " n"]:
-        """Find the faces that stay as they are, and return which of the others get a new face.
-
-        Args:
-            image_rgb: The photo, uint8 (height, width, 3).
-            faces: Its n faces.
-            draft: The photo in which the faces that stay get their outcomes; None to record none.
-            matched: What a person decided about the faces. A decision takes precedence over the people to keep.
-
-        Returns:
-            Which faces get a new one, bool (n,): those with landmarks that are neither kept, hidden nor dismissed.
-        """
-        replaceable = np.asarray(np.isfinite(faces.landmarks_px).all((1, 2)))
-        asked = replaceable.copy()
-        if matched is not None:
-            replaceable &= ~matched.decided | matched.replaced
-            asked &= ~matched.decided
-            for index, action in matched.untouched.items():
-                if draft is not None:
-                    draft.outcomes[index] = FaceOutcome(xyxy(faces.boxes_xyxy[index]), action, "", 0)
-        if self.keep is None or not asked.any():
-            return replaceable
-        with self.timer("keep"):
-            kept = self.keep.among(image_rgb, faces, np.nonzero(asked)[0])
-        for index, figures in kept.items():
-            replaceable[index] = False
-            if draft is not None:
-                draft.outcomes[index] = FaceOutcome(xyxy(faces.boxes_xyxy[index]), Action.KEPT, "", 0, figures)
-        return replaceable
 
     # -------------------------------------------------------------- replacing
 
@@ -462,27 +425,11 @@ class Anonymizer:
             before = draft.image_rgb.copy() if progress is not None and how != "solid" else None
             mask = obscure_face(draft.image_rgb, box, how)
             if before is not None and progress is not None:
-                how = self._obscure_until_safe(draft, before, progress.source, box, how)
+                how = obscure_until_safe(self.bundle, self._level, draft.image_rgb, before, progress.source, box, how)
         draft.changed |= mask
         gate = progress.best.verdict.figures if progress is not None and progress.best is not None else {}
         tries = progress.tries if progress is not None else 0
         draft.outcomes[index] = FaceOutcome(xyxy(box), Action.OBSCURED, how, tries, gate, reason)
-
-    def _obscure_until_safe(
-        self, draft: PhotoDraft, before: ImageRGB, source: SourceFace, box: Float[np.ndarray, "4"], how: Obscuring
-    ) -> Obscuring:
-        """Obscure a face more and more coarsely until it no longer matches; return the kind that was used last."""
-        template = self.bundle.spec.identity_crop
-        for strength in (*_OBSCURE_STRENGTHS[1:], None):
-            crop = template.crop(draft.image_rgb, source.identity_matrix)
-            similarity = float(self.bundle.embed(crop[None])[0] @ source.observation.embedding)
-            if similarity <= self._level.strangers.high:
-                return how
-            if strength is not None:
-                draft.image_rgb[:] = before
-                obscure_face(draft.image_rgb, box, how, strength)
-        obscure_face(draft.image_rgb, box, "solid")
-        return "solid"
 
 
 def _outcomes(draft: PhotoDraft, matched: FacesWithDecisions) -> tuple[FaceOutcome, ...]:

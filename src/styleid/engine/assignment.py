@@ -9,6 +9,7 @@ from typing import Any
 from styleid.bundles.registry import load_bundle
 from styleid.core.decisions import match_decisions
 from styleid.core.face import KnownFaces
+from styleid.core.keeping import leave_kept
 from styleid.core.options import PeopleOptions
 from styleid.core.pipeline import Anonymizer
 from styleid.engine.finding import find_faces
@@ -111,7 +112,7 @@ class Assignment:
         except ValueError:
             return []
         self._seen[job.name] = KnownFaces.of(image, faces)
-        rows = anonymizer.leave_kept(image, matched.faces, matched=matched).nonzero()[0]
+        rows = leave_kept(anonymizer.keep, anonymizer.timer, image, matched.faces, matched=matched).nonzero()[0]
         if not len(rows):
             return []
         return sightings_of(anonymizer.bundle, job.name, anonymizer.analyse(image, matched.faces, rows))
