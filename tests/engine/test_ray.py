@@ -1,6 +1,5 @@
 """Ray actors write the same outputs and journal as one process, also if actors die."""
 
-import contextlib
 import os
 import signal
 import tarfile
@@ -19,8 +18,9 @@ from styleid.errors import OutputError
 from styleid.media.storage.files import remove_stale
 from tests.engine.test_local import contents
 from tests.engine.test_workers import told
+from tests.ray_cluster import actors, two_cores
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'styleid[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'styleid[ray]'")
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,9 @@ def once(photos, usual, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """One small cluster for all tests, since to start one takes seconds; its actors yield to nothing else."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+    """One small cluster for all tests, since to start one takes seconds."""
+    with two_cores():
+        yield
 
 
 @pytest.mark.filterwarnings("default")
@@ -71,14 +68,6 @@ def test_actors_write_the_same_and_the_run_is_resumed_by_its_journal(photos, usu
     assert contents(out) == contents(once)
 
 
-def actors() -> Iterator[int]:
-    """Yield the processes of this cluster's actors."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if path.read_bytes().startswith(b"ray::_Actor"):
-                yield int(path.parent.name)
-
-
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the actors' processes are found through /proc")
 @pytest.mark.filterwarnings("default")
 def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path, monkeypatch):
@@ -87,7 +76,7 @@ def test_an_actor_that_is_killed_changes_nothing(photos, usual, once, tmp_path, 
 
     def kill(done: int, total: int, name: str) -> None:
         if done == 2:
-            killed.append(next(actors()))
+            killed.append(next(actors("_Actor")))
             os.kill(killed[0], signal.SIGKILL)
 
     out = tmp_path / "out"

@@ -1,6 +1,5 @@
 """Ray actors that work on segments of a video write the bytes that this process writes, and may die."""
 
-import contextlib
 import json
 import os
 import signal
@@ -18,10 +17,11 @@ from styleid.errors import OptionError
 from styleid.media.video.writer import EncodeOptions
 from styleid.video.options import EngineOptions, VideoOptions
 from styleid.video.run import process_video
+from tests.ray_cluster import actors, two_cores
 from tests.video.scenes import HEAD, RATE, Actor, Scene, background
 
 av = pytest.importorskip("av", reason="videos are read with PyAV: pip install 'styleid[video]'")
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'styleid[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'styleid[ray]'")
 FRAMES, CUT = 26, 14
 ON_RAY = EngineOptions("ray", 2)
 pytestmark = pytest.mark.filterwarnings("default")  # Ray leaves files and sockets to the garbage collector
@@ -29,12 +29,9 @@ pytestmark = pytest.mark.filterwarnings("default")  # Ray leaves files and socke
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """One small cluster for all tests; its actors yield to nothing else."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+    """One small cluster for all tests, since to start one takes seconds."""
+    with two_cores():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +90,6 @@ def test_actors_write_the_same(source, usual, once, tmp_path):
     assert summary.stage_seconds["faces: generate"] > 0
 
 
-def actors() -> Iterator[int]:
-    """Yield the processes of this cluster's actors that are at work."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if path.read_bytes().startswith(b"ray::_SegmentActor"):
-                yield int(path.parent.name)
-
-
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the actors' processes are found through /proc")
 @pytest.mark.parametrize("stage", ["finding faces", "rendering"])
 def test_an_actor_that_is_killed_changes_nothing(source, usual, once, tmp_path, stage):
@@ -108,7 +97,7 @@ def test_an_actor_that_is_killed_changes_nothing(source, usual, once, tmp_path, 
 
     def kill(now: str, done: int, total: int) -> None:
         if (now, done) == (stage, 2):
-            killed.append(next(actors()))
+            killed.append(next(actors("_SegmentActor")))
             os.kill(killed[0], signal.SIGKILL)
 
     out = tmp_path / "out.mp4"
